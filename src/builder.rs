@@ -1,0 +1,397 @@
+//! `Builder`, and the plan it makes: the one room where the parts are joined. Runs on the thread that sets the logger up.
+//!
+//! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
+//! exists only once (a sink of the program's own, its event callback) goes to the first one.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::LevelFilter;
+
+use crate::disk::{self, RealDisk};
+use crate::error::{FilterError, InitError};
+use crate::event::{Event, output_name};
+use crate::format::{Encoder, Format};
+use crate::front::filter::{CurrentFilter, Filter, split_env};
+use crate::front::logger::Logger;
+use crate::handle::Handle;
+use crate::queue::{Overflow, Queue};
+use crate::record::OwnedRecord;
+use crate::sink::Sink;
+use crate::sink::console::Console;
+use crate::sink::file::{FileSink, Fsync, LogFile, Target};
+use crate::stats::{Counters, OutputCounters};
+use crate::writer::{Output, Writer, notice};
+
+/// The most records a queue may hold: 1 Mi, which take about 264 MiB.
+const MOST_CAPACITY: usize = 1 << 20;
+
+/// Sets a logger up.
+///
+/// | option | default |
+/// |---|---|
+/// | [`level`](Self::level) | `Info` |
+/// | [`filter`](Self::filter), [`filter_env`](Self::filter_env) | none |
+/// | [`file`](Self::file), [`console`](Self::console), [`sink`](Self::sink) | none; at least one is needed |
+/// | [`format`](Self::format) | [`Format::text`], in UTC |
+/// | [`capacity`](Self::capacity) | 8192 records |
+/// | [`overflow`](Self::overflow) | [`Overflow::DropNewest`] |
+/// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
+/// | [`on_event`](Self::on_event) | nothing is called |
+///
+/// ```no_run
+/// unfazed::Builder::new().file("app.log").init()?;
+/// log::info!("hello");
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
+#[must_use = "call `init` or `build`"]
+pub struct Builder {
+    level: LevelFilter,
+    filter: Option<String>,
+    filter_env: Option<String>,
+    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
+    sinks: Vec<Box<dyn Sink>>,
+    format: Format,
+    capacity: usize,
+    overflow: Overflow,
+    shutdown_timeout: Duration,
+    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+}
+
+/// What kind of output.
+enum Spec {
+    File {
+        path: PathBuf,
+        min_free_space: Option<u64>,
+        fsync: Fsync,
+    },
+    Console(Console),
+    /// The name, and the place among the program's own sinks.
+    Sink(String, usize),
+}
+
+impl Builder {
+    /// A builder with the defaults. Reads no environment.
+    pub fn new() -> Self {
+        Self {
+            level: LevelFilter::Info,
+            filter: None,
+            filter_env: None,
+            outputs: Vec::new(),
+            sinks: Vec::new(),
+            format: Format::default(),
+            capacity: 8192,
+            overflow: Overflow::default(),
+            shutdown_timeout: Duration::from_secs(2),
+            on_event: None,
+        }
+    }
+
+    /// The most verbose level of everything that no directive names. Default: `Info`.
+    pub fn level(mut self, max: LevelFilter) -> Self {
+        self.level = max;
+        self
+    }
+
+    /// Directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`, on top of [`level`](Self::level).
+    ///
+    /// What stands behind a `/` must be in the message: a regular expression with the feature `regex`, a plain substring
+    /// without it. Default: none.
+    pub fn filter(mut self, directives: &str) -> Self {
+        self.filter = Some(directives.to_owned());
+        self
+    }
+
+    /// Reads further directives from this environment variable, as in `RUST_LOG`, on top of [`filter`](Self::filter).
+    ///
+    /// It is read once, when the logger is made. A variable that is not set changes nothing; a directive that cannot be
+    /// parsed is skipped and told in one WARN record. Default: none.
+    pub fn filter_env(mut self, variable: &str) -> Self {
+        self.filter_env = Some(variable.to_owned());
+        self
+    }
+
+    /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for another path.
+    pub fn file(mut self, file: impl Into<LogFile>) -> Self {
+        let LogFile { path, level, format, min_free_space, fsync } = file.into();
+        self.outputs.push((level, format, Spec::File { path, min_free_space, fsync }));
+        self
+    }
+
+    /// Adds standard error or standard output.
+    pub fn console(mut self, console: Console) -> Self {
+        self.outputs.push((console.level, console.format.clone(), Spec::Console(console)));
+        self
+    }
+
+    /// Adds an output of the program's own, which takes all levels in the builder's format. `name` is what events and
+    /// `Stats` call it.
+    pub fn sink(mut self, name: &str, sink: impl Sink + 'static) -> Self {
+        self.outputs.push((LevelFilter::Trace, None, Spec::Sink(name.to_owned(), self.sinks.len())));
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// The format of the outputs that set none. Default: [`Format::text`].
+    pub fn format(mut self, format: impl Into<Format>) -> Self {
+        self.format = format.into();
+        self
+    }
+
+    /// How many records the queue holds, from 1 to 1 048 576. Default: 8192, which take about 2 MiB.
+    pub fn capacity(mut self, records: usize) -> Self {
+        self.capacity = records;
+        self
+    }
+
+    /// What happens when the queue is full. Default: [`Overflow::DropNewest`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// How long the end of the logger may take: `log::logger().flush()` and the drop of a [`Logger`]. Default: 2 s. Zero does not
+    /// wait; `Duration::MAX` waits for ever.
+    pub fn shutdown_timeout(mut self, at_most: Duration) -> Self {
+        self.shutdown_timeout = at_most;
+        self
+    }
+
+    /// Called with everything that happens to an output, on the writer's thread: no record is written until it returns.
+    /// It may log. Default: nothing is called.
+    pub fn on_event(mut self, tell: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.on_event = Some(Box::new(tell));
+        self
+    }
+
+    /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// An [`InitError`] that names the option; nothing is left behind.
+    pub fn build(self) -> Result<(Logger, Handle), InitError> {
+        let (pipeline, logger, handle) = self.prepare()?;
+        pipeline.start()?.begin();
+        Ok((logger, handle))
+    }
+
+    /// Makes a logger and installs it behind the `log` macros, for the rest of the process. The [`Handle`] may be kept or
+    /// dropped.
+    ///
+    /// A disk that is full or a directory that cannot be made is no error: then the output begins suspended.
+    ///
+    /// # Errors
+    ///
+    /// An [`InitError`] that names the option, or that says that a logger is already set; nothing is left behind.
+    pub fn init(self) -> Result<Handle, InitError> {
+        let (pipeline, logger, handle) = self.prepare()?;
+        let filter = pipeline.filter.clone();
+        let ready = pipeline.start()?;
+        // Should this fail, `ready` is dropped: the thread ends without having opened anything.
+        log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet)?;
+        filter.installed();
+        ready.begin();
+        Ok(handle)
+    }
+
+    fn prepare(self) -> Result<(Pipeline, Logger, Handle), InitError> {
+        if self.outputs.is_empty() {
+            return Err(InitError::NoOutput);
+        }
+        if !(1..=MOST_CAPACITY).contains(&self.capacity) {
+            return Err(InitError::Option {
+                option: "capacity",
+                value: self.capacity.to_string(),
+                range: "from 1 to 1048576 records",
+            });
+        }
+        let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);
+        let (filter, opening) = self.compile_filter(cap)?;
+        let plan = Plan {
+            outputs: plan_outputs(self.outputs, &self.format)?,
+            capacity: self.capacity,
+            overflow: self.overflow,
+        };
+        let queue = Arc::new(plan.queue());
+        let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
+        let logger = Logger::new(queue.clone(), filter.clone(), self.shutdown_timeout);
+        let handle = Handle::new(queue.clone(), filter.clone());
+        let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
+        let writer = plan.writer(queue.clone(), once);
+        Ok((Pipeline { queue, writer, filter }, logger, handle))
+    }
+
+    fn directives(&self) -> (Vec<String>, Option<OwnedRecord>) {
+        let mut directives: Vec<String> = self.filter.iter().cloned().collect();
+        let mut opening = None;
+        if let Some(variable) = &self.filter_env
+            && let Some(text) = std::env::var_os(variable)
+        {
+            let (good, errors) = match text.to_str() {
+                Some(text) => split_env(text),
+                None => {
+                    let why = "it is not UTF-8".to_owned();
+                    (String::new(), vec![FilterError { directives: text.to_string_lossy().into_owned(), why }])
+                }
+            };
+            directives.push(good);
+            if !errors.is_empty() {
+                opening = Some(notice::bad_directives(SystemTime::now(), variable, &errors));
+            }
+        }
+        (directives, opening)
+    }
+
+    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<OwnedRecord>), InitError> {
+        let (directives, opening) = self.directives();
+        let directives: Vec<_> = directives.iter().map(String::as_str).collect();
+        let filter = Filter::new(self.level, &directives, cap).map_err(InitError::Filter)?;
+        Ok((filter, opening))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("level", &self.level)
+            .field("filter", &self.filter)
+            .field("outputs", &self.outputs.len())
+            .field("capacity", &self.capacity)
+            .field("overflow", &self.overflow)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks the outputs one by one and against each other; only looks at the file system.
+fn plan_outputs(
+    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
+    format: &Format,
+) -> Result<Vec<PlannedOutput>, InitError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut planned = Vec::new();
+    for (level, own_format, spec) in outputs {
+        let (name, kind) = match spec {
+            Spec::File { path, min_free_space, fsync } => {
+                let absolute = fit_path(&path)?;
+                if paths.iter().any(|other| disk::same_file(other, &absolute)) {
+                    return Err(InitError::SamePath { path });
+                }
+                paths.push(absolute.clone());
+                (output_name(&path), Kind::File { target: Target::Path(absolute), min_free_space, fsync })
+            }
+            Spec::Console(console) => {
+                let name = match console.stream {
+                    disk::Stream::Stderr => "stderr",
+                    disk::Stream::Stdout => "stdout",
+                };
+                let target = Target::Stream(console.stream);
+                (name.into(), Kind::File { target, min_free_space: None, fsync: Fsync::Never })
+            }
+            Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
+        };
+        planned.push(PlannedOutput { name, level, format: own_format.unwrap_or_else(|| format.clone()), kind });
+    }
+    Ok(planned)
+}
+
+/// The path as it stays, wherever the program goes; or why it can never be a log file.
+fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
+    let unfit = |what| InitError::Path { path: path.to_owned(), what };
+    if let Some(what) = disk::unfit(path) {
+        return Err(unfit(what));
+    }
+    std::path::absolute(path).map_err(|_| unfit("relative, and there is no current directory"))
+}
+
+/// How a pipeline is made.
+struct Plan {
+    outputs: Vec<PlannedOutput>,
+    capacity: usize,
+    overflow: Overflow,
+}
+
+struct PlannedOutput {
+    name: Arc<str>,
+    level: LevelFilter,
+    format: Format,
+    kind: Kind,
+}
+
+enum Kind {
+    File { target: Target, min_free_space: Option<u64>, fsync: Fsync },
+    Sink(usize),
+}
+
+/// What only the first pipeline gets.
+struct Once {
+    sinks: Vec<Option<Box<dyn Sink>>>,
+    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    opening: Option<OwnedRecord>,
+}
+
+impl Plan {
+    fn queue(&self) -> Queue {
+        let born = Instant::now();
+        let outputs = self.outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
+        Queue::new(self.capacity, self.overflow, Counters::new(outputs.collect()))
+    }
+
+    fn writer(&self, queue: Arc<Queue>, mut once: Once) -> Writer {
+        let mut outputs = Vec::new();
+        for (index, planned) in self.outputs.iter().enumerate() {
+            let sink: Box<dyn Sink> = match &planned.kind {
+                Kind::File { target, min_free_space, fsync } => {
+                    Box::new(FileSink::new(RealDisk, target.clone(), *min_free_space, *fsync))
+                }
+                Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
+                    Some(sink) => sink,
+                    None => continue,
+                },
+            };
+            outputs.push(Output::new(index, planned.name.clone(), Encoder::new(planned.format.clone()), sink));
+        }
+        Writer::new(queue, outputs, once.opening.into_iter().collect(), once.on_event)
+    }
+}
+
+/// A pipeline whose thread does not run yet.
+struct Pipeline {
+    queue: Arc<Queue>,
+    writer: Writer,
+    filter: Arc<CurrentFilter>,
+}
+
+/// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
+struct Ready {
+    word: mpsc::Sender<()>,
+}
+
+impl Pipeline {
+    fn start(self) -> Result<Ready, InitError> {
+        let (word, waits) = mpsc::channel();
+        let writer = self.writer;
+        let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
+            if waits.recv().is_ok() {
+                writer.run();
+            }
+        });
+        let thread = thread.map_err(InitError::Thread)?;
+        self.queue.set_writer(thread.thread().clone());
+        Ok(Ready { word })
+    }
+}
+
+impl Ready {
+    fn begin(self) {
+        // The thread waits for nothing else; it cannot be gone.
+        let _ = self.word.send(());
+    }
+}

@@ -1,0 +1,293 @@
+//! `FakeDisk`, the double for tests: files in memory, a capacity, and faults at chosen operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Disk, DiskFile, Kind, Place, Room, Stream};
+
+/// What the disk is asked; a fault names the operation it hits, or any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Op {
+    Open,
+    MakeDir,
+    Write,
+    End,
+    Len,
+    LastByte,
+    Cut,
+    Room,
+    Lock,
+    Sync,
+    Place,
+}
+
+/// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) at: u64,
+    pub(crate) only: Option<Op>,
+    pub(crate) forever: bool,
+    pub(crate) errno: i32,
+}
+
+/// A disk in memory; clones are views of the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct FakeDisk {
+    world: Arc<Mutex<World>>,
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    names: BTreeMap<PathBuf, usize>,
+    files: Vec<FakeInode>,
+    /// Directories that are not there and cannot be made.
+    barred: BTreeSet<PathBuf>,
+    /// Directories that are not there but can be made.
+    missing: BTreeSet<PathBuf>,
+    /// Bytes in all; `None`: unlimited.
+    pub(crate) capacity: Option<u64>,
+    /// Bytes that somebody else takes.
+    pub(crate) filler: u64,
+    /// A write takes at most this many bytes at once.
+    pub(crate) short: Option<usize>,
+    /// One write, the `.0`-th, takes only `.1` bytes.
+    pub(crate) short_once: Option<(u64, usize)>,
+    pub(crate) fault: Option<Fault>,
+    /// How often each operation was asked for.
+    asked: BTreeMap<Op, u64>,
+    total: u64,
+    /// Whether a fault was met.
+    pub(crate) faulted: bool,
+    /// Somebody else holds the lock.
+    pub(crate) locked_by_other: bool,
+}
+
+#[derive(Default)]
+struct FakeInode {
+    bytes: Vec<u8>,
+    names: usize,
+}
+
+impl FakeDisk {
+    /// A disk of this many bytes.
+    pub(crate) fn with_capacity(bytes: u64) -> Self {
+        let disk = Self::default();
+        disk.world().capacity = Some(bytes);
+        disk
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file at `path` holds; nothing if there is none.
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
+        let world = self.world();
+        world.names.get(Path::new(path)).map(|inode| world.files[*inode].bytes.clone()).unwrap_or_default()
+    }
+
+    /// Everything that was ever written to any file, deleted ones included, oldest file first.
+    pub(crate) fn read_all(&self) -> Vec<Vec<u8>> {
+        self.world().files.iter().map(|file| file.bytes.clone()).collect()
+    }
+
+    /// Writes as another process would.
+    pub(crate) fn append(&self, path: &str, bytes: &[u8]) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].bytes.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let mut world = self.world();
+        if let Some(inode) = world.names.remove(Path::new(from)) {
+            world.names.insert(to.into(), inode);
+        }
+    }
+
+    pub(crate) fn delete(&self, path: &str) {
+        let mut world = self.world();
+        if let Some(inode) = world.names.remove(Path::new(path)) {
+            world.files[inode].names -= 1;
+        }
+    }
+
+    /// Takes a directory away, with what is in it; while `barred`, it cannot be made again.
+    pub(crate) fn remove_dir(&self, dir: &str, barred: bool) {
+        let inside: Vec<_> = self
+            .world()
+            .names
+            .keys()
+            .filter(|path| path.starts_with(dir))
+            .map(|path| path.display().to_string())
+            .collect();
+        for path in inside {
+            self.delete(&path);
+        }
+        let mut world = self.world();
+        world.missing.insert(dir.into());
+        if barred {
+            world.barred.insert(dir.into());
+        }
+    }
+
+    pub(crate) fn unbar(&self) {
+        self.world().barred.clear();
+    }
+}
+
+impl World {
+    fn used(&self) -> u64 {
+        self.filler + self.files.iter().filter(|file| file.names > 0).map(|file| file.bytes.len() as u64).sum::<u64>()
+    }
+
+    pub(crate) fn free(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    fn inode(&mut self, path: &Path) -> usize {
+        if let Some(inode) = self.names.get(path) {
+            return *inode;
+        }
+        self.files.push(FakeInode { bytes: Vec::new(), names: 1 });
+        self.names.insert(path.to_owned(), self.files.len() - 1);
+        self.files.len() - 1
+    }
+
+    /// Counts the operation, and fails it if its time has come.
+    fn ask(&mut self, op: Op) -> io::Result<()> {
+        self.total += 1;
+        let asked = self.asked.entry(op).or_default();
+        *asked += 1;
+        let Some(fault) = self.fault else { return Ok(()) };
+        let number = match fault.only {
+            None => self.total,
+            Some(only) if only == op => *asked,
+            Some(_) => return Ok(()),
+        };
+        if number == fault.at || fault.forever && number > fault.at {
+            self.faulted = true;
+            return Err(io::Error::from_raw_os_error(fault.errno));
+        }
+        Ok(())
+    }
+}
+
+/// An open file of the fake disk.
+pub(crate) struct FakeFile {
+    disk: FakeDisk,
+    inode: usize,
+    end: u64,
+}
+
+impl Disk for FakeDisk {
+    type File = FakeFile;
+
+    fn open(&mut self, path: &Path) -> io::Result<FakeFile> {
+        let mut world = self.world();
+        world.ask(Op::Open)?;
+        if path.parent().is_some_and(|parent| world.missing.contains(parent)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inode = world.inode(path);
+        Ok(FakeFile { disk: self.clone(), inode, end: 0 })
+    }
+
+    fn stream(&mut self, _stream: Stream) -> io::Result<FakeFile> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn make_dir(&mut self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::MakeDir)?;
+        if world.barred.contains(path) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        world.missing.remove(path);
+        Ok(())
+    }
+}
+
+impl DiskFile for FakeFile {
+    fn kind(&self) -> Kind {
+        Kind::Regular
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.disk.world();
+        world.ask(Op::Write)?;
+        let mut most = world.short.unwrap_or(usize::MAX);
+        let number = world.asked.get(&Op::Write).copied();
+        if let Some((_, short)) = world.short_once.filter(|(at, _)| Some(*at) == number) {
+            most = short;
+            world.faulted = true;
+        }
+        let free = usize::try_from(world.free()).unwrap_or(usize::MAX);
+        let taken = bytes.len().min(most).min(free);
+        if taken == 0 && free == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = &mut world.files[self.inode];
+        file.bytes.extend_from_slice(&bytes[..taken]);
+        self.end = file.bytes.len() as u64;
+        Ok(taken)
+    }
+
+    fn writable(&mut self, _at_most: Duration) -> bool {
+        true
+    }
+
+    fn end(&mut self) -> io::Result<u64> {
+        self.disk.world().ask(Op::End)?;
+        Ok(self.end)
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        let mut world = self.disk.world();
+        world.ask(Op::Len)?;
+        Ok(world.files[self.inode].bytes.len() as u64)
+    }
+
+    fn last_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut world = self.disk.world();
+        world.ask(Op::LastByte)?;
+        Ok(world.files[self.inode].bytes.last().copied())
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Cut)?;
+        let bytes = &mut world.files[self.inode].bytes;
+        assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
+        bytes.truncate(len as usize);
+        Ok(())
+    }
+
+    fn room(&mut self) -> io::Result<Room> {
+        let mut world = self.disk.world();
+        world.ask(Op::Room)?;
+        Ok(Room { total: world.capacity.unwrap_or(0), free: world.free(), block: 1 })
+    }
+
+    fn lock(&mut self) -> bool {
+        let mut world = self.disk.world();
+        world.ask(Op::Lock).is_ok() && !world.locked_by_other
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.world().ask(Op::Sync)
+    }
+
+    fn place(&mut self, path: &Path) -> io::Result<Place> {
+        let mut world = self.disk.world();
+        world.ask(Op::Place)?;
+        Ok(match world.names.get(path) {
+            Some(inode) if *inode == self.inode => Place::Here,
+            _ if world.files[self.inode].names == 0 => Place::Deleted,
+            _ => Place::Moved,
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! The outside world: what a file sink asks of the system, and the real system. Runs on the writer's thread, but for
+//! `unfit` and `same_file`, which only look.
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// Where files are opened. The double for tests is `fake::FakeDisk`.
+pub(crate) trait Disk: Send {
+    type File: DiskFile;
+
+    /// Opens for appending, and creates if need be; never truncates and never waits for a reader.
+    fn open(&mut self, path: &Path) -> io::Result<Self::File>;
+
+    /// One of the process's own streams.
+    fn stream(&mut self, stream: Stream) -> io::Result<Self::File>;
+
+    /// Makes a directory and those above it.
+    fn make_dir(&mut self, path: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub(crate) trait DiskFile: Send {
+    fn kind(&self) -> Kind;
+
+    /// One write(2): may take fewer bytes than given.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Whether a write would not have to wait; waits up to `at_most` for that.
+    fn writable(&mut self, at_most: Duration) -> bool;
+
+    /// Where our last write ended.
+    fn end(&mut self) -> io::Result<u64>;
+
+    fn len(&mut self) -> io::Result<u64>;
+
+    /// `None`: the file is empty, or may not be read.
+    fn last_byte(&mut self) -> io::Result<Option<u8>>;
+
+    /// Shortens the file.
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+
+    fn room(&mut self) -> io::Result<Room>;
+
+    /// Takes the exclusive advisory lock, if nobody has it; never waits.
+    fn lock(&mut self) -> bool;
+
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Whether the path still leads to this file.
+    fn place(&mut self, path: &Path) -> io::Result<Place>;
+}
+
+/// One of the streams that a process is started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stderr,
+    Stdout,
+}
+
+/// What kind of thing is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A regular file: takes room, can be cut, locked and synced.
+    Regular,
+    /// A pipe, a terminal, a device: takes what its reader leaves room for.
+    Stream,
+}
+
+/// Where an open file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At its path.
+    Here,
+    /// Elsewhere: renamed, or the path leads to another file.
+    Moved,
+    /// Nowhere: its last name is gone, and its bytes with it once it is closed.
+    Deleted,
+}
+
+/// Bytes of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// 0: unlimited.
+    pub(crate) total: u64,
+    /// What an ordinary user may still take.
+    pub(crate) free: u64,
+    /// The unit in which they are taken.
+    pub(crate) block: u64,
+}
+
+/// A write of at most this many bytes into a pipe is whole or not at all.
+#[cfg(unix)]
+pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
+#[cfg(not(unix))]
+pub(crate) const ATOMIC_WRITE: usize = 512;
+
+/// The system itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RealDisk;
+
+/// A file of the system.
+#[derive(Debug)]
+pub(crate) struct RealFile {
+    file: File,
+    kind: Kind,
+    readable: bool,
+    /// Where there is no descriptor to ask, the room is asked for by path.
+    #[cfg(not(unix))]
+    path: std::path::PathBuf,
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+
+    fn open(&mut self, path: &Path) -> io::Result<RealFile> {
+        // A pipe opened for reading as well would be its own reader, and one that is there already needs no creating
+        // (which Linux forbids for another user's pipe in a sticky directory).
+        let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        let opened = if regular {
+            match options(true, true).open(path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    (options(false, true).open(path)?, false)
+                }
+                other => (other?, true),
+            }
+        } else {
+            (options(false, false).open(path)?, false)
+        };
+        let (file, readable) = opened;
+        let kind = kind_of(&file)?;
+        if kind == Kind::Stream && readable {
+            // It was put there between the look and the opening: the next attempt sees it.
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(RealFile {
+            file,
+            kind,
+            readable,
+            #[cfg(not(unix))]
+            path: path.to_owned(),
+        })
+    }
+
+    fn stream(&mut self, stream: Stream) -> io::Result<RealFile> {
+        let file = duplicate(stream)?;
+        let kind = kind_of(&file)?;
+        Ok(RealFile {
+            file,
+            kind,
+            readable: false,
+            #[cfg(not(unix))]
+            path: std::path::PathBuf::new(),
+        })
+    }
+
+    fn make_dir(&mut self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+}
+
+fn options(read: bool, create: bool) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).read(read).create(create);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        use rustix::fs::OFlags;
+
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+    }
+    options
+}
+
+fn kind_of(file: &File) -> io::Result<Kind> {
+    Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
+}
+
+#[cfg(unix)]
+fn duplicate(stream: Stream) -> io::Result<File> {
+    use std::os::fd::AsFd as _;
+
+    let fd = match stream {
+        Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
+        Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
+    };
+    Ok(fd?.into())
+}
+
+#[cfg(windows)]
+fn duplicate(stream: Stream) -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+
+    let handle = match stream {
+        Stream::Stderr => io::stderr().as_handle().try_clone_to_owned(),
+        Stream::Stdout => io::stdout().as_handle().try_clone_to_owned(),
+    };
+    Ok(handle?.into())
+}
+
+impl DiskFile for RealFile {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    #[cfg(unix)]
+    fn writable(&mut self, at_most: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let timeout = Timespec::try_from(at_most).ok();
+        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a write fails at once.
+        poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
+    }
+
+    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no caller.
+    #[cfg(not(unix))]
+    fn writable(&mut self, _at_most: Duration) -> bool {
+        true
+    }
+
+    fn end(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn last_byte(&mut self) -> io::Result<Option<u8>> {
+        if !self.readable || self.len()? == 0 {
+            return Ok(None);
+        }
+        let mut byte = [0];
+        self.file.seek(SeekFrom::End(-1))?;
+        let read = self.file.read(&mut byte)?;
+        Ok((read == 1).then_some(byte[0]))
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    #[cfg(unix)]
+    fn room(&mut self) -> io::Result<Room> {
+        let answer = rustix::fs::fstatvfs(&self.file)?;
+        let block = answer.f_frsize;
+        Ok(Room { total: answer.f_blocks.saturating_mul(block), free: answer.f_bavail.saturating_mul(block), block })
+    }
+
+    #[cfg(not(unix))]
+    fn room(&mut self) -> io::Result<Room> {
+        let path = self.path.parent().unwrap_or(&self.path);
+        Ok(Room { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
+    }
+
+    fn lock(&mut self) -> bool {
+        // Held by somebody, or no locks on this file system: both mean that nothing may be cut.
+        fs2::FileExt::try_lock_exclusive(&self.file).is_ok()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    #[cfg(unix)]
+    fn place(&mut self, path: &Path) -> io::Result<Place> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let ours = self.file.metadata()?;
+        match fs::metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Ok(Place::Here),
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
+            _ if ours.nlink() == 0 => Ok(Place::Deleted),
+            _ => Ok(Place::Moved),
+        }
+    }
+
+    /// Elsewhere an open file can only be compared by name: one that was replaced under our hands is not noticed.
+    #[cfg(not(unix))]
+    fn place(&mut self, path: &Path) -> io::Result<Place> {
+        Ok(if path.exists() { Place::Here } else { Place::Moved })
+    }
+}
+
+/// Why what stands at `path` can never be a log file, if it cannot. Only looks.
+pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
+    let text = path.as_os_str().as_encoded_bytes();
+    if text.is_empty() {
+        return Some("an empty path");
+    }
+    if text.contains(&0) {
+        return Some("a path with a NUL byte");
+    }
+    if text.ends_with(b"/") {
+        return Some("a path that names a directory");
+    }
+    // Whatever cannot be seen now may be a log file later.
+    let metadata = fs::metadata(path).ok()?;
+    if metadata.is_dir() {
+        return Some("a directory");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+
+        if metadata.file_type().is_socket() {
+            return Some("a socket");
+        }
+        if metadata.file_type().is_block_device() {
+            return Some("a block device");
+        }
+    }
+    None
+}
+
+/// Whether two absolute paths lead, or would lead, to one file. Only looks.
+pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+
+        if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {
+            return (one.dev(), one.ino()) == (other.dev(), other.ino());
+        }
+    }
+    // A file that is not there yet is known by its directory, or by its plain path if that is missing too.
+    let plain = |path: &Path| {
+        let name = path.file_name()?;
+        Some(path.parent()?.canonicalize().ok()?.join(name))
+    };
+    plain(one).as_deref().unwrap_or(one) == plain(other).as_deref().unwrap_or(other)
+}

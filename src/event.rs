@@ -1,0 +1,191 @@
+//! What the program can be told about its log: states, causes, events. Plain data, any thread.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How an output, or the logger as a whole, is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Records are written.
+    Healthy,
+    /// Records are written, but the free space is close to the reserve.
+    Low,
+    /// Records are dropped and counted until the cause goes away.
+    Suspended(Cause),
+    /// The logger was shut down; nothing is written any more.
+    Closed,
+}
+
+/// Why an output is suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Less free space than the reserve (`LogFile::min_free_space`).
+    LowSpace,
+    /// The file system has no room (ENOSPC).
+    DiskFull,
+    /// The user's quota is used up (EDQUOT).
+    Quota,
+    /// The file may not grow further (EFBIG: RLIMIT_FSIZE, or the file system's own limit).
+    FileTooLarge,
+    /// The file may not be written: a read-only file system or missing permission (EROFS, EACCES, EPERM).
+    ReadOnly,
+    /// The file or its directory is not there and cannot be made (ENOENT, ENOTDIR, ESTALE).
+    Missing,
+    /// Every other error (EIO, EPIPE, EMFILE, a reader that does not read ...).
+    Io,
+}
+
+impl Cause {
+    /// The cause that an error of the file stands for.
+    pub(crate) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Cause::DiskFull,
+            io::ErrorKind::QuotaExceeded => Cause::Quota,
+            io::ErrorKind::FileTooLarge => Cause::FileTooLarge,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Cause::ReadOnly,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::StaleNetworkFileHandle => {
+                Cause::Missing
+            }
+            _ => Cause::Io,
+        }
+    }
+
+    /// One word for the log: `disk_full`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Cause::LowSpace => "low_space",
+            Cause::DiskFull => "disk_full",
+            Cause::Quota => "quota",
+            Cause::FileTooLarge => "file_too_large",
+            Cause::ReadOnly => "read_only",
+            Cause::Missing => "missing",
+            Cause::Io => "io",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::LowSpace => "free space is below the reserve",
+            Cause::DiskFull => "the disk is full",
+            Cause::Quota => "the quota is used up",
+            Cause::FileTooLarge => "the file may not grow",
+            Cause::ReadOnly => "the file may not be written",
+            Cause::Missing => "the file is missing",
+            Cause::Io => "writing fails",
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Healthy => f.write_str("healthy"),
+            State::Low => f.write_str("low on space"),
+            State::Suspended(cause) => write!(f, "suspended: {cause}"),
+            State::Closed => f.write_str("closed"),
+        }
+    }
+}
+
+const CAUSES: [Cause; 7] =
+    [Cause::LowSpace, Cause::DiskFull, Cause::Quota, Cause::FileTooLarge, Cause::ReadOnly, Cause::Missing, Cause::Io];
+const SUSPENDED: u8 = 2;
+const CLOSED: u8 = SUSPENDED + CAUSES.len() as u8;
+
+impl State {
+    /// The state as one byte, the worse the larger (of two suspensions, neither is worse), for an atomic.
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            State::Healthy => 0,
+            State::Low => 1,
+            State::Suspended(cause) => SUSPENDED + CAUSES.iter().position(|other| *other == cause).unwrap_or(0) as u8,
+            State::Closed => CLOSED,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => State::Healthy,
+            1 => State::Low,
+            CLOSED.. => State::Closed,
+            _ => State::Suspended(CAUSES[usize::from(byte - SUSPENDED)]),
+        }
+    }
+}
+
+/// Something that happened to an output. Given to the callback of `Builder::on_event`, on the writer's thread.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The output takes no records from here on.
+    #[non_exhaustive]
+    Suspended {
+        /// The output's name: the path of a file, `stderr`, `stdout`, or the name a sink was given.
+        output: Arc<str>,
+        /// Why.
+        cause: Cause,
+        /// When.
+        at: SystemTime,
+    },
+    /// The output takes records again; the line that tells the gap is already written.
+    #[non_exhaustive]
+    Resumed {
+        /// The output's name.
+        output: Arc<str>,
+        /// Why it had been suspended.
+        cause: Cause,
+        /// Since when.
+        since: SystemTime,
+        /// When it came back.
+        at: SystemTime,
+        /// How many records the gap line says were lost.
+        dropped: u64,
+    },
+    /// Something did not work, and the logger went on without it.
+    #[non_exhaustive]
+    Failed {
+        /// The output's name.
+        output: Arc<str>,
+        /// What was being done: `open`, `write`, `fsync` ...
+        doing: &'static str,
+        /// What the system answered.
+        error: Arc<io::Error>,
+    },
+}
+
+impl Event {
+    /// The name of the output this is about.
+    pub fn output(&self) -> &str {
+        match self {
+            Event::Suspended { output, .. } | Event::Resumed { output, .. } | Event::Failed { output, .. } => output,
+        }
+    }
+}
+
+/// The name of an output that is a file.
+pub(crate) fn output_name(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_survives_its_byte_and_a_worse_one_is_larger() {
+        let mut states = vec![State::Healthy, State::Low];
+        states.extend(CAUSES.map(State::Suspended));
+        states.push(State::Closed);
+        for state in &states {
+            assert_eq!(State::from_byte(state.to_byte()), *state);
+        }
+        assert!(states.is_sorted_by_key(|state| state.to_byte()));
+    }
+}

@@ -1,0 +1,135 @@
+//! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the writer's thread.
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Local, Utc};
+
+/// `2026-11-21T09:30:00.123456Z`, or with the local offset `2026-11-21T10:30:00.123456+01:00`.
+pub(crate) struct TimeText {
+    local: bool,
+    /// The second that `date` and `offset` belong to.
+    second: Option<i64>,
+    /// `2026-11-21T09:30:00`
+    date: String,
+    /// `Z` or `+01:00`
+    offset: String,
+}
+
+impl TimeText {
+    pub(crate) fn new(local: bool) -> Self {
+        Self { local, second: None, date: String::new(), offset: String::new() }
+    }
+
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let (second, micros) = split(time);
+        if self.second != Some(second) {
+            self.set_second(second);
+        }
+        out.extend_from_slice(self.date.as_bytes());
+        let mut fraction = *b".000000";
+        let mut rest = micros;
+        for digit in fraction[1..].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        out.extend_from_slice(&fraction);
+        out.extend_from_slice(self.offset.as_bytes());
+    }
+
+    fn set_second(&mut self, second: i64) {
+        self.second = Some(second);
+        self.date.clear();
+        self.offset.clear();
+        // Writing to a `String` does not fail; `format` is a constant that chrono knows.
+        let _ = match DateTime::<Utc>::from_timestamp(second, 0) {
+            Some(utc) if self.local => {
+                let local = utc.with_timezone(&Local);
+                let date = write!(self.date, "{}", local.format("%Y-%m-%dT%H:%M:%S"));
+                date.and_then(|()| write!(self.offset, "{}", local.format("%:z")))
+            }
+            Some(utc) => {
+                self.offset.push('Z');
+                write!(self.date, "{}", utc.format("%Y-%m-%dT%H:%M:%S"))
+            }
+            // A clock outside the years that a calendar knows: the seconds since 1970, as they are.
+            None => write!(self.date, "@{second}"),
+        };
+    }
+}
+
+/// Seconds since 1970, rounded down, and the microseconds after them.
+fn split(time: SystemTime) -> (i64, u32) {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros()),
+        Err(before) => {
+            let before = before.duration();
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            match before.subsec_nanos().div_ceil(1000) {
+                0 => (-seconds, 0),
+                micros => (-seconds - 1, 1_000_000 - micros),
+            }
+        }
+    }
+}
+
+/// One time as text in UTC, for the crate's own lines.
+pub(crate) fn utc_text(time: SystemTime) -> String {
+    let mut bytes = Vec::new();
+    TimeText::new(false).write(&mut bytes, time);
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_read_as_rfc_3339_in_utc() {
+        let cases = [
+            (Duration::ZERO, "1970-01-01T00:00:00.000000Z"),
+            (Duration::new(951_827_696, 123_456_789), "2000-02-29T12:34:56.123456Z"),
+            (Duration::new(4_102_444_799, 999_999_999), "2099-12-31T23:59:59.999999Z"),
+        ];
+        for (since, text) in cases {
+            assert_eq!(utc_text(UNIX_EPOCH + since), text);
+        }
+    }
+
+    #[test]
+    fn times_before_1970_count_backwards() {
+        assert_eq!(utc_text(UNIX_EPOCH - Duration::from_micros(1)), "1969-12-31T23:59:59.999999Z");
+        assert_eq!(utc_text(UNIX_EPOCH - Duration::from_secs(1)), "1969-12-31T23:59:59.000000Z");
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_knows_is_still_text() {
+        let far = UNIX_EPOCH + Duration::from_secs(i64::MAX as u64 / 2);
+        assert_eq!(utc_text(far), format!("@{}.000000", i64::MAX / 2));
+    }
+
+    #[test]
+    fn a_cached_second_is_not_used_for_another_one() {
+        let mut text = TimeText::new(false);
+        let mut out = Vec::new();
+        for (second, micro) in [(0, 1), (0, 2), (1, 0), (0, 3)] {
+            text.write(&mut out, UNIX_EPOCH + Duration::new(second, micro * 1000));
+            out.push(b' ');
+        }
+        let expected = "1970-01-01T00:00:00.000001Z 1970-01-01T00:00:00.000002Z \
+                        1970-01-01T00:00:01.000000Z 1970-01-01T00:00:00.000003Z ";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn local_time_carries_its_offset_and_means_the_same_moment() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let mut out = Vec::new();
+        TimeText::new(true).write(&mut out, time);
+        let parsed = DateTime::parse_from_rfc3339(str::from_utf8(&out).unwrap()).unwrap();
+        assert_eq!(parsed.timestamp(), 1_700_000_000);
+        assert!(out.ends_with(b":00") || out.ends_with(b":30") || out.ends_with(b":45"));
+    }
+}

@@ -1,0 +1,190 @@
+//! Which records the program wants: env_logger's directives, exchangeable while threads log. Read on the caller's thread.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use arc_swap::{ArcSwap, Guard};
+use log::{LevelFilter, Metadata};
+use std::sync::Arc;
+
+use crate::error::FilterError;
+
+/// One set of directives, ready to be asked.
+pub(crate) struct Filter {
+    directives: env_filter::Filter,
+    /// What stands behind the `/`.
+    message: Option<MessagePattern>,
+    /// No level above this passes: the directives' own maximum, and what the outputs take.
+    max_level: LevelFilter,
+}
+
+impl Filter {
+    /// Parses `directives` on top of `base`, the level of what they do not name. `cap` is the most verbose level that
+    /// any output takes.
+    pub(crate) fn new(base: LevelFilter, directives: &[&str], cap: LevelFilter) -> Result<Self, FilterError> {
+        let mut builder = env_filter::Builder::new();
+        builder.filter_level(base);
+        let mut message = None;
+        for text in directives {
+            let bad = |why: String| FilterError { directives: (*text).to_owned(), why };
+            let (levels, pattern) = text.split_once('/').map_or((*text, None), |(levels, rest)| (levels, Some(rest)));
+            if pattern.is_some_and(|pattern| pattern.contains('/')) {
+                return Err(bad("more than one `/`".into()));
+            }
+            builder.try_parse(levels).map_err(|error| bad(error.to_string()))?;
+            if let Some(pattern) = pattern {
+                message = Some(MessagePattern::new(pattern).map_err(bad)?);
+            }
+        }
+        let directives = builder.build();
+        let max_level = directives.filter().min(cap);
+        Ok(Self { directives, message, max_level })
+    }
+
+    #[inline]
+    pub(crate) fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.max_level && self.directives.enabled(metadata)
+    }
+
+    /// Whether the part behind the `/` is in the message, which is already formatted.
+    #[inline]
+    pub(crate) fn takes_message(&self, message: &str) -> bool {
+        self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
+    }
+
+    pub(crate) fn max_level(&self) -> LevelFilter {
+        self.max_level
+    }
+}
+
+#[cfg(feature = "regex")]
+struct MessagePattern(regex::Regex);
+
+#[cfg(feature = "regex")]
+impl MessagePattern {
+    fn new(pattern: &str) -> Result<Self, String> {
+        regex::Regex::new(pattern).map(Self).map_err(|error| error.to_string())
+    }
+
+    fn is_in(&self, message: &str) -> bool {
+        self.0.is_match(message)
+    }
+}
+
+#[cfg(not(feature = "regex"))]
+struct MessagePattern(Box<str>);
+
+#[cfg(not(feature = "regex"))]
+impl MessagePattern {
+    fn new(pattern: &str) -> Result<Self, String> {
+        Ok(Self(pattern.into()))
+    }
+
+    fn is_in(&self, message: &str) -> bool {
+        message.contains(&*self.0)
+    }
+}
+
+/// The directives that `filter_env` found in a variable: the good ones, and what to say of the others.
+pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
+    let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
+    let mut errors = Vec::new();
+    let mut sound = |directives: &str| {
+        let checked = Filter::new(LevelFilter::Off, &[directives], LevelFilter::Off);
+        checked.map_err(|error| errors.push(error)).is_ok()
+    };
+    let mut good = levels.split(',').filter(|directive| sound(directive)).collect::<Vec<_>>().join(",");
+    if let Some(pattern) = pattern.map(|pattern| format!("/{pattern}")).filter(|pattern| sound(pattern)) {
+        good.push_str(&pattern);
+    }
+    (good, errors)
+}
+
+/// The filter in force, and what a change of it must keep.
+pub(crate) struct CurrentFilter {
+    filter: ArcSwap<Filter>,
+    base: LevelFilter,
+    cap: LevelFilter,
+    /// Set when this logger is the one behind the `log` macros, whose level it then keeps in step.
+    installed: AtomicBool,
+}
+
+impl CurrentFilter {
+    pub(crate) fn new(filter: Filter, base: LevelFilter, cap: LevelFilter) -> Self {
+        Self { filter: ArcSwap::from_pointee(filter), base, cap, installed: AtomicBool::new(false) }
+    }
+
+    #[inline]
+    pub(crate) fn load(&self) -> Guard<Arc<Filter>> {
+        self.filter.load()
+    }
+
+    pub(crate) fn set(&self, directives: &str) -> Result<(), FilterError> {
+        let filter = Filter::new(self.base, &[directives], self.cap)?;
+        let max_level = filter.max_level();
+        self.filter.store(Arc::new(filter));
+        if self.installed.load(Relaxed) {
+            log::set_max_level(max_level);
+        }
+        Ok(())
+    }
+
+    /// From now on `log::max_level` follows this filter.
+    pub(crate) fn installed(&self) {
+        self.installed.store(true, Relaxed);
+        log::set_max_level(self.load().max_level());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use log::Level;
+
+    use super::*;
+
+    fn passes(filter: &Filter, level: Level, target: &str) -> bool {
+        filter.enabled(&Metadata::builder().level(level).target(target).build())
+    }
+
+    #[test]
+    fn directives_override_the_base_for_what_they_name() {
+        let filter = Filter::new(LevelFilter::Info, &["hyper=warn,app=trace"], LevelFilter::Trace).unwrap();
+        assert!(passes(&filter, Level::Info, "other"));
+        assert!(!passes(&filter, Level::Debug, "other"));
+        assert!(!passes(&filter, Level::Info, "hyper::client"));
+        assert!(passes(&filter, Level::Trace, "app"));
+        assert_eq!(filter.max_level(), LevelFilter::Trace);
+    }
+
+    #[test]
+    fn nothing_passes_that_no_output_takes() {
+        let filter = Filter::new(LevelFilter::Trace, &[], LevelFilter::Warn).unwrap();
+        assert_eq!(filter.max_level(), LevelFilter::Warn);
+        assert!(!passes(&filter, Level::Info, "a"));
+        assert!(passes(&filter, Level::Warn, "a"));
+    }
+
+    #[test]
+    fn the_pattern_is_matched_on_the_message() {
+        let filter = Filter::new(LevelFilter::Info, &["debug/needle"], LevelFilter::Trace).unwrap();
+        assert!(filter.takes_message("hay needle hay"));
+        assert!(!filter.takes_message("hay"));
+        assert!(passes(&filter, Level::Debug, "a"));
+    }
+
+    #[test]
+    fn a_bad_filter_says_what_is_bad() {
+        for bad in ["a=b=c", "a=loud", "info/x/y"] {
+            let error = Filter::new(LevelFilter::Info, &[bad], LevelFilter::Trace).err().unwrap();
+            assert_eq!(error.directives, bad);
+            assert!(!error.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_variable_loses_only_its_bad_directives() {
+        let (good, errors) = split_env("debug,a=loud,hyper=warn/needle");
+        assert_eq!(good, "debug,hyper=warn/needle");
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].directives, "a=loud");
+    }
+}

@@ -1,0 +1,102 @@
+//! `Logger`, the `log::Log` of this crate: filter, gate, record, queue. Runs on the caller's thread.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use log::{LevelFilter, Metadata};
+
+use crate::front::filter::CurrentFilter;
+use crate::queue::Queue;
+use crate::record::{Caller, OwnedRecord};
+
+/// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
+///
+/// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the writer's thread.
+pub struct Logger {
+    queue: Arc<Queue>,
+    filter: Arc<CurrentFilter>,
+    shutdown_timeout: Duration,
+}
+
+impl Logger {
+    pub(crate) fn new(queue: Arc<Queue>, filter: Arc<CurrentFilter>, shutdown_timeout: Duration) -> Self {
+        Self { queue, filter, shutdown_timeout }
+    }
+
+    /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level`, without
+    /// which the `log` macros let nothing through.
+    pub fn max_level(&self) -> LevelFilter {
+        self.filter.load().max_level()
+    }
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.load().enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let filter = self.filter.load();
+        if !filter.enabled(record.metadata()) {
+            return;
+        }
+        let queue = &*self.queue;
+        let level = record.level();
+        if let Some(reason) = queue.closed_to(level) {
+            queue.refuse(level, reason);
+            return;
+        }
+        let time = SystemTime::now();
+        let (number, introduced_to) = THREAD.get();
+        if introduced_to == queue.id {
+            let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: None });
+            if filter.takes_message(owned.message()) {
+                queue.offer(owned);
+            }
+        } else {
+            let number = if number == 0 { new_thread_number() } else { number };
+            let thread = thread::current();
+            let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: thread.name() });
+            if filter.takes_message(owned.message()) && queue.offer(owned) {
+                THREAD.set((number, queue.id));
+            }
+        }
+    }
+
+    /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
+    fn flush(&self) {
+        // `log` has no way to pass the error on; `Stats` tells what is not written.
+        let _ = self.queue.flush(self.shutdown_timeout);
+    }
+}
+
+impl Drop for Logger {
+    fn drop(&mut self) {
+        // What was not written by the deadline is counted as `shutdown`; a `Handle` can still tell.
+        let _ = self.queue.shutdown(self.shutdown_timeout);
+    }
+}
+
+impl fmt::Debug for Logger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    /// The number of this thread, 0 before it has one, and the queue whose writer has been told the thread's name. It has
+    /// no destructor, so that a log call in the destructor of another thread-local finds it as well.
+    static THREAD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
+}
+
+#[cold]
+fn new_thread_number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Relaxed);
+    THREAD.set((number, 0));
+    number
+}

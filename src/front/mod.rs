@@ -1,0 +1,4 @@
+//! What runs on the caller's thread: nothing in this room may wait.
+
+pub(crate) mod filter;
+pub(crate) mod logger;

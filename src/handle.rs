@@ -1,0 +1,83 @@
+//! `Handle`: what the program can ask of its running logger. Any thread.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::error::{FilterError, FlushError};
+use crate::event::State;
+use crate::front::filter::CurrentFilter;
+use crate::queue::Queue;
+use crate::stats::Stats;
+
+/// A handle on a running logger. Cheap to clone, usable from any thread; dropping it does nothing.
+#[derive(Clone)]
+pub struct Handle {
+    queue: Arc<Queue>,
+    filter: Arc<CurrentFilter>,
+}
+
+impl Handle {
+    pub(crate) fn new(queue: Arc<Queue>, filter: Arc<CurrentFilter>) -> Self {
+        Self { queue, filter }
+    }
+
+    /// Waits, for at most this long, until every record pending at the call is in the operating system's hands.
+    ///
+    /// Where `Fsync` is not `Never`, they are then on the disk as well. `Duration::ZERO` asks without waiting;
+    /// `Duration::MAX` waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// - [`FlushError::Timeout`]: the deadline passed first.
+    /// - [`FlushError::Suspended`]: an output is suspended, or lost a record that was pending.
+    /// - [`FlushError::Closed`]: the logger was shut down.
+    /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
+    pub fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
+        self.queue.flush(at_most)
+    }
+
+    /// The account at this moment.
+    pub fn stats(&self) -> Stats {
+        self.queue.stats()
+    }
+
+    /// The state of the worst output.
+    pub fn state(&self) -> State {
+        self.queue.state()
+    }
+
+    /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level` after
+    /// `Builder::build`.
+    pub fn max_level(&self) -> LevelFilter {
+        self.filter.load().max_level()
+    }
+
+    /// Replaces the directives, on top of `Builder::level`. For an installed logger `log::max_level` follows.
+    ///
+    /// # Errors
+    ///
+    /// The directives cannot be parsed; the old ones stay in force.
+    pub fn set_filter(&self, directives: &str) -> Result<(), FilterError> {
+        self.filter.set(directives)
+    }
+
+    /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.
+    ///
+    /// What comes later, or is not written by the deadline, is counted as `Dropped::shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush); `Closed` if it was shut down before.
+    pub fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
+        self.queue.shutdown(at_most)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("state", &self.state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,417 @@
+//! Between the callers' threads and the writer's: the bounded channel, what happens when it is full, the gate that
+//! closes when no output can take a record, the doorbell that wakes a long nap, and the requests that want an answer.
+//!
+//! No caller waits here, unless the user chose `Overflow::Block`. The writer never sleeps *in* the channel: a parked
+//! receiver would cost every sender a system call. It naps by itself, and the doorbell tells the callers when ringing
+//! is worth it.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{
+    AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use log::Level;
+
+use crate::error::FlushError;
+use crate::event::State;
+use crate::record::OwnedRecord;
+use crate::stats::{Counters, Reason, Stats};
+
+/// What happens to a record that finds the queue full.
+///
+/// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at most every 5 s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them) is kept for WARN and
+    /// ERROR, so that a flood of lower levels cannot push them out.
+    #[default]
+    DropNewest,
+    /// The oldest record in the queue is dropped, whatever its level.
+    DropOldest,
+    /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs the program. A call
+    /// on the writer's own thread does not wait; neither does one after the shutdown.
+    Block,
+    /// As `Block`, but at most this long; then the new record is dropped. Zero waits not at all.
+    BlockAtMost(Duration),
+}
+
+/// The records of one queue together hold at most this much outside their slots: 8 MiB.
+const MOST_SPILLED: usize = 8 << 20;
+/// Flushes and shutdowns that wait for the writer at the same time; one more waits for a place, up to its deadline.
+const MOST_REQUESTS: usize = 256;
+/// A blocked caller looks this often whether the logger was shut down meanwhile.
+const BLOCKED_LOOK: Duration = Duration::from_millis(20);
+/// How often `DropOldest` makes room before it gives the new record up, when many callers fight for the slots.
+const MOST_EVICTIONS: usize = 32;
+
+/// The writer is awake, or naps for so short a time that nobody needs to wake it.
+const QUIET: u8 = 0;
+/// The writer naps for long: the first caller with a reason wakes it.
+const ARMED: u8 = 1;
+/// The writer has ended: whoever puts something in takes it out again and counts it.
+const ENDED: u8 = 2;
+
+/// One pipeline's meeting place.
+pub(crate) struct Queue {
+    records: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
+    requests: (Sender<Request>, Receiver<Request>),
+    overflow: Overflow,
+    capacity: usize,
+    /// Slots that `DropNewest` keeps for WARN and ERROR.
+    kept: usize,
+    /// The writer sets it; callers read it on every call.
+    gate: AtomicU32,
+    bell: AtomicU8,
+    /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out subtracts.
+    spilled: AtomicUsize,
+    /// Set once, by whoever starts the writer, before the queue is shared.
+    writer: OnceLock<Thread>,
+    /// Tells this queue from every other one that this process ever had.
+    pub(crate) id: u64,
+    pub(crate) counters: Counters,
+}
+
+/// Something the writer answers. An answer that is dropped means that the writer has ended.
+pub(crate) enum Request {
+    /// Write what is in the queue, then answer.
+    Flush(Reply),
+    /// The same, and end. The gate is shut already.
+    Shutdown(Reply),
+}
+
+/// The way back to whoever asked.
+pub(crate) struct Reply(Sender<Result<(), FlushError>>);
+
+impl Reply {
+    pub(crate) fn send(self, answer: Result<(), FlushError>) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.0.send(answer);
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize, overflow: Overflow, counters: Counters) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            records: bounded(capacity),
+            requests: bounded(MOST_REQUESTS),
+            overflow,
+            capacity,
+            kept: (capacity / 8).max(64).min(capacity / 2),
+            gate: AtomicU32::new(Gate::OPEN.0),
+            bell: AtomicU8::new(QUIET),
+            spilled: AtomicUsize::new(0),
+            writer: OnceLock::new(),
+            counters,
+        }
+    }
+
+    /// Says who takes the records out. Before that, nobody is woken.
+    pub(crate) fn set_writer(&self, thread: Thread) {
+        // A second call would be a second writer; the first one stays.
+        let _ = self.writer.set(thread);
+    }
+
+    // --- the callers' side ---------------------------------------------------------------------------------------
+
+    /// Whether no output can take a record of this level now, and why.
+    #[inline]
+    pub(crate) fn closed_to(&self, level: Level) -> Option<Reason> {
+        // Relaxed: a record that slips through a closing gate is dropped and counted by the writer.
+        Gate(self.gate.load(Relaxed)).closed_to(level)
+    }
+
+    /// Counts a record that is not even formatted.
+    #[inline]
+    pub(crate) fn refuse(&self, level: Level, reason: Reason) {
+        self.counters.callers.refused.count(level, reason);
+        self.counters.callers.accepted.count(level);
+    }
+
+    /// Puts a record into the queue, or counts why not. Returns whether it is in.
+    #[inline]
+    pub(crate) fn offer(&self, record: OwnedRecord) -> bool {
+        let level = record.level();
+        self.counters.callers.accepted.count(level);
+        let queued = self.records.0.len();
+        let refused = match self.overflow {
+            Overflow::DropNewest if level > Level::Warn && queued >= self.capacity - self.kept => Some(record),
+            Overflow::DropNewest => self.put(record).err(),
+            Overflow::DropOldest => self.put_evicting(record).err(),
+            Overflow::Block => self.put_waiting(record, None).err(),
+            Overflow::BlockAtMost(at_most) => self.put_waiting(record, Instant::now().checked_add(at_most)).err(),
+        };
+        match refused {
+            None => {
+                self.ring(level, queued);
+                true
+            }
+            Some(_) => {
+                let reason = self.closed_to(level).filter(|reason| *reason == Reason::Shutdown);
+                self.counters.callers.refused.count(level, reason.unwrap_or(Reason::QueueFull));
+                false
+            }
+        }
+    }
+
+    #[allow(clippy::result_large_err)] // the record itself comes back
+    #[inline]
+    fn put(&self, record: OwnedRecord) -> Result<(), OwnedRecord> {
+        if !self.spill_fits(&record) {
+            return Err(record);
+        }
+        self.records.0.try_send(record).map_err(|error| self.came_back(error.into_inner()))
+    }
+
+    /// Counts what the record holds on the heap, if that still fits into the bound.
+    fn spill_fits(&self, record: &OwnedRecord) -> bool {
+        match record.spilled() {
+            0 => true,
+            bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= MOST_SPILLED => true,
+            bytes => {
+                self.spilled.fetch_sub(bytes, Relaxed);
+                false
+            }
+        }
+    }
+
+    fn came_back(&self, record: OwnedRecord) -> OwnedRecord {
+        self.spilled.fetch_sub(record.spilled(), Relaxed);
+        record
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn put_evicting(&self, mut record: OwnedRecord) -> Result<(), OwnedRecord> {
+        for _ in 0..MOST_EVICTIONS {
+            match self.put(record) {
+                Ok(()) => return Ok(()),
+                Err(back) => record = back,
+            }
+            if let Some(oldest) = self.take() {
+                self.counters.callers.refused.count(oldest.level(), Reason::QueueFull);
+            }
+        }
+        Err(record)
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn put_waiting(&self, record: OwnedRecord, deadline: Option<Instant>) -> Result<(), OwnedRecord> {
+        let mut record = match self.put(record) {
+            Ok(()) => return Ok(()),
+            Err(record) => record,
+        };
+        if self.on_writer() {
+            return Err(record);
+        }
+        loop {
+            let left = deadline.map_or(BLOCKED_LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() || self.is_shut() {
+                return Err(record);
+            }
+            self.wake_if_armed();
+            let slice = left.min(BLOCKED_LOOK);
+            if !self.spill_fits(&record) {
+                // The queue has slots but the heap's bound is reached: the writer frees it without waking anybody.
+                thread::sleep(slice.min(Duration::from_millis(1)));
+                continue;
+            }
+            match self.records.0.send_timeout(record, slice) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) => {
+                    record = self.came_back(back);
+                }
+            }
+        }
+    }
+
+    /// After a record went in: wakes a long nap if there is a reason to.
+    #[inline]
+    fn ring(&self, level: Level, queued_before: usize) {
+        // SeqCst, here and in `arm`: the caller writes the queue and reads the bell, the writer writes the bell and reads
+        // the queue; at least one of them must see the other (the store-buffer pattern).
+        match self.bell.load(SeqCst) {
+            QUIET => {}
+            ARMED if level == Level::Error || queued_before >= self.capacity / 2 => self.wake_if_armed(),
+            ENDED => self.sweep(),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn wake_if_armed(&self) {
+        if self.bell.compare_exchange(ARMED, QUIET, SeqCst, Relaxed).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Takes out what nobody will write any more, and counts it.
+    #[cold]
+    pub(crate) fn sweep(&self) {
+        while let Some(record) = self.take() {
+            self.counters.callers.refused.count(record.level(), Reason::Shutdown);
+        }
+    }
+
+    pub(crate) fn on_writer(&self) -> bool {
+        self.writer.get().is_some_and(|writer| writer.id() == thread::current().id())
+    }
+
+    /// Waits until all that is in the queue now is written.
+    pub(crate) fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
+        self.ask(Request::Flush, at_most)
+    }
+
+    /// Lets nothing in any more, waits until the rest is written, and counts what is not by the deadline.
+    pub(crate) fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
+        if self.on_writer() {
+            return Err(FlushError::OnWriter);
+        }
+        self.gate.store(Gate::SHUT.0, SeqCst);
+        let answer = self.ask(Request::Shutdown, at_most);
+        if answer == Err(FlushError::Timeout) {
+            self.end();
+        }
+        answer
+    }
+
+    fn ask(&self, request: impl FnOnce(Reply) -> Request, at_most: Duration) -> Result<(), FlushError> {
+        if self.on_writer() {
+            return Err(FlushError::OnWriter);
+        }
+        let asked = Instant::now();
+        let (answer, answered) = bounded(1);
+        if self.requests.0.send_timeout(request(Reply(answer)), at_most).is_err() {
+            return Err(FlushError::Timeout);
+        }
+        // The same pattern as in `ring`: either the writer saw the request before it ended, or we see that it has.
+        if self.is_ended() {
+            self.dismiss_requests();
+        }
+        self.wake();
+        match answered.recv_timeout(at_most.saturating_sub(asked.elapsed())) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(FlushError::Timeout),
+            Err(RecvTimeoutError::Disconnected) => Err(FlushError::Closed),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.snapshot(self.len(), self.is_ended(), Instant::now())
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.is_ended() {
+            return State::Closed;
+        }
+        let worst = self.counters.outputs.iter().map(|output| output.state.load(Relaxed)).max();
+        State::from_byte(worst.unwrap_or(0))
+    }
+
+    // --- the writer's side ---------------------------------------------------------------------------------------
+
+    pub(crate) fn take(&self) -> Option<OwnedRecord> {
+        let record = self.records.1.try_recv().ok()?;
+        match record.spilled() {
+            0 => {}
+            bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
+        }
+        Some(record)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.1.len()
+    }
+
+    pub(crate) fn next_request(&self) -> Option<Request> {
+        self.requests.1.try_recv().ok()
+    }
+
+    /// Sets what the outputs can take, unless the logger was shut down.
+    pub(crate) fn set_gate(&self, gate: Gate) {
+        // An error means that it is shut, and stays so.
+        let _ = self.gate.fetch_update(SeqCst, Relaxed, |now| (now != Gate::SHUT.0).then_some(gate.0));
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.gate.load(SeqCst) == Gate::SHUT.0
+    }
+
+    fn is_fully_open(&self) -> bool {
+        self.gate.load(Relaxed) == Gate::OPEN.0
+    }
+
+    /// Sleeps up to `at_most`; `long` naps are armed, so that an ERROR or a filling queue ends them. A request ends
+    /// every nap. With the gate not fully open nothing is armed: then a call costs no system call, whatever its level.
+    pub(crate) fn nap(&self, at_most: Duration, long: bool) {
+        let armed = long && self.is_fully_open();
+        if armed {
+            // Fails only when the logger has ended.
+            let _ = self.bell.compare_exchange(QUIET, ARMED, SeqCst, Relaxed);
+        }
+        // Looks once more, after arming: see `ring`.
+        if self.records.1.is_empty() && self.requests.1.is_empty() {
+            thread::park_timeout(at_most);
+        }
+        if armed {
+            // Fails if a caller has rung.
+            let _ = self.bell.compare_exchange(ARMED, QUIET, SeqCst, Relaxed);
+        }
+    }
+
+    /// Nobody will take anything out from now on: what comes late is counted by whoever brings it.
+    pub(crate) fn end(&self) {
+        self.gate.store(Gate::SHUT.0, SeqCst);
+        self.bell.store(ENDED, SeqCst);
+        self.sweep();
+        self.dismiss_requests();
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.bell.load(SeqCst) == ENDED
+    }
+
+    /// Drops the requests that nobody will answer, which releases those who wait.
+    fn dismiss_requests(&self) {
+        while self.next_request().is_some() {}
+    }
+}
+
+/// For each level: open, or the reason why it is closed. Three bits a level, in one atomic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate(u32);
+
+impl Gate {
+    pub(crate) const OPEN: Gate = Gate(0);
+    const SHUT: Gate = Gate::all(Reason::Shutdown);
+
+    const fn all(reason: Reason) -> Gate {
+        let one = reason as u32 + 1;
+        Gate(one | one << 3 | one << 6 | one << 9 | one << 12)
+    }
+
+    /// Closes it for records of one level.
+    pub(crate) fn close(&mut self, level: Level, reason: Reason) {
+        let shift = 3 * (level as u32 - 1);
+        self.0 = self.0 & !(7 << shift) | (reason as u32 + 1) << shift;
+    }
+
+    #[inline]
+    fn closed_to(self, level: Level) -> Option<Reason> {
+        match self.0 >> (3 * (level as u32 - 1)) & 7 {
+            0 => None,
+            number => Reason::ALL.get(number as usize - 1).copied(),
+        }
+    }
+}

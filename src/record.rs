@@ -1,0 +1,665 @@
+//! The record on its way from the call to the line: built on the caller's stack, read on the writer's thread.
+//!
+//! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a literal message) is
+//! kept by reference; everything else (a target that is not the module path, the thread's name, the message, the
+//! key-values) lies one behind the other in the record's own bytes, and moves to the heap only when it does not fit.
+
+use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use arrayvec::ArrayVec;
+use log::Level;
+use log::kv::{self, VisitSource, VisitValue};
+
+/// The longest message that is kept, in bytes: 64 KiB. What is longer is cut there and marked.
+pub(crate) const LONGEST_MESSAGE: usize = 64 * 1024;
+/// What stands at the end of a message that was cut.
+const CUT_MARK: &str = "...[cut]";
+/// All key-values of one record together take at most this many bytes.
+const MOST_KEY_VALUES: usize = 64 * 1024;
+/// A thread's name longer than this is cut.
+const LONGEST_THREAD_NAME: usize = 64;
+/// What fits into the record itself; the size of the whole slot follows from it.
+const INLINE: usize = 176;
+
+// A slot of 264 bytes costs a fifth more on its way through the channel than one of 256.
+const _: () = assert!(size_of::<OwnedRecord>() <= 256);
+
+/// A record as it waits in the queue.
+pub(crate) struct OwnedRecord {
+    time: SystemTime,
+    module_path: Option<&'static str>,
+    file: Option<&'static str>,
+    body: Body,
+    line: u32,
+    thread: u32,
+    message_len: u32,
+    target_len: u16,
+    name_len: u8,
+    level: u8,
+    truncated: bool,
+}
+
+enum Body {
+    /// A message without arguments, and nothing beside it: not copied.
+    Literal(&'static str),
+    /// Target, thread name, message, key-values.
+    Inline(ArrayVec<u8, INLINE>),
+    /// The same, when it does not fit.
+    Heap(Vec<u8>),
+}
+
+/// Who logs: the number of the thread, and its name as long as the writer has not learnt it.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) thread: u32,
+    pub(crate) name: Option<&'a str>,
+}
+
+impl OwnedRecord {
+    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
+    #[inline]
+    pub(crate) fn capture(record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> Self {
+        let module_path = record.module_path_static();
+        let target = record.target();
+        let mut this = Self {
+            time,
+            module_path,
+            file: record.file_static(),
+            body: Body::Inline(ArrayVec::new_const()),
+            line: record.line().unwrap_or(0),
+            thread: caller.thread,
+            message_len: 0,
+            target_len: 0,
+            name_len: 0,
+            level: record.level() as u8,
+            truncated: false,
+        };
+        if module_path != Some(target) {
+            let target = cut(target, u16::MAX.into());
+            this.body.push(target.as_bytes());
+            this.target_len = target.len() as u16;
+        }
+        if let Some(name) = caller.name {
+            let name = cut(name, LONGEST_THREAD_NAME);
+            this.body.push(name.as_bytes());
+            this.name_len = name.len() as u8;
+        }
+        let alone = this.target_len == 0 && this.name_len == 0 && record.key_values().count() == 0;
+        match record.args().as_str() {
+            Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => this.body = Body::Literal(literal),
+            _ => this.set_message(*record.args()),
+        }
+        if record.key_values().count() > 0 {
+            let mut writer = KeyValueWriter::new(&mut this.body);
+            // The visitor never fails, and a source that does has given what it had.
+            let _ = record.key_values().visit(&mut writer);
+            this.truncated |= writer.full;
+        }
+        this
+    }
+
+    /// A line of the crate's own: no place and no thread, the target `unfazed`.
+    pub(crate) fn notice(
+        level: Level,
+        time: SystemTime,
+        message: fmt::Arguments<'_>,
+        key_values: &[(&str, Value<'_>)],
+    ) -> Self {
+        let mut this = Self {
+            time,
+            module_path: Some("unfazed"),
+            file: None,
+            body: Body::Inline(ArrayVec::new_const()),
+            line: 0,
+            thread: 0,
+            message_len: 0,
+            target_len: 0,
+            name_len: 0,
+            level: level as u8,
+            truncated: false,
+        };
+        this.set_message(message);
+        let mut writer = KeyValueWriter::new(&mut this.body);
+        for (key, value) in key_values {
+            writer.pair(key, |body, tag| value.encode(body, tag));
+        }
+        this
+    }
+
+    fn set_message(&mut self, message: fmt::Arguments<'_>) {
+        let mut writer =
+            TextWriter { body: &mut self.body, written: 0, most: LONGEST_MESSAGE - CUT_MARK.len(), full: false };
+        // An error here is the caller's `Display` giving up: what it wrote before is the message.
+        let _ = writer.write_fmt(message);
+        let (mut written, full) = (writer.written, writer.full);
+        if full {
+            self.body.push(CUT_MARK.as_bytes());
+            written += CUT_MARK.len();
+            self.truncated = true;
+        }
+        self.message_len = written as u32;
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        level_of(self.level)
+    }
+
+    pub(crate) fn time(&self) -> SystemTime {
+        self.time
+    }
+
+    pub(crate) fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    /// Whether the message or the key-values were cut.
+    pub(crate) fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// The bytes this record holds outside its slot.
+    pub(crate) fn spilled(&self) -> usize {
+        match &self.body {
+            Body::Heap(bytes) => bytes.capacity(),
+            Body::Literal(_) | Body::Inline(_) => 0,
+        }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        match &self.body {
+            Body::Literal(literal) => literal,
+            _ => self.text(self.target_len as usize + self.name_len as usize, self.message_len as usize),
+        }
+    }
+
+    /// The name of the thread, if this record brought it.
+    pub(crate) fn thread_name(&self) -> Option<&str> {
+        (self.name_len > 0).then(|| self.text(self.target_len as usize, self.name_len as usize))
+    }
+
+    fn target(&self) -> &str {
+        match self.target_len {
+            0 => self.module_path.unwrap_or(""),
+            len => self.text(0, len as usize),
+        }
+    }
+
+    fn text(&self, start: usize, len: usize) -> &str {
+        // Only whole `str`s were pushed, each cut at a character's boundary: this cannot fail.
+        self.body.bytes().get(start..start + len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or("")
+    }
+
+    fn key_values(&self) -> KeyValues<'_> {
+        let start = match self.body {
+            Body::Literal(_) => 0,
+            _ => self.target_len as usize + self.name_len as usize + self.message_len as usize,
+        };
+        KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }
+    }
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Literal(_) => &[],
+            Body::Inline(bytes) => bytes,
+            Body::Heap(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Body::Literal(_) => &mut [],
+            Body::Inline(bytes) => bytes,
+            Body::Heap(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, more: &[u8]) {
+        match self {
+            Body::Inline(bytes) => {
+                if bytes.try_extend_from_slice(more).is_err() {
+                    self.spill(more);
+                }
+            }
+            Body::Heap(bytes) => bytes.extend_from_slice(more),
+            Body::Literal(_) => self.spill(more),
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self, more: &[u8]) {
+        let old = self.bytes();
+        let mut heap = Vec::with_capacity((old.len() + more.len()).max(2 * INLINE));
+        heap.extend_from_slice(old);
+        heap.extend_from_slice(more);
+        *self = Body::Heap(heap);
+    }
+}
+
+/// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an error of ours.
+struct TextWriter<'a> {
+    body: &'a mut Body,
+    written: usize,
+    most: usize,
+    full: bool,
+}
+
+impl fmt::Write for TextWriter<'_> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.full {
+            return Ok(());
+        }
+        let mut text = text;
+        if self.written + text.len() > self.most {
+            text = cut(text, self.most - self.written);
+            self.full = true;
+        }
+        self.body.push(text.as_bytes());
+        self.written += text.len();
+        Ok(())
+    }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+pub(crate) fn level_of(number: u8) -> Level {
+    match number {
+        1 => Level::Error,
+        2 => Level::Warn,
+        3 => Level::Info,
+        4 => Level::Debug,
+        _ => Level::Trace,
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Key-values: tag, length of the key (2 bytes), length of the value (4 bytes), key, value.
+
+const NULL: u8 = 0;
+const BOOL: u8 = 1;
+const I64: u8 = 2;
+const U64: u8 = 3;
+const I128: u8 = 4;
+const U128: u8 = 5;
+const F64: u8 = 6;
+const STR: u8 = 7;
+const HEAD: usize = 1 + 2 + 4;
+
+/// The value of a key, with the type the program gave it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A signed integer of up to 64 bits.
+    I64(i64),
+    /// An unsigned integer of up to 64 bits.
+    U64(u64),
+    /// A signed integer that needs 128 bits.
+    I128(i128),
+    /// An unsigned integer that needs 128 bits.
+    U128(u128),
+    /// A floating-point number, which may be infinite or no number.
+    F64(f64),
+    /// A string, or the text of anything else that implements `Display` or `Debug`.
+    Str(&'a str),
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => value.fmt(f),
+            Value::I64(value) => value.fmt(f),
+            Value::U64(value) => value.fmt(f),
+            Value::I128(value) => value.fmt(f),
+            Value::U128(value) => value.fmt(f),
+            Value::F64(value) => value.fmt(f),
+            Value::Str(value) => value.fmt(f),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    fn encode(&self, body: &mut Body, tag: &mut u8) {
+        let mut push = |kind: u8, bytes: &[u8]| {
+            *tag = kind;
+            body.push(bytes);
+        };
+        match self {
+            Value::Null => push(NULL, &[]),
+            Value::Bool(value) => push(BOOL, &[u8::from(*value)]),
+            Value::I64(value) => push(I64, &value.to_le_bytes()),
+            Value::U64(value) => push(U64, &value.to_le_bytes()),
+            Value::I128(value) => push(I128, &value.to_le_bytes()),
+            Value::U128(value) => push(U128, &value.to_le_bytes()),
+            Value::F64(value) => push(F64, &value.to_le_bytes()),
+            Value::Str(value) => push(STR, value.as_bytes()),
+        }
+    }
+
+    fn decode(tag: u8, bytes: &'a [u8]) -> Self {
+        fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.try_into().unwrap_or([0; N])
+        }
+        match tag {
+            NULL => Value::Null,
+            BOOL => Value::Bool(bytes == [1]),
+            I64 => Value::I64(i64::from_le_bytes(number(bytes))),
+            U64 => Value::U64(u64::from_le_bytes(number(bytes))),
+            I128 => Value::I128(i128::from_le_bytes(number(bytes))),
+            U128 => Value::U128(u128::from_le_bytes(number(bytes))),
+            F64 => Value::F64(f64::from_le_bytes(number(bytes))),
+            _ => Value::Str(str::from_utf8(bytes).unwrap_or("")),
+        }
+    }
+}
+
+struct KeyValueWriter<'a> {
+    body: &'a mut Body,
+    start: usize,
+    full: bool,
+}
+
+impl<'a> KeyValueWriter<'a> {
+    fn new(body: &'a mut Body) -> Self {
+        let start = body.bytes().len();
+        Self { body, start, full: false }
+    }
+
+    /// Writes one pair; `value` pushes the value's bytes and sets its tag.
+    fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8)) {
+        let head = self.body.bytes().len();
+        let key = cut(key, u16::MAX.into());
+        if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES {
+            self.full = true;
+            return;
+        }
+        self.body.push(&[0; HEAD]);
+        self.body.push(key.as_bytes());
+        let from = self.body.bytes().len();
+        let mut tag = NULL;
+        value(self.body, &mut tag);
+        let len = (self.body.bytes().len() - from) as u32;
+        let fields = &mut self.body.bytes_mut()[head..head + HEAD];
+        fields[0] = tag;
+        fields[1..3].copy_from_slice(&(key.len() as u16).to_le_bytes());
+        fields[3..7].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn text(&mut self, key: &str, text: fmt::Arguments<'_>) {
+        let used = self.body.bytes().len() - self.start + HEAD + key.len();
+        let most = MOST_KEY_VALUES.saturating_sub(used);
+        let mut cut_short = false;
+        self.pair(key, |body, tag| {
+            *tag = STR;
+            let mut writer = TextWriter { body, written: 0, most, full: false };
+            // As with the message: an error is the value's own, and what it wrote is kept.
+            let _ = writer.write_fmt(text);
+            cut_short = writer.full;
+        });
+        self.full |= cut_short;
+    }
+}
+
+impl<'kvs> VisitSource<'kvs> for KeyValueWriter<'_> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        value.visit(PairWriter { key: key.as_str(), into: self })
+    }
+}
+
+struct PairWriter<'k, 'a, 'b> {
+    key: &'k str,
+    into: &'a mut KeyValueWriter<'b>,
+}
+
+impl PairWriter<'_, '_, '_> {
+    fn set(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
+        self.into.pair(self.key, |body, tag| value.encode(body, tag));
+        Ok(())
+    }
+}
+
+impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        self.into.text(self.key, format_args!("{value}"));
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.set(Value::Null)
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.set(Value::U64(value))
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.set(Value::I64(value))
+    }
+
+    fn visit_u128(&mut self, value: u128) -> Result<(), kv::Error> {
+        self.set(Value::U128(value))
+    }
+
+    fn visit_i128(&mut self, value: i128) -> Result<(), kv::Error> {
+        self.set(Value::I128(value))
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.set(Value::F64(value))
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.set(Value::Bool(value))
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        self.into.text(self.key, format_args!("{value}"));
+        Ok(())
+    }
+}
+
+/// The key-values of a record, in the order in which the program gave them.
+#[derive(Clone, Debug)]
+pub struct KeyValues<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for KeyValues<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (head, rest) = self.bytes.split_at_checked(HEAD)?;
+        let key_len = u16::from_le_bytes([head[1], head[2]]) as usize;
+        let value_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        let (key, rest) = rest.split_at_checked(key_len)?;
+        let (value, rest) = rest.split_at_checked(value_len)?;
+        self.bytes = rest;
+        Some((str::from_utf8(key).unwrap_or(""), Value::decode(head[0], value)))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// A record as a format sees it, on the writer's thread.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    owned: &'a OwnedRecord,
+    thread_name: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(owned: &'a OwnedRecord, thread_name: Option<&'a str>) -> Self {
+        Self { owned, thread_name }
+    }
+
+    /// When the program logged it, by the wall clock.
+    pub fn time(&self) -> SystemTime {
+        self.owned.time
+    }
+
+    /// Its level.
+    pub fn level(&self) -> Level {
+        self.owned.level()
+    }
+
+    /// Its target: the module path unless the program named another.
+    pub fn target(&self) -> &'a str {
+        self.owned.target()
+    }
+
+    /// The module that logged it; `None` where the program did not say.
+    pub fn module_path(&self) -> Option<&'a str> {
+        self.owned.module_path
+    }
+
+    /// The source file that logged it; `None` where the program did not say.
+    pub fn file(&self) -> Option<&'a str> {
+        self.owned.file
+    }
+
+    /// The line in that file, counted from 1; `None` where the program did not say.
+    pub fn line(&self) -> Option<u32> {
+        (self.owned.line > 0).then_some(self.owned.line)
+    }
+
+    /// The number of the thread that logged it, counted from 1 in the order of first log calls; 0 for the crate's own
+    /// lines.
+    pub fn thread_number(&self) -> u32 {
+        self.owned.thread
+    }
+
+    /// The name of the thread that logged it; `None` if it has none.
+    pub fn thread_name(&self) -> Option<&'a str> {
+        self.thread_name
+    }
+
+    /// The message, without its key-values; at most 64 KiB.
+    pub fn message(&self) -> &'a str {
+        self.owned.message()
+    }
+
+    /// The key-values.
+    pub fn key_values(&self) -> KeyValues<'a> {
+        self.owned.key_values()
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("level", &self.level())
+            .field("target", &self.target())
+            .field("message", &self.message())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
+
+    fn captured(args: fmt::Arguments<'_>, target: &str, caller: Caller<'_>) -> OwnedRecord {
+        let record = log::Record::builder()
+            .args(args)
+            .level(Level::Warn)
+            .target(target)
+            .module_path_static(Some("a::b"))
+            .file_static(Some("b.rs"))
+            .line(Some(3))
+            .build();
+        OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, caller)
+    }
+
+    #[test]
+    fn a_record_gives_back_what_went_in() {
+        let name = Caller { thread: 7, name: Some("worker") };
+        let owned = captured(format_args!("{} and {}", 1, "zwei"), "other", name);
+        assert_eq!(owned.message(), "1 and zwei");
+        assert_eq!(owned.target(), "other");
+        assert_eq!(owned.thread_name(), Some("worker"));
+        assert_eq!(owned.spilled(), 0);
+        let view = Record::new(&owned, None);
+        assert_eq!((view.level(), view.line(), view.file()), (Level::Warn, Some(3), Some("b.rs")));
+        assert_eq!(view.thread_number(), 7);
+        assert_eq!(view.key_values().count(), 0);
+    }
+
+    #[test]
+    fn a_literal_message_is_not_copied() {
+        let literal = "nothing to format";
+        let owned = captured(format_args!("nothing to format"), "a::b", NOBODY);
+        assert_eq!(owned.message(), literal);
+        assert!(matches!(owned.body, Body::Literal(_)));
+    }
+
+    #[test]
+    fn a_message_of_any_length_comes_back_whole_up_to_the_limit() {
+        for len in [0, 1, INLINE - 1, INLINE, INLINE + 1, 1000, LONGEST_MESSAGE - CUT_MARK.len()] {
+            let text = "x".repeat(len);
+            let owned = captured(format_args!("{text}"), "a::b", NOBODY);
+            assert_eq!(owned.message(), text);
+            assert!(!owned.truncated());
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_at_a_character_and_marked() {
+        let text = "ä".repeat(LONGEST_MESSAGE);
+        let owned = captured(format_args!("x{text}"), "a::b", NOBODY);
+        assert!(owned.truncated());
+        assert!(owned.message().len() <= LONGEST_MESSAGE);
+        assert!(owned.message().ends_with("ä...[cut]"));
+    }
+
+    #[test]
+    fn key_values_keep_their_types() {
+        let pairs: &[(&str, kv::Value<'_>)] = &[
+            ("b", kv::Value::from(true)),
+            ("i", kv::Value::from(-5i64)),
+            ("u", kv::Value::from(u64::MAX)),
+            ("big", kv::Value::from(i128::MIN)),
+            ("f", kv::Value::from(0.5)),
+            ("s", kv::Value::from("text with = and \"")),
+            ("d", kv::Value::from_debug(&[1, 2])),
+        ];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        let got: Vec<_> = owned.key_values().collect();
+        assert_eq!(
+            got,
+            [
+                ("b", Value::Bool(true)),
+                ("i", Value::I64(-5)),
+                ("u", Value::U64(u64::MAX)),
+                ("big", Value::I128(i128::MIN)),
+                ("f", Value::F64(0.5)),
+                ("s", Value::Str("text with = and \"")),
+                ("d", Value::Str("[1, 2]")),
+            ]
+        );
+        assert_eq!(owned.message(), "m");
+    }
+
+    #[test]
+    fn key_values_past_their_limit_are_cut_and_the_record_says_so() {
+        let long = "v".repeat(MOST_KEY_VALUES);
+        let pairs: &[(&str, &str)] = &[("a", &long), ("b", "lost")];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        assert!(owned.truncated());
+        assert_eq!(owned.key_values().count(), 1);
+        assert_eq!(owned.message(), "m");
+    }
+}

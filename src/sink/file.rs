@@ -1,0 +1,487 @@
+//! `LogFile` and the file sink: appends, repairs, reopens; does what `space.rs` says. Runs on the writer's thread.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use log::{Level, LevelFilter};
+
+use crate::disk::{ATOMIC_WRITE, Disk, DiskFile, Kind, Place, Stream};
+use crate::event::Cause;
+use crate::format::Format;
+
+use super::space::{Answer, Space};
+use super::{Batch, Health, Now, Shortage, Sink, WriteError};
+
+/// The path is compared with the open file at most this often, before a write.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A lock that somebody else has is asked for again this often.
+const LOCK_EVERY: Duration = Duration::from_secs(10);
+/// The line that says that it gets quiet is written only while at least this much is free.
+const ROOM_FOR_NOTICE: u64 = 4096;
+/// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
+const READER_PATIENCE: Duration = Duration::from_millis(20);
+const READER_CHANCES: usize = 5;
+/// A write that is interrupted this often in a row counts as failed.
+const MOST_INTERRUPTIONS: usize = 100;
+
+/// A log file and its options.
+///
+/// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`. Missing directories are made.
+/// The file is opened by the writer's thread; if that fails, the output begins suspended and tries again.
+///
+/// | option | default |
+/// |---|---|
+/// | `level` | `Trace`: all that passes the filter |
+/// | `format` | the builder's |
+/// | `min_free_space` | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
+/// | `fsync` | `Never` |
+#[derive(Clone, Debug)]
+#[must_use = "give it to `Builder::file`"]
+pub struct LogFile {
+    pub(crate) path: PathBuf,
+    pub(crate) level: LevelFilter,
+    pub(crate) format: Option<Format>,
+    pub(crate) min_free_space: Option<u64>,
+    pub(crate) fsync: Fsync,
+}
+
+impl LogFile {
+    /// A log file at `path`. A relative path is taken from the directory that is the current one when the logger is made.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            level: LevelFilter::Trace,
+            format: None,
+            min_free_space: None,
+            fsync: Fsync::default(),
+        }
+    }
+
+    /// The most verbose level this file takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    pub fn level(mut self, max: LevelFilter) -> Self {
+        self.level = max;
+        self
+    }
+
+    /// The format of this file. Default: the builder's.
+    pub fn format(mut self, format: impl Into<Format>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
+
+    /// The reserve, in bytes: room on the file system that this logger leaves to others.
+    ///
+    /// Nothing is written that would leave less free space (as an ordinary user sees it, for root too); the output is
+    /// suspended instead, and resumes when half the reserve more (from 64 KiB to 256 MiB) is free.
+    ///
+    /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth of it. 0: no reserve; the
+    /// file is written until the disk is full, and the full disk is survived in the same way. More than the file system
+    /// holds: nothing is ever written. Where the free space is not known (no limit, not a regular file), there is none.
+    pub fn min_free_space(mut self, bytes: u64) -> Self {
+        self.min_free_space = Some(bytes);
+        self
+    }
+
+    /// When the file is synced to the disk. Default: `Fsync::Never`.
+    pub fn fsync(mut self, fsync: Fsync) -> Self {
+        self.fsync = fsync;
+        self
+    }
+}
+
+impl From<String> for LogFile {
+    fn from(path: String) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<PathBuf> for LogFile {
+    fn from(path: PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
+    fn from(path: &P) -> Self {
+        Self::new(path.as_ref())
+    }
+}
+
+/// When a file is synced to the disk (fdatasync), so that its records survive a crash of the machine.
+///
+/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
+/// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
+/// sync (NFS, thin storage), `Every` is the advice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fsync {
+    /// Left to the operating system.
+    #[default]
+    Never,
+    /// After each batch that holds an ERROR record.
+    AfterErrors,
+    /// While there is something new, this often. Zero: after each batch.
+    Every(Duration),
+}
+
+/// Where a file sink writes.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Path(PathBuf),
+    Stream(Stream),
+}
+
+/// Appends to a file, or to a stream of the process.
+pub(crate) struct FileSink<D: Disk> {
+    disk: D,
+    target: Target,
+    fsync: Fsync,
+    space: Space,
+    open: Option<Open<D::File>>,
+    /// Why the file is not open.
+    closed_by: Cause,
+    /// Records that went away with a file that was deleted, not told yet.
+    vanished: u64,
+}
+
+/// What is only there while the file is open.
+struct Open<F> {
+    file: F,
+    kind: Kind,
+    /// We hold the exclusive lock: nobody else of ours writes here.
+    locked: bool,
+    lock_asked: Instant,
+    /// The file ends in the middle of a line: the next write begins with a newline.
+    torn: bool,
+    looked: Instant,
+    /// Lines written since the last look.
+    unseen: u64,
+    /// Since when there is something that is not synced.
+    dirty: Option<Instant>,
+}
+
+impl<D: Disk> FileSink<D> {
+    pub(crate) fn new(disk: D, target: Target, min_free_space: Option<u64>, fsync: Fsync) -> Self {
+        let space = Space::new(min_free_space);
+        Self { disk, target, fsync, space, open: None, closed_by: Cause::Missing, vanished: 0 }
+    }
+
+    fn reopen(&mut self, now: Now) -> Result<&mut Open<D::File>, WriteError> {
+        let opened = match &self.target {
+            Target::Stream(stream) => self.disk.stream(*stream),
+            Target::Path(path) => open_path(&mut self.disk, path),
+        };
+        let opened = opened.and_then(|file| Open::new(file, matches!(self.target, Target::Path(_)), now.monotonic));
+        self.space.forget();
+        match opened {
+            Ok(open) => Ok(self.open.insert(open)),
+            Err(error) => {
+                self.open = None;
+                let error = WriteError::failed(0, "open", error);
+                self.closed_by = error.cause();
+                self.space.failed(error.cause(), 0);
+                Err(error)
+            }
+        }
+    }
+
+    fn ask_for_room(&mut self, now: Instant) {
+        let Some(open) = &mut self.open else { return };
+        let answer = match open.kind {
+            Kind::Stream => Answer::Unknown,
+            Kind::Regular => match open.file.room() {
+                Ok(room) => Answer::Known { total: room.total, free: room.free, block: room.block },
+                Err(_) => Answer::Unknown, // The write will tell, if something is wrong.
+            },
+        };
+        self.space.answer(answer, now);
+    }
+
+    /// No room above the reserve.
+    fn low_space(&self, written: usize) -> WriteError {
+        let room = self.space.free_and_reserve().filter(|(free, _)| *free >= ROOM_FOR_NOTICE);
+        let mut error = WriteError::new(written, Cause::LowSpace);
+        error.room = room.map(|(free, reserve)| Shortage { free, reserve });
+        error
+    }
+
+    /// Sees whether the path still leads to the open file, and opens anew if not.
+    fn look(&mut self, now: Now) -> Result<(), WriteError> {
+        let Target::Path(path) = &self.target else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.kind == Kind::Stream || now.monotonic.saturating_duration_since(open.looked) < LOOK_EVERY {
+            return Ok(());
+        }
+        let place = match open.file.place(path) {
+            Ok(place) => place,
+            Err(error) => return Err(self.give_up(0, "look", error, 0)),
+        };
+        open.looked = now.monotonic;
+        let unseen = std::mem::take(&mut open.unseen);
+        match place {
+            Place::Here => return Ok(()),
+            Place::Moved => {}
+            Place::Deleted => self.vanished += unseen,
+        }
+        self.reopen(now).map(|_| ())
+    }
+
+    /// After an error of the file: what to say, and whether the descriptor is worth keeping.
+    fn give_up(&mut self, written: usize, doing: &'static str, error: io::Error, bytes: u64) -> WriteError {
+        let again = error.kind() == io::ErrorKind::WouldBlock;
+        let error = WriteError::failed(written, doing, error);
+        match error.cause() {
+            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => {}
+            _ if again => {}
+            cause => {
+                self.open = None;
+                self.closed_by = cause;
+            }
+        }
+        self.space.failed(error.cause(), bytes);
+        error
+    }
+
+    fn sync(&mut self, written: usize) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.dirty.is_none() || open.kind == Kind::Stream {
+            return Ok(());
+        }
+        match open.file.sync() {
+            Ok(()) => {
+                open.dirty = None;
+                Ok(())
+            }
+            Err(error) => {
+                let error = self.give_up(written, "fsync", error, 0);
+                // Whatever the cause: a descriptor whose sync failed once may call the next one a success.
+                self.open = None;
+                self.closed_by = error.cause();
+                Err(error)
+            }
+        }
+    }
+
+    fn sync_if_due(&mut self, now: Instant, errors: bool, written: usize) -> Result<(), WriteError> {
+        let Some(dirty) = self.open.as_ref().and_then(|open| open.dirty) else { return Ok(()) };
+        let due = match self.fsync {
+            Fsync::Never => false,
+            Fsync::AfterErrors => errors,
+            Fsync::Every(every) => now.saturating_duration_since(dirty) >= every,
+        };
+        if due { self.sync(written) } else { Ok(()) }
+    }
+
+    /// Writes the whole lines of `batch` that fit into `allowance`.
+    fn append(&mut self, batch: &Batch<'_>, allowance: u64) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let newline = usize::from(open.torn);
+        let fits = usize::try_from(allowance).unwrap_or(usize::MAX).saturating_sub(newline);
+        let (lines, end) = batch.whole_lines_in(fits);
+        if lines == 0 && !batch.is_empty() {
+            self.space.failed(Cause::LowSpace, batch.bytes().len() as u64);
+            return Err(self.low_space(0));
+        }
+        let bytes = &batch.bytes()[..end];
+        let bytes = if open.torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) };
+        let (got, result) = match open.kind {
+            Kind::Regular => open.write_all(&bytes),
+            Kind::Stream => open.write_in_turns(&bytes, batch.ends().map(|end| end + newline)),
+        };
+        self.space.spent(got as u64);
+        let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
+        if got < newline {
+            whole = 0;
+        }
+        open.unseen += whole as u64;
+        if got > 0 {
+            open.dirty.get_or_insert(batch.now().monotonic);
+        }
+        if let Err(error) = result {
+            if got > 0 {
+                open.mend(got - (end + newline).min(got));
+            }
+            if Cause::of(&error) == Cause::DiskFull {
+                self.ask_for_room(batch.now().monotonic);
+            }
+            let rest = batch.bytes().len() - end;
+            return Err(self.give_up(whole, "write", error, rest as u64));
+        }
+        open.torn = false;
+        if lines < batch.len() {
+            self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
+            return Err(self.low_space(lines));
+        }
+        Ok(())
+    }
+
+    /// The one line below the reserve: in one write, and not tried again if it does not go in whole.
+    fn append_into_reserve(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let bytes = if open.torn { Cow::Owned([b"\n", batch.bytes()].concat()) } else { Cow::Borrowed(batch.bytes()) };
+        let got = open.file.write(&bytes).unwrap_or(0);
+        self.space.spent(got as u64);
+        if got == bytes.len() {
+            open.torn = false;
+            return Ok(());
+        }
+        if got > 0 {
+            let torn_before = open.torn;
+            open.mend(got);
+            open.torn |= torn_before;
+        }
+        Err(WriteError::new(0, Cause::LowSpace))
+    }
+}
+
+impl<D: Disk> Sink for FileSink<D> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        if batch.may_use_reserve() {
+            return self.append_into_reserve(batch);
+        }
+        let now = batch.now().monotonic;
+        let bytes = batch.bytes().len() as u64 + 1;
+        if self.space.must_ask(bytes, now) {
+            self.ask_for_room(now);
+        }
+        self.append(batch, self.space.allowance())?;
+        self.space.works();
+        let errors = self.fsync == Fsync::AfterErrors && batch.lines().any(|line| line.level() == Level::Error);
+        self.sync_if_due(now, errors, batch.len())
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        if self.fsync == Fsync::Never { Ok(()) } else { self.sync(0) }
+    }
+
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        self.look(now)?;
+        if self.open.is_none() {
+            self.reopen(now)?;
+        }
+        self.ask_for_room(now.monotonic);
+        match self.space.may_resume(now.monotonic) {
+            Ok(()) => Ok(()),
+            Err(after) => {
+                let error = self.low_space(0);
+                Err(match after {
+                    Some(after) => error.retry_after(after),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        self.look(now)?;
+        self.sync_if_due(now.monotonic, false, 0)?;
+        if let Some(open) = &mut self.open {
+            open.lock_again(now.monotonic, matches!(self.target, Target::Path(_)));
+        }
+        if self.space.must_look(now.monotonic) {
+            self.ask_for_room(now.monotonic);
+        }
+        Ok(Health { low: self.space.is_low(), vanished: std::mem::take(&mut self.vanished) })
+    }
+}
+
+/// Opens the file, and makes its directory if that is what is missing.
+fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
+    match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+                return Err(error);
+            };
+            disk.make_dir(parent)?;
+            disk.open(path)
+        }
+        other => other,
+    }
+}
+
+impl<F: DiskFile> Open<F> {
+    fn new(mut file: F, ours: bool, now: Instant) -> io::Result<Self> {
+        let kind = file.kind();
+        let (mut locked, mut torn) = (false, false);
+        if kind == Kind::Regular && ours {
+            locked = file.lock();
+            torn = file.last_byte()?.is_some_and(|byte| byte != b'\n');
+        }
+        Ok(Self { file, kind, locked, lock_asked: now, torn, looked: now, unseen: 0, dirty: None })
+    }
+
+    fn lock_again(&mut self, now: Instant, ours: bool) {
+        let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
+        if !self.locked && ours && self.kind == Kind::Regular && due {
+            self.lock_asked = now;
+            self.locked = self.file.lock();
+        }
+    }
+
+    /// Writes until all is in or an error comes; says how much is in.
+    fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let (mut got, mut interruptions) = (0, 0);
+        while got < bytes.len() {
+            match self.file.write(&bytes[got..]) {
+                Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
+                Ok(more) => (got, interruptions) = (got + more, 0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                    interruptions += 1;
+                }
+                Err(error) => return (got, Err(error)),
+            }
+        }
+        (got, Ok(()))
+    }
+
+    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at all, none before the
+    /// reader has left room. `ends` are the ends of the lines.
+    fn write_in_turns(&mut self, bytes: &[u8], ends: impl Iterator<Item = usize>) -> (usize, io::Result<()>) {
+        let mut got = 0;
+        let mut chances = READER_CHANCES;
+        let mut ends = ends.peekable();
+        while got < bytes.len() {
+            // As many whole lines as one write may hold; a longer line goes piece by piece.
+            let mut end = got;
+            while let Some(next) = ends.next_if(|next| *next - got <= ATOMIC_WRITE) {
+                end = next;
+            }
+            if end == got {
+                end = bytes.len().min(got + ATOMIC_WRITE);
+            }
+            while !self.file.writable(READER_PATIENCE) {
+                chances -= 1;
+                if chances == 0 {
+                    return (got, Err(io::ErrorKind::WouldBlock.into()));
+                }
+            }
+            let (more, result) = self.write_all(&bytes[got..end]);
+            got += more;
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && chances > 1 => chances -= 1,
+                Err(error) => return (got, Err(error)),
+                Ok(()) => {}
+            }
+        }
+        (got, Ok(()))
+    }
+
+    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them; else the
+    /// next write begins on a line of its own.
+    fn mend(&mut self, fragment: usize) {
+        self.torn = fragment > 0 && self.cut(fragment as u64).is_none();
+    }
+
+    fn cut(&mut self, fragment: u64) -> Option<()> {
+        if self.kind != Kind::Regular || !self.locked {
+            return None;
+        }
+        let end = self.file.end().ok()?;
+        if self.file.len().ok()? != end {
+            return None;
+        }
+        self.file.cut(end.checked_sub(fragment)?).ok()
+    }
+}

@@ -1,0 +1,316 @@
+//! How much room a file may take, and when it may come back: pure policy. Free bytes, errors and times go in, verdicts
+//! come out. Runs on the writer's thread.
+
+use std::time::{Duration, Instant};
+
+use crate::event::Cause;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// While writing, the free space is asked for at least this often: others write too.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// The same while it is low.
+const ASK_EVERY_LOW: Duration = Duration::from_millis(250);
+/// For this long every probe must find enough room before writing resumes.
+const GOOD_FOR: Duration = Duration::from_millis(500);
+/// The time between two probes while they find enough room.
+const GOOD_PROBE: Duration = Duration::from_millis(100);
+
+/// What the file system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It could not be asked, or has no limit, or the file takes no room: no reserve, and no low space.
+    Unknown,
+    /// Bytes in all, bytes an ordinary user may still take, and the unit in which they are taken.
+    Known { total: u64, free: u64, block: u64 },
+}
+
+/// The three marks of one file system, in bytes of free space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// The reserve: nothing is written that would leave less.
+    pub(crate) stop: u64,
+    /// Below this the output is low on space.
+    pub(crate) low: u64,
+    /// Above this it resumes.
+    pub(crate) resume: u64,
+}
+
+impl Marks {
+    /// `reserve`: what the user set; `None` is the default: 1 % of the file system, from 64 KiB to 256 MiB, never more than an
+    /// eighth of it.
+    pub(crate) fn new(reserve: Option<u64>, total: u64) -> Self {
+        let stop = reserve.unwrap_or_else(|| (total / 100).clamp(64 * KIB, 256 * MIB).min(total / 8));
+        let low = stop.saturating_add(stop.saturating_mul(3).min(GIB));
+        let half_way = stop.saturating_add(total.saturating_sub(stop) / 2);
+        let resume = stop.saturating_add((stop / 2).clamp(64 * KIB, 256 * MIB)).min(half_way);
+        Self { stop, low, resume }
+    }
+}
+
+/// What is known about the room of one file, and what follows.
+#[derive(Debug)]
+pub(crate) struct Space {
+    reserve: Option<u64>,
+    known: Option<Known>,
+    asked: Option<Instant>,
+    suspended: Option<Suspended>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    marks: Marks,
+    /// Free bytes by the last answer.
+    free: u64,
+    block: u64,
+    /// Our own bytes since that answer.
+    spent: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspended {
+    /// The free space does not tell when writing works again; only an attempt does.
+    by_attempt: bool,
+    good_since: Option<Instant>,
+}
+
+impl Known {
+    fn left(&self) -> u64 {
+        self.free.saturating_sub(self.spent)
+    }
+
+    /// What may be written: the free space above the reserve, less one block because the file may straddle one more than
+    /// its bytes fill, and one for the line that says that it gets quiet.
+    fn allowance(&self) -> u64 {
+        match self.marks.stop {
+            0 => u64::MAX,
+            stop => self.left().saturating_sub(stop).saturating_sub(self.block.saturating_mul(2)),
+        }
+    }
+}
+
+impl Space {
+    pub(crate) fn new(reserve: Option<u64>) -> Self {
+        Self { reserve, known: None, asked: None, suspended: None }
+    }
+
+    /// Takes what the file system says.
+    pub(crate) fn answer(&mut self, answer: Answer, now: Instant) {
+        self.asked = Some(now);
+        self.known = match answer {
+            Answer::Known { total, free, block } if total > 0 => {
+                Some(Known { marks: Marks::new(self.reserve, total), free, block, spent: 0 })
+            }
+            _ => None,
+        };
+    }
+
+    /// Another file was opened: what was said about the one before does not hold.
+    pub(crate) fn forget(&mut self) {
+        self.known = None;
+        self.asked = None;
+    }
+
+    /// Whether the file system has to be asked before `bytes` are written.
+    pub(crate) fn must_ask(&self, bytes: u64, now: Instant) -> bool {
+        let every = if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY };
+        self.is_stale(now, every) || self.allowance() < bytes
+    }
+
+    /// Whether it is time to ask although nothing is to be written: others write too.
+    pub(crate) fn must_look(&self, now: Instant) -> bool {
+        self.is_stale(now, if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY })
+    }
+
+    fn is_stale(&self, now: Instant, after: Duration) -> bool {
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= after)
+    }
+
+    /// How many bytes may be written now.
+    pub(crate) fn allowance(&self) -> u64 {
+        self.known.map_or(u64::MAX, |known| known.allowance())
+    }
+
+    /// Free bytes and the reserve, where both are known.
+    pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
+        self.known.map(|known| (known.left(), known.marks.stop))
+    }
+
+    pub(crate) fn is_low(&self) -> bool {
+        self.known.is_some_and(|known| known.marks.stop > 0 && known.left() < known.marks.low)
+    }
+
+    /// These bytes went into the file.
+    pub(crate) fn spent(&mut self, bytes: u64) {
+        if let Some(known) = &mut self.known {
+            known.spent = known.spent.saturating_add(bytes);
+        }
+    }
+
+    /// A batch is whole in the file: an episode, if there was one, is over.
+    pub(crate) fn works(&mut self) {
+        self.suspended = None;
+    }
+
+    /// `bytes` could not be written. For `DiskFull` the caller has asked again since.
+    pub(crate) fn failed(&mut self, cause: Cause, bytes: u64) {
+        let by_attempt = match cause {
+            Cause::LowSpace => false,
+            // The query says that there is room, and there is not: it is of no use in this episode.
+            Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.allowance() >= bytes,
+            _ => true,
+        };
+        self.suspended = Some(Suspended { by_attempt, good_since: None });
+    }
+
+    /// Whether writing may be tried, as far as room goes, after the file system was asked.
+    ///
+    /// # Errors
+    ///
+    /// Not yet; with the time until the next probe, if it should differ from the usual.
+    pub(crate) fn may_resume(&mut self, now: Instant) -> Result<(), Option<Duration>> {
+        let Some(known) = self.known.filter(|known| known.marks.stop > 0) else { return Ok(()) };
+        let Some(suspended) = &mut self.suspended else {
+            // The first look at this file.
+            if known.allowance() > 0 {
+                return Ok(());
+            }
+            self.failed(Cause::LowSpace, 0);
+            return Err(None);
+        };
+        if suspended.by_attempt {
+            return Ok(());
+        }
+        if known.free < known.marks.resume {
+            suspended.good_since = None;
+            return Err(None);
+        }
+        let since = *suspended.good_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= GOOD_FOR { Ok(()) } else { Err(Some(GOOD_PROBE)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = 4096;
+
+    fn known(total: u64, free: u64) -> Answer {
+        Answer::Known { total, free, block: BLOCK }
+    }
+
+    fn asked(reserve: Option<u64>, total: u64, free: u64, now: Instant) -> Space {
+        let mut space = Space::new(reserve);
+        space.answer(known(total, free), now);
+        space
+    }
+
+    #[test]
+    fn the_marks_follow_the_size_of_the_file_system() {
+        // (total, set, stop, low, resume)
+        let cases = [
+            (100 * GIB, None, 256 * MIB, GIB, 384 * MIB),
+            (GIB, None, GIB / 100, 4 * (GIB / 100), GIB / 100 + GIB / 200),
+            (MIB, None, 64 * KIB, 256 * KIB, 128 * KIB),
+            (256 * KIB, None, 32 * KIB, 128 * KIB, 96 * KIB),
+            (0, None, 0, 0, 0),
+            (100 * GIB, Some(0), 0, 0, 64 * KIB),
+            (100 * GIB, Some(10 * GIB), 10 * GIB, 11 * GIB, 10 * GIB + 256 * MIB),
+            (MIB, Some(MIB - KIB), MIB - KIB, 4 * (MIB - KIB), MIB - KIB / 2),
+            (MIB, Some(u64::MAX), u64::MAX, u64::MAX, u64::MAX),
+        ];
+        for (total, reserve, stop, low, resume) in cases {
+            let marks = Marks::new(reserve, total);
+            assert_eq!(marks, Marks { stop, low, resume }, "total {total}, set {reserve:?}");
+        }
+    }
+
+    #[test]
+    fn the_allowance_leaves_the_reserve_and_two_blocks() {
+        let now = Instant::now();
+        let mut space = asked(Some(MIB), GIB, 2 * MIB, now);
+        assert_eq!(space.allowance(), MIB - 2 * BLOCK);
+        space.spent(1000);
+        assert_eq!(space.allowance(), MIB - 2 * BLOCK - 1000);
+        assert!(space.must_ask(MIB, now));
+        assert!(!space.must_ask(1000, now));
+    }
+
+    #[test]
+    fn an_unknown_answer_is_never_low() {
+        let now = Instant::now();
+        for answer in [Answer::Unknown, known(0, 0)] {
+            let mut space = Space::new(Some(GIB));
+            space.answer(answer, now);
+            assert_eq!(space.allowance(), u64::MAX);
+            assert!(!space.is_low());
+            assert_eq!(space.may_resume(now), Ok(()));
+            space.failed(Cause::DiskFull, 1);
+            assert_eq!(space.may_resume(now), Ok(()), "only an attempt can tell");
+        }
+    }
+
+    #[test]
+    fn the_file_system_is_asked_every_second_and_more_often_when_low() {
+        let now = Instant::now();
+        let healthy = asked(Some(MIB), GIB, GIB / 2, now);
+        assert!(!healthy.must_ask(1, now + Duration::from_millis(999)));
+        assert!(healthy.must_ask(1, now + Duration::from_secs(1)));
+        let low = asked(Some(MIB), GIB, 2 * MIB, now);
+        assert!(low.is_low());
+        assert!(!low.must_look(now + Duration::from_millis(249)));
+        assert!(low.must_look(now + Duration::from_millis(250)));
+        assert!(Space::new(None).must_ask(1, now));
+    }
+
+    #[test]
+    fn it_resumes_after_half_a_second_of_room_and_a_relapse_starts_again() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut space = asked(Some(MIB), GIB, MIB, start);
+        space.failed(Cause::LowSpace, 1);
+        let mut probe = |millis, free| {
+            space.answer(known(GIB, free), at(millis));
+            space.may_resume(at(millis))
+        };
+        let enough = MIB + 512 * KIB;
+        assert_eq!(probe(50, enough - 1), Err(None));
+        assert_eq!(probe(150, enough), Err(Some(GOOD_PROBE)));
+        assert_eq!(probe(250, MIB), Err(None));
+        assert_eq!(probe(350, enough), Err(Some(GOOD_PROBE)));
+        assert_eq!(probe(800, enough), Err(Some(GOOD_PROBE)));
+        assert_eq!(probe(850, enough), Ok(()));
+    }
+
+    #[test]
+    fn a_query_that_says_room_where_there_is_none_is_not_believed_again() {
+        let now = Instant::now();
+        let mut space = asked(Some(MIB), GIB, GIB / 2, now);
+        space.failed(Cause::DiskFull, 1000);
+        assert_eq!(space.may_resume(now), Ok(()));
+        let mut space = asked(Some(MIB), GIB, MIB, now);
+        space.failed(Cause::DiskFull, 1000);
+        assert_eq!(space.may_resume(now), Err(None));
+    }
+
+    #[test]
+    fn every_cause_but_room_is_probed_by_an_attempt() {
+        let now = Instant::now();
+        for cause in [Cause::Quota, Cause::FileTooLarge, Cause::ReadOnly, Cause::Missing, Cause::Io] {
+            let mut space = asked(Some(MIB), GIB, MIB, now);
+            space.failed(cause, 1000);
+            assert_eq!(space.may_resume(now), Ok(()), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_first_look_at_a_full_disk_does_not_wait_to_see_it_fail() {
+        let now = Instant::now();
+        assert_eq!(asked(Some(MIB), GIB, MIB, now).may_resume(now), Err(None));
+        assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).may_resume(now), Ok(()));
+        assert_eq!(asked(Some(0), GIB, 0, now).may_resume(now), Ok(()));
+    }
+}

@@ -1,0 +1,352 @@
+//! The account: counters that callers and the writer raise, and `Stats`, a plain snapshot of them for any thread.
+//!
+//! Who counts what: a caller counts what it offers (`accepted`) and what it had to refuse (`refused`); the writer counts
+//! what it took, wrote and lost. A record is settled once: refused, written in at least one output, or lost in all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use log::{Level, LevelFilter};
+
+use crate::event::{Cause, State};
+
+/// Why a record was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    QueueFull,
+    DiskFull,
+    IoError,
+    Panicked,
+    Shutdown,
+}
+
+impl Reason {
+    pub(crate) const ALL: [Reason; 5] =
+        [Reason::QueueFull, Reason::DiskFull, Reason::IoError, Reason::Panicked, Reason::Shutdown];
+
+    /// One word for the log: `queue_full`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Reason::QueueFull => "queue_full",
+            Reason::DiskFull => "disk_full",
+            Reason::IoError => "io_error",
+            Reason::Panicked => "panicked",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => Reason::DiskFull,
+            Cause::ReadOnly | Cause::Missing | Cause::Io => Reason::IoError,
+        }
+    }
+}
+
+/// How many records were lost, by reason and by level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Losses([[u64; 5]; 5]);
+
+impl Losses {
+    pub(crate) fn add(&mut self, other: &Losses) {
+        self.each(other, u64::wrapping_add);
+    }
+
+    /// What is in `self` and not yet in `earlier`.
+    pub(crate) fn since(mut self, earlier: &Losses) -> Losses {
+        self.each(earlier, u64::saturating_sub);
+        self
+    }
+
+    fn each(&mut self, other: &Losses, f: impl Fn(u64, u64) -> u64) {
+        for (mine, theirs) in self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened()) {
+            *mine = f(*mine, *theirs);
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.as_flattened().iter().sum()
+    }
+
+    pub(crate) fn by_reason(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].iter().sum()
+    }
+
+    pub(crate) fn by_level(&self, level: Level) -> u64 {
+        self.0.iter().map(|row| row[level as usize - 1]).sum()
+    }
+}
+
+/// The same as atomics.
+#[derive(Default)]
+pub(crate) struct LossCounters([[AtomicU64; 5]; 5]);
+
+impl LossCounters {
+    pub(crate) fn count(&self, level: Level, reason: Reason) {
+        self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
+    }
+
+    fn read(&self, up_to: LevelFilter) -> Losses {
+        let mut losses = Losses::default();
+        for (row, counters) in losses.0.iter_mut().zip(&self.0) {
+            for (number, counter) in row.iter_mut().zip(counters).take(up_to as usize) {
+                *number = counter.load(Relaxed);
+            }
+        }
+        losses
+    }
+}
+
+/// One number for each level.
+#[derive(Default)]
+pub(crate) struct LevelCounters([AtomicU64; 5]);
+
+impl LevelCounters {
+    pub(crate) fn count(&self, level: Level) {
+        self.0[level as usize - 1].fetch_add(1, Relaxed);
+    }
+
+    fn up_to(&self, level: LevelFilter) -> u64 {
+        self.0.iter().take(level as usize).map(|counter| counter.load(Relaxed)).sum()
+    }
+}
+
+/// What the callers write on nearly every call: on cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct CallerCounters {
+    /// Callers: records that passed the filter and that some output wants, counted before they are offered.
+    pub(crate) accepted: LevelCounters,
+    /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy, after the end.
+    pub(crate) refused: LossCounters,
+}
+
+/// What the writer writes.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct WriterCounters {
+    /// Writer: records it took from the queue.
+    pub(crate) taken: LevelCounters,
+    /// Writer: records taken and not settled yet.
+    pub(crate) in_hands: AtomicUsize,
+    /// Writer: records that are whole in the OS in at least one output.
+    pub(crate) written: AtomicU64,
+    /// Writer: records that no output has, under the reason of the first one that wanted it.
+    pub(crate) lost: LossCounters,
+    /// Writer: records written although they were cut.
+    pub(crate) truncated: AtomicU64,
+}
+
+/// The counters of one pipeline.
+pub(crate) struct Counters {
+    pub(crate) callers: CallerCounters,
+    pub(crate) writer: WriterCounters,
+    pub(crate) outputs: Vec<OutputCounters>,
+}
+
+/// The counters of one output; the writer alone writes them.
+pub(crate) struct OutputCounters {
+    pub(crate) name: Arc<str>,
+    /// The output wants records up to this level.
+    pub(crate) level: LevelFilter,
+    pub(crate) state: AtomicU8,
+    pub(crate) in_hands: AtomicUsize,
+    pub(crate) written: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) notices: AtomicU64,
+    pub(crate) lost: LossCounters,
+    pub(crate) suspensions: AtomicU64,
+    /// Nanoseconds spent suspended in episodes that are over.
+    pub(crate) suspended_nanos: AtomicU64,
+    /// Nanoseconds from `born` to the start of the episode that is not over, plus one; 0: none.
+    pub(crate) suspended_since: AtomicU64,
+    pub(crate) born: Instant,
+}
+
+impl OutputCounters {
+    pub(crate) fn new(name: Arc<str>, level: LevelFilter, born: Instant) -> Self {
+        Self {
+            name,
+            level,
+            state: AtomicU8::new(State::Healthy.to_byte()),
+            in_hands: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            notices: AtomicU64::new(0),
+            lost: LossCounters::default(),
+            suspensions: AtomicU64::new(0),
+            suspended_nanos: AtomicU64::new(0),
+            suspended_since: AtomicU64::new(0),
+            born,
+        }
+    }
+
+    pub(crate) fn wants(&self, level: Level) -> bool {
+        level <= self.level
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::from_byte(self.state.load(Relaxed))
+    }
+
+    fn time_suspended(&self, now: Instant) -> Duration {
+        let mut nanos = self.suspended_nanos.load(Relaxed);
+        if let Some(since) = self.suspended_since.load(Relaxed).checked_sub(1) {
+            let life = now.saturating_duration_since(self.born).as_nanos() as u64;
+            nanos += life.saturating_sub(since);
+        }
+        Duration::from_nanos(nanos)
+    }
+}
+
+impl Counters {
+    pub(crate) fn new(outputs: Vec<OutputCounters>) -> Self {
+        Self { callers: CallerCounters::default(), writer: WriterCounters::default(), outputs }
+    }
+
+    /// All that `output` has lost so far: what callers refused of the levels it wants, and what it lost itself.
+    pub(crate) fn losses_of(&self, output: &OutputCounters) -> Losses {
+        let mut losses = self.callers.refused.read(output.level);
+        losses.add(&output.lost.read(LevelFilter::Trace));
+        losses
+    }
+
+    /// The account at this moment; `queued` is the number of records in the queue.
+    pub(crate) fn snapshot(&self, queued: usize, closed: bool, now: Instant) -> Stats {
+        // Settled first and accepted last: a snapshot under way never shows more settled than accepted.
+        let pending = queued as u64 + self.writer.in_hands.load(Relaxed) as u64;
+        let outputs: Vec<_> = self.outputs.iter().map(|output| self.output_snapshot(output, closed, now)).collect();
+        let mut lost = self.writer.lost.read(LevelFilter::Trace);
+        lost.add(&self.callers.refused.read(LevelFilter::Trace));
+        Stats {
+            written: self.writer.written.load(Relaxed),
+            dropped: Dropped::from(&lost),
+            pending,
+            written_bytes: outputs.iter().map(|output| output.bytes).sum(),
+            truncated: self.writer.truncated.load(Relaxed),
+            accepted: self.callers.accepted.up_to(LevelFilter::Trace),
+            outputs,
+        }
+    }
+
+    fn output_snapshot(&self, output: &OutputCounters, closed: bool, now: Instant) -> OutputStats {
+        let refused = self.callers.refused.read(output.level).total();
+        let taken = self.writer.taken.up_to(output.level);
+        let dropped = Dropped::from(&self.losses_of(output));
+        let written = output.written.load(Relaxed);
+        let in_hands = output.in_hands.load(Relaxed) as u64;
+        let offered = self.callers.accepted.up_to(output.level);
+        OutputStats {
+            name: output.name.to_string(),
+            state: if closed { State::Closed } else { output.state() },
+            offered,
+            written,
+            bytes: output.bytes.load(Relaxed),
+            dropped,
+            // Still in the queue, by the flow through it, and what the writer holds.
+            pending: offered.saturating_sub(refused).saturating_sub(taken) + in_hands,
+            notices: output.notices.load(Relaxed),
+            suspensions: output.suspensions.load(Relaxed),
+            time_suspended: output.time_suspended(now),
+        }
+    }
+}
+
+/// The account of a logger, at one moment.
+///
+/// Whenever nothing is under way, `accepted == written + dropped.total() + pending`, and for each output
+/// `offered == written + dropped.total() + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records that passed the filter and that some output wanted.
+    pub accepted: u64,
+    /// Of these: whole in the operating system's hands in at least one output.
+    pub written: u64,
+    /// Of these: lost in every output, under the reason of the first output that wanted them.
+    pub dropped: Dropped,
+    /// Of these: in the queue or in the writer's hands.
+    pub pending: u64,
+    /// Bytes written to all outputs together, the crate's own lines included.
+    pub written_bytes: u64,
+    /// Records written, but cut to the longest message allowed (64 KiB).
+    pub truncated: u64,
+    /// The account of each output, in the order in which the builder was given them.
+    pub outputs: Vec<OutputStats>,
+}
+
+/// Lost records, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The queue was full and the overflow policy said so.
+    pub queue_full: u64,
+    /// No room: `Cause::LowSpace`, `DiskFull`, `Quota`, `FileTooLarge`.
+    pub disk_full: u64,
+    /// Every other cause.
+    pub io_error: u64,
+    /// A user's format or sink panicked, or the format gave an error.
+    pub panicked: u64,
+    /// Logged after the end, or not written by the deadline of a shutdown.
+    pub shutdown: u64,
+    by_level: [u64; 5],
+}
+
+impl Dropped {
+    /// All reasons together.
+    pub fn total(&self) -> u64 {
+        self.by_level.iter().sum()
+    }
+
+    /// The records of one level, all reasons together.
+    pub fn by_level(&self, level: Level) -> u64 {
+        self.by_level[level as usize - 1]
+    }
+}
+
+impl From<&Losses> for Dropped {
+    fn from(losses: &Losses) -> Self {
+        let mut by_level = [0; 5];
+        for level in Level::iter() {
+            by_level[level as usize - 1] = losses.by_level(level);
+        }
+        Self {
+            queue_full: losses.by_reason(Reason::QueueFull),
+            disk_full: losses.by_reason(Reason::DiskFull),
+            io_error: losses.by_reason(Reason::IoError),
+            panicked: losses.by_reason(Reason::Panicked),
+            shutdown: losses.by_reason(Reason::Shutdown),
+            by_level,
+        }
+    }
+}
+
+/// The account of one output, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputStats {
+    /// The path of a file, `stderr`, `stdout`, or the name a sink was given.
+    pub name: String,
+    /// How it is doing.
+    pub state: State,
+    /// Records of the levels it wants.
+    pub offered: u64,
+    /// Of these: whole in the operating system's hands, or taken by the sink.
+    pub written: u64,
+    /// Bytes written, the crate's own lines included.
+    pub bytes: u64,
+    /// Of the records offered: lost for this output. What was refused before the queue stands under the reason of the
+    /// first output that wanted it.
+    pub dropped: Dropped,
+    /// Of the records offered: in the queue or in the writer's hands.
+    pub pending: u64,
+    /// Lines of the crate's own in this output.
+    pub notices: u64,
+    /// How often it was suspended.
+    pub suspensions: u64,
+    /// How long it was suspended, all episodes together, one that is not over included.
+    pub time_suspended: Duration,
+}

@@ -1,0 +1,350 @@
+//! The writer: takes records from the queue, has them laid out, and hands each output one batch. `step` is one turn
+//! without waiting, `run` is the thread: step, and wait.
+
+pub(crate) mod notice;
+mod output;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::Level;
+
+use crate::error::FlushError;
+use crate::event::{Cause, Event};
+use crate::os;
+use crate::queue::{Gate, Queue, Reply, Request};
+use crate::record::{OwnedRecord, Record};
+use crate::sink::Now;
+use crate::stats::{Counters, Reason};
+
+pub(crate) use output::Output;
+use output::guarded;
+
+/// A batch is written when it holds this much, or when the queue is empty.
+pub(crate) const BATCH_BYTES: usize = 128 * 1024;
+/// A turn ends after this many records, so that requests and retries get theirs.
+const BATCH_RECORDS: usize = 4096;
+/// For this long after the last record the writer looks every `SHORT_NAP`, and nobody needs to wake it.
+const ALERT_FOR: Duration = Duration::from_millis(20);
+const SHORT_NAP: Duration = Duration::from_millis(1);
+/// After that it looks this often; an ERROR or a filling queue wakes it earlier.
+const LONG_NAP: Duration = Duration::from_millis(50);
+/// And after a while without records, this often.
+const IDLE_AFTER: Duration = Duration::from_secs(5);
+const IDLE_NAP: Duration = Duration::from_millis(90);
+/// The names of this many threads are remembered; beyond it, those that have not logged for longest are forgotten.
+const MOST_THREADS: usize = 1024;
+
+/// What the writer's thread owns.
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    outputs: Vec<Output>,
+    tell: Tell,
+    threads: ThreadNames,
+    fates: Vec<Fate>,
+    flushes: Vec<Flush>,
+    shutdowns: Vec<Reply>,
+    /// Lines to say as soon as the outputs are ready.
+    opening: Vec<OwnedRecord>,
+    started: bool,
+    /// The last cause for which the writer lost a record, and how many it lost for one.
+    lost: (Option<Cause>, u64),
+}
+
+/// What becomes of one record of the turn.
+pub(crate) struct Fate {
+    level: Level,
+    truncated: bool,
+    /// Whole in at least one output.
+    written: bool,
+    /// Why the first output that wanted it and has not got it lost it.
+    lost: Option<Reason>,
+}
+
+/// Somebody waits until this many more records are taken and written.
+struct Flush {
+    left: usize,
+    /// How many records had been lost when it was asked.
+    lost_before: u64,
+    answer: Reply,
+}
+
+/// What a turn came to.
+pub(crate) struct Turn {
+    /// How many records it took.
+    pub(crate) taken: usize,
+    /// When there is something to do even if nothing comes.
+    pub(crate) next: Option<Instant>,
+    /// The writer was shut down; there is no next turn.
+    pub(crate) ended: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        queue: Arc<Queue>,
+        outputs: Vec<Output>,
+        opening: Vec<OwnedRecord>,
+        on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    ) -> Self {
+        Self {
+            queue,
+            outputs,
+            tell: Tell { on_event },
+            threads: ThreadNames::default(),
+            fates: Vec::new(),
+            flushes: Vec::new(),
+            shutdowns: Vec::new(),
+            opening,
+            started: false,
+            lost: (None, 0),
+        }
+    }
+
+    /// The writer's thread.
+    pub(crate) fn run(mut self) {
+        os::block_signals();
+        let _end = EndOfQueue(self.queue.clone());
+        let mut active = Instant::now();
+        loop {
+            let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
+            let Ok(turn) = guarded(|| self.step(now)) else {
+                // A defect of this crate, not of a format or sink: what was in hand is lost, the writer lives.
+                self.drop_what_is_in_hand();
+                continue;
+            };
+            if turn.ended || self.queue.is_ended() {
+                return;
+            }
+            if turn.taken > 0 {
+                active = now.monotonic;
+                continue;
+            }
+            let idle = now.monotonic.saturating_duration_since(active);
+            let nap = match idle {
+                _ if idle < ALERT_FOR => SHORT_NAP,
+                _ if idle < IDLE_AFTER => LONG_NAP,
+                _ => IDLE_NAP,
+            };
+            let due = turn.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
+            self.queue.nap(nap.min(due.max(SHORT_NAP)), idle >= ALERT_FOR);
+        }
+    }
+
+    /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits for anything but the
+    /// sinks.
+    pub(crate) fn step(&mut self, now: Now) -> Turn {
+        if !self.started {
+            self.start(now);
+        }
+        self.take_requests();
+        let taken = self.take_batch(now);
+        for output in &mut self.outputs {
+            output.tend(now, &self.queue.counters, &mut self.tell);
+        }
+        self.publish_gate();
+        self.answer(taken, now);
+        let next = self.outputs.iter().filter_map(Output::next).min();
+        Turn { taken, next, ended: self.end_if_asked(taken, now) }
+    }
+
+    fn start(&mut self, now: Now) {
+        self.started = true;
+        for output in &mut self.outputs {
+            output.start(now, &self.queue.counters, &mut self.tell);
+            for notice in &self.opening {
+                output.say(notice);
+            }
+        }
+        self.opening.clear();
+        self.publish_gate();
+    }
+
+    fn take_requests(&mut self) {
+        while let Some(request) = self.queue.next_request() {
+            match request {
+                Request::Flush(answer) => {
+                    self.flushes.push(Flush { left: self.queue.len(), lost_before: self.lost.1, answer });
+                }
+                Request::Shutdown(answer) => self.shutdowns.push(answer),
+            }
+        }
+    }
+
+    fn take_batch(&mut self, now: Now) -> usize {
+        let Some(first) = self.queue.take() else {
+            return 0;
+        };
+        let queue = self.queue.clone();
+        let counters = &queue.counters;
+        for output in &mut self.outputs {
+            output.open_batch(now, counters, &mut self.tell);
+        }
+        let mut next = Some(first);
+        while let Some(record) = next.take() {
+            self.lay_out(&record, counters);
+            let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
+            if !full && self.fates.len() < BATCH_RECORDS {
+                next = queue.take();
+            }
+        }
+        let mut suspended_now = false;
+        for output in &mut self.outputs {
+            let before = output.suspended();
+            output.write(now, counters, &mut self.fates, &mut self.tell);
+            suspended_now |= before != output.suspended();
+        }
+        if suspended_now {
+            self.publish_gate();
+        }
+        self.settle()
+    }
+
+    fn lay_out(&mut self, record: &OwnedRecord, counters: &Counters) {
+        let level = record.level();
+        counters.writer.in_hands.fetch_add(1, Relaxed);
+        counters.writer.taken.count(level);
+        if let Some(name) = record.thread_name() {
+            self.threads.learn(record.thread(), name);
+        }
+        let view = Record::new(record, self.threads.name(record.thread()));
+        let number = self.fates.len();
+        let mut fate = Fate { level, truncated: record.truncated(), written: false, lost: None };
+        for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
+            output.lay_out(number, &view, counters, &mut fate);
+        }
+        self.fates.push(fate);
+    }
+
+    /// Counts each record of the turn where it belongs. Returns how many there were.
+    fn settle(&mut self) -> usize {
+        let counters = &self.queue.counters.writer;
+        let taken = self.fates.len();
+        let cause = self.outputs.iter().find_map(Output::suspended);
+        for fate in self.fates.drain(..) {
+            if fate.written {
+                counters.written.fetch_add(1, Relaxed);
+                counters.truncated.fetch_add(fate.truncated.into(), Relaxed);
+            } else {
+                counters.lost.count(fate.level, fate.lost.unwrap_or(Reason::IoError));
+            }
+            if fate.lost.is_some_and(|reason| reason != Reason::Panicked) {
+                self.lost = (cause.or(self.lost.0), self.lost.1 + 1);
+            }
+        }
+        counters.in_hands.store(0, Relaxed);
+        taken
+    }
+
+    fn drop_what_is_in_hand(&mut self) {
+        for fate in &mut self.fates {
+            fate.lost.get_or_insert(Reason::Panicked);
+        }
+        for output in &mut self.outputs {
+            output.abandon(&self.queue.counters, &mut self.fates);
+        }
+        self.settle();
+    }
+
+    /// Tells the callers which levels no output can take, and why.
+    fn publish_gate(&self) {
+        let counters = &self.queue.counters;
+        let mut gate = Gate::OPEN;
+        for level in Level::iter() {
+            let mut wanting = self.outputs.iter().filter(|output| output.wants(counters, level)).peekable();
+            let first = wanting.peek().and_then(|output| output.suspended());
+            if let (Some(cause), true) = (first, wanting.all(|output| output.suspended().is_some())) {
+                gate.close(level, cause.into());
+            }
+        }
+        self.queue.set_gate(gate);
+    }
+
+    /// Answers the flushes whose records are all written.
+    fn answer(&mut self, taken: usize, now: Now) {
+        let empty = self.queue.len() == 0;
+        for flush in &mut self.flushes {
+            flush.left = if empty { 0 } else { flush.left.saturating_sub(taken) };
+        }
+        if !self.flushes.iter().any(|flush| flush.left == 0) {
+            return;
+        }
+        for output in &mut self.outputs {
+            output.flush(now, &self.queue.counters, &mut self.tell);
+        }
+        self.publish_gate();
+        let suspended = self.outputs.iter().find_map(Output::suspended);
+        let (last_cause, lost) = self.lost;
+        for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
+            let lost = last_cause.filter(|_| lost > flush.lost_before);
+            let answer = suspended.or(lost).map_or(Ok(()), |cause| Err(FlushError::Suspended(cause)));
+            flush.answer.send(answer);
+        }
+    }
+
+    /// Ends when it was asked to and nothing is left.
+    fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
+        if self.shutdowns.is_empty() || taken > 0 || self.queue.len() > 0 {
+            return false;
+        }
+        for output in &mut self.outputs {
+            output.finish(now, &self.queue.counters, &mut self.tell);
+        }
+        let suspended = self.outputs.iter().find_map(Output::suspended);
+        self.queue.end();
+        for answer in self.shutdowns.drain(..) {
+            answer.send(suspended.map_or(Ok(()), |cause| Err(FlushError::Suspended(cause))));
+        }
+        true
+    }
+}
+
+/// However the writer's thread ends, nobody waits for it afterwards.
+struct EndOfQueue(Arc<Queue>);
+
+impl Drop for EndOfQueue {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// The program's callback.
+pub(crate) struct Tell {
+    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+}
+
+impl Tell {
+    fn event(&mut self, event: Event) {
+        if let Some(on_event) = &mut self.on_event {
+            // A callback that panics is the program's to mend; its panic hook has said so.
+            let _ = guarded(|| on_event(&event));
+        }
+    }
+}
+
+/// Which thread has which name, for as many threads as are worth remembering.
+#[derive(Default)]
+struct ThreadNames {
+    names: HashMap<u32, (Box<str>, u64)>,
+    uses: u64,
+}
+
+impl ThreadNames {
+    fn learn(&mut self, thread: u32, name: &str) {
+        if self.names.len() >= MOST_THREADS {
+            let mut uses: Vec<_> = self.names.values().map(|(_, used)| *used).collect();
+            let (_, median, _) = uses.select_nth_unstable(MOST_THREADS / 2);
+            let median = *median;
+            self.names.retain(|_, (_, used)| *used > median);
+        }
+        self.names.insert(thread, (name.into(), self.uses));
+    }
+
+    fn name(&mut self, thread: u32) -> Option<&str> {
+        self.uses += 1;
+        let (name, used) = self.names.get_mut(&thread)?;
+        *used = self.uses;
+        Some(name)
+    }
+}

@@ -1,0 +1,62 @@
+//! The crate's own lines: what they say, as records like any other, so that every format lays them out. Runs on the
+//! writer's thread.
+
+use std::time::SystemTime;
+
+use log::Level;
+
+use crate::error::FilterError;
+use crate::event::Cause;
+use crate::format::utc_text;
+use crate::record::{OwnedRecord, Value};
+use crate::stats::{Losses, Reason};
+
+/// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
+pub(super) fn lost(at: SystemTime, losses: &Losses) -> OwnedRecord {
+    let mut pairs = Vec::new();
+    push_losses(&mut pairs, losses);
+    warn(at, format_args!("{} records lost", losses.total()), &pairs)
+}
+
+/// The gap line: the output is back, and this is what is missing.
+pub(super) fn resumed(from: SystemTime, to: SystemTime, cause: Cause, losses: &Losses) -> OwnedRecord {
+    let (from, to_text) = (utc_text(from), utc_text(to));
+    let mut pairs =
+        vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
+    push_losses(&mut pairs, losses);
+    warn(to, format_args!("logging resumed, {} records lost", losses.total()), &pairs)
+}
+
+/// The last line before it gets quiet.
+pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -> OwnedRecord {
+    let pairs = [("cause", Value::Str(cause.word())), ("free", Value::U64(free)), ("reserve", Value::U64(reserve))];
+    warn(at, format_args!("logging suspended"), &pairs)
+}
+
+/// The log file was deleted under our hands, with lines that had been written since the last look.
+pub(super) fn vanished(at: SystemTime, lines: u64) -> OwnedRecord {
+    warn(at, format_args!("the log file was deleted, with {lines} lines written since the last look at it"), &[])
+}
+
+/// A directive in the environment was skipped.
+pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterError]) -> OwnedRecord {
+    let skipped = errors.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
+    warn(
+        at,
+        format_args!("directives skipped that cannot be parsed"),
+        &[("variable", Value::Str(variable)), ("directives", Value::Str(&skipped))],
+    )
+}
+
+fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<'_>)]) -> OwnedRecord {
+    OwnedRecord::notice(Level::Warn, at, message, pairs)
+}
+
+/// The losses by level and by reason, those that are not zero.
+fn push_losses(pairs: &mut Vec<(&'static str, Value<'_>)>, losses: &Losses) {
+    const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, losses.by_level(level)));
+    let by_reason = Reason::ALL.into_iter().map(|reason| (reason.word(), losses.by_reason(reason)));
+    let counted = by_level.chain(by_reason).filter(|(_, count)| *count > 0);
+    pairs.extend(counted.map(|(word, count)| (word, Value::U64(count))));
+}

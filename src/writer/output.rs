@@ -1,0 +1,419 @@
+//! One output at work: its lines, its sink, and its life between healthy and suspended. Runs on the writer's thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use log::Level;
+
+use crate::event::{Cause, Event, State};
+use crate::format::{Encoder, LineBuf};
+use crate::record::{OwnedRecord, Record};
+use crate::sink::{Batch, Now, Sink, Span, WriteError};
+use crate::stats::{Counters, Losses, OutputCounters, Reason};
+
+use super::{BATCH_BYTES, Fate, Tell, notice};
+
+/// The first attempt to come back, after this; each later one after twice the time.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+/// An output that was suspended stays so for at least this long: at most one pair of transitions in a second.
+const QUIET_AT_LEAST: Duration = Duration::from_secs(1);
+/// One that could come back and has to wait for that looks this often whether it still could.
+const READY_RETRY: Duration = Duration::from_millis(100);
+/// The line that says that it gets quiet: at most this often.
+const SUSPENDED_LINE_EVERY: Duration = Duration::from_secs(60);
+/// Losses that are no gap are told at most this often.
+const LOST_LINE_EVERY: Duration = Duration::from_secs(5);
+/// At rest the sink is asked how it is this often.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) struct Output {
+    /// Its place in `Counters::outputs`.
+    index: usize,
+    name: Arc<str>,
+    encoder: Encoder,
+    sink: Box<dyn Sink>,
+    lines: Lines,
+    episode: Option<Episode>,
+    /// What the log has told of this output's losses.
+    told: Losses,
+    lost_line: Option<Instant>,
+    suspended_line: Option<Instant>,
+    checked: Option<Instant>,
+    /// Lines that went away with their file, not told yet.
+    vanished: u64,
+    jitter: Jitter,
+}
+
+/// From the suspension to the gap line.
+#[derive(Clone, Copy)]
+struct Episode {
+    cause: Cause,
+    since: Now,
+    retry_at: Instant,
+    delay: Duration,
+}
+
+/// The lines of the batch that is being laid out.
+#[derive(Default)]
+struct Lines {
+    text: LineBuf,
+    spans: Vec<Span>,
+    /// The crate's own lines stand before all others.
+    leading: Vec<Leading>,
+    /// For each line behind those: which record of the turn it is.
+    records: Vec<usize>,
+}
+
+/// What a line of the crate's own tells once it is in.
+enum Leading {
+    Lost(Losses),
+    Vanished(u64),
+    Other,
+}
+
+impl Lines {
+    fn close(&mut self, level: Level, time: std::time::SystemTime) {
+        self.spans.push(Span { end: self.text.len(), level, time });
+    }
+
+    fn clear(&mut self) {
+        self.text.clear(2 * BATCH_BYTES);
+        self.spans.clear();
+        self.leading.clear();
+        self.records.clear();
+    }
+}
+
+impl Output {
+    pub(crate) fn new(index: usize, name: Arc<str>, encoder: Encoder, sink: Box<dyn Sink>) -> Self {
+        let jitter = Jitter::new(index);
+        Self {
+            index,
+            name,
+            encoder,
+            sink,
+            lines: Lines::default(),
+            episode: None,
+            told: Losses::default(),
+            lost_line: None,
+            suspended_line: None,
+            checked: None,
+            vanished: 0,
+            jitter,
+        }
+    }
+
+    pub(super) fn wants(&self, counters: &Counters, level: Level) -> bool {
+        counters.outputs[self.index].wants(level)
+    }
+
+    /// Why it takes nothing at the moment, if so.
+    pub(super) fn suspended(&self) -> Option<Cause> {
+        self.episode.map(|episode| episode.cause)
+    }
+
+    /// How many bytes wait to be written.
+    pub(super) fn buffered(&self) -> usize {
+        self.lines.text.len()
+    }
+
+    /// Gets the sink ready, once, before the first record.
+    pub(super) fn start(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+        let counters = &counters.outputs[self.index];
+        match guarded(|| self.sink.retry(now)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.suspend(error, now, counters, tell),
+            Err(Panicked) => {} // The first batch will tell.
+        }
+    }
+
+    /// Lays out one record, the `number`th of this turn; or loses it.
+    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, fate: &mut Fate) {
+        let counters = &counters.outputs[self.index];
+        if let Some(cause) = self.suspended() {
+            return lose(counters, fate, cause.into());
+        }
+        let start = self.lines.text.len();
+        match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
+            Ok(Ok(())) => {
+                self.lines.close(record.level(), record.time());
+                self.lines.records.push(number);
+                counters.in_hands.fetch_add(1, Relaxed);
+            }
+            Ok(Err(_)) | Err(Panicked) => {
+                self.lines.text.truncate(start);
+                lose(counters, fate, Reason::Panicked);
+            }
+        }
+    }
+
+    /// Before the records of a turn: what the sink noticed, and what has to be said first.
+    pub(super) fn open_batch(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+        if self.episode.is_some() {
+            return;
+        }
+        self.check(now, &counters.outputs[self.index], tell);
+        if self.vanished > 0 {
+            let vanished = std::mem::take(&mut self.vanished);
+            self.lead(Leading::Vanished(vanished), &notice::vanished(now.wall, vanished));
+        }
+        self.lead_with_losses(now, counters, false);
+    }
+
+    fn lead_with_losses(&mut self, now: Now, counters: &Counters, at_once: bool) {
+        let due = self.lost_line.is_none_or(|told| now.monotonic.saturating_duration_since(told) >= LOST_LINE_EVERY);
+        if !(due || at_once) || self.episode.is_some() {
+            return;
+        }
+        let losses = self.untold(counters);
+        if losses.total() > 0 {
+            self.lost_line = Some(now.monotonic);
+            self.lead(Leading::Lost(losses), &notice::lost(now.wall, &losses));
+        }
+    }
+
+    /// A line of the crate's own, which is not about this output's losses.
+    pub(super) fn say(&mut self, notice: &OwnedRecord) {
+        if self.episode.is_none() {
+            self.lead(Leading::Other, notice);
+        }
+    }
+
+    fn lead(&mut self, what: Leading, notice: &OwnedRecord) {
+        self.encoder.notice(&mut self.lines.text, notice);
+        self.lines.close(notice.level(), notice.time());
+        self.lines.leading.push(what);
+    }
+
+    fn untold(&self, counters: &Counters) -> Losses {
+        counters.losses_of(&counters.outputs[self.index]).since(&self.told)
+    }
+
+    fn check(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+        self.checked = Some(now.monotonic);
+        match guarded(|| self.sink.check(now)) {
+            Ok(Ok(health)) => {
+                self.vanished += health.vanished;
+                let state = if health.low { State::Low } else { State::Healthy };
+                counters.state.store(state.to_byte(), Relaxed);
+            }
+            Ok(Err(error)) => self.suspend(error, now, counters, tell),
+            Err(Panicked) => {} // As at the start: the batch will tell.
+        }
+    }
+
+    /// Hands the batch to the sink, and settles each of its lines.
+    pub(super) fn write(&mut self, now: Now, counters: &Counters, fates: &mut [Fate], tell: &mut Tell) {
+        if self.lines.spans.is_empty() {
+            return;
+        }
+        let counters = &counters.outputs[self.index];
+        let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
+        let result = match self.episode {
+            None => guarded(|| self.sink.write(&batch)),
+            // It was suspended after the lines were laid out.
+            Some(episode) => Ok(Err(WriteError::new(0, episode.cause))),
+        };
+        let (written, reason) = match &result {
+            Ok(Ok(())) => (batch.len(), None),
+            Ok(Err(error)) => (error.written().min(batch.len()), Some(error.cause().into())),
+            Err(Panicked) => (0, Some(Reason::Panicked)),
+        };
+        self.settle(written, reason.unwrap_or(Reason::IoError), counters, fates);
+        if let (Ok(Err(error)), None) = (result, self.episode) {
+            self.suspend(error, now, counters, tell);
+        }
+        self.lines.clear();
+    }
+
+    /// The first `written` lines are in; the others are lost for `reason`.
+    fn settle(&mut self, written: usize, reason: Reason, counters: &OutputCounters, fates: &mut [Fate]) {
+        let leading = self.lines.leading.len();
+        for (line, leading) in self.lines.leading.iter().enumerate() {
+            match leading {
+                Leading::Lost(losses) if line < written => self.told.add(losses),
+                Leading::Vanished(lines) if line >= written => self.vanished += lines,
+                _ => {}
+            }
+        }
+        counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
+        let bytes = written.checked_sub(1).map_or(0, |last| self.lines.spans[last].end);
+        counters.bytes.fetch_add(bytes as u64, Relaxed);
+        let written_records = written.saturating_sub(leading);
+        counters.written.fetch_add(written_records as u64, Relaxed);
+        for (line, number) in self.lines.records.iter().enumerate() {
+            if line < written_records {
+                fates[*number].written = true;
+            } else {
+                lose(counters, &mut fates[*number], reason);
+            }
+        }
+        counters.in_hands.store(0, Relaxed);
+    }
+
+    fn suspend(&mut self, error: WriteError, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+        let cause = error.cause();
+        let delay = FIRST_RETRY;
+        self.episode = Some(Episode { cause, since: now, retry_at: now.monotonic + self.jitter.shorten(delay), delay });
+        counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
+        counters.suspensions.fetch_add(1, Relaxed);
+        let since = now.monotonic.saturating_duration_since(counters.born).as_nanos() as u64;
+        counters.suspended_since.store(since + 1, Relaxed);
+        if let Some((doing, error)) = error.failure {
+            tell.event(Event::Failed { output: self.name.clone(), doing, error: Arc::new(error) });
+        }
+        tell.event(Event::Suspended { output: self.name.clone(), cause, at: now.wall });
+        let told_lately = self
+            .suspended_line
+            .is_some_and(|told| now.monotonic.saturating_duration_since(told) < SUSPENDED_LINE_EVERY);
+        if let Some(room) = error.room.filter(|_| !told_lately) {
+            self.suspended_line = Some(now.monotonic);
+            let notice = notice::suspended(now.wall, cause, room.free, room.reserve);
+            // One that does not go in is not tried again; the gap line says when it got quiet.
+            let _ = self.write_alone(&notice, counters, |bytes, spans| Batch::into_reserve(bytes, spans, now));
+        }
+    }
+
+    /// Writes one line of the crate's own, in a batch of its own; says whether it is in.
+    fn write_alone(
+        &mut self,
+        notice: &OwnedRecord,
+        counters: &OutputCounters,
+        batch: impl for<'a> FnOnce(&'a [u8], &'a [Span]) -> Batch<'a>,
+    ) -> Result<(), Option<WriteError>> {
+        let mut text = LineBuf::default();
+        self.encoder.notice(&mut text, notice);
+        let spans = [Span { end: text.len(), level: notice.level(), time: notice.time() }];
+        let batch = batch(text.bytes(), &spans);
+        match guarded(|| self.sink.write(&batch)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.written() == 0 => return Err(Some(error)),
+            // The line is in, but something went wrong behind it (a sync); the next batch will meet it again.
+            Ok(Err(_)) => {}
+            Err(Panicked) => return Err(None),
+        }
+        counters.notices.fetch_add(1, Relaxed);
+        counters.bytes.fetch_add(text.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
+    pub(super) fn tend(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+        match self.episode {
+            Some(episode) if now.monotonic >= episode.retry_at => self.try_to_resume(episode, now, counters, tell),
+            Some(_) => {}
+            None => {
+                let due = self.checked.is_none_or(|at| now.monotonic.saturating_duration_since(at) >= CHECK_EVERY);
+                if due {
+                    self.open_batch(now, counters, tell);
+                    self.write(now, counters, &mut [], tell);
+                }
+            }
+        }
+    }
+
+    fn try_to_resume(&mut self, mut episode: Episode, now: Now, counters: &Counters, tell: &mut Tell) {
+        let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
+        let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
+        let wanted = match ready {
+            Err(error) => error.wanted_delay(),
+            Ok(()) if quiet_for < QUIET_AT_LEAST => Some(READY_RETRY.min(QUIET_AT_LEAST - quiet_for)),
+            Ok(()) => {
+                let losses = self.untold(counters);
+                let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses);
+                let output = &counters.outputs[self.index];
+                match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
+                    Ok(()) => return self.resume(episode, losses, now, output, tell),
+                    Err(error) => error.and_then(|error| error.wanted_delay()),
+                }
+            }
+        };
+        episode.delay = match wanted {
+            Some(wanted) => wanted,
+            None => (episode.delay * 2).min(LAST_RETRY),
+        };
+        episode.retry_at = now.monotonic + self.jitter.shorten(episode.delay.min(LAST_RETRY));
+        self.episode = Some(episode);
+    }
+
+    fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+        self.told.add(&losses);
+        self.episode = None;
+        self.checked = None;
+        counters.state.store(State::Healthy.to_byte(), Relaxed);
+        let nanos = now.monotonic.saturating_duration_since(episode.since.monotonic).as_nanos() as u64;
+        counters.suspended_nanos.fetch_add(nanos, Relaxed);
+        counters.suspended_since.store(0, Relaxed);
+        tell.event(Event::Resumed {
+            output: self.name.clone(),
+            cause: episode.cause,
+            since: episode.since.wall,
+            at: now.wall,
+            dropped: losses.total(),
+        });
+    }
+
+    /// What was laid out when the turn broke off is lost.
+    pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut [Fate]) {
+        self.settle(0, Reason::Panicked, &counters.outputs[self.index], fates);
+        self.lines.clear();
+    }
+
+    /// Everything that is written is handed on.
+    pub(super) fn flush(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+        if self.episode.is_some() {
+            return;
+        }
+        if let Ok(Err(error)) = guarded(|| self.sink.flush()) {
+            self.suspend(error, now, &counters.outputs[self.index], tell);
+        }
+    }
+
+    /// The last words: losses that no line has told.
+    pub(super) fn finish(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+        self.lead_with_losses(now, counters, true);
+        self.write(now, counters, &mut [], tell);
+        self.flush(now, counters, tell);
+    }
+
+    /// When it wants to be tended next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        match self.episode {
+            Some(episode) => Some(episode.retry_at),
+            None => self.checked.map(|checked| checked + CHECK_EVERY),
+        }
+    }
+}
+
+fn lose(counters: &OutputCounters, fate: &mut Fate, reason: Reason) {
+    counters.lost.count(fate.level, reason);
+    fate.lost.get_or_insert(reason);
+}
+
+/// A format, a sink or a callback of the program panicked.
+pub(super) struct Panicked;
+
+pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|_| Panicked)
+}
+
+/// Spreads the attempts of many outputs and processes; only ever shortens.
+struct Jitter(u64);
+
+impl Jitter {
+    fn new(index: usize) -> Self {
+        Self(u64::from(std::process::id()) << 8 | index as u64 | 1 << 40)
+    }
+
+    /// Between three quarters of `delay` and all of it.
+    fn shorten(&mut self, delay: Duration) -> Duration {
+        // Marsaglia's xorshift64.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        delay - delay / 4 * (self.0 % 256) as u32 / 256
+    }
+}
