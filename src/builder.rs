@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
-use crate::event::{Event, output_name};
+use crate::event::{Event, OnEvent, output_name};
 use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, split_env};
 use crate::front::logger::Logger;
@@ -57,7 +57,7 @@ pub struct Builder {
     capacity: usize,
     overflow: Overflow,
     shutdown_timeout: Duration,
-    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    on_event: Option<OnEvent>,
 }
 
 /// What kind of output.
@@ -333,7 +333,7 @@ enum Kind {
 /// What only the first pipeline gets.
 struct Once {
     sinks: Vec<Option<Box<dyn Sink>>>,
-    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    on_event: Option<OnEvent>,
     opening: Option<OwnedRecord>,
 }
 

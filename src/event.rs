@@ -169,6 +169,9 @@ impl Event {
     }
 }
 
+/// The program's callback.
+pub(crate) type OnEvent = Box<dyn FnMut(&Event) + Send>;
+
 /// The name of an output that is a file.
 pub(crate) fn output_name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()

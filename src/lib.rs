@@ -35,3 +35,7 @@ pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 /// 1024 MiB.
 pub const GIB: u64 = 1024 * MIB;
+
+#[cfg(test)]
+#[path = "../tests/stepped/mod.rs"]
+mod stepped;

@@ -59,8 +59,9 @@ pub(crate) struct World {
     /// How often each operation was asked for.
     asked: BTreeMap<Op, u64>,
     total: u64,
-    /// Whether a fault was met.
+    /// Whether a fault was met, and at which operations.
     pub(crate) faulted: bool,
+    pub(crate) faulted_ops: BTreeSet<Op>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
 }
@@ -148,6 +149,11 @@ impl World {
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 
+    /// How often an operation was asked for.
+    pub(crate) fn asked(&self, op: Op) -> u64 {
+        self.asked.get(&op).copied().unwrap_or(0)
+    }
+
     fn inode(&mut self, path: &Path) -> usize {
         if let Some(inode) = self.names.get(path) {
             return *inode;
@@ -170,6 +176,7 @@ impl World {
         };
         if number == fault.at || fault.forever && number > fault.at {
             self.faulted = true;
+            self.faulted_ops.insert(op);
             return Err(io::Error::from_raw_os_error(fault.errno));
         }
         Ok(())
@@ -269,7 +276,7 @@ impl DiskFile for FakeFile {
     fn room(&mut self) -> io::Result<Room> {
         let mut world = self.disk.world();
         world.ask(Op::Room)?;
-        Ok(Room { total: world.capacity.unwrap_or(0), free: world.free(), block: 1 })
+        Ok(Room { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
     }
 
     fn lock(&mut self) -> bool {

@@ -295,14 +295,18 @@ impl<D: Disk> FileSink<D> {
         if got < newline {
             whole = 0;
         }
+        if let (Err(_), true) = (&result, got > 0) {
+            let fragment = got - (end + newline).min(got);
+            open.mend(fragment);
+            // What could not be cut and lacks nothing but its newline is a whole line: the next write brings it.
+            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
+            whole += usize::from(open.torn && only_newline_missing);
+        }
         open.unseen += whole as u64;
         if got > 0 {
             open.dirty.get_or_insert(batch.now().monotonic);
         }
         if let Err(error) = result {
-            if got > 0 {
-                open.mend(got - (end + newline).min(got));
-            }
             if Cause::of(&error) == Cause::DiskFull {
                 self.ask_for_room(batch.now().monotonic);
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::Level;
 
 use crate::error::FlushError;
-use crate::event::{Cause, Event};
+use crate::event::{Cause, Event, OnEvent};
 use crate::os;
 use crate::queue::{Gate, Queue, Reply, Request};
 use crate::record::{OwnedRecord, Record};
@@ -86,7 +86,7 @@ impl Writer {
         queue: Arc<Queue>,
         outputs: Vec<Output>,
         opening: Vec<OwnedRecord>,
-        on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+        on_event: Option<OnEvent>,
     ) -> Self {
         Self {
             queue,
@@ -311,7 +311,7 @@ impl Drop for EndOfQueue {
 
 /// The program's callback.
 pub(crate) struct Tell {
-    on_event: Option<Box<dyn FnMut(&Event) + Send>>,
+    on_event: Option<OnEvent>,
 }
 
 impl Tell {

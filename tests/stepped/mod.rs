@@ -1,0 +1,9 @@
+//! Tests that step the writer by hand, over a disk in memory and a clock that is told: one thread, no waiting. They are part
+//! of the crate's own test binary, because they reach behind the public names.
+
+mod bench;
+mod faults;
+mod files;
+mod overflow;
+mod requests;
+mod sinks;

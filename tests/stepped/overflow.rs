@@ -1,0 +1,160 @@
+//! A full queue: the four policies, the kept slots, the bound of what spills, and how the losses are told.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::bench::{PATH, Setup, assert_invariants, parse};
+use crate::disk::fake::FakeDisk;
+use crate::queue::Overflow;
+use crate::sink::file::Fsync;
+
+fn setup(capacity: usize, overflow: Overflow, disk: &FakeDisk) -> Setup {
+    Setup { capacity, overflow, ..Setup::new() }.file(disk, None, Fsync::Never)
+}
+
+#[test]
+fn a_full_queue_drops_the_new_record_and_counts_it() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(16, Overflow::DropNewest, &disk).bench();
+    for _ in 0..20 {
+        bench.log(Level::Error);
+    }
+    assert_eq!(bench.handle.stats().dropped.queue_full, 4);
+    assert_eq!(bench.handle.stats().pending, 16);
+    bench.assert_identity("full");
+    bench.step();
+    bench.live(Duration::from_secs(6));
+    assert_eq!(parse(&[disk.read(PATH)]).records, (0..16).collect::<Vec<_>>());
+    assert_invariants(&bench, &disk, "full");
+}
+
+#[test]
+fn the_last_slots_are_kept_for_warnings_and_errors() {
+    // (capacity, slots kept): an eighth, at least 64, never more than half.
+    for (capacity, kept) in [(1, 0), (2, 1), (100, 50), (256, 64), (1024, 128)] {
+        let disk = FakeDisk::default();
+        let mut bench = setup(capacity, Overflow::DropNewest, &disk).bench();
+        for _ in 0..capacity {
+            bench.log(Level::Info);
+        }
+        assert_eq!(bench.handle.stats().pending as usize, capacity - kept, "capacity {capacity}");
+        for _ in 0..kept {
+            bench.log(Level::Warn);
+        }
+        assert_eq!(bench.handle.stats().pending as usize, capacity, "capacity {capacity}");
+        let dropped = bench.handle.stats().dropped;
+        assert_eq!((dropped.by_level(Level::Info), dropped.by_level(Level::Warn)), (kept as u64, 0));
+    }
+}
+
+#[test]
+fn the_oldest_record_makes_room_under_drop_oldest() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(8, Overflow::DropOldest, &disk).bench();
+    for _ in 0..20 {
+        bench.log(Level::Info);
+    }
+    bench.step();
+    bench.live(Duration::from_secs(6));
+    assert_eq!(parse(&[disk.read(PATH)]).records, (12..20).collect::<Vec<_>>());
+    assert_invariants(&bench, &disk, "drop oldest");
+}
+
+#[test]
+fn a_bounded_wait_ends_and_drops() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(4, Overflow::BlockAtMost(Duration::from_millis(5)), &disk).bench();
+    for _ in 0..6 {
+        bench.log(Level::Info);
+    }
+    assert_eq!(bench.handle.stats().dropped.queue_full, 2);
+    bench.step();
+    bench.live(Duration::from_secs(6));
+    assert_invariants(&bench, &disk, "bounded wait");
+}
+
+#[test]
+fn a_blocked_call_gets_its_slot() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(4, Overflow::Block, &disk).bench();
+    for _ in 0..4 {
+        bench.log(Level::Info);
+    }
+    std::thread::scope(|scope| {
+        let logger = &bench.logger;
+        let blocked = scope.spawn(move || {
+            let record = log::Record::builder().args(format_args!("record 4  end")).target("bench").build();
+            log::Log::log(logger, &record);
+        });
+        while !blocked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+    });
+    bench.next = 5;
+    bench.step();
+    assert_eq!(parse(&[disk.read(PATH)]).records, [0, 1, 2, 3, 4]);
+    assert_invariants(&bench, &disk, "blocked");
+}
+
+#[test]
+fn a_blocked_call_is_let_go_by_a_shutdown() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(1, Overflow::Block, &disk).bench();
+    bench.log(Level::Info);
+    std::thread::scope(|scope| {
+        let logger = &bench.logger;
+        let blocked = scope.spawn(move || {
+            let record = log::Record::builder().args(format_args!("record 1  end")).target("bench").build();
+            log::Log::log(logger, &record);
+        });
+        assert!(bench.handle.shutdown(Duration::ZERO).is_err());
+        blocked.join().unwrap();
+    });
+    let stats = bench.handle.stats();
+    assert_eq!(stats.dropped.shutdown, stats.accepted);
+    bench.assert_identity("let go");
+}
+
+#[test]
+fn losses_of_the_queue_are_told_in_one_line_and_at_most_every_five_seconds() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(8, Overflow::DropNewest, &disk).bench();
+    bench.step();
+    let lines = |disk: &FakeDisk| {
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        text.lines().filter(|line| line.contains("records lost")).count()
+    };
+    for _ in 0..4 {
+        for _ in 0..30 {
+            bench.log(Level::Error);
+        }
+        bench.live(Duration::from_secs(1));
+    }
+    assert_eq!(lines(&disk), 1);
+    bench.live(Duration::from_secs(5));
+    assert_eq!(lines(&disk), 2);
+    bench.live(Duration::from_secs(60));
+    assert_eq!(lines(&disk), 2, "there was nothing more to tell");
+    assert_invariants(&bench, &disk, "told");
+}
+
+#[test]
+fn what_long_messages_hold_on_the_heap_is_bounded() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(1024, Overflow::DropNewest, &disk).bench();
+    for _ in 0..400 {
+        bench.log_padded(Level::Error, 60_000);
+    }
+    let pending = bench.handle.stats().pending;
+    // Each holds between one and two times its length, as a growing buffer does.
+    assert!((69..=139).contains(&pending), "{pending} records of 60 000 bytes wait, the bound is 8 MiB");
+    while bench.step().taken > 0 {}
+    for _ in 0..10 {
+        bench.log_padded(Level::Error, 60_000);
+    }
+    assert_eq!(bench.handle.stats().pending, 10, "what was taken out is not counted any more");
+    while bench.step().taken > 0 {}
+    bench.live(Duration::from_secs(6));
+    assert_invariants(&bench, &disk, "spilled");
+}

@@ -1,0 +1,118 @@
+//! Flush and shutdown, seen from both sides.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::bench::{Bench, PATH, Setup, parse};
+use crate::KIB;
+use crate::disk::fake::FakeDisk;
+use crate::error::FlushError;
+use crate::event::{Cause, State};
+use crate::sink::file::Fsync;
+
+/// Asks from another thread while this one steps the writer.
+fn ask(
+    bench: &mut Bench,
+    what: impl FnOnce(&crate::handle::Handle) -> Result<(), FlushError> + Send,
+) -> Result<(), FlushError> {
+    std::thread::scope(|scope| {
+        let handle = bench.handle.clone();
+        let asked = scope.spawn(move || what(&handle));
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        asked.join().unwrap()
+    })
+}
+
+#[test]
+fn a_flush_answers_when_what_was_pending_is_written() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(500);
+    assert_eq!(ask(&mut bench, |handle| handle.flush(Duration::MAX)), Ok(()));
+    assert_eq!(parse(&[disk.read(PATH)]).records.len(), 500);
+}
+
+#[test]
+fn a_flush_that_nobody_answers_comes_back_at_its_deadline() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(1);
+    assert_eq!(bench.handle.flush(Duration::from_millis(5)), Err(FlushError::Timeout));
+    assert_eq!(bench.handle.flush(Duration::ZERO), Err(FlushError::Timeout));
+}
+
+#[test]
+fn a_flush_on_a_full_disk_says_so() {
+    let disk = FakeDisk::with_capacity(4 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(200);
+    let answer = ask(&mut bench, |handle| handle.flush(Duration::MAX));
+    assert_eq!(answer, Err(FlushError::Suspended(Cause::DiskFull)));
+}
+
+#[test]
+fn a_shutdown_writes_what_is_pending_and_closes() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(5000);
+    assert_eq!(ask(&mut bench, |handle| handle.shutdown(Duration::MAX)), Ok(()));
+    let stats = bench.handle.stats();
+    assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
+    assert_eq!(bench.handle.state(), State::Closed);
+    bench.log(Level::Error);
+    assert_eq!(bench.handle.stats().dropped.shutdown, 1);
+    bench.assert_identity("closed");
+    assert_eq!(bench.handle.flush(Duration::MAX), Err(FlushError::Closed));
+    assert_eq!(bench.handle.shutdown(Duration::MAX), Err(FlushError::Closed));
+}
+
+#[test]
+fn losses_that_no_line_has_told_are_told_before_the_end() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup { capacity: 4, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            bench.log(Level::Error);
+        }
+        bench.step();
+    }
+    assert_eq!(ask(&mut bench, |handle| handle.shutdown(Duration::MAX)), Ok(()));
+    super::bench::assert_invariants(&bench, &disk, "the end");
+}
+
+#[test]
+fn a_shutdown_past_its_deadline_counts_what_is_left() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(7);
+    assert_eq!(bench.handle.shutdown(Duration::from_millis(5)), Err(FlushError::Timeout));
+    assert_eq!(bench.handle.state(), State::Closed);
+    assert_eq!(bench.handle.stats().dropped.shutdown, 7);
+    bench.log(Level::Error);
+    assert_eq!(bench.handle.stats().dropped.shutdown, 8);
+    bench.assert_identity("past the deadline");
+}
+
+#[test]
+fn many_flushes_at_once_are_all_answered() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(100);
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..64)
+            .map(|_| {
+                let handle = bench.handle.clone();
+                scope.spawn(move || handle.flush(Duration::MAX))
+            })
+            .collect();
+        while asked.iter().any(|asked| !asked.is_finished()) {
+            bench.writer.step(bench.now);
+        }
+        for asked in asked {
+            assert_eq!(asked.join().unwrap(), Ok(()));
+        }
+    });
+}

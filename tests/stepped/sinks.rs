@@ -1,0 +1,186 @@
+//! Outputs of the program's own, several at once, and what they may do wrong.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use log::{Level, LevelFilter};
+
+use super::bench::{Setup, parse};
+use crate::disk::fake::FakeDisk;
+use crate::event::{Cause, State};
+use crate::format::Format;
+use crate::sink::file::Fsync;
+use crate::sink::{Batch, Sink, WriteError};
+
+/// Keeps what it is given; takes so many lines of a batch, then fails; may panic.
+#[derive(Clone, Default)]
+struct KeepSink {
+    kept: Arc<Mutex<Vec<u8>>>,
+    batches: Arc<Mutex<Vec<usize>>>,
+    takes: Arc<Mutex<Option<usize>>>,
+    panics: Arc<Mutex<bool>>,
+}
+
+impl Sink for KeepSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        if *self.panics.lock().unwrap() {
+            panic!("a sink that panics");
+        }
+        self.batches.lock().unwrap().push(batch.len());
+        let takes = self.takes.lock().unwrap().unwrap_or(usize::MAX);
+        for line in batch.lines().take(takes) {
+            self.kept.lock().unwrap().extend_from_slice(line.bytes());
+        }
+        if takes < batch.len() { Err(WriteError::new(takes, Cause::Io)) } else { Ok(()) }
+    }
+}
+
+impl KeepSink {
+    fn records(&self) -> Vec<u64> {
+        parse(&[self.kept.lock().unwrap().clone()]).records
+    }
+}
+
+#[test]
+fn a_batch_is_one_write() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    bench.log_some(300);
+    bench.step();
+    assert_eq!(*sink.batches.lock().unwrap(), [300]);
+}
+
+#[test]
+fn the_lines_a_sink_took_count_as_written_and_the_others_as_lost() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    *sink.takes.lock().unwrap() = Some(3);
+    bench.log_some(10);
+    bench.step();
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.dropped.io_error), (3, 7));
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    *sink.takes.lock().unwrap() = None;
+    bench.live(Duration::from_secs(2));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    let parsed = parse(&[sink.kept.lock().unwrap().clone()]);
+    assert_eq!((parsed.records.len(), parsed.told, parsed.gaps), (3, 7, 1));
+    bench.assert_identity("three of ten");
+}
+
+#[test]
+fn a_suspended_output_does_not_stop_the_others() {
+    let (good, bad) = (KeepSink::default(), KeepSink::default());
+    let mut bench = Setup::new().sink(bad.clone()).sink(good.clone()).bench();
+    *bad.takes.lock().unwrap() = Some(0);
+    for _ in 0..5 {
+        bench.log_some(10);
+        bench.live(Duration::from_millis(200));
+    }
+    assert_eq!(good.records(), (0..50).collect::<Vec<_>>());
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.dropped.total()), (50, 0), "a record is written if one output has it");
+    assert_eq!((stats.outputs[0].written, stats.outputs[0].dropped.io_error), (0, 50));
+    bench.assert_identity("one of two");
+}
+
+#[test]
+fn an_output_gets_the_levels_it_wants() {
+    let (all, few) = (KeepSink::default(), KeepSink::default());
+    let setup = Setup::new().output(LevelFilter::Warn, Format::text(), few.clone());
+    let mut bench = setup.output(LevelFilter::Trace, Format::text(), all.clone()).bench();
+    for level in Level::iter() {
+        bench.log(level);
+    }
+    bench.step();
+    assert_eq!((few.records(), all.records()), (vec![0, 1], vec![0, 1, 2, 3, 4]));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.outputs[0].offered, stats.outputs[1].offered), (2, 5));
+}
+
+#[test]
+fn the_gate_closes_only_for_levels_that_no_output_can_take() {
+    let (all, few) = (KeepSink::default(), KeepSink::default());
+    let setup = Setup::new().output(LevelFilter::Warn, Format::text(), few.clone());
+    let mut bench = setup.output(LevelFilter::Trace, Format::text(), all.clone()).bench();
+    *all.takes.lock().unwrap() = Some(0);
+    bench.log(Level::Info);
+    bench.step();
+    assert!(bench.queue.closed_to(Level::Info).is_some());
+    assert!(bench.queue.closed_to(Level::Warn).is_none());
+    for level in Level::iter() {
+        bench.log(level);
+    }
+    assert_eq!(bench.handle.stats().pending, 2, "what nothing can keep is not even queued");
+    bench.step();
+    assert_eq!(few.records(), [1, 2]);
+    bench.assert_identity("half closed");
+}
+
+#[test]
+fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    bench.log_some(5);
+    bench.step();
+    *sink.panics.lock().unwrap() = true;
+    bench.log_some(5);
+    bench.step();
+    *sink.panics.lock().unwrap() = false;
+    bench.log_some(5);
+    bench.step();
+    bench.live(Duration::from_secs(6));
+    assert_eq!(bench.handle.stats().dropped.panicked, 5);
+    let parsed = parse(&[sink.kept.lock().unwrap().clone()]);
+    assert_eq!((parsed.records.len(), parsed.told), (10, 5));
+    bench.assert_identity("panicked");
+}
+
+#[test]
+fn a_format_that_panics_or_fails_loses_that_record_and_nothing_else() {
+    let disk = FakeDisk::default();
+    let sink = crate::sink::file::FileSink::new(
+        disk.clone(),
+        crate::sink::file::Target::Path(super::bench::PATH.into()),
+        None,
+        Fsync::Never,
+    );
+    let format = Format::custom(|line, record| {
+        io::Write::write_all(line, b"half a line")?;
+        match record.message() {
+            message if message.contains("record 1 ") => panic!("a format that panics"),
+            message if message.contains("record 3 ") => Err(io::ErrorKind::Other.into()),
+            message => io::Write::write_all(line, message.as_bytes()),
+        }
+    });
+    let mut bench = Setup::new().output(LevelFilter::Trace, format, sink).bench();
+    bench.log_some(6);
+    bench.step();
+    let text = String::from_utf8(disk.read(super::bench::PATH)).unwrap();
+    let numbers: Vec<_> = text.lines().map(|line| line.split(' ').nth(3).unwrap()).collect();
+    assert_eq!(numbers, ["0", "2", "4", "5"], "{text}");
+    assert_eq!(bench.handle.stats().dropped.panicked, 2);
+    bench.assert_identity("formats");
+}
+
+#[test]
+fn a_format_that_ends_no_line_gets_its_newline() {
+    let sink = KeepSink::default();
+    let format = Format::custom(|line, record| write_if_odd(line, record.message()));
+    fn write_if_odd(line: &mut crate::LineBuf, message: &str) -> io::Result<()> {
+        // Some records end their line, some do not, some write nothing.
+        let number: u64 = message.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        match number % 3 {
+            0 => io::Write::write_all(line, format!("{number}").as_bytes()),
+            1 => io::Write::write_all(line, format!("{number}\n").as_bytes()),
+            _ => Ok(()),
+        }
+    }
+    let mut bench = Setup::new().output(LevelFilter::Trace, format, sink.clone()).bench();
+    bench.log_some(6);
+    bench.step();
+    assert_eq!(*sink.kept.lock().unwrap(), b"0\n1\n3\n4\n");
+    assert_eq!(bench.handle.stats().written, 6);
+    bench.assert_identity("newlines");
+}
