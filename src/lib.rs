@@ -1,20 +1,85 @@
-//! A non-blocking, fire-and-forget backend for the [`log`] facade.
+//! A non-blocking, fire-and-forget backend for the [`log`] facade that survives a full disk.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), unfazed::InitError> {
+//! unfazed::Builder::new().file("app.log").init()?;
+//! log::info!("hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What happens on a log call
+//!
+//! On the calling thread: the filter, then the gate (can any output take this level now?), then the message is formatted into a
+//! record on the stack, and the record goes into a bounded queue. No lock, no allocation for a message that fits its slot
+//! (about 170 bytes together with its key-values), no system call in the steady state; the first ERROR, or a half-full queue, after a
+//! pause may wake the writer once.
+//!
+//! On the writer's thread: records are laid out as lines and handed to each output, one write per batch.
+//!
+//! # Every way a record can be lost
+//!
+//! | what happened | the counter that tells |
+//! |---|---|
+//! | the queue was full ([`Overflow`]) | [`Dropped::queue_full`] |
+//! | no room: the reserve, a full disk, a quota, a file size limit | [`Dropped::disk_full`] |
+//! | any other error of an output | [`Dropped::io_error`] |
+//! | a custom format or sink panicked, or the format gave an error | [`Dropped::panicked`] |
+//! | logged after [`Handle::shutdown`], or not written by its deadline | [`Dropped::shutdown`] |
+//! | the process ended while records were in the queue | none: wait with `log::logger().flush()` |
+//!
+//! Whenever nothing is under way, `accepted == written + dropped.total() + pending` ([`Stats`]). Each gap is told in the log itself, as
+//! a WARN record with the target `unfazed`; losses that are no gap in one merged line, at most every 5 s. A message longer than
+//! 64 KiB is cut and counted in [`Stats::truncated`].
+//!
+//! # Shutdown
+//!
+//! [`Handle::flush`] and `log::logger().flush()` wait until what is pending is in the operating system's hands;
+//! [`Handle::shutdown`] also ends the thread; dropping a [`Logger`] made by [`Builder::build`] does the same, for at most
+//! [`Builder::shutdown_timeout`].
+//!
+//! # Low disk space
+//!
+//! Nothing is written that would leave less free space than [`LogFile::min_free_space`]. Below it, and at any error of the file
+//! ([`Cause`]), the output is suspended: records are counted and dropped, without being formatted if no other output takes
+//! them, and no byte is written. When the cause is gone it resumes within 2 s, with a line that names cause, times and losses.
+//! An output is suspended and resumed at most once a second. [`Handle::state`], [`Builder::on_event`] and [`OutputStats`] tell.
+//!
+//! # What it does not do
+//!
+//! No network, no rotation yet, no storing of records while an output is suspended. One thread serves all outputs: a write
+//! that hangs in the kernel (a hard NFS mount) stops the others too, though no caller.
+//!
+//! # Features
+//!
+//! - `json` (default): [`Format::json`].
+//! - `regex`: what stands behind the `/` of a filter is a regular expression instead of a substring.
+//!
+//! # Minimum supported Rust version
+//!
+//! 1.95.
 #![warn(missing_docs)]
 #![doc(test(attr(deny(unused_must_use))))]
 
 mod builder;
+mod handle;
+
+mod front;
+mod record;
+
+mod queue;
+
+mod writer;
+
+mod format;
+mod sink;
+
 mod disk;
+mod os;
+
 mod error;
 mod event;
-mod format;
-mod front;
-mod handle;
-mod os;
-mod queue;
-mod record;
-mod sink;
 mod stats;
-mod writer;
 
 pub use builder::Builder;
 pub use error::{FilterError, FlushError, InitError};
@@ -35,6 +100,11 @@ pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 /// 1024 MiB.
 pub const GIB: u64 = 1024 * MIB;
+
+/// The README's code, compiled and run with the documentation's tests.
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
 
 #[cfg(test)]
 #[path = "../tests/stepped/mod.rs"]
