@@ -223,7 +223,7 @@ impl Builder {
         Ok((Pipeline { queue, writer, filter }, logger, handle))
     }
 
-    fn directives(&self) -> (Vec<String>, Option<OwnedRecord>) {
+    fn directives(&self) -> (Vec<String>, Option<BadDirectives>) {
         let mut directives: Vec<String> = self.filter.iter().cloned().collect();
         let mut opening = None;
         if let Some(variable) = &self.filter_env
@@ -238,13 +238,13 @@ impl Builder {
             };
             directives.push(good);
             if !errors.is_empty() {
-                opening = Some(notice::bad_directives(SystemTime::now(), variable, &errors));
+                opening = Some(BadDirectives { at: SystemTime::now(), variable: variable.clone(), errors });
             }
         }
         (directives, opening)
     }
 
-    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<OwnedRecord>), InitError> {
+    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<BadDirectives>), InitError> {
         let (directives, opening) = self.directives();
         let directives: Vec<_> = directives.iter().map(String::as_str).collect();
         let filter = Filter::new(self.level, &directives, cap).map_err(InitError::Filter)?;
@@ -292,6 +292,13 @@ fn plan_outputs(
                     disk::Stream::Stderr => "stderr",
                     disk::Stream::Stdout => "stdout",
                 };
+                if planned.iter().any(|other: &PlannedOutput| &*other.name == name) {
+                    return Err(InitError::Option {
+                        option: "console",
+                        value: format!("{name}, twice"),
+                        range: "each stream at most once",
+                    });
+                }
                 let target = Target::Stream(console.stream);
                 (name.into(), Kind::File { target, min_free_space: None, fsync: Fsync::Never })
             }
@@ -334,7 +341,20 @@ enum Kind {
 struct Once {
     sinks: Vec<Option<Box<dyn Sink>>>,
     on_event: Option<OnEvent>,
-    opening: Option<OwnedRecord>,
+    opening: Option<BadDirectives>,
+}
+
+/// What `filter_env` had to skip.
+struct BadDirectives {
+    at: SystemTime,
+    variable: String,
+    errors: Vec<FilterError>,
+}
+
+impl BadDirectives {
+    fn notice(&self) -> OwnedRecord {
+        notice::bad_directives(self.at, &self.variable, &self.errors)
+    }
 }
 
 impl Plan {
@@ -356,9 +376,11 @@ impl Plan {
                     None => continue,
                 },
             };
-            outputs.push(Output::new(index, planned.name.clone(), Encoder::new(planned.format.clone()), sink));
+            let opening = once.opening.as_ref().map(BadDirectives::notice);
+            let encoder = Encoder::new(planned.format.clone());
+            outputs.push(Output::new(index, planned.name.clone(), encoder, sink, opening));
         }
-        Writer::new(queue, outputs, once.opening.into_iter().collect(), once.on_event)
+        Writer::new(queue, outputs, once.on_event)
     }
 }
 
@@ -372,6 +394,8 @@ struct Pipeline {
 /// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
 struct Ready {
     word: mpsc::Sender<()>,
+    queue: Arc<Queue>,
+    thread: thread::Thread,
 }
 
 impl Pipeline {
@@ -384,13 +408,13 @@ impl Pipeline {
             }
         });
         let thread = thread.map_err(InitError::Thread)?;
-        self.queue.set_writer(thread.thread().clone());
-        Ok(Ready { word })
+        Ok(Ready { word, queue: self.queue, thread: thread.thread().clone() })
     }
 }
 
 impl Ready {
     fn begin(self) {
+        self.queue.set_writer(self.thread);
         // The thread waits for nothing else; it cannot be gone.
         let _ = self.word.send(());
     }

@@ -66,7 +66,8 @@ impl Handle {
 
     /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.
     ///
-    /// What comes later, or is not written by the deadline, is counted as `Dropped::shutdown`.
+    /// What comes later, or is still in the queue at the deadline, is counted as `Dropped::shutdown`. What the writer holds
+    /// while a sink hangs stays `Stats::pending`: it may yet be written.
     ///
     /// # Errors
     ///

@@ -27,8 +27,8 @@ use crate::stats::{Counters, Reason, Stats};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them) is kept for WARN and
-    /// ERROR, so that a flood of lower levels cannot push them out.
+    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them) and of what long
+    /// messages may hold on the heap (8 MiB) is kept for WARN and ERROR, so that a flood of lower levels cannot push them out.
     #[default]
     DropNewest,
     /// The oldest record in the queue is dropped, whatever its level.
@@ -71,8 +71,8 @@ pub(crate) struct Queue {
     spilled: AtomicUsize,
     /// Set once, by whoever starts the writer, before the queue is shared.
     writer: OnceLock<Thread>,
-    /// Tells this queue from every other one that this process ever had.
-    pub(crate) id: u64,
+    /// A number that stands for a writer who knows the names of those that have introduced themselves to it.
+    audience: AtomicU64,
     pub(crate) counters: Counters,
 }
 
@@ -96,9 +96,8 @@ impl Reply {
 
 impl Queue {
     pub(crate) fn new(capacity: usize, overflow: Overflow, counters: Counters) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Self {
-            id: NEXT_ID.fetch_add(1, Relaxed),
+            audience: AtomicU64::new(new_audience()),
             records: bounded(capacity),
             requests: bounded(MOST_REQUESTS),
             overflow,
@@ -120,6 +119,12 @@ impl Queue {
 
     // --- the callers' side ---------------------------------------------------------------------------------------
 
+    /// A thread that has introduced itself to this number does not bring its name again.
+    #[inline]
+    pub(crate) fn audience(&self) -> u64 {
+        self.audience.load(Relaxed)
+    }
+
     /// Whether no output can take a record of this level now, and why.
     #[inline]
     pub(crate) fn closed_to(&self, level: Level) -> Option<Reason> {
@@ -130,8 +135,8 @@ impl Queue {
     /// Counts a record that is not even formatted.
     #[inline]
     pub(crate) fn refuse(&self, level: Level, reason: Reason) {
-        self.counters.callers.refused.count(level, reason);
         self.counters.callers.accepted.count(level);
+        self.counters.callers.refused.count(level, reason);
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in.
@@ -171,9 +176,13 @@ impl Queue {
 
     /// Counts what the record holds on the heap, if that still fits into the bound.
     fn spill_fits(&self, record: &OwnedRecord) -> bool {
+        let most = match self.overflow {
+            Overflow::DropNewest if record.level() > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
+            _ => MOST_SPILLED,
+        };
         match record.spilled() {
             0 => true,
-            bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= MOST_SPILLED => true,
+            bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= most => true,
             bytes => {
                 self.spilled.fetch_sub(bytes, Relaxed);
                 false
@@ -195,9 +204,13 @@ impl Queue {
             }
             if let Some(oldest) = self.take() {
                 self.counters.callers.refused.count(oldest.level(), Reason::QueueFull);
+                if oldest.thread_name().is_some() {
+                    // The writer has not learnt it: every thread introduces itself again.
+                    self.audience.store(new_audience(), Relaxed);
+                }
             }
         }
-        Err(record)
+        self.put(record)
     }
 
     #[allow(clippy::result_large_err)]
@@ -279,11 +292,25 @@ impl Queue {
             return Err(FlushError::OnWriter);
         }
         self.gate.store(Gate::SHUT.0, SeqCst);
+        if self.writer.get().is_none() {
+            // Its thread was never let go: nobody would answer.
+            self.end();
+            return Err(FlushError::Closed);
+        }
         let answer = self.ask(Request::Shutdown, at_most);
         if answer == Err(FlushError::Timeout) {
             self.end();
         }
         answer
+    }
+
+    /// Shuts down without waiting, for whoever must not: the writer ends when its queue is empty.
+    pub(crate) fn shutdown_soon(&self) {
+        self.gate.store(Gate::SHUT.0, SeqCst);
+        let (answer, _) = bounded(1);
+        // With so many requests before it, one of them may be a shutdown; if not, the thread stays, idle.
+        let _ = self.requests.0.try_send(Request::Shutdown(Reply(answer)));
+        self.wake();
     }
 
     fn ask(&self, request: impl FnOnce(Reply) -> Request, at_most: Duration) -> Result<(), FlushError> {
@@ -338,6 +365,11 @@ impl Queue {
         self.requests.1.try_recv().ok()
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.requests.1.is_empty()
+    }
+
     /// Sets what the outputs can take, unless the logger was shut down.
     pub(crate) fn set_gate(&self, gate: Gate) {
         // An error means that it is shut, and stays so.
@@ -386,6 +418,11 @@ impl Queue {
     fn dismiss_requests(&self) {
         while self.next_request().is_some() {}
     }
+}
+
+fn new_audience() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 /// For each level: open, or the reason why it is closed. Three bits a level, in one atomic.

@@ -37,6 +37,8 @@ pub(crate) struct OwnedRecord {
     target_len: u16,
     name_len: u8,
     level: u8,
+    /// The target is not the module path, but stands in the body.
+    own_target: bool,
     truncated: bool,
 }
 
@@ -73,9 +75,10 @@ impl OwnedRecord {
             target_len: 0,
             name_len: 0,
             level: record.level() as u8,
+            own_target: module_path != Some(target),
             truncated: false,
         };
-        if module_path != Some(target) {
+        if this.own_target {
             let target = cut(target, u16::MAX.into());
             this.body.push(target.as_bytes());
             this.target_len = target.len() as u16;
@@ -85,7 +88,7 @@ impl OwnedRecord {
             this.body.push(name.as_bytes());
             this.name_len = name.len() as u8;
         }
-        let alone = this.target_len == 0 && this.name_len == 0 && record.key_values().count() == 0;
+        let alone = !this.own_target && this.name_len == 0 && record.key_values().count() == 0;
         match record.args().as_str() {
             Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => this.body = Body::Literal(literal),
             _ => this.set_message(*record.args()),
@@ -117,6 +120,7 @@ impl OwnedRecord {
             target_len: 0,
             name_len: 0,
             level: level as u8,
+            own_target: false,
             truncated: false,
         };
         this.set_message(message);
@@ -179,10 +183,7 @@ impl OwnedRecord {
     }
 
     fn target(&self) -> &str {
-        match self.target_len {
-            0 => self.module_path.unwrap_or(""),
-            len => self.text(0, len as usize),
-        }
+        if self.own_target { self.text(0, self.target_len as usize) } else { self.module_path.unwrap_or("") }
     }
 
     fn text(&self, start: usize, len: usize) -> &str {

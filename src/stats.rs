@@ -157,6 +157,7 @@ pub(crate) struct OutputCounters {
     pub(crate) written: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) notices: AtomicU64,
+    pub(crate) failures: AtomicU64,
     pub(crate) lost: LossCounters,
     pub(crate) suspensions: AtomicU64,
     /// Nanoseconds spent suspended in episodes that are over.
@@ -176,6 +177,7 @@ impl OutputCounters {
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             notices: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             lost: LossCounters::default(),
             suspensions: AtomicU64::new(0),
             suspended_nanos: AtomicU64::new(0),
@@ -249,6 +251,7 @@ impl Counters {
             // Still in the queue, by the flow through it, and what the writer holds.
             pending: offered.saturating_sub(refused).saturating_sub(taken) + in_hands,
             notices: output.notices.load(Relaxed),
+            failures: output.failures.load(Relaxed),
             suspensions: output.suspensions.load(Relaxed),
             time_suspended: output.time_suspended(now),
         }
@@ -345,6 +348,8 @@ pub struct OutputStats {
     pub pending: u64,
     /// Lines of the crate's own in this output.
     pub notices: u64,
+    /// What failed without suspending it, as a sync.
+    pub failures: u64,
     /// How often it was suspended.
     pub suspensions: u64,
     /// How long it was suspended, all episodes together, one that is not over included.

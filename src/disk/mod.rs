@@ -181,15 +181,25 @@ fn kind_of(file: &File) -> io::Result<Kind> {
     Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
 }
 
+/// A descriptor of our own for the stream; where it can be had, one that never waits: a terminal whose reader stopped says that
+/// it can be written and then keeps the write. The program's own descriptor stays as it is.
 #[cfg(unix)]
 fn duplicate(stream: Stream) -> io::Result<File> {
-    use std::os::fd::AsFd as _;
+    use std::os::fd::{AsFd as _, AsRawFd as _};
 
-    let fd = match stream {
-        Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
-        Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
+    let (copied, number) = match stream {
+        Stream::Stderr => (io::stderr().as_fd().try_clone_to_owned()?, io::stderr().as_raw_fd()),
+        Stream::Stdout => (io::stdout().as_fd().try_clone_to_owned()?, io::stdout().as_raw_fd()),
     };
-    Ok(fd?.into())
+    let file = File::from(copied);
+    if cfg!(target_os = "linux") && kind_of(&file)? == Kind::Stream {
+        // Opening it anew makes a description that is not shared. A socket cannot be opened so, nor what belongs to another
+        // user; a regular file must not be, because the program's own output goes to the same place in it.
+        if let Ok(own) = options(false, false).open(format!("/proc/self/fd/{number}")) {
+            return Ok(own);
+        }
+    }
+    Ok(file)
 }
 
 #[cfg(windows)]

@@ -51,6 +51,12 @@ impl Filter {
         self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
     }
 
+    /// Whether the message has a say.
+    #[inline]
+    pub(crate) fn has_pattern(&self) -> bool {
+        self.message.is_some()
+    }
+
     pub(crate) fn max_level(&self) -> LevelFilter {
         self.max_level
     }
@@ -120,18 +126,28 @@ impl CurrentFilter {
 
     pub(crate) fn set(&self, directives: &str) -> Result<(), FilterError> {
         let filter = Filter::new(self.base, &[directives], self.cap)?;
-        let max_level = filter.max_level();
         self.filter.store(Arc::new(filter));
         if self.installed.load(Relaxed) {
-            log::set_max_level(max_level);
+            self.keep_in_step();
         }
         Ok(())
+    }
+
+    /// Sets `log::max_level`; again, if another thread has changed the filter meanwhile.
+    fn keep_in_step(&self) {
+        loop {
+            let max_level = self.load().max_level();
+            log::set_max_level(max_level);
+            if self.load().max_level() == max_level {
+                return;
+            }
+        }
     }
 
     /// From now on `log::max_level` follows this filter.
     pub(crate) fn installed(&self) {
         self.installed.store(true, Relaxed);
-        log::set_max_level(self.load().max_level());
+        self.keep_in_step();
     }
 }
 

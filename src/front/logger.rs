@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime};
 
 use log::{LevelFilter, Metadata};
 
-use crate::front::filter::CurrentFilter;
+use crate::error::FlushError;
+use crate::front::filter::{CurrentFilter, Filter};
 use crate::queue::Queue;
 use crate::record::{Caller, OwnedRecord};
+use crate::stats::Reason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
 ///
@@ -46,23 +48,23 @@ impl log::Log for Logger {
         }
         let queue = &*self.queue;
         let level = record.level();
-        if let Some(reason) = queue.closed_to(level) {
+        let closed = queue.closed_to(level);
+        if let (Some(reason), false) = (closed, filter.has_pattern()) {
             queue.refuse(level, reason);
             return;
         }
         let time = SystemTime::now();
+        let audience = queue.audience();
         let (number, introduced_to) = THREAD.get();
-        if introduced_to == queue.id {
+        if introduced_to == audience {
             let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: None });
-            if filter.takes_message(owned.message()) {
-                queue.offer(owned);
-            }
+            offer(queue, owned, &filter, closed);
         } else {
             let number = if number == 0 { new_thread_number() } else { number };
             let thread = thread::current();
             let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: thread.name() });
-            if filter.takes_message(owned.message()) && queue.offer(owned) {
-                THREAD.set((number, queue.id));
+            if offer(queue, owned, &filter, closed) {
+                THREAD.set((number, audience));
             }
         }
     }
@@ -77,7 +79,25 @@ impl log::Log for Logger {
 impl Drop for Logger {
     fn drop(&mut self) {
         // What was not written by the deadline is counted as `shutdown`; a `Handle` can still tell.
-        let _ = self.queue.shutdown(self.shutdown_timeout);
+        let answer = self.queue.shutdown(self.shutdown_timeout);
+        if answer == Err(FlushError::OnWriter) {
+            self.queue.shutdown_soon();
+        }
+    }
+}
+
+/// What the message decides: whether the filter's pattern is in it, and only then what becomes of the record.
+#[inline]
+fn offer(queue: &Queue, record: OwnedRecord, filter: &Filter, closed: Option<Reason>) -> bool {
+    if !filter.takes_message(record.message()) {
+        return false;
+    }
+    match closed {
+        None => queue.offer(record),
+        Some(reason) => {
+            queue.refuse(record.level(), reason);
+            false
+        }
     }
 }
 
@@ -88,7 +108,7 @@ impl fmt::Debug for Logger {
 }
 
 thread_local! {
-    /// The number of this thread, 0 before it has one, and the queue whose writer has been told the thread's name. It has
+    /// The number of this thread, 0 before it has one, and the audience that has been told the thread's name. It has
     /// no destructor, so that a log call in the destructor of another thread-local finds it as well.
     static THREAD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
 }

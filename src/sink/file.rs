@@ -142,8 +142,12 @@ pub(crate) struct FileSink<D: Disk> {
     open: Option<Open<D::File>>,
     /// Why the file is not open.
     closed_by: Cause,
-    /// Records that went away with a file that was deleted, not told yet.
+    /// The file ends in the middle of a line: the next write begins with a newline.
+    torn: bool,
+    /// Lines that went away with a file that was deleted, not told yet.
     vanished: u64,
+    /// What failed and was got around, not told yet.
+    failure: Option<(&'static str, io::Error)>,
 }
 
 /// What is only there while the file is open.
@@ -153,8 +157,6 @@ struct Open<F> {
     /// We hold the exclusive lock: nobody else of ours writes here.
     locked: bool,
     lock_asked: Instant,
-    /// The file ends in the middle of a line: the next write begins with a newline.
-    torn: bool,
     looked: Instant,
     /// Lines written since the last look.
     unseen: u64,
@@ -165,7 +167,17 @@ struct Open<F> {
 impl<D: Disk> FileSink<D> {
     pub(crate) fn new(disk: D, target: Target, min_free_space: Option<u64>, fsync: Fsync) -> Self {
         let space = Space::new(min_free_space);
-        Self { disk, target, fsync, space, open: None, closed_by: Cause::Missing, vanished: 0 }
+        Self {
+            disk,
+            target,
+            fsync,
+            space,
+            open: None,
+            closed_by: Cause::Missing,
+            torn: false,
+            vanished: 0,
+            failure: None,
+        }
     }
 
     fn reopen(&mut self, now: Now) -> Result<&mut Open<D::File>, WriteError> {
@@ -173,10 +185,15 @@ impl<D: Disk> FileSink<D> {
             Target::Stream(stream) => self.disk.stream(*stream),
             Target::Path(path) => open_path(&mut self.disk, path),
         };
-        let opened = opened.and_then(|file| Open::new(file, matches!(self.target, Target::Path(_)), now.monotonic));
+        let ours = matches!(self.target, Target::Path(_));
+        let opened = opened.and_then(|file| Open::new(file, ours, now.monotonic));
         self.space.forget();
         match opened {
-            Ok(open) => Ok(self.open.insert(open)),
+            Ok((open, torn)) => {
+                // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
+                self.torn = torn.unwrap_or(self.torn);
+                Ok(self.open.insert(open))
+            }
             Err(error) => {
                 self.open = None;
                 let error = WriteError::failed(0, "open", error);
@@ -214,14 +231,19 @@ impl<D: Disk> FileSink<D> {
         if open.kind == Kind::Stream || now.monotonic.saturating_duration_since(open.looked) < LOOK_EVERY {
             return Ok(());
         }
-        let place = match open.file.place(path) {
-            Ok(place) => place,
-            Err(error) => return Err(self.give_up(0, "look", error, 0)),
-        };
         open.looked = now.monotonic;
+        // Where the path may not be looked at (a program that has dropped its privileges), the descriptor still works; if it does
+        // not, the write tells.
+        let place = open.file.place(path).unwrap_or(Place::Here);
         let unseen = std::mem::take(&mut open.unseen);
         match place {
             Place::Here => return Ok(()),
+            // Its lines are still there for somebody: as durable as they were asked to be.
+            Place::Moved if self.fsync != Fsync::Never => {
+                if let Some(Err(error)) = open.sync() {
+                    self.failure = Some(("fsync", error));
+                }
+            }
             Place::Moved => {}
             Place::Deleted => self.vanished += unseen,
         }
@@ -244,40 +266,44 @@ impl<D: Disk> FileSink<D> {
         error
     }
 
-    fn sync(&mut self, written: usize) -> Result<(), WriteError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if open.dirty.is_none() || open.kind == Kind::Stream {
-            return Ok(());
+    /// Syncs what is new. A descriptor whose sync failed once may call the next one a success: it is never asked again, but
+    /// opened anew. That suspends the output only where it is the way in which a full disk shows.
+    fn sync(&mut self, now: Now, written: usize) -> Result<(), WriteError> {
+        let Some(Err(error)) = self.open.as_mut().and_then(Open::sync) else { return Ok(()) };
+        let cause = Cause::of(&error);
+        if matches!(cause, Cause::DiskFull | Cause::Quota) {
+            let error = self.give_up(written, "fsync", error, 0);
+            self.open = None;
+            self.closed_by = cause;
+            return Err(error);
         }
-        match open.file.sync() {
-            Ok(()) => {
-                open.dirty = None;
-                Ok(())
-            }
-            Err(error) => {
-                let error = self.give_up(written, "fsync", error, 0);
-                // Whatever the cause: a descriptor whose sync failed once may call the next one a success.
-                self.open = None;
-                self.closed_by = error.cause();
-                Err(error)
-            }
+        self.failure = Some(("fsync", error));
+        match self.reopen(now) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.after(written)),
         }
     }
 
-    fn sync_if_due(&mut self, now: Instant, errors: bool, written: usize) -> Result<(), WriteError> {
-        let Some(dirty) = self.open.as_ref().and_then(|open| open.dirty) else { return Ok(()) };
+    fn sync_if_due(&mut self, now: Now, errors: bool, written: usize) -> Result<(), WriteError> {
         let due = match self.fsync {
             Fsync::Never => false,
             Fsync::AfterErrors => errors,
-            Fsync::Every(every) => now.saturating_duration_since(dirty) >= every,
+            Fsync::Every(_) => self.sync_due_in(now.monotonic).is_some_and(|left| left.is_zero()),
         };
-        if due { self.sync(written) } else { Ok(()) }
+        if due { self.sync(now, written) } else { Ok(()) }
+    }
+
+    /// How long until what is new has to be synced.
+    fn sync_due_in(&self, now: Instant) -> Option<Duration> {
+        let Fsync::Every(every) = self.fsync else { return None };
+        let dirty = self.open.as_ref()?.dirty?;
+        Some(every.saturating_sub(now.saturating_duration_since(dirty)))
     }
 
     /// Writes the whole lines of `batch` that fit into `allowance`.
     fn append(&mut self, batch: &Batch<'_>, allowance: u64) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
-        let newline = usize::from(open.torn);
+        let newline = usize::from(self.torn);
         let fits = usize::try_from(allowance).unwrap_or(usize::MAX).saturating_sub(newline);
         let (lines, end) = batch.whole_lines_in(fits);
         if lines == 0 && !batch.is_empty() {
@@ -285,22 +311,21 @@ impl<D: Disk> FileSink<D> {
             return Err(self.low_space(0));
         }
         let bytes = &batch.bytes()[..end];
-        let bytes = if open.torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) };
+        let bytes = after_newline(self.torn, bytes);
         let (got, result) = match open.kind {
             Kind::Regular => open.write_all(&bytes),
             Kind::Stream => open.write_in_turns(&bytes, batch.ends().map(|end| end + newline)),
         };
-        self.space.spent(got as u64);
         let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
         if got < newline {
             whole = 0;
         }
         if let (Err(_), true) = (&result, got > 0) {
             let fragment = got - (end + newline).min(got);
-            open.mend(fragment);
+            self.torn = !open.mend(fragment);
             // What could not be cut and lacks nothing but its newline is a whole line: the next write brings it.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
-            whole += usize::from(open.torn && only_newline_missing);
+            whole += usize::from(self.torn && only_newline_missing);
         }
         open.unseen += whole as u64;
         if got > 0 {
@@ -313,7 +338,7 @@ impl<D: Disk> FileSink<D> {
             let rest = batch.bytes().len() - end;
             return Err(self.give_up(whole, "write", error, rest as u64));
         }
-        open.torn = false;
+        self.torn = false;
         if lines < batch.len() {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
             return Err(self.low_space(lines));
@@ -324,18 +349,13 @@ impl<D: Disk> FileSink<D> {
     /// The one line below the reserve: in one write, and not tried again if it does not go in whole.
     fn append_into_reserve(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
-        let bytes = if open.torn { Cow::Owned([b"\n", batch.bytes()].concat()) } else { Cow::Borrowed(batch.bytes()) };
+        let bytes = after_newline(self.torn, batch.bytes());
         let got = open.file.write(&bytes).unwrap_or(0);
-        self.space.spent(got as u64);
         if got == bytes.len() {
-            open.torn = false;
+            self.torn = false;
             return Ok(());
         }
-        if got > 0 {
-            let torn_before = open.torn;
-            open.mend(got);
-            open.torn |= torn_before;
-        }
+        self.torn |= !open.mend(got);
         Err(WriteError::new(0, Cause::LowSpace))
     }
 }
@@ -345,19 +365,32 @@ impl<D: Disk> Sink for FileSink<D> {
         if batch.may_use_reserve() {
             return self.append_into_reserve(batch);
         }
-        let now = batch.now().monotonic;
-        let bytes = batch.bytes().len() as u64 + 1;
-        if self.space.must_ask(bytes, now) {
-            self.ask_for_room(now);
+        let now = batch.now();
+        // Before every batch: another output of ours, or another process, may have written since.
+        self.ask_for_room(now.monotonic);
+        let result = self.append(batch, self.space.allowance());
+        if result.is_ok() {
+            self.space.works();
         }
-        self.append(batch, self.space.allowance())?;
-        self.space.works();
-        let errors = self.fsync == Fsync::AfterErrors && batch.lines().any(|line| line.level() == Level::Error);
-        self.sync_if_due(now, errors, batch.len())
+        let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
+        let errors =
+            self.fsync == Fsync::AfterErrors && batch.lines().take(written).any(|line| line.level() == Level::Error);
+        result.and(self.sync_if_due(now, errors, written))
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        if self.fsync == Fsync::Never { Ok(()) } else { self.sync(0) }
+        if self.fsync == Fsync::Never {
+            return Ok(());
+        }
+        match self.open.as_mut().and_then(Open::sync) {
+            Some(Err(error)) => {
+                let error = self.give_up(0, "fsync", error, 0);
+                self.open = None;
+                self.closed_by = error.cause();
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn retry(&mut self, now: Now) -> Result<(), WriteError> {
@@ -380,15 +413,24 @@ impl<D: Disk> Sink for FileSink<D> {
 
     fn check(&mut self, now: Now) -> Result<Health, WriteError> {
         self.look(now)?;
-        self.sync_if_due(now.monotonic, false, 0)?;
+        self.sync_if_due(now, false, 0)?;
         if let Some(open) = &mut self.open {
             open.lock_again(now.monotonic, matches!(self.target, Target::Path(_)));
         }
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);
         }
-        Ok(Health { low: self.space.is_low(), vanished: std::mem::take(&mut self.vanished) })
+        Ok(Health {
+            low: self.space.is_low(),
+            vanished: std::mem::take(&mut self.vanished),
+            failure: self.failure.take(),
+            check_after: self.sync_due_in(now.monotonic),
+        })
     }
+}
+
+fn after_newline(torn: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
+    if torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) }
 }
 
 /// Opens the file, and makes its directory if that is what is missing.
@@ -406,14 +448,26 @@ fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
 }
 
 impl<F: DiskFile> Open<F> {
-    fn new(mut file: F, ours: bool, now: Instant) -> io::Result<Self> {
+    /// Also says whether the file ends in the middle of a line, where its end can be read.
+    fn new(mut file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
-        let (mut locked, mut torn) = (false, false);
+        let (mut locked, mut torn) = (false, None);
         if kind == Kind::Regular && ours {
             locked = file.lock();
-            torn = file.last_byte()?.is_some_and(|byte| byte != b'\n');
+            torn = match file.last_byte()? {
+                Some(byte) => Some(byte != b'\n'),
+                None => (file.len()? == 0).then_some(false),
+            };
         }
-        Ok(Self { file, kind, locked, lock_asked: now, torn, looked: now, unseen: 0, dirty: None })
+        Ok((Self { file, kind, locked, lock_asked: now, looked: now, unseen: 0, dirty: None }, torn))
+    }
+
+    /// Syncs, if there is something new and the file is of the kind that can be.
+    fn sync(&mut self) -> Option<io::Result<()>> {
+        if self.kind == Kind::Stream {
+            return None;
+        }
+        self.dirty.take().map(|_| self.file.sync())
     }
 
     fn lock_again(&mut self, now: Instant, ours: bool) {
@@ -472,10 +526,10 @@ impl<F: DiskFile> Open<F> {
         (got, Ok(()))
     }
 
-    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them; else the
-    /// next write begins on a line of its own.
-    fn mend(&mut self, fragment: usize) {
-        self.torn = fragment > 0 && self.cut(fragment as u64).is_none();
+    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them. Says whether
+    /// the file ends with a whole line now; if not, the next write begins with a newline.
+    fn mend(&mut self, fragment: usize) -> bool {
+        fragment == 0 || self.cut(fragment as u64).is_some()
     }
 
     fn cut(&mut self, fragment: u64) -> Option<()> {

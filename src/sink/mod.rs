@@ -163,13 +163,17 @@ impl<'a> Line<'a> {
 }
 
 /// What a sink notices about itself while it works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
     /// It still writes, but soon it may not: the output's state is `State::Low`.
     pub low: bool,
-    /// Records that had been written since the last look and that went away with their file; told in the next line.
+    /// Lines that had been written since the last look and that went away with their file; told in the next line.
     pub vanished: u64,
+    /// What it tried to do, failed at, and got around; told as `Event::Failed`, and in a line at most every 5 s.
+    pub failure: Option<(&'static str, io::Error)>,
+    /// When it wants to be asked again, if sooner than usual (500 ms).
+    pub check_after: Option<Duration>,
 }
 
 /// Why a sink did not take all lines of a batch.
@@ -195,7 +199,7 @@ impl WriteError {
         Self { written, cause, retry_after: None, room: None, failure: None }
     }
 
-    /// Asks for the next [`Sink::retry`] after this time instead of the usual one; never later than after 1 s.
+    /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
@@ -204,6 +208,11 @@ impl WriteError {
     pub(crate) fn failed(written: usize, doing: &'static str, error: io::Error) -> Self {
         let cause = Cause::of(&error);
         Self { failure: Some((doing, error)), ..Self::new(written, cause) }
+    }
+
+    /// The same error, met behind lines that are in.
+    pub(crate) fn after(self, written: usize) -> Self {
+        Self { written, ..self }
     }
 
     pub(crate) fn written(&self) -> usize {

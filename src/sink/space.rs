@@ -9,7 +9,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// While writing, the free space is asked for at least this often: others write too.
+/// At rest the free space is asked for this often, as others write too; while writing, before every batch.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The same while it is low.
 const ASK_EVERY_LOW: Duration = Duration::from_millis(250);
@@ -65,8 +65,6 @@ struct Known {
     /// Free bytes by the last answer.
     free: u64,
     block: u64,
-    /// Our own bytes since that answer.
-    spent: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,16 +75,12 @@ struct Suspended {
 }
 
 impl Known {
-    fn left(&self) -> u64 {
-        self.free.saturating_sub(self.spent)
-    }
-
     /// What may be written: the free space above the reserve, less one block because the file may straddle one more than
     /// its bytes fill, and one for the line that says that it gets quiet.
     fn allowance(&self) -> u64 {
         match self.marks.stop {
             0 => u64::MAX,
-            stop => self.left().saturating_sub(stop).saturating_sub(self.block.saturating_mul(2)),
+            stop => self.free.saturating_sub(stop).saturating_sub(self.block.saturating_mul(2)),
         }
     }
 }
@@ -101,7 +95,7 @@ impl Space {
         self.asked = Some(now);
         self.known = match answer {
             Answer::Known { total, free, block } if total > 0 => {
-                Some(Known { marks: Marks::new(self.reserve, total), free, block, spent: 0 })
+                Some(Known { marks: Marks::new(self.reserve, total), free, block })
             }
             _ => None,
         };
@@ -113,19 +107,10 @@ impl Space {
         self.asked = None;
     }
 
-    /// Whether the file system has to be asked before `bytes` are written.
-    pub(crate) fn must_ask(&self, bytes: u64, now: Instant) -> bool {
-        let every = if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY };
-        self.is_stale(now, every) || self.allowance() < bytes
-    }
-
     /// Whether it is time to ask although nothing is to be written: others write too.
     pub(crate) fn must_look(&self, now: Instant) -> bool {
-        self.is_stale(now, if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY })
-    }
-
-    fn is_stale(&self, now: Instant, after: Duration) -> bool {
-        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= after)
+        let every = if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY };
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= every)
     }
 
     /// How many bytes may be written now.
@@ -135,18 +120,11 @@ impl Space {
 
     /// Free bytes and the reserve, where both are known.
     pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
-        self.known.map(|known| (known.left(), known.marks.stop))
+        self.known.map(|known| (known.free, known.marks.stop))
     }
 
     pub(crate) fn is_low(&self) -> bool {
-        self.known.is_some_and(|known| known.marks.stop > 0 && known.left() < known.marks.low)
-    }
-
-    /// These bytes went into the file.
-    pub(crate) fn spent(&mut self, bytes: u64) {
-        if let Some(known) = &mut self.known {
-            known.spent = known.spent.saturating_add(bytes);
-        }
+        self.known.is_some_and(|known| known.marks.stop > 0 && known.free < known.marks.low)
     }
 
     /// A batch is whole in the file: an episode, if there was one, is over.
@@ -231,12 +209,9 @@ mod tests {
     #[test]
     fn the_allowance_leaves_the_reserve_and_two_blocks() {
         let now = Instant::now();
-        let mut space = asked(Some(MIB), GIB, 2 * MIB, now);
-        assert_eq!(space.allowance(), MIB - 2 * BLOCK);
-        space.spent(1000);
-        assert_eq!(space.allowance(), MIB - 2 * BLOCK - 1000);
-        assert!(space.must_ask(MIB, now));
-        assert!(!space.must_ask(1000, now));
+        assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).allowance(), MIB - 2 * BLOCK);
+        assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).allowance(), 0);
+        assert_eq!(asked(Some(0), GIB, 0, now).allowance(), u64::MAX);
     }
 
     #[test]
@@ -254,16 +229,16 @@ mod tests {
     }
 
     #[test]
-    fn the_file_system_is_asked_every_second_and_more_often_when_low() {
+    fn at_rest_the_file_system_is_asked_every_second_and_more_often_when_low() {
         let now = Instant::now();
         let healthy = asked(Some(MIB), GIB, GIB / 2, now);
-        assert!(!healthy.must_ask(1, now + Duration::from_millis(999)));
-        assert!(healthy.must_ask(1, now + Duration::from_secs(1)));
+        assert!(!healthy.must_look(now + Duration::from_millis(999)));
+        assert!(healthy.must_look(now + Duration::from_secs(1)));
         let low = asked(Some(MIB), GIB, 2 * MIB, now);
         assert!(low.is_low());
         assert!(!low.must_look(now + Duration::from_millis(249)));
         assert!(low.must_look(now + Duration::from_millis(250)));
-        assert!(Space::new(None).must_ask(1, now));
+        assert!(Space::new(None).must_look(now));
     }
 
     #[test]

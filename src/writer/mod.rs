@@ -46,11 +46,9 @@ pub(crate) struct Writer {
     fates: Vec<Fate>,
     flushes: Vec<Flush>,
     shutdowns: Vec<Reply>,
-    /// Lines to say as soon as the outputs are ready.
-    opening: Vec<OwnedRecord>,
     started: bool,
     /// The last cause for which the writer lost a record, and how many it lost for one.
-    lost: (Option<Cause>, u64),
+    lost: (Cause, u64),
 }
 
 /// What becomes of one record of the turn.
@@ -82,12 +80,7 @@ pub(crate) struct Turn {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        queue: Arc<Queue>,
-        outputs: Vec<Output>,
-        opening: Vec<OwnedRecord>,
-        on_event: Option<OnEvent>,
-    ) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
         Self {
             queue,
             outputs,
@@ -96,9 +89,8 @@ impl Writer {
             fates: Vec::new(),
             flushes: Vec::new(),
             shutdowns: Vec::new(),
-            opening,
             started: false,
-            lost: (None, 0),
+            lost: (Cause::Io, 0),
         }
     }
 
@@ -112,6 +104,7 @@ impl Writer {
             let Ok(turn) = guarded(|| self.step(now)) else {
                 // A defect of this crate, not of a format or sink: what was in hand is lost, the writer lives.
                 self.drop_what_is_in_hand();
+                self.queue.nap(SHORT_NAP, false);
                 continue;
             };
             if turn.ended || self.queue.is_ended() {
@@ -153,11 +146,7 @@ impl Writer {
         self.started = true;
         for output in &mut self.outputs {
             output.start(now, &self.queue.counters, &mut self.tell);
-            for notice in &self.opening {
-                output.say(notice);
-            }
         }
-        self.opening.clear();
         self.publish_gate();
     }
 
@@ -210,11 +199,10 @@ impl Writer {
         }
         let view = Record::new(record, self.threads.name(record.thread()));
         let number = self.fates.len();
-        let mut fate = Fate { level, truncated: record.truncated(), written: false, lost: None };
+        self.fates.push(Fate { level, truncated: record.truncated(), written: false, lost: None });
         for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
-            output.lay_out(number, &view, counters, &mut fate);
+            output.lay_out(number, &view, counters, &mut self.fates[number]);
         }
-        self.fates.push(fate);
     }
 
     /// Counts each record of the turn where it belongs. Returns how many there were.
@@ -229,8 +217,8 @@ impl Writer {
             } else {
                 counters.lost.count(fate.level, fate.lost.unwrap_or(Reason::IoError));
             }
-            if fate.lost.is_some_and(|reason| reason != Reason::Panicked) {
-                self.lost = (cause.or(self.lost.0), self.lost.1 + 1);
+            if fate.lost.is_some() {
+                self.lost = (cause.unwrap_or(Cause::Io), self.lost.1 + 1);
             }
         }
         counters.in_hands.store(0, Relaxed);
@@ -270,16 +258,15 @@ impl Writer {
         if !self.flushes.iter().any(|flush| flush.left == 0) {
             return;
         }
+        let mut flushed = Ok(());
         for output in &mut self.outputs {
-            output.flush(now, &self.queue.counters, &mut self.tell);
+            flushed = flushed.and(output.flush(now, &self.queue.counters, &mut self.tell));
         }
         self.publish_gate();
-        let suspended = self.outputs.iter().find_map(Output::suspended);
-        let (last_cause, lost) = self.lost;
+        let (cause, lost) = self.lost;
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
-            let lost = last_cause.filter(|_| lost > flush.lost_before);
-            let answer = suspended.or(lost).map_or(Ok(()), |cause| Err(FlushError::Suspended(cause)));
-            flush.answer.send(answer);
+            let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
+            flush.answer.send(flushed.and(nothing_lost).map_err(FlushError::Suspended));
         }
     }
 
@@ -288,13 +275,13 @@ impl Writer {
         if self.shutdowns.is_empty() || taken > 0 || self.queue.len() > 0 {
             return false;
         }
+        let mut finished = Ok(());
         for output in &mut self.outputs {
-            output.finish(now, &self.queue.counters, &mut self.tell);
+            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.tell));
         }
-        let suspended = self.outputs.iter().find_map(Output::suspended);
         self.queue.end();
         for answer in self.shutdowns.drain(..) {
-            answer.send(suspended.map_or(Ok(()), |cause| Err(FlushError::Suspended(cause))));
+            answer.send(finished.map_err(FlushError::Suspended));
         }
         true
     }

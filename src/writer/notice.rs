@@ -38,6 +38,12 @@ pub(super) fn vanished(at: SystemTime, lines: u64) -> OwnedRecord {
     warn(at, format_args!("the log file was deleted, with {lines} lines written since the last look at it"), &[])
 }
 
+/// Something did not work, and the output went on without it.
+pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> OwnedRecord {
+    let error = error.to_string();
+    warn(at, format_args!("{doing} failed"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
+}
+
 /// A directive in the environment was skipped.
 pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterError]) -> OwnedRecord {
     let skipped = errors.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");

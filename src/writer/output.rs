@@ -1,5 +1,6 @@
 //! One output at work: its lines, its sink, and its life between healthy and suspended. Runs on the writer's thread.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,6 +19,8 @@ use super::{BATCH_BYTES, Fate, Tell, notice};
 /// The first attempt to come back, after this; each later one after twice the time.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
+/// A sink that asks for more gets this.
+const RETRY_AT_MOST_EVERY: Duration = Duration::from_millis(1);
 /// An output that was suspended stays so for at least this long: at most one pair of transitions in a second.
 const QUIET_AT_LEAST: Duration = Duration::from_secs(1);
 /// One that could come back and has to wait for that looks this often whether it still could.
@@ -26,8 +29,9 @@ const READY_RETRY: Duration = Duration::from_millis(100);
 const SUSPENDED_LINE_EVERY: Duration = Duration::from_secs(60);
 /// Losses that are no gap are told at most this often.
 const LOST_LINE_EVERY: Duration = Duration::from_secs(5);
-/// At rest the sink is asked how it is this often.
+/// At rest the sink is asked how it is this often, or more often if it wants to be.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
 
 pub(crate) struct Output {
     /// Its place in `Counters::outputs`.
@@ -41,9 +45,15 @@ pub(crate) struct Output {
     told: Losses,
     lost_line: Option<Instant>,
     suspended_line: Option<Instant>,
-    checked: Option<Instant>,
+    /// When the sink is asked next how it is.
+    check_at: Option<Instant>,
     /// Lines that went away with their file, not told yet.
     vanished: u64,
+    /// What failed and was got around, not told yet: how often, and the last time.
+    failed: Option<(u64, &'static str, Arc<io::Error>)>,
+    failed_line: Option<Instant>,
+    /// What is to be said first of all.
+    opening: Option<OwnedRecord>,
     jitter: Jitter,
 }
 
@@ -53,6 +63,7 @@ struct Episode {
     cause: Cause,
     since: Now,
     retry_at: Instant,
+    /// The time between two attempts, unless the sink asks for another.
     delay: Duration,
 }
 
@@ -71,7 +82,8 @@ struct Lines {
 enum Leading {
     Lost(Losses),
     Vanished(u64),
-    Other,
+    Failed,
+    Opening,
 }
 
 impl Lines {
@@ -88,7 +100,13 @@ impl Lines {
 }
 
 impl Output {
-    pub(crate) fn new(index: usize, name: Arc<str>, encoder: Encoder, sink: Box<dyn Sink>) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        name: Arc<str>,
+        encoder: Encoder,
+        sink: Box<dyn Sink>,
+        opening: Option<OwnedRecord>,
+    ) -> Self {
         let jitter = Jitter::new(index);
         Self {
             index,
@@ -100,8 +118,11 @@ impl Output {
             told: Losses::default(),
             lost_line: None,
             suspended_line: None,
-            checked: None,
+            check_at: None,
             vanished: 0,
+            failed: None,
+            failed_line: None,
+            opening,
             jitter,
         }
     }
@@ -156,15 +177,29 @@ impl Output {
             return;
         }
         self.check(now, &counters.outputs[self.index], tell);
+        if self.episode.is_some() {
+            return;
+        }
+        if let Some(opening) = self.opening.take() {
+            self.lead(Leading::Opening, &opening);
+            self.opening = Some(opening);
+        }
         if self.vanished > 0 {
             let vanished = std::mem::take(&mut self.vanished);
             self.lead(Leading::Vanished(vanished), &notice::vanished(now.wall, vanished));
+        }
+        if is_due(self.failed_line, LOST_LINE_EVERY, now.monotonic)
+            && let Some((times, doing, error)) = &self.failed
+        {
+            self.failed_line = Some(now.monotonic);
+            let notice = notice::failed(now.wall, doing, *times, error);
+            self.lead(Leading::Failed, &notice);
         }
         self.lead_with_losses(now, counters, false);
     }
 
     fn lead_with_losses(&mut self, now: Now, counters: &Counters, at_once: bool) {
-        let due = self.lost_line.is_none_or(|told| now.monotonic.saturating_duration_since(told) >= LOST_LINE_EVERY);
+        let due = is_due(self.lost_line, LOST_LINE_EVERY, now.monotonic);
         if !(due || at_once) || self.episode.is_some() {
             return;
         }
@@ -172,13 +207,6 @@ impl Output {
         if losses.total() > 0 {
             self.lost_line = Some(now.monotonic);
             self.lead(Leading::Lost(losses), &notice::lost(now.wall, &losses));
-        }
-    }
-
-    /// A line of the crate's own, which is not about this output's losses.
-    pub(super) fn say(&mut self, notice: &OwnedRecord) {
-        if self.episode.is_none() {
-            self.lead(Leading::Other, notice);
         }
     }
 
@@ -193,10 +221,20 @@ impl Output {
     }
 
     fn check(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
-        self.checked = Some(now.monotonic);
+        self.check_at = Some(now.monotonic + CHECK_EVERY);
         match guarded(|| self.sink.check(now)) {
             Ok(Ok(health)) => {
                 self.vanished += health.vanished;
+                if let Some(after) = health.check_after {
+                    self.check_at = Some(now.monotonic + after.clamp(CHECK_AT_MOST_EVERY, CHECK_EVERY));
+                }
+                if let Some((doing, error)) = health.failure {
+                    let error = Arc::new(error);
+                    let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
+                    self.failed = Some((times + 1, doing, error.clone()));
+                    counters.failures.fetch_add(1, Relaxed);
+                    tell.event(Event::Failed { output: self.name.clone(), doing, error });
+                }
                 let state = if health.low { State::Low } else { State::Healthy };
                 counters.state.store(state.to_byte(), Relaxed);
             }
@@ -223,19 +261,22 @@ impl Output {
             Err(Panicked) => (0, Some(Reason::Panicked)),
         };
         self.settle(written, reason.unwrap_or(Reason::IoError), counters, fates);
+        // What is new may have to be synced soon: the sink says when.
+        self.check_at = None;
         if let (Ok(Err(error)), None) = (result, self.episode) {
             self.suspend(error, now, counters, tell);
         }
-        self.lines.clear();
     }
 
-    /// The first `written` lines are in; the others are lost for `reason`.
+    /// The first `written` lines are in; the others are lost for `reason`. Afterwards there is no batch.
     fn settle(&mut self, written: usize, reason: Reason, counters: &OutputCounters, fates: &mut [Fate]) {
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
             match leading {
                 Leading::Lost(losses) if line < written => self.told.add(losses),
                 Leading::Vanished(lines) if line >= written => self.vanished += lines,
+                Leading::Failed if line < written => self.failed = None,
+                Leading::Opening if line < written => self.opening = None,
                 _ => {}
             }
         }
@@ -245,13 +286,15 @@ impl Output {
         let written_records = written.saturating_sub(leading);
         counters.written.fetch_add(written_records as u64, Relaxed);
         for (line, number) in self.lines.records.iter().enumerate() {
+            let Some(fate) = fates.get_mut(*number) else { continue };
             if line < written_records {
-                fates[*number].written = true;
+                fate.written = true;
             } else {
-                lose(counters, &mut fates[*number], reason);
+                lose(counters, fate, reason);
             }
         }
         counters.in_hands.store(0, Relaxed);
+        self.lines.clear();
     }
 
     fn suspend(&mut self, error: WriteError, now: Now, counters: &OutputCounters, tell: &mut Tell) {
@@ -266,10 +309,8 @@ impl Output {
             tell.event(Event::Failed { output: self.name.clone(), doing, error: Arc::new(error) });
         }
         tell.event(Event::Suspended { output: self.name.clone(), cause, at: now.wall });
-        let told_lately = self
-            .suspended_line
-            .is_some_and(|told| now.monotonic.saturating_duration_since(told) < SUSPENDED_LINE_EVERY);
-        if let Some(room) = error.room.filter(|_| !told_lately) {
+        let due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
+        if let Some(room) = error.room.filter(|_| due) {
             self.suspended_line = Some(now.monotonic);
             let notice = notice::suspended(now.wall, cause, room.free, room.reserve);
             // One that does not go in is not tried again; the gap line says when it got quiet.
@@ -303,24 +344,30 @@ impl Output {
     /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
     pub(super) fn tend(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
         match self.episode {
-            Some(episode) if now.monotonic >= episode.retry_at => self.try_to_resume(episode, now, counters, tell),
-            Some(_) => {}
-            None => {
-                let due = self.checked.is_none_or(|at| now.monotonic.saturating_duration_since(at) >= CHECK_EVERY);
-                if due {
-                    self.open_batch(now, counters, tell);
-                    self.write(now, counters, &mut [], tell);
-                }
+            Some(episode) if now.monotonic >= episode.retry_at => {
+                self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, tell);
             }
+            None if self.check_at.is_none_or(|at| now.monotonic >= at) => {
+                self.open_batch(now, counters, tell);
+                self.write(now, counters, &mut [], tell);
+            }
+            _ => {}
         }
     }
 
-    fn try_to_resume(&mut self, mut episode: Episode, now: Now, counters: &Counters, tell: &mut Tell) {
+    fn try_to_resume(
+        &mut self,
+        mut episode: Episode,
+        quiet_at_least: Duration,
+        now: Now,
+        counters: &Counters,
+        tell: &mut Tell,
+    ) {
         let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
         let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
         let wanted = match ready {
             Err(error) => error.wanted_delay(),
-            Ok(()) if quiet_for < QUIET_AT_LEAST => Some(READY_RETRY.min(QUIET_AT_LEAST - quiet_for)),
+            Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
                 let losses = self.untold(counters);
                 let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses);
@@ -331,18 +378,18 @@ impl Output {
                 }
             }
         };
-        episode.delay = match wanted {
-            Some(wanted) => wanted,
-            None => (episode.delay * 2).min(LAST_RETRY),
-        };
-        episode.retry_at = now.monotonic + self.jitter.shorten(episode.delay.min(LAST_RETRY));
+        let delay = wanted.unwrap_or_else(|| {
+            episode.delay = (episode.delay * 2).min(LAST_RETRY);
+            episode.delay
+        });
+        episode.retry_at = now.monotonic + self.jitter.shorten(delay.clamp(RETRY_AT_MOST_EVERY, LAST_RETRY));
         self.episode = Some(episode);
     }
 
     fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters, tell: &mut Tell) {
         self.told.add(&losses);
         self.episode = None;
-        self.checked = None;
+        self.check_at = None;
         counters.state.store(State::Healthy.to_byte(), Relaxed);
         let nanos = now.monotonic.saturating_duration_since(episode.since.monotonic).as_nanos() as u64;
         counters.suspended_nanos.fetch_add(nanos, Relaxed);
@@ -359,31 +406,35 @@ impl Output {
     /// What was laid out when the turn broke off is lost.
     pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut [Fate]) {
         self.settle(0, Reason::Panicked, &counters.outputs[self.index], fates);
-        self.lines.clear();
     }
 
-    /// Everything that is written is handed on.
-    pub(super) fn flush(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
-        if self.episode.is_some() {
-            return;
+    /// Everything that is written is handed on; or why not.
+    pub(super) fn flush(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
+        if self.episode.is_none() {
+            match guarded(|| self.sink.flush()) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.suspend(error, now, &counters.outputs[self.index], tell),
+                Err(Panicked) => return Err(Cause::Io),
+            }
         }
-        if let Ok(Err(error)) = guarded(|| self.sink.flush()) {
-            self.suspend(error, now, &counters.outputs[self.index], tell);
-        }
+        self.suspended().map_or(Ok(()), Err)
     }
 
-    /// The last words: losses that no line has told.
-    pub(super) fn finish(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+    /// The last words: losses that no line has told. A suspended output gets one attempt more; there is no later one.
+    pub(super) fn finish(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
+        if let Some(episode) = self.episode {
+            self.try_to_resume(episode, Duration::ZERO, now, counters, tell);
+        }
         self.lead_with_losses(now, counters, true);
         self.write(now, counters, &mut [], tell);
-        self.flush(now, counters, tell);
+        self.flush(now, counters, tell)
     }
 
     /// When it wants to be tended next.
     pub(super) fn next(&self) -> Option<Instant> {
         match self.episode {
             Some(episode) => Some(episode.retry_at),
-            None => self.checked.map(|checked| checked + CHECK_EVERY),
+            None => self.check_at,
         }
     }
 }
@@ -397,7 +448,15 @@ fn lose(counters: &OutputCounters, fate: &mut Fate, reason: Reason) {
 pub(super) struct Panicked;
 
 pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|_| Panicked)
+    // Dropping what it panicked with could panic again; a program that panics here has worse leaks.
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        std::mem::forget(payload);
+        Panicked
+    })
+}
+
+fn is_due(last: Option<Instant>, every: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= every)
 }
 
 /// Spreads the attempts of many outputs and processes; only ever shortens.

@@ -55,15 +55,18 @@ impl Setup {
         let counters = Counters::new(counters.collect());
         let queue = Arc::new(Queue::new(self.capacity, self.overflow, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
-        let outputs = outputs
-            .map(|(index, ((_, format, sink), name))| Output::new(index, name.into(), Encoder::new(format), sink));
+        let outputs = outputs.map(|(index, ((_, format, sink), name))| {
+            Output::new(index, name.into(), Encoder::new(format), sink, None)
+        });
         let filter = Filter::new(LevelFilter::Trace, &[], LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
+        // The writer is stepped by this thread; a thread that is no more stands for its own.
+        queue.set_writer(std::thread::spawn(|| {}).thread().clone());
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
         let on_event = Box::new(move |event: &Event| heard.lock().unwrap().push(event.clone()));
         Bench {
-            writer: Writer::new(queue.clone(), outputs.collect(), Vec::new(), Some(on_event)),
+            writer: Writer::new(queue.clone(), outputs.collect(), Some(on_event)),
             logger: Logger::new(queue.clone(), filter.clone(), Duration::ZERO),
             handle: Handle::new(queue.clone(), filter),
             queue,

@@ -7,7 +7,7 @@ use log::Level;
 use super::bench::{PATH, Setup, assert_invariants, assert_recovery, parse};
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
-use crate::sink::file::Fsync;
+use crate::sink::file::{FileSink, Fsync, Target};
 use crate::{KIB, MIB};
 
 #[test]
@@ -226,11 +226,114 @@ fn a_failed_sync_is_told_and_never_repeated_on_its_descriptor() {
     bench.log_some(1);
     disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: false, errno: 5 });
     bench.step();
-    assert_eq!(bench.handle.stats().written, 1, "the record is in the file; whether it is on the disk nobody knows");
-    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(bench.handle.stats().written, 2, "the record is in the file; whether it is on the disk nobody knows");
+    assert_eq!(bench.handle.state(), State::Healthy, "the file takes every write");
     let failed = |event: &Event| matches!(event, Event::Failed { doing: "fsync", .. });
     assert!(bench.events.lock().unwrap().iter().any(failed));
     assert_recovery(&mut bench, &disk, "sync");
     assert_invariants(&bench, &disk, "sync");
     assert_eq!(disk.world().asked(Op::Open), 2, "it was opened anew");
+    assert_eq!(bench.handle.stats().outputs[0].failures, 1);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.matches("WARN  unfazed: fsync failed times=1 error=").count(), 1, "{text}");
+}
+
+#[test]
+fn a_disk_that_never_syncs_loses_no_record_and_says_so_every_five_seconds() {
+    let disk = FakeDisk::default();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: true, errno: 5 });
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::ZERO)).bench();
+    for _ in 0..60 {
+        bench.log_some(1);
+        bench.step();
+        bench.pass(Duration::from_millis(200));
+    }
+    assert_eq!(bench.handle.stats().written, 60);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let lines = text.matches("fsync failed").count();
+    assert!((2..=3).contains(&lines), "{lines} lines in 12 s");
+}
+
+#[test]
+fn a_full_disk_that_shows_only_at_the_sync_suspends() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::ZERO)).bench();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: false, errno: 28 });
+    bench.log_some(3);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    assert_recovery(&mut bench, &disk, "sync says full");
+    assert_invariants(&bench, &disk, "sync says full");
+}
+
+#[test]
+fn a_renamed_file_is_synced_before_it_is_left() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_secs(60))).bench();
+    bench.log_some(1);
+    bench.step();
+    disk.rename(PATH, "/logs/app.log.1");
+    bench.live(Duration::from_secs(1));
+    assert_eq!(disk.world().asked(Op::Sync), 1);
+}
+
+#[test]
+fn a_sync_comes_when_it_is_due_though_nothing_is_logged() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_millis(100))).bench();
+    bench.log_some(1);
+    let turn = bench.step();
+    assert_eq!(disk.world().asked(Op::Sync), 0);
+    assert!(turn.next.unwrap() <= bench.now.monotonic + Duration::from_millis(100));
+    bench.live(Duration::from_millis(150));
+    assert_eq!(disk.world().asked(Op::Sync), 1);
+    bench.live(Duration::from_secs(5));
+    assert_eq!(disk.world().asked(Op::Sync), 1, "there was nothing new");
+}
+
+#[test]
+fn a_path_that_may_not_be_looked_at_leaves_a_file_that_works_alone() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Place), forever: true, errno: 13 });
+    for _ in 0..10 {
+        bench.log_some(1);
+        bench.live(Duration::from_millis(200));
+    }
+    assert_eq!((bench.handle.stats().written, bench.episodes()), (10, (0, 0)));
+}
+
+#[test]
+fn two_files_on_one_disk_leave_the_reserve_together() {
+    let reserve = 64 * KIB;
+    let disk = FakeDisk::with_capacity(MIB);
+    let file = |path: &str| FileSink::new(disk.clone(), Target::Path(path.into()), Some(reserve), Fsync::Never);
+    let mut bench = Setup::new().sink(file("/logs/a.log")).sink(file("/logs/b.log")).bench();
+    while !bench.suspended() {
+        bench.log_some(50);
+        bench.step();
+        assert!(disk.world().free() >= reserve, "{} bytes are free", disk.world().free());
+    }
+}
+
+#[test]
+fn a_gap_that_could_be_told_is_told_before_the_end() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    disk.world().filler = MIB;
+    bench.log_some(5);
+    bench.step();
+    disk.world().filler = 0;
+    let handle = bench.handle.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        assert_eq!(asked.join().unwrap(), Ok(()));
+    });
+    assert_eq!(parse(&[disk.read(PATH)]).told, 5);
 }

@@ -140,6 +140,20 @@ fn losses_of_the_queue_are_told_in_one_line_and_at_most_every_five_seconds() {
 }
 
 #[test]
+fn a_flood_of_long_low_messages_leaves_heap_for_errors() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(8192, Overflow::DropNewest, &disk).bench();
+    for _ in 0..400 {
+        bench.log_padded(Level::Debug, 60_000);
+    }
+    assert!(bench.handle.stats().dropped.by_level(Level::Debug) > 0, "the flood did not reach the bound");
+    for _ in 0..100 {
+        bench.log_padded(Level::Error, 1000);
+    }
+    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0);
+}
+
+#[test]
 fn what_long_messages_hold_on_the_heap_is_bounded() {
     let disk = FakeDisk::default();
     let mut bench = setup(1024, Overflow::DropNewest, &disk).bench();

@@ -42,6 +42,54 @@ impl KeepSink {
     }
 }
 
+/// Refuses everything, and asks for odd times until the next attempt.
+struct OddSink(Duration, Arc<Mutex<u64>>);
+
+impl Sink for OddSink {
+    fn write(&mut self, _batch: &Batch<'_>) -> Result<(), WriteError> {
+        Err(WriteError::new(usize::MAX, Cause::Io).retry_after(self.0))
+    }
+
+    fn retry(&mut self, _now: crate::sink::Now) -> Result<(), WriteError> {
+        *self.1.lock().unwrap() += 1;
+        let odd = (*self.1.lock().unwrap()).is_multiple_of(2);
+        let error = WriteError::new(0, Cause::Io);
+        Err(if odd { error.retry_after(self.0) } else { error })
+    }
+}
+
+#[test]
+fn whatever_time_a_sink_asks_for_it_is_tried_again_at_a_sane_pace() {
+    for wanted in [Duration::ZERO, Duration::MAX] {
+        let tries = Arc::new(Mutex::new(0));
+        let mut bench = Setup::new().sink(OddSink(wanted, tries.clone())).bench();
+        bench.log_some(3);
+        bench.live(Duration::from_secs(20));
+        let tries = *tries.lock().unwrap();
+        assert!((15..=200).contains(&tries), "{tries} tries in 20 s when it asks for {wanted:?}");
+        bench.assert_identity("odd times");
+    }
+}
+
+#[test]
+fn a_flush_does_not_say_ok_for_what_a_panic_lost() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    *sink.panics.lock().unwrap() = true;
+    bench.log_some(5);
+    let handle = bench.handle.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || handle.flush(Duration::MAX));
+        while !bench.queue.has_requests() {
+            std::thread::yield_now();
+        }
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        assert_eq!(asked.join().unwrap(), Err(crate::FlushError::Suspended(Cause::Io)));
+    });
+}
+
 #[test]
 fn a_batch_is_one_write() {
     let sink = KeepSink::default();
@@ -158,7 +206,8 @@ fn a_format_that_panics_or_fails_loses_that_record_and_nothing_else() {
     bench.log_some(6);
     bench.step();
     let text = String::from_utf8(disk.read(super::bench::PATH)).unwrap();
-    let numbers: Vec<_> = text.lines().map(|line| line.split(' ').nth(3).unwrap()).collect();
+    let records = text.lines().filter(|line| line.contains("record "));
+    let numbers: Vec<_> = records.map(|line| line.split(' ').nth(3).unwrap()).collect();
     assert_eq!(numbers, ["0", "2", "4", "5"], "{text}");
     assert_eq!(bench.handle.stats().dropped.panicked, 2);
     bench.assert_identity("formats");
