@@ -16,8 +16,10 @@ use crate::event::{Event, OnEvent, output_name};
 use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, split_env};
 use crate::front::logger::Logger;
+use crate::front::panics;
 use crate::handle::Handle;
-use crate::queue::{Overflow, Queue};
+use crate::os;
+use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::record::OwnedRecord;
 use crate::sink::Sink;
 use crate::sink::console::Console;
@@ -58,6 +60,7 @@ pub struct Builder {
     overflow: Overflow,
     shutdown_timeout: Duration,
     on_event: Option<OnEvent>,
+    log_panics: bool,
 }
 
 /// What kind of output.
@@ -86,6 +89,7 @@ impl Builder {
             overflow: Overflow::default(),
             shutdown_timeout: Duration::from_secs(2),
             on_event: None,
+            log_panics: false,
         }
     }
 
@@ -166,14 +170,26 @@ impl Builder {
         self
     }
 
+    /// Whether every panic of the program becomes an ERROR record (target `panic`) with its thread and place, before the panic hook
+    /// that was there already runs. The hook stays for the life of the process. Default: `false`.
+    pub fn log_panics(mut self, log_panics: bool) -> Self {
+        self.log_panics = log_panics;
+        self
+    }
+
     /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends the thread.
     ///
     /// # Errors
     ///
     /// An [`InitError`] that names the option; nothing is left behind.
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
+        let log_panics = self.log_panics;
         let (pipeline, logger, handle) = self.prepare()?;
-        pipeline.start()?.begin();
+        let ready = start(pipeline.queue, pipeline.writer)?;
+        if log_panics {
+            panics::install(logger.core());
+        }
+        ready.begin();
         Ok((logger, handle))
     }
 
@@ -186,12 +202,16 @@ impl Builder {
     ///
     /// An [`InitError`] that names the option, or that says that a logger is already set; nothing is left behind.
     pub fn init(self) -> Result<Handle, InitError> {
+        let log_panics = self.log_panics;
         let (pipeline, logger, handle) = self.prepare()?;
-        let filter = pipeline.filter.clone();
-        let ready = pipeline.start()?;
+        let ready = start(pipeline.queue, pipeline.writer)?;
+        let core = logger.core();
         // Should this fail, `ready` is dropped: the thread ends without having opened anything.
         log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet)?;
-        filter.installed();
+        pipeline.filter.installed();
+        if log_panics {
+            panics::install(core);
+        }
         ready.begin();
         Ok(handle)
     }
@@ -213,13 +233,15 @@ impl Builder {
             outputs: plan_outputs(self.outputs, &self.format)?,
             capacity: self.capacity,
             overflow: self.overflow,
+            shutdown_timeout: self.shutdown_timeout,
         };
-        let queue = Arc::new(plan.queue());
-        let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
-        let logger = Logger::new(queue.clone(), filter.clone(), self.shutdown_timeout);
-        let handle = Handle::new(queue.clone(), filter.clone());
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
+        let queue = Arc::new(plan.queue_for(&plan.outputs));
         let writer = plan.writer(queue.clone(), once);
+        let door = Arc::new(Door::new(queue.clone(), Box::new(plan)));
+        let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
+        let logger = Logger::new(door.clone(), filter.clone());
+        let handle = Handle::new(door, filter.clone());
         Ok((Pipeline { queue, writer, filter }, logger, handle))
     }
 
@@ -323,8 +345,10 @@ struct Plan {
     outputs: Vec<PlannedOutput>,
     capacity: usize,
     overflow: Overflow,
+    shutdown_timeout: Duration,
 }
 
+#[derive(Clone)]
 struct PlannedOutput {
     name: Arc<str>,
     level: LevelFilter,
@@ -332,12 +356,14 @@ struct PlannedOutput {
     kind: Kind,
 }
 
+#[derive(Clone)]
 enum Kind {
     File { target: Target, min_free_space: Option<u64>, fsync: Fsync },
     Sink(usize),
 }
 
 /// What only the first pipeline gets.
+#[derive(Default)]
 struct Once {
     sinks: Vec<Option<Box<dyn Sink>>>,
     on_event: Option<OnEvent>,
@@ -358,15 +384,16 @@ impl BadDirectives {
 }
 
 impl Plan {
-    fn queue(&self) -> Queue {
+    fn queue_for(&self, outputs: &[PlannedOutput]) -> Queue {
         let born = Instant::now();
-        let outputs = self.outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
-        Queue::new(self.capacity, self.overflow, Counters::new(outputs.collect()))
+        let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
+        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, Counters::new(outputs.collect()))
     }
 
+    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.
     fn writer(&self, queue: Arc<Queue>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
-        for (index, planned) in self.outputs.iter().enumerate() {
+        for planned in &self.outputs {
             let sink: Box<dyn Sink> = match &planned.kind {
                 Kind::File { target, min_free_space, fsync } => {
                     Box::new(FileSink::new(RealDisk, target.clone(), *min_free_space, *fsync))
@@ -378,9 +405,26 @@ impl Plan {
             };
             let opening = once.opening.as_ref().map(BadDirectives::notice);
             let encoder = Encoder::new(planned.format.clone());
-            outputs.push(Output::new(index, planned.name.clone(), encoder, sink, opening));
+            outputs.push(Output::new(outputs.len(), planned.name.clone(), encoder, sink, opening));
         }
         Writer::new(queue, outputs, once.on_event)
+    }
+}
+
+/// What a forked child does at its first log call: files and consoles anew; the program's own sinks and its callback stay with the
+/// parent. No lock that a vanished thread could hold is taken.
+impl Renew for Plan {
+    fn queue(&self) -> Arc<Queue> {
+        let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
+        Arc::new(self.queue_for(&inherited.cloned().collect::<Vec<_>>()))
+    }
+
+    fn start(&self, queue: &Arc<Queue>) {
+        match start(queue.clone(), self.writer(queue.clone(), Once::default())) {
+            Ok(ready) => ready.begin(),
+            // The state says `Closed`, and what is logged is counted.
+            Err(_) => queue.end(),
+        }
     }
 }
 
@@ -398,22 +442,19 @@ struct Ready {
     thread: thread::Thread,
 }
 
-impl Pipeline {
-    fn start(self) -> Result<Ready, InitError> {
-        let (word, waits) = mpsc::channel();
-        let writer = self.writer;
-        let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
-            if waits.recv().is_ok() {
-                writer.run();
-            }
-        });
-        let thread = thread.map_err(InitError::Thread)?;
-        Ok(Ready { word, queue: self.queue, thread: thread.thread().clone() })
-    }
+fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
+    let (word, waits) = mpsc::channel();
+    let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
+        if waits.recv().is_ok() {
+            writer.run();
+        }
+    });
+    Ok(Ready { word, queue, thread: thread.map_err(InitError::Thread)?.thread().clone() })
 }
 
 impl Ready {
     fn begin(self) {
+        os::watch_forks();
         self.queue.set_writer(self.thread);
         // The thread waits for nothing else; it cannot be gone.
         let _ = self.word.send(());

@@ -9,19 +9,19 @@ use log::LevelFilter;
 use crate::error::{FilterError, FlushError};
 use crate::event::State;
 use crate::front::filter::CurrentFilter;
-use crate::queue::Queue;
+use crate::queue::Door;
 use crate::stats::Stats;
 
 /// A handle on a running logger. Cheap to clone, usable from any thread; dropping it does nothing.
 #[derive(Clone)]
 pub struct Handle {
-    queue: Arc<Queue>,
+    door: Arc<Door>,
     filter: Arc<CurrentFilter>,
 }
 
 impl Handle {
-    pub(crate) fn new(queue: Arc<Queue>, filter: Arc<CurrentFilter>) -> Self {
-        Self { queue, filter }
+    pub(crate) fn new(door: Arc<Door>, filter: Arc<CurrentFilter>) -> Self {
+        Self { door, filter }
     }
 
     /// Waits, for at most this long, until every record pending at the call is in the operating system's hands.
@@ -36,17 +36,17 @@ impl Handle {
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
     pub fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
-        self.queue.flush(at_most)
+        self.door.queue().flush(at_most)
     }
 
     /// The account at this moment.
     pub fn stats(&self) -> Stats {
-        self.queue.stats()
+        self.door.queue().stats()
     }
 
     /// The state of the worst output.
     pub fn state(&self) -> State {
-        self.queue.state()
+        self.door.queue().state()
     }
 
     /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level` after
@@ -73,7 +73,7 @@ impl Handle {
     ///
     /// As [`flush`](Self::flush); `Closed` if it was shut down before.
     pub fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
-        self.queue.shutdown(at_most)
+        self.door.queue().shutdown(at_most)
     }
 }
 

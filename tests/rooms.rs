@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("event.rs", &["error", "stats"], &["log", "thiserror"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error"], &["log", "thiserror"]),
-    ("queue.rs", &["record", "stats", "event", "error", "os"], &["crossbeam_channel", "log"]),
+    ("queue/", &["queue", "record", "stats", "event", "error", "os"], &["crossbeam_channel", "log"]),
     (
         "front/",
         &["front", "record", "queue", "stats", "event", "error", "os"],
@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("writer/", &["record", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),
     ("sink/", &["disk", "event", "format"], &["log"]),
-    ("disk/", &[], &["fs2", "rustix"]),
+    ("disk/", &["os"], &["fs2", "rustix"]),
     ("os/", &[], &["libc"]),
 ];
 

@@ -9,6 +9,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(unix)]
+use crate::os::CloseInChild;
+
 /// Where files are opened. The double for tests is `fake::FakeDisk`.
 pub(crate) trait Disk: Send {
     type File: DiskFile;
@@ -106,6 +109,9 @@ pub(crate) struct RealDisk;
 /// A file of the system.
 #[derive(Debug)]
 pub(crate) struct RealFile {
+    /// Before `file`, because fields are dropped in their order.
+    #[cfg(unix)]
+    _in_child: CloseInChild,
     file: File,
     kind: Kind,
     readable: bool,
@@ -137,29 +143,32 @@ impl Disk for RealDisk {
             // It was put there between the look and the opening: the next attempt sees it.
             return Err(io::ErrorKind::Interrupted.into());
         }
-        Ok(RealFile {
-            file,
-            kind,
-            readable,
-            #[cfg(not(unix))]
-            path: path.to_owned(),
-        })
+        Ok(RealFile::new(file, kind, readable, path))
     }
 
     fn stream(&mut self, stream: Stream) -> io::Result<RealFile> {
         let file = duplicate(stream)?;
         let kind = kind_of(&file)?;
-        Ok(RealFile {
-            file,
-            kind,
-            readable: false,
-            #[cfg(not(unix))]
-            path: std::path::PathBuf::new(),
-        })
+        Ok(RealFile::new(file, kind, false, Path::new("")))
     }
 
     fn make_dir(&mut self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+}
+
+impl RealFile {
+    #[cfg_attr(unix, allow(unused_variables))] // the path is asked only where there is no descriptor
+    fn new(file: File, kind: Kind, readable: bool, path: &Path) -> Self {
+        Self {
+            #[cfg(unix)]
+            _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)),
+            file,
+            kind,
+            readable,
+            #[cfg(not(unix))]
+            path: path.to_owned(),
+        }
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use log::{LevelFilter, Metadata};
 
-use crate::error::FlushError;
 use crate::front::filter::{CurrentFilter, Filter};
-use crate::queue::Queue;
+use crate::queue::{Door, Queue};
 use crate::record::{Caller, OwnedRecord};
 use crate::stats::Reason;
 
@@ -19,34 +18,40 @@ use crate::stats::Reason;
 ///
 /// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the writer's thread.
 pub struct Logger {
-    queue: Arc<Queue>,
+    core: Arc<Core>,
+}
+
+/// What a log call needs.
+pub(crate) struct Core {
+    door: Arc<Door>,
     filter: Arc<CurrentFilter>,
-    shutdown_timeout: Duration,
 }
 
 impl Logger {
-    pub(crate) fn new(queue: Arc<Queue>, filter: Arc<CurrentFilter>, shutdown_timeout: Duration) -> Self {
-        Self { queue, filter, shutdown_timeout }
+    pub(crate) fn new(door: Arc<Door>, filter: Arc<CurrentFilter>) -> Self {
+        Self { core: Arc::new(Core { door, filter }) }
+    }
+
+    /// For who must not keep the logger alive.
+    pub(crate) fn core(&self) -> Weak<Core> {
+        Arc::downgrade(&self.core)
     }
 
     /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level`, without
     /// which the `log` macros let nothing through.
     pub fn max_level(&self) -> LevelFilter {
-        self.filter.load().max_level()
+        self.core.filter.load().max_level()
     }
 }
 
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.load().enabled(metadata)
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
+impl Core {
+    #[inline]
+    pub(crate) fn log(&self, record: &log::Record<'_>) {
         let filter = self.filter.load();
         if !filter.enabled(record.metadata()) {
             return;
         }
-        let queue = &*self.queue;
+        let queue = self.door.queue();
         let level = record.level();
         let closed = queue.closed_to(level);
         if let (Some(reason), false) = (closed, filter.has_pattern()) {
@@ -68,21 +73,37 @@ impl log::Log for Logger {
             }
         }
     }
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.core.filter.load().enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.core.log(record);
+    }
 
     /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
     fn flush(&self) {
         // `log` has no way to pass the error on; `Stats` tells what is not written.
-        let _ = self.queue.flush(self.shutdown_timeout);
+        let _ = self.core.door.queue().flush_in_time();
     }
 }
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        // What was not written by the deadline is counted as `shutdown`; a `Handle` can still tell.
-        let answer = self.queue.shutdown(self.shutdown_timeout);
-        if answer == Err(FlushError::OnWriter) {
-            self.queue.shutdown_soon();
+        // In a forked child that has not logged there is nothing to end. What was not written by the deadline is counted as
+        // `shutdown`; a `Handle` can still tell.
+        if let Some(queue) = self.core.door.existing_queue() {
+            queue.end_in_time();
         }
+    }
+}
+
+impl fmt::Debug for Logger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
     }
 }
 
@@ -98,12 +119,6 @@ fn offer(queue: &Queue, record: OwnedRecord, filter: &Filter, closed: Option<Rea
             queue.refuse(record.level(), reason);
             false
         }
-    }
-}
-
-impl fmt::Debug for Logger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
     }
 }
 

@@ -2,3 +2,4 @@
 
 pub(crate) mod filter;
 pub(crate) mod logger;
+pub(crate) mod panics;

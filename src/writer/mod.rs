@@ -97,6 +97,7 @@ impl Writer {
     /// The writer's thread.
     pub(crate) fn run(mut self) {
         os::block_signals();
+        let _waited_for = os::register_at_exit(self.queue.clone());
         let _end = EndOfQueue(self.queue.clone());
         let mut active = Instant::now();
         loop {
@@ -272,7 +273,8 @@ impl Writer {
 
     /// Ends when it was asked to and nothing is left.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
-        if self.shutdowns.is_empty() || taken > 0 || self.queue.len() > 0 {
+        let asked = !self.shutdowns.is_empty() || self.queue.is_leaving();
+        if !asked || taken > 0 || self.queue.len() > 0 {
             return false;
         }
         let mut finished = Ok(());

@@ -12,13 +12,24 @@ use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
-use crate::queue::{Overflow, Queue};
+use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::sink::file::{FileSink, Fsync, Target};
 use crate::sink::{Now, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Turn, Writer};
 
 pub(super) const PATH: &str = "/logs/app.log";
+
+/// Nobody forks here.
+struct NoRenewal;
+
+impl Renew for NoRenewal {
+    fn queue(&self) -> Arc<Queue> {
+        unreachable!("a forked bench")
+    }
+
+    fn start(&self, _queue: &Arc<Queue>) {}
+}
 
 /// What a bench is built from.
 pub(super) struct Setup {
@@ -53,7 +64,7 @@ impl Setup {
             .zip(&self.outputs)
             .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
         let counters = Counters::new(counters.collect());
-        let queue = Arc::new(Queue::new(self.capacity, self.overflow, counters));
+        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
         let outputs = outputs.map(|(index, ((_, format, sink), name))| {
             Output::new(index, name.into(), Encoder::new(format), sink, None)
@@ -62,13 +73,14 @@ impl Setup {
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         queue.set_writer(std::thread::spawn(|| {}).thread().clone());
+        let door = Arc::new(Door::new(queue.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
         let on_event = Box::new(move |event: &Event| heard.lock().unwrap().push(event.clone()));
         Bench {
             writer: Writer::new(queue.clone(), outputs.collect(), Some(on_event)),
-            logger: Logger::new(queue.clone(), filter.clone(), Duration::ZERO),
-            handle: Handle::new(queue.clone(), filter),
+            logger: Logger::new(door.clone(), filter.clone()),
+            handle: Handle::new(door, filter),
             queue,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
             next: 0,

@@ -5,9 +5,11 @@
 //! receiver would cost every sender a system call. It naps by itself, and the doorbell tells the callers when ringing
 //! is worth it.
 
+mod door;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
 use std::thread::{self, Thread};
@@ -18,8 +20,11 @@ use log::Level;
 
 use crate::error::FlushError;
 use crate::event::State;
+use crate::os::AtExit;
 use crate::record::OwnedRecord;
 use crate::stats::{Counters, Reason, Stats};
+
+pub(crate) use door::{Door, Renew};
 
 /// What happens to a record that finds the queue full.
 ///
@@ -69,8 +74,11 @@ pub(crate) struct Queue {
     bell: AtomicU8,
     /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out subtracts.
     spilled: AtomicUsize,
-    /// Set once, by whoever starts the writer, before the queue is shared.
+    /// Set once, by whoever starts the writer, before the writer takes anything.
     writer: OnceLock<Thread>,
+    /// The writer is to end when its queue is empty, and nobody waits for an answer.
+    leaving: AtomicBool,
+    shutdown_timeout: Duration,
     /// A number that stands for a writer who knows the names of those that have introduced themselves to it.
     audience: AtomicU64,
     pub(crate) counters: Counters,
@@ -95,7 +103,7 @@ impl Reply {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, counters: Counters) -> Self {
+    pub(crate) fn new(capacity: usize, overflow: Overflow, shutdown_timeout: Duration, counters: Counters) -> Self {
         Self {
             audience: AtomicU64::new(new_audience()),
             records: bounded(capacity),
@@ -107,6 +115,8 @@ impl Queue {
             bell: AtomicU8::new(QUIET),
             spilled: AtomicUsize::new(0),
             writer: OnceLock::new(),
+            leaving: AtomicBool::new(false),
+            shutdown_timeout,
             counters,
         }
     }
@@ -304,13 +314,16 @@ impl Queue {
         answer
     }
 
-    /// Shuts down without waiting, for whoever must not: the writer ends when its queue is empty.
-    pub(crate) fn shutdown_soon(&self) {
-        self.gate.store(Gate::SHUT.0, SeqCst);
-        let (answer, _) = bounded(1);
-        // With so many requests before it, one of them may be a shutdown; if not, the thread stays, idle.
-        let _ = self.requests.0.try_send(Request::Shutdown(Reply(answer)));
-        self.wake();
+    /// The flush of the `log` facade.
+    pub(crate) fn flush_in_time(&self) -> Result<(), FlushError> {
+        self.flush(self.shutdown_timeout)
+    }
+
+    /// The end of a logger that is dropped: waits, but for the writer's own thread, which cannot wait for itself.
+    pub(crate) fn end_in_time(&self) {
+        if self.shutdown(self.shutdown_timeout) == Err(FlushError::OnWriter) {
+            self.begin();
+        }
     }
 
     fn ask(&self, request: impl FnOnce(Reply) -> Request, at_most: Duration) -> Result<(), FlushError> {
@@ -359,6 +372,11 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.records.1.len()
+    }
+
+    /// Whether the writer is to end when its queue is empty.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(SeqCst)
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {
@@ -423,6 +441,24 @@ impl Queue {
 fn new_audience() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Relaxed)
+}
+
+/// The end of the process: no lock, no channel, nothing that could be gone.
+impl AtExit for Queue {
+    fn begin(&self) {
+        self.gate.store(Gate::SHUT.0, SeqCst);
+        self.leaving.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// On the writer's own thread (a sink that calls `exit`) there is nothing to wait for.
+    fn is_done(&self) -> bool {
+        self.is_ended() || self.on_writer()
+    }
+
+    fn at_most(&self) -> Duration {
+        self.shutdown_timeout
+    }
 }
 
 /// For each level: open, or the reason why it is closed. Three bits a level, in one atomic.

@@ -1,0 +1,204 @@
+//! What a fork leaves behind. The hook runs in the child, on its only thread, before `fork` returns; the rest on any thread.
+//!
+//! A child may not touch what belonged to threads that did not come with it. So what a log call needs is a `PerProcess`: it is there
+//! only in the process that made it, and a child finds nothing and makes its own.
+
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+pub(super) fn generation() -> u64 {
+    // Relaxed: it changes only while a process has one thread.
+    GENERATION.load(Relaxed)
+}
+
+/// Sees to it that a forked child knows that it is one. To be called before the first `PerProcess` is made.
+pub(crate) fn watch_forks() {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if !WATCHED.swap(true, Relaxed) {
+        #[cfg(unix)]
+        // SAFETY: the handler is a plain function that stays for the life of the process, and does only what is allowed between
+        // fork and exec: atomics and close(2). Should the call fail (no memory), forks go unnoticed, as without it.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(in_child));
+        }
+    }
+}
+
+#[cfg(unix)]
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Relaxed);
+    let mut next = CELLS.load(Acquire);
+    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never changes.
+    while let Some(cell) = unsafe { next.as_ref() } {
+        let fd = cell.fd.swap(FREE, Relaxed);
+        if fd >= 0 {
+            // SAFETY: the number stands in its cell only while the parent's `File` owns it, and no code of the child uses that
+            // `File`: it belongs to a writer who is not here.
+            unsafe { libc::close(fd) };
+        }
+        next = cell.next;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// A value that a forked child does not inherit.
+pub(crate) struct PerProcess<T> {
+    node: AtomicPtr<Node<T>>,
+}
+
+struct Node<T> {
+    generation: u64,
+    value: Arc<T>,
+}
+
+// SAFETY: a `PerProcess` hands out only `&T` and clones of the `Arc`, which `Send + Sync` of `T` allow; the pointer itself is atomic.
+unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self { node: AtomicPtr::new(Node::boxed(value)) }
+    }
+
+    /// The value, or nothing in a child that has not made its own.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        let node = self.node();
+        (node.generation == generation()).then(|| &*node.value)
+    }
+
+    /// Puts a value where there is none. Of several threads at once, one puts in its own.
+    pub(crate) fn put(&self, value: &Arc<T>) -> bool {
+        let old = self.node.load(Acquire);
+        if self.get().is_some() {
+            return false;
+        }
+        let new = Node::boxed(value.clone());
+        // The parent's node, and what it holds, is leaked: nobody may touch it here, not even to drop it. Release: whoever sees the
+        // pointer sees the node.
+        let put = self.node.compare_exchange(old, new, AcqRel, Relaxed).is_ok();
+        if !put {
+            // SAFETY: `new` comes from `Box::into_raw` and has been given to nobody.
+            drop(unsafe { Box::from_raw(new) });
+        }
+        put
+    }
+
+    #[inline]
+    fn node(&self) -> &Node<T> {
+        // SAFETY: the pointer comes from `Box::into_raw`; a node is freed only in `drop`, which has the only reference to `self`; one
+        // that was replaced is leaked. Acquire pairs with the Release of `put`.
+        unsafe { NonNull::new_unchecked(self.node.load(Acquire)).as_ref() }
+    }
+}
+
+impl<T> Node<T> {
+    fn boxed(value: Arc<T>) -> *mut Self {
+        Box::into_raw(Box::new(Self { generation: generation(), value }))
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        if self.get().is_some() {
+            // SAFETY: see `node`; nobody else has a reference to `self` any more.
+            drop(unsafe { Box::from_raw(*self.node.get_mut()) });
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as any process has it open. The list
+/// only grows, by cells that are used again: it is as long as there ever were open log files at the same time.
+static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
+
+struct Cell {
+    /// The descriptor; or `FREE`.
+    fd: AtomicI32,
+    next: *mut Cell,
+}
+
+const FREE: i32 = -1;
+const CLAIMED: i32 = -2;
+
+/// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor is closed.
+#[derive(Debug)]
+pub(crate) struct CloseInChild {
+    cell: &'static AtomicI32,
+    generation: u64,
+}
+
+impl CloseInChild {
+    pub(crate) fn new(fd: i32) -> Self {
+        let cell = free_cell();
+        cell.store(fd, Release);
+        Self { cell, generation: generation() }
+    }
+}
+
+impl Drop for CloseInChild {
+    fn drop(&mut self) {
+        // In a child the cell is another's already.
+        if self.generation == generation() {
+            self.cell.store(FREE, Release);
+        }
+    }
+}
+
+fn free_cell() -> &'static AtomicI32 {
+    let mut next = CELLS.load(Acquire);
+    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never changes.
+    while let Some(cell) = unsafe { next.as_ref() } {
+        if cell.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok() {
+            return &cell.fd;
+        }
+        next = cell.next;
+    }
+    let cell = Box::leak(Box::new(Cell { fd: AtomicI32::new(CLAIMED), next: ptr::null_mut() }));
+    let new: *mut Cell = cell;
+    let mut head = CELLS.load(Acquire);
+    loop {
+        // SAFETY: `new` comes from `Box::leak` and is in no list yet: nobody else reads or writes it.
+        unsafe { (*new).next = head };
+        match CELLS.compare_exchange(head, new, AcqRel, Acquire) {
+            // SAFETY: leaked, hence there for ever; from here on only shared.
+            Ok(_) => return unsafe { &(*new).fd },
+            Err(now) => head = now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stays_until_another_process_puts_its_own() {
+        let value = Arc::new(5);
+        let per_process = PerProcess::new(value.clone());
+        assert_eq!(per_process.get(), Some(&5));
+        assert!(!per_process.put(&Arc::new(6)), "it is there");
+        drop(per_process);
+        assert_eq!(Arc::strong_count(&value), 1, "nothing leaks in the process that made it");
+    }
+
+    #[test]
+    fn a_cell_is_used_again() {
+        let first = CloseInChild::new(1000);
+        let place: *const AtomicI32 = first.cell;
+        drop(first);
+        // Other tests may take it meanwhile; among so many it comes again.
+        let held: Vec<_> = (1000..1100).map(CloseInChild::new).collect();
+        assert!(held.iter().any(|one| ptr::eq(one.cell, place)));
+    }
+}
