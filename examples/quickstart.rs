@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example quickstart` writes `quickstart.log` into the temporary directory and shows what is in it.
 
+#![allow(clippy::print_stdout)] // an example shows what it did
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join("quickstart.log");
 

@@ -132,17 +132,17 @@ impl OwnedRecord {
     }
 
     fn set_message(&mut self, message: fmt::Arguments<'_>) {
-        let mut writer =
-            TextWriter { body: &mut self.body, written: 0, most: LONGEST_MESSAGE - CUT_MARK.len(), full: false };
+        let start = self.body.bytes().len();
+        let mut writer = TextWriter { body: &mut self.body, written: 0, most: LONGEST_MESSAGE, full: false };
         // An error here is the caller's `Display` giving up: what it wrote before is the message.
         let _ = writer.write_fmt(message);
-        let (mut written, full) = (writer.written, writer.full);
+        let full = writer.full;
         if full {
+            self.body.cut_to(start + LONGEST_MESSAGE - CUT_MARK.len());
             self.body.push(CUT_MARK.as_bytes());
-            written += CUT_MARK.len();
             self.truncated = true;
         }
-        self.message_len = written as u32;
+        self.message_len = (self.body.bytes().len() - start) as u32;
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -227,6 +227,20 @@ impl Body {
             }
             Body::Heap(bytes) => bytes.extend_from_slice(more),
             Body::Literal(_) => self.spill(more),
+        }
+    }
+
+    /// Shortens it to at most `len` bytes, at a character's boundary.
+    fn cut_to(&mut self, len: usize) {
+        let bytes = self.bytes();
+        let mut len = len.min(bytes.len());
+        while len > 0 && bytes.get(len).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
+            len -= 1;
+        }
+        match self {
+            Body::Inline(bytes) => bytes.truncate(len),
+            Body::Heap(bytes) => bytes.truncate(len),
+            Body::Literal(_) => {}
         }
     }
 
@@ -607,7 +621,7 @@ mod tests {
 
     #[test]
     fn a_message_of_any_length_comes_back_whole_up_to_the_limit() {
-        for len in [0, 1, INLINE - 1, INLINE, INLINE + 1, 1000, LONGEST_MESSAGE - CUT_MARK.len()] {
+        for len in [0, 1, INLINE - 1, INLINE, INLINE + 1, 1000, LONGEST_MESSAGE - CUT_MARK.len() + 1, LONGEST_MESSAGE] {
             let text = "x".repeat(len);
             let owned = captured(format_args!("{text}"), "a::b", NOBODY);
             assert_eq!(owned.message(), text);
