@@ -42,6 +42,7 @@ const MOST_CAPACITY: usize = 1 << 20;
 /// | [`overflow`](Self::overflow) | [`Overflow::DropNewest`] |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
 /// | [`on_event`](Self::on_event) | nothing is called |
+/// | [`log_panics`](Self::log_panics) | `false` |
 ///
 /// ```no_run
 /// unfazed::Builder::new().file("app.log").init()?;
@@ -131,7 +132,7 @@ impl Builder {
     }
 
     /// Adds an output of the program's own, which takes all levels in the builder's format. `name` is what events and
-    /// `Stats` call it.
+    /// `Stats` call it. It stays with this process: a forked child goes on without it.
     pub fn sink(mut self, name: &str, sink: impl Sink + 'static) -> Self {
         self.outputs.push((LevelFilter::Trace, None, Spec::Sink(name.to_owned(), self.sinks.len())));
         self.sinks.push(Box::new(sink));
@@ -156,7 +157,7 @@ impl Builder {
         self
     }
 
-    /// How long the end of the logger may take: `log::logger().flush()` and the drop of a [`Logger`]. Default: 2 s. Zero does not
+    /// How long the end may take: the end of the process, the drop of a [`Logger`], and `log::logger().flush()`. Default: 2 s. Zero does not
     /// wait; `Duration::MAX` waits for ever.
     pub fn shutdown_timeout(mut self, at_most: Duration) -> Self {
         self.shutdown_timeout = at_most;
@@ -164,7 +165,7 @@ impl Builder {
     }
 
     /// Called with everything that happens to an output, on the writer's thread: no record is written until it returns.
-    /// It may log. Default: nothing is called.
+    /// It may log. A forked child does not call it. Default: nothing is called.
     pub fn on_event(mut self, tell: impl FnMut(&Event) + Send + 'static) -> Self {
         self.on_event = Some(Box::new(tell));
         self
