@@ -21,6 +21,8 @@ use crate::handle::Handle;
 use crate::os;
 use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::record::OwnedRecord;
+#[cfg(feature = "bench")]
+use crate::sink::Now;
 use crate::sink::Sink;
 use crate::sink::console::Console;
 use crate::sink::file::{FileSink, Fsync, LogFile, Target};
@@ -215,6 +217,15 @@ impl Builder {
         }
         ready.begin();
         Ok(handle)
+    }
+
+    /// For the benchmarks: no thread, the writer is stepped by hand. Not part of the public API.
+    #[cfg(feature = "bench")]
+    #[doc(hidden)]
+    pub fn build_stepped(self) -> Result<(Logger, impl FnMut() -> usize), InitError> {
+        let (mut pipeline, logger, _) = self.prepare()?;
+        let step = move || pipeline.writer.step(Now { wall: SystemTime::now(), monotonic: Instant::now() }).taken;
+        Ok((logger, step))
     }
 
     fn prepare(self) -> Result<(Pipeline, Logger, Handle), InitError> {

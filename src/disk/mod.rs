@@ -5,7 +5,7 @@
 pub(crate) mod fake;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -186,6 +186,18 @@ fn options(read: bool, create: bool) -> OpenOptions {
     options
 }
 
+/// On Unix this leaves the place of the last write as it is.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    file.seek(io::SeekFrom::Start(at))?;
+    io::Read::read(&mut file, bytes)
+}
+
 fn kind_of(file: &File) -> io::Result<Kind> {
     Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
 }
@@ -259,10 +271,9 @@ impl DiskFile for RealFile {
         if !self.readable || self.len()? == 0 {
             return Ok(None);
         }
+        let last = self.len()?.saturating_sub(1);
         let mut byte = [0];
-        self.file.seek(SeekFrom::End(-1))?;
-        let read = self.file.read(&mut byte)?;
-        Ok((read == 1).then_some(byte[0]))
+        Ok((read_at(&self.file, &mut byte, last)? == 1).then_some(byte[0]))
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {

@@ -7,6 +7,7 @@ use log::{LevelFilter, Metadata};
 use std::sync::Arc;
 
 use crate::error::FilterError;
+use crate::record::OwnedRecord;
 
 /// One set of directives, ready to be asked.
 pub(crate) struct Filter {
@@ -47,8 +48,8 @@ impl Filter {
 
     /// Whether the part behind the `/` is in the message, which is already formatted.
     #[inline]
-    pub(crate) fn takes_message(&self, message: &str) -> bool {
-        self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
+    pub(crate) fn takes(&self, record: &OwnedRecord) -> bool {
+        self.message.as_ref().is_none_or(|pattern| pattern.is_in(record.message()))
     }
 
     /// Whether the message has a say.
@@ -153,6 +154,8 @@ impl CurrentFilter {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use log::Level;
 
     use super::*;
@@ -182,8 +185,9 @@ mod tests {
     #[test]
     fn the_pattern_is_matched_on_the_message() {
         let filter = Filter::new(LevelFilter::Info, &["debug/needle"], LevelFilter::Trace).unwrap();
-        assert!(filter.takes_message("hay needle hay"));
-        assert!(!filter.takes_message("hay"));
+        let record = |text: &str| OwnedRecord::notice(Level::Info, UNIX_EPOCH, format_args!("{text}"), &[]);
+        assert!(filter.takes(&record("hay needle hay")));
+        assert!(!filter.takes(&record("hay")));
         assert!(passes(&filter, Level::Debug, "a"));
     }
 

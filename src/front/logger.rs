@@ -110,7 +110,7 @@ impl fmt::Debug for Logger {
 /// What the message decides: whether the filter's pattern is in it, and only then what becomes of the record.
 #[inline]
 fn offer(queue: &Queue, record: OwnedRecord, filter: &Filter, closed: Option<Reason>) -> bool {
-    if !filter.takes_message(record.message()) {
+    if !filter.takes(&record) {
         return false;
     }
     match closed {

@@ -154,6 +154,8 @@ pub(crate) struct FileSink<D: Disk> {
 struct Open<F> {
     file: F,
     kind: Kind,
+    /// Opened by its path: not a stream that belongs to the whole process.
+    ours: bool,
     /// We hold the exclusive lock: nobody else of ours writes here.
     locked: bool,
     lock_asked: Instant,
@@ -398,6 +400,10 @@ impl<D: Disk> Sink for FileSink<D> {
         if self.open.is_none() {
             self.reopen(now)?;
         }
+        if let Some(torn) = self.open.as_mut().and_then(Open::is_torn) {
+            // While it was quiet, the full disk may have cut the line of somebody else.
+            self.torn = torn;
+        }
         self.ask_for_room(now.monotonic);
         match self.space.may_resume(now.monotonic) {
             Ok(()) => Ok(()),
@@ -415,7 +421,7 @@ impl<D: Disk> Sink for FileSink<D> {
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
         if let Some(open) = &mut self.open {
-            open.lock_again(now.monotonic, matches!(self.target, Target::Path(_)));
+            open.lock_again(now.monotonic);
         }
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);
@@ -448,18 +454,24 @@ fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
 }
 
 impl<F: DiskFile> Open<F> {
-    /// Also says whether the file ends in the middle of a line, where its end can be read.
+    /// Also says whether the file is torn, where that can be seen.
     fn new(mut file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
-        let (mut locked, mut torn) = (false, None);
-        if kind == Kind::Regular && ours {
-            locked = file.lock();
-            torn = match file.last_byte()? {
-                Some(byte) => Some(byte != b'\n'),
-                None => (file.len()? == 0).then_some(false),
-            };
+        let locked = kind == Kind::Regular && ours && file.lock();
+        let mut open = Self { file, kind, ours, locked, lock_asked: now, looked: now, unseen: 0, dirty: None };
+        let torn = open.is_torn();
+        Ok((open, torn))
+    }
+
+    /// Whether the file ends in the middle of a line, where its end can be read.
+    fn is_torn(&mut self) -> Option<bool> {
+        if self.kind != Kind::Regular || !self.ours {
+            return None;
         }
-        Ok((Self { file, kind, locked, lock_asked: now, looked: now, unseen: 0, dirty: None }, torn))
+        match self.file.last_byte().ok()? {
+            Some(byte) => Some(byte != b'\n'),
+            None => (self.file.len().ok()? == 0).then_some(false),
+        }
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.
@@ -470,9 +482,9 @@ impl<F: DiskFile> Open<F> {
         self.dirty.take().map(|_| self.file.sync())
     }
 
-    fn lock_again(&mut self, now: Instant, ours: bool) {
+    fn lock_again(&mut self, now: Instant) {
         let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
-        if !self.locked && ours && self.kind == Kind::Regular && due {
+        if !self.locked && self.ours && self.kind == Kind::Regular && due {
             self.lock_asked = now;
             self.locked = self.file.lock();
         }
