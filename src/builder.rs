@@ -449,7 +449,7 @@ struct Pipeline {
 
 /// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
 struct Ready {
-    word: mpsc::Sender<()>,
+    word: mpsc::Sender<os::Registration>,
     queue: Arc<Queue>,
     thread: thread::Thread,
 }
@@ -457,8 +457,8 @@ struct Ready {
 fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
     let (word, waits) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
-        if waits.recv().is_ok() {
-            writer.run();
+        if let Ok(registration) = waits.recv() {
+            writer.run(registration);
         }
     });
     Ok(Ready { word, queue, thread: thread.map_err(InitError::Thread)?.thread().clone() })
@@ -467,8 +467,10 @@ fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
 impl Ready {
     fn begin(self) {
         os::watch_forks();
+        // Here, not on the new thread: the program may end before that has run at all.
+        let registration = os::register_at_exit(self.queue.clone());
         self.queue.set_writer(self.thread);
         // The thread waits for nothing else; it cannot be gone.
-        let _ = self.word.send(());
+        let _ = self.word.send(registration);
     }
 }

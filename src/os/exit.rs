@@ -38,6 +38,9 @@ struct Slot {
     next: *mut Slot,
 }
 
+// SAFETY: all fields but `next` are atomics, `next` never changes once the slot is in the list, and a target is `Send + Sync`.
+unsafe impl Sync for Slot {}
+
 /// As long as it lives, the end of the process waits for its target.
 pub(crate) struct Registration {
     slot: &'static Slot,

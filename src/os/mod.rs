@@ -8,6 +8,6 @@ mod exit;
 mod fork;
 mod signals;
 
-pub(crate) use exit::{AtExit, register_at_exit};
+pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
 pub(crate) use signals::block_signals;

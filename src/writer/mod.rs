@@ -94,10 +94,9 @@ impl Writer {
         }
     }
 
-    /// The writer's thread.
-    pub(crate) fn run(mut self) {
+    /// The writer's thread. As long as it runs, the end of the process waits for it.
+    pub(crate) fn run(mut self, _waited_for: os::Registration) {
         os::block_signals();
-        let _waited_for = os::register_at_exit(self.queue.clone());
         let _end = EndOfQueue(self.queue.clone());
         let mut active = Instant::now();
         loop {
