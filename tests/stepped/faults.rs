@@ -20,7 +20,7 @@ const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
 const ESTALE: i32 = 116;
 const EDQUOT: i32 = 122;
-const ERRNOS: [i32; 11] = [ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EINTR, EAGAIN, ENOENT, ESTALE, EACCES, EMFILE];
+const ERRNOS: [i32; 11] = [ENOSPC, EIO, EDQUOT, EFBIG, EROFS, EINTR, EAGAIN, ENOENT, ESTALE, EACCES, EMFILE];
 
 /// A start, steady logging, a disk that fills and is freed, and a pause.
 fn life(disk: &FakeDisk, bench: &mut Bench) {
@@ -57,22 +57,25 @@ fn run(setup: &Kind, fault: Option<Fault>, short_once: Option<(u64, usize)>, sto
 /// How the file is set up.
 #[derive(Debug)]
 struct Kind {
+    /// How many of the errnos it is tried with.
+    errnos: usize,
     reserve: Option<u64>,
     fsync: Fsync,
     locked_by_other: bool,
 }
 
 const KINDS: [Kind; 3] = [
-    Kind { reserve: Some(0), fsync: Fsync::Never, locked_by_other: false },
-    Kind { reserve: None, fsync: Fsync::AfterErrors, locked_by_other: false },
-    Kind { reserve: Some(0), fsync: Fsync::Never, locked_by_other: true },
+    Kind { errnos: 11, reserve: Some(0), fsync: Fsync::Never, locked_by_other: false },
+    Kind { errnos: 11, reserve: None, fsync: Fsync::AfterErrors, locked_by_other: false },
+    // Without the lock a torn tail is looked at many times: as many more operations that may fail.
+    Kind { errnos: 2, reserve: Some(0), fsync: Fsync::Never, locked_by_other: true },
 ];
 
 #[test]
 fn whichever_operation_fails_every_record_is_written_or_told() {
     let mut runs = 0;
     for kind in &KINDS {
-        for errno in ERRNOS {
+        for errno in ERRNOS.into_iter().take(kind.errnos) {
             for forever in [false, true] {
                 for at in 1.. {
                     let fault = Fault { at, only: None, forever, errno };
@@ -93,7 +96,7 @@ fn each_kind_of_operation_may_fail_on_its_own() {
     let ops = [Op::Open, Op::Write, Op::End, Op::Len, Op::LastByte, Op::Cut, Op::Room, Op::Lock, Op::Sync, Op::Place];
     for kind in &KINDS {
         for op in ops {
-            for errno in ERRNOS {
+            for errno in ERRNOS.into_iter().take(kind.errnos) {
                 for at in 1.. {
                     let fault = Fault { at, only: Some(op), forever: true, errno };
                     if !run(kind, Some(fault), None, &format!("{kind:?} {fault:?}")) {
