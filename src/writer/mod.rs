@@ -94,6 +94,11 @@ impl Writer {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn on_event(&mut self, tell: OnEvent) {
+        self.tell.on_event = Some(tell);
+    }
+
     /// The writer's thread. As long as it runs, the end of the process waits for it.
     pub(crate) fn run(mut self, _waited_for: os::Registration) {
         os::block_signals();
@@ -137,6 +142,9 @@ impl Writer {
             output.tend(now, &self.queue.counters, &mut self.tell);
         }
         self.publish_gate();
+        for output in &mut self.outputs {
+            output.tell_return(&self.queue.counters, &mut self.tell);
+        }
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
         Turn { taken, next, ended: self.end_if_asked(taken, now) }

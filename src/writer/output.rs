@@ -41,6 +41,8 @@ pub(crate) struct Output {
     sink: Box<dyn Sink>,
     lines: Lines,
     episode: Option<Episode>,
+    /// It has resumed, but the gate is not open yet.
+    returned: Option<Event>,
     /// What the log has told of this output's losses.
     told: Losses,
     lost_line: Option<Instant>,
@@ -115,6 +117,7 @@ impl Output {
             sink,
             lines: Lines::default(),
             episode: None,
+            returned: None,
             told: Losses::default(),
             lost_line: None,
             suspended_line: None,
@@ -345,7 +348,7 @@ impl Output {
     pub(super) fn tend(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
         match self.episode {
             Some(episode) if now.monotonic >= episode.retry_at => {
-                self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, tell);
+                self.try_to_resume(episode, QUIET_AT_LEAST, now, counters);
             }
             None if self.check_at.is_none_or(|at| now.monotonic >= at) => {
                 self.open_batch(now, counters, tell);
@@ -355,14 +358,7 @@ impl Output {
         }
     }
 
-    fn try_to_resume(
-        &mut self,
-        mut episode: Episode,
-        quiet_at_least: Duration,
-        now: Now,
-        counters: &Counters,
-        tell: &mut Tell,
-    ) {
+    fn try_to_resume(&mut self, mut episode: Episode, quiet_at_least: Duration, now: Now, counters: &Counters) {
         let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
         let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
         let wanted = match ready {
@@ -373,7 +369,7 @@ impl Output {
                 let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
-                    Ok(()) => return self.resume(episode, losses, now, output, tell),
+                    Ok(()) => return self.resume(episode, losses, now, output),
                     Err(error) => error.and_then(|error| error.wanted_delay()),
                 }
             }
@@ -386,21 +382,28 @@ impl Output {
         self.episode = Some(episode);
     }
 
-    fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+    fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters) {
         self.told.add(&losses);
         self.episode = None;
         self.check_at = None;
-        counters.state.store(State::Healthy.to_byte(), Relaxed);
         let nanos = now.monotonic.saturating_duration_since(episode.since.monotonic).as_nanos() as u64;
         counters.suspended_nanos.fetch_add(nanos, Relaxed);
         counters.suspended_since.store(0, Relaxed);
-        tell.event(Event::Resumed {
+        self.returned = Some(Event::Resumed {
             output: self.name.clone(),
             cause: episode.cause,
             since: episode.since.wall,
             at: now.wall,
             dropped: losses.total(),
         });
+    }
+
+    /// After the gate was opened: only now is it true that records are taken again.
+    pub(super) fn tell_return(&mut self, counters: &Counters, tell: &mut Tell) {
+        if let Some(event) = self.returned.take() {
+            counters.outputs[self.index].state.store(State::Healthy.to_byte(), Relaxed);
+            tell.event(event);
+        }
     }
 
     /// What was laid out when the turn broke off is lost.
@@ -423,7 +426,8 @@ impl Output {
     /// The last words: losses that no line has told. A suspended output gets one attempt more; there is no later one.
     pub(super) fn finish(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
         if let Some(episode) = self.episode {
-            self.try_to_resume(episode, Duration::ZERO, now, counters, tell);
+            self.try_to_resume(episode, Duration::ZERO, now, counters);
+            self.tell_return(counters, tell);
         }
         self.lead_with_losses(now, counters, true);
         self.write(now, counters, &mut [], tell);

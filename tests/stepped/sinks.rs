@@ -167,6 +167,25 @@ fn the_gate_closes_only_for_levels_that_no_output_can_take() {
 }
 
 #[test]
+fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    *sink.takes.lock().unwrap() = Some(0);
+    bench.log_some(1);
+    bench.step();
+    *sink.takes.lock().unwrap() = None;
+    let (queue, seen) = (bench.queue.clone(), Arc::new(Mutex::new(None)));
+    let saw = seen.clone();
+    bench.writer.on_event(Box::new(move |event| {
+        if let crate::Event::Resumed { .. } = event {
+            *saw.lock().unwrap() = Some((queue.closed_to(Level::Info).is_none(), queue.state()));
+        }
+    }));
+    bench.live(Duration::from_secs(2));
+    assert_eq!(*seen.lock().unwrap(), Some((true, State::Healthy)));
+}
+
+#[test]
 fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
     let sink = KeepSink::default();
     let mut bench = Setup::new().sink(sink.clone()).bench();
