@@ -23,10 +23,6 @@ const ROOM_FOR_NOTICE: u64 = 4096;
 /// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 const READER_CHANCES: usize = 5;
-/// Where another process writes too, a torn tail is believed when it has not moved for this many looks; there are never more than
-/// so many in all. A look takes about a microsecond, the page of a write that is under way less.
-const LOOKS_STILL: usize = 16;
-const MOST_LOOKS: usize = 500;
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
 
@@ -401,12 +397,10 @@ impl<D: Disk> Sink for FileSink<D> {
 
     fn retry(&mut self, now: Now) -> Result<(), WriteError> {
         self.look(now)?;
-        if self.open.is_none() {
-            self.reopen(now)?;
-        }
-        if let Some(torn) = self.open.as_mut().and_then(Open::is_torn) {
+        match &mut self.open {
+            None => drop(self.reopen(now)?),
             // While it was quiet, the full disk may have cut the line of somebody else.
-            self.torn = torn;
+            Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
         }
         self.ask_for_room(now.monotonic);
         match self.space.may_resume(now.monotonic) {
@@ -425,7 +419,9 @@ impl<D: Disk> Sink for FileSink<D> {
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
         if let Some(open) = &mut self.open {
-            open.lock_again(now.monotonic);
+            if open.lock_again(now.monotonic) {
+                self.torn = open.is_torn().unwrap_or(self.torn);
+            }
         }
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);
@@ -463,7 +459,8 @@ impl<F: DiskFile> Open<F> {
         let kind = file.kind();
         let locked = kind == Kind::Regular && ours && file.lock();
         let mut open = Self { file, kind, ours, locked, lock_asked: now, looked: now, unseen: 0, dirty: None };
-        let torn = open.is_torn();
+        // Whoever has the lock mends what it tears; and while it is inside a write, the file ends where no line does.
+        let torn = if open.locked { open.is_torn() } else { None };
         Ok((open, torn))
     }
 
@@ -472,23 +469,10 @@ impl<F: DiskFile> Open<F> {
         if self.kind != Kind::Regular || !self.ours {
             return None;
         }
-        let mut len = self.file.len().ok()?;
-        let mut still = 0;
-        for _ in 0..MOST_LOOKS {
-            match self.file.last_byte().ok()? {
-                Some(b'\n') => return Some(false),
-                None => return (len == 0).then_some(false),
-                Some(_) if self.locked => return Some(true),
-                Some(_) => {}
-            }
-            // The length of a file grows page by page: another process may be inside a write whose line is whole in a moment.
-            let before = std::mem::replace(&mut len, self.file.len().ok()?);
-            still = if len == before { still + 1 } else { 0 };
-            if still == LOOKS_STILL {
-                return Some(true);
-            }
+        match self.file.last_byte().ok()? {
+            Some(byte) => Some(byte != b'\n'),
+            None => (self.file.len().ok()? == 0).then_some(false),
         }
-        Some(true)
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.
@@ -499,12 +483,15 @@ impl<F: DiskFile> Open<F> {
         self.dirty.take().map(|_| self.file.sync())
     }
 
-    fn lock_again(&mut self, now: Instant) {
+    /// Asks for the lock, if it is missing and time has come; says whether it was got just now.
+    fn lock_again(&mut self, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
-        if !self.locked && self.ours && self.kind == Kind::Regular && due {
-            self.lock_asked = now;
-            self.locked = self.file.lock();
+        if self.locked || !self.ours || self.kind != Kind::Regular || !due {
+            return false;
         }
+        self.lock_asked = now;
+        self.locked = self.file.lock();
+        self.locked
     }
 
     /// Writes until all is in or an error comes; says how much is in.
