@@ -418,10 +418,10 @@ impl<D: Disk> Sink for FileSink<D> {
     fn check(&mut self, now: Now) -> Result<Health, WriteError> {
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
-        if let Some(open) = &mut self.open {
-            if open.lock_again(now.monotonic) {
-                self.torn = open.is_torn().unwrap_or(self.torn);
-            }
+        if let Some(open) = &mut self.open
+            && open.lock_again(now.monotonic)
+        {
+            self.torn = open.is_torn().unwrap_or(self.torn);
         }
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);

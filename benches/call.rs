@@ -1,0 +1,95 @@
+//! What one log call costs its caller: `cargo bench --features bench --bench call`.
+//!
+//! Calls come in bursts of 500, and the queue is emptied between them, outside the time taken: a call that finds the queue full is
+//! another question, and has a row of its own.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
+
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion};
+use log::LevelFilter;
+use unfazed::{Batch, Builder, Cause, Handle, Logger, Sink, WriteError};
+
+const BURST: u64 = 500;
+
+/// Takes everything, or nothing.
+struct NullSink {
+    takes: bool,
+}
+
+impl Sink for NullSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        black_box(batch.bytes());
+        if self.takes { Ok(()) } else { Err(WriteError::new(0, Cause::DiskFull)) }
+    }
+}
+
+fn builder(takes: bool) -> Builder {
+    Builder::new().level(LevelFilter::Info).sink("null", NullSink { takes })
+}
+
+fn time_bursts(calls: u64, handle: Option<&Handle>, mut call: impl FnMut(u64)) -> Duration {
+    let mut taken = Duration::ZERO;
+    let mut done = 0;
+    while done < calls {
+        let burst = BURST.min(calls - done);
+        let begun = Instant::now();
+        for number in 0..burst {
+            call(number);
+        }
+        taken += begun.elapsed();
+        done += burst;
+        if let Some(handle) = handle {
+            // Suspended is an answer as well: what was in the queue is gone from it.
+            let _ = handle.flush(Duration::from_secs(10));
+        }
+    }
+    taken
+}
+
+fn call_rows(criterion: &mut Criterion, state: &str, logger: &Logger, handle: Option<&Handle>) {
+    let mut group = criterion.benchmark_group("call");
+    let long = "x".repeat(300);
+    let user = black_box("10.0.0.1");
+    let mut row = |name: &str, call: &mut dyn FnMut(u64)| {
+        group.bench_function(BenchmarkId::new(name, state), |bencher| {
+            bencher.iter_custom(|calls| time_bursts(calls, handle, &mut *call));
+        });
+    };
+    row("disabled", &mut |number| log::debug!(logger: logger, "number {number}"));
+    row("static", &mut |_| log::info!(logger: logger, "a message without arguments"));
+    row("formatted", &mut |number| {
+        log::info!(logger: logger, "user {} logged in from {} in {:.2} ms", number, user, 0.5 + number as f64);
+    });
+    row("300 bytes", &mut |_| log::info!(logger: logger, "{long}"));
+    row("key-values", &mut |number| {
+        log::info!(logger: logger, user = number, from = user, ms = 1.25; "logged in");
+    });
+}
+
+fn main() {
+    support::print_header("cargo bench --features bench --bench call");
+    log::set_max_level(LevelFilter::Trace);
+    let mut criterion = Criterion::default().configure_from_args();
+
+    let (logger, handle) = builder(true).build().unwrap();
+    call_rows(&mut criterion, "healthy", &logger, Some(&handle));
+
+    let (logger, handle) = builder(false).build().unwrap();
+    log::info!(logger: &logger, "this one closes the gate");
+    let _ = handle.flush(Duration::from_secs(10));
+    assert!(matches!(handle.state(), unfazed::State::Suspended(_)));
+    call_rows(&mut criterion, "gate closed", &logger, None);
+
+    let (logger, _step) = builder(true).capacity(64).build_stepped().unwrap();
+    for _ in 0..100 {
+        log::info!(logger: &logger, "fills the queue");
+    }
+    call_rows(&mut criterion, "queue full", &logger, None);
+
+    criterion.final_summary();
+}

@@ -1,0 +1,91 @@
+//! A disk that fails under a program that logs: the promises of this crate, kept on real file systems.
+//!
+//! `cargo test --test disk_full -- --nocapture`
+//!
+//! Each case runs in a process of its own, started again from this executable. A case that needs a small file system gets
+//! one in memory, in user and mount namespaces of its own (`unshare -rm` from util-linux; root is not needed); a case that
+//! needs ext4 gets an image behind a loop device, for which it takes root. What this machine cannot do is reported as
+//! ignored, with the reason, and never as passed. After the run there is one line for each case: records accepted, written
+//! and lost, the longest log call, the time from the end of the fault to the resumed log. The longest call of threads that
+//! log at full speed holds the time for which the scheduler ran somebody else; that no call waits for anything is what
+//! the medians and the count of waits say.
+//!
+//! Whatever else a case looks at, it asserts that
+//! - its process ends by itself with code 0, and its stdout and stderr are empty as file descriptors;
+//! - `accepted == written + dropped.total() + pending`, for the logger and for its output;
+//! - every line of the log is whole, none comes twice, and each thread's records are in order;
+//! - the losses that the log tells, by level, are exactly the sequence numbers that are missing;
+//! - the log has resumed within 2 s of the end of the fault, and the next record is then in the file.
+
+// This is a test with a harness of its own: it prints what it found and fails by panicking.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/account.rs"]
+mod account;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/ext4.rs"]
+mod ext4;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/fifos.rs"]
+mod fifos;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/files.rs"]
+mod files;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/harness.rs"]
+mod harness;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/load.rs"]
+mod load;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/place.rs"]
+mod place;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/subject.rs"]
+mod subject;
+#[cfg(target_os = "linux")]
+#[path = "disk_full_support/tmpfs.rs"]
+mod tmpfs;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    use harness::Needs::{LoopDevice, Mounts, Nothing};
+    use harness::Voice::{Loud, Soft};
+
+    /// The name of a case is the sentence that must hold.
+    macro_rules! cases {
+        ($($voice:ident $needs:ident $module:ident::$name:ident,)*) => {
+            &[$(harness::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
+        };
+    }
+    // A loud one and a soft one in turns: they run beside each other.
+    harness::main(cases![
+        Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
+        Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
+        Loud Mounts tmpfs::the_free_space_never_falls_below_the_reserve,
+        Soft Mounts tmpfs::a_start_below_the_reserve_is_quiet_and_the_log_begins_when_there_is_room,
+        Loud Mounts tmpfs::another_appender_of_the_file_loses_no_byte_while_the_disk_fills,
+        Soft Mounts tmpfs::exhausted_inodes_suspend_the_start_and_one_free_inode_ends_it,
+        Loud Nothing files::a_file_size_limit_suspends_the_log_and_kills_nobody,
+        Soft Mounts tmpfs::a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_writable,
+        Loud Nothing fifos::a_fifo_nobody_reads_blocks_nobody_and_is_written_when_a_reader_comes,
+        Soft Nothing files::a_file_in_the_place_of_the_directory_suspends_the_log_until_it_is_gone,
+        Loud Nothing fifos::a_fifo_whose_reader_stops_blocks_nobody_and_loses_what_it_says,
+        Soft Mounts tmpfs::a_line_that_the_disk_cuts_short_for_somebody_else_gets_nothing_glued_to_it,
+        Soft Nothing files::a_removed_directory_is_made_again_and_no_record_is_unaccounted_for,
+        Soft Nothing files::what_is_logged_once_the_log_says_it_is_back_is_written,
+        Soft Nothing files::a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_call,
+        Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_are_cheap,
+        Loud Nothing files::dev_null_takes_every_record,
+        Loud Mounts tmpfs::a_tmpfs_without_a_limit_is_never_low_on_space,
+        Loud LoopDevice ext4::a_full_ext4_stops_the_log_quietly_and_it_resumes_by_itself,
+        Loud LoopDevice ext4::an_ext4_that_turns_read_only_under_the_log_is_survived,
+        Loud LoopDevice ext4::an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own,
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("0 passed, 0 failed: every case of this target needs Linux");
+}

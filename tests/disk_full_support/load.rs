@@ -1,0 +1,351 @@
+//! Who logs: authors whose records can be told apart, threads of them at full speed, and what their calls cost.
+
+use std::fmt;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use log::{Level, LevelFilter, Log};
+use unfazed::{Builder, Handle};
+
+use crate::subject::{PATIENCE, wait_until};
+
+/// The target of all records of the authors.
+pub(crate) const TARGET: &str = "case";
+const PAD: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+
+/// Writes records with a number and a running number each, so that one that is missing, torn or there twice is noticed.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    pub(crate) number: u32,
+    /// How many records it has logged: they are numbered from 0.
+    pub(crate) logged: u64,
+    /// The longest of its calls that were timed.
+    longest: Longest,
+}
+
+/// A call that took long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Longest {
+    wall: Duration,
+    /// Without the time for which the thread could have run and the scheduler ran somebody else.
+    own: Duration,
+}
+
+impl Longest {
+    fn or(self, other: Longest) -> Self {
+        Self { wall: self.wall.max(other.wall), own: self.own.max(other.own) }
+    }
+}
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1?} ({:.1?} without the waits for a processor)", self.wall, self.own)
+    }
+}
+
+impl Author {
+    pub(crate) fn new(number: u32) -> Self {
+        Self { number, logged: 0, longest: Longest::default() }
+    }
+
+    /// Logs the next record.
+    #[inline]
+    pub(crate) fn log(&mut self, logger: &dyn Log) {
+        let (t, n) = (self.number, self.logged);
+        self.logged += 1;
+        log::log!(logger: logger, target: TARGET, level(n), "t{t} n{n} {};", pad(t, n));
+    }
+
+    /// The same, and says how long the call took. `waited` is how long the thread had waited for a processor before, or
+    /// shortly before.
+    #[inline]
+    fn log_timed(&mut self, logger: &dyn Log, waited: Duration) -> Duration {
+        let start = Instant::now();
+        self.log(logger);
+        let took = start.elapsed();
+        if took > self.longest.wall || took > self.longest.own {
+            let own = if took < SLOW { took } else { took.saturating_sub(waited_for_a_processor() - waited) };
+            self.longest = self.longest.or(Longest { wall: took, own });
+        }
+        took
+    }
+
+    /// Logs the next record by the installed logger, and says its message.
+    pub(crate) fn say(&mut self) -> String {
+        let text = message(self.number, self.logged);
+        self.log_timed(log::logger(), waited_for_a_processor());
+        text
+    }
+}
+
+/// The level of an author's `n`th record.
+pub(crate) fn level(n: u64) -> Level {
+    [Level::Info, Level::Debug, Level::Warn, Level::Trace, Level::Error][(n % 5) as usize]
+}
+
+/// The message of an author's `n`th record. Lengths differ, so that a disk is full in the middle of lines.
+pub(crate) fn message(author: u32, n: u64) -> String {
+    format!("t{author} n{n} {};", pad(author, n))
+}
+
+fn pad(author: u32, n: u64) -> &'static str {
+    &PAD[..((n * 7 + u64::from(author)) % PAD.len() as u64) as usize]
+}
+
+/// How the threads of a load go about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// In bursts that the queue holds, each followed by a flush: the calls of a healthy logger, one by one.
+    Steady,
+    /// As fast as they can.
+    Flood,
+    /// The same, while the log is suspended.
+    FloodSuspended,
+    /// As `Steady`, while the log is suspended: what is different is the log alone.
+    SteadySuspended,
+    /// As `Steady`, once the log is back.
+    SteadyAgain,
+    /// Not at all.
+    Idle,
+    Stop,
+}
+
+const PACES: [Pace; 7] =
+    [Pace::Steady, Pace::Flood, Pace::FloodSuspended, Pace::SteadySuspended, Pace::SteadyAgain, Pace::Idle, Pace::Stop];
+/// A call that takes longer is looked at.
+const SLOW: Duration = Duration::from_micros(100);
+const BURST: u64 = 100;
+/// Between two bursts: what is measured is spread over more time than a machine is slow for by chance.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Threads that log until they are told to stop.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Calls>>,
+}
+
+struct Shared {
+    pace: AtomicU8,
+    /// The threads: how many calls they made at each pace.
+    calls: [AtomicU64; PACES.len()],
+}
+
+/// What the calls of a load were like.
+pub(crate) struct Calls {
+    pub(crate) authors: Vec<Author>,
+    steady: Histogram,
+    suspended: Histogram,
+    /// How often a thread waited for something (slept in the kernel) while it flooded the suspended log.
+    waits: u64,
+    /// Its calls meanwhile.
+    flood: u64,
+}
+
+impl Load {
+    pub(crate) fn start(threads: u32, handle: &Handle) -> Self {
+        Self::start_on(log::logger(), threads, handle)
+    }
+
+    /// The same on a logger that is not installed.
+    pub(crate) fn start_on(logger: &'static dyn Log, threads: u32, handle: &Handle) -> Self {
+        let shared = Arc::new(Shared { pace: AtomicU8::new(Pace::Steady as u8), calls: Default::default() });
+        let threads = (0..threads).map(|number| {
+            let (shared, handle) = (shared.clone(), handle.clone());
+            let name = format!("load-{number}");
+            thread::Builder::new().name(name).spawn(move || shared.drive(logger, number, &handle)).unwrap()
+        });
+        Self { threads: threads.collect(), shared }
+    }
+
+    pub(crate) fn pace(&self, pace: Pace) {
+        self.shared.pace.store(pace as u8, Relaxed);
+    }
+
+    /// Something that changes the pace, for another thread.
+    pub(crate) fn pacer(&self) -> impl Fn(Pace) + Send + 'static {
+        let shared = self.shared.clone();
+        move |pace| shared.pace.store(pace as u8, Relaxed)
+    }
+
+    pub(crate) fn calls(&self, pace: Pace) -> u64 {
+        self.shared.calls[pace as usize].load(Relaxed)
+    }
+
+    /// Ends the threads. A panic in one of them is one here.
+    pub(crate) fn stop(self) -> Calls {
+        self.pace(Pace::Stop);
+        let mut all = Calls::none();
+        for thread in self.threads {
+            let calls = thread.join().expect("no log call unwinds");
+            all.authors.extend(calls.authors);
+            all.steady.add(&calls.steady);
+            all.suspended.add(&calls.suspended);
+            all.waits += calls.waits;
+            all.flood += calls.flood;
+        }
+        all
+    }
+}
+
+impl Shared {
+    fn drive(&self, logger: &dyn Log, number: u32, handle: &Handle) -> Calls {
+        let mut author = Author::new(number);
+        let mut calls = Calls::none();
+        let mut waited_before = None;
+        loop {
+            let pace = PACES[usize::from(self.pace.load(Relaxed))];
+            if pace == Pace::FloodSuspended {
+                waited_before.get_or_insert_with(times_waited);
+            } else if let Some(before) = waited_before.take() {
+                calls.waits += times_waited() - before;
+            }
+            match pace {
+                Pace::Stop => break,
+                Pace::Idle => {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
+                _ => {}
+            }
+            let waited = waited_for_a_processor();
+            for _ in 0..BURST {
+                let took = author.log_timed(logger, waited);
+                match pace {
+                    Pace::Steady => calls.steady.count(took),
+                    Pace::SteadySuspended => calls.suspended.count(took),
+                    Pace::FloodSuspended => calls.flood += 1,
+                    _ => {}
+                }
+            }
+            self.calls[pace as usize].fetch_add(BURST, Relaxed);
+            if matches!(pace, Pace::Steady | Pace::SteadySuspended | Pace::SteadyAgain) {
+                // Whether it says Ok is the case's business: the pace may just have changed.
+                let _ = handle.flush(Duration::from_secs(5));
+                thread::sleep(PAUSE);
+            }
+        }
+        calls.authors.push(author);
+        calls
+    }
+}
+
+impl Calls {
+    fn none() -> Self {
+        let (steady, suspended) = (Histogram::default(), Histogram::default());
+        Self { authors: Vec::new(), steady, suspended, waits: 0, flood: 0 }
+    }
+
+    /// What calls are like on a log that takes everything at once.
+    pub(crate) fn on_dev_null(threads: u32) -> Self {
+        let (logger, handle) = Builder::new().level(LevelFilter::Trace).file("/dev/null").build().unwrap();
+        log::set_max_level(logger.max_level());
+        // A load takes what can be installed: something that stays. The process ends with the case.
+        let load = Load::start_on(Box::leak(Box::new(logger)), threads, &handle);
+        wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
+        let calls = load.stop();
+        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+        calls
+    }
+
+    /// The longest call of all threads.
+    pub(crate) fn longest(&self) -> Longest {
+        longest(&self.authors)
+    }
+
+    /// Asserts that a call on the suspended log costs less than one on the healthy log, at the same pace, and that a flood
+    /// of them waits for nothing.
+    ///
+    /// Medians of very many calls: any one call may be interrupted by the scheduler. A call that waits for a lock or a
+    /// disk gives its processor up by itself, and that the kernel counts.
+    pub(crate) fn assert_cheap_while_suspended(&self) -> String {
+        self.assert_cheap_beside(self)
+    }
+
+    /// The same, where another load on a healthy log is the measure.
+    pub(crate) fn assert_cheap_beside(&self, healthy: &Calls) -> String {
+        let (healthy, suspended) = (&healthy.steady, &self.suspended);
+        let calls = healthy.calls.min(suspended.calls);
+        assert!(calls >= 10_000, "only {calls} calls were measured");
+        let medians = (healthy.share(0.5), suspended.share(0.5));
+        assert!(medians.1 < medians.0, "median call: {:?} while suspended, {:?} in health", medians.1, medians.0);
+        let (healthy, suspended) = (healthy.text(), suspended.text());
+        format!("call in health {healthy}, while suspended {suspended}; {}", self.assert_no_waits())
+    }
+
+    /// Asserts that a flood of calls on the suspended log waits for nothing.
+    pub(crate) fn assert_no_waits(&self) -> String {
+        let Calls { waits, flood, .. } = self;
+        assert!(*flood >= 100_000, "only {flood} calls on the suspended log were made");
+        // A page of the program may have to be read, and the counts themselves; one wait in each call would be all of them.
+        assert!(
+            *waits <= 20 + flood / 100_000,
+            "the threads waited {waits} times in {flood} calls on the suspended log"
+        );
+        format!("{waits} waits in {flood} calls while suspended")
+    }
+}
+
+/// The longest call of these authors. However busy the machine is, none may take a second of its own.
+pub(crate) fn longest(authors: &[Author]) -> Longest {
+    let longest = authors.iter().fold(Longest::default(), |longest, author| longest.or(author.longest));
+    assert!(longest.own < Duration::from_secs(1), "a log call took {longest}");
+    longest
+}
+
+/// Durations to the nanosecond; those from 16 µs on are counted as 16 µs.
+struct Histogram {
+    nanos: Vec<u32>,
+    calls: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { nanos: vec![0; 16 << 10], calls: 0 }
+    }
+}
+
+impl Histogram {
+    fn count(&mut self, took: Duration) {
+        let last = self.nanos.len() - 1;
+        self.nanos[last.min(took.as_nanos() as usize)] += 1;
+        self.calls += 1;
+    }
+
+    fn add(&mut self, other: &Histogram) {
+        for (mine, theirs) in self.nanos.iter_mut().zip(&other.nanos) {
+            *mine += theirs;
+        }
+        self.calls += other.calls;
+    }
+
+    /// This share of the calls took no longer.
+    fn share(&self, share: f64) -> Duration {
+        let mut below = 0;
+        let at = self.nanos.iter().position(|count| {
+            below += u64::from(*count);
+            below as f64 >= share * self.calls as f64
+        });
+        Duration::from_nanos(at.unwrap_or(self.nanos.len()) as u64)
+    }
+
+    fn text(&self) -> String {
+        format!("{:?} (median), {:?} (99 of 100)", self.share(0.5), self.share(0.99))
+    }
+}
+
+/// How long this thread could have run while the scheduler ran somebody else; nothing where the kernel does not say.
+fn waited_for_a_processor() -> Duration {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = schedstat.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// How often this thread has given up its processor because it had to wait.
+fn times_waited() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a count of the voluntary context switches")
+}

@@ -1,0 +1,131 @@
+//! Where a case plays: its directory, the small file systems it mounts, and what fills them.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, mount, mount_remount};
+
+/// The directory of a case. Its own process alone uses it.
+pub(crate) struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// An ordinary directory, on whatever file system the build is.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn mount_point(&self) -> PathBuf {
+        let point = self.dir.join("mount");
+        fs::create_dir(&point).unwrap();
+        point
+    }
+
+    /// A file system in memory. It goes away with the mount namespace of this process, however that ends.
+    pub(crate) fn tmpfs(&self, options: &str) -> PathBuf {
+        let point = self.mount_point();
+        let options = CString::new(options).unwrap();
+        mount("unfazed-test", &point, "tmpfs", MountFlags::empty(), options.as_c_str()).expect("mount a tmpfs");
+        point
+    }
+
+    /// An ext4 of 16 MiB on a loop device. The device belongs to the mount (`-o loop` frees it with the mount), and the
+    /// mount to the mount namespace of this process.
+    pub(crate) fn ext4(&self) -> PathBuf {
+        let image = self.dir.join("ext4.img");
+        File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        run(Command::new("mkfs.ext4").args(["-q", "-b", "1024"]).arg(&image));
+        let point = self.mount_point();
+        // Never the default of the image, which might be a panic of the machine.
+        run(Command::new("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(&point));
+        point
+    }
+}
+
+/// Asserts that no device is left of an image in `dir`, once the process that had mounted it has ended; frees it if so.
+pub(crate) fn assert_no_loop_device_is_left(dir: &Path) {
+    let used = || {
+        let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        devices.map(|device| device.file_name()).find(|device| {
+            let file = Path::new("/sys/block").join(device).join("loop/backing_file");
+            fs::read_to_string(file).is_ok_and(|image| Path::new(image.trim_end()).starts_with(dir))
+        })
+    };
+    // The kernel takes a namespace apart after its last process has ended, not before.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(device) = used() {
+        if Instant::now() > deadline {
+            run(Command::new("losetup").arg("-d").arg(Path::new("/dev").join(&device)));
+            panic!("{} was left behind", device.display());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs a tool; it must succeed and say nothing.
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {} {stdout} {stderr}", output.status);
+}
+
+pub(crate) fn remount(point: &Path, flags: MountFlags) {
+    mount_remount(point, flags, c"").expect("remount");
+}
+
+/// What an ordinary user may still take.
+pub(crate) fn free(path: &Path) -> u64 {
+    let answer = rustix::fs::statvfs(path).unwrap();
+    answer.f_bavail * answer.f_frsize
+}
+
+/// What else is on the disk.
+pub(crate) struct Filler {
+    path: PathBuf,
+    file: File,
+}
+
+impl Filler {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let file = File::create_new(&path).unwrap();
+        Self { path, file }
+    }
+
+    /// Takes all there is, to the last byte.
+    pub(crate) fn fill(&mut self) {
+        for piece in [64 << 10, 4 << 10, 512, 1] {
+            while self.write(piece) {}
+        }
+    }
+
+    /// Takes all but this many free bytes.
+    pub(crate) fn fill_leaving(&mut self, leave: u64) {
+        while free(&self.path) > leave && self.write(4 << 10) {}
+    }
+
+    fn write(&mut self, bytes: usize) -> bool {
+        match self.file.write(&vec![0; bytes]) {
+            Ok(written) => written > 0,
+            Err(error) if error.kind() == ErrorKind::StorageFull => false,
+            Err(error) => panic!("fill the disk: {error}"),
+        }
+    }
+
+    /// Gives all of it back; returns when that was.
+    pub(crate) fn remove(self) -> Instant {
+        let freed = Instant::now();
+        fs::remove_file(&self.path).unwrap();
+        drop(self.file);
+        freed
+    }
+}

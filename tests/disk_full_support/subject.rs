@@ -1,0 +1,192 @@
+//! The logger under test, installed in the process of a case, and how it is waited for.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::LevelFilter;
+use unfazed::{Builder, Cause, Event, FlushError, Handle, LogFile, State, Stats};
+
+use crate::load::{Author, Load, Pace};
+
+/// The longest time from the end of a fault to the resumed log.
+pub(crate) const RESUME_AT_MOST: Duration = Duration::from_secs(2);
+/// How long a case waits for what has no promise about its time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The installed logger.
+pub(crate) struct Subject {
+    pub(crate) handle: Handle,
+    pub(crate) path: PathBuf,
+    events: Arc<Mutex<Events>>,
+}
+
+#[derive(Default)]
+struct Events {
+    told: Vec<Event>,
+    last: Option<Instant>,
+    on_resume: Option<Box<dyn FnOnce() + Send>>,
+    /// Whether a load floods the log until that.
+    flooded: bool,
+}
+
+/// What the events said, to be held against the log.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) suspended: Vec<Cause>,
+    /// The losses that each resumption told.
+    pub(crate) resumed: Vec<u64>,
+}
+
+impl Subject {
+    /// Installs a logger that writes to `path` alone, with `options`; that must succeed whatever the disk does.
+    pub(crate) fn start(path: &Path, options: impl FnOnce(LogFile) -> LogFile) -> Self {
+        let events = Arc::new(Mutex::new(Events::default()));
+        let telling = events.clone();
+        let handle = Builder::new()
+            .level(LevelFilter::Trace)
+            .file(options(LogFile::new(path)))
+            .on_event(move |event| telling.lock().unwrap().take(event))
+            .init()
+            .expect("a logger starts on every disk");
+        Self { handle, path: path.to_owned(), events }
+    }
+
+    /// The log as it is in the file.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        std::fs::read(&self.path).unwrap()
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        matches!(self.handle.state(), State::Suspended(_))
+    }
+
+    /// Waits until the log is suspended, for this cause.
+    pub(crate) fn wait_until_suspended(&self, cause: Cause) {
+        let mut state = State::Healthy;
+        wait_until(
+            || format!("suspended by {cause:?}"),
+            PATIENCE,
+            || {
+                state = self.handle.state();
+                matches!(state, State::Suspended(_))
+            },
+        );
+        assert_eq!(state, State::Suspended(cause));
+    }
+
+    /// Waits until nothing has happened to the suspended log for so long that it looks as seldom as it ever does whether it
+    /// can come back, which is once a second.
+    pub(crate) fn wait_until_given_up(&self) {
+        self.wait_until_quiet_for(Duration::from_millis(2500));
+    }
+
+    /// Waits until the log is suspended and nothing has happened to it for so long.
+    pub(crate) fn wait_until_quiet_for(&self, quiet_for: Duration) {
+        wait_until(
+            || format!("quiet for {quiet_for:?}"),
+            PATIENCE,
+            || self.is_suspended() && self.events.lock().unwrap().last.is_some_and(|at| at.elapsed() > quiet_for),
+        );
+    }
+
+    /// Asserts that a flush of the suspended log answers at once and says why.
+    pub(crate) fn assert_flush_says(&self, cause: Cause) {
+        let start = Instant::now();
+        let answer = self.handle.flush(Duration::from_secs(10));
+        let took = start.elapsed();
+        assert_eq!(answer, Err(FlushError::Suspended(cause)));
+        assert!(took < Duration::from_secs(1), "the flush took {took:?}");
+    }
+
+    /// From the next resumption on, the load logs at a pace that the disk can bear.
+    pub(crate) fn calm_when_resumed(&self, load: &Load) {
+        self.pace_when_resumed(load, Pace::SteadyAgain);
+    }
+
+    /// From the next resumption on, the load goes on at this pace.
+    pub(crate) fn pace_when_resumed(&self, load: &Load, pace: Pace) {
+        let set = load.pacer();
+        self.events.lock().unwrap().flooded = true;
+        self.when_resumed(move || set(pace));
+    }
+
+    /// Does this on the writer's thread when it tells the next resumption.
+    pub(crate) fn when_resumed(&self, then: impl FnOnce() + Send + 'static) {
+        self.events.lock().unwrap().on_resume = Some(Box::new(then));
+    }
+
+    /// Asserts that the log, suspended by a fault that ended at `lifted`, has resumed in time, and that the next record
+    /// is then where `read` reads. Returns how long it took.
+    pub(crate) fn assert_resumes(&self, lifted: Instant, author: &mut Author, read: impl Fn() -> Vec<u8>) -> Duration {
+        while self.is_suspended() {
+            let took = lifted.elapsed();
+            assert!(took <= RESUME_AT_MOST, "not resumed after {took:?}: {:?}", self.handle.state());
+            thread::yield_now();
+        }
+        let took = lifted.elapsed();
+        assert!(took <= RESUME_AT_MOST, "resumed only after {took:?}");
+        if self.events.lock().unwrap().flooded {
+            // The flood may have filled the queue at the moment when the log came back; that is another promise.
+            let is_calm = || self.events.lock().unwrap().on_resume.is_none() && self.handle.stats().pending < 1000;
+            wait_until(|| "the flood is over".into(), PATIENCE, is_calm);
+        }
+        let next = author.say();
+        assert_eq!(self.handle.flush(PATIENCE), Ok(()), "the flush after the resumption");
+        let log = read();
+        let found = log.windows(next.len()).any(|window| window == next.as_bytes());
+        assert!(found, "`{next}` is not in the log, which ends with {:?}", tail(&log));
+        took
+    }
+
+    /// Ends the logger and takes the final account.
+    pub(crate) fn end(&self) -> (Stats, Told) {
+        assert_eq!(self.handle.shutdown(PATIENCE), Ok(()), "the shutdown");
+        (self.handle.stats(), self.told())
+    }
+
+    /// What the events said so far: one suspension and one resumption always in turns.
+    pub(crate) fn told(&self) -> Told {
+        let mut told = Told::default();
+        for event in &self.events.lock().unwrap().told {
+            match event {
+                Event::Suspended { cause, .. } => told.suspended.push(*cause),
+                Event::Resumed { cause, dropped, .. } => {
+                    assert_eq!(told.suspended.last(), Some(cause), "it resumes from what it was suspended by");
+                    told.resumed.push(*dropped);
+                }
+                _ => {}
+            }
+            let ahead = told.suspended.len() - told.resumed.len();
+            assert!(ahead <= 1, "two suspensions without a resumption between: {told:?}");
+        }
+        told
+    }
+}
+
+impl Events {
+    fn take(&mut self, event: &Event) {
+        self.last = Some(Instant::now());
+        if matches!(event, Event::Resumed { .. })
+            && let Some(on_resume) = self.on_resume.take()
+        {
+            on_resume();
+        }
+        self.told.push(event.clone());
+    }
+}
+
+/// The end of a log, for a message.
+pub(crate) fn tail(log: &[u8]) -> String {
+    String::from_utf8_lossy(&log[log.len().saturating_sub(400)..]).into_owned()
+}
+
+/// Waits for something that comes about by itself.
+pub(crate) fn wait_until(what: impl Fn() -> String, at_most: Duration, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + at_most;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not so after {at_most:?}: {}", what());
+        thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,58 @@
+//! How a program ends, forks and waits: nothing that was logged is lost, nothing hangs, and a flush tells the truth.
+//!
+//! `cargo test --test life`
+//!
+//! Each case is a process of its own, started again from this executable: in it, `main` is the case's `main`, so that returning from
+//! it, `exit`, a panic and a `fork` are what they are in a program. Afterwards its log is read back. Whatever else a case looks at:
+//! its process ends by its deadline, by itself and with the code that it should, it prints nothing, and every line of its log is
+//! whole. What this machine cannot do is reported as ignored, with the reason.
+
+// This is a test with a harness of its own, which fails by panicking; `fork`, `_exit` and `atexit` are what it is about.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
+#[cfg(unix)]
+#[path = "life_support/exit.rs"]
+mod exit;
+#[cfg(unix)]
+#[path = "life_support/flush.rs"]
+mod flush;
+#[cfg(unix)]
+#[path = "life_support/forks.rs"]
+mod forks;
+#[cfg(unix)]
+#[path = "life_support/harness.rs"]
+mod harness;
+#[cfg(unix)]
+#[path = "life_support/load.rs"]
+mod load;
+#[cfg(unix)]
+#[path = "life_support/odd.rs"]
+mod odd;
+#[cfg(unix)]
+#[path = "life_support/panics.rs"]
+mod panics;
+#[cfg(unix)]
+#[path = "life_support/readback.rs"]
+mod readback;
+#[cfg(unix)]
+#[path = "life_support/sinks.rs"]
+mod sinks;
+#[cfg(unix)]
+#[path = "life_support/unix.rs"]
+mod unix;
+
+/// Returns from `main` when the case does: that is one of the ways to end.
+#[cfg(unix)]
+fn main() {
+    let mut cases = exit::cases();
+    cases.extend(panics::cases());
+    cases.extend(forks::cases());
+    cases.extend(flush::cases());
+    cases.extend(odd::cases());
+    harness::main(cases);
+}
+
+#[cfg(not(unix))]
+fn main() {
+    println!("0 passed, 0 failed: every case of this target needs Unix");
+}

@@ -1,0 +1,488 @@
+//! Forks: the child logs on its own, the parent goes on, and neither waits for the other. And two processes that log to one file.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::LevelFilter;
+use unfazed::{Handle, LogFile, Overflow, State};
+
+use crate::harness::{Case, Ended, Place};
+use crate::load::{Load, PATIENCE, TARGET, Text, assert_settled, say, say_all, say_by, to_file, to_log};
+use crate::readback::Log;
+use crate::sinks::{GateSink, KeepSink};
+use crate::unix::{End, PROMPTLY, fork, new_session};
+
+const CHILDREN: u32 = 20;
+const RECORDS: u64 = 200;
+/// The authors below are the threads of the parent.
+const FIRST_CHILD: u32 = 100;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::inside("a_fork_while_four_threads_log_loses_and_repeats_no_record", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_log);
+        }),
+        Case::inside("a_fork_while_four_threads_wait_for_a_slot_loses_and_repeats_no_record", |place| {
+            fork_under_load(place, Overflow::Block, children_that_log);
+        }),
+        Case::inside("a_fork_while_four_threads_evict_old_records_loses_and_repeats_no_record", |place| {
+            fork_under_load(place, Overflow::DropOldest, children_that_log);
+        }),
+        Case::inside("a_child_of_many_threads_loses_and_repeats_no_record", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_with_threads);
+        }),
+        Case::inside("a_grandchild_logs_on_its_own", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_with_children);
+        }),
+        Case::inside("a_record_right_after_the_fork_survives_exit", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_say_one_thing);
+        })
+        .times(5),
+        Case::inside("no_empty_line_appears_when_a_process_opens_a_log_that_another_is_writing", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_say_one_thing);
+            assert_eq!(Log::read_shared(&place.log()).empty, 0, "empty lines");
+        })
+        .times(5),
+        Case::inside("a_child_that_never_logs_ends_promptly", |place| {
+            fork_under_load(place, Overflow::DropNewest, silent_children);
+        }),
+        Case::inside("a_child_holds_no_descriptor_of_the_log", |place| {
+            fork_under_load(place, Overflow::DropNewest, |_, place| children_without_descriptors(place));
+        })
+        .needs_linux(),
+        Case::new("a_fork_right_after_init_loses_no_record_of_either_side", fork_right_after_init, |ended| {
+            let log = Log::read_shared(&ended.place.log());
+            log.assert_all(0, 1);
+            log.assert_all(1, 1);
+        })
+        .times(25),
+        Case::inside("what_was_queued_at_the_fork_is_written_by_the_parent_alone", queued_at_the_fork),
+        Case::new("a_daemon_logs_to_the_path_it_was_given", daemon, |ended| {
+            let log = Log::read_shared(&ended.place.log());
+            log.assert_all(0, 10);
+            log.assert_all(1, RECORDS);
+            log.assert_all(2, 10);
+        })
+        .times(3),
+        Case::inside("a_child_logs_to_the_file_and_leaves_the_sink_to_the_parent", child_beside_a_sink),
+        Case::inside("a_child_counts_its_own_records", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_count);
+        }),
+        Case::inside("a_filter_set_in_the_child_is_in_force_there_and_nowhere_else", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_filter);
+        }),
+        Case::inside("a_logger_dropped_in_a_child_does_not_hang", dropped_in_child),
+        Case::inside("a_child_can_flush_and_shut_down_its_own_logger", |place| {
+            fork_under_load(place, Overflow::DropNewest, children_that_shut_down);
+        }),
+        Case::inside("a_child_whose_writer_cannot_start_counts_what_it_loses", child_without_writer).needs_linux(),
+        Case::new("two_processes_append_to_one_file_and_each_line_is_whole_and_there_once", two_processes, |ended| {
+            both_are_whole(ended);
+        }),
+    ]
+}
+
+/// Four threads log at full speed, and a fifth one flushes, while this one forks children; at the end every record of the
+/// parent and of the children is there once. `children` says what each of its children has logged.
+fn fork_under_load(place: &Place, overflow: Overflow, children: fn(&Handle, &Place) -> Vec<(u32, u64)>) {
+    let handle = to_log(place).overflow(overflow).init().unwrap();
+    let load = Load::start(4);
+    let stop = Arc::new(AtomicBool::new(false));
+    let flusher = thread::spawn({
+        let (stop, handle) = (stop.clone(), handle.clone());
+        move || {
+            while !stop.load(SeqCst) {
+                handle.flush(PATIENCE).unwrap();
+            }
+        }
+    });
+    let children = children(&handle, place);
+    stop.store(true, SeqCst);
+    flusher.join().unwrap();
+    let logged = load.stop();
+    handle.flush(PATIENCE).unwrap();
+
+    let stats = handle.stats();
+    assert_settled(&stats);
+    assert_eq!(stats.accepted, logged.iter().sum::<u64>(), "a parent counts its own: {stats:?}");
+    let log = Log::read_shared(&place.log());
+    log.assert_order();
+    for (author, count) in &children {
+        log.assert_all(*author, *count);
+    }
+    let of_children: u64 = children.iter().map(|(_, count)| count).sum();
+    assert_eq!(log.len(), stats.written + of_children, "records in the file; {stats:?}");
+    if overflow == Overflow::Block {
+        for (author, count) in (0..).zip(logged) {
+            log.assert_all(author, count);
+        }
+    }
+    let known: HashSet<u32> = (0..4).chain(children.iter().map(|(author, _)| *author)).collect();
+    assert!(log.authors().all(|author| known.contains(&author)), "{:?}", log.authors().collect::<Vec<_>>());
+}
+
+/// Half of them end by `exit`, half by a flush and `_exit`.
+fn end_of(child: u32) -> End {
+    if child.is_multiple_of(2) {
+        End::Exit
+    } else {
+        log::logger().flush();
+        End::Immediately
+    }
+}
+
+/// One child after the other; says how many records each of them logs as an author of its own.
+fn each_child(records: u64, life: impl Fn(u32) -> End) -> Vec<(u32, u64)> {
+    for child in FIRST_CHILD..FIRST_CHILD + CHILDREN {
+        fork(|| life(child)).wait();
+    }
+    (FIRST_CHILD..FIRST_CHILD + CHILDREN).map(|child| (child, records)).collect()
+}
+
+fn children_that_log(_: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    each_child(RECORDS, |child| {
+        say_all(child, RECORDS);
+        end_of(child)
+    })
+}
+
+fn children_that_say_one_thing(_: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    each_child(1, |child| {
+        say(child, 0);
+        End::Exit
+    })
+}
+
+fn children_with_threads(_: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    let author = |child: u32, thread: u32| child * 10 + thread;
+    let children = each_child(50, |child| {
+        // All of them find no pipeline, one of them makes it.
+        let threads: Vec<_> = (0..4).map(|number| thread::spawn(move || say_all(author(child, number), 50))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        end_of(child)
+    });
+    children.iter().flat_map(|(child, count)| (0..4).map(move |number| (author(*child, number), *count))).collect()
+}
+
+fn children_with_children(_: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    let mut all = each_child(RECORDS, |child| {
+        if child.is_multiple_of(3) {
+            // One that forks before it has logged.
+            fork(|| say_and_end(child + 1000)).wait();
+            say_all(child, RECORDS);
+        } else {
+            say_all(child, RECORDS);
+            fork(|| say_and_end(child + 1000)).wait();
+        }
+        end_of(child)
+    });
+    all.extend((FIRST_CHILD..FIRST_CHILD + CHILDREN).map(|child| (child + 1000, RECORDS)));
+    all
+}
+
+fn say_and_end(author: u32) -> End {
+    say_all(author, RECORDS);
+    end_of(author)
+}
+
+fn silent_children(_: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    each_child(0, |child| if child.is_multiple_of(2) { End::Exit } else { End::Immediately });
+    Vec::new()
+}
+
+fn children_without_descriptors(place: &Place) -> Vec<(u32, u64)> {
+    // The writer opens the file when it comes to it.
+    log::logger().flush();
+    assert_eq!(open_at(&place.log()).len(), 1, "the parent's own");
+    each_child(10, |child| {
+        assert_eq!(open_at(&place.log()), Vec::<PathBuf>::new(), "before the first record");
+        say_all(child, 10);
+        log::logger().flush();
+        assert_eq!(open_at(&place.log()).len(), 1, "its own");
+        end_of(child)
+    })
+}
+
+/// The descriptors of this process that lead to `path`.
+fn open_at(path: &Path) -> Vec<PathBuf> {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    // That of the directory itself is gone again.
+    descriptors.filter(|fd| fs::read_link(fd).is_ok_and(|target| target == path)).collect()
+}
+
+fn children_that_count(handle: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    each_child(RECORDS, |child| {
+        say_all(child, RECORDS);
+        handle.flush(PATIENCE).unwrap();
+        let stats = handle.stats();
+        assert_settled(&stats);
+        assert_eq!((stats.accepted, stats.written), (RECORDS, RECORDS), "{stats:?}");
+        assert_eq!(handle.state(), State::Healthy);
+        end_of(child)
+    })
+}
+
+fn children_that_filter(handle: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    let children = each_child(2, |child| {
+        log::debug!(target: TARGET, "{}", Text(child, 1000));
+        handle.set_filter(&format!("off,{TARGET}=debug")).unwrap();
+        assert_eq!(log::max_level(), LevelFilter::Debug);
+        log::debug!(target: TARGET, "{}", Text(child, 0));
+        log::error!(target: "other", "not this one");
+        log::debug!(target: TARGET, "{}", Text(child, 1));
+        end_of(child)
+    });
+    assert_eq!(log::max_level(), LevelFilter::Info, "the parent's");
+    children
+}
+
+fn children_that_shut_down(handle: &Handle, _: &Place) -> Vec<(u32, u64)> {
+    each_child(10, |child| {
+        say_all(child, 10);
+        handle.flush(PATIENCE).unwrap();
+        handle.shutdown(PATIENCE).unwrap();
+        assert_eq!(handle.state(), State::Closed);
+        say(child, 10);
+        assert_eq!(handle.stats().dropped.shutdown, 1);
+        end_of(child)
+    })
+}
+
+// --- one fork, looked at closely -----------------------------------------------------------------------------------------
+
+/// The writer's thread has hardly begun.
+fn fork_right_after_init(place: &Place) {
+    to_log(place).init().unwrap();
+    fork(|| {
+        say(1, 0);
+        End::Exit
+    })
+    .wait();
+    say(0, 0);
+}
+
+fn queued_at_the_fork(place: &Place) {
+    let (sink, gate) = GateSink::new();
+    let handle = unfazed::Builder::new()
+        .sink("gate", sink)
+        .file(LogFile::new(place.log()).min_free_space(0))
+        .shutdown_timeout(PATIENCE)
+        .init()
+        .unwrap();
+    say(0, 0);
+    gate.wait_for_writer();
+    (1..500).for_each(|n| say(0, n));
+    for (child, end) in [(1, End::Exit), (2, End::Immediately)] {
+        fork(|| {
+            say_all(child, 10);
+            log::logger().flush();
+            end
+        })
+        .wait();
+    }
+    let log = Log::read_shared(&place.log());
+    assert_eq!(log.authors().collect::<Vec<_>>(), [1, 2], "the parent's writer stands before the gate");
+    drop(gate);
+    handle.flush(PATIENCE).unwrap();
+    let log = Log::read_shared(&place.log());
+    log.assert_all(0, 500);
+    log.assert_all(1, 10);
+    log.assert_all(2, 10);
+}
+
+fn daemon(place: &Place) {
+    std::env::set_current_dir(place.dir()).unwrap();
+    to_file(LogFile::new("app.log")).init().unwrap();
+    say_all(0, 10);
+    let (mut end_of_daemon, held_by_daemon) = io::pipe().unwrap();
+    fork(|| {
+        new_session();
+        fork_and_leave(|| {
+            std::env::set_current_dir("/").unwrap();
+            say_all(1, RECORDS);
+            held_by_daemon.try_clone().unwrap().write_all(b"logged").unwrap();
+            End::Exit
+        })
+    })
+    .wait();
+    drop(held_by_daemon);
+    // Its exit closes the pipe: after that all that it wrote is there.
+    let begun = Instant::now();
+    let mut said = String::new();
+    end_of_daemon.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "logged");
+    assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
+    say_all(2, 10);
+}
+
+/// The second fork of a daemon: nobody waits for the child.
+fn fork_and_leave(life: impl FnOnce() -> End) -> End {
+    let _not_waited_for = fork(life);
+    End::Immediately
+}
+
+fn child_beside_a_sink(place: &Place) {
+    let kept = KeepSink::default();
+    let handle = unfazed::Builder::new()
+        .sink("kept", kept.clone())
+        .file(LogFile::new(place.log()).min_free_space(0))
+        .shutdown_timeout(PATIENCE)
+        .init()
+        .unwrap();
+    let load = Load::start(2);
+    let sink = kept.clone();
+    let children = each_child(RECORDS, |child| {
+        say_all(child, RECORDS);
+        handle.flush(PATIENCE).unwrap();
+        let stats = handle.stats();
+        assert_settled(&stats);
+        assert_eq!((stats.written, stats.outputs.len()), (RECORDS, 1), "{stats:?}");
+        end_of(child)
+    });
+    load.stop();
+    handle.flush(PATIENCE).unwrap();
+    let (in_file, in_sink) = (Log::read_shared(&place.log()), Log::of_lines(&sink.text()));
+    for (child, count) in children {
+        in_file.assert_all(child, count);
+        assert!(in_sink.of(child).is_empty(), "records of a child in the parent's sink");
+    }
+    for author in 0..2 {
+        assert_eq!(in_file.of(author), in_sink.of(author));
+    }
+    in_file.assert_order();
+    assert_settled(&handle.stats());
+}
+
+fn dropped_in_child(place: &Place) {
+    let (logger, handle) = to_log(place).build().unwrap();
+    log::set_max_level(logger.max_level());
+    let (again, stop) = (logger, Arc::new(AtomicBool::new(false)));
+    let logger = Arc::new(again);
+    let logging = thread::spawn({
+        let (logger, stop) = (logger.clone(), stop.clone());
+        move || {
+            let mut n = 0;
+            while !stop.load(SeqCst) {
+                say_by(&*logger, 0, n);
+                n += 1;
+            }
+        }
+    });
+    for child in 1..=CHILDREN {
+        let logger = &logger;
+        fork(|| {
+            // The thread that holds the other reference is not here, and will never drop it.
+            // SAFETY: nothing uses the logger after this, and `exit` does not drop what is left of the parent's stack.
+            let logger = unsafe { std::ptr::read(Arc::as_ptr(logger)) };
+            if child.is_multiple_of(2) {
+                say_by(&logger, child, 0);
+            }
+            drop(logger);
+            if child.is_multiple_of(4) { End::Exit } else { End::Immediately }
+        })
+        .wait();
+    }
+    stop.store(true, SeqCst);
+    logging.join().unwrap();
+    drop(logger);
+    assert_settled(&handle.stats());
+    let log = Log::read_shared(&place.log());
+    log.assert_order();
+    assert_eq!(log.of(0).len() as u64, handle.stats().written);
+    for child in 1..=CHILDREN {
+        log.assert_all(child, u64::from(child.is_multiple_of(2)));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn child_without_writer(place: &Place) {
+    let handle = to_log(place).capacity(64).init().unwrap();
+    say_all(0, 10);
+    handle.flush(PATIENCE).unwrap();
+    fork(|| {
+        // The stack of the parent's writer would be used again: this takes it.
+        thread::spawn(|| {
+            loop {
+                thread::park();
+            }
+        });
+        let before = crate::unix::limit_memory(crate::odd::mapped_memory() + 256 * 1024);
+        say_all(1, 10);
+        let threads_can_start = thread::Builder::new().spawn(|| {}).is_ok();
+        crate::unix::limit_memory(before);
+        if threads_can_start {
+            place.skip("threads start whatever the limit of memory is");
+            return End::Immediately;
+        }
+        let stats = handle.stats();
+        assert_settled(&stats);
+        assert_eq!((stats.accepted, stats.dropped.shutdown), (10, 10), "{stats:?}");
+        assert_eq!(handle.state(), State::Closed);
+        log::logger().flush();
+        End::Exit
+    })
+    .wait();
+    say_all(2, 10);
+    handle.flush(PATIENCE).unwrap();
+    let log = Log::read_shared(&place.log());
+    log.assert_all(0, 10);
+    log.assert_all(1, 0);
+    log.assert_all(2, 10);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn child_without_writer(place: &Place) {
+    place.skip("it needs Linux");
+}
+
+// --- two processes -------------------------------------------------------------------------------------------------------
+
+const BY_EACH: u64 = 20_000;
+/// Which of the two the process is.
+const APPENDER: &str = "UNFAZED_LIFE_APPENDER";
+
+/// Starts itself twice; both wait for the word.
+fn two_processes(place: &Place) {
+    if let Some(author) = std::env::var_os(APPENDER) {
+        return append(place, author.to_str().unwrap().parse().unwrap());
+    }
+    let start = |author: u32| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let child = command.env(APPENDER, author.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        let mut ready = [0];
+        child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        child
+    };
+    let mut children = [start(0), start(1)];
+    for child in &mut children {
+        drop(child.stdin.take());
+    }
+    for child in &mut children {
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+fn append(place: &Place, author: u32) {
+    let handle = to_log(place).overflow(Overflow::Block).init().unwrap();
+    io::stdout().write_all(b".").unwrap();
+    io::stdout().flush().unwrap();
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    say_all(author, BY_EACH);
+    assert_eq!(handle.stats().dropped.total(), 0);
+}
+
+fn both_are_whole(ended: &Ended) {
+    let log = Log::read_shared(&ended.place.log());
+    log.assert_all(0, BY_EACH);
+    log.assert_all(1, BY_EACH);
+    assert!(log.others.is_empty(), "{:?}", log.others);
+    assert!(ended.took < Duration::from_secs(20) + PATIENCE);
+}

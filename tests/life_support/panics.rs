@@ -1,0 +1,138 @@
+//! Panics: in the log with place and thread, and without a loss before them.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::panic;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Case, Ended, Place};
+use crate::load::{say_all, to_log};
+use crate::readback::Log;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new(
+            "a_panic_of_main_is_an_error_record_and_the_hook_before_runs_too",
+            panic_of_main,
+            panic_of_main_is_told,
+        )
+        .ends_with(101),
+        Case::new("a_panic_of_a_thread_is_an_error_record_with_its_name", panic_of_thread, |ended| {
+            assert_eq!(ended.place.noted("hook"), "worker");
+            let log = ended.log();
+            assert_panic(&log, "thread 'worker' panicked at ", ": in a thread");
+            log.assert_all(0, 10);
+        }),
+        Case::new("a_panic_with_a_value_that_is_no_text_is_an_error_record", panic_without_text, |ended| {
+            assert_panic(&ended.log(), "thread '<unnamed>' panicked at ", ": a value that is no text");
+        }),
+        Case::new("a_panic_is_no_record_unless_it_was_asked_for", panic_not_asked_for, |ended| {
+            assert_eq!(ended.place.noted("hook"), "worker");
+            let log = ended.log();
+            assert!(log.others.is_empty(), "{:?}", log.others);
+            log.assert_all(0, 10);
+        }),
+        Case::inside("a_panic_that_aborts_loses_nothing_that_was_logged_before_it", panic_that_aborts)
+            .deadline(Duration::from_secs(300)),
+    ]
+}
+
+static PLACE: OnceLock<Place> = OnceLock::new();
+
+/// The program's own hook, which is there before the logger: silent, but it leaves a note.
+fn own_hook(place: &Place) {
+    PLACE.set(place.clone()).ok().unwrap();
+    panic::set_hook(Box::new(|_| {
+        PLACE.get().unwrap().note("hook", thread::current().name().unwrap_or_default());
+    }));
+}
+
+fn panic_of_main(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).init().unwrap();
+    say_all(0, 10);
+    panic!("in main");
+}
+
+fn panic_of_main_is_told(ended: &Ended) {
+    assert_eq!(ended.place.noted("hook"), "main");
+    let log = ended.log();
+    assert_panic(&log, "thread 'main' panicked at ", ": in main");
+    log.assert_all(0, 10);
+}
+
+/// Asserts that there is one record of a panic, and that it says where.
+fn assert_panic(log: &Log, begin: &str, end: &str) {
+    let [line] = &log.others[..] else { panic!("one line beside the numbered ones: {:?}", log.others) };
+    assert_eq!((line.level.as_str(), line.target.as_str()), ("ERROR", "panic"), "{line:?}");
+    let place = line.message.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
+    let place = place.unwrap_or_else(|| panic!("{line:?} is not {begin}...{end}"));
+    let mut parts = place.rsplitn(3, ':');
+    let numbers = [parts.next(), parts.next()].map(|number| number.and_then(|number| number.parse::<u32>().ok()));
+    assert!(numbers.iter().all(Option::is_some), "line and column: {place}");
+    assert_eq!(parts.next(), Some(file!()), "{place}");
+}
+
+fn panic_of_thread(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).init().unwrap();
+    say_all(0, 10);
+    assert!(in_worker(|| panic!("in a thread")).is_err());
+}
+
+fn panic_without_text(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).init().unwrap();
+    assert!(thread::spawn(|| panic::panic_any(7)).join().is_err());
+}
+
+fn panic_not_asked_for(place: &Place) {
+    own_hook(place);
+    to_log(place).init().unwrap();
+    say_all(0, 10);
+    assert!(in_worker(|| panic!("in a thread")).is_err());
+}
+
+fn in_worker(life: fn()) -> thread::Result<()> {
+    thread::Builder::new().name("worker".into()).spawn(life).unwrap().join()
+}
+
+/// Built by cargo with `panic = "abort"`, which no test of this build can have.
+fn panic_that_aborts(place: &Place) {
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        return place
+            .skip("only cargo can build the example with `panic = \"abort\"`, and it has not started this test");
+    };
+    let cargo = |command: &str| {
+        let mut cargo = Command::new(&cargo);
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+            command,
+            "--quiet",
+            "--profile",
+            "abort",
+            "--example",
+            "panics",
+        ]);
+        cargo.stdin(Stdio::null());
+        cargo
+    };
+    let built = cargo("build").output().unwrap();
+    if !built.status.success() {
+        panic!("the example cannot be built: {}", String::from_utf8_lossy(&built.stderr));
+    }
+    for _ in 0..10 {
+        // On Unix, `cargo run` becomes the program: its end is the program's.
+        let ended = cargo("run").arg("--").arg(place.log()).output().unwrap();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+        let log = Log::read(&place.log());
+        let wanted: Vec<_> = (0..1000).map(|number| format!("record {number} before the panic")).collect();
+        assert_eq!(log.messages("panics"), wanted);
+        let [told] = log.messages("panic")[..] else { panic!("one panic: {:?}", log.messages("panic")) };
+        assert!(told.starts_with("thread 'main' panicked at examples/panics.rs:"), "{told}");
+        assert_eq!(log.others.len(), 1001, "{:?}", log.others.last());
+        std::fs::remove_file(place.log()).unwrap();
+    }
+}
