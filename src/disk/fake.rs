@@ -247,6 +247,8 @@ impl DiskFile for FakeFile {
         true
     }
 
+    fn pause(&mut self, _time: Duration) {}
+
     fn end(&mut self) -> io::Result<u64> {
         self.disk.world().ask(Op::End)?;
         Ok(self.end)

@@ -36,6 +36,9 @@ pub(crate) trait DiskFile: Send {
     /// Whether a write would not have to wait; waits up to `at_most` for that.
     fn writable(&mut self, at_most: Duration) -> bool;
 
+    /// Lets others go on with what they do to the file.
+    fn pause(&mut self, time: Duration);
+
     /// Where our last write ended.
     fn end(&mut self) -> io::Result<u64>;
 
@@ -257,6 +260,10 @@ impl DiskFile for RealFile {
     #[cfg(not(unix))]
     fn writable(&mut self, _at_most: Duration) -> bool {
         true
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
     }
 
     fn end(&mut self) -> io::Result<u64> {

@@ -23,6 +23,9 @@ const ROOM_FOR_NOTICE: u64 = 4096;
 /// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 const READER_CHANCES: usize = 5;
+/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says so; once, when it is opened.
+const TAIL_LOOKS: usize = 20;
+const TAIL_PAUSE: Duration = Duration::from_millis(5);
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
 
@@ -459,8 +462,7 @@ impl<F: DiskFile> Open<F> {
         let kind = file.kind();
         let locked = kind == Kind::Regular && ours && file.lock();
         let mut open = Self { file, kind, ours, locked, lock_asked: now, looked: now, unseen: 0, dirty: None };
-        // Whoever has the lock mends what it tears; and while it is inside a write, the file ends where no line does.
-        let torn = if open.locked { open.is_torn() } else { None };
+        let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
         Ok((open, torn))
     }
 
@@ -473,6 +475,17 @@ impl<F: DiskFile> Open<F> {
             Some(byte) => Some(byte != b'\n'),
             None => (self.file.len().ok()? == 0).then_some(false),
         }
+    }
+
+    /// The same where another process may be inside a write: then the file ends where no line does, and a moment later it does.
+    fn is_torn_for_good(&mut self) -> Option<bool> {
+        for _ in 0..TAIL_LOOKS {
+            if !self.is_torn()? {
+                return Some(false);
+            }
+            self.file.pause(TAIL_PAUSE);
+        }
+        Some(true)
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.

@@ -83,6 +83,10 @@ pub(crate) fn cases() -> Vec<Case> {
             fork_under_load(place, Overflow::DropNewest, children_that_shut_down);
         }),
         Case::inside("a_child_whose_writer_cannot_start_counts_what_it_loses", child_without_writer).needs_linux(),
+        Case::inside(
+            "a_torn_line_that_stood_there_before_gets_nothing_glued_to_it_while_another_holds_the_lock",
+            torn_line_under_anothers_lock,
+        ),
         Case::new("two_processes_append_to_one_file_and_each_line_is_whole_and_there_once", two_processes, |ended| {
             both_are_whole(ended);
         }),
@@ -443,6 +447,19 @@ fn child_without_writer(place: &Place) {
 }
 
 // --- two processes -------------------------------------------------------------------------------------------------------
+
+/// Whoever has the lock need not be a logger, and need not be the one who tore the line.
+fn torn_line_under_anothers_lock(place: &Place) {
+    fs::write(place.log(), "a torn line").unwrap();
+    let another = fs::File::open(place.log()).unwrap();
+    another.lock().unwrap();
+    let handle = to_log(place).init().unwrap();
+    say_all(0, 10);
+    handle.flush(PATIENCE).unwrap();
+    let text = fs::read_to_string(place.log()).unwrap();
+    let rest = text.strip_prefix("a torn line\n").unwrap_or_else(|| panic!("something is glued to it: {text}"));
+    Log::of_lines(rest).assert_all(0, 10);
+}
 
 const BY_EACH: u64 = 20_000;
 /// Which of the two the process is.
