@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
-    ("record.rs", &[], &["log", "arrayvec"]),
+    ("record/", &["record"], &["log", "arrayvec"]),
     ("event.rs", &["error", "stats"], &["log", "thiserror"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error"], &["log", "thiserror"]),

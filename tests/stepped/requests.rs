@@ -29,10 +29,23 @@ fn ask(
 #[test]
 fn a_flush_answers_when_what_was_pending_is_written() {
     let disk = FakeDisk::default();
-    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
-    bench.log_some(500);
-    assert_eq!(ask(&mut bench, |handle| handle.flush(Duration::MAX)), Ok(()));
-    assert_eq!(parse(&[disk.read(PATH)]).records.len(), 500);
+    let mut bench = Setup { capacity: 10_000, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+    // More than the writer takes in one turn.
+    for _ in 0..9000 {
+        bench.log(Level::Error);
+    }
+    let handle = bench.handle.clone();
+    let there = disk.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || (handle.flush(Duration::MAX), parse(&[there.read(PATH)]).records.len()));
+        while !bench.queue.has_requests() {
+            std::thread::yield_now();
+        }
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        assert_eq!(asked.join().unwrap(), (Ok(()), 9000));
+    });
 }
 
 #[test]

@@ -1,0 +1,271 @@
+//! Key-values inside a record's bytes, with the types the program gave them. Written on the caller's stack, read on the writer's
+//! thread.
+//!
+//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value.
+
+use std::fmt::{self, Write as _};
+
+use log::kv::{self, VisitSource, VisitValue};
+
+use super::{Body, TextWriter, cut};
+
+/// All key-values of one record together take at most this many bytes.
+const MOST_KEY_VALUES: usize = 64 * 1024;
+
+const NULL: u8 = 0;
+const BOOL: u8 = 1;
+const I64: u8 = 2;
+const U64: u8 = 3;
+const I128: u8 = 4;
+const U128: u8 = 5;
+const F64: u8 = 6;
+const STR: u8 = 7;
+const HEAD: usize = 1 + 2 + 4;
+
+/// The value of a key, with the type the program gave it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A signed integer of up to 64 bits.
+    I64(i64),
+    /// An unsigned integer of up to 64 bits.
+    U64(u64),
+    /// A signed integer that needs 128 bits.
+    I128(i128),
+    /// An unsigned integer that needs 128 bits.
+    U128(u128),
+    /// A floating-point number, which may be infinite or no number.
+    F64(f64),
+    /// A string, or the text of anything else that implements `Display` or `Debug`.
+    Str(&'a str),
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => value.fmt(f),
+            Value::I64(value) => value.fmt(f),
+            Value::U64(value) => value.fmt(f),
+            Value::I128(value) => value.fmt(f),
+            Value::U128(value) => value.fmt(f),
+            Value::F64(value) => value.fmt(f),
+            Value::Str(value) => value.fmt(f),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) {
+        let mut push = |kind: u8, bytes: &[u8]| {
+            *tag = kind;
+            body.push(bytes);
+        };
+        match self {
+            Value::Null => push(NULL, &[]),
+            Value::Bool(value) => push(BOOL, &[u8::from(*value)]),
+            Value::I64(value) => push(I64, &value.to_le_bytes()),
+            Value::U64(value) => push(U64, &value.to_le_bytes()),
+            Value::I128(value) => push(I128, &value.to_le_bytes()),
+            Value::U128(value) => push(U128, &value.to_le_bytes()),
+            Value::F64(value) => push(F64, &value.to_le_bytes()),
+            Value::Str(value) => push(STR, value.as_bytes()),
+        }
+    }
+
+    fn decode(tag: u8, bytes: &'a [u8]) -> Self {
+        fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.try_into().unwrap_or([0; N])
+        }
+        match tag {
+            NULL => Value::Null,
+            BOOL => Value::Bool(bytes == [1]),
+            I64 => Value::I64(i64::from_le_bytes(number(bytes))),
+            U64 => Value::U64(u64::from_le_bytes(number(bytes))),
+            I128 => Value::I128(i128::from_le_bytes(number(bytes))),
+            U128 => Value::U128(u128::from_le_bytes(number(bytes))),
+            F64 => Value::F64(f64::from_le_bytes(number(bytes))),
+            _ => Value::Str(str::from_utf8(bytes).unwrap_or("")),
+        }
+    }
+}
+
+pub(super) struct KeyValueWriter<'a> {
+    body: &'a mut Body,
+    start: usize,
+    /// Something was cut or left out.
+    pub(super) full: bool,
+}
+
+impl<'a> KeyValueWriter<'a> {
+    pub(super) fn new(body: &'a mut Body) -> Self {
+        let start = body.bytes().len();
+        Self { body, start, full: false }
+    }
+
+    /// Writes one pair; `value` pushes the value's bytes and sets its tag.
+    pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8)) {
+        let head = self.body.bytes().len();
+        let key = cut(key, u16::MAX.into());
+        if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES {
+            self.full = true;
+            return;
+        }
+        self.body.push(&[0; HEAD]);
+        self.body.push(key.as_bytes());
+        let from = self.body.bytes().len();
+        let mut tag = NULL;
+        value(self.body, &mut tag);
+        let len = (self.body.bytes().len() - from) as u32;
+        let fields = &mut self.body.bytes_mut()[head..head + HEAD];
+        fields[0] = tag;
+        fields[1..3].copy_from_slice(&(key.len() as u16).to_le_bytes());
+        fields[3..7].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn text(&mut self, key: &str, text: fmt::Arguments<'_>) {
+        let used = self.body.bytes().len() - self.start + HEAD + key.len();
+        let most = MOST_KEY_VALUES.saturating_sub(used);
+        let mut cut_short = false;
+        self.pair(key, |body, tag| {
+            *tag = STR;
+            let mut writer = TextWriter { body, written: 0, most, full: false };
+            // As with the message: an error is the value's own, and what it wrote is kept.
+            let _ = writer.write_fmt(text);
+            cut_short = writer.full;
+        });
+        self.full |= cut_short;
+    }
+}
+
+impl<'kvs> VisitSource<'kvs> for KeyValueWriter<'_> {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        value.visit(PairWriter { key: key.as_str(), into: self })
+    }
+}
+
+struct PairWriter<'k, 'a, 'b> {
+    key: &'k str,
+    into: &'a mut KeyValueWriter<'b>,
+}
+
+impl PairWriter<'_, '_, '_> {
+    fn set(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
+        self.into.pair(self.key, |body, tag| value.encode(body, tag));
+        Ok(())
+    }
+}
+
+impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
+    fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
+        self.into.text(self.key, format_args!("{value}"));
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
+        self.set(Value::Null)
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
+        self.set(Value::U64(value))
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
+        self.set(Value::I64(value))
+    }
+
+    fn visit_u128(&mut self, value: u128) -> Result<(), kv::Error> {
+        self.set(Value::U128(value))
+    }
+
+    fn visit_i128(&mut self, value: i128) -> Result<(), kv::Error> {
+        self.set(Value::I128(value))
+    }
+
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        self.set(Value::F64(value))
+    }
+
+    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
+        self.set(Value::Bool(value))
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
+        self.into.text(self.key, format_args!("{value}"));
+        Ok(())
+    }
+}
+
+/// The key-values of a record, in the order in which the program gave them.
+#[derive(Clone, Debug)]
+pub struct KeyValues<'a> {
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Iterator for KeyValues<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (head, rest) = self.bytes.split_at_checked(HEAD)?;
+        let key_len = u16::from_le_bytes([head[1], head[2]]) as usize;
+        let value_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        let (key, rest) = rest.split_at_checked(key_len)?;
+        let (value, rest) = rest.split_at_checked(value_len)?;
+        self.bytes = rest;
+        Some((str::from_utf8(key).unwrap_or(""), Value::decode(head[0], value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::record::{Caller, OwnedRecord};
+
+    const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
+
+    #[test]
+    fn key_values_keep_their_types() {
+        let pairs: &[(&str, kv::Value<'_>)] = &[
+            ("b", kv::Value::from(true)),
+            ("i", kv::Value::from(-5i64)),
+            ("u", kv::Value::from(u64::MAX)),
+            ("big", kv::Value::from(i128::MIN)),
+            ("f", kv::Value::from(0.5)),
+            ("s", kv::Value::from("text with = and \"")),
+            ("d", kv::Value::from_debug(&[1, 2])),
+        ];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        let got: Vec<_> = owned.key_values().collect();
+        assert_eq!(
+            got,
+            [
+                ("b", Value::Bool(true)),
+                ("i", Value::I64(-5)),
+                ("u", Value::U64(u64::MAX)),
+                ("big", Value::I128(i128::MIN)),
+                ("f", Value::F64(0.5)),
+                ("s", Value::Str("text with = and \"")),
+                ("d", Value::Str("[1, 2]")),
+            ]
+        );
+        assert_eq!(owned.message(), "m");
+    }
+
+    #[test]
+    fn key_values_past_their_limit_are_cut_and_the_record_says_so() {
+        let long = "v".repeat(MOST_KEY_VALUES);
+        let pairs: &[(&str, &str)] = &[("a", &long), ("b", "lost")];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        assert!(owned.truncated());
+        assert_eq!(owned.key_values().count(), 1);
+        assert_eq!(owned.message(), "m");
+    }
+}
