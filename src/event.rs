@@ -128,7 +128,7 @@ pub enum Event {
     #[non_exhaustive]
     Suspended {
         /// The output's name: the path of a file, `stderr`, `stdout`, or the name a sink was given.
-        output: Arc<str>,
+        output: String,
         /// Why.
         cause: Cause,
         /// When.
@@ -138,7 +138,7 @@ pub enum Event {
     #[non_exhaustive]
     Resumed {
         /// The output's name.
-        output: Arc<str>,
+        output: String,
         /// Why it had been suspended.
         cause: Cause,
         /// Since when.
@@ -152,7 +152,7 @@ pub enum Event {
     #[non_exhaustive]
     Failed {
         /// The output's name.
-        output: Arc<str>,
+        output: String,
         /// What was being done: `open`, `write`, `fsync` ...
         doing: &'static str,
         /// What the system answered.

@@ -236,7 +236,7 @@ impl Output {
                     let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
                     self.failed = Some((times + 1, doing, error.clone()));
                     counters.failures.fetch_add(1, Relaxed);
-                    tell.event(Event::Failed { output: self.name.clone(), doing, error });
+                    tell.event(Event::Failed { output: self.name.to_string(), doing, error });
                 }
                 let state = if health.low { State::Low } else { State::Healthy };
                 counters.state.store(state.to_byte(), Relaxed);
@@ -309,9 +309,9 @@ impl Output {
         let since = now.monotonic.saturating_duration_since(counters.born).as_nanos() as u64;
         counters.suspended_since.store(since + 1, Relaxed);
         if let Some((doing, error)) = error.failure {
-            tell.event(Event::Failed { output: self.name.clone(), doing, error: Arc::new(error) });
+            tell.event(Event::Failed { output: self.name.to_string(), doing, error: Arc::new(error) });
         }
-        tell.event(Event::Suspended { output: self.name.clone(), cause, at: now.wall });
+        tell.event(Event::Suspended { output: self.name.to_string(), cause, at: now.wall });
         let due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
         if let Some(room) = error.room.filter(|_| due) {
             self.suspended_line = Some(now.monotonic);
@@ -390,7 +390,7 @@ impl Output {
         counters.suspended_nanos.fetch_add(nanos, Relaxed);
         counters.suspended_since.store(0, Relaxed);
         self.returned = Some(Event::Resumed {
-            output: self.name.clone(),
+            output: self.name.to_string(),
             cause: episode.cause,
             since: episode.since.wall,
             at: now.wall,
