@@ -104,6 +104,7 @@ pub fn throughput(file: &Path, loggers: &[&Logger], results: &Results) -> Result
         .configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
+        .x_max_light_lines(1)
         .x_desc("one thread (upper, dark), two threads (lower, light); the limit writes nothing")
         .draw()?;
     for (row, (name, one, two)) in rows.iter().enumerate() {
@@ -114,7 +115,7 @@ pub fn throughput(file: &Path, loggers: &[&Logger], results: &Results) -> Result
             let place = (value + most * 0.01, y + from + 0.17);
             chart.draw_series([Text::new(format!("{value:.2}"), place, label(colour, 11, HPos::Left))])?;
         }
-        chart.draw_series([Text::new(name.to_string(), (-most * 0.01, y + 0.5), label(colour, 14, HPos::Right))])?;
+        chart.draw_series([Text::new(name.to_string(), (-most * 0.015, y + 0.5), label(colour, 14, HPos::Right))])?;
     }
     area.present()?;
     Ok(())
