@@ -266,6 +266,8 @@ fn compare(options: &Options) -> Result<(), String> {
 }
 
 const TMPFS: &str = "/dev/shm";
+/// Still the same one when its file was replaced by a new build.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 /// A logger that does not come back by then hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -275,7 +277,7 @@ fn measure(logger: &Logger, scenario: Scenario, disk: &Path) -> Result<Vec<(Stri
     let parent = if tmpfs { Path::new(TMPFS) } else { disk };
     let directory = parent.join(format!("unfazed-compare-{}", std::process::id()));
     fs::create_dir_all(&directory).map_err(|error| format!("no directory: {error}"))?;
-    let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+    let mut command = Command::new(THIS_PROGRAM);
     command.arg("child").arg(logger.name).arg(&directory).args(scenario.arguments());
     let outcome = wait(command);
     let _ = fs::remove_dir_all(&directory); // what is left there is seen by the next one

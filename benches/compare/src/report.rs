@@ -48,8 +48,8 @@ pub fn load() -> String {
 pub struct Results {
     /// Scenario, metric and logger; the value of each round.
     values: BTreeMap<(String, String, String), Vec<(usize, f64)>>,
-    /// Logger and scenario, and what went wrong.
-    failures: BTreeMap<(String, String), String>,
+    /// Logger and what went wrong; where, and in how many rounds.
+    failures: BTreeMap<(String, String), BTreeMap<String, usize>>,
 }
 
 /// Median, minimum and maximum of the rounds.
@@ -69,7 +69,7 @@ impl Results {
     }
 
     pub fn failed(&mut self, logger: &str, scenario: &str, error: String) {
-        self.failures.insert((logger.to_owned(), scenario.to_owned()), error);
+        *self.failures.entry((logger.to_owned(), error)).or_default().entry(scenario.to_owned()).or_default() += 1;
     }
 
     pub fn get(&self, scenario: &str, metric: &str, logger: &str) -> Option<Spread> {
@@ -325,8 +325,9 @@ fn notes(loggers: &[&Logger], results: &Results) -> String {
     for logger in loggers {
         text += &format!("- {}: {}\n", logger.name, logger.setup);
     }
-    for ((logger, scenario), error) in &results.failures {
-        text += &format!("- {logger} failed in `{scenario}`: {error}\n");
+    for ((logger, error), scenarios) in &results.failures {
+        let scenarios: Vec<_> = scenarios.iter().map(|(scenario, rounds)| format!("{scenario} ({rounds})")).collect();
+        text += &format!("- {logger} failed: {error}; in (rounds) {}\n", scenarios.join(", "));
     }
     text
 }
