@@ -1,10 +1,17 @@
 //! Which records the program wants: env_logger's directives, exchangeable while threads log. Read on the caller's thread.
+//!
+//! Walking the directives costs more the more there are, so each thread remembers what they came to for the targets it
+//! logs to.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use arc_swap::{ArcSwap, Guard};
-use log::{LevelFilter, Metadata};
-use std::sync::Arc;
+use log::{Level, LevelFilter, Metadata};
 
 use crate::error::FilterError;
 use crate::record::OwnedRecord;
@@ -41,21 +48,20 @@ impl Filter {
         Ok(Self { directives, message, max_level })
     }
 
-    #[inline]
     pub(crate) fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= self.max_level && self.directives.enabled(metadata)
     }
 
     /// Whether the part behind the `/` is in the message, which is already formatted.
-    #[inline]
     pub(crate) fn takes(&self, record: &OwnedRecord) -> bool {
         self.message.as_ref().is_none_or(|pattern| pattern.is_in(record.message()))
     }
 
-    /// Whether the message has a say.
-    #[inline]
-    pub(crate) fn has_pattern(&self) -> bool {
-        self.message.is_some()
+    /// What the directives come to for every record of one target.
+    fn verdict(&self, target: &str) -> Verdict {
+        let enabled = |level: &Level| self.enabled(&Metadata::builder().level(*level).target(target).build());
+        let max_level = Level::iter().filter(enabled).last().map_or(LevelFilter::Off, |level| level.to_level_filter());
+        Verdict { max_level, by_message: self.message.is_some() }
     }
 
     pub(crate) fn max_level(&self) -> LevelFilter {
@@ -106,9 +112,51 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
     (good, errors)
 }
 
+/// What a filter says of one target.
+#[derive(Clone, Copy)]
+pub(crate) struct Verdict {
+    /// No record above this level passes.
+    pub(crate) max_level: LevelFilter,
+    /// The message has a say as well.
+    pub(crate) by_message: bool,
+}
+
+/// A verdict that a thread remembers.
+#[derive(Clone, Copy)]
+struct Remembered {
+    /// The version of the filter it comes from; 0: none.
+    version: u64,
+    /// Where the target's text stands in the program. It is static, so the place stands for the text.
+    target: (usize, usize),
+    verdict: Verdict,
+}
+
+impl Remembered {
+    const NOTHING: Self =
+        Self { version: 0, target: (0, 0), verdict: Verdict { max_level: LevelFilter::Off, by_message: false } };
+}
+
+/// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer one stays there.
+const REMEMBERED: usize = 64;
+
+thread_local! {
+    /// No destructor: a log call in the destructor of another thread-local finds it as well.
+    static VERDICTS: [Cell<Remembered>; REMEMBERED] = const {
+        [const { Cell::new(Remembered::NOTHING) }; REMEMBERED]
+    };
+}
+
+/// A number that no other filter of this process has, whichever logger it belongs to.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
 /// The filter in force, and what a change of it must keep.
 pub(crate) struct CurrentFilter {
     filter: ArcSwap<Filter>,
+    /// Changes with the filter, and after it.
+    version: AtomicU64,
     base: LevelFilter,
     cap: LevelFilter,
     /// Set when this logger is the one behind the `log` macros, whose level it then keeps in step.
@@ -117,10 +165,34 @@ pub(crate) struct CurrentFilter {
 
 impl CurrentFilter {
     pub(crate) fn new(filter: Filter, base: LevelFilter, cap: LevelFilter) -> Self {
-        Self { filter: ArcSwap::from_pointee(filter), base, cap, installed: AtomicBool::new(false) }
+        let version = AtomicU64::new(new_version());
+        Self { filter: ArcSwap::from_pointee(filter), version, base, cap, installed: AtomicBool::new(false) }
     }
 
+    /// What the filter says of this record's target.
     #[inline]
+    pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
+        let target = record.target();
+        let place = (target.as_ptr() as usize, target.len());
+        let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
+        if !is_static {
+            return self.filter.load().verdict(target);
+        }
+        // Acquire pairs with the Release in `set`: whoever sees a version sees its filter, or a newer one.
+        let version = self.version.load(Acquire);
+        // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
+        let slot = (place.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - REMEMBERED.ilog2());
+        VERDICTS.with(|verdicts| {
+            let remembered = verdicts[slot as usize].get();
+            if (remembered.version, remembered.target) == (version, place) {
+                return remembered.verdict;
+            }
+            let verdict = self.filter.load().verdict(target);
+            verdicts[slot as usize].set(Remembered { version, target: place, verdict });
+            verdict
+        })
+    }
+
     pub(crate) fn load(&self) -> Guard<Arc<Filter>> {
         self.filter.load()
     }
@@ -128,6 +200,7 @@ impl CurrentFilter {
     pub(crate) fn set(&self, directives: &str) -> Result<(), FilterError> {
         let filter = Filter::new(self.base, &[directives], self.cap)?;
         self.filter.store(Arc::new(filter));
+        self.version.store(new_version(), Release);
         if self.installed.load(Relaxed) {
             self.keep_in_step();
         }

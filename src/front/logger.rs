@@ -4,15 +4,14 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::SystemTime;
 
 use log::{LevelFilter, Metadata};
 
-use crate::front::filter::{CurrentFilter, Filter};
-use crate::queue::{Door, Queue};
+use crate::front::filter::CurrentFilter;
+use crate::queue::Door;
 use crate::record::{Caller, OwnedRecord};
-use crate::stats::Reason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
 ///
@@ -47,30 +46,36 @@ impl Logger {
 impl Core {
     #[inline]
     pub(crate) fn log(&self, record: &log::Record<'_>) {
-        let filter = self.filter.load();
-        if !filter.enabled(record.metadata()) {
+        let level = record.level();
+        let verdict = self.filter.verdict(record);
+        if level > verdict.max_level {
             return;
         }
         let queue = self.door.queue();
-        let level = record.level();
         let closed = queue.closed_to(level);
-        if let (Some(reason), false) = (closed, filter.has_pattern()) {
+        if let (Some(reason), false) = (closed, verdict.by_message) {
             queue.refuse(level, reason);
             return;
         }
         let time = SystemTime::now();
         let audience = queue.audience();
-        let (number, introduced_to) = THREAD.get();
-        if introduced_to == audience {
-            let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: None });
-            offer(queue, owned, &filter, closed);
-        } else {
-            let number = if number == 0 { new_thread_number() } else { number };
-            let thread = thread::current();
-            let owned = OwnedRecord::capture(record, time, Caller { thread: number, name: thread.name() });
-            if offer(queue, owned, &filter, closed) {
-                THREAD.set((number, audience));
-            }
+        let (mut number, introduced_to) = THREAD.get();
+        let introduces = (introduced_to != audience).then(thread::current);
+        if number == 0 {
+            number = new_thread_number();
+        }
+        let name = introduces.as_ref().and_then(Thread::name);
+        let owned = OwnedRecord::capture(record, time, Caller { thread: number, name });
+        // What the message decides: whether the record passes at all, and only then what becomes of it.
+        if verdict.by_message && !self.filter.load().takes(&owned) {
+            return;
+        }
+        if let Some(reason) = closed {
+            queue.refuse(level, reason);
+            return;
+        }
+        if queue.offer(owned) && introduces.is_some() {
+            THREAD.set((number, audience));
         }
     }
 }
@@ -104,21 +109,6 @@ impl Drop for Logger {
 impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
-    }
-}
-
-/// What the message decides: whether the filter's pattern is in it, and only then what becomes of the record.
-#[inline]
-fn offer(queue: &Queue, record: OwnedRecord, filter: &Filter, closed: Option<Reason>) -> bool {
-    if !filter.takes(&record) {
-        return false;
-    }
-    match closed {
-        None => queue.offer(record),
-        Some(reason) => {
-            queue.refuse(record.level(), reason);
-            false
-        }
     }
 }
 

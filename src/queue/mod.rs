@@ -150,33 +150,30 @@ impl Queue {
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn offer(&self, record: OwnedRecord) -> bool {
         let level = record.level();
         self.counters.callers.accepted.count(level);
         let queued = self.records.0.len();
-        let refused = match self.overflow {
-            Overflow::DropNewest if level > Level::Warn && queued >= self.capacity - self.kept => Some(record),
-            Overflow::DropNewest => self.put(record).err(),
-            Overflow::DropOldest => self.put_evicting(record).err(),
-            Overflow::Block => self.put_waiting(record, None).err(),
-            Overflow::BlockAtMost(at_most) => self.put_waiting(record, Instant::now().checked_add(at_most)).err(),
+        let is_in = match self.overflow {
+            Overflow::DropNewest => {
+                (level <= Level::Warn || queued < self.capacity - self.kept) && self.put(record).is_ok()
+            }
+            Overflow::DropOldest => self.put_evicting(record).is_ok(),
+            Overflow::Block => self.put_waiting(record, None).is_ok(),
+            Overflow::BlockAtMost(at_most) => self.put_waiting(record, Instant::now().checked_add(at_most)).is_ok(),
         };
-        match refused {
-            None => {
-                self.ring(level, queued);
-                true
-            }
-            Some(_) => {
-                let reason = self.closed_to(level).filter(|reason| *reason == Reason::Shutdown);
-                self.counters.callers.refused.count(level, reason.unwrap_or(Reason::QueueFull));
-                false
-            }
+        if is_in {
+            self.ring(level, queued);
+        } else {
+            let reason = self.closed_to(level).filter(|reason| *reason == Reason::Shutdown);
+            self.counters.callers.refused.count(level, reason.unwrap_or(Reason::QueueFull));
         }
+        is_in
     }
 
     #[allow(clippy::result_large_err)] // the record itself comes back
-    #[inline]
+    #[inline(never)]
     fn put(&self, record: OwnedRecord) -> Result<(), OwnedRecord> {
         if !self.spill_fits(&record) {
             return Err(record);
@@ -212,13 +209,14 @@ impl Queue {
                 Ok(()) => return Ok(()),
                 Err(back) => record = back,
             }
-            if let Some(oldest) = self.take() {
+            self.take_while(|oldest| {
                 self.counters.callers.refused.count(oldest.level(), Reason::QueueFull);
                 if oldest.thread_name().is_some() {
                     // The writer has not learnt it: every thread introduces itself again.
                     self.audience.store(new_audience(), Relaxed);
                 }
-            }
+                false
+            });
         }
         self.put(record)
     }
@@ -282,9 +280,10 @@ impl Queue {
     /// Takes out what nobody will write any more, and counts it.
     #[cold]
     pub(crate) fn sweep(&self) {
-        while let Some(record) = self.take() {
+        self.take_while(|record| {
             self.counters.callers.refused.count(record.level(), Reason::Shutdown);
-        }
+            true
+        });
     }
 
     pub(crate) fn on_writer(&self) -> bool {
@@ -361,13 +360,18 @@ impl Queue {
 
     // --- the writer's side ---------------------------------------------------------------------------------------
 
-    pub(crate) fn take(&self) -> Option<OwnedRecord> {
-        let record = self.records.1.try_recv().ok()?;
-        match record.spilled() {
-            0 => {}
-            bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
+    /// Takes out one record after the other, until there is none or `more` says that it was enough. By reference: a record
+    /// that is not moved about is a third of the writer's work less.
+    pub(crate) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
+        while let Ok(record) = &self.records.1.try_recv() {
+            match record.spilled() {
+                0 => {}
+                bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
+            }
+            if !more(record) {
+                return;
+            }
         }
-        Some(record)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -127,15 +127,16 @@ impl<'a> KeyValueWriter<'a> {
         fields[3..7].copy_from_slice(&len.to_le_bytes());
     }
 
-    fn text(&mut self, key: &str, text: fmt::Arguments<'_>) {
+    fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
         let used = self.body.bytes().len() - self.start + HEAD + key.len();
         let most = MOST_KEY_VALUES.saturating_sub(used);
         let mut cut_short = false;
         self.pair(key, |body, tag| {
             *tag = STR;
-            let mut writer = TextWriter { body, written: 0, most, full: false };
+            let start = body.bytes().len();
+            let mut writer = TextWriter { body, start, most, full: false };
             // As with the message: an error is the value's own, and what it wrote is kept.
-            let _ = writer.write_fmt(text);
+            let _ = write(&mut writer);
             cut_short = writer.full;
         });
         self.full |= cut_short;
@@ -162,7 +163,7 @@ impl PairWriter<'_, '_, '_> {
 
 impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.into.text(self.key, format_args!("{value}"));
+        self.into.text(self.key, |text| write!(text, "{value}"));
         Ok(())
     }
 
@@ -195,7 +196,7 @@ impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.into.text(self.key, format_args!("{value}"));
+        self.into.text(self.key, |text| text.write_str(value));
         Ok(())
     }
 }

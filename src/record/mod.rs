@@ -62,7 +62,7 @@ pub(crate) struct Caller<'a> {
 
 impl OwnedRecord {
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn capture(record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> Self {
         let module_path = record.module_path_static();
         let target = record.target();
@@ -77,7 +77,7 @@ impl OwnedRecord {
             target_len: 0,
             name_len: 0,
             level: record.level() as u8,
-            own_target: module_path != Some(target),
+            own_target: !module_path.is_some_and(|path| same_text(path, target)),
             truncated: false,
         };
         if this.own_target {
@@ -90,15 +90,17 @@ impl OwnedRecord {
             this.body.push(name.as_bytes());
             this.name_len = name.len() as u8;
         }
-        let alone = !this.own_target && this.name_len == 0 && record.key_values().count() == 0;
+        let key_values = record.key_values();
+        let has_key_values = key_values.count() > 0;
+        let alone = !this.own_target && this.name_len == 0 && !has_key_values;
         match record.args().as_str() {
             Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => this.body = Body::Literal(literal),
             _ => this.set_message(*record.args()),
         }
-        if record.key_values().count() > 0 {
+        if has_key_values {
             let mut writer = KeyValueWriter::new(&mut this.body);
             // The visitor never fails, and a source that does has given what it had.
-            let _ = record.key_values().visit(&mut writer);
+            let _ = key_values.visit(&mut writer);
             this.truncated |= writer.full;
         }
         this
@@ -135,7 +137,7 @@ impl OwnedRecord {
 
     fn set_message(&mut self, message: fmt::Arguments<'_>) {
         let start = self.body.bytes().len();
-        let mut writer = TextWriter { body: &mut self.body, written: 0, most: LONGEST_MESSAGE, full: false };
+        let mut writer = TextWriter { body: &mut self.body, start, most: LONGEST_MESSAGE, full: false };
         // An error here is the caller's `Display` giving up: what it wrote before is the message.
         let _ = writer.write_fmt(message);
         let full = writer.full;
@@ -259,7 +261,8 @@ impl Body {
 /// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an error of ours.
 struct TextWriter<'a> {
     body: &'a mut Body,
-    written: usize,
+    /// Where the text begins in the body.
+    start: usize,
     most: usize,
     full: bool,
 }
@@ -267,18 +270,34 @@ struct TextWriter<'a> {
 impl fmt::Write for TextWriter<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.full {
-            return Ok(());
+        // Whatever fits into the slot is far from the limit.
+        let fits = match self.body {
+            Body::Inline(bytes) => bytes.try_extend_from_slice(text.as_bytes()).is_ok(),
+            _ => false,
+        };
+        if !fits {
+            self.write_long(text);
         }
-        let mut text = text;
-        if self.written + text.len() > self.most {
-            text = cut(text, self.most - self.written);
-            self.full = true;
-        }
-        self.body.push(text.as_bytes());
-        self.written += text.len();
         Ok(())
     }
+}
+
+impl TextWriter<'_> {
+    #[cold]
+    fn write_long(&mut self, text: &str) {
+        if self.full {
+            return;
+        }
+        let left = self.most.saturating_sub(self.body.bytes().len() - self.start);
+        self.full = text.len() > left;
+        self.body.push(cut(text, left).as_bytes());
+    }
+}
+
+/// Two texts from the program itself are mostly one and the same.
+#[inline]
+fn same_text(one: &str, other: &str) -> bool {
+    std::ptr::eq(one, other) || one == other
 }
 
 fn cut(text: &str, most: usize) -> &str {

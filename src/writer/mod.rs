@@ -5,6 +5,7 @@ pub(crate) mod notice;
 mod output;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -170,22 +171,19 @@ impl Writer {
     }
 
     fn take_batch(&mut self, now: Now) -> usize {
-        let Some(first) = self.queue.take() else {
+        if self.queue.len() == 0 {
             return 0;
-        };
+        }
         let queue = self.queue.clone();
         let counters = &queue.counters;
         for output in &mut self.outputs {
             output.open_batch(now, counters, &mut self.tell);
         }
-        let mut next = Some(first);
-        while let Some(record) = next.take() {
-            self.lay_out(&record, counters);
+        queue.take_while(|record| {
+            self.lay_out(record, counters);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
-            if !full && self.fates.len() < BATCH_RECORDS {
-                next = queue.take();
-            }
-        }
+            !full && self.fates.len() < BATCH_RECORDS
+        });
         let mut suspended_now = false;
         for output in &mut self.outputs {
             let before = output.suspended();
@@ -200,8 +198,8 @@ impl Writer {
 
     fn lay_out(&mut self, record: &OwnedRecord, counters: &Counters) {
         let level = record.level();
-        counters.writer.in_hands.fetch_add(1, Relaxed);
-        counters.writer.taken.count(level);
+        counters.writer.in_hands.store(self.fates.len() + 1, Relaxed);
+        counters.writer.taken.count_alone(level);
         if let Some(name) = record.thread_name() {
             self.threads.learn(record.thread(), name);
         }
@@ -218,10 +216,11 @@ impl Writer {
         let counters = &self.queue.counters.writer;
         let taken = self.fates.len();
         let cause = self.outputs.iter().find_map(Output::suspended);
+        let (mut written, mut truncated) = (0, 0);
         for fate in self.fates.drain(..) {
             if fate.written {
-                counters.written.fetch_add(1, Relaxed);
-                counters.truncated.fetch_add(fate.truncated.into(), Relaxed);
+                written += 1;
+                truncated += u64::from(fate.truncated);
             } else {
                 counters.lost.count(fate.level, fate.lost.unwrap_or(Reason::IoError));
             }
@@ -229,6 +228,8 @@ impl Writer {
                 self.lost = (cause.unwrap_or(Cause::Io), self.lost.1 + 1);
             }
         }
+        counters.written.fetch_add(written, Relaxed);
+        counters.truncated.fetch_add(truncated, Relaxed);
         counters.in_hands.store(0, Relaxed);
         taken
     }
@@ -322,8 +323,27 @@ impl Tell {
 /// Which thread has which name, for as many threads as are worth remembering.
 #[derive(Default)]
 struct ThreadNames {
-    names: HashMap<u32, (Box<str>, u64)>,
+    names: HashMap<u32, (Box<str>, u64), BuildHasherDefault<NumberHasher>>,
     uses: u64,
+}
+
+/// Thread numbers are given out by this crate, one after the other: nobody can choose them so that they collide.
+#[derive(Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing (Knuth), turned so that the well mixed bits are where the table looks.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl ThreadNames {

@@ -165,7 +165,7 @@ impl Output {
             Ok(Ok(())) => {
                 self.lines.close(record.level(), record.time());
                 self.lines.records.push(number);
-                counters.in_hands.fetch_add(1, Relaxed);
+                counters.in_hands.store(self.lines.records.len(), Relaxed);
             }
             Ok(Err(_)) | Err(Panicked) => {
                 self.lines.text.truncate(start);
