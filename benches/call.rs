@@ -79,6 +79,10 @@ fn main() {
     let (logger, handle) = builder(true).build().unwrap();
     call_rows(&mut criterion, "healthy", &logger, Some(&handle));
 
+    let directives: String = (0..20).map(|number| format!(",crate_{number}::module=warn")).collect();
+    let (logger, handle) = builder(true).filter(&format!("info{directives}")).build().unwrap();
+    call_rows(&mut criterion, "twenty directives", &logger, Some(&handle));
+
     let (logger, handle) = builder(false).build().unwrap();
     log::info!(logger: &logger, "this one closes the gate");
     let _ = handle.flush(Duration::from_secs(10));

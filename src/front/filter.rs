@@ -255,6 +255,64 @@ mod tests {
         assert!(passes(&filter, Level::Warn, "a"));
     }
 
+    fn current(directives: &str) -> CurrentFilter {
+        let filter = Filter::new(LevelFilter::Info, &[directives], LevelFilter::Trace).unwrap();
+        CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace)
+    }
+
+    fn verdict(filter: &CurrentFilter, target: &'static str) -> LevelFilter {
+        let record = log::Record::builder().target(target).module_path_static(Some(target)).build();
+        filter.verdict(&record).max_level
+    }
+
+    #[test]
+    fn what_a_thread_remembers_of_a_target_ends_with_the_filter() {
+        let filter = current("app=debug");
+        for _ in 0..2 {
+            assert_eq!(verdict(&filter, "app"), LevelFilter::Debug);
+            assert_eq!(verdict(&filter, "app::db"), LevelFilter::Debug);
+            assert_eq!(verdict(&filter, "other"), LevelFilter::Info);
+        }
+        filter.set("app=warn").unwrap();
+        for _ in 0..2 {
+            assert_eq!(verdict(&filter, "app"), LevelFilter::Warn);
+            assert_eq!(verdict(&filter, "app::db"), LevelFilter::Warn);
+            assert_eq!(verdict(&filter, "other"), LevelFilter::Info);
+        }
+    }
+
+    #[test]
+    fn two_loggers_do_not_share_what_a_thread_remembers() {
+        let (one, two) = (current("app=trace"), current("app=error"));
+        for _ in 0..2 {
+            assert_eq!(verdict(&one, "app"), LevelFilter::Trace);
+            assert_eq!(verdict(&two, "app"), LevelFilter::Error);
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_not_the_module_is_looked_up_each_time() {
+        let filter = current("app=debug,own=error");
+        for target in [String::from("own"), String::from("xyz")] {
+            let record = log::Record::builder().target(&target).module_path_static(Some("app")).build();
+            let expected = if target == "own" { LevelFilter::Error } else { LevelFilter::Info };
+            assert_eq!(filter.verdict(&record).max_level, expected);
+        }
+    }
+
+    #[test]
+    fn more_targets_than_are_remembered_keep_their_verdicts() {
+        let text: &'static str = Box::leak("abcdefghij".repeat(30).into_boxed_str());
+        let filter = current("abc=warn");
+        for _ in 0..2 {
+            for start in 0..290 {
+                let target = &text[start..start + 10];
+                let expected = if target.starts_with("abc") { LevelFilter::Warn } else { LevelFilter::Info };
+                assert_eq!(verdict(&filter, target), expected, "{target}");
+            }
+        }
+    }
+
     #[test]
     fn the_pattern_is_matched_on_the_message() {
         let filter = Filter::new(LevelFilter::Info, &["debug/needle"], LevelFilter::Trace).unwrap();

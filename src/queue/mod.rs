@@ -394,6 +394,9 @@ impl Queue {
 
     /// Sets what the outputs can take, unless the logger was shut down.
     pub(crate) fn set_gate(&self, gate: Gate) {
+        if self.gate.load(Relaxed) == gate.0 {
+            return; // Every turn asks; a write would take the cache line from the callers.
+        }
         // An error means that it is shut, and stays so.
         let _ = self.gate.fetch_update(SeqCst, Relaxed, |now| (now != Gate::SHUT.0).then_some(gate.0));
     }
