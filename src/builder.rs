@@ -14,7 +14,7 @@ use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
 use crate::event::{Event, OnEvent, output_name};
 use crate::format::{Encoder, Format};
-use crate::front::filter::{CurrentFilter, Filter, split_env};
+use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
@@ -137,6 +137,19 @@ impl Builder {
     /// `Stats` call it. It stays with this process: a forked child goes on without it.
     pub fn sink(mut self, name: &str, sink: impl Sink + 'static) -> Self {
         self.outputs.push((LevelFilter::Trace, None, Spec::Sink(name.to_owned(), self.sinks.len())));
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// As [`sink`](Self::sink), with a level and a format of its own: the most verbose level it takes, and how its lines look.
+    pub fn sink_with(
+        mut self,
+        name: &str,
+        sink: impl Sink + 'static,
+        level: LevelFilter,
+        format: impl Into<Format>,
+    ) -> Self {
+        self.outputs.push((level, Some(format.into()), Spec::Sink(name.to_owned(), self.sinks.len())));
         self.sinks.push(Box::new(sink));
         self
     }
@@ -279,9 +292,9 @@ impl Builder {
     }
 
     fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<BadDirectives>), InitError> {
-        let (directives, opening) = self.directives();
-        let directives: Vec<_> = directives.iter().map(String::as_str).collect();
-        let filter = Filter::new(self.level, &directives, cap).map_err(InitError::Filter)?;
+        let (set, opening) = self.directives();
+        let layers = Layers { set, pushed: Vec::new() };
+        let filter = Filter::new(self.level, layers, cap).map_err(InitError::Filter)?;
         Ok((filter, opening))
     }
 }

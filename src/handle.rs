@@ -55,13 +55,31 @@ impl Handle {
         self.filter.load().max_level()
     }
 
-    /// Replaces the directives, on top of `Builder::level`. For an installed logger `log::max_level` follows.
+    /// Replaces the directives, on top of `Builder::level`. For an installed logger `log::max_level` follows. What was
+    /// pushed stays on top.
     ///
     /// # Errors
     ///
     /// The directives cannot be parsed; the old ones stay in force.
     pub fn set_filter(&self, directives: &str) -> Result<(), FilterError> {
         self.filter.set(directives)
+    }
+
+    /// Lays directives over those in force until [`pop_filter`](Self::pop_filter): "debug for the next five minutes".
+    ///
+    /// They override what they name and leave the rest: over `info,hyper=warn`, `debug` means `debug,hyper=warn`. Pushes
+    /// may be stacked.
+    ///
+    /// # Errors
+    ///
+    /// The directives cannot be parsed; nothing is pushed.
+    pub fn push_filter(&self, directives: &str) -> Result<(), FilterError> {
+        self.filter.push(directives)
+    }
+
+    /// Takes back what was pushed last; with nothing pushed, does nothing.
+    pub fn pop_filter(&self) {
+        self.filter.pop();
     }
 
     /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,8 +16,18 @@ use log::{Level, LevelFilter, Metadata};
 use crate::error::FilterError;
 use crate::record::OwnedRecord;
 
-/// One set of directives, ready to be asked.
+/// What a filter is made of: texts of directives, each over those before it.
+#[derive(Clone, Default)]
+pub(crate) struct Layers {
+    /// In force until they are replaced.
+    pub(crate) set: Vec<String>,
+    /// For a while, on top of those.
+    pub(crate) pushed: Vec<String>,
+}
+
+/// Directives ready to be asked.
 pub(crate) struct Filter {
+    layers: Layers,
     directives: env_filter::Filter,
     /// What stands behind the `/`.
     message: Option<MessagePattern>,
@@ -26,15 +36,18 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Parses `directives` on top of `base`, the level of what they do not name. `cap` is the most verbose level that
-    /// any output takes.
-    pub(crate) fn new(base: LevelFilter, directives: &[&str], cap: LevelFilter) -> Result<Self, FilterError> {
+    /// Parses the layers on top of `base`, the level of what they do not name. `cap` is the most verbose level that any
+    /// output takes.
+    pub(crate) fn new(base: LevelFilter, layers: Layers, cap: LevelFilter) -> Result<Self, FilterError> {
         let mut builder = env_filter::Builder::new();
         builder.filter_level(base);
         let mut message = None;
-        for text in directives {
-            let bad = |why: String| FilterError { directives: (*text).to_owned(), why };
-            let (levels, pattern) = text.split_once('/').map_or((*text, None), |(levels, rest)| (levels, Some(rest)));
+        for text in layers.set.iter().chain(&layers.pushed) {
+            let bad = |why: String| FilterError { directives: text.clone(), why };
+            let (levels, pattern) = match text.split_once('/') {
+                Some((levels, pattern)) => (levels, Some(pattern)),
+                None => (text.as_str(), None),
+            };
             if pattern.is_some_and(|pattern| pattern.contains('/')) {
                 return Err(bad("more than one `/`".into()));
             }
@@ -45,7 +58,7 @@ impl Filter {
         }
         let directives = builder.build();
         let max_level = directives.filter().min(cap);
-        Ok(Self { directives, message, max_level })
+        Ok(Self { layers, directives, message, max_level })
     }
 
     pub(crate) fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -102,7 +115,8 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
     let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
     let mut errors = Vec::new();
     let mut sound = |directives: &str| {
-        let checked = Filter::new(LevelFilter::Off, &[directives], LevelFilter::Off);
+        let layers = Layers { set: vec![directives.to_owned()], pushed: Vec::new() };
+        let checked = Filter::new(LevelFilter::Off, layers, LevelFilter::Off);
         checked.map_err(|error| errors.push(error)).is_ok()
     };
     let mut good = levels.split(',').filter(|directive| sound(directive)).collect::<Vec<_>>().join(",");
@@ -178,7 +192,7 @@ impl CurrentFilter {
         if !is_static {
             return self.filter.load().verdict(target);
         }
-        // Acquire pairs with the Release in `set`: whoever sees a version sees its filter, or a newer one.
+        // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a newer one.
         let version = self.version.load(Acquire);
         // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
         let slot = (place.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - REMEMBERED.ilog2());
@@ -197,10 +211,34 @@ impl CurrentFilter {
         self.filter.load()
     }
 
+    /// Replaces what was set; what was pushed stays on top of it.
     pub(crate) fn set(&self, directives: &str) -> Result<(), FilterError> {
-        let filter = Filter::new(self.base, &[directives], self.cap)?;
-        self.filter.store(Arc::new(filter));
-        self.version.store(new_version(), Release);
+        self.change(|layers| layers.set = vec![directives.to_owned()])
+    }
+
+    pub(crate) fn push(&self, directives: &str) -> Result<(), FilterError> {
+        self.change(|layers| layers.pushed.push(directives.to_owned()))
+    }
+
+    /// Takes back what was pushed last.
+    pub(crate) fn pop(&self) {
+        // What is left has been parsed before.
+        let _ = self.change(|layers| drop(layers.pushed.pop()));
+    }
+
+    /// Without a lock: a forked child may change its filter, too.
+    fn change(&self, change: impl Fn(&mut Layers)) -> Result<(), FilterError> {
+        loop {
+            let old = self.filter.load_full();
+            let mut layers = old.layers.clone();
+            change(&mut layers);
+            let new = Arc::new(Filter::new(self.base, layers, self.cap)?);
+            if Arc::ptr_eq(&*self.filter.compare_and_swap(&old, new), &old) {
+                break;
+            }
+        }
+        // Release: see `verdict`. Acquire: whoever sees this version also sees the filter of a change that came before.
+        self.version.swap(new_version(), AcqRel);
         if self.installed.load(Relaxed) {
             self.keep_in_step();
         }
@@ -233,13 +271,17 @@ mod tests {
 
     use super::*;
 
+    fn layers(set: &[&str]) -> Layers {
+        Layers { set: set.iter().map(|text| (*text).to_owned()).collect(), pushed: Vec::new() }
+    }
+
     fn passes(filter: &Filter, level: Level, target: &str) -> bool {
         filter.enabled(&Metadata::builder().level(level).target(target).build())
     }
 
     #[test]
     fn directives_override_the_base_for_what_they_name() {
-        let filter = Filter::new(LevelFilter::Info, &["hyper=warn,app=trace"], LevelFilter::Trace).unwrap();
+        let filter = Filter::new(LevelFilter::Info, layers(&["hyper=warn,app=trace"]), LevelFilter::Trace).unwrap();
         assert!(passes(&filter, Level::Info, "other"));
         assert!(!passes(&filter, Level::Debug, "other"));
         assert!(!passes(&filter, Level::Info, "hyper::client"));
@@ -249,14 +291,14 @@ mod tests {
 
     #[test]
     fn nothing_passes_that_no_output_takes() {
-        let filter = Filter::new(LevelFilter::Trace, &[], LevelFilter::Warn).unwrap();
+        let filter = Filter::new(LevelFilter::Trace, layers(&[]), LevelFilter::Warn).unwrap();
         assert_eq!(filter.max_level(), LevelFilter::Warn);
         assert!(!passes(&filter, Level::Info, "a"));
         assert!(passes(&filter, Level::Warn, "a"));
     }
 
     fn current(directives: &str) -> CurrentFilter {
-        let filter = Filter::new(LevelFilter::Info, &[directives], LevelFilter::Trace).unwrap();
+        let filter = Filter::new(LevelFilter::Info, layers(&[directives]), LevelFilter::Trace).unwrap();
         CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace)
     }
 
@@ -279,6 +321,27 @@ mod tests {
             assert_eq!(verdict(&filter, "app::db"), LevelFilter::Warn);
             assert_eq!(verdict(&filter, "other"), LevelFilter::Info);
         }
+    }
+
+    #[test]
+    fn what_is_pushed_lies_over_what_is_set_until_it_is_popped() {
+        let filter = current("app=warn,db=error");
+        filter.push("db=debug").unwrap();
+        assert_eq!(verdict(&filter, "db"), LevelFilter::Debug);
+        assert_eq!(verdict(&filter, "app"), LevelFilter::Warn);
+        filter.push("trace").unwrap();
+        assert_eq!(verdict(&filter, "other"), LevelFilter::Trace);
+        filter.set("app=info").unwrap();
+        assert_eq!(verdict(&filter, "app"), LevelFilter::Info);
+        assert_eq!(verdict(&filter, "db"), LevelFilter::Debug, "still pushed");
+        filter.push("db=loud").unwrap_err();
+        filter.pop();
+        assert_eq!(verdict(&filter, "other"), LevelFilter::Info);
+        assert_eq!(verdict(&filter, "db"), LevelFilter::Debug);
+        filter.pop();
+        assert_eq!(verdict(&filter, "db"), LevelFilter::Info, "what was set first is gone");
+        filter.pop();
+        assert_eq!(verdict(&filter, "app"), LevelFilter::Info, "nothing left to pop");
     }
 
     #[test]
@@ -315,7 +378,7 @@ mod tests {
 
     #[test]
     fn the_pattern_is_matched_on_the_message() {
-        let filter = Filter::new(LevelFilter::Info, &["debug/needle"], LevelFilter::Trace).unwrap();
+        let filter = Filter::new(LevelFilter::Info, layers(&["debug/needle"]), LevelFilter::Trace).unwrap();
         let record = |text: &str| OwnedRecord::notice(Level::Info, UNIX_EPOCH, format_args!("{text}"), &[]);
         assert!(filter.takes(&record("hay needle hay")));
         assert!(!filter.takes(&record("hay")));
@@ -325,7 +388,7 @@ mod tests {
     #[test]
     fn a_bad_filter_says_what_is_bad() {
         for bad in ["a=b=c", "a=loud", "info/x/y"] {
-            let error = Filter::new(LevelFilter::Info, &[bad], LevelFilter::Trace).err().unwrap();
+            let error = Filter::new(LevelFilter::Info, layers(&[bad]), LevelFilter::Trace).err().unwrap();
             assert_eq!(error.directives, bad);
             assert!(!error.why.is_empty());
         }

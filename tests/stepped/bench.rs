@@ -9,7 +9,7 @@ use log::{Level, LevelFilter, Log, Record};
 use crate::disk::fake::{FakeDisk, Op};
 use crate::event::{Event, State};
 use crate::format::{Encoder, Format};
-use crate::front::filter::{CurrentFilter, Filter};
+use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::{Door, Overflow, Queue, Renew};
@@ -69,7 +69,7 @@ impl Setup {
         let outputs = outputs.map(|(index, ((_, format, sink), name))| {
             Output::new(index, name.into(), Encoder::new(format), sink, None)
         });
-        let filter = Filter::new(LevelFilter::Trace, &[], LevelFilter::Trace).unwrap();
+        let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         queue.set_writer(std::thread::spawn(|| {}).thread().clone());
