@@ -3,6 +3,7 @@
 //! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
 //! exists only once (a sink of the program's own, its event callback) goes to the first one.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -19,6 +20,7 @@ use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
+use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::record::OwnedRecord;
 #[cfg(feature = "bench")]
@@ -31,6 +33,8 @@ use crate::writer::{Output, Writer, notice};
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
 const MOST_CAPACITY: usize = 1 << 20;
+/// The intervals that a rate limit may have.
+const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
 /// Sets a logger up.
 ///
@@ -42,6 +46,7 @@ const MOST_CAPACITY: usize = 1 << 20;
 /// | [`format`](Self::format) | [`Format::text`], in UTC |
 /// | [`capacity`](Self::capacity) | 8192 records |
 /// | [`overflow`](Self::overflow) | [`Overflow::DropNewest`] |
+/// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
 /// | [`on_event`](Self::on_event) | nothing is called |
 /// | [`log_panics`](Self::log_panics) | `false` |
@@ -61,6 +66,7 @@ pub struct Builder {
     format: Format,
     capacity: usize,
     overflow: Overflow,
+    rate_limit: Option<(u32, Duration)>,
     shutdown_timeout: Duration,
     on_event: Option<OnEvent>,
     log_panics: bool,
@@ -90,6 +96,7 @@ impl Builder {
             format: Format::default(),
             capacity: 8192,
             overflow: Overflow::default(),
+            rate_limit: None,
             shutdown_timeout: Duration::from_secs(2),
             on_event: None,
             log_panics: false,
@@ -169,6 +176,19 @@ impl Builder {
     /// What happens when the queue is full. Default: [`Overflow::DropNewest`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// At most `records` records in each `per` from one place of the program (its file and line), so that an error in a loop does
+    /// not push out everything else.
+    ///
+    /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the interval is over one record of
+    /// the same level, target and place says "57 similar records suppressed". Intervals are those of the wall clock; some
+    /// 4000 places are watched, what comes later is not limited, and neither are records without a place.
+    ///
+    /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
+    pub fn rate_limit(mut self, records: u32, per: Duration) -> Self {
+        self.rate_limit = Some((records, per));
         self
     }
 
@@ -252,12 +272,21 @@ impl Builder {
                 range: "from 1 to 1048576 records",
             });
         }
+        let range = |option, value, range| Err(InitError::Option { option, value, range });
+        match self.rate_limit {
+            Some((0, _)) => return range("rate_limit", "0 records".into(), "at least 1 record"),
+            Some((_, per)) if !RATE_LIMIT_PER.contains(&per) => {
+                return range("rate_limit", format!("{per:?}"), "an interval from 1 ms to 1 h");
+            }
+            _ => {}
+        }
         let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);
         let (filter, opening) = self.compile_filter(cap)?;
         let plan = Plan {
             outputs: plan_outputs(self.outputs, &self.format)?,
             capacity: self.capacity,
             overflow: self.overflow,
+            rate_limit: self.rate_limit,
             shutdown_timeout: self.shutdown_timeout,
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
@@ -370,6 +399,7 @@ struct Plan {
     outputs: Vec<PlannedOutput>,
     capacity: usize,
     overflow: Overflow,
+    rate_limit: Option<(u32, Duration)>,
     shutdown_timeout: Duration,
 }
 
@@ -412,7 +442,8 @@ impl Plan {
     fn queue_for(&self, outputs: &[PlannedOutput]) -> Queue {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
-        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, Counters::new(outputs.collect()))
+        let storms = self.rate_limit.map(|(records, per)| Storms::new(records, per));
+        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, storms, Counters::new(outputs.collect()))
     }
 
     /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.

@@ -128,6 +128,8 @@ pub(crate) struct CallerCounters {
     pub(crate) accepted: LevelCounters,
     /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy, after the end.
     pub(crate) refused: LossCounters,
+    /// Callers: records that were one too many of their place; not accepted.
+    pub(crate) suppressed: AtomicU64,
 }
 
 /// What the writer writes.
@@ -236,6 +238,7 @@ impl Counters {
             written_bytes: outputs.iter().map(|output| output.bytes).sum(),
             truncated: self.writer.truncated.load(Relaxed),
             accepted: self.callers.accepted.up_to(LevelFilter::Trace),
+            suppressed: self.callers.suppressed.load(Relaxed),
             outputs,
         }
     }
@@ -283,6 +286,8 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Records written, but cut to the longest message allowed (64 KiB).
     pub truncated: u64,
+    /// Records that `Builder::rate_limit` kept out: not among the accepted ones.
+    pub suppressed: u64,
     /// The account of each output, in the order in which the builder was given them.
     pub outputs: Vec<OutputStats>,
 }

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("event.rs", &["error", "stats"], &["log", "thiserror"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error"], &["log", "thiserror"]),
-    ("queue/", &["queue", "record", "stats", "event", "error", "os"], &["crossbeam_channel", "log"]),
+    ("queue/", &["queue", "record", "stats", "event", "error", "os"], &["arc_swap", "crossbeam_channel", "log"]),
     (
         "front/",
         &["front", "record", "queue", "stats", "event", "error", "os"],

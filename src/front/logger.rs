@@ -58,6 +58,9 @@ impl Core {
             return;
         }
         let time = SystemTime::now();
+        if !verdict.by_message && queue.suppresses(record, time) {
+            return;
+        }
         let audience = queue.audience();
         let (mut number, introduced_to) = THREAD.get();
         let introduces = (introduced_to != audience).then(thread::current);
@@ -67,7 +70,7 @@ impl Core {
         let name = introduces.as_ref().and_then(Thread::name);
         let owned = OwnedRecord::capture(record, time, Caller { thread: number, name });
         // What the message decides: whether the record passes at all, and only then what becomes of it.
-        if verdict.by_message && !self.filter.load().takes(&owned) {
+        if verdict.by_message && (!self.filter.load().takes(&owned) || queue.suppresses(record, time)) {
             return;
         }
         if let Some(reason) = closed {

@@ -6,6 +6,7 @@
 //! is worth it.
 
 mod door;
+pub(crate) mod storms;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{
@@ -13,7 +14,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use log::Level;
@@ -25,6 +26,7 @@ use crate::record::OwnedRecord;
 use crate::stats::{Counters, Reason, Stats};
 
 pub(crate) use door::{Door, Renew};
+use storms::Storms;
 
 /// What happens to a record that finds the queue full.
 ///
@@ -81,6 +83,8 @@ pub(crate) struct Queue {
     shutdown_timeout: Duration,
     /// A number that stands for a writer who knows the names of those that have introduced themselves to it.
     audience: AtomicU64,
+    /// The limit for each place of the program, if there is one.
+    storms: Option<Storms>,
     pub(crate) counters: Counters,
 }
 
@@ -103,7 +107,13 @@ impl Reply {
 }
 
 impl Queue {
-    pub(crate) fn new(capacity: usize, overflow: Overflow, shutdown_timeout: Duration, counters: Counters) -> Self {
+    pub(crate) fn new(
+        capacity: usize,
+        overflow: Overflow,
+        shutdown_timeout: Duration,
+        storms: Option<Storms>,
+        counters: Counters,
+    ) -> Self {
         Self {
             audience: AtomicU64::new(new_audience()),
             records: bounded(capacity),
@@ -117,6 +127,7 @@ impl Queue {
             writer: OnceLock::new(),
             leaving: AtomicBool::new(false),
             shutdown_timeout,
+            storms,
             counters,
         }
     }
@@ -140,6 +151,17 @@ impl Queue {
     pub(crate) fn closed_to(&self, level: Level) -> Option<Reason> {
         // Relaxed: a record that slips through a closing gate is dropped and counted by the writer.
         Gate(self.gate.load(Relaxed)).closed_to(level)
+    }
+
+    /// Whether the record is one too many of its place; then it is counted as suppressed.
+    #[inline]
+    pub(crate) fn suppresses(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
+        let Some(storms) = &self.storms else { return false };
+        let admitted = storms.admit(record, time);
+        if !admitted {
+            self.counters.callers.suppressed.fetch_add(1, Relaxed);
+        }
+        !admitted
     }
 
     /// Counts a record that is not even formatted.
@@ -376,6 +398,20 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.records.1.len()
+    }
+
+    pub(crate) fn storms(&self) -> Option<&Storms> {
+        self.storms.as_ref()
+    }
+
+    /// Puts in a record of the writer's own, if there is a slot; it never waits.
+    pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
+        let level = record.level();
+        let is_in = self.put(record).is_ok();
+        if is_in {
+            self.counters.callers.accepted.count(level);
+        }
+        is_in
     }
 
     /// Whether the writer is to end when its queue is empty.

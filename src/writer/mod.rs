@@ -35,6 +35,8 @@ const LONG_NAP: Duration = Duration::from_millis(50);
 /// And after a while without records, this often.
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 const IDLE_NAP: Duration = Duration::from_millis(90);
+/// The places that a rate limit watches are looked through at most this often.
+const STORMS_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// The names of this many threads are remembered; beyond it, those that have not logged for longest are forgotten.
 const MOST_THREADS: usize = 1024;
 
@@ -48,6 +50,8 @@ pub(crate) struct Writer {
     flushes: Vec<Flush>,
     shutdowns: Vec<Reply>,
     started: bool,
+    /// When it is looked next for records that the rate limit suppressed.
+    storms_at: Option<Instant>,
     /// The last cause for which the writer lost a record, and how many it lost for one.
     lost: (Cause, u64),
 }
@@ -91,6 +95,7 @@ impl Writer {
             flushes: Vec::new(),
             shutdowns: Vec::new(),
             started: false,
+            storms_at: None,
             lost: (Cause::Io, 0),
         }
     }
@@ -138,6 +143,7 @@ impl Writer {
             self.start(now);
         }
         self.take_requests();
+        self.tell_storms(now);
         let taken = self.take_batch(now);
         for output in &mut self.outputs {
             output.tend(now, &self.queue.counters, &mut self.tell);
@@ -168,6 +174,21 @@ impl Writer {
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
+    }
+
+    /// Puts a record into the queue for each place whose records were suppressed in an interval that is over; at the end,
+    /// for each.
+    fn tell_storms(&mut self, now: Now) {
+        let Some(storms) = self.queue.storms() else { return };
+        let ending = self.is_asked_to_end();
+        if ending || self.storms_at.is_none_or(|at| now.monotonic >= at) {
+            self.storms_at = Some(now.monotonic + storms.per().max(STORMS_AT_MOST_EVERY));
+            storms.tell(now.wall, ending, |record| self.queue.offer_own(record));
+        }
+    }
+
+    fn is_asked_to_end(&self) -> bool {
+        !self.shutdowns.is_empty() || self.queue.is_leaving()
     }
 
     fn take_batch(&mut self, now: Now) -> usize {
@@ -281,8 +302,7 @@ impl Writer {
 
     /// Ends when it was asked to and nothing is left.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
-        let asked = !self.shutdowns.is_empty() || self.queue.is_leaving();
-        if !asked || taken > 0 || self.queue.len() > 0 {
+        if !self.is_asked_to_end() || taken > 0 || self.queue.len() > 0 {
             return false;
         }
         let mut finished = Ok(());

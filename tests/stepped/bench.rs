@@ -12,6 +12,7 @@ use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
+use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::sink::file::{FileSink, Fsync, Target};
 use crate::sink::{Now, Sink};
@@ -35,12 +36,13 @@ impl Renew for NoRenewal {
 pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
+    pub(super) storms: Option<Storms>,
     pub(super) outputs: Vec<(LevelFilter, Format, Box<dyn Sink>)>,
 }
 
 impl Setup {
     pub(super) fn new() -> Self {
-        Self { capacity: 1024, overflow: Overflow::DropNewest, outputs: Vec::new() }
+        Self { capacity: 1024, overflow: Overflow::DropNewest, storms: None, outputs: Vec::new() }
     }
 
     pub(super) fn sink(self, sink: impl Sink + 'static) -> Self {
@@ -64,7 +66,7 @@ impl Setup {
             .zip(&self.outputs)
             .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
         let counters = Counters::new(counters.collect());
-        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, counters));
+        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.storms, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
         let outputs = outputs.map(|(index, ((_, format, sink), name))| {
             Output::new(index, name.into(), Encoder::new(format), sink, None)

@@ -7,3 +7,4 @@ mod files;
 mod overflow;
 mod requests;
 mod sinks;
+mod storms;

@@ -1,0 +1,245 @@
+//! The limit for each place of the program: how many records one `file:line` may log in an interval. Decided on the
+//! caller's thread, told on the writer's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use log::Level;
+
+use crate::record::{Caller, OwnedRecord};
+
+/// So many places are watched, a power of two; what does not find a slot is not limited. They take 192 KiB.
+const PLACES: usize = 4096;
+/// A place is looked for in this many slots.
+const PROBES: usize = 8;
+
+/// Counts the records of each place, in intervals that the wall clock divides.
+pub(crate) struct Storms {
+    most: u32,
+    per: Duration,
+    places: Box<[Place]>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// Which place this is; 0: none yet. A caller claims it once, for ever.
+    key: AtomicU64,
+    /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
+    interval: AtomicU64,
+    /// Callers add, the writer takes out what it tells.
+    suppressed: AtomicU64,
+    /// What the writer says of the place: set by the caller that claimed it.
+    about: ArcSwapOption<About>,
+}
+
+struct About {
+    level: Level,
+    target: String,
+    module_path: Option<&'static str>,
+    file: &'static str,
+    line: u32,
+}
+
+impl Storms {
+    pub(crate) fn new(most: u32, per: Duration) -> Self {
+        Self { most, per, places: (0..PLACES).map(|_| Place::default()).collect() }
+    }
+
+    /// The interval's length.
+    pub(crate) fn per(&self) -> Duration {
+        self.per
+    }
+
+    /// Whether the record is within the limit of its place; if not, it is counted there.
+    #[inline]
+    pub(crate) fn admit(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
+        let (Some(file), Some(line)) = (record.file_static(), record.line()) else { return true };
+        // The text is static, so its place in memory stands for it; no file has a million lines.
+        let key = (file.as_ptr() as u64).rotate_left(20) ^ u64::from(line);
+        let Some(place) = self.place(key, || About {
+            level: record.level(),
+            target: record.target().to_owned(),
+            module_path: record.module_path_static(),
+            file,
+            line,
+        }) else {
+            return true;
+        };
+        let interval = self.interval(time);
+        // Whatever the clock does, another interval is a new one.
+        let counted = place.interval.fetch_update(Relaxed, Relaxed, |before| match unpack(before) {
+            (of, _) if of != interval => Some(pack(interval, 1)),
+            (_, count) if count < self.most => Some(pack(interval, count + 1)),
+            _ => None,
+        });
+        if counted.is_err() {
+            place.suppressed.fetch_add(1, Relaxed);
+        }
+        counted.is_ok()
+    }
+
+    /// Has a line told for each place with records that were suppressed, once their interval is over, or `all` of them;
+    /// what `tell` refuses is told later.
+    pub(crate) fn tell(&self, now: SystemTime, all: bool, mut tell: impl FnMut(OwnedRecord) -> bool) {
+        let current = self.interval(now);
+        for place in &self.places {
+            let over = all || unpack(place.interval.load(Relaxed)).0 != current;
+            if !over || place.suppressed.load(Relaxed) == 0 {
+                continue;
+            }
+            let Some(about) = place.about.load_full() else { continue };
+            let suppressed = place.suppressed.swap(0, Relaxed);
+            if !tell(about.record(now, suppressed)) {
+                place.suppressed.fetch_add(suppressed, Relaxed);
+            }
+        }
+    }
+
+    fn place(&self, key: u64, about: impl FnOnce() -> About) -> Option<&Place> {
+        // Fibonacci hashing (Knuth).
+        let first = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - PLACES.ilog2());
+        for probe in 0..PROBES {
+            let place = &self.places[(first as usize + probe) % PLACES];
+            match place.key.load(Relaxed) {
+                0 => match place.key.compare_exchange(0, key, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        place.about.store(Some(Arc::new(about())));
+                        return Some(place);
+                    }
+                    Err(other) if other == key => return Some(place),
+                    Err(_) => {}
+                },
+                other if other == key => return Some(place),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn interval(&self, time: SystemTime) -> u32 {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (since.as_nanos() / self.per.as_nanos().max(1)) as u32
+    }
+}
+
+impl About {
+    fn record(&self, now: SystemTime, suppressed: u64) -> OwnedRecord {
+        let mut record = log::Record::builder();
+        record.level(self.level).target(&self.target).module_path_static(self.module_path);
+        record.file_static(Some(self.file)).line(Some(self.line));
+        let nobody = Caller { thread: 0, name: None };
+        let place = format_args!("{suppressed} similar records suppressed");
+        OwnedRecord::capture(&record.args(place).build(), now, nobody)
+    }
+}
+
+fn pack(interval: u32, count: u32) -> u64 {
+    u64::from(interval) << 32 | u64::from(count)
+}
+
+fn unpack(packed: u64) -> (u32, u32) {
+    ((packed >> 32) as u32, packed as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn admit(storms: &Storms, line: u32, seconds: u64) -> bool {
+        let mut record = log::Record::builder();
+        record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
+        storms.admit(&record.args(format_args!("no connection")).build(), at(seconds))
+    }
+
+    fn told(storms: &Storms, seconds: u64, all: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        storms.tell(at(seconds), all, |record| {
+            let view = crate::record::Record::new(&record, None);
+            let place = (view.file().unwrap_or(""), view.line().unwrap_or(0));
+            lines.push(format!("{} {} {place:?} {}", view.level(), view.target(), view.message()));
+            true
+        });
+        lines
+    }
+
+    #[test]
+    fn each_place_has_its_limit_in_each_interval() {
+        let storms = Storms::new(3, MINUTE);
+        for interval in 0..3 {
+            for line in [10, 20] {
+                let admitted = (0..5).filter(|second| admit(&storms, line, interval * 60 + second)).count();
+                assert_eq!(admitted, 3, "line {line} in interval {interval}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_suppressed_is_told_once_when_its_interval_is_over() {
+        let storms = Storms::new(1, MINUTE);
+        for _ in 0..58 {
+            admit(&storms, 10, 30);
+        }
+        admit(&storms, 20, 30);
+        assert_eq!(told(&storms, 59, false), [""; 0], "the interval is not over");
+        let line = r#"ERROR db ("src/db.rs", 10) 57 similar records suppressed"#;
+        assert_eq!(told(&storms, 60, false), [line]);
+        assert_eq!(told(&storms, 60, true), [""; 0]);
+        admit(&storms, 20, 60);
+        admit(&storms, 20, 60);
+        assert_eq!(told(&storms, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar records suppressed"#]);
+    }
+
+    #[test]
+    fn a_line_that_finds_no_slot_is_told_later_with_what_came_since() {
+        let storms = Storms::new(1, MINUTE);
+        admit(&storms, 10, 0);
+        admit(&storms, 10, 0);
+        storms.tell(at(60), false, |_| false);
+        admit(&storms, 10, 60);
+        admit(&storms, 10, 60);
+        assert_eq!(told(&storms, 120, false), [r#"ERROR db ("src/db.rs", 10) 2 similar records suppressed"#]);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_opens_a_new_interval_and_never_closes_the_log() {
+        let storms = Storms::new(1, MINUTE);
+        assert!(admit(&storms, 10, 1_000_000));
+        assert!(!admit(&storms, 10, 1_000_000));
+        assert!(admit(&storms, 10, 0), "back");
+        assert!(!admit(&storms, 10, 1));
+        assert!(admit(&storms, 10, 9_000_000), "forward");
+        let before = UNIX_EPOCH - MINUTE;
+        assert_eq!(storms.interval(before), storms.interval(UNIX_EPOCH), "before 1970 there is one interval");
+    }
+
+    #[test]
+    fn records_without_a_place_and_places_past_the_last_slot_are_not_limited() {
+        let storms = Storms::new(1, MINUTE);
+        let nowhere = log::Record::builder().args(format_args!("m")).build();
+        assert!((0..5).all(|_| storms.admit(&nowhere, at(0))));
+        let first = (1..=100_000).filter(|line| admit(&storms, *line, 0)).count();
+        assert_eq!(first, 100_000, "each of them for the first time");
+        let limited = (1..=100_000).filter(|line| !admit(&storms, *line, 0)).count();
+        assert!((PLACES * 9 / 10..=PLACES).contains(&limited), "{limited}");
+    }
+
+    #[test]
+    fn many_threads_share_the_limit_of_a_place() {
+        let storms = Storms::new(100, MINUTE);
+        let admitted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (0..1000).filter(|_| admit(&storms, 10, 0)).count())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 100);
+        assert_eq!(told(&storms, 0, true), [r#"ERROR db ("src/db.rs", 10) 7900 similar records suppressed"#]);
+    }
+}
