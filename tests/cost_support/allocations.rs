@@ -7,10 +7,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-use unfazed::Overflow;
-
 use crate::harness::{self, Outcome, argument, report};
-use crate::work::{self, init, log_one, warm_up};
+use crate::work::{self, log_one, to_file, warm_up};
 
 const THREADS: [usize; 3] = [1, 4, 16];
 const CALLS: u64 = 2000;
@@ -95,7 +93,7 @@ pub(crate) fn a_record_that_fits_its_slot_allocates_nothing(dir: &Path) -> Outco
 }
 
 pub(crate) fn allocations(dir: &Path) {
-    let handle = init(dir, Overflow::DropNewest);
+    let handle = to_file(dir).init().unwrap();
     let threads = argument();
     let long = "x".repeat(DOES_NOT_FIT);
     let together = Barrier::new(threads);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use unfazed::Overflow;
 
 use crate::harness::{self, Outcome, report};
-use crate::work::{self, init, log_one, warm_up};
+use crate::work::{self, log_one, to_file, warm_up};
 
 const KIB: u64 = 1 << 10;
 const RECORDS: u64 = 20_000;
@@ -26,7 +26,7 @@ pub(crate) fn a_logger_takes_less_than_4_mib(dir: &Path) -> Outcome {
 }
 
 pub(crate) fn with_a_logger(dir: &Path) {
-    let handle = init(dir, Overflow::DropNewest);
+    let handle = to_file(dir).init().unwrap();
     work_a_while();
     work::end(&handle);
     assert!(handle.stats().written >= RECORDS / 2, "{:?}", handle.stats());
@@ -56,7 +56,7 @@ pub(crate) fn a_sustained_run_stays_under_8_mib(dir: &Path) -> Outcome {
 }
 
 pub(crate) fn sustained(dir: &Path) {
-    let handle = init(dir, Overflow::Block);
+    let handle = to_file(dir).overflow(Overflow::Block).init().unwrap();
     warm_up();
     (0..SUSTAINED).for_each(|number| log_one(hint::black_box(number)));
     handle.flush(Duration::from_secs(60)).unwrap();

@@ -28,12 +28,12 @@ pub(crate) fn a_logger_at_rest_wakes_seldom_and_still_writes_in_time(dir: &Path)
     let mut told = Vec::new();
     for (when, most_wakes) in [("first", 20.0), ("later", 15.0)] {
         let number = |what: &str| seen.number::<f64>(&format!("{when} {what}"));
-        let (wakes, seconds, cpu) = (number("wakes"), number("seconds"), number("cpu seconds"));
+        let (wakes, seconds, cpu) = (number("wakes"), number("seconds"), number("least cpu seconds"));
         // Counted over the time that really passed: a busy machine has it wake less often, never more.
         assert!(wakes <= most_wakes * seconds + EDGES, "{when}: {wakes} wake-ups in {seconds} s");
         assert!(cpu < 0.001 * seconds, "{when}: {cpu} s of a processor in {seconds} s");
-        let (wakes, share) = (wakes / seconds, cpu / seconds * 100.0);
-        told.push(format!("{when}: {wakes:.1} wake-ups a second, {share:.3} % of a core each"));
+        let (wakes, share) = (wakes / seconds, number("median cpu seconds") / seconds * 100.0);
+        told.push(format!("{when}: {wakes:.1} wake-ups a second, {share:.3} % of a core each (median)"));
     }
     // Without the mechanism the median of so many could not be there by chance: half of the naps would have to end within the time.
     let millis = |what: &str| Duration::from_secs_f64(seen.number(what));
@@ -118,9 +118,10 @@ fn report_times(what: &str, times: Vec<Duration>) {
     report(&format!("{what} longest"), times.iter().max().unwrap().as_secs_f64());
 }
 
-/// What the writers do in this time: the most wake-ups of one, and how long one ran (the median).
+/// What the writers do in this time: the most wake-ups of one, and how long one ran (the least and the median).
 ///
-/// Not the longest: whoever wakes first pays for waking the machine. A process whose only thread takes naps of 50 ms and does nothing
+/// The least is what is judged, over all of that one's wake-ups: whoever wakes first pays for waking the machine, and on a busy one
+/// each pays for the caches that others have taken. A process whose only thread takes naps of 50 ms and does nothing
 /// else was seen to need 65 us for each of them on a virtual machine at rest, and 20 us where others had woken it already.
 fn watch(when: &str, at_least: Duration) {
     let (before, begun) = (writers(), Instant::now());
@@ -133,7 +134,9 @@ fn watch(when: &str, at_least: Duration) {
         differences
     };
     report(&format!("{when} wakes"), differences(|thread| thread.waits)[LOGGERS - 1]);
-    report(&format!("{when} cpu seconds"), differences(|thread| thread.ran_nanos)[LOGGERS / 2] as f64 / 1e9);
+    let ran = differences(|thread| thread.ran_nanos);
+    report(&format!("{when} least cpu seconds"), ran[0] as f64 / 1e9);
+    report(&format!("{when} median cpu seconds"), ran[LOGGERS / 2] as f64 / 1e9);
     report(&format!("{when} seconds"), took.as_secs_f64());
 }
 

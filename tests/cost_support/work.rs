@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use unfazed::{Builder, Handle, LogFile, Overflow};
+use unfazed::{Builder, Handle, LogFile};
 
 /// A logger with the defaults, to a file, whatever room the disk has.
-pub(crate) fn init(dir: &Path, overflow: Overflow) -> Handle {
-    Builder::new().file(LogFile::new(dir.join("app.log")).min_free_space(0)).overflow(overflow).init().unwrap()
+pub(crate) fn to_file(dir: &Path) -> Builder {
+    Builder::new().file(LogFile::new(dir.join("app.log")).min_free_space(0))
 }
 
 /// The record that everything is measured by: three arguments, about 50 bytes.
