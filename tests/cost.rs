@@ -1,0 +1,73 @@
+//! What a log call and a logger at rest cost, as the operating system sees it: system calls, allocations, wake-ups, memory.
+//!
+//! `cargo test --test cost -- --nocapture`
+//!
+//! Each case starts a program, which is this executable again, and judges what that says of itself, or what `strace` saw of it. No
+//! case is a test of the machine's speed: what is asserted is counted (system calls, allocations, wake-ups over the time that really
+//! passed, bytes), and where a promise is a time, it is the median of many tries. After the run there is one line with the numbers for
+//! each case. What this machine cannot do (no `strace`, no ptrace, a clock that is a system call) is reported as ignored, with the
+//! reason.
+
+// This is a test with a harness of its own, which fails by panicking, and with an allocator that counts.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
+
+#[cfg(target_os = "linux")]
+#[path = "cost_support/allocations.rs"]
+mod allocations;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/harness.rs"]
+mod harness;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/memory.rs"]
+mod memory;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/rest.rs"]
+mod rest;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/system_calls.rs"]
+mod system_calls;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/trace.rs"]
+mod trace;
+#[cfg(target_os = "linux")]
+#[path = "cost_support/work.rs"]
+mod work;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    /// The name of a case is the sentence that must hold; the name of a program is what it does.
+    macro_rules! named {
+        ($kind:ident: $($module:ident::$name:ident,)*) => {
+            &[$(harness::$kind { name: stringify!($name), run: $module::$name }),*]
+        };
+    }
+    harness::main(
+        named![Case:
+            rest::a_logger_at_rest_wakes_seldom_and_still_writes_in_time,
+            system_calls::bursts_make_no_system_call,
+            system_calls::sparse_records_make_no_system_call,
+            system_calls::several_threads_make_no_system_call_but_a_rare_yield,
+            system_calls::an_error_after_a_pause_wakes_the_writer_by_one_futex,
+            allocations::a_record_that_fits_its_slot_allocates_nothing,
+            memory::a_logger_takes_less_than_4_mib,
+            memory::a_sustained_run_stays_under_8_mib,
+        ],
+        named![Program:
+            rest::rest,
+            system_calls::bursts,
+            system_calls::sparse,
+            system_calls::threads_in_bursts,
+            system_calls::threads_in_a_flood,
+            system_calls::errors,
+            allocations::allocations,
+            memory::with_a_logger,
+            memory::without_a_logger,
+            memory::sustained,
+        ],
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("0 passed, 0 failed: every case of this target needs Linux");
+}

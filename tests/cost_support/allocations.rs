@@ -1,0 +1,126 @@
+//! No allocation on the caller's thread: an allocator that counts those of each thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use crate::harness::{self, Outcome, argument, report};
+use crate::work::{self, log_one, to_file, warm_up};
+
+const THREADS: [usize; 3] = [1, 4, 16];
+const CALLS: u64 = 2000;
+/// What a slot takes for certain, target (where it is not the module path), message and key-values together: see the README.
+const FITS: usize = 170;
+/// What it does not.
+const DOES_NOT_FIT: usize = 1000;
+
+/// The system's allocator, with a count for each thread.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+thread_local! {
+    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the allocator.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: each call goes on to `System` as it came, which keeps the contract; counting touches nothing of it and cannot unwind.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised; `System` has allocated it.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promised; `System` has allocated it.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+fn count() {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+/// What is counted: a name, and the call with this number.
+type Kind = (&'static str, fn(u64));
+
+const KINDS: [Kind; 8] = [
+    ("literal", |_| log::info!("nothing to format")),
+    ("formatted", log_one),
+    ("as long as fits", |n| log::info!("{:0>1$}", n, FITS)),
+    (
+        "with a target",
+        |n| log::info!(target: "a::target::of::its::own", "{:0>1$}", n, FITS - "a::target::of::its::own".len()),
+    ),
+    ("key-values", |n| {
+        let place = [1, 2];
+        log::info!(user = n, from = "192.168.17.4", ms = 12.5, tried:? = place, good = true; "a user logged in")
+    }),
+    ("an ERROR", |n| log::error!("the {n}th thing went wrong")),
+    ("filtered out", |n| log::debug!("{n} is not wanted")),
+    ("nothing at all", |_| log::warn!("")),
+];
+
+pub(crate) fn a_record_that_fits_its_slot_allocates_nothing(dir: &Path) -> Outcome {
+    for threads in THREADS {
+        let counts = harness::run("allocations", &threads.to_string(), dir);
+        for (kind, _) in KINDS {
+            let count: u64 = counts.number(kind);
+            assert_eq!(count, 0, "{threads} threads, {kind}: allocations in {} calls", threads as u64 * CALLS);
+        }
+        // Shows that the counter counts: the heap is asked once, for a message of one piece.
+        assert_eq!(counts.number::<u64>("does not fit"), threads as u64 * CALLS, "{threads} threads");
+    }
+    let kinds = KINDS.map(|(kind, _)| kind).join(", ");
+    Outcome::Holds(format!("{THREADS:?} threads, {CALLS} calls each of {kinds}: 0; 1 for each of {DOES_NOT_FIT} bytes"))
+}
+
+pub(crate) fn allocations(dir: &Path) {
+    let handle = to_file(dir).init().unwrap();
+    let threads = argument();
+    let long = "x".repeat(DOES_NOT_FIT);
+    let together = Barrier::new(threads);
+    let mut counts = [const { AtomicU64::new(0) }; KINDS.len()];
+    let mut control = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                warm_up();
+                together.wait();
+                for ((_, call), count) in KINDS.iter().zip(&counts) {
+                    count.fetch_add(allocations_of(call), Relaxed);
+                }
+                control.fetch_add(allocations_of(&|_| log::info!("{long}")), Relaxed);
+            });
+        }
+    });
+    for ((kind, _), count) in KINDS.iter().zip(&mut counts) {
+        report(kind, *count.get_mut());
+    }
+    report("does not fit", *control.get_mut());
+    work::end(&handle);
+}
+
+/// How often this thread allocates in so many calls.
+fn allocations_of(call: &dyn Fn(u64)) -> u64 {
+    let before = ALLOCATIONS.get();
+    (0..CALLS).for_each(call);
+    ALLOCATIONS.get() - before
+}
