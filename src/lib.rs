@@ -42,7 +42,7 @@
 //! | return from `main`, `std::process::exit`, a panic | all, by an exit hook (Unix) |
 //! | a panic with `panic = "abort"` | all, before the abort |
 //! | `fork` | the parent's queue is written by the parent; the child's first log call starts a writer of its own for files and consoles; a [`Sink`] of the program's own and [`Builder::on_event`] stay with the parent |
-//! | `abort`, SIGKILL, `_exit` | what the writer had taken: it looks every millisecond while records come, every 50 to 90 ms after a pause |
+//! | `abort`, SIGKILL, `_exit` | what the writer had taken: it looks every millisecond while records come, every 60 to 90 ms after a pause |
 //!
 //! [`Handle::flush`] and `log::logger().flush()` wait until what is pending is in the operating system's hands;
 //! [`Handle::shutdown`] also ends the thread; dropping a [`Logger`] made by [`Builder::build`] does the same.

@@ -31,9 +31,9 @@ const BATCH_RECORDS: usize = 4096;
 const ALERT_FOR: Duration = Duration::from_millis(20);
 const SHORT_NAP: Duration = Duration::from_millis(1);
 /// After that it looks this often; an ERROR or a filling queue wakes it earlier.
-const LONG_NAP: Duration = Duration::from_millis(50);
-/// And after a while without records, this often.
-const IDLE_AFTER: Duration = Duration::from_secs(5);
+const LONG_NAP: Duration = Duration::from_millis(60);
+/// And after a while without records, this often: at some 65 us for a wake-up (measured) less than a thousandth of a core.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 /// The places that a rate limit watches are looked through at most this often.
 const STORMS_AT_MOST_EVERY: Duration = Duration::from_millis(100);
