@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use log::{LevelFilter, Metadata};
 
 use crate::front::filter::CurrentFilter;
-use crate::queue::Door;
+use crate::queue::{Door, Queue};
 use crate::record::{Caller, OwnedRecord};
+use crate::stats::Reason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
 ///
@@ -67,18 +68,38 @@ impl Core {
         if number == 0 {
             number = new_thread_number();
         }
-        let name = introduces.as_ref().and_then(Thread::name);
-        let owned = OwnedRecord::capture(record, time, Caller { thread: number, name });
-        // What the message decides: whether the record passes at all, and only then what becomes of it.
-        if verdict.by_message && (!self.filter.load().takes(&owned) || queue.suppresses(record, time)) {
-            return;
-        }
-        if let Some(reason) = closed {
-            queue.refuse(level, reason);
-            return;
-        }
-        if queue.offer(owned) && introduces.is_some() {
+        let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
+        let is_in = if verdict.by_message {
+            self.offer_if_taken(queue, record, time, caller, closed)
+        } else {
+            // In one expression: a record that is looked at on its way is copied once more.
+            queue.offer(level, OwnedRecord::capture(record, time, caller))
+        };
+        if is_in && introduces.is_some() {
             THREAD.set((number, audience));
+        }
+    }
+
+    /// Where the message decides whether the record passes at all, and only then what becomes of it.
+    #[cold]
+    fn offer_if_taken(
+        &self,
+        queue: &Queue,
+        record: &log::Record<'_>,
+        time: SystemTime,
+        caller: Caller<'_>,
+        closed: Option<Reason>,
+    ) -> bool {
+        let owned = OwnedRecord::capture(record, time, caller);
+        if !self.filter.load().takes(&owned) || queue.suppresses(record, time) {
+            return false;
+        }
+        match closed {
+            None => queue.offer(record.level(), owned),
+            Some(reason) => {
+                queue.refuse(record.level(), reason);
+                false
+            }
         }
     }
 }

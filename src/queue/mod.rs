@@ -173,8 +173,7 @@ impl Queue {
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in.
     #[inline(never)]
-    pub(crate) fn offer(&self, record: OwnedRecord) -> bool {
-        let level = record.level();
+    pub(crate) fn offer(&self, level: Level, record: OwnedRecord) -> bool {
         self.counters.callers.accepted.count(level);
         let queued = self.records.0.len();
         let is_in = match self.overflow {
