@@ -10,10 +10,10 @@
 //!
 //! # What happens on a log call
 //!
-//! On the calling thread: the filter, then the gate (can any output take this level now?), then the message is formatted into a
-//! record on the stack, and the record goes into a bounded queue. No lock, no allocation for a message that fits its slot
-//! (about 170 bytes together with its key-values), no system call in the steady state; the first ERROR, or a half-full queue, after a
-//! pause may wake the writer once.
+//! On the calling thread: the filter (a thread remembers what it says of each target, so the number of directives costs nothing),
+//! then the gate (can any output take this level now?), then the message is formatted into a record on the stack, and the record
+//! goes into a bounded queue. No lock, no allocation for a message that fits its slot (about 170 bytes together with its
+//! key-values), no system call in the steady state; the first ERROR, or a half-full queue, after a pause may wake the writer once.
 //!
 //! On the writer's thread: records are laid out as lines and handed to each output, one write per batch.
 //!
@@ -30,7 +30,8 @@
 //!
 //! Whenever nothing is under way, `accepted == written + dropped.total() + pending` ([`Stats`]). Each gap is told in the log itself, as
 //! a WARN record with the target `unfazed`; losses that are no gap in one merged line, at most every 5 s. A message longer than
-//! 64 KiB is cut and counted in [`Stats::truncated`].
+//! 64 KiB is cut and counted in [`Stats::truncated`]. What [`Builder::rate_limit`] keeps out, as the filter does, is not accepted;
+//! it is counted in [`Stats::suppressed`] and told for each place.
 //!
 //! # Shutdown
 //!
