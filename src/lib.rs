@@ -98,7 +98,7 @@ pub use front::logger::Logger;
 pub use handle::Handle;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
-pub use sink::console::Console;
+pub use sink::console::{Color, Console};
 pub use sink::file::{Fsync, LogFile};
 pub use sink::{Batch, Health, Line, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};

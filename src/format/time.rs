@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Local, Utc};
 
 /// `2026-11-21T09:30:00.123456Z`, or with the local offset `2026-11-21T10:30:00.123456+01:00`.
+#[derive(Debug, Default)]
 pub(crate) struct TimeText {
     local: bool,
     /// The second that `date` and `offset` belong to.
@@ -19,6 +20,12 @@ pub(crate) struct TimeText {
 impl TimeText {
     pub(crate) fn new(local: bool) -> Self {
         Self { local, second: None, date: String::new(), offset: String::new() }
+    }
+
+    pub(crate) fn set_local(&mut self, local: bool) {
+        if self.local != local {
+            *self = Self::new(local);
+        }
     }
 
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
@@ -59,7 +66,7 @@ impl TimeText {
 }
 
 /// Seconds since 1970, rounded down, and the microseconds after them.
-fn split(time: SystemTime) -> (i64, u32) {
+pub(super) fn split(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros()),
         Err(before) => {
@@ -71,6 +78,12 @@ fn split(time: SystemTime) -> (i64, u32) {
             }
         }
     }
+}
+
+/// Nanoseconds since 1970, as far as they can be counted; 0 for a time before.
+#[cfg(feature = "json")]
+pub(super) fn unix_nanos(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// One time as text in UTC, for the crate's own lines.
