@@ -118,3 +118,7 @@ struct ReadmeDoctests;
 #[cfg(test)]
 #[path = "../tests/stepped/mod.rs"]
 mod stepped;
+
+#[cfg(test)]
+#[path = "../tests/formats/mod.rs"]
+mod formats;

@@ -1,6 +1,6 @@
 //! The names that key-values get in a line, so that no line has one name twice. Runs on the writer's thread.
 //!
-//! A key that is one of the format's own names, or the name of a constant field, gets the prefix `kv.`; so does one that already has
+//! An empty key becomes `_`, since some readers refuse it. A key that is one of the format's own names, or the name of a constant field, gets the prefix `kv.`; so does one that already has
 //! that prefix before such a name, and two keys never become one. Of a key that is given twice the last value counts, as it does
 //! for most readers.
 
@@ -49,7 +49,7 @@ impl Names {
         pairs: KeyValues<'a>,
         mut write: impl FnMut(&'a str, Value<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let name = |key: &[u8]| key.iter().map(|&byte| (self.letter)(byte)).collect::<Vec<u8>>();
+        let name = |key: &[u8]| not_empty(key).iter().map(|&byte| (self.letter)(byte)).collect::<Vec<u8>>();
         let mut places = HashMap::new();
         if pairs.keys().nth(FEW).is_some() {
             places.extend(pairs.keys().enumerate().map(|(place, key)| (name(key), place)));
@@ -62,7 +62,7 @@ impl Names {
                 false => places.get(&name(key.as_bytes())) == Some(&place),
             };
             if is_last {
-                write(key, value)?;
+                write(if key.is_empty() { "_" } else { key }, value)?;
             }
             place += 1;
         }
@@ -70,9 +70,14 @@ impl Names {
     }
 
     fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
+        let (one, other) = (not_empty(one), not_empty(other));
         one.len() == other.len()
             && one.iter().zip(other).all(|(&one, &other)| (self.letter)(one) == (self.letter)(other))
     }
+}
+
+fn not_empty(key: &[u8]) -> &[u8] {
+    if key.is_empty() { b"_" } else { key }
 }
 
 #[cfg(test)]
@@ -112,14 +117,14 @@ mod tests {
     #[test]
     fn of_keys_that_get_one_name_the_last_counts_however_many_there_are() {
         for others in [0, 5, 40, 200] {
-            let mut keys = vec!["a b".to_owned(), "twice".to_owned()];
+            let mut keys = vec!["a b".to_owned(), "twice".to_owned(), "_".to_owned()];
             keys.extend((0..others).map(|number| format!("other{number}")));
-            keys.extend(["a_b".to_owned(), "twice".to_owned()]);
+            keys.extend(["a_b".to_owned(), "twice".to_owned(), String::new()]);
             let written = written(&keys);
-            assert_eq!(written.len(), others + 2);
-            assert_eq!(written.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), others + 2);
-            assert_eq!(written[others], ("a_b".to_owned(), others as u64 + 2));
-            assert_eq!(written[others + 1], ("twice".to_owned(), others as u64 + 3));
+            assert_eq!(written.len(), others + 3);
+            assert_eq!(written.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), others + 3);
+            let last = ["a_b", "twice", "_"].map(str::to_owned).into_iter().zip(others as u64 + 3..);
+            assert_eq!(written[others..], last.collect::<Vec<_>>());
         }
     }
 }
