@@ -27,18 +27,22 @@ pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
 
 /// Appends `text` as one word: in quotes where a reader could not tell where it ends.
 pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
-    if !text.is_empty() && none(text.as_bytes(), |byte| may_be_control(byte) || ends_a_word(byte) || byte == b'\\') {
+    if !text.is_empty() && none(text.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte) | (byte == b'\\')) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
     out.push(b'"');
-    push_escaped(out, text, controls, |character| matches!(character, '"' | '\\'));
+    if none(text.as_bytes(), |byte| may_be_control(byte) | (byte == b'"') | (byte == b'\\')) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        push_escaped(out, text, controls, |character| matches!(character, '"' | '\\'));
+    }
     out.push(b'"');
 }
 
 /// Appends `key` as one bare word: what would end it becomes `_`.
 pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
-    if !key.is_empty() && none(key.as_bytes(), |byte| may_be_control(byte) || ends_a_word(byte)) {
+    if !key.is_empty() && none(key.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte)) {
         out.extend_from_slice(key.as_bytes());
         return;
     }
@@ -58,15 +62,11 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
 /// compares at once; the last block overlaps the one before it instead of leaving a rest to be looked at byte by byte.
 #[inline]
 pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
-    let none_in = |block: &[u8]| !block.iter().fold(false, |found, &byte| found | special(byte));
-    if let Some(last) = bytes.last_chunk::<16>() {
-        let (blocks, _) = bytes.as_chunks::<16>();
-        blocks.iter().all(|block| none_in(block)) && none_in(last)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        none_in(first) && none_in(last)
-    } else {
-        bytes.iter().all(|&byte| !special(byte))
-    }
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return !bytes.iter().fold(false, |found, &byte| found | special(byte));
+    };
+    let (blocks, _) = bytes.as_chunks::<16>();
+    blocks.iter().chain([last]).all(|block| u128::from_ne_bytes(block.map(|byte| u8::from(special(byte)))) == 0)
 }
 
 /// 0xC2 is the first byte of the control characters above DEL, and of others.

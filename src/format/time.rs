@@ -1,6 +1,5 @@
 //! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the writer's thread.
 
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Local, Utc};
@@ -9,17 +8,16 @@ use chrono::{DateTime, Local, Utc};
 #[derive(Debug, Default)]
 pub(crate) struct TimeText {
     local: bool,
-    /// The second that `date` and `offset` belong to.
+    /// The second that `text` belongs to.
     second: Option<i64>,
-    /// `2026-11-21T09:30:00`
-    date: String,
-    /// `Z` or `+01:00`
-    offset: String,
+    text: Vec<u8>,
+    /// Where the six digits of the microseconds stand in `text`.
+    micros: usize,
 }
 
 impl TimeText {
     pub(crate) fn new(local: bool) -> Self {
-        Self { local, second: None, date: String::new(), offset: String::new() }
+        Self { local, ..Self::default() }
     }
 
     pub(crate) fn set_local(&mut self, local: bool) {
@@ -33,35 +31,29 @@ impl TimeText {
         if self.second != Some(second) {
             self.set_second(second);
         }
-        out.extend_from_slice(self.date.as_bytes());
-        let mut fraction = *b".000000";
-        let mut rest = micros;
-        for digit in fraction[1..].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        if let Some(digits) = self.text[self.micros..].first_chunk_mut::<6>() {
+            let mut rest = micros;
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
         }
-        out.extend_from_slice(&fraction);
-        out.extend_from_slice(self.offset.as_bytes());
+        out.extend_from_slice(&self.text);
     }
 
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
-        self.date.clear();
-        self.offset.clear();
-        // Writing to a `String` does not fail; `format` is a constant that chrono knows.
-        let _ = match DateTime::<Utc>::from_timestamp(second, 0) {
+        let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
             Some(utc) if self.local => {
                 let local = utc.with_timezone(&Local);
-                let date = write!(self.date, "{}", local.format("%Y-%m-%dT%H:%M:%S"));
-                date.and_then(|()| write!(self.offset, "{}", local.format("%:z")))
+                (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
             }
-            Some(utc) => {
-                self.offset.push('Z');
-                write!(self.date, "{}", utc.format("%Y-%m-%dT%H:%M:%S"))
-            }
+            Some(utc) => (utc.format("%Y-%m-%dT%H:%M:%S").to_string(), "Z".to_owned()),
             // A clock outside the years that a calendar knows: the seconds since 1970, as they are.
-            None => write!(self.date, "@{second}"),
+            None => (format!("@{second}"), String::new()),
         };
+        self.text = format!("{date}.000000{offset}").into_bytes();
+        self.micros = date.len() + 1;
     }
 }
 
