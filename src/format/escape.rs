@@ -59,14 +59,30 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
 /// Whether `special` holds for none of the bytes.
 ///
 /// Most texts are short and have nothing special in them, so that the whole is looked at, in blocks that the compiler
-/// compares at once; the last block overlaps the one before it instead of leaving a rest to be looked at byte by byte.
+/// compares at once.
 #[inline]
 pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
-    let Some(last) = bytes.last_chunk::<16>() else {
-        return !bytes.iter().fold(false, |found, &byte| found | special(byte));
-    };
-    let (blocks, _) = bytes.as_chunks::<16>();
-    blocks.iter().chain([last]).all(|block| u128::from_ne_bytes(block.map(|byte| u8::from(special(byte)))) == 0)
+    match bytes.len() {
+        0..8 => !bytes.iter().any(|&byte| special(byte)),
+        8..16 => none_in_blocks::<8>(bytes, special),
+        _ => none_in_blocks::<16>(bytes, special),
+    }
+}
+
+/// The last block overlaps the one before it, instead of leaving a rest to be looked at byte by byte.
+#[inline]
+fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<LEN>() {
+        if block.iter().fold(false, |found, &byte| found | special(byte)) {
+            return false;
+        }
+        if behind.is_empty() {
+            return true;
+        }
+        rest = if behind.len() < LEN { &bytes[bytes.len() - LEN..] } else { behind };
+    }
+    true
 }
 
 /// 0xC2 is the first byte of the control characters above DEL, and of others.

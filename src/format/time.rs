@@ -31,14 +31,16 @@ impl TimeText {
         if self.second != Some(second) {
             self.set_second(second);
         }
-        if let Some(digits) = self.text[self.micros..].first_chunk_mut::<6>() {
+        let micros_at = out.len() + self.micros;
+        out.extend_from_slice(&self.text);
+        // Written behind the copy: to copy what has just been stored byte by byte makes the processor wait.
+        if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
             let mut rest = micros;
             for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
             }
         }
-        out.extend_from_slice(&self.text);
     }
 
     fn set_second(&mut self, second: i64) {
