@@ -52,7 +52,8 @@ pub(crate) use time::utc_text;
 ///
 /// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names that the format itself writes there, or
 /// that of a constant [`field`](Self::field), gets the prefix `kv.`: `message` becomes `kv.message`, and where a program logs
-/// `kv.message` too, that becomes `kv.kv.message`. Of a key that one record gives twice the last value is written.
+/// `kv.message` too, that becomes `kv.kv.message`. Of a key that one record gives twice the last value is written. An empty key
+/// becomes `_`.
 ///
 /// # Values
 ///
