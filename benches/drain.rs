@@ -21,8 +21,19 @@ fn main() {
         use std::io::Write as _;
         writeln!(line, "{} {}", record.level(), record.message())
     });
-    let formats =
-        [("text", Format::text()), ("json", Format::json()), ("logfmt", Format::logfmt()), ("custom", custom)];
+    let all = |format: Format| format.thread().place().field("service.name", "shop");
+    let formats = [
+        ("text", Format::text()),
+        ("text_with_options", all(Format::text()).multiline()),
+        ("logfmt", Format::logfmt()),
+        ("json", Format::json()),
+        ("json_with_options", all(Format::json())),
+        ("otel", Format::otel()),
+        ("ecs", Format::ecs()),
+        ("gelf", Format::gelf()),
+        ("google_cloud", Format::google_cloud()),
+        ("custom", custom),
+    ];
     let mut group = criterion.benchmark_group("drain");
     group.throughput(Throughput::Elements(RECORDS));
     for (name, format) in formats {

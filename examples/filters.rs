@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter("noisy=warn")
         .filter_env("RUST_LOG")
         .console(Console::stdout())
-        .rate_limit(3, Duration::from_secs(60))
+        .rate_limit(5, Duration::from_secs(60))
         .init()?;
 
     work("as it was started");
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(error) => info!("a bad filter changes nothing: {error}"),
     }
 
-    // At most three a minute from one line of the program; the end tells how many there were.
+    // At most five a minute from one line of the program; the end tells how many there were.
     for attempt in 1..=1000 {
         info!("no connection to the database, attempt {attempt}");
     }

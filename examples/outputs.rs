@@ -2,6 +2,8 @@
 //!
 //! One of them is `/dev/full`, a file on a disk that is always full: it is suspended, and the others go on.
 
+#![allow(clippy::print_stdout)] // it shows what was written
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -26,7 +26,7 @@ use crate::record::OwnedRecord;
 #[cfg(feature = "bench")]
 use crate::sink::Now;
 use crate::sink::Sink;
-use crate::sink::console::Console;
+use crate::sink::console::{Color, Console};
 use crate::sink::file::{FileSink, Fsync, LogFile, Target};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Writer, notice};
@@ -354,6 +354,15 @@ fn plan_outputs(
     let mut paths: Vec<PathBuf> = Vec::new();
     let mut planned = Vec::new();
     for (level, own_format, spec) in outputs {
+        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
+        if let Some(key) = format.bad_field() {
+            return Err(InitError::Option {
+                option: "field",
+                value: format!("`{key}`"),
+                range: "a name that the format does not write itself",
+            });
+        }
+        let mut color = Color::Never;
         let (name, kind) = match spec {
             Spec::File { path, min_free_space, fsync } => {
                 let absolute = fit_path(&path)?;
@@ -375,12 +384,13 @@ fn plan_outputs(
                         range: "each stream at most once",
                     });
                 }
+                color = console.color.by_environment();
                 let target = Target::Stream(console.stream);
                 (name.into(), Kind::File { target, min_free_space: None, fsync: Fsync::Never })
             }
             Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
         };
-        planned.push(PlannedOutput { name, level, format: own_format.unwrap_or_else(|| format.clone()), kind });
+        planned.push(PlannedOutput { name, level, format, color, kind });
     }
     Ok(planned)
 }
@@ -408,7 +418,19 @@ struct PlannedOutput {
     name: Arc<str>,
     level: LevelFilter,
     format: Format,
+    color: Color,
     kind: Kind,
+}
+
+impl PlannedOutput {
+    /// Its format at work. A child that was forked may have another terminal, or none.
+    fn encoder(&self) -> Encoder {
+        let colored = match &self.kind {
+            Kind::File { target: Target::Stream(stream), .. } => self.color.suits(*stream),
+            _ => false,
+        };
+        Encoder::new(self.format.clone().colored(colored))
+    }
 }
 
 #[derive(Clone)]
@@ -460,8 +482,7 @@ impl Plan {
                 },
             };
             let opening = once.opening.as_ref().map(BadDirectives::notice);
-            let encoder = Encoder::new(planned.format.clone());
-            outputs.push(Output::new(outputs.len(), planned.name.clone(), encoder, sink, opening));
+            outputs.push(Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening));
         }
         Writer::new(queue, outputs, once.on_event)
     }

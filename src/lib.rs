@@ -55,6 +55,12 @@
 //! them, and no byte is written. When the cause is gone it resumes within 2 s, with a line that names cause, times and losses.
 //! An output is suspended and resumed at most once a second. [`Handle::state`], [`Builder::on_event`] and [`OutputStats`] tell.
 //!
+//! # Formats
+//!
+//! [`Format`]: text for people (the default), logfmt, and JSON lines by five maps of the fields: the crate's own, OpenTelemetry, Elastic
+//! Common Schema, GELF and Google Cloud. Or a closure of the program's. In text and logfmt control characters are escaped, so that no
+//! message can forge a line; key-values of [`log::kv`] reach every format, in JSON with their types.
+//!
 //! # What it does not do
 //!
 //! No network, no rotation yet, no storing of records while an output is suspended. One thread serves all outputs: a write
@@ -62,7 +68,7 @@
 //!
 //! # Features
 //!
-//! - `json` (default): [`Format::json`].
+//! - `json` (default): [`Format::json`], `otel`, `ecs`, `gelf` and `google_cloud`.
 //! - `regex`: what stands behind the `/` of a filter is a regular expression instead of a substring.
 //!
 //! # Minimum supported Rust version
@@ -99,7 +105,7 @@ pub use front::logger::Logger;
 pub use handle::Handle;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
-pub use sink::console::Console;
+pub use sink::console::{Color, Console};
 pub use sink::file::{Fsync, LogFile};
 pub use sink::{Batch, Health, Line, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};
@@ -119,3 +125,7 @@ struct ReadmeDoctests;
 #[cfg(test)]
 #[path = "../tests/stepped/mod.rs"]
 mod stepped;
+
+#[cfg(test)]
+#[path = "../tests/formats/mod.rs"]
+mod formats;

@@ -21,10 +21,10 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log", "env_filter", "arc_swap", "regex"],
     ),
     ("handle.rs", &["queue", "stats", "event", "error", "front::filter"], &["log"]),
-    ("format/", &["record"], &["log", "chrono", "serde_json"]),
+    ("format/", &["record", "format"], &["log", "chrono", "serde_json", "anstyle"]),
     ("writer/", &["record", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),
-    ("sink/", &["disk", "event", "format"], &["log"]),
+    ("sink/", &["disk", "event", "format"], &["log", "anstyle_query"]),
     ("disk/", &["os"], &["fs2", "rustix"]),
     ("os/", &[], &["libc"]),
 ];

@@ -1,27 +1,89 @@
 //! logfmt lines (the form that Heroku's router made known and go-kit's encoder pinned down): `key=value` pairs, quoted where
-//! needed. Runs on the writer's thread.
+//! needed, with the escapes of JSON. Runs on the writer's thread.
+
+use std::convert::Infallible;
 
 use log::Level;
 
-use crate::record::Record;
+use crate::record::{KeyValues, Record};
 
-use super::text::{push_pairs, push_value};
+use super::escape::{Controls, push_key, push_word};
+use super::names::Names;
+use super::text::push_value;
 use super::time::TimeText;
+use super::{Options, push_number, thread};
 
-pub(super) fn line(out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
-    out.extend_from_slice(b"ts=");
-    time.write(out, record.time());
-    out.extend_from_slice(match record.level() {
-        Level::Error => b" level=error target=",
-        Level::Warn => b" level=warn target=",
-        Level::Info => b" level=info target=",
-        Level::Debug => b" level=debug target=",
-        Level::Trace => b" level=trace target=",
+/// The logfmt format with its options, decided once.
+pub(super) struct Logfmt {
+    thread: bool,
+    place: bool,
+    /// The constant fields, as they stand in each line.
+    fields: Vec<u8>,
+    names: Names,
+}
+
+impl Logfmt {
+    pub(super) fn new(options: &Options) -> Self {
+        let mut names = names(options);
+        let mut fields = Vec::new();
+        push_pairs(&mut fields, &names, options.fields.pairs());
+        names.take(&options.fields);
+        Self { thread: options.thread, place: options.place, fields, names }
+    }
+
+    pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
+        out.extend_from_slice(b"ts=");
+        time.write(out, record.time());
+        out.extend_from_slice(match record.level() {
+            Level::Error => b" level=error target=",
+            Level::Warn => b" level=warn target=",
+            Level::Info => b" level=info target=",
+            Level::Debug => b" level=debug target=",
+            Level::Trace => b" level=trace target=",
+        });
+        push_word(out, record.target(), Controls::Json);
+        if let (true, Some(thread)) = (self.thread, thread(record)) {
+            out.extend_from_slice(b" thread=");
+            push_word(out, &thread, Controls::Json);
+        }
+        if let (true, Some(file)) = (self.place, record.file()) {
+            out.extend_from_slice(b" file=");
+            push_word(out, file, Controls::Json);
+            if let Some(line) = record.line() {
+                out.extend_from_slice(b" line=");
+                push_number(out, line.into());
+            }
+        }
+        out.extend_from_slice(b" msg=");
+        push_word(out, record.message(), Controls::Json);
+        out.extend_from_slice(&self.fields);
+        push_pairs(out, &self.names, record.key_values());
+    }
+}
+
+/// The names that a line has of its own.
+pub(super) fn names(options: &Options) -> Names {
+    let mut own = vec!["ts", "level", "target", "msg"];
+    own.extend(options.thread.then_some("thread"));
+    own.extend(options.place.then_some(["file", "line"]).into_iter().flatten());
+    Names::new(&own, letter)
+}
+
+/// What becomes of a byte of a key. Beyond ASCII, too, control characters become `_`, but there two keys that differ in nothing else
+/// are taken for two.
+fn letter(byte: u8) -> u8 {
+    if byte <= b' ' || matches!(byte, b'=' | b'"' | 0x7f) { b'_' } else { byte }
+}
+
+fn push_pairs(out: &mut Vec<u8>, names: &Names, pairs: KeyValues<'_>) {
+    let Ok(()) = names.each_once(pairs, |key, value| {
+        out.push(b' ');
+        out.extend_from_slice(names.prefix(key).as_bytes());
+        push_key(out, key);
+        out.push(b'=');
+        push_value(out, value, Controls::Json);
+        Ok::<_, Infallible>(())
     });
-    push_value(out, record.target());
-    out.extend_from_slice(b" msg=");
-    push_value(out, record.message());
-    push_pairs(out, record);
 }
 
 #[cfg(test)]
@@ -31,14 +93,28 @@ mod tests {
     use super::*;
     use crate::record::{OwnedRecord, Value};
 
+    fn logfmt(options: &Options, pairs: &[(&str, Value<'_>)]) -> String {
+        let owned = OwnedRecord::notice(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), pairs);
+        let mut out = Vec::new();
+        Logfmt::new(options).line(&mut out, &Record::new(&owned, None), &mut TimeText::new(false));
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn a_line_is_made_of_pairs() {
-        let pairs = [("n", Value::I64(-1)), ("text", Value::Str("a=b"))];
-        let owned = OwnedRecord::notice(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), &pairs);
-        let mut out = Vec::new();
-        line(&mut out, &Record::new(&owned, None), &mut TimeText::new(false));
+        let line = logfmt(&Options::default(), &[("n", Value::I64(-1)), ("text", Value::Str("a=b"))]);
         let expected =
             "ts=1970-01-01T00:00:00.000000Z level=warn target=unfazed msg=\"two \\\"words\\\"\" n=-1 text=\"a=b\"";
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn no_name_stands_twice_in_a_line() {
+        let mut options = Options::default();
+        options.fields.push("host", log::kv::Value::from("web 1"));
+        let pairs = ["level", "host", "file", "a b", "a_b"].map(|key| (key, Value::Null));
+        let line = logfmt(&options, &pairs);
+        let end = " host=\"web 1\" kv.level=null kv.host=null file=null a_b=null";
+        assert!(line.ends_with(end), "{line}");
     }
 }

@@ -1,28 +1,68 @@
 //! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
 
+mod escape;
 #[cfg(feature = "json")]
 mod json;
 mod logfmt;
+mod names;
 mod text;
 mod time;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::record::{OwnedRecord, Record};
+use log::kv::ToValue;
 
+use crate::record::{Fields, OwnedRecord, Record};
+
+#[cfg(feature = "json")]
+use json::{Json, Map};
+use logfmt::Logfmt;
+use text::Text;
 use time::TimeText;
 pub(crate) use time::utc_text;
 
 /// How a record becomes a line.
 ///
 /// Whatever the format, one record is one line: the built-in ones escape control characters, and a custom one that does
-/// not end its line gets the newline added.
+/// not end its line gets the newline added. ([`multiline`](Self::multiline) is the exception that one can choose.)
+///
+/// | format | for |
+/// |---|---|
+/// | [`text`](Self::text) | people |
+/// | [`logfmt`](Self::logfmt) | people and machines: Loki, `hutils`, Heroku |
+/// | [`json`](Self::json) | `jq`, Vector, Fluent Bit, anything that parses JSON |
+/// | [`otel`](Self::otel) | the OpenTelemetry Collector |
+/// | [`ecs`](Self::ecs) | Elasticsearch, by Filebeat or Elastic Agent |
+/// | [`gelf`](Self::gelf) | Graylog |
+/// | [`google_cloud`](Self::google_cloud) | Google Cloud Logging, by the Ops Agent or from a container |
+/// | [`custom`](Self::custom) | whatever else |
+///
+/// | option | text | logfmt | json | ecs | google_cloud | otel | gelf |
+/// |---|---|---|---|---|---|---|---|
+/// | [`local_time`](Self::local_time) | yes | yes | yes | yes | yes | - | - |
+/// | [`thread`](Self::thread), [`place`](Self::place) | yes | yes | yes | always | always | always | always |
+/// | [`multiline`](Self::multiline) | yes | - | - | - | - | - | - |
+/// | [`field`](Self::field) | yes | yes | yes | yes | labels | resource | yes |
+///
+/// # Names
+///
+/// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names that the format itself writes there, or
+/// that of a constant [`field`](Self::field), gets the prefix `kv.`: `message` becomes `kv.message`, and where a program logs
+/// `kv.message` too, that becomes `kv.kv.message`. Of a key that one record gives twice the last value is written. An empty key
+/// becomes `_`.
+///
+/// # Values
+///
+/// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for becomes a string: `"NaN"`, `"Infinity"`,
+/// `"-Infinity"`.
 #[derive(Clone)]
 pub struct Format {
     layout: Layout,
-    local_time: bool,
+    options: Options,
 }
 
 type Custom = dyn Fn(&mut LineBuf, &Record<'_>) -> io::Result<()> + Send + Sync;
@@ -31,40 +71,104 @@ type Custom = dyn Fn(&mut LineBuf, &Record<'_>) -> io::Result<()> + Send + Sync;
 enum Layout {
     Text,
     #[cfg(feature = "json")]
-    Json,
+    Json(Map),
     Logfmt,
     Custom(Arc<Custom>),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Options {
+    local_time: bool,
+    thread: bool,
+    place: bool,
+    multiline: bool,
+    /// Decided by the output.
+    colored: bool,
+    fields: Fields,
 }
 
 impl Format {
     /// For people: `2026-11-21T09:30:00.123456Z INFO  target: message key=value`. The default.
     ///
-    /// Control characters are escaped, so that no message can forge a line or drive a terminal.
+    /// Control characters are escaped, so that no message can forge a line or drive a terminal. On a terminal the level is coloured
+    /// ([`Console::color`](crate::Console::color)).
     pub fn text() -> Self {
         Self::of(Layout::Text)
     }
 
     /// JSON lines: `timestamp` (RFC 3339, microseconds), `level`, `target`, `message`, then the key-values with their
-    /// types. A key that is one of these four names gets the prefix `kv.`; a number that JSON does not know (NaN,
-    /// infinity) becomes a string. Needs the feature `json`, which is on by default.
+    /// types.
+    ///
+    /// `thread`, `file` and `line` by option. Needs the feature `json`, which is on by default, as the other four JSON formats do.
     #[cfg(feature = "json")]
     pub fn json() -> Self {
-        Self::of(Layout::Json)
+        Self::of(Layout::Json(Map::Plain))
     }
 
-    /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed.
+    /// JSON lines by the OpenTelemetry log data model, as the Collector's `otlpjsonfile` receiver reads them: each line is one
+    /// `LogsData` of OTLP/JSON 1 with one record (OpenTelemetry Protocol File Exporter, JSON lines).
+    ///
+    /// The record has `timeUnixNano`, `severityNumber`, `severityText`, `body`, and `attributes`: the place and the thread by the
+    /// semantic conventions 1.36 (`code.file.path`, `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
+    /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where `service.name` belongs. An integer that does not
+    /// fit 64 bits with a sign is a `stringValue`.
+    #[cfg(feature = "json")]
+    pub fn otel() -> Self {
+        Self::of(Layout::Json(Map::Otel))
+    }
+
+    /// JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0.
+    ///
+    /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target), `log.origin.file.name`, `log.origin.file.line`,
+    /// `process.thread.id`, `process.thread.name`. The key-values stand in `labels`, where no key of theirs can break the types of an index;
+    /// `.`, `*` and `\` in their keys become `_`, as the specification demands. A [`field`](Self::field) stands beside `message`, to be
+    /// named as in the schema: `service.name`, `service.version`, `host.name`, `event.dataset`.
+    #[cfg(feature = "json")]
+    pub fn ecs() -> Self {
+        Self::of(Layout::Json(Map::Ecs))
+    }
+
+    /// JSON lines by the Graylog Extended Log Format 1.1.
+    ///
+    /// `version`, `host`, `short_message`, `timestamp` (seconds, with microseconds), `level` (of syslog: 3 for ERROR, 4, 6, 7 for DEBUG and
+    /// TRACE), then the additional fields `_target`, `_file`, `_line`, `_thread` and the key-values, each behind a `_`. `host` is the name of
+    /// this machine, unless it is given by `field("host", ...)`.
+    ///
+    /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or numbers: `true`, `false` and `null` become
+    /// strings. Keys that Graylog keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank
+    /// message: it is written as `full_message`, with `-` for the `short_message`.
+    #[cfg(feature = "json")]
+    pub fn gelf() -> Self {
+        Self::of(Layout::Json(Map::Gelf))
+    }
+
+    /// JSON lines as Google Cloud's logging agents read them (structured logging, `LogEntry` v2).
+    ///
+    /// `severity` (DEBUG for TRACE, too), `time`, `message`, `target`, `thread`, `logging.googleapis.com/sourceLocation`, then the key-values. A
+    /// [`field`](Self::field) is one of the `logging.googleapis.com/labels`, whose values are strings. A key-value such as
+    /// `logging.googleapis.com/trace` reaches the agent as it is.
+    #[cfg(feature = "json")]
+    pub fn google_cloud() -> Self {
+        Self::of(Layout::Json(Map::GoogleCloud))
+    }
+
+    /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the escapes of JSON.
+    ///
+    /// In a key, what would end it (a space, `=`, `"`, a control character) becomes `_`.
     pub fn logfmt() -> Self {
         Self::of(Layout::Logfmt)
     }
 
     /// A format of the program's own, run on the writer's thread.
     ///
-    /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and the writer goes on.
+    /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and the writer goes on. A
+    /// forked child uses it, too.
     ///
     /// ```
     /// use std::io::Write;
     /// let short = unfazed::Format::custom(|line, record| {
-    ///     writeln!(line, "{} {}", record.level(), record.message())
+    ///     line.timestamp(record.time());
+    ///     writeln!(line, " {} {}", record.level(), record.message())
     /// });
     /// # let _ = unfazed::LogFile::new("app.log").format(short);
     /// ```
@@ -72,14 +176,87 @@ impl Format {
         Self::of(Layout::Custom(Arc::new(format)))
     }
 
-    /// Times in the local time zone, with its offset, instead of UTC (the default). No effect on a custom format.
+    /// Times in the local time zone, with its offset, instead of UTC (the default). A custom format gets them from
+    /// [`LineBuf::timestamp`].
     pub fn local_time(mut self) -> Self {
-        self.local_time = true;
+        self.options.local_time = true;
         self
     }
 
+    /// Writes which thread logged: its name, or its number if it has none (1 is the first that logged). Default: not written, but by
+    /// the formats that always do.
+    ///
+    /// In text it stands before the target, as in `INFO  [main] app: message`.
+    pub fn thread(mut self) -> Self {
+        self.options.thread = true;
+        self
+    }
+
+    /// Writes the source file and line of the log call. Default: not written, but by the formats that always do.
+    ///
+    /// In text it stands behind the target, as in `INFO  app src/main.rs:42: message`.
+    pub fn place(mut self) -> Self {
+        self.options.place = true;
+        self
+    }
+
+    /// In text, writes a message of several lines as several lines, each but the first indented by four spaces. Default: its
+    /// newlines are escaped.
+    ///
+    /// A line that is not indented is the start of a record: no message can forge one. All other control characters stay escaped, and
+    /// those in key-values, too.
+    pub fn multiline(mut self) -> Self {
+        self.options.multiline = true;
+        self
+    }
+
+    /// Adds a constant field to each line, as in `field("service.name", "shop")`. Set again, the later value counts. Default: none.
+    ///
+    /// The value is what a key-value of a log call can be: a string, a number, a `bool`. Where it stands is the format's business.
+    /// A name that the format writes itself is an [`InitError`](crate::InitError). No effect on a custom format.
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")]
+    /// let format = unfazed::Format::otel().field("service.name", "shop").field("process.pid", std::process::id());
+    /// ```
+    pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
+        self.options.fields.push(key, value.to_value());
+        self
+    }
+
+    /// Whether the level is coloured; what the output says, where it is a terminal.
+    pub(crate) fn colored(mut self, colored: bool) -> Self {
+        self.options.colored = colored;
+        self
+    }
+
+    /// Fills in the name of the machine, if the format must have it and was given none.
+    pub(crate) fn host(self, name: impl FnOnce() -> Option<String>) -> Self {
+        #[cfg(feature = "json")]
+        if let Layout::Json(Map::Gelf) = self.layout
+            && self.options.fields.pairs().all(|(key, _)| key != json::HOST)
+            && let Some(name) = name()
+        {
+            return self.field(json::HOST, name);
+        }
+        #[cfg(not(feature = "json"))]
+        let _ = name;
+        self
+    }
+
+    /// A constant field that would meet a name of the format's own.
+    pub(crate) fn bad_field(&self) -> Option<&str> {
+        let names = match &self.layout {
+            #[cfg(feature = "json")]
+            Layout::Json(map) => map.field_names(&self.options),
+            Layout::Logfmt => logfmt::names(&self.options),
+            Layout::Text | Layout::Custom(_) => return None,
+        };
+        self.options.fields.pairs().map(|(key, _)| key).find(|key| names.is_taken(key))
+    }
+
     fn of(layout: Layout) -> Self {
-        Self { layout, local_time: false }
+        Self { layout, options: Options::default() }
     }
 }
 
@@ -91,14 +268,14 @@ impl Default for Format {
 
 impl fmt::Debug for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let layout = match self.layout {
-            Layout::Text => "text",
+        let layout: &dyn fmt::Debug = match &self.layout {
+            Layout::Text => &"text",
             #[cfg(feature = "json")]
-            Layout::Json => "json",
-            Layout::Logfmt => "logfmt",
-            Layout::Custom(_) => "custom",
+            Layout::Json(map) => map,
+            Layout::Logfmt => &"logfmt",
+            Layout::Custom(_) => &"custom",
         };
-        f.debug_struct("Format").field("layout", &layout).field("local_time", &self.local_time).finish()
+        f.debug_struct("Format").field("layout", layout).field("options", &self.options).finish()
     }
 }
 
@@ -106,9 +283,16 @@ impl fmt::Debug for Format {
 #[derive(Debug, Default)]
 pub struct LineBuf {
     bytes: Vec<u8>,
+    time: TimeText,
 }
 
 impl LineBuf {
+    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format has
+    /// [`local_time`](Format::local_time).
+    pub fn timestamp(&mut self, time: SystemTime) {
+        self.time.write(&mut self.bytes, time);
+    }
+
     /// All lines so far.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -147,31 +331,51 @@ impl io::Write for LineBuf {
     }
 }
 
-/// A format at work: with what it remembers from line to line.
+/// A format at work: its options decided, and with what it remembers from line to line.
 pub(crate) struct Encoder {
-    format: Format,
+    work: Work,
+    local_time: bool,
     time: TimeText,
+}
+
+enum Work {
+    Text(Text),
+    #[cfg(feature = "json")]
+    Json(Json),
+    Logfmt(Logfmt),
+    Custom(Arc<Custom>),
 }
 
 impl Encoder {
     pub(crate) fn new(format: Format) -> Self {
-        let time = TimeText::new(format.local_time);
-        Self { format, time }
+        let options = &format.options;
+        let work = match format.layout {
+            Layout::Text => Work::Text(Text::new(options)),
+            #[cfg(feature = "json")]
+            Layout::Json(map) => Work::Json(Json::new(map, options)),
+            Layout::Logfmt => Work::Logfmt(Logfmt::new(options)),
+            Layout::Custom(custom) => Work::Custom(custom),
+        };
+        Self { work, local_time: options.local_time, time: TimeText::new(options.local_time) }
     }
 
     /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
-        let start = out.len();
-        match &self.format.layout {
-            Layout::Text => text::line(&mut out.bytes, record, &mut self.time),
+        match &self.work {
+            Work::Text(text) => text.line(&mut out.bytes, record, &mut self.time),
             #[cfg(feature = "json")]
-            Layout::Json => json::line(&mut out.bytes, record, &mut self.time)?,
-            Layout::Logfmt => logfmt::line(&mut out.bytes, record, &mut self.time),
-            Layout::Custom(custom) => custom(out, record)?,
+            Work::Json(json) => json.line(&mut out.bytes, record, &mut self.time)?,
+            Work::Logfmt(logfmt) => logfmt.line(&mut out.bytes, record, &mut self.time),
+            Work::Custom(custom) => {
+                let start = out.len();
+                out.time.set_local(self.local_time);
+                custom(out, record)?;
+                if out.len() == start || out.bytes.last() == Some(&b'\n') {
+                    return Ok(());
+                }
+            }
         }
-        if out.len() > start && out.bytes.last() != Some(&b'\n') {
-            out.bytes.push(b'\n');
-        }
+        out.bytes.push(b'\n');
         Ok(())
     }
 
@@ -182,8 +386,22 @@ impl Encoder {
         let attempt = std::panic::AssertUnwindSafe(|| self.line(out, &record));
         if !matches!(std::panic::catch_unwind(attempt), Ok(Ok(()))) || out.len() == start {
             out.truncate(start);
-            text::line(&mut out.bytes, &record, &mut self.time);
+            Text::new(&Options::default()).line(&mut out.bytes, &record, &mut self.time);
             out.bytes.push(b'\n');
         }
     }
+}
+
+/// What a thread is called: its name, or else its number. The crate's own lines come from no thread of the program.
+fn thread<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
+    match (record.thread_name(), record.thread_number()) {
+        (Some(name), _) => Some(name.into()),
+        (None, 0) => None,
+        (None, number) => Some(number.to_string().into()),
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    // Writing to memory does not fail.
+    let _ = io::Write::write_fmt(out, format_args!("{number}"));
 }

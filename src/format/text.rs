@@ -1,94 +1,123 @@
-//! Lines for people: time, level, target, message, key-values. Runs on the writer's thread.
+//! Lines for people: time, level, thread, target, place, message, key-values. Runs on the writer's thread.
 
 use std::io::Write as _;
 
+use anstyle::{AnsiColor, Effects};
 use log::Level;
 
-use crate::record::{Record, Value};
+use crate::record::{KeyValues, Record, Value};
 
+use super::escape::{Controls, push_key, push_text, push_word};
 use super::time::TimeText;
+use super::{Options, push_number, thread};
 
-pub(super) fn line(out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
-    time.write(out, record.time());
-    out.extend_from_slice(match record.level() {
-        Level::Error => b" ERROR ",
-        Level::Warn => b" WARN  ",
-        Level::Info => b" INFO  ",
-        Level::Debug => b" DEBUG ",
-        Level::Trace => b" TRACE ",
-    });
-    push_escaped(out, record.target());
-    out.extend_from_slice(b": ");
-    push_escaped(out, record.message());
-    push_pairs(out, record);
+/// The text format with its options, decided once.
+pub(super) struct Text {
+    message: Controls,
+    /// Something stands beside time, level, target and message.
+    more: bool,
+    thread: bool,
+    place: bool,
+    /// The level's words in colour, the quietest level first; `None`: without colour.
+    colors: Option<Vec<String>>,
+    /// The constant fields, as they stand in each line.
+    fields: Vec<u8>,
+}
+
+impl Text {
+    pub(super) fn new(options: &Options) -> Self {
+        let mut fields = Vec::new();
+        push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
+        Self {
+            message: if options.multiline { Controls::Indented } else { Controls::Rust },
+            more: options.thread || options.place,
+            thread: options.thread,
+            place: options.place,
+            colors: options.colored.then(|| Level::iter().map(colored).collect()),
+            fields,
+        }
+    }
+
+    pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
+        time.write(out, record.time());
+        match &self.colors {
+            None => out.extend_from_slice(word(record.level()).as_bytes()),
+            Some(colors) => {
+                let word = colors.get(record.level() as usize - 1);
+                out.extend_from_slice(word.map_or(" ", String::as_str).as_bytes());
+            }
+        }
+        if self.more {
+            self.origin(out, record);
+        } else {
+            push_text(out, record.target(), Controls::Rust);
+        }
+        out.extend_from_slice(b": ");
+        push_text(out, record.message(), self.message);
+        out.extend_from_slice(&self.fields);
+        push_pairs(out, record.key_values(), Controls::Rust);
+    }
+
+    /// The target between the thread and the place.
+    fn origin(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+        if let (true, Some(thread)) = (self.thread, thread(record)) {
+            out.push(b'[');
+            push_text(out, &thread, Controls::Rust);
+            out.extend_from_slice(b"] ");
+        }
+        push_text(out, record.target(), Controls::Rust);
+        if let (true, Some(file)) = (self.place, record.file()) {
+            out.push(b' ');
+            push_text(out, file, Controls::Rust);
+            if let Some(line) = record.line() {
+                out.push(b':');
+                push_number(out, line.into());
+            }
+        }
+    }
+}
+
+/// The level as it stands between the time and what follows.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => " ERROR ",
+        Level::Warn => " WARN  ",
+        Level::Info => " INFO  ",
+        Level::Debug => " DEBUG ",
+        Level::Trace => " TRACE ",
+    }
+}
+
+/// The same in env_logger's colours.
+fn colored(level: Level) -> String {
+    let style = match level {
+        Level::Error => AnsiColor::Red.on_default().effects(Effects::BOLD),
+        Level::Warn => AnsiColor::Yellow.on_default(),
+        Level::Info => AnsiColor::Green.on_default(),
+        Level::Debug => AnsiColor::Blue.on_default(),
+        Level::Trace => AnsiColor::Cyan.on_default(),
+    };
+    let name = level.as_str();
+    word(level).replace(name, &format!("{style}{name}{style:#}"))
 }
 
 /// The key-values as ` key=value`, the value quoted where a reader could not tell where it ends.
-pub(super) fn push_pairs(out: &mut Vec<u8>, record: &Record<'_>) {
-    for (key, value) in record.key_values() {
+fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
+    for (key, value) in pairs {
         out.push(b' ');
         push_key(out, key);
         out.push(b'=');
-        match value {
-            Value::Str(text) => push_value(out, text),
-            // Writing to memory does not fail; none of these has a space, a quote or an equals sign.
-            other => drop(write!(out, "{other}")),
-        }
+        push_value(out, value, controls);
     }
 }
 
-/// A key is one bare word: what would end it becomes `_`.
-fn push_key(out: &mut Vec<u8>, key: &str) {
-    if key.is_empty() {
-        out.push(b'_');
+pub(super) fn push_value(out: &mut Vec<u8>, value: Value<'_>, controls: Controls) {
+    match value {
+        Value::Str(text) => push_word(out, text, controls),
+        // Writing to memory does not fail; none of these has a space, a quote or an equals sign. `Debug` spares the 300 zeros of 1e300.
+        Value::F64(float) => drop(write!(out, "{float:?}")),
+        other => drop(write!(out, "{other}")),
     }
-    let start = out.len();
-    push_escaped(out, key);
-    for byte in &mut out[start..] {
-        if matches!(byte, b' ' | b'=' | b'"') {
-            *byte = b'_';
-        }
-    }
-}
-
-pub(super) fn push_value(out: &mut Vec<u8>, text: &str) {
-    let bare = !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b' ' | b'=' | b'"' | b'\\'));
-    if bare && !needs_escape(text) {
-        out.extend_from_slice(text.as_bytes());
-        return;
-    }
-    out.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.find(['"', '\\']) {
-        push_escaped(out, &rest[..at]);
-        out.extend_from_slice(&[b'\\', rest.as_bytes()[at]]);
-        rest = &rest[at + 1..];
-    }
-    push_escaped(out, rest);
-    out.push(b'"');
-}
-
-/// Text with its control characters (C0, DEL, C1) written as `\n`, `\t`, `\u{1b}`.
-pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    if !needs_escape(text) {
-        out.extend_from_slice(text.as_bytes());
-        return;
-    }
-    let mut plain = 0;
-    for (at, character) in text.char_indices() {
-        if character.is_control() {
-            out.extend_from_slice(&text.as_bytes()[plain..at]);
-            plain = at + character.len_utf8();
-            // Writing to memory does not fail.
-            let _ = write!(out, "{}", character.escape_default());
-        }
-    }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
-}
-
-/// Whether there may be a control character: 0xC2 is the first byte of those above DEL.
-fn needs_escape(text: &str) -> bool {
-    text.as_bytes().iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2))
 }
 
 #[cfg(test)]
@@ -101,15 +130,17 @@ mod tests {
     use crate::record::{Caller, OwnedRecord};
 
     fn text(message: &str, pairs: &[(&str, kv::Value<'_>)]) -> String {
+        text_with(&Options::default(), message, pairs)
+    }
+
+    fn text_with(options: &Options, message: &str, pairs: &[(&str, kv::Value<'_>)]) -> String {
         let time: SystemTime = UNIX_EPOCH + Duration::from_secs(1);
-        let record = log::Record::builder();
-        let mut record = record;
         let caller = Caller { thread: 1, name: None };
-        let pairs = &pairs;
-        record.level(Level::Info).target("app").key_values(&pairs);
+        let mut record = log::Record::builder();
+        record.level(Level::Info).target("app").file_static(Some("src/app.rs")).line(Some(7)).key_values(&pairs);
         let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), time, caller);
         let mut out = Vec::new();
-        line(&mut out, &Record::new(&owned, None), &mut TimeText::new(false));
+        Text::new(options).line(&mut out, &Record::new(&owned, Some("main")), &mut TimeText::new(false));
         String::from_utf8(out).unwrap()
     }
 
@@ -124,6 +155,28 @@ mod tests {
         let line = text("a\nb\r\tc\u{1b}[31m\u{7f}\u{9b}é", &[]);
         assert!(line.ends_with("app: a\\nb\\r\\tc\\u{1b}[31m\\u{7f}\\u{9b}é"), "{line}");
         let line = text("m", &[("a b=\n", kv::Value::from("q\"\\\n"))]);
-        assert!(line.ends_with("m a_b_\\n=\"q\\\"\\\\\\n\""), "{line}");
+        assert!(line.ends_with("m a_b__=\"q\\\"\\\\\\n\""), "{line}");
+    }
+
+    #[test]
+    fn thread_and_place_stand_around_the_target() {
+        let options = Options { thread: true, place: true, ..Options::default() };
+        let line = text_with(&options, "m", &[]);
+        assert_eq!(line, "1970-01-01T00:00:01.000000Z INFO  [main] app src/app.rs:7: m");
+    }
+
+    #[test]
+    fn further_lines_of_a_message_are_indented_and_nothing_else_is_let_through() {
+        let options = Options { multiline: true, ..Options::default() };
+        let line = text_with(&options, "a\n2026\r\n\u{1b}[31m", &[("k\n", kv::Value::from("v\nw"))]);
+        assert!(line.ends_with("app: a\n    2026\\r\n    \\u{1b}[31m k_=\"v\\nw\""), "{line}");
+    }
+
+    #[test]
+    fn a_coloured_line_is_the_plain_one_with_a_coloured_level() {
+        let options = Options { colored: true, ..Options::default() };
+        let line = text_with(&options, "m", &[]);
+        assert_eq!(line, "1970-01-01T00:00:01.000000Z \u{1b}[32mINFO\u{1b}[0m  app: m");
+        assert_eq!(colored(Level::Error), " \u{1b}[1m\u{1b}[31mERROR\u{1b}[0m ");
     }
 }

@@ -1,24 +1,29 @@
 //! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the writer's thread.
 
-use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Local, Utc};
 
 /// `2026-11-21T09:30:00.123456Z`, or with the local offset `2026-11-21T10:30:00.123456+01:00`.
+#[derive(Debug, Default)]
 pub(crate) struct TimeText {
     local: bool,
-    /// The second that `date` and `offset` belong to.
+    /// The second that `text` belongs to.
     second: Option<i64>,
-    /// `2026-11-21T09:30:00`
-    date: String,
-    /// `Z` or `+01:00`
-    offset: String,
+    text: Vec<u8>,
+    /// Where the six digits of the microseconds stand in `text`.
+    micros: usize,
 }
 
 impl TimeText {
     pub(crate) fn new(local: bool) -> Self {
-        Self { local, second: None, date: String::new(), offset: String::new() }
+        Self { local, ..Self::default() }
+    }
+
+    pub(crate) fn set_local(&mut self, local: bool) {
+        if self.local != local {
+            *self = Self::new(local);
+        }
     }
 
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
@@ -26,40 +31,36 @@ impl TimeText {
         if self.second != Some(second) {
             self.set_second(second);
         }
-        out.extend_from_slice(self.date.as_bytes());
-        let mut fraction = *b".000000";
-        let mut rest = micros;
-        for digit in fraction[1..].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        let micros_at = out.len() + self.micros;
+        out.extend_from_slice(&self.text);
+        // Written behind the copy: to copy what has just been stored byte by byte makes the processor wait.
+        if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
+            let mut rest = micros;
+            for digit in digits.iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
         }
-        out.extend_from_slice(&fraction);
-        out.extend_from_slice(self.offset.as_bytes());
     }
 
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
-        self.date.clear();
-        self.offset.clear();
-        // Writing to a `String` does not fail; `format` is a constant that chrono knows.
-        let _ = match DateTime::<Utc>::from_timestamp(second, 0) {
+        let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
             Some(utc) if self.local => {
                 let local = utc.with_timezone(&Local);
-                let date = write!(self.date, "{}", local.format("%Y-%m-%dT%H:%M:%S"));
-                date.and_then(|()| write!(self.offset, "{}", local.format("%:z")))
+                (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
             }
-            Some(utc) => {
-                self.offset.push('Z');
-                write!(self.date, "{}", utc.format("%Y-%m-%dT%H:%M:%S"))
-            }
+            Some(utc) => (utc.format("%Y-%m-%dT%H:%M:%S").to_string(), "Z".to_owned()),
             // A clock outside the years that a calendar knows: the seconds since 1970, as they are.
-            None => write!(self.date, "@{second}"),
+            None => (format!("@{second}"), String::new()),
         };
+        self.text = format!("{date}.000000{offset}").into_bytes();
+        self.micros = date.len() + 1;
     }
 }
 
 /// Seconds since 1970, rounded down, and the microseconds after them.
-fn split(time: SystemTime) -> (i64, u32) {
+pub(super) fn split(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros()),
         Err(before) => {
@@ -71,6 +72,12 @@ fn split(time: SystemTime) -> (i64, u32) {
             }
         }
     }
+}
+
+/// Nanoseconds since 1970, as far as they can be counted; 0 for a time before.
+#[cfg(feature = "json")]
+pub(super) fn unix_nanos(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// One time as text in UTC, for the crate's own lines.

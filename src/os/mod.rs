@@ -6,8 +6,10 @@
 
 mod exit;
 mod fork;
+mod host;
 mod signals;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
+pub(crate) use host::host_name;
 pub(crate) use signals::block_signals;

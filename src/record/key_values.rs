@@ -207,17 +207,55 @@ pub struct KeyValues<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-impl<'a> Iterator for KeyValues<'a> {
-    type Item = (&'a str, Value<'a>);
+impl<'a> KeyValues<'a> {
+    /// The bytes of the keys alone.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = self.clone();
+        std::iter::from_fn(move || rest.next_raw().map(|(_, key, _)| key))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_raw(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let (head, rest) = self.bytes.split_at_checked(HEAD)?;
         let key_len = u16::from_le_bytes([head[1], head[2]]) as usize;
         let value_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
         let (key, rest) = rest.split_at_checked(key_len)?;
         let (value, rest) = rest.split_at_checked(value_len)?;
         self.bytes = rest;
-        Some((str::from_utf8(key).unwrap_or(""), Value::decode(head[0], value)))
+        Some((head[0], key, value))
+    }
+}
+
+impl<'a> Iterator for KeyValues<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (tag, key, value) = self.next_raw()?;
+        Some((str::from_utf8(key).unwrap_or(""), Value::decode(tag, value)))
+    }
+}
+
+/// Key-values that belong to no record: what a format writes into each line.
+#[derive(Clone, Default)]
+pub(crate) struct Fields {
+    bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.pairs()).finish()
+    }
+}
+
+impl Fields {
+    pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
+        let mut body = Body::Heap(std::mem::take(&mut self.bytes));
+        // The visitor never fails.
+        let _ = value.visit(PairWriter { key, into: &mut KeyValueWriter::new(&mut body) });
+        self.bytes = body.bytes().to_vec();
+    }
+
+    pub(crate) fn pairs(&self) -> KeyValues<'_> {
+        KeyValues { bytes: &self.bytes }
     }
 }
 

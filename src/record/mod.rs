@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use arrayvec::ArrayVec;
 use log::Level;
 
+pub(crate) use key_values::Fields;
 use key_values::KeyValueWriter;
 pub use key_values::{KeyValues, Value};
 

@@ -1,5 +1,7 @@
 //! The options of an output to the terminal. Runs on the builder's thread; the writing itself is `file.rs`'s.
 
+use std::io::{self, IsTerminal as _};
+
 use log::LevelFilter;
 
 use crate::disk::Stream;
@@ -15,6 +17,51 @@ pub struct Console {
     pub(crate) stream: Stream,
     pub(crate) level: LevelFilter,
     pub(crate) format: Option<Format>,
+    pub(crate) color: Color,
+}
+
+/// Whether a console's text has colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Color {
+    /// On a terminal, unless the environment says otherwise: `NO_COLOR` (not empty) or `CLICOLOR=0` means never, `CLICOLOR_FORCE`
+    /// (not empty) means always; a terminal that knows none (`TERM` is `dumb` or not set) gets none. The default.
+    #[default]
+    Auto,
+    /// Always, whatever stands behind the stream.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// What the environment makes of it. `Auto` then only depends on the terminal.
+    pub(crate) fn by_environment(self) -> Self {
+        let clicolor = anstyle_query::clicolor();
+        match self {
+            Color::Always | Color::Never => self,
+            Color::Auto if anstyle_query::no_color() => Color::Never,
+            Color::Auto if anstyle_query::clicolor_force() => Color::Always,
+            Color::Auto if clicolor == Some(false) => Color::Never,
+            Color::Auto if clicolor == Some(true) || anstyle_query::term_supports_color() => Color::Auto,
+            Color::Auto => Color::Never,
+        }
+    }
+
+    /// Whether the stream, as it is now, gets colours.
+    pub(crate) fn suits(self, stream: Stream) -> bool {
+        match (self, stream) {
+            (Color::Always, _) => true,
+            (Color::Never, _) => false,
+            (Color::Auto, Stream::Stderr) => io::stderr().is_terminal() && understands(),
+            (Color::Auto, Stream::Stdout) => io::stdout().is_terminal() && understands(),
+        }
+    }
+}
+
+/// The console of Windows has to be asked first.
+fn understands() -> bool {
+    anstyle_query::windows::enable_ansi_colors().unwrap_or(true)
 }
 
 impl Console {
@@ -29,7 +76,7 @@ impl Console {
     }
 
     fn of(stream: Stream) -> Self {
-        Self { stream, level: LevelFilter::Trace, format: None }
+        Self { stream, level: LevelFilter::Trace, format: None, color: Color::Auto }
     }
 
     /// The most verbose level this output takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
@@ -41,6 +88,13 @@ impl Console {
     /// The format of this output. Default: the builder's.
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
+        self
+    }
+
+    /// Whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is read when the logger is made. Other formats, files
+    /// and sinks never have any.
+    pub fn color(mut self, color: Color) -> Self {
+        self.color = color;
         self
     }
 }

@@ -1,0 +1,179 @@
+//! Text without control characters, for people and for logfmt: what is plain is copied as it is. Runs on the writer's thread.
+
+use std::io::Write as _;
+
+/// What stands before each further line of a message of several lines.
+pub(super) const INDENT: &[u8] = b"    ";
+
+/// How a control character (C0, DEL, C1) is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Controls {
+    /// As in Rust: `\n`, `\t`, `\u{1b}`.
+    Rust,
+    /// The same, but after a newline the text goes on, indented, on a line of its own.
+    Indented,
+    /// As in JSON: `\n`, `\t`, `\u001b`.
+    Json,
+}
+
+/// Appends `text` without its control characters.
+pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
+    if none(text.as_bytes(), may_be_control) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        push_escaped(out, text, controls, |_| false);
+    }
+}
+
+/// Appends `text` as one word: in quotes where a reader could not tell where it ends.
+pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
+    if !text.is_empty() && none(text.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte) | (byte == b'\\')) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    if none(text.as_bytes(), |byte| may_be_control(byte) | (byte == b'"') | (byte == b'\\')) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        push_escaped(out, text, controls, |character| matches!(character, '"' | '\\'));
+    }
+    out.push(b'"');
+}
+
+/// Appends `key` as one bare word: what would end it becomes `_`.
+pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
+    if !key.is_empty() && none(key.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte)) {
+        out.extend_from_slice(key.as_bytes());
+        return;
+    }
+    if key.is_empty() {
+        out.push(b'_');
+    }
+    for character in key.chars() {
+        let bare = !character.is_control() && !matches!(character, ' ' | '=' | '"');
+        let character = if bare { character } else { '_' };
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// Whether `special` holds for none of the bytes.
+///
+/// Most texts are short and have nothing special in them, so that the whole is looked at, in blocks that the compiler
+/// compares at once.
+#[inline]
+pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
+    match bytes.len() {
+        0..8 => !bytes.iter().any(|&byte| special(byte)),
+        8..16 => none_in_blocks::<8>(bytes, special),
+        _ => none_in_blocks::<16>(bytes, special),
+    }
+}
+
+/// The last block overlaps the one before it, instead of leaving a rest to be looked at byte by byte.
+#[inline]
+fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<LEN>() {
+        if block.iter().fold(false, |found, &byte| found | special(byte)) {
+            return false;
+        }
+        if behind.is_empty() {
+            return true;
+        }
+        rest = if behind.len() < LEN { &bytes[bytes.len() - LEN..] } else { behind };
+    }
+    true
+}
+
+/// 0xC2 is the first byte of the control characters above DEL, and of others.
+fn may_be_control(byte: u8) -> bool {
+    (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2)
+}
+
+fn ends_a_word(byte: u8) -> bool {
+    (byte == b' ') | (byte == b'=') | (byte == b'"')
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str, controls: Controls, with_backslash: impl Fn(char) -> bool) {
+    let mut plain = 0;
+    for (at, character) in text.char_indices() {
+        if !character.is_control() && !with_backslash(character) {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[plain..at]);
+        plain = at + character.len_utf8();
+        // Writing to memory does not fail.
+        let _ = match (character, controls) {
+            ('\n', Controls::Indented) => {
+                out.push(b'\n');
+                out.write_all(INDENT)
+            }
+            ('"' | '\\' | '\n' | '\r' | '\t', _) | (_, Controls::Rust | Controls::Indented) => {
+                write!(out, "{}", character.escape_default())
+            }
+            (_, Controls::Json) => write!(out, "\\u{:04x}", u32::from(character)),
+        };
+    }
+    out.extend_from_slice(&text.as_bytes()[plain..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        push(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_special_byte_is_overlooked_wherever_it_stands() {
+        for len in 0..70 {
+            let mut bytes = vec![b'a'; len];
+            assert!(none(&bytes, may_be_control), "{len}");
+            for at in 0..len {
+                bytes[at] = 0x1b;
+                assert!(!none(&bytes, may_be_control), "{at} of {len}");
+                bytes[at] = b'a';
+            }
+        }
+    }
+
+    #[test]
+    fn every_control_character_is_escaped_and_nothing_else() {
+        for character in '\0'..='\u{3000}' {
+            let text = format!("some text around {character} it");
+            for controls in [Controls::Rust, Controls::Json] {
+                let escaped = written(|out| push_text(out, &text, controls));
+                assert!(!escaped.contains(char::is_control), "{character:?}");
+                assert_eq!(escaped == text, !character.is_control(), "{character:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_is_quoted_only_where_it_must_be() {
+        let cases = [
+            ("", r#""""#),
+            ("plain/word-é:1", "plain/word-é:1"),
+            ("two words", r#""two words""#),
+            ("a=b", r#""a=b""#),
+            (r#"say "hi""#, r#""say \"hi\"""#),
+            (r"C:\x", r#""C:\\x""#),
+            ("\u{1b}\u{9b}", r#""\u001b\u009b""#),
+            ("a\n\tb", r#""a\n\tb""#),
+        ];
+        for (text, word) in cases {
+            assert_eq!(written(|out| push_word(out, text, Controls::Json)), word);
+        }
+        assert_eq!(written(|out| push_word(out, "\u{1b}", Controls::Rust)), r#""\u{1b}""#);
+    }
+
+    #[test]
+    fn a_key_is_always_one_bare_word() {
+        for (key, word) in [("", "_"), ("plain", "plain"), ("a b=\"c\"\n\u{9b}é", "a_b__c___é")] {
+            assert_eq!(written(|out| push_key(out, key)), word);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0: dotted names at the top, the first three in
+//! its order. Runs on the writer's thread.
+
+use std::io;
+
+use super::{Fields, Json, Names, Record, TimeText, members, push, push_str, push_value};
+
+/// `labels` have a room of their own, in which no name is taken.
+pub(super) fn names() -> Names {
+    Names::new(&[], letter)
+}
+
+/// A field that is also the object around others would make the index refuse the line.
+pub(super) fn field_names() -> Names {
+    let own = [
+        "@timestamp",
+        "message",
+        "labels",
+        "ecs",
+        "ecs.version",
+        "log",
+        "log.level",
+        "log.logger",
+        "log.origin",
+        "log.origin.file",
+        "log.origin.file.name",
+        "log.origin.file.line",
+        "process",
+        "process.thread",
+        "process.thread.id",
+        "process.thread.name",
+    ];
+    Names::new(&own, super::as_it_is)
+}
+
+pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
+    members(fields)
+}
+
+/// The specification says what becomes of the keys of labels: a dot would make an object of them.
+fn letter(byte: u8) -> u8 {
+    if matches!(byte, b'.' | b'*' | b'\\') { b'_' } else { byte }
+}
+
+impl Json {
+    pub(super) fn ecs(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {
+        push(out, "{\"@timestamp\":\"");
+        time.write(out, record.time());
+        push(out, "\",\"log.level\":\"");
+        push(out, record.level().as_str());
+        push(out, "\",\"message\":");
+        push_str(out, record.message())?;
+        push(out, ",\"ecs.version\":\"8.16.0\",\"log.logger\":");
+        push_str(out, record.target())?;
+        if let Some(file) = record.file() {
+            push(out, ",\"log.origin.file.name\":");
+            push_str(out, file)?;
+        }
+        if let Some(line) = record.line() {
+            push(out, ",\"log.origin.file.line\":");
+            serde_json::to_writer(&mut *out, &line)?;
+        }
+        if record.thread_number() > 0 {
+            push(out, ",\"process.thread.id\":");
+            serde_json::to_writer(&mut *out, &record.thread_number())?;
+        }
+        if let Some(name) = record.thread_name() {
+            push(out, ",\"process.thread.name\":");
+            push_str(out, name)?;
+        }
+        out.extend_from_slice(&self.fields);
+        let mut before = ",\"labels\":{";
+        self.names.each_once(record.key_values(), |key, value| {
+            push(out, before);
+            before = ",";
+            push_label(out, key)?;
+            out.push(b':');
+            push_value(out, value)
+        })?;
+        push(out, if before == "," { "}}" } else { "}" });
+        Ok(())
+    }
+}
+
+/// The key with its letters changed.
+fn push_label(out: &mut Vec<u8>, key: &str) -> io::Result<()> {
+    if key.bytes().all(|byte| letter(byte) == byte) {
+        push_str(out, key)
+    } else {
+        push_str(out, &key.replace(|letter: char| letter.is_ascii() && self::letter(letter as u8) == b'_', "_"))
+    }
+}

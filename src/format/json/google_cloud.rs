@@ -1,0 +1,77 @@
+//! Google Cloud's structured logging: the names that its agents lift into a `LogEntry` (v2), the rest is the payload. Runs on the
+//! writer's thread.
+
+use std::io;
+
+use log::Level;
+
+use super::{Fields, Json, Names, Record, TimeText, as_it_is, push, push_as_str, push_str, thread};
+
+/// The names that a line has of its own, and those that an agent would take for its time.
+pub(super) fn names() -> Names {
+    let own = [
+        "severity",
+        "time",
+        "timestamp",
+        "timestampSeconds",
+        "timestampNanos",
+        "message",
+        "target",
+        "thread",
+        "logging.googleapis.com/sourceLocation",
+        "logging.googleapis.com/labels",
+    ];
+    Names::new(&own, as_it_is)
+}
+
+/// The labels, whose values are strings.
+pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut before = ",\"logging.googleapis.com/labels\":{";
+    Names::new(&[], as_it_is).each_once(fields.pairs(), |key, value| {
+        push(&mut out, before);
+        before = ",";
+        push_str(&mut out, key)?;
+        out.push(b':');
+        push_as_str(&mut out, value)
+    })?;
+    push(&mut out, if before == "," { "}" } else { "" });
+    Ok(out)
+}
+
+impl Json {
+    pub(super) fn google_cloud(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {
+        push(
+            out,
+            match record.level() {
+                Level::Error => "{\"severity\":\"ERROR\",\"time\":\"",
+                Level::Warn => "{\"severity\":\"WARNING\",\"time\":\"",
+                Level::Info => "{\"severity\":\"INFO\",\"time\":\"",
+                Level::Debug | Level::Trace => "{\"severity\":\"DEBUG\",\"time\":\"",
+            },
+        );
+        time.write(out, record.time());
+        push(out, "\",\"message\":");
+        push_str(out, record.message())?;
+        push(out, ",\"target\":");
+        push_str(out, record.target())?;
+        if let Some(thread) = thread(record) {
+            push(out, ",\"thread\":");
+            push_str(out, &thread)?;
+        }
+        if let Some(file) = record.file() {
+            push(out, ",\"logging.googleapis.com/sourceLocation\":{\"file\":");
+            push_str(out, file)?;
+            if let Some(line) = record.line() {
+                push(out, ",\"line\":\"");
+                serde_json::to_writer(&mut *out, &line)?;
+                out.push(b'"');
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(&self.fields);
+        self.push_pairs(out, record)?;
+        out.push(b'}');
+        Ok(())
+    }
+}

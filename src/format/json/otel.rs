@@ -1,0 +1,122 @@
+//! The OpenTelemetry log data model in OTLP/JSON, one `LogsData` to a line (OpenTelemetry Protocol File Exporter). Runs on the
+//! writer's thread.
+//!
+//! OTLP/JSON is the JSON form of protocol buffers: 64-bit integers are strings, and a value says which type it has.
+
+use std::io;
+
+use log::Level;
+
+use crate::record::Value;
+
+use super::{Fields, Json, Names, Record, as_it_is, no_number, push, push_as_str, push_name, push_str};
+use crate::format::time::unix_nanos;
+
+/// The names of the attributes that a record has of its own.
+pub(super) fn names() -> Names {
+    Names::new(&["code.file.path", "code.line.number", "thread.id", "thread.name"], as_it_is)
+}
+
+/// All before the target: the resource with its attributes.
+pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    push(&mut out, "{\"resourceLogs\":[{\"resource\":{\"attributes\":[");
+    let mut attributes = Attributes::new(&mut out);
+    Names::new(&[], as_it_is).each_once(fields.pairs(), |key, value| attributes.push("", key, value))?;
+    push(&mut out, "]},\"scopeLogs\":[{\"scope\":{\"name\":");
+    Ok(out)
+}
+
+impl Json {
+    pub(super) fn otel(&self, out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+        out.extend_from_slice(&self.fields);
+        push_str(out, record.target())?;
+        push(out, "},\"logRecords\":[{\"timeUnixNano\":\"");
+        // A time before 1970 cannot be said; 0 is "unknown".
+        serde_json::to_writer(&mut *out, &unix_nanos(record.time()))?;
+        push(
+            out,
+            match record.level() {
+                Level::Trace => "\",\"severityNumber\":1,\"severityText\":\"TRACE\",\"body\":{\"stringValue\":",
+                Level::Debug => "\",\"severityNumber\":5,\"severityText\":\"DEBUG\",\"body\":{\"stringValue\":",
+                Level::Info => "\",\"severityNumber\":9,\"severityText\":\"INFO\",\"body\":{\"stringValue\":",
+                Level::Warn => "\",\"severityNumber\":13,\"severityText\":\"WARN\",\"body\":{\"stringValue\":",
+                Level::Error => "\",\"severityNumber\":17,\"severityText\":\"ERROR\",\"body\":{\"stringValue\":",
+            },
+        );
+        push_str(out, record.message())?;
+        push(out, "},\"attributes\":[");
+        let mut attributes = Attributes::new(out);
+        if let Some(file) = record.file() {
+            attributes.push("", "code.file.path", Value::Str(file))?;
+        }
+        if let Some(line) = record.line() {
+            attributes.push("", "code.line.number", Value::U64(line.into()))?;
+        }
+        if record.thread_number() > 0 {
+            attributes.push("", "thread.id", Value::U64(record.thread_number().into()))?;
+        }
+        if let Some(name) = record.thread_name() {
+            attributes.push("", "thread.name", Value::Str(name))?;
+        }
+        let pairs = record.key_values();
+        self.names.each_once(pairs, |key, value| attributes.push(self.names.prefix(key), key, value))?;
+        push(out, "]}]}]}]}");
+        Ok(())
+    }
+}
+
+/// A list of `KeyValue`.
+struct Attributes<'a> {
+    out: &'a mut Vec<u8>,
+    some: bool,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self { out, some: false }
+    }
+
+    fn push(&mut self, prefix: &str, key: &str, value: Value<'_>) -> io::Result<()> {
+        push(self.out, if self.some { ",{\"key\":" } else { "{\"key\":" });
+        self.some = true;
+        push_name(self.out, prefix, key)?;
+        push(self.out, ",\"value\":{");
+        push_any_value(self.out, value)?;
+        push(self.out, "}}");
+        Ok(())
+    }
+}
+
+/// What stands in an `AnyValue`; nothing is its null.
+fn push_any_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
+    let integer = match value {
+        Value::I64(value) => Some(value),
+        Value::U64(value) => i64::try_from(value).ok(),
+        Value::I128(value) => i64::try_from(value).ok(),
+        Value::U128(value) => i64::try_from(value).ok(),
+        _ => None,
+    };
+    match (value, integer) {
+        (Value::Null, _) => {}
+        (Value::Bool(value), _) => push(out, if value { "\"boolValue\":true" } else { "\"boolValue\":false" }),
+        (Value::F64(value), _) => {
+            push(out, "\"doubleValue\":");
+            if value.is_finite() {
+                serde_json::to_writer(out, &value)?;
+            } else {
+                push_str(out, no_number(value))?;
+            }
+        }
+        (_, Some(integer)) => {
+            push(out, "\"intValue\":\"");
+            serde_json::to_writer(&mut *out, &integer)?;
+            out.push(b'"');
+        }
+        (other, None) => {
+            push(out, "\"stringValue\":");
+            push_as_str(out, other)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! JSON: what must hold for every record, whatever the map of the fields.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use proptest::prelude::*;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+use super::{Given, Logged, any_record, cases};
+use crate::format::Format;
+
+fn with_fields(format: Format) -> Format {
+    format.thread().place().field("service.name", "shop \"A\"\n").field("service.version", 3)
+}
+
+/// A line as JSON; it must be one line, with no name twice in an object.
+fn parse(record: &Logged, format: Format) -> Value {
+    let line = record.line(format);
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'), "{line}");
+    serde_json::from_str::<Strict>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    serde_json::from_str(line).unwrap()
+}
+
+/// A reader that refuses a name that stands twice.
+struct Strict;
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Strict)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while list.next_element::<Strict>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        let mut names = HashMap::new();
+        while let Some((name, Strict)) = object.next_entry::<String, Strict>()? {
+            if names.insert(name.clone(), ()).is_some() {
+                return Err(A::Error::custom(format!("{name:?} twice")));
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn otel_record(line: &Value) -> &Value {
+    &line["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]
+}
+
+/// The attributes of OTLP/JSON as an object; no key may come twice.
+fn attributes(list: &Value) -> HashMap<String, Value> {
+    let list = list.as_array().unwrap();
+    let pairs = list.iter().map(|one| (one["key"].as_str().unwrap().to_owned(), one["value"].clone()));
+    let found: HashMap<_, _> = pairs.collect();
+    assert_eq!(found.len(), list.len(), "a key twice in {list:?}");
+    found
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn every_line_of_every_map_parses_and_gives_its_message_back(record in any_record()) {
+        for options in [|format| format, with_fields] {
+            let message = |format: fn() -> Format| parse(&record, options(format()));
+            prop_assert_eq!(&message(Format::json)["message"], &record.message);
+            prop_assert_eq!(&message(Format::ecs)["message"], &record.message);
+            prop_assert_eq!(&message(Format::google_cloud)["message"], &record.message);
+            let otel = message(Format::otel);
+            prop_assert_eq!(&otel_record(&otel)["body"]["stringValue"], &record.message);
+            let gelf = message(Format::gelf);
+            prop_assert_eq!(gelf.get("full_message").unwrap_or(&gelf["short_message"]), &record.message);
+            prop_assert!(!gelf["short_message"].as_str().unwrap().trim().is_empty() || !record.message.trim_ascii().is_empty());
+        }
+    }
+
+    #[test]
+    fn every_key_value_of_the_plain_map_comes_back_with_its_type(record in any_record()) {
+        let line = parse(&record, Format::json());
+        let object = line.as_object().unwrap();
+        let last = last_of_each(&record);
+        prop_assert_eq!(object.len(), 4 + last.len());
+        for (key, given) in &last {
+            let taken = ["timestamp", "level", "target", "message"].contains(&key.trim_start_matches("kv."));
+            let name = if taken { format!("kv.{key}") } else { key.clone() };
+            let got = object.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
+            assert_given(got, given);
+        }
+    }
+
+    #[test]
+    fn every_key_value_of_otel_comes_back_with_its_type(record in any_record()) {
+        let line = parse(&record, with_fields(Format::otel()));
+        let resource = attributes(&line["resourceLogs"][0]["resource"]["attributes"]);
+        prop_assert_eq!(&resource["service.name"]["stringValue"], "shop \"A\"\n");
+        prop_assert_eq!(&resource["service.version"]["intValue"], "3");
+        let found = attributes(&otel_record(&line)["attributes"]);
+        for (key, given) in last_of_each(&record) {
+            let name = if key == "code.file.path" { "kv.code.file.path".to_owned() } else { key };
+            let value = found.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
+            match given {
+                Given::Null => prop_assert_eq!(value, &serde_json::json!({})),
+                Given::Bool(given) => prop_assert_eq!(&value["boolValue"], given),
+                Given::F64(given) => assert_given(&value["doubleValue"], &Given::F64(given)),
+                Given::Str(given) => prop_assert_eq!(&value["stringValue"], &given),
+                Given::Debug(_) => prop_assert_eq!(&value["stringValue"], &given.text()),
+                integer => {
+                    let kind = if integer.text().parse::<i64>().is_ok() { "intValue" } else { "stringValue" };
+                    prop_assert_eq!(&value[kind], &integer.text());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_in_gelf_and_in_the_labels_of_ecs_are_made_of_letters_that_are_allowed(record in any_record()) {
+        let gelf = parse(&record, with_fields(Format::gelf()));
+        for (name, value) in gelf.as_object().unwrap() {
+            let standard = ["version", "host", "short_message", "full_message", "timestamp", "level"].contains(&name.as_str());
+            let rest = name.strip_prefix('_').unwrap_or(name);
+            prop_assert!(standard || name.starts_with('_'), "{name:?}");
+            prop_assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)), "{name:?}");
+            prop_assert!(name != "_id" && (value.is_string() || value.is_number()), "{name:?}: {value}");
+        }
+        let ecs = parse(&record, with_fields(Format::ecs()));
+        for name in ecs.get("labels").and_then(Value::as_object).into_iter().flat_map(|labels| labels.keys()) {
+            prop_assert!(!name.contains(['.', '*', '\\']), "{name:?}");
+        }
+    }
+}
+
+/// What is to come back: of each key the last value, under a name that is not empty.
+fn last_of_each(record: &Logged) -> HashMap<String, Given> {
+    let name = |key: &String| if key.is_empty() { "_".to_owned() } else { key.clone() };
+    record.pairs.iter().map(|(key, value)| (name(key), value.clone())).collect()
+}
+
+fn assert_given(got: &Value, given: &Given) {
+    match given {
+        Given::Null => assert!(got.is_null(), "{got}"),
+        Given::Bool(given) => assert_eq!(got, given),
+        Given::I64(given) => assert_eq!(got, given),
+        Given::U64(given) => assert_eq!(got, given),
+        // serde_json reads what does not fit 64 bits as a float.
+        Given::I128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
+        Given::U128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
+        Given::F64(given) if given.is_nan() => assert_eq!(got, "NaN"),
+        Given::F64(given) if given.is_infinite() => {
+            assert_eq!(got, if *given > 0.0 { "Infinity" } else { "-Infinity" })
+        }
+        Given::F64(given) => assert_eq!(got.as_f64(), Some(*given), "{got}"),
+        Given::Str(_) | Given::Debug(_) => assert_eq!(got, &given.text()),
+    }
+}

@@ -1,0 +1,137 @@
+//! Text and logfmt: what must hold for every record.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use proptest::prelude::*;
+
+use super::{Logged, any_record, cases};
+use crate::format::Format;
+
+fn all_options(format: Format) -> Format {
+    format.thread().place().field("host", "web 1\n").field("version", 3)
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn text_never_holds_a_control_character(record in any_record()) {
+        for format in [Format::text(), all_options(Format::text()), Format::logfmt(), all_options(Format::logfmt())] {
+            let line = record.line(format);
+            let line = line.strip_suffix('\n').unwrap();
+            prop_assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn text_of_several_lines_holds_no_control_character_but_newlines_before_the_indent(record in any_record()) {
+        let text = record.line(all_options(Format::text()).multiline());
+        let mut lines = text.strip_suffix('\n').unwrap().split('\n');
+        let first = lines.next().unwrap();
+        prop_assert!(first.starts_with("2026-11-21T09:30:00.123456Z "), "{first:?}");
+        prop_assert!(!first.contains(char::is_control), "{first:?}");
+        let mut further = 0;
+        for line in lines {
+            prop_assert!(line.starts_with("    ") && !line.contains(char::is_control), "{line:?}");
+            further += 1;
+        }
+        prop_assert_eq!(further, record.message.matches('\n').count());
+    }
+
+    #[test]
+    fn colours_change_nothing_but_the_level(record in any_record()) {
+        let level = record.level.as_str();
+        let plain = record.line(Format::text());
+        let colored = record.line(Format::text().colored(true));
+        let (before, after) = colored.split_once(level).unwrap();
+        let (before, after) = (before.split('\u{1b}').next().unwrap(), after.strip_prefix("\u{1b}[0m").unwrap());
+        prop_assert_eq!(format!("{before}{level}{after}"), plain);
+    }
+
+    #[test]
+    fn logfmt_parses_back(record in any_record()) {
+        let parsed = parse(&record.line(Format::logfmt()));
+        let (head, pairs) = parsed.split_at(4);
+        let level = record.level.as_str().to_lowercase();
+        let expected = [
+            ("ts", "2026-11-21T09:30:00.123456Z"), ("level", &level), ("target", &record.target), ("msg", &record.message),
+        ];
+        prop_assert_eq!(head, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let expected = expected_pairs(&record);
+        prop_assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn logfmt_with_all_options_parses_back(record in any_record()) {
+        let parsed = parse(&record.line(all_options(Format::logfmt())));
+        let value = |key| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+        prop_assert_eq!(value("msg"), Some(record.message.clone()));
+        prop_assert_eq!(value("host"), Some("web 1\n".to_owned()));
+        prop_assert_eq!(value("version"), Some("3".to_owned()));
+        prop_assert_eq!(value("file"), record.place.map(|(file, _)| file.to_owned()));
+        let (number, name) = record.thread;
+        let thread = name.map(str::to_owned).or((number > 0).then(|| number.to_string()));
+        prop_assert_eq!(value("thread"), thread);
+    }
+}
+
+/// The key-values as logfmt must give them back: by the documented rules, told another way.
+fn expected_pairs(record: &Logged) -> Vec<(String, String)> {
+    let mut expected: Vec<(String, String)> = Vec::new();
+    for (key, value) in &record.pairs {
+        let ends = |c: char| c.is_ascii_control() || matches!(c, ' ' | '=' | '"');
+        let name = if key.is_empty() { "_".to_owned() } else { key.replace(ends, "_") };
+        expected.retain(|(earlier, _)| *earlier != name);
+        expected.push((name, value.text()));
+    }
+    for (name, _) in &mut expected {
+        if ["ts", "level", "target", "msg"].contains(&name.trim_start_matches("kv.")) {
+            name.insert_str(0, "kv.");
+        }
+        // Beyond ASCII a control character is replaced, too, but makes no two keys one.
+        *name = name.replace(char::is_control, "_");
+    }
+    expected
+}
+
+/// Reads a line as go-kit's decoder does: a quoted value has the escapes of JSON.
+fn parse(line: &str) -> Vec<(String, String)> {
+    let mut rest = line.strip_suffix('\n').unwrap().chars().peekable();
+    let mut pairs = Vec::new();
+    while rest.peek().is_some() {
+        let key = word(&mut rest, |c| c != '=');
+        assert!(!key.is_empty() && !key.contains([' ', '"']), "{key:?} in {line:?}");
+        assert_eq!(rest.next(), Some('='), "{line:?}");
+        let value = if rest.peek() == Some(&'"') { unquote(&mut rest) } else { word(&mut rest, |c| c != ' ') };
+        pairs.push((key, value));
+        assert!(matches!(rest.next(), None | Some(' ')), "{line:?}");
+    }
+    pairs
+}
+
+fn word(rest: &mut Peekable<Chars<'_>>, goes_on: impl Fn(char) -> bool) -> String {
+    std::iter::from_fn(|| rest.next_if(|&c| goes_on(c))).collect()
+}
+
+fn unquote(rest: &mut Peekable<Chars<'_>>) -> String {
+    rest.next();
+    let mut text = String::new();
+    loop {
+        match rest.next().expect("a quote that ends") {
+            '"' => return text,
+            '\\' => text.push(match rest.next().unwrap() {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => {
+                    let digits: String = rest.by_ref().take(4).collect();
+                    char::from_u32(u32::from_str_radix(&digits, 16).unwrap()).unwrap()
+                }
+                other @ ('"' | '\\') => other,
+                other => panic!("\\{other} is no escape"),
+            }),
+            other => text.push(other),
+        }
+    }
+}
