@@ -24,6 +24,9 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("format/", &["record"], &["log", "chrono", "serde_json"]),
     ("writer/", &["record", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),
+    ("sink/rotation.rs", &[], &["chrono"]),
+    ("sink/archive.rs", &[], &["chrono"]),
+    ("sink/retention.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log"]),
     ("disk/", &["os"], &["fs2", "rustix"]),
     ("os/", &[], &["libc"]),
@@ -37,6 +40,9 @@ const NEVER: &[(&str, &[&str])] = &[
     ("front/", &["std::fs", "Mutex", "RwLock", "Condvar", "RefCell"]),
     ("handle.rs", &["crate::writer", "crate::sink"]),
     ("sink/space.rs", &["std::io", "std::fs"]),
+    ("sink/rotation.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/archive.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/retention.rs", &["std::io", "std::fs"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

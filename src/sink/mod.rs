@@ -4,6 +4,14 @@ pub(crate) mod console;
 pub(crate) mod file;
 pub(crate) mod space;
 
+#[allow(dead_code)] // until the file sink asks them
+pub(crate) mod rotation;
+
+#[allow(dead_code)]
+mod archive;
+#[allow(dead_code)]
+pub(crate) mod retention;
+
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
