@@ -99,8 +99,9 @@ pub use handle::Handle;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
 pub use sink::console::Console;
-pub use sink::file::{Fsync, LogFile};
-pub use sink::{Batch, Health, Line, Now, Sink, WriteError};
+pub use sink::log_file::{Fsync, LogFile, WhenLow};
+pub use sink::rotation::Rotation;
+pub use sink::{Batch, Command, Health, Line, News, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};
 
 /// 1024 bytes.

@@ -47,6 +47,7 @@ impl Archive {
     }
 
     /// The same archive, compressed.
+    #[allow(dead_code)] // until archives are compressed
     pub(super) fn compressed(self) -> Self {
         Self { compressed: true, ..self }
     }
@@ -107,6 +108,7 @@ impl Names {
     }
 
     /// The name of a compressed archive, until it is one.
+    #[allow(dead_code)]
     pub(super) fn unfinished_archive(&self, archive: Archive) -> OsString {
         unfinished(&self.name(archive))
     }

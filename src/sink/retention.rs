@@ -28,7 +28,7 @@ impl Limits {
     /// Which of `archives`, the oldest first, have to go beside an active file of so many bytes. An empty one always goes: it
     /// holds nothing.
     pub(super) fn exceeded_by(&self, archives: &[Kept], active: u64, now: SystemTime) -> Vec<usize> {
-        let mut files = 1 + archives.len();
+        let mut files = 1 + archives.iter().filter(|archive| archive.bytes > 0).count();
         let mut total = archives.iter().fold(active, |sum, archive| sum.saturating_add(archive.bytes));
         let mut going = Vec::new();
         for (place, archive) in archives.iter().enumerate() {
@@ -39,7 +39,7 @@ impl Limits {
                 || self.total.is_some_and(|most| total > most)
                 || self.age.is_some_and(|most| age > most);
             if goes {
-                files -= 1;
+                files -= usize::from(archive.bytes > 0);
                 total = total.saturating_sub(archive.bytes);
                 going.push(place);
             }
@@ -89,6 +89,7 @@ mod tests {
             // An empty one is no history.
             (none, &[10, 0, 10], 5, &[1]),
             (Limits { files: Some(3), ..none }, &[0, 10, 10], 5, &[0]),
+            (Limits { files: Some(2), ..none }, &[10, 10, 0], 5, &[0, 2]),
         ];
         for (limits, bytes, active, expected) in cases {
             assert_eq!(limits.exceeded_by(&archives(bytes, now), *active, now), *expected, "{limits:?} {bytes:?}");

@@ -6,4 +6,6 @@ mod faults;
 mod files;
 mod overflow;
 mod requests;
+mod reserve;
+mod rotation;
 mod sinks;
