@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/archive.rs", &[], &["chrono"]),
     ("sink/retention.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log"]),
-    ("disk/", &["os"], &["fs2", "rustix"]),
+    ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &[], &["libc"]),
 ];
 

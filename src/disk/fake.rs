@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Disk, DiskFile, Entry, Kind, Place, Room, Stream};
+use super::{Compression, Disk, DiskFile, Entry, Kind, Place, Room, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,7 @@ pub(crate) enum Op {
     Point,
     Modified,
     Reserve,
+    Compress,
 }
 
 /// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
@@ -88,6 +89,8 @@ pub(crate) struct World {
     pub(crate) reserves: bool,
     /// When what is written is written.
     pub(crate) wall: Option<SystemTime>,
+    /// What is being compressed; a test that looks at it before it is asked for sees it under way.
+    pub(crate) compressing: Option<Compression>,
     /// Symbolic links, and where they lead.
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
 }
@@ -362,6 +365,33 @@ impl Disk for FakeDisk {
 
     fn resolve(&mut self, path: &Path) -> PathBuf {
         path.to_owned()
+    }
+
+    fn compress(&mut self, what: Compression) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Compress)?;
+        assert!(world.compressing.is_none(), "one at a time");
+        world.inode(&what.unfinished);
+        world.compressing = Some(what);
+        Ok(())
+    }
+
+    /// Done as soon as it is asked for: a tenth of the length.
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let mut world = self.world();
+        let what = world.compressing.take()?;
+        if let Err(error) = world.ask(Op::Compress) {
+            return Some(Err(error));
+        }
+        let Ok(inode) = world.found(&what.from) else { return Some(Ok(false)) };
+        let bytes = &world.files[inode].bytes;
+        let bytes = bytes[..bytes.len().div_ceil(10)].to_vec();
+        let to = world.inode(&what.unfinished);
+        world.files[to].bytes = bytes;
+        let renamed = world.rename(&what.unfinished, &what.to);
+        world.names.remove(&what.from);
+        world.files[inode].names -= 1;
+        Some(renamed.map(|()| true))
     }
 }
 

@@ -4,6 +4,8 @@
 mod entries;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod reserve;
 
 use std::ffi::{OsStr, OsString};
@@ -54,6 +56,25 @@ pub(crate) trait Disk: Send {
 
     /// Where a path leads to, if it is a symbolic link; otherwise the path itself.
     fn resolve(&mut self, path: &Path) -> PathBuf;
+
+    /// Begins to compress a file, on a thread of its own; nobody waits for it, and what it did is told once by `compressed`. At most
+    /// one at a time.
+    fn compress(&mut self, what: Compression) -> io::Result<()>;
+
+    /// What came of it, once: `true` if it is done, `false` if it was put off because there is no room.
+    fn compressed(&mut self) -> Option<io::Result<bool>>;
+}
+
+/// A file that is to be compressed.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "gzip"), allow(dead_code))] // named, and never made
+pub(crate) struct Compression {
+    pub(crate) from: PathBuf,
+    /// What it is called until it is whole.
+    pub(crate) unfinished: PathBuf,
+    pub(crate) to: PathBuf,
+    /// So many bytes must stay free.
+    pub(crate) leave: u64,
 }
 
 /// A regular file in a directory.
@@ -158,10 +179,12 @@ pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
 pub(crate) const ATOMIC_WRITE: usize = 512;
 
 /// The system itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct RealDisk {
     /// The permissions of files that are created; `None`: what the umask leaves of 0666.
     mode: Option<u32>,
+    #[cfg(feature = "gzip")]
+    job: Option<gzip::Job>,
 }
 
 /// A file of the system.
@@ -266,11 +289,34 @@ impl Disk for RealDisk {
         let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
         resolved.unwrap_or_else(|| path.to_owned())
     }
+
+    #[cfg(feature = "gzip")]
+    fn compress(&mut self, what: Compression) -> io::Result<()> {
+        self.job = Some(gzip::start(what)?);
+        Ok(())
+    }
+
+    #[cfg(feature = "gzip")]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let result = self.job.as_ref()?.result()?;
+        self.job = None;
+        Some(result)
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compress(&mut self, _what: Compression) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        None
+    }
 }
 
 impl RealDisk {
     pub(crate) fn new(mode: Option<u32>) -> Self {
-        Self { mode }
+        Self { mode, ..Self::default() }
     }
 }
 

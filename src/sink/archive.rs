@@ -47,7 +47,6 @@ impl Archive {
     }
 
     /// The same archive, compressed.
-    #[allow(dead_code)] // until archives are compressed
     pub(super) fn compressed(self) -> Self {
         Self { compressed: true, ..self }
     }
@@ -108,7 +107,6 @@ impl Names {
     }
 
     /// The name of a compressed archive, until it is one.
-    #[allow(dead_code)]
     pub(super) fn unfinished_archive(&self, archive: Archive) -> OsString {
         unfinished(&self.name(archive))
     }

@@ -502,9 +502,13 @@ impl<D: Disk> FileSink<D> {
         let _ = self.reserve(0); // As above.
         if let (Some(history), Some(open)) = (&mut self.history, &mut self.open)
             && open.is_ours_alone()
-            && history.must_tidy(open.len, now.monotonic)
         {
-            history.tidy(&mut self.disk, open, now, &mut self.news);
+            if history.must_tidy(open.len, now.monotonic) {
+                history.tidy(&mut self.disk, open, now, &mut self.news);
+            }
+            if !self.space.is_low() {
+                history.compress(&mut self.disk, open, self.space.comfort(), now.monotonic, &mut self.news);
+            }
         }
         Ok(())
     }

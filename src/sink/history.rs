@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::disk::{Disk, DiskFile, Entry, Place};
+use crate::disk::{Compression, Disk, DiskFile, Entry, Place};
 
 use super::archive::{Archive, Names};
 use super::log_file::FileOptions;
@@ -24,6 +24,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// After a rotation that failed the next one is tried, after this; each later one after twice the time.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LAST_BACK_OFF: Duration = Duration::from_secs(60);
+/// An archive that could not be compressed is tried again, after this.
+const COMPRESS_AGAIN: Duration = Duration::from_secs(60);
 /// So many names are tried for an archive, if somebody else is always faster.
 const MOST_NAMES: usize = 100;
 
@@ -49,6 +51,9 @@ pub(super) struct History {
     tidy_at: Option<Instant>,
     /// Bytes in the archives, by the last look.
     archived: u64,
+    /// Which archive is being compressed.
+    compressing: Option<Archive>,
+    compress_at: Option<Instant>,
     /// Where each line of a batch ends, and its time.
     lines: Vec<(u64, SystemTime)>,
 }
@@ -75,6 +80,8 @@ impl History {
             back_off: FIRST_BACK_OFF,
             tidy_at: None,
             archived: 0,
+            compressing: None,
+            compress_at: None,
             lines: Vec::new(),
         }
     }
@@ -169,6 +176,7 @@ impl History {
                 self.not_before = None;
                 self.back_off = FIRST_BACK_OFF;
                 self.tidy_at = None;
+                self.compress_at = None;
                 self.emptied();
                 Ok(done)
             }
@@ -291,6 +299,8 @@ impl History {
             let is_active = entry.id.is_some() && entry.id == active.id();
             match names.parse(&entry.name) {
                 Some(archive) if !is_active => found.push(Found { archive, entry }),
+                // Under way.
+                None if self.compressing.is_some_and(|archive| names.unfinished_archive(archive) == entry.name) => {}
                 // Not its only name.
                 Some(_) if active.place(&self.path)? != Place::Here => {}
                 _ => disk.remove(&self.beside(entry.name))?,
@@ -336,6 +346,53 @@ impl History {
             }
         }
         self.archived = left;
+    }
+
+    /// Hears what came of the last compression, and begins the next: of the oldest archive that is plain. The newest stays plain, for
+    /// agents that still read it. `leave`: so many bytes must stay free.
+    pub(super) fn compress<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        open: &mut Open<D::File>,
+        leave: u64,
+        now: Instant,
+        news: &mut Vec<News>,
+    ) {
+        if !self.compress {
+            return;
+        }
+        match disk.compressed() {
+            Some(Ok(true)) => self.compressing = None,
+            Some(Ok(false)) => self.put_compression_off(now),
+            Some(Err(error)) => {
+                news.push(News::Failed("compress an archive", error));
+                self.put_compression_off(now);
+            }
+            None => {}
+        }
+        if self.compressing.is_some() || self.compress_at.is_some_and(|at| now < at) {
+            return;
+        }
+        // After a rotation at the soonest there is one more.
+        self.compress_at = Some(now + COMPRESS_AGAIN);
+        let Ok(found) = self.find(disk, &mut open.file) else { return }; // Retention tells.
+        let all_but_the_newest = found.split_last().map_or(&[][..], |(_, older)| older);
+        let Some(next) = all_but_the_newest.iter().find(|found| !found.archive.compressed) else { return };
+        let what = Compression {
+            from: self.beside(next.entry.name.clone()),
+            unfinished: self.beside(self.names.unfinished_archive(next.archive.compressed())),
+            to: self.beside(self.names.name(next.archive.compressed())),
+            leave,
+        };
+        match disk.compress(what) {
+            // As soon as this one is done the next may follow.
+            Ok(()) => (self.compressing, self.compress_at) = (Some(next.archive.compressed()), None),
+            Err(error) => news.push(News::Failed("compress an archive", error)),
+        }
+    }
+
+    fn put_compression_off(&mut self, now: Instant) {
+        (self.compressing, self.compress_at) = (None, Some(now + COMPRESS_AGAIN));
     }
 
     /// Deletes the oldest archives until `missing` says that nothing is missing any more. Says whether any went.

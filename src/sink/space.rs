@@ -132,6 +132,11 @@ impl Space {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
 
+    /// What has to stay free so that space gets neither low nor too little to resume.
+    pub(crate) fn comfort(&self) -> u64 {
+        self.known.map_or(0, |known| known.marks.low.max(known.marks.resume))
+    }
+
     /// How many bytes may be taken ahead of need: nothing when space is, or might get, low.
     pub(crate) fn plenty(&self) -> u64 {
         self.known.map_or(0, |known| (known.free.saturating_sub(known.marks.low) / 64).min(MIB))

@@ -603,3 +603,52 @@ fn a_first_line_that_does_not_go_in_leaves_everything_as_it_was() {
     assert_invariants(&bench, &disk, "freed");
     assert_eq!(archives(&disk).len(), 1);
 }
+
+#[test]
+fn all_but_the_newest_archive_are_compressed_one_at_a_time_and_counted() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut file = options(|file| file.rotation(Rotation::size(1000)).max_total_size(4000));
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    for _ in 0..3 {
+        bench.log_some(15);
+        bench.step();
+    }
+    bench.live(Duration::from_secs(10));
+    let names = archives(&disk);
+    let (newest, older) = names.split_last().unwrap();
+    assert!(newest.ends_with(".log"), "{names:?}");
+    assert!(!older.is_empty() && older.iter().all(|name| name.ends_with(".log.gz")), "{names:?}");
+    assert!(disk.names().iter().all(|name| !name.contains("/.")), "{:?}", disk.names());
+    // They take a tenth: many more fit.
+    for _ in 0..40 {
+        bench.log_some(10);
+        bench.live(Duration::from_secs(1));
+    }
+    assert!(archives(&disk).len() > 10, "{:?}", archives(&disk));
+    let total: usize = log_files(&disk).iter().map(Vec::len).sum();
+    assert!(total <= 4000, "{total} bytes");
+    assert!(told(&bench).0.is_sorted());
+}
+
+#[test]
+fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut file = options(|file| file.rotation(Rotation::size(1000)).min_free_space(64 * KIB));
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    disk.world().filler = 1024 * KIB - 200 * KIB;
+    bench.log_some(60);
+    bench.live(Duration::from_secs(5));
+    assert_eq!(bench.handle.state(), State::Low);
+    assert_eq!(disk.world().asked(Op::Compress), 0);
+    disk.world().filler = 0;
+    disk.world().fault = Some(Fault { at: 2, only: Some(Op::Compress), forever: true, errno: EIO });
+    bench.live(Duration::from_secs(5));
+    let events = bench.events.lock().unwrap().clone();
+    assert!(events.iter().any(|event| matches!(event, Event::Failed { doing: "compress an archive", .. })));
+    assert!(archives(&disk).iter().all(|name| name.ends_with(".log")));
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(70));
+    assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
+}
