@@ -179,7 +179,7 @@ pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
 pub(crate) const ATOMIC_WRITE: usize = 512;
 
 /// The system itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RealDisk {
     /// The permissions of files that are created; `None`: what the umask leaves of 0666.
     mode: Option<u32>,
@@ -316,7 +316,11 @@ impl Disk for RealDisk {
 
 impl RealDisk {
     pub(crate) fn new(mode: Option<u32>) -> Self {
-        Self { mode, ..Self::default() }
+        Self {
+            mode,
+            #[cfg(feature = "gzip")]
+            job: None,
+        }
     }
 }
 

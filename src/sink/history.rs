@@ -41,8 +41,10 @@ pub(super) struct History {
     schedule: Schedule,
     /// The time of the last record in the active file.
     last_record: Option<SystemTime>,
-    /// The youngest name that was given here: it may have been deleted since.
+    /// The youngest name that was seen or given here: it may have been deleted since.
     newest: Option<Archive>,
+    /// The directory was looked through, and nothing has failed since.
+    is_clean: bool,
     /// A rotation is due, whatever the schedule says.
     asked: bool,
     not_before: Option<Instant>,
@@ -75,6 +77,7 @@ impl History {
             schedule: Schedule::new(options.rotation),
             last_record: None,
             newest: None,
+            is_clean: false,
             asked: options.rotation.on_start,
             not_before: None,
             back_off: FIRST_BACK_OFF,
@@ -95,6 +98,7 @@ impl History {
         // An empty file at the start has nothing to be put aside.
         self.asked &= open.len > 0;
         self.tidy_at = None;
+        self.is_clean = false;
     }
 
     /// Somebody else made the file empty.
@@ -175,12 +179,15 @@ impl History {
                 self.asked = false;
                 self.not_before = None;
                 self.back_off = FIRST_BACK_OFF;
-                self.tidy_at = None;
+                if !self.limits.is_none() {
+                    self.tidy_at = None;
+                }
                 self.compress_at = None;
                 self.emptied();
                 Ok(done)
             }
             Err(error) => {
+                self.is_clean = false;
                 self.not_before = Some(now.monotonic + self.back_off);
                 self.back_off = (self.back_off * 2).min(LAST_BACK_OFF);
                 Err(error)
@@ -199,9 +206,14 @@ impl History {
         if old.file.place(&self.path)? != Place::Here {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let newest = self.find(disk, &mut old.file)?.last().map(|found| found.archive).max(self.newest);
+        if !self.is_clean {
+            // Only what fails leaves something behind.
+            let found = self.find(disk, &mut old.file)?;
+            self.newest = self.newest.max(found.last().map(|found| found.archive));
+            self.is_clean = true;
+        }
         let second = self.schedule.calendar_second(self.last_record.unwrap_or(now.wall));
-        let archive = Archive::after(newest, second);
+        let archive = Archive::after(self.newest, second);
         let unfinished = self.beside(self.names.unfinished());
         let mut new = create(disk, &unfinished, first, now)?;
         match self.exchange(disk, old, &mut new, &unfinished, archive) {
