@@ -380,15 +380,22 @@ impl<D: Disk> FileSink<D> {
         }
         let newline = usize::from(self.torn);
         let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
-        let (lines, end) = batch.whole_lines_in(fits);
+        let (mut lines, mut end) = batch.whole_lines_in(fits);
         if lines == 0 && !batch.is_empty() {
             self.space.failed(Cause::LowSpace, batch.bytes().len() as u64);
             return Err(self.low_space(0));
         }
-        if !batch.is_urgent()
+        let mut full = None;
+        while !batch.is_urgent()
             && let Err(error) = self.reserve((end + newline) as u64)
         {
-            return Err(self.no_room(0, error, batch.bytes().len(), batch.now()));
+            // What is left is for these records before it is left over, so that a short line does not find room a moment later.
+            let fits = self.left_before_reserve(full.is_none(), batch.now()).saturating_sub(newline);
+            (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
+            if lines == 0 {
+                return Err(self.no_room(0, error, batch.bytes().len(), batch.now()));
+            }
+            full = Some(error);
         }
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let bytes = &batch.bytes()[..end];
@@ -419,11 +426,23 @@ impl<D: Disk> FileSink<D> {
             return Err(self.no_room(whole, error, batch.bytes().len() - end, batch.now()));
         }
         self.torn = false;
+        if let Some(error) = full {
+            return Err(self.no_room(lines, error, batch.bytes().len() - end, batch.now()));
+        }
         if lines < batch.len() {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
             return Err(self.low_space(lines));
         }
         Ok(())
+    }
+
+    /// How many bytes there is room for in front of the reserve: by what the file system says, or what is the file's for certain.
+    fn left_before_reserve(&mut self, ask: bool, now: Now) -> usize {
+        self.ask_for_room(now.monotonic);
+        let free = if ask { self.space.free_for_certain() } else { 0 };
+        let ahead = self.open.as_ref().map_or(0, Open::ahead);
+        let left = free.saturating_add(ahead).saturating_sub(self.options.error_reserve);
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     fn no_room(&mut self, written: usize, error: io::Error, rest: usize, now: Now) -> WriteError {

@@ -132,6 +132,11 @@ impl Space {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
 
+    /// What is free but for two blocks, as in the allowance; nothing where it is not known.
+    pub(crate) fn free_for_certain(&self) -> u64 {
+        self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
+    }
+
     /// What has to stay free so that space gets neither low nor too little to resume.
     pub(crate) fn comfort(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.low.max(known.marks.resume))
