@@ -58,7 +58,10 @@ impl Drop for Job {
 
 /// Says whether it is done; if not, there was no room, or it was broken off.
 fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
-    let mut from = open(&what.from)?;
+    let mut from = match open(&what.from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
     #[cfg(unix)]
     let _in_child = CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&from));
     let source = from.metadata()?;
@@ -100,6 +103,8 @@ fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
         Err(error) => {
             let _ = fs::remove_file(&what.unfinished); // The next start finds it.
             match error.kind() {
+                // It was deleted meanwhile, by our own limits or by others: there is nothing to be done.
+                io::ErrorKind::NotFound if fs::symlink_metadata(&what.from).is_err() => Ok(true),
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
             }
