@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
-use unfazed::{Builder, Event, InitError, KIB, LogFile, Rotation};
+use unfazed::{Builder, Event, InitError, KIB, LogFile, Overflow, Rotation};
 
 use crate::harness::{Load, Outcome, PATIENCE, Text, archives, end, is_archive, log_files, logger, names, say};
 
@@ -25,14 +27,30 @@ pub(crate) fn a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else(d
     let file = LogFile::new(dir.join("app.log")).rotation(Rotation::daily().or_size(20 * KIB)).max_files(6);
     let (logger, handle) = Builder::new()
         .file(file.min_free_space(0))
+        .overflow(Overflow::Block)
         .on_event(move |event| heard.lock().unwrap().push(event.clone()))
         .build()
         .unwrap();
     let logger = Arc::new(logger);
     let load = Load::start(&logger, 3);
-    load.wait_for(20_000);
-    let logged = load.stop();
-    end(&handle, &logged);
+    load.wait_for(100);
+    assert_eq!(handle.flush(PATIENCE), Ok(()));
+    let (path, over) = (dir.join("app.log"), AtomicBool::new(false));
+    let logged = thread::scope(|scope| {
+        let absent = scope.spawn(|| {
+            let mut absent = 0;
+            while !over.load(Relaxed) {
+                absent += u64::from(!path.exists());
+            }
+            absent
+        });
+        load.wait_for(20_000);
+        let logged = load.stop();
+        end(&handle, &logged);
+        over.store(true, Relaxed);
+        assert_eq!(absent.join().unwrap(), 0, "the active path is never absent");
+        logged
+    });
 
     let (mut rotated, mut deleted) = (Vec::new(), Vec::new());
     for event in &*events.lock().unwrap() {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use log::{Level, Log, Record};
-use unfazed::{Builder, Handle, LogFile, Logger, Stats};
+use unfazed::{Builder, Handle, LogFile, Logger, Overflow, Stats};
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,9 +37,9 @@ pub(crate) fn main(trials: Vec<Trial>) {
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 
-/// A logger of its own, whatever room the disk has.
+/// A logger of its own, whatever room the disk has. On a busy machine its callers wait: what a full queue drops is another promise.
 pub(crate) fn logger(file: LogFile) -> (Arc<Logger>, Handle) {
-    let (logger, handle) = Builder::new().file(file.min_free_space(0)).build().unwrap();
+    let (logger, handle) = Builder::new().file(file.min_free_space(0)).overflow(Overflow::Block).build().unwrap();
     (Arc::new(logger), handle)
 }
 
@@ -72,7 +72,7 @@ impl Load {
                         n += 1;
                     }
                     said.fetch_add(20, Relaxed);
-                    // A pace that the queue can bear: what is lost there is another promise.
+                    // A pace of files that are rotated a few times a second.
                     thread::sleep(Duration::from_micros(500));
                 }
                 n
