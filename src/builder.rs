@@ -27,7 +27,8 @@ use crate::record::OwnedRecord;
 use crate::sink::Now;
 use crate::sink::Sink;
 use crate::sink::console::{Color, Console};
-use crate::sink::file::{FileSink, Fsync, LogFile, Target};
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, LogFile};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Writer, notice};
 
@@ -76,8 +77,7 @@ pub struct Builder {
 enum Spec {
     File {
         path: PathBuf,
-        min_free_space: Option<u64>,
-        fsync: Fsync,
+        options: FileOptions,
     },
     Console(Console),
     /// The name, and the place among the program's own sinks.
@@ -129,8 +129,8 @@ impl Builder {
 
     /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for another path.
     pub fn file(mut self, file: impl Into<LogFile>) -> Self {
-        let LogFile { path, level, format, min_free_space, fsync } = file.into();
-        self.outputs.push((level, format, Spec::File { path, min_free_space, fsync }));
+        let LogFile { path, level, format, options } = file.into();
+        self.outputs.push((level, format, Spec::File { path, options }));
         self
     }
 
@@ -364,13 +364,17 @@ fn plan_outputs(
         }
         let mut color = Color::Never;
         let (name, kind) = match spec {
-            Spec::File { path, min_free_space, fsync } => {
+            Spec::File { path, mut options } => {
+                if let Some((option, value, range)) = options.out_of_range() {
+                    return Err(InitError::Option { option, value, range });
+                }
+                options.symlink = options.symlink.map(|link| fit_path(&link)).transpose()?;
                 let absolute = fit_path(&path)?;
                 if paths.iter().any(|other| disk::same_file(other, &absolute)) {
                     return Err(InitError::SamePath { path });
                 }
                 paths.push(absolute.clone());
-                (output_name(&path), Kind::File { target: Target::Path(absolute), min_free_space, fsync })
+                (output_name(&path), Kind::File { target: Target::Path(absolute), options })
             }
             Spec::Console(console) => {
                 let name = match console.stream {
@@ -386,7 +390,7 @@ fn plan_outputs(
                 }
                 color = console.color.by_environment();
                 let target = Target::Stream(console.stream);
-                (name.into(), Kind::File { target, min_free_space: None, fsync: Fsync::Never })
+                (name.into(), Kind::File { target, options: FileOptions::default() })
             }
             Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
         };
@@ -435,7 +439,7 @@ impl PlannedOutput {
 
 #[derive(Clone)]
 enum Kind {
-    File { target: Target, min_free_space: Option<u64>, fsync: Fsync },
+    File { target: Target, options: FileOptions },
     Sink(usize),
 }
 
@@ -473,8 +477,8 @@ impl Plan {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
             let sink: Box<dyn Sink> = match &planned.kind {
-                Kind::File { target, min_free_space, fsync } => {
-                    Box::new(FileSink::new(RealDisk, target.clone(), *min_free_space, *fsync))
+                Kind::File { target, options } => {
+                    Box::new(FileSink::new(RealDisk::new(options.mode), target.clone(), options.clone()))
                 }
                 Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
                     Some(sink) => sink,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -148,12 +148,30 @@ pub enum Event {
         /// How many records the gap line says were lost.
         dropped: u64,
     },
+    /// The file was put aside as an archive, and a new one begun.
+    #[non_exhaustive]
+    Rotated {
+        /// The output's name.
+        output: String,
+        /// Where the old file is now.
+        archive: PathBuf,
+    },
+    /// An archive was deleted: because of `LogFile::max_files`, `max_total_size` or `max_age`, or with `WhenLow::DeleteOldest`.
+    #[non_exhaustive]
+    Deleted {
+        /// The output's name.
+        output: String,
+        /// What was deleted.
+        path: PathBuf,
+        /// How many bytes it had.
+        bytes: u64,
+    },
     /// Something did not work, and the logger went on without it.
     #[non_exhaustive]
     Failed {
         /// The output's name.
         output: String,
-        /// What was being done: `open`, `write`, `fsync` ...
+        /// What was being done: `open`, `write`, `fsync`, `rotate` ...
         doing: &'static str,
         /// What the system answered.
         error: Arc<io::Error>,
@@ -164,7 +182,11 @@ impl Event {
     /// The name of the output this is about.
     pub fn output(&self) -> &str {
         match self {
-            Event::Suspended { output, .. } | Event::Resumed { output, .. } | Event::Failed { output, .. } => output,
+            Event::Suspended { output, .. }
+            | Event::Resumed { output, .. }
+            | Event::Rotated { output, .. }
+            | Event::Deleted { output, .. }
+            | Event::Failed { output, .. } => output,
         }
     }
 }

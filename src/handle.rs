@@ -9,7 +9,7 @@ use log::LevelFilter;
 use crate::error::{FilterError, FlushError};
 use crate::event::State;
 use crate::front::filter::CurrentFilter;
-use crate::queue::Door;
+use crate::queue::{Door, Orders};
 use crate::stats::Stats;
 
 /// A handle on a running logger. Cheap to clone, usable from any thread; dropping it does nothing.
@@ -80,6 +80,23 @@ impl Handle {
     /// Takes back what was pushed last; with nothing pushed, does nothing.
     pub fn pop_filter(&self) {
         self.filter.pop();
+    }
+
+    /// Has every file put aside as an archive and begun anew, behind the records that are pending at the call. Does not wait: a
+    /// [`flush`](Self::flush) behind it answers when it is done.
+    ///
+    /// An empty file stays as it is, and so does one whose lock another process holds. While an output is suspended it waits for its
+    /// return. Calls that come before the writer has looked are one.
+    pub fn rotate(&self) {
+        self.door.queue().order(Orders::rotate);
+    }
+
+    /// Has every file opened anew by its path, behind the records that are pending at the call; for logrotate's `postrotate`. Does
+    /// not wait, as [`rotate`](Self::rotate).
+    ///
+    /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a write and 500 ms at rest.
+    pub fn reopen(&self) {
+        self.door.queue().order(Orders::reopen);
     }
 
     /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.

@@ -55,6 +55,17 @@
 //! them, and no byte is written. When the cause is gone it resumes within 2 s, with a line that names cause, times and losses.
 //! An output is suspended and resumed at most once a second. [`Handle::state`], [`Builder::on_event`] and [`OutputStats`] tell.
 //!
+//! While it is suspended an output may still take ERROR records: a file keeps [`LogFile::error_reserve`] for them, 64 KiB.
+//!
+//! # Rotation
+//!
+//! [`LogFile::rotation`] says when a file is put aside ([`Rotation`]: hourly, daily, by size, on start; [`Handle::rotate`]: on request), and
+//! [`LogFile::max_files`], [`LogFile::max_total_size`] and [`LogFile::max_age`] which archives go. The active file keeps its name; `app.log` is
+//! archived as `app.2026-11-21T23-59-58-0000.log`, and such names sort by age. The new file has its first line before anything is renamed, nothing
+//! is ever copied or cut, and while the output is suspended nothing is renamed or deleted: so a full disk cannot cost an archive, unless
+//! [`WhenLow::DeleteOldest`] was chosen. A file that somebody else renames, deletes or cuts short is followed; logrotate works in both its modes
+//! ([`Handle::reopen`] for its `postrotate`).
+//!
 //! # Formats
 //!
 //! [`Format`]: text for people (the default), logfmt, and JSON lines by five maps of the fields: the crate's own, OpenTelemetry, Elastic
@@ -63,13 +74,14 @@
 //!
 //! # What it does not do
 //!
-//! No network, no rotation yet, no storing of records while an output is suspended. One thread serves all outputs: a write
+//! No network, no storing of records while an output is suspended. One thread serves all outputs: a write
 //! that hangs in the kernel (a hard NFS mount) stops the others too, though no caller.
 //!
 //! # Features
 //!
 //! - `json` (default): [`Format::json`], `otel`, `ecs`, `gelf` and `google_cloud`.
 //! - `regex`: what stands behind the `/` of a filter is a regular expression instead of a substring.
+//! - `gzip`: `LogFile::compress`.
 //!
 //! # Minimum supported Rust version
 //!
@@ -106,8 +118,9 @@ pub use handle::Handle;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
 pub use sink::console::{Color, Console};
-pub use sink::file::{Fsync, LogFile};
-pub use sink::{Batch, Health, Line, Now, Sink, WriteError};
+pub use sink::log_file::{Fsync, LogFile, WhenLow};
+pub use sink::rotation::Rotation;
+pub use sink::{Batch, Command, Health, Line, News, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};
 
 /// 1024 bytes.

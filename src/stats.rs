@@ -115,6 +115,10 @@ impl LevelCounters {
         counter.store(counter.load(Relaxed) + 1, Relaxed);
     }
 
+    pub(crate) fn total(&self) -> u64 {
+        self.up_to(LevelFilter::Trace)
+    }
+
     fn up_to(&self, level: LevelFilter) -> u64 {
         self.0.iter().take(level as usize).map(|counter| counter.load(Relaxed)).sum()
     }

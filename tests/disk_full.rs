@@ -1,6 +1,6 @@
 //! A disk that fails under a program that logs: the promises of this crate, kept on real file systems.
 //!
-//! `cargo test --test disk_full -- --nocapture`
+//! `cargo test --test disk_full -- --nocapture`; with `UNFAZED_TOGGLE_SECONDS=60` the disk that toggles does so for longer.
 //!
 //! Each case runs in a process of its own, started again from this executable. A case that needs a small file system gets
 //! one in memory, in user and mount namespaces of its own (`unshare -rm` from util-linux; root is not needed); a case that
@@ -36,6 +36,9 @@ mod files;
 #[path = "disk_full_support/harness.rs"]
 mod harness;
 #[cfg(target_os = "linux")]
+#[path = "disk_full_support/history.rs"]
+mod history;
+#[cfg(target_os = "linux")]
 #[path = "disk_full_support/load.rs"]
 mod load;
 #[cfg(target_os = "linux")]
@@ -61,6 +64,7 @@ fn main() -> std::process::ExitCode {
     }
     // A loud one and a soft one in turns: they run beside each other.
     harness::main(cases![
+        Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
         Loud Mounts tmpfs::the_free_space_never_falls_below_the_reserve,
@@ -77,6 +81,9 @@ fn main() -> std::process::ExitCode {
         Soft Nothing files::what_is_logged_once_the_log_says_it_is_back_is_written,
         Soft Nothing files::a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_call,
         Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_are_cheap,
+        Soft Mounts history::a_rotation_that_is_due_when_the_disk_is_full_costs_no_archive,
+        Soft Mounts history::an_error_lands_on_a_full_tmpfs_after_ordinary_records_took_all_they_could,
+        Soft LoopDevice history::an_error_lands_on_a_full_ext4_after_ordinary_records_took_all_they_could,
         Loud Nothing files::dev_null_takes_every_record,
         Loud Mounts tmpfs::a_tmpfs_without_a_limit_is_never_low_on_space,
         Loud LoopDevice ext4::a_full_ext4_stops_the_log_quietly_and_it_resumes_by_itself,

@@ -24,8 +24,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("format/", &["record", "format"], &["log", "chrono", "serde_json", "anstyle"]),
     ("writer/", &["record", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),
+    ("sink/rotation.rs", &[], &["chrono"]),
+    ("sink/archive.rs", &[], &["chrono"]),
+    ("sink/retention.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log", "anstyle_query"]),
-    ("disk/", &["os"], &["fs2", "rustix"]),
+    ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &[], &["libc"]),
 ];
 
@@ -33,10 +36,16 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     ("sink/", &["std::fs", "std::thread", "SystemTime::now", "Instant::now"]),
     ("format/", &["std::fs", "std::thread", "SystemTime::now", "Instant::now", "Local::now", "Utc::now"]),
-    ("writer/", &["std::fs", "crate::disk", "crate::sink::file", "crate::sink::space", "crossbeam"]),
+    (
+        "writer/",
+        &["std::fs", "crate::disk", "crate::sink::file", "crate::sink::log_file", "crate::sink::space", "crossbeam"],
+    ),
     ("front/", &["std::fs", "Mutex", "RwLock", "Condvar", "RefCell"]),
     ("handle.rs", &["crate::writer", "crate::sink"]),
     ("sink/space.rs", &["std::io", "std::fs"]),
+    ("sink/rotation.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/archive.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/retention.rs", &["std::io", "std::fs"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,12 +1,13 @@
 //! `FakeDisk`, the double for tests: files in memory, a capacity, and faults at chosen operations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::{Disk, DiskFile, Kind, Place, Room, Stream};
+use super::{Compression, Disk, DiskFile, Entry, Kind, Place, Room, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +23,17 @@ pub(crate) enum Op {
     Lock,
     Sync,
     Place,
+    Create,
+    Link,
+    Rename,
+    RenameNew,
+    Remove,
+    List,
+    SyncDir,
+    Point,
+    Modified,
+    Reserve,
+    Compress,
 }
 
 /// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
@@ -31,6 +43,11 @@ pub(crate) struct Fault {
     pub(crate) only: Option<Op>,
     pub(crate) forever: bool,
     pub(crate) errno: i32,
+}
+
+/// When everything was written, unless a test says otherwise; it is when the clock of a stepped test starts.
+fn birth() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
 /// A disk in memory; clones are views of the same disk.
@@ -64,12 +81,33 @@ pub(crate) struct World {
     pub(crate) faulted_ops: BTreeSet<Op>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
+    /// What `link` fails with, where there are no hard links.
+    pub(crate) no_links: Option<i32>,
+    /// No file may be longer (EFBIG).
+    pub(crate) longest: Option<u64>,
+    /// Blocks beyond the end can be taken.
+    pub(crate) reserves: bool,
+    /// When what is written is written.
+    pub(crate) wall: Option<SystemTime>,
+    /// What is being compressed; a test that looks at it before it is asked for sees it under way.
+    pub(crate) compressing: Option<Compression>,
+    /// Symbolic links, and where they lead.
+    pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
 }
 
 #[derive(Default)]
 struct FakeInode {
     bytes: Vec<u8>,
     names: usize,
+    /// Up to where there are blocks, if that is beyond the end.
+    reserved: u64,
+    modified: Option<SystemTime>,
+}
+
+impl FakeInode {
+    fn takes(&self) -> u64 {
+        self.reserved.max(self.bytes.len() as u64)
+    }
 }
 
 impl FakeDisk {
@@ -93,6 +131,27 @@ impl FakeDisk {
     /// Everything that was ever written to any file, deleted ones included, oldest file first.
     pub(crate) fn read_all(&self) -> Vec<Vec<u8>> {
         self.world().files.iter().map(|file| file.bytes.clone()).collect()
+    }
+
+    /// Every file that has a name, by its first one; sorted by name.
+    pub(crate) fn read_named(&self) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let mut seen = BTreeSet::new();
+        let names = world.names.iter().filter(|(_, inode)| seen.insert(**inode));
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// The names in the order of text.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.world().names.keys().map(|path| path.display().to_string()).collect()
+    }
+
+    /// What was ever in the file behind a name, cut to nothing, as copytruncate does it.
+    pub(crate) fn truncate(&self, path: &str) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].bytes.clear();
+        world.files[inode].reserved = 0;
     }
 
     /// Writes as another process would.
@@ -142,7 +201,7 @@ impl FakeDisk {
 
 impl World {
     fn used(&self) -> u64 {
-        self.filler + self.files.iter().filter(|file| file.names > 0).map(|file| file.bytes.len() as u64).sum::<u64>()
+        self.filler + self.files.iter().filter(|file| file.names > 0).map(|file| file.takes()).sum::<u64>()
     }
 
     pub(crate) fn free(&self) -> u64 {
@@ -158,9 +217,29 @@ impl World {
         if let Some(inode) = self.names.get(path) {
             return *inode;
         }
-        self.files.push(FakeInode { bytes: Vec::new(), names: 1 });
+        self.files.push(FakeInode { names: 1, modified: self.wall, ..FakeInode::default() });
         self.names.insert(path.to_owned(), self.files.len() - 1);
         self.files.len() - 1
+    }
+
+    fn found(&self, path: &Path) -> io::Result<usize> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn must_be_free(&self, path: &Path) -> io::Result<()> {
+        if path.parent().is_some_and(|parent| self.missing.contains(parent)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if self.names.contains_key(path) { Err(io::ErrorKind::AlreadyExists.into()) } else { Ok(()) }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.found(from)?;
+        self.names.remove(from);
+        if let Some(replaced) = self.names.insert(to.to_owned(), inode) {
+            self.files[replaced].names -= 1;
+        }
+        Ok(())
     }
 
     /// Counts the operation, and fails it if its time has come.
@@ -216,6 +295,104 @@ impl Disk for FakeDisk {
         world.missing.remove(path);
         Ok(())
     }
+
+    fn create(&mut self, path: &Path) -> io::Result<FakeFile> {
+        let mut world = self.world();
+        world.ask(Op::Create)?;
+        world.must_be_free(path)?;
+        let inode = world.inode(path);
+        Ok(FakeFile { disk: self.clone(), inode, end: 0 })
+    }
+
+    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Link)?;
+        if let Some(errno) = world.no_links {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let inode = world.found(from)?;
+        world.must_be_free(to)?;
+        world.names.insert(to.to_owned(), inode);
+        world.files[inode].names += 1;
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Rename)?;
+        world.rename(from, to)
+    }
+
+    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::RenameNew)?;
+        world.must_be_free(to)?;
+        world.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Remove)?;
+        let inode = world.found(path)?;
+        world.names.remove(path);
+        world.files[inode].names -= 1;
+        Ok(())
+    }
+
+    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        let mut world = self.world();
+        world.ask(Op::List)?;
+        let names = world.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
+        let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
+            let file = &world.files[inode];
+            let modified = file.modified.unwrap_or_else(birth);
+            Entry { name, bytes: file.bytes.len() as u64, modified, id: Some((0, inode as u64)) }
+        });
+        Ok(entries.collect())
+    }
+
+    fn sync_dir(&mut self, _dir: &Path) -> io::Result<()> {
+        self.world().ask(Op::SyncDir)
+    }
+
+    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Point)?;
+        world.pointers.insert(link.to_owned(), target.to_owned());
+        Ok(())
+    }
+
+    fn resolve(&mut self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    fn compress(&mut self, what: Compression) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Compress)?;
+        assert!(world.compressing.is_none(), "one at a time");
+        world.inode(&what.unfinished);
+        world.compressing = Some(what);
+        Ok(())
+    }
+
+    /// Done as soon as it is asked for: a tenth of the length.
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let mut world = self.world();
+        let what = world.compressing.take()?;
+        if let Err(error) = world.ask(Op::Compress) {
+            return Some(Err(error));
+        }
+        let Ok(inode) = world.found(&what.from) else { return Some(Ok(false)) };
+        let bytes = &world.files[inode].bytes;
+        let bytes = bytes[..bytes.len().div_ceil(10)].to_vec();
+        let to = world.inode(&what.unfinished);
+        world.files[to].bytes = bytes;
+        let renamed = world.rename(&what.unfinished, &what.to);
+        world.names.remove(&what.from);
+        world.files[inode].names -= 1;
+        Some(renamed.map(|()| true))
+    }
 }
 
 impl DiskFile for FakeFile {
@@ -232,12 +409,20 @@ impl DiskFile for FakeFile {
             most = short;
             world.faulted = true;
         }
-        let free = usize::try_from(world.free()).unwrap_or(usize::MAX);
-        let taken = bytes.len().min(most).min(free);
+        let file = &world.files[self.inode];
+        let ahead = file.takes() - file.bytes.len() as u64;
+        let free = usize::try_from(world.free().saturating_add(ahead)).unwrap_or(usize::MAX);
+        let left = world.longest.map_or(u64::MAX, |longest| longest - file.bytes.len() as u64);
+        if left == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let taken = bytes.len().min(most).min(free).min(usize::try_from(left).unwrap_or(usize::MAX));
         if taken == 0 && free == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let wall = world.wall;
         let file = &mut world.files[self.inode];
+        file.modified = wall;
         file.bytes.extend_from_slice(&bytes[..taken]);
         self.end = file.bytes.len() as u64;
         Ok(taken)
@@ -272,6 +457,7 @@ impl DiskFile for FakeFile {
         let bytes = &mut world.files[self.inode].bytes;
         assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
         bytes.truncate(len as usize);
+        world.files[self.inode].reserved = 0;
         Ok(())
     }
 
@@ -298,5 +484,31 @@ impl DiskFile for FakeFile {
             _ if world.files[self.inode].names == 0 => Place::Deleted,
             _ => Place::Moved,
         })
+    }
+    fn modified(&mut self) -> io::Result<SystemTime> {
+        let mut world = self.disk.world();
+        world.ask(Op::Modified)?;
+        Ok(world.files[self.inode].modified.unwrap_or_else(birth))
+    }
+
+    fn id(&mut self) -> Option<(u64, u64)> {
+        Some((0, self.inode as u64))
+    }
+
+    fn can_reserve(&self) -> bool {
+        self.disk.world().reserves
+    }
+
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Reserve)?;
+        let file = &world.files[self.inode];
+        assert!(from >= file.bytes.len() as u64, "blocks are taken beyond the end");
+        if world.free() < to.saturating_sub(file.takes()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = &mut world.files[self.inode];
+        file.reserved = file.reserved.max(to);
+        Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! The outside world: what a file sink asks of the system, and the real system. Runs on the writer's thread, but for
 //! `unfit` and `same_file`, which only look.
 
+mod entries;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(feature = "gzip")]
+mod gzip;
+mod reserve;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, Write as _};
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
 use crate::os::CloseInChild;
@@ -24,6 +29,62 @@ pub(crate) trait Disk: Send {
 
     /// Makes a directory and those above it.
     fn make_dir(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Creates a file for appending; an error if anything stands there.
+    fn create(&mut self, path: &Path) -> io::Result<Self::File>;
+
+    /// Gives a file a second name; an error if anything stands there.
+    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames; what stands there is replaced at the same moment.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames; an error if anything stands there.
+    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a name that is no directory's. A symbolic link is removed, not followed.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+
+    /// The regular files of a directory whose names are `wanted`; symbolic links are none.
+    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
+
+    /// Makes what happened to the names of a directory survive a crash of the machine.
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
+
+    /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an error.
+    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()>;
+
+    /// Where a path leads to, if it is a symbolic link; otherwise the path itself.
+    fn resolve(&mut self, path: &Path) -> PathBuf;
+
+    /// Begins to compress a file, on a thread of its own; nobody waits for it, and what it did is told once by `compressed`. At most
+    /// one at a time.
+    fn compress(&mut self, what: Compression) -> io::Result<()>;
+
+    /// What came of it, once: `true` if it is done, `false` if it was put off because there is no room.
+    fn compressed(&mut self) -> Option<io::Result<bool>>;
+}
+
+/// A file that is to be compressed.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "gzip"), allow(dead_code))] // named, and never made
+pub(crate) struct Compression {
+    pub(crate) from: PathBuf,
+    /// What it is called until it is whole.
+    pub(crate) unfinished: PathBuf,
+    pub(crate) to: PathBuf,
+    /// So many bytes must stay free.
+    pub(crate) leave: u64,
+}
+
+/// A regular file in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) name: OsString,
+    pub(crate) bytes: u64,
+    pub(crate) modified: SystemTime,
+    /// Tells files apart, whatever they are called; `None` where that cannot be seen.
+    pub(crate) id: Option<(u64, u64)>,
 }
 
 /// An open file.
@@ -59,6 +120,18 @@ pub(crate) trait DiskFile: Send {
 
     /// Whether the path still leads to this file.
     fn place(&mut self, path: &Path) -> io::Result<Place>;
+
+    /// When it was written last.
+    fn modified(&mut self) -> io::Result<SystemTime>;
+
+    /// The same as in its directory's `Entry`.
+    fn id(&mut self) -> Option<(u64, u64)>;
+
+    /// Whether blocks beyond the end can be taken, and are then really there.
+    fn can_reserve(&self) -> bool;
+
+    /// Takes blocks from the end of the file to `to`, without making it longer; a full disk shows here. A cut gives them back.
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()>;
 }
 
 /// One of the streams that a process is started with.
@@ -106,8 +179,13 @@ pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
 pub(crate) const ATOMIC_WRITE: usize = 512;
 
 /// The system itself.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RealDisk;
+#[derive(Debug)]
+pub(crate) struct RealDisk {
+    /// The permissions of files that are created; `None`: what the umask leaves of 0666.
+    mode: Option<u32>,
+    #[cfg(feature = "gzip")]
+    job: Option<gzip::Job>,
+}
 
 /// A file of the system.
 #[derive(Debug)]
@@ -129,7 +207,15 @@ impl Disk for RealDisk {
     fn open(&mut self, path: &Path) -> io::Result<RealFile> {
         // A pipe opened for reading as well would be its own reader, and one that is there already needs no creating
         // (which Linux forbids for another user's pipe in a sticky directory).
-        let regular = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+        let found = fs::metadata(path);
+        let regular = found.as_ref().map_or(true, fs::Metadata::is_file);
+        if self.mode.is_some() && found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            match self.create(path) {
+                // Somebody else was faster, or it is a symbolic link to nothing.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+        }
         let opened = if regular {
             match options(true, true).open(path) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -157,6 +243,84 @@ impl Disk for RealDisk {
 
     fn make_dir(&mut self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+
+    fn create(&mut self, path: &Path) -> io::Result<RealFile> {
+        let file = options(true, true).create_new(true).open(path)?;
+        if let Some(mode) = self.mode
+            && let Err(error) = entries::set_mode(&file, mode)
+        {
+            let _ = fs::remove_file(path); // The error that is told is the one before.
+            return Err(error);
+        }
+        Ok(RealFile::new(file, Kind::Regular, true, path))
+    }
+
+    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        entries::rename_new(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        entries::list(dir, wanted)
+    }
+
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        entries::sync_dir(dir)
+    }
+
+    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
+        entries::point(link, target)
+    }
+
+    fn resolve(&mut self, path: &Path) -> PathBuf {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
+        resolved.unwrap_or_else(|| path.to_owned())
+    }
+
+    #[cfg(feature = "gzip")]
+    fn compress(&mut self, what: Compression) -> io::Result<()> {
+        self.job = Some(gzip::start(what)?);
+        Ok(())
+    }
+
+    #[cfg(feature = "gzip")]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let result = self.job.as_ref()?.result()?;
+        self.job = None;
+        Some(result)
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compress(&mut self, _what: Compression) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        None
+    }
+}
+
+impl RealDisk {
+    pub(crate) fn new(mode: Option<u32>) -> Self {
+        Self {
+            mode,
+            #[cfg(feature = "gzip")]
+            job: None,
+        }
     }
 }
 
@@ -307,6 +471,22 @@ impl DiskFile for RealFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn modified(&mut self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
+    }
+
+    fn id(&mut self) -> Option<(u64, u64)> {
+        entries::id(&self.file.metadata().ok()?)
+    }
+
+    fn can_reserve(&self) -> bool {
+        self.kind == Kind::Regular && reserve::is_known_to_work(&self.file)
+    }
+
+    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+        reserve::take(&self.file, from, to)
     }
 
     #[cfg(unix)]

@@ -13,3 +13,5 @@ pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
 pub(crate) use host::host_name;
 pub(crate) use signals::block_signals;
+#[cfg(feature = "gzip")]
+pub(crate) use signals::lower_priority;

@@ -67,6 +67,7 @@ const ENDED: u8 = 2;
 pub(crate) struct Queue {
     records: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
     requests: (Sender<Request>, Receiver<Request>),
+    orders: Orders,
     overflow: Overflow,
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
@@ -96,6 +97,24 @@ pub(crate) enum Request {
     Shutdown(Reply),
 }
 
+/// What needs no answer, is never waited for and never refused: twice the same is once. Each is a number: how many records the writer
+/// has to have taken before, plus one; 0: not ordered.
+#[derive(Default)]
+pub(crate) struct Orders {
+    rotate: AtomicU64,
+    reopen: AtomicU64,
+}
+
+impl Orders {
+    pub(crate) fn rotate(&self) -> &AtomicU64 {
+        &self.rotate
+    }
+
+    pub(crate) fn reopen(&self) -> &AtomicU64 {
+        &self.reopen
+    }
+}
+
 /// The way back to whoever asked.
 pub(crate) struct Reply(Sender<Result<(), FlushError>>);
 
@@ -118,6 +137,7 @@ impl Queue {
             audience: AtomicU64::new(new_audience()),
             records: bounded(capacity),
             requests: bounded(MOST_REQUESTS),
+            orders: Orders::default(),
             overflow,
             capacity,
             kept: (capacity / 8).max(64).min(capacity / 2),
@@ -367,6 +387,16 @@ impl Queue {
         }
     }
 
+    /// Leaves an order, to be carried out behind the records that are in the queue now.
+    pub(crate) fn order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) {
+        // In this sequence: what the writer takes between the two is counted twice, so that the order never comes too early.
+        let queued = self.len() as u64;
+        let behind = self.counters.writer.taken.total() + queued;
+        // SeqCst: the writer looks at it after it has armed its bell, or it is woken.
+        what(&self.orders).fetch_max(behind + 1, SeqCst);
+        self.wake();
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.counters.snapshot(self.len(), self.is_ended(), Instant::now())
     }
@@ -416,6 +446,11 @@ impl Queue {
     /// Whether the writer is to end when its queue is empty.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(SeqCst)
+    }
+
+    /// Takes an order: how many records have to be taken before it is carried out.
+    pub(crate) fn take_order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) -> Option<u64> {
+        what(&self.orders).swap(0, SeqCst).checked_sub(1)
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {

@@ -1,4 +1,4 @@
-//! `LogFile` and the file sink: appends, repairs, reopens; does what `space.rs` says. Runs on the writer's thread.
+//! The file sink: appends, repairs, reopens; does what `space.rs` says, and has `history.rs` rotate. Runs on the writer's thread.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,127 +7,23 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
-use crate::disk::{ATOMIC_WRITE, Disk, DiskFile, Kind, Place, Stream};
+use crate::disk::{Disk, DiskFile, Kind, Place, Stream};
 use crate::event::Cause;
-use crate::format::Format;
 
+use super::history::History;
+use super::log_file::{FileOptions, Fsync, WhenLow};
+use super::open::Open;
 use super::space::{Answer, Space};
-use super::{Batch, Health, Now, Shortage, Sink, WriteError};
+use super::{Batch, Command, Health, News, Now, Shortage, Sink, WriteError};
 
 /// The path is compared with the open file at most this often, before a write.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A lock that somebody else has is asked for again this often.
-const LOCK_EVERY: Duration = Duration::from_secs(10);
 /// The line that says that it gets quiet is written only while at least this much is free.
 const ROOM_FOR_NOTICE: u64 = 4096;
-/// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
-const READER_PATIENCE: Duration = Duration::from_millis(20);
-const READER_CHANCES: usize = 5;
-/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says so; once, when it is opened.
-const TAIL_LOOKS: usize = 20;
-const TAIL_PAUSE: Duration = Duration::from_millis(5);
-/// A write that is interrupted this often in a row counts as failed.
-const MOST_INTERRUPTIONS: usize = 100;
-
-/// A log file and its options.
-///
-/// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`. Missing directories are made.
-/// The file is opened by the writer's thread; if that fails, the output begins suspended and tries again.
-///
-/// | option | default |
-/// |---|---|
-/// | `level` | `Trace`: all that passes the filter |
-/// | `format` | the builder's |
-/// | `min_free_space` | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
-/// | `fsync` | `Never` |
-#[derive(Clone, Debug)]
-#[must_use = "give it to `Builder::file`"]
-pub struct LogFile {
-    pub(crate) path: PathBuf,
-    pub(crate) level: LevelFilter,
-    pub(crate) format: Option<Format>,
-    pub(crate) min_free_space: Option<u64>,
-    pub(crate) fsync: Fsync,
-}
-
-impl LogFile {
-    /// A log file at `path`. A relative path is taken from the directory that is the current one when the logger is made.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            level: LevelFilter::Trace,
-            format: None,
-            min_free_space: None,
-            fsync: Fsync::default(),
-        }
-    }
-
-    /// The most verbose level this file takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
-    pub fn level(mut self, max: LevelFilter) -> Self {
-        self.level = max;
-        self
-    }
-
-    /// The format of this file. Default: the builder's.
-    pub fn format(mut self, format: impl Into<Format>) -> Self {
-        self.format = Some(format.into());
-        self
-    }
-
-    /// The reserve, in bytes: room on the file system that this logger leaves to others.
-    ///
-    /// Nothing is written that would leave less free space (as an ordinary user sees it, for root too); the output is
-    /// suspended instead, and resumes when half the reserve more (from 64 KiB to 256 MiB) is free.
-    ///
-    /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth of it. 0: no reserve; the
-    /// file is written until the disk is full, and the full disk is survived in the same way. More than the file system
-    /// holds: nothing is ever written. Where the free space is not known (no limit, not a regular file), there is none.
-    pub fn min_free_space(mut self, bytes: u64) -> Self {
-        self.min_free_space = Some(bytes);
-        self
-    }
-
-    /// When the file is synced to the disk. Default: `Fsync::Never`.
-    pub fn fsync(mut self, fsync: Fsync) -> Self {
-        self.fsync = fsync;
-        self
-    }
-}
-
-impl From<String> for LogFile {
-    fn from(path: String) -> Self {
-        Self::new(path)
-    }
-}
-
-impl From<PathBuf> for LogFile {
-    fn from(path: PathBuf) -> Self {
-        Self::new(path)
-    }
-}
-
-impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
-    fn from(path: &P) -> Self {
-        Self::new(path.as_ref())
-    }
-}
-
-/// When a file is synced to the disk (fdatasync), so that its records survive a crash of the machine.
-///
-/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
-/// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
-/// sync (NFS, thin storage), `Every` is the advice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fsync {
-    /// Left to the operating system.
-    #[default]
-    Never,
-    /// After each batch that holds an ERROR record.
-    AfterErrors,
-    /// While there is something new, this often. Zero: after each batch.
-    Every(Duration),
-}
+/// ERROR records are taken while at least this much of their reserve is left.
+const ROOM_FOR_AN_ERROR: u64 = 512;
+/// Old files are deleted for room at most this often.
+const GIVE_WAY_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a file sink writes.
 #[derive(Clone, Debug)]
@@ -140,52 +36,48 @@ pub(crate) enum Target {
 pub(crate) struct FileSink<D: Disk> {
     disk: D,
     target: Target,
-    fsync: Fsync,
+    options: FileOptions,
     space: Space,
     open: Option<Open<D::File>>,
+    /// Only a file that has a path has a history.
+    history: Option<History>,
     /// Why the file is not open.
     closed_by: Cause,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
-    /// Lines that went away with a file that was deleted, not told yet.
-    vanished: u64,
-    /// What failed and was got around, not told yet.
-    failure: Option<(&'static str, io::Error)>,
-}
-
-/// What is only there while the file is open.
-struct Open<F> {
-    file: F,
-    kind: Kind,
-    /// Opened by its path: not a stream that belongs to the whole process.
-    ours: bool,
-    /// We hold the exclusive lock: nobody else of ours writes here.
-    locked: bool,
-    lock_asked: Instant,
-    looked: Instant,
-    /// Lines written since the last look.
-    unseen: u64,
-    /// Since when there is something that is not synced.
-    dirty: Option<Instant>,
+    /// It could not write, and has not since: nothing is renamed or deleted.
+    quiet: bool,
+    gave_way: Option<Instant>,
+    /// What has happened, not told yet.
+    news: Vec<News>,
 }
 
 impl<D: Disk> FileSink<D> {
-    pub(crate) fn new(disk: D, target: Target, min_free_space: Option<u64>, fsync: Fsync) -> Self {
-        let space = Space::new(min_free_space);
+    pub(crate) fn new(disk: D, target: Target, options: FileOptions) -> Self {
+        let space = Space::new(options.min_free_space);
+        let history = match &target {
+            Target::Path(path) => Some(History::new(path, &options)),
+            Target::Stream(_) => None,
+        };
         Self {
             disk,
             target,
-            fsync,
+            options,
             space,
             open: None,
+            history,
             closed_by: Cause::Missing,
             torn: false,
-            vanished: 0,
-            failure: None,
+            quiet: false,
+            gave_way: None,
+            news: Vec::new(),
         }
     }
 
-    fn reopen(&mut self, now: Now) -> Result<&mut Open<D::File>, WriteError> {
+    fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
+        if let Some(open) = &mut self.open {
+            open.release();
+        }
         let opened = match &self.target {
             Target::Stream(stream) => self.disk.stream(*stream),
             Target::Path(path) => open_path(&mut self.disk, path),
@@ -197,7 +89,12 @@ impl<D: Disk> FileSink<D> {
             Ok((open, torn)) => {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
                 self.torn = torn.unwrap_or(self.torn);
-                Ok(self.open.insert(open))
+                let open = self.open.insert(open);
+                if let (Some(history), Target::Path(path)) = (&mut self.history, &self.target) {
+                    history.begin(&mut self.disk, path, open);
+                }
+                self.point();
+                Ok(())
             }
             Err(error) => {
                 self.open = None;
@@ -209,22 +106,26 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
+    /// Has the symbolic link lead to the file.
+    fn point(&mut self) {
+        if let (Some(link), Target::Path(path)) = (&self.options.symlink, &self.target)
+            && let Err(error) = self.disk.point(link, path)
+        {
+            self.news.push(News::Failed("link", error));
+        }
+    }
+
     fn ask_for_room(&mut self, now: Instant) {
-        let Some(open) = &mut self.open else { return };
-        let answer = match open.kind {
-            Kind::Stream => Answer::Unknown,
-            Kind::Regular => match open.file.room() {
-                Ok(room) => Answer::Known { total: room.total, free: room.free, block: room.block },
-                Err(_) => Answer::Unknown, // The write will tell, if something is wrong.
-            },
-        };
-        self.space.answer(answer, now);
+        if let Some(open) = &mut self.open {
+            ask_for_room(&mut self.space, open, now);
+        }
     }
 
     /// No room above the reserve.
     fn low_space(&self, written: usize) -> WriteError {
         let room = self.space.free_and_reserve().filter(|(free, _)| *free >= ROOM_FOR_NOTICE);
         let mut error = WriteError::new(written, Cause::LowSpace);
+        error.still_takes = self.still_takes();
         error.room = room.map(|(free, reserve)| Shortage { free, reserve });
         error
     }
@@ -242,23 +143,49 @@ impl<D: Disk> FileSink<D> {
         let place = open.file.place(path).unwrap_or(Place::Here);
         let unseen = std::mem::take(&mut open.unseen);
         match place {
-            Place::Here => return Ok(()),
-            // Its lines are still there for somebody: as durable as they were asked to be.
-            Place::Moved if self.fsync != Fsync::Never => {
-                if let Some(Err(error)) = open.sync() {
-                    self.failure = Some(("fsync", error));
-                }
+            Place::Here => {
+                self.measure();
+                return Ok(());
             }
-            Place::Moved => {}
-            Place::Deleted => self.vanished += unseen,
+            Place::Moved => self.sync_old(),
+            Place::Deleted if unseen > 0 => self.news.push(News::Vanished(unseen)),
+            Place::Deleted => {}
         }
-        self.reopen(now).map(|_| ())
+        self.reopen(now)
+    }
+
+    /// Somebody else may have made the file shorter, as `copytruncate` does; the next write is at its end, wherever that is.
+    fn measure(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let shorter = open.measure();
+        if shorter > 0 {
+            self.torn = open.is_torn().unwrap_or(self.torn);
+            if let (0, Some(history)) = (open.len, &mut self.history) {
+                history.emptied();
+            }
+            self.news.push(News::CutShort(shorter));
+        }
+    }
+
+    /// A file that is left is still there for somebody: its lines are as durable as they were asked to be.
+    fn sync_old(&mut self) {
+        if self.options.fsync != Fsync::Never
+            && let Some(Err(error)) = self.open.as_mut().and_then(Open::sync)
+        {
+            self.news.push(News::Failed("fsync", error));
+        }
+    }
+
+    /// Which levels it takes although it is suspended: ERROR, as long as blocks are left that are the file's already.
+    fn still_takes(&self) -> LevelFilter {
+        let lasts = self.open.as_ref().is_some_and(|open| open.ahead() >= ROOM_FOR_AN_ERROR);
+        if lasts { LevelFilter::Error } else { LevelFilter::Off }
     }
 
     /// After an error of the file: what to say, and whether the descriptor is worth keeping.
     fn give_up(&mut self, written: usize, doing: &'static str, error: io::Error, bytes: u64) -> WriteError {
         let again = error.kind() == io::ErrorKind::WouldBlock;
-        let error = WriteError::failed(written, doing, error);
+        let mut error = WriteError::failed(written, doing, error);
         match error.cause() {
             Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => {}
             _ if again => {}
@@ -268,6 +195,7 @@ impl<D: Disk> FileSink<D> {
             }
         }
         self.space.failed(error.cause(), bytes);
+        error.still_takes = self.still_takes();
         error
     }
 
@@ -282,15 +210,12 @@ impl<D: Disk> FileSink<D> {
             self.closed_by = cause;
             return Err(error);
         }
-        self.failure = Some(("fsync", error));
-        match self.reopen(now) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.after(written)),
-        }
+        self.news.push(News::Failed("fsync", error));
+        self.reopen(now).map_err(|error| error.after(written))
     }
 
     fn sync_if_due(&mut self, now: Now, errors: bool, written: usize) -> Result<(), WriteError> {
-        let due = match self.fsync {
+        let due = match self.options.fsync {
             Fsync::Never => false,
             Fsync::AfterErrors => errors,
             Fsync::Every(_) => self.sync_due_in(now.monotonic).is_some_and(|left| left.is_zero()),
@@ -300,21 +225,179 @@ impl<D: Disk> FileSink<D> {
 
     /// How long until what is new has to be synced.
     fn sync_due_in(&self, now: Instant) -> Option<Duration> {
-        let Fsync::Every(every) = self.fsync else { return None };
+        let Fsync::Every(every) = self.options.fsync else { return None };
         let dirty = self.open.as_ref()?.dirty?;
         Some(every.saturating_sub(now.saturating_duration_since(dirty)))
     }
 
-    /// Writes the whole lines of `batch` that fit into `allowance`.
-    fn append(&mut self, batch: &Batch<'_>, allowance: u64) -> Result<(), WriteError> {
-        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+    /// How many bytes may be written now: what the space allows and what is the file's already, but for the reserve.
+    fn budget(&self) -> u64 {
+        match &self.open {
+            Some(open) if open.can_reserve() => {
+                self.space.allowance().saturating_add(open.ahead()).saturating_sub(self.options.error_reserve)
+            }
+            _ => self.space.allowance(),
+        }
+    }
+
+    /// Takes the room for so many bytes and for the reserve behind them: the full disk shows here, before anything is written.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let (Some(open), reserve @ 1..) = (&mut self.open, self.options.error_reserve) else { return Ok(()) };
+        let bytes = bytes.saturating_add(reserve);
+        if self.space.allowance().saturating_add(open.ahead()) < bytes {
+            return Ok(()); // It is not for us to take.
+        }
+        open.reserve(bytes, self.space.plenty())
+    }
+
+    /// Writes the records of `batch`: into this file what belongs into it, the others into the next.
+    fn write_records(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let now = batch.now();
+        let mut written = 0;
+        let mut may_rotate = true;
+        while written < batch.len() {
+            // Before every part: another output of ours, or another process, may have written since.
+            self.ask_for_room(now.monotonic);
+            let rest = batch.behind(written);
+            let here = if may_rotate { self.room_for(&rest, now) } else { rest.len() };
+            let result = match here {
+                0 => self.rotate(&rest.first(1)).map(|done| may_rotate = done),
+                _ => self.append(&rest.first(here), self.budget()),
+            };
+            let error = match result {
+                Ok(()) if here == 0 && !may_rotate => continue,
+                Ok(()) => {
+                    written += here.max(1);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            written += error.written();
+            match error.cause() {
+                // This file may not grow; the next one may.
+                Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
+                    match self.rotate(&batch.behind(written).first(1)) {
+                        Ok(true) => written += 1,
+                        Ok(false) => return Err(error.after(written)),
+                        Err(error) => return Err(error.after(written)),
+                    }
+                }
+                Cause::LowSpace | Cause::DiskFull if self.give_way(now) => self.news.extend(error.news),
+                _ => return Err(error.after(written)),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many leading lines of `batch` belong into the open file.
+    fn room_for(&mut self, batch: &Batch<'_>, now: Now) -> usize {
+        match (&mut self.history, &self.open) {
+            (Some(history), Some(open)) if open.is_ours_alone() => {
+                history.room_for(batch, open.len + u64::from(self.torn), self.quiet, now.monotonic)
+            }
+            _ => batch.len(),
+        }
+    }
+
+    fn may_rotate_a_full_file(&self) -> bool {
+        let has_size = self.history.as_ref().is_some_and(History::has_size);
+        has_size && self.open.as_ref().is_some_and(|open| open.is_ours_alone() && open.len > 0)
+    }
+
+    /// Puts the file aside and begins a new one with `first`, a line or none. Says whether that is done; if not, it is told, and the old
+    /// file goes on.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for the line; nothing was tried.
+    fn rotate(&mut self, first: &Batch<'_>) -> Result<bool, WriteError> {
+        let now = first.now();
+        let bytes = first.bytes().len() as u64;
+        if let Some(cause) = self.space.lacks(bytes) {
+            self.space.failed(cause, bytes);
+            let error = self.low_space(0);
+            return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
+        }
+        let (Some(history), Some(open)) = (&mut self.history, &mut self.open) else { return Ok(false) };
+        // Whoever reads archives one behind the other finds no two lines in one.
+        if self.torn && history.left(open.len) > 0 && open.write_all(b"\n").1.is_ok() {
+            self.torn = false;
+        }
+        let (new, archive) = match history.rotate(&mut self.disk, open, first.bytes(), now) {
+            Ok(done) => done,
+            Err(error) => {
+                self.news.push(News::Failed("rotate", error));
+                return Ok(false);
+            }
+        };
+        self.sync_old();
+        let Some(open) = &mut self.open else { return Ok(false) };
+        open.release();
+        *open = new;
+        open.unseen = first.len() as u64;
+        self.torn = false;
+        self.wrote(first);
+        self.news.push(News::Rotated(archive));
+        if let (true, Some(history)) = (self.options.fsync != Fsync::Never, &self.history)
+            && let Err(error) = self.disk.sync_dir(history.dir())
+        {
+            self.news.push(News::Failed("fsync of the directory", error));
+        }
+        // What the old file has given back is the new one's reserve before it is anybody else's.
+        let _ = self.reserve(0);
+        Ok(true)
+    }
+
+    fn wrote(&mut self, lines: &Batch<'_>) {
+        if let Some(history) = &mut self.history {
+            history.wrote(lines);
+        }
+    }
+
+    /// Deletes old files if the options say so. Says whether there may be room now.
+    fn give_way(&mut self, now: Now) -> bool {
+        let again = self.gave_way.is_none_or(|last| now.monotonic.saturating_duration_since(last) >= GIVE_WAY_EVERY);
+        if self.options.when_low != WhenLow::DeleteOldest || self.quiet || !again {
+            return false;
+        }
+        let (Some(history), Some(open)) = (&mut self.history, &mut self.open) else { return false };
+        if !open.is_ours_alone() {
+            return false;
+        }
+        self.gave_way = Some(now.monotonic);
+        let space = &mut self.space;
+        let missing = |open: &mut Open<D::File>| {
+            ask_for_room(space, open, now.monotonic);
+            space.missing()
+        };
+        history.give_way(&mut self.disk, open, missing, &mut self.news)
+    }
+
+    /// Writes the whole lines of `batch` that fit into `budget`.
+    fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
+        if self.open.is_none() {
+            return Err(WriteError::new(0, self.closed_by));
+        }
         let newline = usize::from(self.torn);
-        let fits = usize::try_from(allowance).unwrap_or(usize::MAX).saturating_sub(newline);
-        let (lines, end) = batch.whole_lines_in(fits);
+        let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
+        let (mut lines, mut end) = batch.whole_lines_in(fits);
         if lines == 0 && !batch.is_empty() {
             self.space.failed(Cause::LowSpace, batch.bytes().len() as u64);
             return Err(self.low_space(0));
         }
+        let mut full = None;
+        while !batch.is_urgent()
+            && let Err(error) = self.reserve((end + newline) as u64)
+        {
+            // What is left is for these records before it is left over, so that a short line does not find room a moment later.
+            let fits = self.left_before_reserve(full.is_none(), batch.now()).saturating_sub(newline);
+            (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
+            if lines == 0 {
+                return Err(self.no_room(0, error, batch.bytes().len(), batch.now()));
+            }
+            full = Some(error);
+        }
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let bytes = &batch.bytes()[..end];
         let bytes = after_newline(self.torn, bytes);
         let (got, result) = match open.kind {
@@ -336,14 +419,16 @@ impl<D: Disk> FileSink<D> {
         if got > 0 {
             open.dirty.get_or_insert(batch.now().monotonic);
         }
+        self.wrote(&batch.first(whole));
         if let Err(error) = result {
-            if Cause::of(&error) == Cause::DiskFull {
-                self.ask_for_room(batch.now().monotonic);
-            }
-            let rest = batch.bytes().len() - end;
-            return Err(self.give_up(whole, "write", error, rest as u64));
+            // What a cut has given back is taken again before anybody takes it for room.
+            let _ = self.reserve(0);
+            return Err(self.no_room(whole, error, batch.bytes().len() - end, batch.now()));
         }
         self.torn = false;
+        if let Some(error) = full {
+            return Err(self.no_room(lines, error, batch.bytes().len() - end, batch.now()));
+        }
         if lines < batch.len() {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
             return Err(self.low_space(lines));
@@ -351,11 +436,39 @@ impl<D: Disk> FileSink<D> {
         Ok(())
     }
 
+    /// How many bytes there is room for in front of the reserve: by what the file system says, or what is the file's for certain.
+    fn left_before_reserve(&mut self, ask: bool, now: Now) -> usize {
+        self.ask_for_room(now.monotonic);
+        let free = if ask { self.space.free_for_certain() } else { 0 };
+        let ahead = self.open.as_ref().map_or(0, Open::ahead);
+        let left = free.saturating_add(ahead).saturating_sub(self.options.error_reserve);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
+    fn no_room(&mut self, written: usize, error: io::Error, rest: usize, now: Now) -> WriteError {
+        if Cause::of(&error) == Cause::DiskFull {
+            self.ask_for_room(now.monotonic);
+        }
+        self.give_up(written, "write", error, rest as u64)
+    }
+
+    /// While suspended: what was taken for ERROR records before.
+    fn append_urgent(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let ahead = open.ahead();
+        let left = self.history.as_ref().map_or(u64::MAX, |history| history.left(open.len));
+        self.append(batch, ahead.min(left))
+    }
+
     /// The one line below the reserve: in one write, and not tried again if it does not go in whole.
-    fn append_into_reserve(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+    fn append_last_words(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let bytes = after_newline(self.torn, batch.bytes());
+        if self.history.as_ref().is_some_and(|history| history.left(open.len) < bytes.len() as u64) {
+            return Err(WriteError::new(0, Cause::LowSpace));
+        }
         let got = open.file.write(&bytes).unwrap_or(0);
+        open.len += got as u64;
         if got == bytes.len() {
             self.torn = false;
             return Ok(());
@@ -363,51 +476,27 @@ impl<D: Disk> FileSink<D> {
         self.torn |= !open.mend(got);
         Err(WriteError::new(0, Cause::LowSpace))
     }
-}
 
-impl<D: Disk> Sink for FileSink<D> {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        if batch.may_use_reserve() {
-            return self.append_into_reserve(batch);
-        }
-        let now = batch.now();
-        // Before every batch: another output of ours, or another process, may have written since.
-        self.ask_for_room(now.monotonic);
-        let result = self.append(batch, self.space.allowance());
-        if result.is_ok() {
-            self.space.works();
-        }
-        let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
-        let errors =
-            self.fsync == Fsync::AfterErrors && batch.lines().take(written).any(|line| line.level() == Level::Error);
-        result.and(self.sync_if_due(now, errors, written))
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        if self.fsync == Fsync::Never {
-            return Ok(());
-        }
-        match self.open.as_mut().and_then(Open::sync) {
-            Some(Err(error)) => {
-                let error = self.give_up(0, "fsync", error, 0);
-                self.open = None;
-                self.closed_by = error.cause();
-                Err(error)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+    fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
         self.look(now)?;
         match &mut self.open {
-            None => drop(self.reopen(now)?),
+            None => self.reopen(now)?,
             // While it was quiet, the full disk may have cut the line of somebody else.
             Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
         }
         self.ask_for_room(now.monotonic);
-        match self.space.may_resume(now.monotonic) {
-            Ok(()) => Ok(()),
+        let mut may_resume = self.space.may_resume(now.monotonic);
+        if may_resume.is_err() && self.give_way(now) {
+            // As if this were the first look.
+            self.space.works();
+            self.ask_for_room(now.monotonic);
+            may_resume = self.space.may_resume(now.monotonic);
+        }
+        match may_resume {
+            Ok(()) => {
+                let _ = self.reserve(0); // Without it the next batch tells.
+                Ok(())
+            }
             Err(after) => {
                 let error = self.low_space(0);
                 Err(match after {
@@ -418,7 +507,7 @@ impl<D: Disk> Sink for FileSink<D> {
         }
     }
 
-    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+    fn see(&mut self, now: Now) -> Result<(), WriteError> {
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
         if let Some(open) = &mut self.open
@@ -429,13 +518,117 @@ impl<D: Disk> Sink for FileSink<D> {
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);
         }
+        let _ = self.reserve(0); // As above.
+        if let (Some(history), Some(open)) = (&mut self.history, &mut self.open)
+            && open.is_ours_alone()
+        {
+            if history.must_tidy(open.len, now.monotonic) {
+                history.tidy(&mut self.disk, open, now, &mut self.news);
+            }
+            if !self.space.is_low() {
+                history.compress(&mut self.disk, open, self.space.comfort(), now.monotonic, &mut self.news);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers whether it could write. What has happened before it could not is told with that.
+    fn after(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
+        let was_quiet = std::mem::replace(&mut self.quiet, result.is_err());
+        result.map_err(|mut error| {
+            if !was_quiet {
+                error.news.splice(0..0, self.news.drain(..));
+            }
+            error
+        })
+    }
+}
+
+impl<D: Disk> Sink for FileSink<D> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        if batch.are_last_words() {
+            return self.append_last_words(batch);
+        }
+        if batch.is_urgent() {
+            return self.append_urgent(batch);
+        }
+        let result = self.write_records(batch);
+        if result.is_ok() {
+            self.space.works();
+        }
+        let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
+        let errors = self.options.fsync == Fsync::AfterErrors
+            && batch.lines().take(written).any(|line| line.level() == Level::Error);
+        let result = result.and(self.sync_if_due(batch.now(), errors, written));
+        self.after(result)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        if self.options.fsync == Fsync::Never {
+            return Ok(());
+        }
+        match self.open.as_mut().and_then(Open::sync) {
+            Some(Err(error)) => {
+                let error = self.give_up(0, "fsync", error, 0);
+                self.open = None;
+                self.closed_by = error.cause();
+                self.after(Err(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        // It stays quiet until a line is in.
+        match self.get_ready(now) {
+            Ok(()) => Ok(()),
+            error => self.after(error),
+        }
+    }
+
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        let seen = self.see(now);
+        self.after(seen)?;
         Ok(Health {
             low: self.space.is_low(),
-            vanished: std::mem::take(&mut self.vanished),
-            failure: self.failure.take(),
+            news: std::mem::take(&mut self.news),
             check_after: self.sync_due_in(now.monotonic),
         })
     }
+
+    fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
+        match command {
+            Command::Reopen => {
+                self.sync_old();
+                let reopened = self.reopen(now);
+                self.after(reopened)
+            }
+            Command::Rotate => {
+                let something = self.open.as_ref().is_some_and(|open| open.is_ours_alone() && open.len > 0);
+                self.ask_for_room(now.monotonic);
+                if something && !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {
+                    // With the next record, when its time has come.
+                    self.history.iter_mut().for_each(History::ask);
+                }
+                Ok(())
+            }
+            Command::Close => {
+                self.open.iter_mut().for_each(Open::release);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn ask_for_room<F: DiskFile>(space: &mut Space, open: &mut Open<F>, now: Instant) {
+    let answer = match open.kind {
+        Kind::Stream => Answer::Unknown,
+        Kind::Regular => match open.file.room() {
+            Ok(room) => Answer::Known { total: room.total, free: room.free, block: room.block },
+            Err(_) => Answer::Unknown, // The write will tell, if something is wrong.
+        },
+    };
+    space.answer(answer, now);
 }
 
 fn after_newline(torn: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -453,122 +646,5 @@ fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
             disk.open(path)
         }
         other => other,
-    }
-}
-
-impl<F: DiskFile> Open<F> {
-    /// Also says whether the file is torn, where that can be seen.
-    fn new(mut file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
-        let kind = file.kind();
-        let locked = kind == Kind::Regular && ours && file.lock();
-        let mut open = Self { file, kind, ours, locked, lock_asked: now, looked: now, unseen: 0, dirty: None };
-        let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
-        Ok((open, torn))
-    }
-
-    /// Whether the file ends in the middle of a line, where its end can be read.
-    fn is_torn(&mut self) -> Option<bool> {
-        if self.kind != Kind::Regular || !self.ours {
-            return None;
-        }
-        match self.file.last_byte().ok()? {
-            Some(byte) => Some(byte != b'\n'),
-            None => (self.file.len().ok()? == 0).then_some(false),
-        }
-    }
-
-    /// The same where another process may be inside a write: then the file ends where no line does, and a moment later it does.
-    fn is_torn_for_good(&mut self) -> Option<bool> {
-        for _ in 0..TAIL_LOOKS {
-            if !self.is_torn()? {
-                return Some(false);
-            }
-            self.file.pause(TAIL_PAUSE);
-        }
-        Some(true)
-    }
-
-    /// Syncs, if there is something new and the file is of the kind that can be.
-    fn sync(&mut self) -> Option<io::Result<()>> {
-        if self.kind == Kind::Stream {
-            return None;
-        }
-        self.dirty.take().map(|_| self.file.sync())
-    }
-
-    /// Asks for the lock, if it is missing and time has come; says whether it was got just now.
-    fn lock_again(&mut self, now: Instant) -> bool {
-        let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
-        if self.locked || !self.ours || self.kind != Kind::Regular || !due {
-            return false;
-        }
-        self.lock_asked = now;
-        self.locked = self.file.lock();
-        self.locked
-    }
-
-    /// Writes until all is in or an error comes; says how much is in.
-    fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
-        let (mut got, mut interruptions) = (0, 0);
-        while got < bytes.len() {
-            match self.file.write(&bytes[got..]) {
-                Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
-                Ok(more) => (got, interruptions) = (got + more, 0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
-                    interruptions += 1;
-                }
-                Err(error) => return (got, Err(error)),
-            }
-        }
-        (got, Ok(()))
-    }
-
-    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at all, none before the
-    /// reader has left room. `ends` are the ends of the lines.
-    fn write_in_turns(&mut self, bytes: &[u8], ends: impl Iterator<Item = usize>) -> (usize, io::Result<()>) {
-        let mut got = 0;
-        let mut chances = READER_CHANCES;
-        let mut ends = ends.peekable();
-        while got < bytes.len() {
-            // As many whole lines as one write may hold; a longer line goes piece by piece.
-            let mut end = got;
-            while let Some(next) = ends.next_if(|next| *next - got <= ATOMIC_WRITE) {
-                end = next;
-            }
-            if end == got {
-                end = bytes.len().min(got + ATOMIC_WRITE);
-            }
-            while !self.file.writable(READER_PATIENCE) {
-                chances -= 1;
-                if chances == 0 {
-                    return (got, Err(io::ErrorKind::WouldBlock.into()));
-                }
-            }
-            let (more, result) = self.write_all(&bytes[got..end]);
-            got += more;
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && chances > 1 => chances -= 1,
-                Err(error) => return (got, Err(error)),
-                Ok(()) => {}
-            }
-        }
-        (got, Ok(()))
-    }
-
-    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them. Says whether
-    /// the file ends with a whole line now; if not, the next write begins with a newline.
-    fn mend(&mut self, fragment: usize) -> bool {
-        fragment == 0 || self.cut(fragment as u64).is_some()
-    }
-
-    fn cut(&mut self, fragment: u64) -> Option<()> {
-        if self.kind != Kind::Regular || !self.locked {
-            return None;
-        }
-        let end = self.file.end().ok()?;
-        if self.file.len().ok()? != end {
-            return None;
-        }
-        self.file.cut(end.checked_sub(fragment)?).ok()
     }
 }

@@ -1,13 +1,22 @@
 //! Where lines end: the trait of every output, and what it is given. Runs on the writer's thread.
 
 pub(crate) mod console;
+pub(crate) mod log_file;
+
 pub(crate) mod file;
-pub(crate) mod space;
+mod history;
+mod open;
+
+mod archive;
+mod retention;
+pub(crate) mod rotation;
+mod space;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use crate::event::Cause;
 
@@ -52,6 +61,29 @@ pub trait Sink: Send {
         let _ = now;
         Ok(Health::default())
     }
+
+    /// Something the program asked for; never while suspended, but for [`Command::Close`]. What a sink has no use for it
+    /// ignores, as by default.
+    ///
+    /// # Errors
+    ///
+    /// The output is suspended, as after [`write`](Self::write).
+    fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
+        let _ = (command, now);
+        Ok(())
+    }
+}
+
+/// What the program can ask of a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Command {
+    /// `Handle::rotate`: put aside what is there, and begin anew.
+    Rotate,
+    /// `Handle::reopen`: open again what the path leads to now.
+    Reopen,
+    /// The logger ends: nothing comes after this.
+    Close,
 }
 
 /// One moment, by both clocks. Sinks and policies read no clock; they are told the time.
@@ -69,8 +101,20 @@ pub struct Now {
 pub struct Batch<'a> {
     bytes: &'a [u8],
     spans: &'a [Span],
+    /// Where the first line starts, as the spans count.
+    base: usize,
     now: Now,
-    into_reserve: bool,
+    purpose: Purpose,
+}
+
+/// What a batch is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Records,
+    /// The one line that says why it gets quiet: it may go below the reserve.
+    LastWords,
+    /// What a suspended sink said that it still takes.
+    Urgent,
 }
 
 /// Where a line ends in its batch, and whose it is.
@@ -83,26 +127,50 @@ pub(crate) struct Span {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
-        Self { bytes, spans, now, into_reserve: false }
+        Self { bytes, spans, base: 0, now, purpose: Purpose::Records }
     }
 
     /// A batch that may go below the reserve: the one line that says why it gets quiet.
-    pub(crate) fn into_reserve(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
-        Self { bytes, spans, now, into_reserve: true }
+    pub(crate) fn last_words(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
+        Self { purpose: Purpose::LastWords, ..Self::new(bytes, spans, now) }
     }
 
-    pub(crate) fn may_use_reserve(&self) -> bool {
-        self.into_reserve
+    /// A batch for a suspended sink, of the levels that it still takes.
+    pub(crate) fn urgent(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
+        Self { purpose: Purpose::Urgent, ..Self::new(bytes, spans, now) }
     }
 
-    /// How many leading lines end within the first `bytes` bytes, and where the last of them does.
+    pub(crate) fn are_last_words(&self) -> bool {
+        self.purpose == Purpose::LastWords
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.purpose == Purpose::Urgent
+    }
+
+    /// How many whole lines the first `bytes` bytes hold, and where they end.
     pub(crate) fn whole_lines_in(&self, bytes: usize) -> (usize, usize) {
-        let lines = self.spans.partition_point(|span| span.end <= bytes);
-        (lines, lines.checked_sub(1).map_or(0, |last| self.spans[last].end))
+        let lines = self.spans.partition_point(|span| span.end - self.base <= bytes);
+        (lines, lines.checked_sub(1).map_or(0, |last| self.spans[last].end - self.base))
     }
 
     pub(crate) fn ends(&self) -> impl Iterator<Item = usize> + use<'a> {
-        self.spans.iter().map(|span| span.end)
+        let base = self.base;
+        self.spans.iter().map(move |span| span.end - base)
+    }
+
+    /// The first `lines` lines.
+    pub(crate) fn first(&self, lines: usize) -> Self {
+        let spans = &self.spans[..lines.min(self.spans.len())];
+        let end = spans.last().map_or(0, |span| span.end - self.base);
+        Self { bytes: &self.bytes[..end], spans, ..*self }
+    }
+
+    /// The lines behind the first `lines`.
+    pub(crate) fn behind(&self, lines: usize) -> Self {
+        let lines = lines.min(self.spans.len());
+        let start = lines.checked_sub(1).map_or(self.base, |last| self.spans[last].end);
+        Self { bytes: &self.bytes[start - self.base..], spans: &self.spans[lines..], base: start, ..*self }
     }
 
     /// All lines, one behind the other.
@@ -127,11 +195,12 @@ impl<'a> Batch<'a> {
 
     /// The lines one by one.
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'a>> + use<'a> {
-        let bytes = self.bytes;
+        let (bytes, base) = (self.bytes, self.base);
         let mut start = 0;
         self.spans.iter().map(move |span| {
-            let line = Line { bytes: &bytes[start..span.end], level: span.level, time: span.time };
-            start = span.end;
+            let end = span.end - base;
+            let line = Line { bytes: &bytes[start..end], level: span.level, time: span.time };
+            start = end;
             line
         })
     }
@@ -168,12 +237,29 @@ impl<'a> Line<'a> {
 pub struct Health {
     /// It still writes, but soon it may not: the output's state is `State::Low`.
     pub low: bool,
-    /// Lines that had been written since the last look and that went away with their file; told in the next line.
-    pub vanished: u64,
-    /// What it tried to do, failed at, and got around; told as `Event::Failed`, and in a line at most every 5 s.
-    pub failure: Option<(&'static str, io::Error)>,
+    /// What has happened since it was asked last.
+    pub news: Vec<News>,
     /// When it wants to be asked again, if sooner than usual (500 ms).
     pub check_after: Option<Duration>,
+}
+
+/// Something that happened to what a sink writes to; told to the program, or in the next line, or both.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum News {
+    /// So many lines, written since the last look, went away with a file that somebody deleted. Told in the next line.
+    Vanished(u64),
+    /// Somebody cut the file short by so many bytes. Told in the next line.
+    CutShort(u64),
+    /// What was tried, failed, and was got around: what was done, and the error. Told as `Event::Failed`, and in a line at most
+    /// every 5 s.
+    Failed(&'static str, io::Error),
+    /// The file was put aside under this name. Told as `Event::Rotated`.
+    Rotated(PathBuf),
+    /// An old file of so many bytes was deleted. Told as `Event::Deleted`.
+    Deleted(PathBuf, u64),
+    /// The same, because there was no room. Told in the next line, too.
+    GaveWay(PathBuf, u64),
 }
 
 /// Why a sink did not take all lines of a batch.
@@ -182,8 +268,10 @@ pub struct WriteError {
     written: usize,
     cause: Cause,
     retry_after: Option<Duration>,
+    /// While it is suspended the sink still takes these levels.
+    pub(crate) still_takes: LevelFilter,
     pub(crate) room: Option<Shortage>,
-    pub(crate) failure: Option<(&'static str, io::Error)>,
+    pub(crate) news: Vec<News>,
 }
 
 /// How little room there is, where that is the cause and one line about it still fits.
@@ -196,7 +284,7 @@ pub(crate) struct Shortage {
 impl WriteError {
     /// The first `written` lines of the batch are in, the others are not.
     pub fn new(written: usize, cause: Cause) -> Self {
-        Self { written, cause, retry_after: None, room: None, failure: None }
+        Self { written, cause, retry_after: None, still_takes: LevelFilter::Off, room: None, news: Vec::new() }
     }
 
     /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.
@@ -207,12 +295,16 @@ impl WriteError {
 
     pub(crate) fn failed(written: usize, doing: &'static str, error: io::Error) -> Self {
         let cause = Cause::of(&error);
-        Self { failure: Some((doing, error)), ..Self::new(written, cause) }
+        Self { news: vec![News::Failed(doing, error)], ..Self::new(written, cause) }
     }
 
     /// The same error, met behind lines that are in.
     pub(crate) fn after(self, written: usize) -> Self {
         Self { written, ..self }
+    }
+
+    pub(crate) fn caused_by(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     pub(crate) fn written(&self) -> usize {

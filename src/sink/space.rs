@@ -118,6 +118,35 @@ impl Space {
         self.known.map_or(u64::MAX, |known| known.allowance())
     }
 
+    /// Why so many bytes will not fit, if that is known without trying.
+    pub(crate) fn lacks(&self, bytes: u64) -> Option<Cause> {
+        let known = self.known?;
+        if known.allowance() < bytes {
+            return Some(Cause::LowSpace);
+        }
+        (known.free < bytes).then_some(Cause::DiskFull)
+    }
+
+    /// How many bytes have to become free before an output that was suspended for want of room may resume.
+    pub(crate) fn missing(&self) -> u64 {
+        self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
+    }
+
+    /// What is free but for two blocks, as in the allowance; nothing where it is not known.
+    pub(crate) fn free_for_certain(&self) -> u64 {
+        self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
+    }
+
+    /// What has to stay free so that space gets neither low nor too little to resume.
+    pub(crate) fn comfort(&self) -> u64 {
+        self.known.map_or(0, |known| known.marks.low.max(known.marks.resume))
+    }
+
+    /// How many bytes may be taken ahead of need: nothing when space is, or might get, low.
+    pub(crate) fn plenty(&self) -> u64 {
+        self.known.map_or(0, |known| (known.free.saturating_sub(known.marks.low) / 64).min(MIB))
+    }
+
     /// Free bytes and the reserve, where both are known.
     pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
         self.known.map(|known| (known.free, known.marks.stop))

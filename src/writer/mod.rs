@@ -15,9 +15,9 @@ use log::Level;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, OnEvent};
 use crate::os;
-use crate::queue::{Gate, Queue, Reply, Request};
+use crate::queue::{Gate, Orders, Queue, Reply, Request};
 use crate::record::{OwnedRecord, Record};
-use crate::sink::Now;
+use crate::sink::{Command, Now};
 use crate::stats::{Counters, Reason};
 
 pub(crate) use output::Output;
@@ -49,6 +49,8 @@ pub(crate) struct Writer {
     fates: Vec<Fate>,
     flushes: Vec<Flush>,
     shutdowns: Vec<Reply>,
+    /// What is to be carried out once so many records are taken.
+    orders: Vec<(Command, u64)>,
     started: bool,
     /// When it is looked next for records that the rate limit suppressed.
     storms_at: Option<Instant>,
@@ -94,6 +96,7 @@ impl Writer {
             fates: Vec::new(),
             flushes: Vec::new(),
             shutdowns: Vec::new(),
+            orders: Vec::new(),
             started: false,
             storms_at: None,
             lost: (Cause::Io, 0),
@@ -145,6 +148,7 @@ impl Writer {
         self.take_requests();
         self.tell_storms(now);
         let taken = self.take_batch(now);
+        self.carry_out_orders(now);
         for output in &mut self.outputs {
             output.tend(now, &self.queue.counters, &mut self.tell);
         }
@@ -174,6 +178,32 @@ impl Writer {
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
+        let rotate = self.queue.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
+        let reopen = self.queue.take_order(Orders::reopen).map(|behind| (Command::Reopen, behind));
+        self.orders.extend(rotate.into_iter().chain(reopen));
+    }
+
+    /// What the program ordered, where the records before it are written.
+    fn carry_out_orders(&mut self, now: Now) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let taken = self.queue.counters.writer.taken.total();
+        // Of those it was to come behind, some may have been evicted.
+        let all = self.queue.len() == 0;
+        for (command, _) in self.orders.extract_if(.., |(_, behind)| all || *behind <= taken) {
+            for output in &mut self.outputs {
+                output.command(command, now, &self.queue.counters, &mut self.tell);
+            }
+        }
+        self.publish_gate();
+    }
+
+    /// How many records may be taken before an order is due.
+    fn before_the_next_order(&self) -> usize {
+        let taken = self.queue.counters.writer.taken.total();
+        let left = self.orders.iter().map(|(_, behind)| behind.saturating_sub(taken)).min();
+        left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX).max(1)
     }
 
     /// Puts a record into the queue for each place whose records were suppressed in an interval that is over; at the end,
@@ -200,18 +230,22 @@ impl Writer {
         for output in &mut self.outputs {
             output.open_batch(now, counters, &mut self.tell);
         }
+        let mut most = BATCH_RECORDS;
+        if !self.orders.is_empty() {
+            most = most.min(self.before_the_next_order());
+        }
         queue.take_while(|record| {
             self.lay_out(record, counters);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
-            !full && self.fates.len() < BATCH_RECORDS
+            !full && self.fates.len() < most
         });
-        let mut suspended_now = false;
+        let mut changed = false;
         for output in &mut self.outputs {
-            let before = output.suspended();
+            let before = (output.suspended(), output.takes(Level::Error));
             output.write(now, counters, &mut self.fates, &mut self.tell);
-            suspended_now |= before != output.suspended();
+            changed |= before != (output.suspended(), output.takes(Level::Error));
         }
-        if suspended_now {
+        if changed {
             self.publish_gate();
         }
         self.settle()
@@ -272,7 +306,7 @@ impl Writer {
         for level in Level::iter() {
             let mut wanting = self.outputs.iter().filter(|output| output.wants(counters, level)).peekable();
             let first = wanting.peek().and_then(|output| output.suspended());
-            if let (Some(cause), true) = (first, wanting.all(|output| output.suspended().is_some())) {
+            if let (Some(cause), true) = (first, wanting.all(|output| !output.takes(level))) {
                 gate.close(level, cause.into());
             }
         }

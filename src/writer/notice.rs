@@ -11,6 +11,8 @@ use crate::format::utc_text;
 use crate::record::{OwnedRecord, Value};
 use crate::stats::{Losses, Reason};
 
+use super::output::Untold;
+
 /// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
 pub(super) fn lost(at: SystemTime, losses: &Losses) -> OwnedRecord {
     let mut pairs = Vec::new();
@@ -19,11 +21,12 @@ pub(super) fn lost(at: SystemTime, losses: &Losses) -> OwnedRecord {
 }
 
 /// The gap line: the output is back, and this is what is missing.
-pub(super) fn resumed(from: SystemTime, to: SystemTime, cause: Cause, losses: &Losses) -> OwnedRecord {
+pub(super) fn resumed(from: SystemTime, to: SystemTime, cause: Cause, losses: &Losses, untold: &Untold) -> OwnedRecord {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
     push_losses(&mut pairs, losses);
+    push_happened(&mut pairs, untold);
     warn(to, format_args!("logging resumed, {} records lost", losses.total()), &pairs)
 }
 
@@ -33,9 +36,21 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -
     warn(at, format_args!("logging suspended"), &pairs)
 }
 
-/// The log file was deleted under our hands, with lines that had been written since the last look.
-pub(super) fn vanished(at: SystemTime, lines: u64) -> OwnedRecord {
-    warn(at, format_args!("the log file was deleted, with {lines} lines written since the last look at it"), &[])
+/// What happened to the file under our hands, or was done to make room.
+pub(super) fn happened(at: SystemTime, untold: &Untold) -> OwnedRecord {
+    let mut pairs = Vec::new();
+    push_happened(&mut pairs, untold);
+    let lines = untold.vanished;
+    match (lines, untold.cut_short) {
+        (1.., _) => {
+            // The number stands in the words.
+            pairs.remove(0);
+            let words = format_args!("the log file was deleted, with {lines} lines written since the last look at it");
+            warn(at, words, &pairs)
+        }
+        (0, 1..) => warn(at, format_args!("the log file was cut short by somebody else"), &pairs),
+        (0, 0) => warn(at, format_args!("old log files were deleted to make room"), &pairs),
+    }
 }
 
 /// Something did not work, and the output went on without it.
@@ -56,6 +71,18 @@ pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterErr
 
 fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<'_>)]) -> OwnedRecord {
     OwnedRecord::notice(Level::Warn, at, message, pairs)
+}
+
+/// What happened, as far as it did.
+fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, untold: &Untold) {
+    let Untold { vanished, cut_short, files_deleted, bytes_deleted } = *untold;
+    let counted = [
+        ("lines_deleted", vanished),
+        ("bytes_cut_off", cut_short),
+        ("old_files_deleted", files_deleted),
+        ("old_bytes_deleted", bytes_deleted),
+    ];
+    pairs.extend(counted.into_iter().filter(|(_, count)| *count > 0).map(|(word, count)| (word, Value::U64(count))));
 }
 
 /// The losses by level and by reason, those that are not zero.

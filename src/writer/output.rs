@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use crate::event::{Cause, Event, State};
 use crate::format::{Encoder, LineBuf};
 use crate::record::{OwnedRecord, Record};
-use crate::sink::{Batch, Now, Sink, Span, WriteError};
+use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
 use crate::stats::{Counters, Losses, OutputCounters, Reason};
 
 use super::{BATCH_BYTES, Fate, Tell, notice};
@@ -49,8 +49,10 @@ pub(crate) struct Output {
     suspended_line: Option<Instant>,
     /// When the sink is asked next how it is.
     check_at: Option<Instant>,
-    /// Lines that went away with their file, not told yet.
-    vanished: u64,
+    /// What happened to the file, not told yet.
+    untold: Untold,
+    /// What the program asked for while it was suspended.
+    orders: Vec<Command>,
     /// What failed and was got around, not told yet: how often, and the last time.
     failed: Option<(u64, &'static str, Arc<io::Error>)>,
     failed_line: Option<Instant>,
@@ -67,6 +69,33 @@ struct Episode {
     retry_at: Instant,
     /// The time between two attempts, unless the sink asks for another.
     delay: Duration,
+    /// It still takes these levels.
+    takes: LevelFilter,
+}
+
+/// What readers of the log should know of what happened to it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Untold {
+    /// Lines that went away with their file.
+    pub(super) vanished: u64,
+    /// Bytes that somebody else cut off.
+    pub(super) cut_short: u64,
+    /// Old files, and their bytes, that were deleted for room.
+    pub(super) files_deleted: u64,
+    pub(super) bytes_deleted: u64,
+}
+
+impl Untold {
+    fn is_nothing(&self) -> bool {
+        self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
+    }
+
+    fn add(&mut self, other: Untold) {
+        self.vanished += other.vanished;
+        self.cut_short += other.cut_short;
+        self.files_deleted += other.files_deleted;
+        self.bytes_deleted += other.bytes_deleted;
+    }
 }
 
 /// The lines of the batch that is being laid out.
@@ -83,7 +112,7 @@ struct Lines {
 /// What a line of the crate's own tells once it is in.
 enum Leading {
     Lost(Losses),
-    Vanished(u64),
+    Happened(Untold),
     Failed,
     Opening,
 }
@@ -122,7 +151,8 @@ impl Output {
             lost_line: None,
             suspended_line: None,
             check_at: None,
-            vanished: 0,
+            untold: Untold::default(),
+            orders: Vec::new(),
             failed: None,
             failed_line: None,
             opening,
@@ -137,6 +167,11 @@ impl Output {
     /// Why it takes nothing at the moment, if so.
     pub(super) fn suspended(&self) -> Option<Cause> {
         self.episode.map(|episode| episode.cause)
+    }
+
+    /// Whether it can take a record of this level now.
+    pub(super) fn takes(&self, level: Level) -> bool {
+        self.episode.is_none_or(|episode| level <= episode.takes)
     }
 
     /// How many bytes wait to be written.
@@ -157,7 +192,7 @@ impl Output {
     /// Lays out one record, the `number`th of this turn; or loses it.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, fate: &mut Fate) {
         let counters = &counters.outputs[self.index];
-        if let Some(cause) = self.suspended() {
+        if let Some(cause) = self.suspended().filter(|_| !self.takes(record.level())) {
             return lose(counters, fate, cause.into());
         }
         let start = self.lines.text.len();
@@ -179,7 +214,12 @@ impl Output {
         if self.episode.is_some() {
             return;
         }
-        self.check(now, &counters.outputs[self.index], tell);
+        for command in std::mem::take(&mut self.orders) {
+            self.command(command, now, counters, tell);
+        }
+        if self.episode.is_none() {
+            self.check(now, &counters.outputs[self.index], tell);
+        }
         if self.episode.is_some() {
             return;
         }
@@ -187,9 +227,9 @@ impl Output {
             self.lead(Leading::Opening, &opening);
             self.opening = Some(opening);
         }
-        if self.vanished > 0 {
-            let vanished = std::mem::take(&mut self.vanished);
-            self.lead(Leading::Vanished(vanished), &notice::vanished(now.wall, vanished));
+        if !self.untold.is_nothing() {
+            let untold = std::mem::take(&mut self.untold);
+            self.lead(Leading::Happened(untold), &notice::happened(now.wall, &untold));
         }
         if is_due(self.failed_line, LOST_LINE_EVERY, now.monotonic)
             && let Some((times, doing, error)) = &self.failed
@@ -227,17 +267,10 @@ impl Output {
         self.check_at = Some(now.monotonic + CHECK_EVERY);
         match guarded(|| self.sink.check(now)) {
             Ok(Ok(health)) => {
-                self.vanished += health.vanished;
                 if let Some(after) = health.check_after {
                     self.check_at = Some(now.monotonic + after.clamp(CHECK_AT_MOST_EVERY, CHECK_EVERY));
                 }
-                if let Some((doing, error)) = health.failure {
-                    let error = Arc::new(error);
-                    let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
-                    self.failed = Some((times + 1, doing, error.clone()));
-                    counters.failures.fetch_add(1, Relaxed);
-                    tell.event(Event::Failed { output: self.name.to_string(), doing, error });
-                }
+                self.hear(health.news, counters, tell);
                 let state = if health.low { State::Low } else { State::Healthy };
                 counters.state.store(state.to_byte(), Relaxed);
             }
@@ -246,51 +279,130 @@ impl Output {
         }
     }
 
+    /// Tells the program what has happened to the sink, and remembers what the log has to tell of it.
+    fn hear(&mut self, news: Vec<News>, counters: &OutputCounters, tell: &mut Tell) {
+        for news in news {
+            let output = self.name.to_string();
+            match news {
+                News::Vanished(lines) => self.untold.vanished += lines,
+                News::CutShort(bytes) => self.untold.cut_short += bytes,
+                News::Failed(doing, error) => {
+                    let error = Arc::new(error);
+                    let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
+                    self.failed = Some((times + 1, doing, error.clone()));
+                    counters.failures.fetch_add(1, Relaxed);
+                    tell.event(Event::Failed { output, doing, error });
+                }
+                News::Rotated(archive) => tell.event(Event::Rotated { output, archive }),
+                News::Deleted(path, bytes) => tell.event(Event::Deleted { output, path, bytes }),
+                News::GaveWay(path, bytes) => {
+                    self.untold.files_deleted += 1;
+                    self.untold.bytes_deleted += bytes;
+                    tell.event(Event::Deleted { output, path, bytes });
+                }
+            }
+        }
+    }
+
+    /// What the program asked for: now, or when it is no longer suspended.
+    pub(super) fn command(&mut self, command: Command, now: Now, counters: &Counters, tell: &mut Tell) {
+        if self.episode.is_some() && command != Command::Close {
+            if !self.orders.contains(&command) {
+                self.orders.push(command);
+            }
+            return;
+        }
+        if let Ok(Err(error)) = guarded(|| self.sink.command(command, now))
+            && self.episode.is_none()
+        {
+            self.suspend(error, now, &counters.outputs[self.index], tell);
+        }
+        // The sink has news.
+        self.check_at = None;
+    }
+
     /// Hands the batch to the sink, and settles each of its lines.
     pub(super) fn write(&mut self, now: Now, counters: &Counters, fates: &mut [Fate], tell: &mut Tell) {
         if self.lines.spans.is_empty() {
             return;
         }
         let counters = &counters.outputs[self.index];
+        if self.episode.is_some() {
+            return self.write_urgent(0, now, counters, fates);
+        }
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
-        let result = match self.episode {
-            None => guarded(|| self.sink.write(&batch)),
-            // It was suspended after the lines were laid out.
-            Some(episode) => Ok(Err(WriteError::new(0, episode.cause))),
-        };
+        let result = guarded(|| self.sink.write(&batch));
         let (written, reason) = match &result {
-            Ok(Ok(())) => (batch.len(), None),
-            Ok(Err(error)) => (error.written().min(batch.len()), Some(error.cause().into())),
-            Err(Panicked) => (0, Some(Reason::Panicked)),
+            Ok(Ok(())) => (batch.len(), Reason::IoError),
+            Ok(Err(error)) => (error.written().min(batch.len()), error.cause().into()),
+            Err(Panicked) => (0, Reason::Panicked),
         };
-        self.settle(written, reason.unwrap_or(Reason::IoError), counters, fates);
         // What is new may have to be synced soon: the sink says when.
         self.check_at = None;
-        if let (Ok(Err(error)), None) = (result, self.episode) {
-            self.suspend(error, now, counters, tell);
-        }
+        let Ok(Err(error)) = result else {
+            return self.settle(written, &[], reason, counters, fates);
+        };
+        self.suspend(error, now, counters, tell);
+        self.write_urgent(written, now, counters, fates);
     }
 
-    /// The first `written` lines are in; the others are lost for `reason`. Afterwards there is no batch.
-    fn settle(&mut self, written: usize, reason: Reason, counters: &OutputCounters, fates: &mut [Fate]) {
+    /// Suspended: of the lines behind the first `written`, hands the sink those of the levels that it still takes.
+    fn write_urgent(&mut self, written: usize, now: Now, counters: &OutputCounters, fates: &mut [Fate]) {
+        let Some(mut episode) = self.episode else { return };
+        let mut lines = Lines::default();
+        let mut numbers = Vec::new();
+        let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
+        for (number, line) in batch.lines().enumerate().skip(written) {
+            if line.level() <= episode.takes {
+                let _ = io::Write::write_all(&mut lines.text, line.bytes()); // In memory: it cannot fail.
+                lines.close(line.level(), line.time());
+                numbers.push(number);
+            }
+        }
+        if !numbers.is_empty() {
+            let batch = Batch::urgent(lines.text.bytes(), &lines.spans, now);
+            match guarded(|| self.sink.write(&batch)) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    numbers.truncate(error.written());
+                    episode.takes = error.still_takes;
+                }
+                Err(Panicked) => numbers.clear(),
+            }
+            self.episode = Some(episode);
+        }
+        self.settle(written, &numbers, episode.cause.into(), counters, fates);
+    }
+
+    /// The first `written` lines are in, and of those behind them the `urgent` ones; the others are lost for `reason`. Afterwards there
+    /// is no batch.
+    fn settle(
+        &mut self,
+        written: usize,
+        urgent: &[usize],
+        reason: Reason,
+        counters: &OutputCounters,
+        fates: &mut [Fate],
+    ) {
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
             match leading {
                 Leading::Lost(losses) if line < written => self.told.add(losses),
-                Leading::Vanished(lines) if line >= written => self.vanished += lines,
+                Leading::Happened(untold) if line >= written => self.untold.add(*untold),
                 Leading::Failed if line < written => self.failed = None,
                 Leading::Opening if line < written => self.opening = None,
                 _ => {}
             }
         }
         counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
-        let bytes = written.checked_sub(1).map_or(0, |last| self.lines.spans[last].end);
+        let end = |lines: usize| lines.checked_sub(1).map_or(0, |last| self.lines.spans[last].end);
+        let bytes = end(written) + urgent.iter().map(|line| end(line + 1) - end(*line)).sum::<usize>();
         counters.bytes.fetch_add(bytes as u64, Relaxed);
-        let written_records = written.saturating_sub(leading);
+        let written_records = written.saturating_sub(leading) + urgent.len();
         counters.written.fetch_add(written_records as u64, Relaxed);
-        for (line, number) in self.lines.records.iter().enumerate() {
+        for (line, number) in (leading..).zip(&self.lines.records) {
             let Some(fate) = fates.get_mut(*number) else { continue };
-            if line < written_records {
+            if line < written || urgent.binary_search(&line).is_ok() {
                 fate.written = true;
             } else {
                 lose(counters, fate, reason);
@@ -303,13 +415,21 @@ impl Output {
     fn suspend(&mut self, error: WriteError, now: Now, counters: &OutputCounters, tell: &mut Tell) {
         let cause = error.cause();
         let delay = FIRST_RETRY;
-        self.episode = Some(Episode { cause, since: now, retry_at: now.monotonic + self.jitter.shorten(delay), delay });
+        let takes = error.still_takes;
+        let retry_at = now.monotonic + self.jitter.shorten(delay);
+        self.episode = Some(Episode { cause, since: now, retry_at, delay, takes });
         counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
         counters.suspensions.fetch_add(1, Relaxed);
         let since = now.monotonic.saturating_duration_since(counters.born).as_nanos() as u64;
         counters.suspended_since.store(since + 1, Relaxed);
-        if let Some((doing, error)) = error.failure {
-            tell.event(Event::Failed { output: self.name.to_string(), doing, error: Arc::new(error) });
+        for news in error.news {
+            match news {
+                // The suspension tells it.
+                News::Failed(doing, error) => {
+                    tell.event(Event::Failed { output: self.name.to_string(), doing, error: Arc::new(error) });
+                }
+                other => self.hear(vec![other], counters, tell),
+            }
         }
         tell.event(Event::Suspended { output: self.name.to_string(), cause, at: now.wall });
         let due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
@@ -317,7 +437,7 @@ impl Output {
             self.suspended_line = Some(now.monotonic);
             let notice = notice::suspended(now.wall, cause, room.free, room.reserve);
             // One that does not go in is not tried again; the gap line says when it got quiet.
-            let _ = self.write_alone(&notice, counters, |bytes, spans| Batch::into_reserve(bytes, spans, now));
+            let _ = self.write_alone(&notice, counters, |bytes, spans| Batch::last_words(bytes, spans, now));
         }
     }
 
@@ -362,15 +482,21 @@ impl Output {
         let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
         let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
         let wanted = match ready {
-            Err(error) => error.wanted_delay(),
+            Err(error) => {
+                episode.takes = error.still_takes;
+                error.wanted_delay()
+            }
             Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
                 let losses = self.untold(counters);
-                let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses);
+                let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses, &self.untold);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
                     Ok(()) => return self.resume(episode, losses, now, output),
-                    Err(error) => error.and_then(|error| error.wanted_delay()),
+                    Err(error) => {
+                        episode.takes = error.as_ref().map_or(LevelFilter::Off, |error| error.still_takes);
+                        error.and_then(|error| error.wanted_delay())
+                    }
                 }
             }
         };
@@ -384,6 +510,7 @@ impl Output {
 
     fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters) {
         self.told.add(&losses);
+        self.untold = Untold::default();
         self.episode = None;
         self.check_at = None;
         let nanos = now.monotonic.saturating_duration_since(episode.since.monotonic).as_nanos() as u64;
@@ -408,7 +535,7 @@ impl Output {
 
     /// What was laid out when the turn broke off is lost.
     pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut [Fate]) {
-        self.settle(0, Reason::Panicked, &counters.outputs[self.index], fates);
+        self.settle(0, &[], Reason::Panicked, &counters.outputs[self.index], fates);
     }
 
     /// Everything that is written is handed on; or why not.
@@ -431,7 +558,9 @@ impl Output {
         }
         self.lead_with_losses(now, counters, true);
         self.write(now, counters, &mut [], tell);
-        self.flush(now, counters, tell)
+        let finished = self.flush(now, counters, tell);
+        self.command(Command::Close, now, counters, tell);
+        finished
     }
 
     /// When it wants to be tended next.

@@ -16,7 +16,7 @@ use crate::tmpfs::{is_torn, stops_and_resumes};
 const LONE: u32 = 99;
 
 pub(crate) fn a_full_ext4_stops_the_log_quietly_and_it_resumes_by_itself(place: &Place) -> Outcome {
-    stops_and_resumes(&place.ext4(), Duration::from_millis(2500))
+    stops_and_resumes(&place.ext4(), Duration::from_millis(2500), 64 << 10)
 }
 
 pub(crate) fn an_ext4_that_turns_read_only_under_the_log_is_survived(place: &Place) -> Outcome {
@@ -51,7 +51,7 @@ pub(crate) fn an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own(place
     let path = disk.join("app.log");
     File::create(&path).unwrap();
     run(Command::new("chattr").arg("+a").arg(&path));
-    let subject = Subject::start(&path, |file| file.min_free_space(0));
+    let subject = Subject::start(&path, |file| file.min_free_space(0).error_reserve(0));
     let load = Load::start(4, &subject.handle);
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 2_000);
 

@@ -113,6 +113,12 @@ impl Filler {
         while free(&self.path) > leave && self.write(4 << 10) {}
     }
 
+    /// Gives back the last bytes.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        let len = self.file.metadata().unwrap().len();
+        self.file.set_len(len.saturating_sub(bytes)).unwrap();
+    }
+
     fn write(&mut self, bytes: usize) -> bool {
         match self.file.write(&vec![0; bytes]) {
             Ok(written) => written > 0,

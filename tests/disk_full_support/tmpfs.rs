@@ -23,13 +23,13 @@ const LONE: u32 = 99;
 pub(crate) fn a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself(place: &Place) -> Outcome {
     let disk = place.tmpfs("size=16m");
     // Long enough for attempts that double their distance without a limit to be far more than 2 s apart.
-    stops_and_resumes(&disk, Duration::from_secs(4))
+    stops_and_resumes(&disk, Duration::from_secs(4), 0)
 }
 
 /// The whole story of a disk of about 16 MiB: health, a flood while something else fills the disk, an outage, room.
-pub(crate) fn stops_and_resumes(disk: &Path, outage: Duration) -> Outcome {
+pub(crate) fn stops_and_resumes(disk: &Path, outage: Duration, error_reserve: u64) -> Outcome {
     let path = disk.join("app.log");
-    let subject = Subject::start(&path, |file| file.min_free_space(0));
+    let subject = Subject::start(&path, |file| file.min_free_space(0).error_reserve(error_reserve));
     let load = Load::start(4, &subject.handle);
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
     let memory_in_health = memory();
@@ -305,7 +305,7 @@ pub(crate) fn another_appender_of_the_file_loses_no_byte_while_the_disk_fills(pl
 pub(crate) fn a_line_that_the_disk_cuts_short_for_somebody_else_gets_nothing_glued_to_it(place: &Place) -> Outcome {
     let disk = place.tmpfs("size=4m");
     let path = disk.join("app.log");
-    let subject = Subject::start(&path, |file| file.min_free_space(0));
+    let subject = Subject::start(&path, |file| file.min_free_space(0).error_reserve(0));
     let mut lone = Author::new(LONE);
     lone.say();
     assert_eq!(subject.handle.flush(PATIENCE), Ok(()));

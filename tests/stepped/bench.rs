@@ -14,7 +14,8 @@ use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
-use crate::sink::file::{FileSink, Fsync, Target};
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Turn, Writer};
@@ -54,8 +55,16 @@ impl Setup {
         self
     }
 
+    pub(super) fn file_with(self, disk: &FakeDisk, options: FileOptions) -> Self {
+        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), options))
+    }
+
     pub(super) fn file(self, disk: &FakeDisk, reserve: Option<u64>, fsync: Fsync) -> Self {
-        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), reserve, fsync))
+        self.sink(FileSink::new(
+            disk.clone(),
+            Target::Path(PATH.into()),
+            FileOptions { min_free_space: reserve, fsync, ..FileOptions::default() },
+        ))
     }
 
     pub(super) fn bench(self) -> Bench {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::bench::{Bench, PATH, Setup, assert_invariants, assert_recovery};
 use crate::KIB;
 use crate::disk::fake::{FakeDisk, Fault, Op};
-use crate::sink::file::Fsync;
+use crate::sink::log_file::Fsync;
 
 const ENOENT: i32 = 2;
 const EINTR: i32 = 4;

@@ -7,7 +7,8 @@ use log::Level;
 use super::bench::{PATH, Setup, assert_invariants, assert_recovery, parse};
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
-use crate::sink::file::{FileSink, Fsync, Target};
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, Fsync};
 use crate::{KIB, MIB};
 
 #[test]
@@ -309,7 +310,13 @@ fn a_path_that_may_not_be_looked_at_leaves_a_file_that_works_alone() {
 fn two_files_on_one_disk_leave_the_reserve_together() {
     let reserve = 64 * KIB;
     let disk = FakeDisk::with_capacity(MIB);
-    let file = |path: &str| FileSink::new(disk.clone(), Target::Path(path.into()), Some(reserve), Fsync::Never);
+    let file = |path: &str| {
+        FileSink::new(
+            disk.clone(),
+            Target::Path(path.into()),
+            FileOptions { min_free_space: Some(reserve), ..FileOptions::default() },
+        )
+    };
     let mut bench = Setup::new().sink(file("/logs/a.log")).sink(file("/logs/b.log")).bench();
     while !bench.suspended() {
         bench.log_some(50);

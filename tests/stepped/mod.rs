@@ -6,5 +6,7 @@ mod faults;
 mod files;
 mod overflow;
 mod requests;
+mod reserve;
+mod rotation;
 mod sinks;
 mod storms;

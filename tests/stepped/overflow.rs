@@ -7,7 +7,7 @@ use log::Level;
 use super::bench::{PATH, Setup, assert_invariants, parse};
 use crate::disk::fake::FakeDisk;
 use crate::queue::Overflow;
-use crate::sink::file::Fsync;
+use crate::sink::log_file::Fsync;
 
 fn setup(capacity: usize, overflow: Overflow, disk: &FakeDisk) -> Setup {
     Setup { capacity, overflow, ..Setup::new() }.file(disk, None, Fsync::Never)

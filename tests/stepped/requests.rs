@@ -9,7 +9,7 @@ use crate::KIB;
 use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
-use crate::sink::file::Fsync;
+use crate::sink::log_file::Fsync;
 
 /// Asks from another thread while this one steps the writer.
 fn ask(

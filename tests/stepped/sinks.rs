@@ -10,7 +10,6 @@ use super::bench::{Setup, parse};
 use crate::disk::fake::FakeDisk;
 use crate::event::{Cause, State};
 use crate::format::Format;
-use crate::sink::file::Fsync;
 use crate::sink::{Batch, Sink, WriteError};
 
 /// Keeps what it is given; takes so many lines of a batch, then fails; may panic.
@@ -210,8 +209,7 @@ fn a_format_that_panics_or_fails_loses_that_record_and_nothing_else() {
     let sink = crate::sink::file::FileSink::new(
         disk.clone(),
         crate::sink::file::Target::Path(super::bench::PATH.into()),
-        None,
-        Fsync::Never,
+        crate::sink::log_file::FileOptions::default(),
     );
     let format = Format::custom(|line, record| {
         io::Write::write_all(line, b"half a line")?;

@@ -7,7 +7,7 @@ use log::{Level, Log, Record};
 use super::bench::{Bench, PATH, Setup};
 use crate::disk::fake::FakeDisk;
 use crate::queue::storms::Storms;
-use crate::sink::file::Fsync;
+use crate::sink::log_file::Fsync;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

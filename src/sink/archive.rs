@@ -1,0 +1,303 @@
+//! The names of archives: pure. `app.log` becomes `app.2026-11-21T09-30-00-0000.log`. Runs on the writer's thread.
+//!
+//! The time is that of the archive's last record, in the calendar of the rotation; the number behind it tells apart what one
+//! second brings. A new name is always greater than the greatest one there: so names sort by age as plain text, whatever the clock does,
+//! and none is used twice.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use chrono::{DateTime, NaiveDateTime};
+
+const FORMAT: &str = "%Y-%m-%dT%H-%M-%S";
+const TIME_LEN: usize = "2026-11-21T09-30-00".len();
+const NUMBER_LEN: usize = "-0000".len();
+const MOST_NUMBER: u16 = 9999;
+/// From the year 0 to the year 9999: what has four digits.
+const FIRST_SECOND: i64 = -62_167_219_200;
+const LAST_SECOND: i64 = 253_402_300_799;
+
+const COMPRESSED: &[u8] = b".gz";
+/// Stands before and behind the name of a file that is not finished.
+const UNFINISHED: (&str, &str) = (".", ".new");
+
+/// What a name says. The greater, the younger; of the same archive the plain one comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Archive {
+    /// Seconds since 1970 as the calendar shows them.
+    second: i64,
+    number: u16,
+    pub(super) compressed: bool,
+}
+
+impl Archive {
+    /// The name for what was written last at `second`, where `newest` is the youngest one there is.
+    pub(super) fn after(newest: Option<Archive>, second: i64) -> Self {
+        let first = Self { second: second.clamp(FIRST_SECOND, LAST_SECOND), number: 0, compressed: false };
+        newest.map_or(first, |newest| newest.next().max(first))
+    }
+
+    /// The name after this one. The very last one has none, and stays.
+    pub(super) fn next(self) -> Self {
+        let (second, number) = match self.number {
+            MOST_NUMBER => (self.second + 1, 0),
+            number => (self.second, number + 1),
+        };
+        if second > LAST_SECOND { self } else { Self { second, number, compressed: false } }
+    }
+
+    /// The same archive, compressed.
+    pub(super) fn compressed(self) -> Self {
+        Self { compressed: true, ..self }
+    }
+}
+
+/// The names that belong to one log file.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    active: OsString,
+    /// `app`, of `app.log`.
+    stem: OsString,
+    /// `.log`; or nothing.
+    suffix: OsString,
+}
+
+impl Names {
+    pub(super) fn new(active: &OsStr) -> Self {
+        let path = Path::new(active);
+        let stem = path.file_stem().unwrap_or(active).to_owned();
+        let mut suffix = OsString::new();
+        if let Some(extension) = path.extension() {
+            suffix.push(".");
+            suffix.push(extension);
+        }
+        Self { active: active.to_owned(), stem, suffix }
+    }
+
+    pub(super) fn name(&self, archive: Archive) -> OsString {
+        let time = DateTime::from_timestamp(archive.second, 0).unwrap_or_default();
+        let mut name = self.stem.clone();
+        name.push(format!(".{}-{:04}", time.format(FORMAT), archive.number));
+        name.push(&self.suffix);
+        if archive.compressed {
+            name.push(".gz");
+        }
+        name
+    }
+
+    /// The archive of this whole name, if we could have given it.
+    pub(super) fn parse(&self, name: &OsStr) -> Option<Archive> {
+        let rest = name.as_encoded_bytes().strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b".")?;
+        let (stamp, rest) = rest.split_at_checked(TIME_LEN + NUMBER_LEN)?;
+        let compressed = match rest.strip_prefix(self.suffix.as_encoded_bytes())? {
+            b"" => false,
+            COMPRESSED => true,
+            _ => return None,
+        };
+        let (time, number) = str::from_utf8(stamp).ok()?.split_at_checked(TIME_LEN)?;
+        let second = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc().timestamp();
+        let archive = Archive { second, number: number.strip_prefix('-')?.parse().ok()?, compressed };
+        // A parser is more generous than what writes: signs, leap seconds, blanks.
+        (self.name(archive) == name).then_some(archive)
+    }
+
+    /// The name of the next active file, until it is one.
+    pub(super) fn unfinished(&self) -> OsString {
+        unfinished(&self.active)
+    }
+
+    /// The name of a compressed archive, until it is one.
+    pub(super) fn unfinished_archive(&self, archive: Archive) -> OsString {
+        unfinished(&self.name(archive))
+    }
+
+    /// Whether this is the name of something that was begun and, unless it is under way, never finished.
+    pub(super) fn is_unfinished(&self, name: &OsStr) -> bool {
+        self.finished(name).is_some_and(|finished| {
+            finished == self.active.as_encoded_bytes()
+                || self.archives_in(name).is_some_and(|archive| archive.compressed)
+        })
+    }
+
+    fn finished<'a>(&self, name: &'a OsStr) -> Option<&'a [u8]> {
+        let (before, behind) = UNFINISHED;
+        name.as_encoded_bytes().strip_prefix(before.as_bytes())?.strip_suffix(behind.as_bytes())
+    }
+
+    fn archives_in(&self, unfinished: &OsStr) -> Option<Archive> {
+        // Through text, because only whole names are made of bytes here; a name that is none is not ours to judge.
+        let finished = unfinished.to_str()?.strip_prefix(UNFINISHED.0)?.strip_suffix(UNFINISHED.1)?;
+        self.parse(OsStr::new(finished))
+    }
+}
+
+fn unfinished(name: &OsStr) -> OsString {
+    let mut unfinished = OsString::from(UNFINISHED.0);
+    unfinished.push(name);
+    unfinished.push(UNFINISHED.1);
+    unfinished
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(active: &str) -> Names {
+        Names::new(OsStr::new(active))
+    }
+
+    fn second(text: &str) -> i64 {
+        NaiveDateTime::parse_from_str(text, FORMAT).unwrap().and_utc().timestamp()
+    }
+
+    /// Marsaglia's xorshift64.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, most: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % most
+        }
+    }
+
+    #[test]
+    fn names_keep_the_stem_and_the_extension() {
+        let cases = [
+            ("app.log", "app.2026-11-21T09-30-00-0000.log"),
+            ("app", "app.2026-11-21T09-30-00-0000"),
+            (".hidden", ".hidden.2026-11-21T09-30-00-0000"),
+            ("a.b.json", "a.b.2026-11-21T09-30-00-0000.json"),
+            ("app.", "app.2026-11-21T09-30-00-0000."),
+            ("app.gz", "app.2026-11-21T09-30-00-0000.gz"),
+        ];
+        for (active, archive) in cases {
+            let name = names(active).name(Archive::after(None, second("2026-11-21T09-30-00")));
+            assert_eq!(name, archive);
+            assert!(names(active).parse(&name).is_some(), "{archive}");
+        }
+    }
+
+    #[test]
+    fn what_is_generated_parses_and_nothing_else_does() {
+        let mut random = Random(0x5eed);
+        for active in ["app.log", "app", ".hidden", "a.b.json", "app.gz", "ä ö.log", "app.2026-11-21T09-30-00-0000.log"]
+        {
+            let names = names(active);
+            for _ in 0..3000 {
+                let range = (LAST_SECOND - FIRST_SECOND) as u64;
+                let archive = Archive {
+                    second: FIRST_SECOND + random.below(range + 1) as i64,
+                    number: random.below(10_000) as u16,
+                    compressed: random.below(2) == 1,
+                };
+                let name = names.name(archive);
+                assert_eq!(names.parse(&name), Some(archive), "{name:?}");
+                // One byte more, one less, another one anywhere: either it is not ours, or it is a name we give.
+                let text = name.to_str().unwrap();
+                let at = text.floor_char_boundary(random.below(text.len() as u64) as usize);
+                let (before, behind) = text.split_at(at);
+                let mut rest = behind.chars();
+                rest.next();
+                let other = char::from(b' ' + random.below(94) as u8);
+                for changed in [
+                    format!("{before}{}", rest.as_str()),
+                    format!("{before}{other}{behind}"),
+                    format!("{before}{other}{}", rest.as_str()),
+                ] {
+                    if let Some(archive) = names.parse(OsStr::new(&changed)) {
+                        assert_eq!(names.name(archive), OsStr::new(&changed));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike_are_not_ours() {
+        let names = names("app.log");
+        let strangers = [
+            "",
+            "app.log",
+            "app.log.1",
+            "app.log.gz",
+            "app.2026-11-21.log",
+            "app.2026-11-21T09-30-00.log",
+            "app.2026-11-21T09-30-00-0000",
+            "app.2026-11-21T09-30-00-0000.log.gz.gz",
+            "app.2026-11-21T09-30-00-0000.log.bz2",
+            "app.2026-11-21T09-30-00-000.log",
+            "app.2026-11-21T09-30-00-00000.log",
+            "app.2026-11-21T09-30-00-+000.log",
+            "app.2026-13-21T09-30-00-0000.log",
+            "app.2026-02-29T09-30-00-0000.log",
+            "app.2026-11-21T09-30-60-0000.log",
+            "app.+026-11-21T09-30-00-0000.log",
+            "app.2026-11-21 09-30-00-0000.log",
+            "Xapp.2026-11-21T09-30-00-0000.log",
+            "app2.2026-11-21T09-30-00-0000.log",
+            "app.2026-11-21T09-30-00-0000.log~",
+            ".app.2026-11-21T09-30-00-0000.log.gz.new",
+            "app.2026-11-21T09-30-00-0000-0000.log",
+        ];
+        for name in strangers {
+            assert_eq!(names.parse(OsStr::new(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_sort_by_age_as_plain_text_whatever_the_clock_does() {
+        let names = names("app.log");
+        let mut newest = None;
+        let mut last = OsString::new();
+        let clock = [
+            "2026-11-21T09-30-00",
+            "2026-11-21T09-30-00",
+            "2026-11-21T09-29-59",
+            "1999-01-01T00-00-00",
+            "2026-11-21T09-30-01",
+            "2099-01-01T00-00-00",
+            "2026-11-21T09-30-02",
+            "2099-01-01T00-00-00",
+        ];
+        for time in clock {
+            let archive = Archive::after(newest, second(time));
+            assert!(newest.is_none_or(|newest| newest < archive), "{time}");
+            let name = names.name(archive);
+            assert!(last < name, "{last:?} {name:?}");
+            (newest, last) = (Some(archive), name);
+        }
+        // Also behind a compressed one, and over the end of a second's numbers.
+        let full = Archive { second: second("2026-12-31T23-59-59"), number: MOST_NUMBER, compressed: true };
+        assert_eq!(names.name(full.next()), "app.2027-01-01T00-00-00-0000.log");
+        assert!(names.name(full) < names.name(full.next()));
+        // What no calendar of four digits knows.
+        assert_eq!(names.name(Archive::after(None, i64::MAX)), "app.9999-12-31T23-59-59-0000.log");
+        assert_eq!(names.name(Archive::after(None, i64::MIN)), "app.0000-01-01T00-00-00-0000.log");
+        let end = Archive { second: LAST_SECOND, number: MOST_NUMBER, compressed: false };
+        assert_eq!(end.next(), end);
+    }
+
+    #[test]
+    fn only_what_we_leave_unfinished_is_known_as_such() {
+        let names = names("app.log");
+        let archive = Archive::after(None, second("2026-11-21T09-30-00"));
+        assert_eq!(names.unfinished(), ".app.log.new");
+        assert_eq!(names.unfinished_archive(archive.compressed()), ".app.2026-11-21T09-30-00-0000.log.gz.new");
+        for ours in [".app.log.new", ".app.2026-11-21T09-30-00-0000.log.gz.new"] {
+            assert!(names.is_unfinished(OsStr::new(ours)), "{ours}");
+        }
+        for other in [
+            ".app.new",
+            "app.log.new",
+            ".app.log",
+            ".app.2026-11-21T09-30-00-0000.log.new",
+            ".app.log.gz.new",
+            ".new",
+            "",
+        ] {
+            assert!(!names.is_unfinished(OsStr::new(other)), "{other}");
+        }
+    }
+}

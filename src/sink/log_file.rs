@@ -1,0 +1,262 @@
+//! `LogFile`: the options of one file. Runs on the builder's thread; the writing itself is `file.rs`'s.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::format::Format;
+
+use super::retention::Limits;
+use super::rotation::Rotation;
+
+const DEFAULT_ERROR_RESERVE: u64 = 64 << 10;
+const MOST_ERROR_RESERVE: u64 = 1 << 30;
+
+/// A log file and its options.
+///
+/// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`. Missing directories are made.
+/// The file is opened by the writer's thread; if that fails, the output begins suspended and tries again.
+///
+/// | option | default |
+/// |---|---|
+/// | `level` | `Trace`: all that passes the filter |
+/// | `format` | the builder's |
+/// | `min_free_space` | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
+/// | `fsync` | `Never` |
+/// | `rotation` | [`Rotation::never`] |
+/// | `max_files`, `max_total_size`, `max_age` | none: archives stay |
+/// | `when_low` | [`WhenLow::Stop`] |
+/// | `error_reserve` | 64 KiB, where the file system can |
+/// | `mode` | what the umask leaves of 0666 |
+/// | `symlink` | none |
+#[derive(Clone, Debug)]
+#[must_use = "give it to `Builder::file`"]
+pub struct LogFile {
+    pub(crate) path: PathBuf,
+    pub(crate) level: LevelFilter,
+    pub(crate) format: Option<Format>,
+    pub(crate) options: FileOptions,
+}
+
+/// What the file sink goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct FileOptions {
+    pub(crate) min_free_space: Option<u64>,
+    pub(crate) fsync: Fsync,
+    pub(crate) rotation: Rotation,
+    pub(crate) limits: Limits,
+    pub(crate) when_low: WhenLow,
+    pub(crate) error_reserve: u64,
+    pub(crate) mode: Option<u32>,
+    pub(crate) symlink: Option<PathBuf>,
+    pub(crate) compress: bool,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            min_free_space: None,
+            fsync: Fsync::default(),
+            rotation: Rotation::never(),
+            limits: Limits::default(),
+            when_low: WhenLow::default(),
+            error_reserve: DEFAULT_ERROR_RESERVE,
+            mode: None,
+            symlink: None,
+            compress: false,
+        }
+    }
+}
+
+impl FileOptions {
+    /// The first option that is out of its range: its name, what it is, and the range.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        let Limits { files, total, age } = self.limits;
+        if self.rotation.size == Some(0) {
+            return Some(("rotation", "a size of 0 bytes".into(), "a size of at least 1 byte"));
+        }
+        if files == Some(0) {
+            return Some(("max_files", "0".into(), "at least 1: the active file is counted"));
+        }
+        if total == Some(0) {
+            return Some(("max_total_size", "0".into(), "at least 1 byte"));
+        }
+        if age == Some(Duration::ZERO) {
+            return Some(("max_age", "zero".into(), "longer than zero"));
+        }
+        if self.error_reserve > MOST_ERROR_RESERVE {
+            return Some(("error_reserve", self.error_reserve.to_string(), "at most 1 GiB"));
+        }
+        match self.mode {
+            Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
+                Some(("mode", format!("{mode:o}"), "from 0200 to 0777, and writable by its owner"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl LogFile {
+    /// A log file at `path`. A relative path is taken from the directory that is the current one when the logger is made.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), level: LevelFilter::Trace, format: None, options: FileOptions::default() }
+    }
+
+    /// The most verbose level this file takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    pub fn level(mut self, max: LevelFilter) -> Self {
+        self.level = max;
+        self
+    }
+
+    /// The format of this file. Default: the builder's.
+    pub fn format(mut self, format: impl Into<Format>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
+
+    /// The reserve, in bytes: room on the file system that this logger leaves to others.
+    ///
+    /// Nothing is written that would leave less free space (as an ordinary user sees it, for root too); the output is
+    /// suspended instead, and resumes when half the reserve more (from 64 KiB to 256 MiB) is free.
+    ///
+    /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth of it. 0: no reserve; the
+    /// file is written until the disk is full, and the full disk is survived in the same way. More than the file system
+    /// holds: nothing is ever written. Where the free space is not known (no limit, not a regular file), there is none.
+    pub fn min_free_space(mut self, bytes: u64) -> Self {
+        self.options.min_free_space = Some(bytes);
+        self
+    }
+
+    /// When the file is synced to the disk. Default: `Fsync::Never`.
+    pub fn fsync(mut self, fsync: Fsync) -> Self {
+        self.options.fsync = fsync;
+        self
+    }
+
+    /// When the file is put aside as an archive and a new one begun. Default: [`Rotation::never`].
+    ///
+    /// The active file keeps its name and is never absent. `app.log` is archived as `app.2026-11-21T09-30-00-0000.log`: the time of
+    /// its last record (in UTC, or in local time with [`Rotation::local_time`]) and a number that tells apart what one second brings.
+    /// Names sort by age as plain text, also after a clock was put back; none is ever used twice, and nothing is copied or cut.
+    /// While the output is suspended nothing is rotated. A rotation that fails is told and tried again, after 1 s, doubling to 60 s; until then
+    /// the old file goes on. Of several processes that write to one file, the one that holds its lock rotates and deletes.
+    pub fn rotation(mut self, rotation: Rotation) -> Self {
+        self.options.rotation = rotation;
+        self
+    }
+
+    /// How many files may be there in all, the active one and the archives; the oldest go. At least 1. Default: any number.
+    ///
+    /// This and the two other limits hold at the start, after each rotation, and every minute. Deleted are only files in the
+    /// same directory whose whole name is one that this file's archives get, never a symbolic link. Empty archives always go,
+    /// once there is a limit or a rotation.
+    pub fn max_files(mut self, files: usize) -> Self {
+        self.options.limits.files = Some(files);
+        self
+    }
+
+    /// How many bytes the active file and its archives, compressed ones included, may have in all; the oldest archives go. At
+    /// least 1. Default: any number. The active file itself never goes: use [`Rotation::size`] as well.
+    pub fn max_total_size(mut self, bytes: u64) -> Self {
+        self.options.limits.total = Some(bytes);
+        self
+    }
+
+    /// How long ago an archive may have been written last; older ones go. Longer than zero. Default: any time. A clock that is
+    /// put far ahead makes every archive old.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.options.limits.age = Some(age);
+        self
+    }
+
+    /// What happens when there is no room. Default: [`WhenLow::Stop`].
+    pub fn when_low(mut self, then: WhenLow) -> Self {
+        self.options.when_low = then;
+        self
+    }
+
+    /// Room that is kept for ERROR records, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
+    ///
+    /// The file holds so many blocks beyond its end (`fallocate`; its length does not show it, `du` does). When the disk is full, or
+    /// the free space at its reserve, records of lower levels are dropped as ever, but ERROR records are still written, until these blocks
+    /// are used up. They are given back when the file is closed or rotated. On Linux, on ext4, XFS, tmpfs, and overlay on
+    /// them, by the process that holds the file's lock; elsewhere there is none (on btrfs the call succeeds and keeps nothing).
+    pub fn error_reserve(mut self, bytes: u64) -> Self {
+        self.options.error_reserve = bytes;
+        self
+    }
+
+    /// The permissions of files that are created (Unix), whatever the umask is, as in `0o640`; the owner must be able to write.
+    /// Default: what the umask leaves of 0666. A file that is there keeps its own.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.options.mode = Some(mode);
+        self
+    }
+
+    /// A symbolic link that is made to lead to the file (Unix). Default: none. What stands there and is no symbolic link stays, and is
+    /// told as a failure.
+    pub fn symlink(mut self, link: impl Into<PathBuf>) -> Self {
+        self.options.symlink = Some(link.into());
+        self
+    }
+
+    /// Whether archives are compressed (`.gz`). Default: `false`. Needs the feature `gzip`.
+    ///
+    /// One at a time, on a thread of its own with low priority; the newest archive stays as it is until the next rotation, for
+    /// agents that still read it. None is compressed while free space is low. The end of the program does not wait: an archive is
+    /// plain until its compressed form is whole and on the disk.
+    #[cfg(feature = "gzip")]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.options.compress = compress;
+        self
+    }
+}
+
+impl From<String> for LogFile {
+    fn from(path: String) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<PathBuf> for LogFile {
+    fn from(path: PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
+    fn from(path: &P) -> Self {
+        Self::new(path.as_ref())
+    }
+}
+
+/// When a file is synced to the disk (fdatasync), so that its records survive a crash of the machine.
+///
+/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
+/// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
+/// sync (NFS, thin storage), `Every` is the advice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fsync {
+    /// Left to the operating system.
+    #[default]
+    Never,
+    /// After each batch that holds an ERROR record.
+    AfterErrors,
+    /// While there is something new, this often. Zero: after each batch.
+    Every(Duration),
+}
+
+/// What a file does when the free space falls to its reserve, or the disk is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenLow {
+    /// The output is suspended. History stays as it is.
+    #[default]
+    Stop,
+    /// The oldest archives of this file are deleted first, until there is room again (`min_free_space` and half as much) or none
+    /// is left; only then the output is suspended. At most once for each suspension and each second. Each deletion is told as an event,
+    /// and all of them in the log.
+    DeleteOldest,
+}

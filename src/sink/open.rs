@@ -1,0 +1,253 @@
+//! An open file: what only exists while it is open, and what is done to it. Runs on the writer's thread.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::disk::{ATOMIC_WRITE, DiskFile, Kind};
+use crate::event::Cause;
+
+/// A lock that somebody else has is asked for again this often.
+const LOCK_EVERY: Duration = Duration::from_secs(10);
+/// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
+const READER_PATIENCE: Duration = Duration::from_millis(20);
+const READER_CHANCES: usize = 5;
+/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says so; once, when it is opened.
+const TAIL_LOOKS: usize = 20;
+const TAIL_PAUSE: Duration = Duration::from_millis(5);
+/// A write that is interrupted this often in a row counts as failed.
+const MOST_INTERRUPTIONS: usize = 100;
+
+/// What is only there while the file is open.
+pub(super) struct Open<F> {
+    pub(super) file: F,
+    pub(super) kind: Kind,
+    /// Opened by its path: not a stream that belongs to the whole process.
+    pub(super) ours: bool,
+    /// We hold the exclusive lock: nobody else of ours writes here.
+    pub(super) locked: bool,
+    pub(super) lock_asked: Instant,
+    pub(super) looked: Instant,
+    /// Lines written since the last look.
+    pub(super) unseen: u64,
+    /// Since when there is something that is not synced.
+    pub(super) dirty: Option<Instant>,
+    /// How long it is, as far as we know: by the last look at it, and by what we have written since.
+    pub(super) len: u64,
+    /// Up to where we have taken blocks, if that is beyond the end.
+    reserved: u64,
+    /// Blocks beyond the end can be taken.
+    reserves: bool,
+}
+
+impl<F: DiskFile> Open<F> {
+    /// Also says whether the file is torn, where that can be seen.
+    pub(super) fn new(mut file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
+        let kind = file.kind();
+        let locked = kind == Kind::Regular && ours && file.lock();
+        let reserves = ours && file.can_reserve();
+        let mut open = Self {
+            file,
+            kind,
+            ours,
+            locked,
+            lock_asked: now,
+            looked: now,
+            unseen: 0,
+            dirty: None,
+            len: 0,
+            reserved: 0,
+            reserves,
+        };
+        open.measure();
+        let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
+        Ok((open, torn))
+    }
+
+    /// Whether the file ends in the middle of a line, where its end can be read.
+    pub(super) fn is_torn(&mut self) -> Option<bool> {
+        if self.kind != Kind::Regular || !self.ours {
+            return None;
+        }
+        match self.file.last_byte().ok()? {
+            Some(byte) => Some(byte != b'\n'),
+            None => (self.file.len().ok()? == 0).then_some(false),
+        }
+    }
+
+    /// The same where another process may be inside a write: then the file ends where no line does, and a moment later it does.
+    pub(super) fn is_torn_for_good(&mut self) -> Option<bool> {
+        for _ in 0..TAIL_LOOKS {
+            if !self.is_torn()? {
+                return Some(false);
+            }
+            self.file.pause(TAIL_PAUSE);
+        }
+        Some(true)
+    }
+
+    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter.
+    pub(super) fn measure(&mut self) -> u64 {
+        if self.kind == Kind::Stream || !self.ours {
+            return 0;
+        }
+        // What cannot be seen now is seen at the next look.
+        let Ok(len) = self.file.len() else { return 0 };
+        let shorter = self.len.saturating_sub(len);
+        if shorter > 0 {
+            // Whoever cuts a file gives back what is beyond its end.
+            self.reserved = 0;
+        }
+        self.len = len;
+        shorter
+    }
+
+    /// Nobody else of ours writes here, or puts the file aside.
+    pub(super) fn is_ours_alone(&self) -> bool {
+        self.locked
+    }
+
+    /// How many bytes can be written into blocks that are ours already.
+    pub(super) fn ahead(&self) -> u64 {
+        self.reserved.saturating_sub(self.len)
+    }
+
+    pub(super) fn can_reserve(&self) -> bool {
+        self.reserves && self.locked
+    }
+
+    /// Takes blocks for so many bytes beyond the end; for `more` on top of it while there is plenty of room, so that this is not
+    /// done before each write.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for them.
+    pub(super) fn reserve(&mut self, bytes: u64, more: u64) -> io::Result<()> {
+        if !self.can_reserve() || self.ahead() >= bytes {
+            return Ok(());
+        }
+        let least = self.len.saturating_add(bytes);
+        for to in [least.saturating_add(more), least] {
+            match self.file.reserve(self.len, to) {
+                Ok(()) => {
+                    self.reserved = to;
+                    return Ok(());
+                }
+                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
+                    return Err(error);
+                }
+                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()), // The next batch asks again.
+                // Not here: the file goes on without a reserve.
+                Err(_) => {
+                    self.reserves = false;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what is beyond the end, before the file is closed.
+    pub(super) fn release(&mut self) {
+        if self.reserved > 0 && self.locked && self.file.len().is_ok_and(|len| len == self.len) {
+            // Should it fail, `du` shows it until the file is written again.
+            let _ = self.file.cut(self.len);
+        }
+        self.reserved = 0;
+    }
+
+    /// Syncs, if there is something new and the file is of the kind that can be.
+    pub(super) fn sync(&mut self) -> Option<io::Result<()>> {
+        if self.kind == Kind::Stream {
+            return None;
+        }
+        self.dirty.take().map(|_| self.file.sync())
+    }
+
+    /// Asks for the lock, if it is missing and time has come; says whether it was got just now.
+    pub(super) fn lock_again(&mut self, now: Instant) -> bool {
+        let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
+        if self.locked || !self.ours || self.kind != Kind::Regular || !due {
+            return false;
+        }
+        self.lock_asked = now;
+        self.locked = self.file.lock();
+        self.locked
+    }
+
+    /// Writes until all is in or an error comes; says how much is in.
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        let (mut got, mut interruptions) = (0, 0);
+        while got < bytes.len() {
+            match self.file.write(&bytes[got..]) {
+                Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
+                Ok(more) => {
+                    (got, interruptions) = (got + more, 0);
+                    self.len = self.len.saturating_add(more as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                    interruptions += 1;
+                }
+                Err(error) => return (got, Err(error)),
+            }
+        }
+        (got, Ok(()))
+    }
+
+    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at all, none before the
+    /// reader has left room. `ends` are the ends of the lines.
+    pub(super) fn write_in_turns(
+        &mut self,
+        bytes: &[u8],
+        ends: impl Iterator<Item = usize>,
+    ) -> (usize, io::Result<()>) {
+        let mut got = 0;
+        let mut chances = READER_CHANCES;
+        let mut ends = ends.peekable();
+        while got < bytes.len() {
+            // As many whole lines as one write may hold; a longer line goes piece by piece.
+            let mut end = got;
+            while let Some(next) = ends.next_if(|next| *next - got <= ATOMIC_WRITE) {
+                end = next;
+            }
+            if end == got {
+                end = bytes.len().min(got + ATOMIC_WRITE);
+            }
+            while !self.file.writable(READER_PATIENCE) {
+                chances -= 1;
+                if chances == 0 {
+                    return (got, Err(io::ErrorKind::WouldBlock.into()));
+                }
+            }
+            let (more, result) = self.write_all(&bytes[got..end]);
+            got += more;
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && chances > 1 => chances -= 1,
+                Err(error) => return (got, Err(error)),
+                Ok(()) => {}
+            }
+        }
+        (got, Ok(()))
+    }
+
+    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them. Says whether
+    /// the file ends with a whole line now; if not, the next write begins with a newline.
+    pub(super) fn mend(&mut self, fragment: usize) -> bool {
+        fragment == 0 || self.cut(fragment as u64).is_some()
+    }
+
+    pub(super) fn cut(&mut self, fragment: u64) -> Option<()> {
+        if self.kind != Kind::Regular || !self.locked {
+            return None;
+        }
+        let end = self.file.end().ok()?;
+        if self.file.len().ok()? != end {
+            return None;
+        }
+        let len = end.checked_sub(fragment)?;
+        self.file.cut(len).ok()?;
+        // What was beyond the end is gone with it.
+        (self.len, self.reserved) = (len, 0);
+        Some(())
+    }
+}

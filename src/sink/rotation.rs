@@ -1,0 +1,436 @@
+//! When a file is rotated: pure policy. Lengths and records' times go in, the place where a batch is split comes out. Runs on
+//! the writer's thread.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Local, Offset as _, TimeZone as _};
+
+/// When the log file is put aside under an archive's name and a new one begun.
+///
+/// | | |
+/// |---|---|
+/// | `never()` | only on request, by `Handle::rotate`; the default |
+/// | `hourly()`, `daily()` | with the first record of a new hour or day, in UTC or in [`local_time`](Self::local_time) |
+/// | `size(bytes)`, `.or_size(bytes)` | before a record that would make the file longer than this |
+/// | `.on_start()` | with the first record after the start, if the file holds something |
+///
+/// An empty file is never rotated. What a period is, the records' own times say: a batch that the writer takes just after
+/// midnight is split where the day changes. A clock that goes back stays in its file; one that jumps forward rotates once.
+///
+/// ```
+/// use unfazed::{LogFile, MIB, Rotation};
+/// # let _ =
+/// LogFile::new("app.log").rotation(Rotation::daily().local_time().or_size(100 * MIB)).max_files(14);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use = "give it to `LogFile::rotation`"]
+pub struct Rotation {
+    every: Option<Period>,
+    pub(crate) size: Option<u64>,
+    local_time: bool,
+    pub(crate) on_start: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Period {
+    Hour,
+    Day,
+}
+
+impl Rotation {
+    /// Only on request, by `Handle::rotate`. The default.
+    pub fn never() -> Self {
+        Self::default()
+    }
+
+    /// With the first record of each hour.
+    pub fn hourly() -> Self {
+        Self { every: Some(Period::Hour), ..Self::default() }
+    }
+
+    /// With the first record of each day.
+    pub fn daily() -> Self {
+        Self { every: Some(Period::Day), ..Self::default() }
+    }
+
+    /// Before the file would be longer than this, in bytes; at least 1. Only a single record that is longer may exceed it, in a
+    /// file of its own.
+    pub fn size(bytes: u64) -> Self {
+        Self::default().or_size(bytes)
+    }
+
+    /// Also before the file would be longer than this, in bytes; at least 1.
+    pub fn or_size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
+
+    /// Hours and days of the local time zone instead of UTC (the default), also in the archives' names. The hour that a clock
+    /// change repeats stays in one file.
+    pub fn local_time(mut self) -> Self {
+        self.local_time = true;
+        self
+    }
+
+    /// Also with the first record after the start, if the file holds something then.
+    pub fn on_start(mut self) -> Self {
+        self.on_start = true;
+        self
+    }
+}
+
+/// How many seconds local time is ahead of UTC at a second since 1970.
+pub(super) type Zone = fn(i64) -> i64;
+
+fn utc(_second: i64) -> i64 {
+    0
+}
+
+fn local(second: i64) -> i64 {
+    DateTime::from_timestamp(second, 0)
+        .map_or(0, |time| Local.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc().into())
+}
+
+/// A rotation at work on one file.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    rotation: Rotation,
+    zone: Zone,
+    /// The minute that `offset` was asked for: zones change at whole quarters of an hour.
+    asked: Option<i64>,
+    offset: i64,
+    /// The period whose records the file holds; `None`: it is empty.
+    current: Option<i64>,
+}
+
+impl Schedule {
+    pub(super) fn new(rotation: Rotation) -> Self {
+        Self::in_zone(rotation, if rotation.local_time { local } else { utc })
+    }
+
+    pub(super) fn in_zone(rotation: Rotation, zone: Zone) -> Self {
+        Self { rotation, zone, asked: None, offset: 0, current: None }
+    }
+
+    /// Another file is the active one: empty, or with a last record of this time.
+    pub(super) fn begin(&mut self, last: Option<SystemTime>) {
+        self.current = last.and_then(|last| self.period(last));
+    }
+
+    /// How many leading ones of `lines` (where each ends, counted from the first one's start, and its time) belong into the file,
+    /// which holds `len` bytes. If not all of them do, it is to be rotated before the next.
+    pub(super) fn room_for(&mut self, len: u64, lines: &[(u64, SystemTime)]) -> usize {
+        let by_time = self.of_this_period(lines);
+        let Some(size) = self.rotation.size else { return by_time };
+        let by_size = lines.partition_point(|(end, _)| len.saturating_add(*end) <= size);
+        // A record that is longer than any file may be goes into one of its own.
+        let by_size = if len == 0 { by_size.max(1) } else { by_size };
+        by_time.min(by_size)
+    }
+
+    /// The boundary stands behind the last line that still belongs to the file's period, because threads that log at the same
+    /// time may come in the other order.
+    fn of_this_period(&mut self, lines: &[(u64, SystemTime)]) -> usize {
+        if self.rotation.every.is_none() {
+            return lines.len();
+        }
+        let Some(current) = self.current.or_else(|| lines.first().and_then(|(_, time)| self.period(*time))) else {
+            return lines.len();
+        };
+        let last = lines.iter().rposition(|(_, time)| self.period(*time).is_none_or(|period| period <= current));
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// A record of this time is in the file.
+    pub(super) fn wrote(&mut self, time: SystemTime) {
+        let Some(period) = self.period(time) else { return };
+        // A clock that was put back by more than what a clock change or two threads make of it is right now: the file's period
+        // follows it, or the next rotation would be as far away as the clock had been wrong.
+        if self.current.is_none_or(|current| period < current - 1) {
+            self.current = Some(period);
+        }
+    }
+
+    /// A number that is greater for a later hour or day.
+    fn period(&mut self, time: SystemTime) -> Option<i64> {
+        let length = match self.rotation.every? {
+            Period::Hour => 3600,
+            Period::Day => 86_400,
+        };
+        Some(self.calendar_second(time).div_euclid(length))
+    }
+
+    /// The seconds since 1970 that the calendar of this rotation shows.
+    pub(super) fn calendar_second(&mut self, time: SystemTime) -> i64 {
+        let second = seconds(time);
+        let minute = second.div_euclid(60);
+        if self.asked != Some(minute) {
+            self.asked = Some(minute);
+            self.offset = (self.zone)(second);
+        }
+        second.saturating_add(self.offset)
+    }
+}
+
+/// Whole seconds since 1970, rounded down.
+fn seconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => {
+            let before = before.duration();
+            let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            -whole - i64::from(before.subsec_nanos() > 0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::NaiveDateTime;
+
+    use super::*;
+
+    fn at(text: &str) -> SystemTime {
+        let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap().and_utc();
+        let (second, nanos) = (time.timestamp(), time.timestamp_subsec_nanos());
+        if second >= 0 {
+            UNIX_EPOCH + Duration::new(second as u64, nanos)
+        } else {
+            UNIX_EPOCH - Duration::from_secs(second.unsigned_abs()) + Duration::from_nanos(nanos.into())
+        }
+    }
+
+    /// Summer time from `from` to `to`, both in UTC, on top of `winter`.
+    fn summer(second: i64, from: &str, to: &str, winter: i64) -> i64 {
+        let time = UNIX_EPOCH + Duration::from_secs(second as u64);
+        if (at(from)..at(to)).contains(&time) { winter + 3600 } else { winter }
+    }
+
+    fn berlin(second: i64) -> i64 {
+        summer(second, "2026-03-29 01:00:00", "2026-10-25 01:00:00", 3600)
+    }
+
+    fn new_york(second: i64) -> i64 {
+        summer(second, "2026-03-08 07:00:00", "2026-11-01 06:00:00", -5 * 3600)
+    }
+
+    /// Half an hour of summer time.
+    fn lord_howe(second: i64) -> i64 {
+        let time = UNIX_EPOCH + Duration::from_secs(second as u64);
+        let winter = (at("2026-04-04 15:00:00")..at("2026-10-03 15:30:00")).contains(&time);
+        if winter { 10 * 3600 + 1800 } else { 11 * 3600 }
+    }
+
+    /// Logs one record at each time, and says before which of them the file was rotated.
+    fn rotations(rotation: Rotation, zone: Zone, times: &[&str]) -> Vec<usize> {
+        let mut schedule = Schedule::in_zone(rotation, zone);
+        let mut before = Vec::new();
+        for (number, time) in times.iter().enumerate() {
+            let line = [(10, at(time))];
+            if schedule.room_for(10, &line) == 0 {
+                before.push(number);
+                schedule.begin(None);
+                assert_eq!(schedule.room_for(0, &line), 1, "an empty file takes a record of any time");
+            }
+            schedule.wrote(at(time));
+        }
+        before
+    }
+
+    #[test]
+    fn a_file_is_rotated_before_the_first_record_of_a_new_period() {
+        let cases: &[(Rotation, Zone, &[&str], &[usize])] = &[
+            (Rotation::daily(), utc, &["2026-11-21 00:00:00", "2026-11-21 23:59:59.999", "2026-11-22 00:00:00"], &[2]),
+            (Rotation::hourly(), utc, &["2026-11-21 09:00:00", "2026-11-21 09:59:59", "2026-11-21 10:00:00"], &[2]),
+            // A pause of days is one rotation.
+            (Rotation::daily(), utc, &["2026-11-21 12:00:00", "2026-11-29 12:00:00", "2026-11-29 13:00:00"], &[1]),
+            // Leap day, year end, and before 1970.
+            (Rotation::daily(), utc, &["2028-02-28 23:59:59", "2028-02-29 00:00:00", "2028-03-01 00:00:00"], &[1, 2]),
+            (Rotation::daily(), utc, &["2026-12-31 23:59:59", "2027-01-01 00:00:00", "2027-01-01 01:00:00"], &[1]),
+            (
+                Rotation::hourly(),
+                utc,
+                &["1969-12-31 22:59:59.5", "1969-12-31 23:00:00", "1970-01-01 00:00:00"],
+                &[1, 2],
+            ),
+            // The local day begins at 23:00 UTC in Berlin, at 05:00 UTC in New York.
+            (Rotation::daily(), berlin, &["2026-11-20 22:59:59", "2026-11-20 23:00:00", "2026-11-21 00:00:00"], &[1]),
+            (Rotation::daily(), new_york, &["2026-11-21 04:59:59", "2026-11-21 05:00:00"], &[1]),
+            (Rotation::size(1 << 30), utc, &["2026-11-21 00:00:00", "2027-11-21 00:00:00"], &[]),
+            (Rotation::never(), utc, &["2026-11-21 00:00:00", "2027-11-21 00:00:00"], &[]),
+        ];
+        for (rotation, zone, times, expected) in cases {
+            assert_eq!(rotations(*rotation, *zone, times), *expected, "{rotation:?} {times:?}");
+        }
+    }
+
+    #[test]
+    fn clock_changes_neither_repeat_nor_skip_a_rotation() {
+        let cases: &[(Rotation, Zone, &[&str], &[usize])] = &[
+            // Berlin, spring: 01:59:59 is followed by 03:00:00.
+            (
+                Rotation::hourly(),
+                berlin,
+                &["2026-03-29 00:59:59", "2026-03-29 01:00:00", "2026-03-29 02:00:00"],
+                &[1, 2],
+            ),
+            (
+                Rotation::daily(),
+                berlin,
+                &["2026-03-28 22:59:59", "2026-03-28 23:00:00", "2026-03-29 21:59:59", "2026-03-29 22:00:00"],
+                &[1, 3],
+            ),
+            // Berlin, autumn: the hour from 02:00 comes twice, and stays in one file.
+            (
+                Rotation::hourly(),
+                berlin,
+                &[
+                    "2026-10-24 23:59:59",
+                    "2026-10-25 00:00:00",
+                    "2026-10-25 00:59:59",
+                    "2026-10-25 01:00:00",
+                    "2026-10-25 01:59:59",
+                    "2026-10-25 02:00:00",
+                ],
+                &[1, 5],
+            ),
+            (
+                Rotation::daily(),
+                berlin,
+                &[
+                    "2026-10-24 22:00:00",
+                    "2026-10-25 00:30:00",
+                    "2026-10-25 01:30:00",
+                    "2026-10-25 22:59:59",
+                    "2026-10-25 23:00:00",
+                ],
+                &[4],
+            ),
+            // New York, both.
+            (
+                Rotation::hourly(),
+                new_york,
+                &["2026-03-08 06:59:59", "2026-03-08 07:00:00", "2026-03-08 08:00:00"],
+                &[1, 2],
+            ),
+            (
+                Rotation::hourly(),
+                new_york,
+                &[
+                    "2026-11-01 05:00:00",
+                    "2026-11-01 05:59:59",
+                    "2026-11-01 06:00:00",
+                    "2026-11-01 06:59:59",
+                    "2026-11-01 07:00:00",
+                ],
+                &[4],
+            ),
+            (
+                Rotation::daily(),
+                new_york,
+                &["2026-11-01 03:59:59", "2026-11-01 04:00:00", "2026-11-02 04:59:59", "2026-11-02 05:00:00"],
+                &[1, 3],
+            ),
+            // Half an hour back: 01:59:59 is followed by 01:30:00.
+            (
+                Rotation::hourly(),
+                lord_howe,
+                &["2026-04-04 14:00:00", "2026-04-04 14:59:59", "2026-04-04 15:00:00", "2026-04-04 15:30:00"],
+                &[3],
+            ),
+        ];
+        for (rotation, zone, times, expected) in cases {
+            assert_eq!(rotations(*rotation, *zone, times), *expected, "{rotation:?} {times:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_stays_in_its_file_and_one_that_jumps_forward_rotates_once() {
+        let cases: &[(&[&str], &[usize])] = &[
+            // Two seconds back over midnight, and on: the day is not begun twice.
+            (&["2026-11-22 00:00:01", "2026-11-21 23:59:59", "2026-11-22 00:00:00"], &[]),
+            // Far forward: once.
+            (&["2026-11-21 12:00:00", "2099-01-01 00:00:00", "2099-01-01 01:00:00"], &[1]),
+            // And back again: it stays, and the next day is a new one, not the year 2099.
+            (
+                &[
+                    "2026-11-21 12:00:00",
+                    "2099-01-01 00:00:00",
+                    "2026-11-21 12:00:02",
+                    "2026-11-21 23:00:00",
+                    "2026-11-22 00:00:00",
+                ],
+                &[1, 4],
+            ),
+            // A week back: the days are counted from there.
+            (&["2026-11-21 12:00:00", "2026-11-14 12:00:00", "2026-11-15 00:00:00"], &[2]),
+        ];
+        for (times, expected) in cases {
+            assert_eq!(rotations(Rotation::daily(), utc, times), *expected, "{times:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_split_behind_the_last_record_of_the_old_period() {
+        let mut schedule = Schedule::in_zone(Rotation::daily(), utc);
+        schedule.begin(Some(at("2026-11-21 12:00:00")));
+        let times = [
+            "2026-11-21 23:59:59",
+            "2026-11-22 00:00:00",
+            "2026-11-21 23:59:59.9",
+            "2026-11-22 00:00:01",
+            "2026-11-23 00:00:00",
+        ];
+        let lines: Vec<_> = times.iter().enumerate().map(|(n, time)| (10 * (n as u64 + 1), at(time))).collect();
+        assert_eq!(schedule.room_for(10, &lines), 3);
+        schedule.begin(None);
+        assert_eq!(schedule.room_for(0, &lines[3..]), 1, "the new file holds the 22nd, and not the 23rd");
+    }
+
+    #[test]
+    fn the_size_is_a_hard_limit_for_all_but_one_record_longer_than_it() {
+        let time = at("2026-11-21 12:00:00");
+        let lines = [(10, time), (20, time), (30, time)];
+        // (size, length of the file, how many lines go in)
+        let cases = [
+            (100, 0, 3),
+            (30, 0, 3),
+            (29, 0, 2),
+            (29, 1, 2),
+            (29, 9, 2),
+            (29, 10, 1),
+            (29, 29, 0),
+            (29, 100, 0),
+            (9, 0, 1),
+            (9, 1, 0),
+            (1, 0, 1),
+        ];
+        for (size, len, count) in cases {
+            let mut schedule = Schedule::new(Rotation::size(size));
+            assert_eq!(schedule.room_for(len, &lines), count, "size {size}, length {len}");
+        }
+    }
+
+    #[test]
+    fn size_and_time_together_split_where_the_first_of_them_says() {
+        let (old, new) = (at("2026-11-21 23:59:59"), at("2026-11-22 00:00:00"));
+        let lines = [(10, old), (20, old), (30, new)];
+        for (size, count) in [(100, 2), (20, 2), (10, 1)] {
+            let mut schedule = Schedule::in_zone(Rotation::daily().or_size(size), utc);
+            schedule.begin(Some(old));
+            assert_eq!(schedule.room_for(0, &lines), count, "size {size}");
+        }
+    }
+
+    #[test]
+    fn the_period_of_a_file_that_was_there_is_that_of_its_last_record() {
+        let mut schedule = Schedule::in_zone(Rotation::daily(), utc);
+        let line = [(10, at("2026-11-22 00:00:00"))];
+        schedule.begin(Some(at("2026-11-21 23:00:00")));
+        assert_eq!(schedule.room_for(10, &line), 0);
+        schedule.begin(Some(at("2026-11-22 23:00:00")));
+        assert_eq!(schedule.room_for(10, &line), 1);
+    }
+}

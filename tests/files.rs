@@ -1,0 +1,56 @@
+//! Files for years: rotation, archives and their limits, beside the real logrotate, beside another logger, and through kill -9.
+//!
+//! `cargo test --test files`, and with `--all-features` for compression.
+//!
+//! Each case has a directory of its own and reads back every byte of every file in it. Who is to be killed is a process of its own,
+//! started again from this executable. What this machine cannot do is reported as ignored, with the reason.
+
+// This is a test with a harness of its own, which fails by panicking.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[cfg(unix)]
+#[path = "files_support/archives.rs"]
+mod archives;
+#[cfg(unix)]
+#[path = "files_support/hands.rs"]
+mod hands;
+#[cfg(unix)]
+#[path = "files_support/harness.rs"]
+mod harness;
+#[cfg(unix)]
+#[path = "files_support/kills.rs"]
+mod kills;
+
+#[cfg(unix)]
+fn main() {
+    if kills::is_victim() {
+        return kills::victim();
+    }
+    /// The name of a case is the sentence that must hold.
+    macro_rules! cases {
+        ($($module:ident::$name:ident,)*) => {
+            vec![$(harness::trial(stringify!($name), $module::$name)),*]
+        };
+    }
+    harness::main(cases![
+        archives::a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else,
+        archives::files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_active_one,
+        archives::a_link_to_the_file_is_followed_and_stays,
+        archives::options_out_of_range_are_named,
+        archives::a_start_puts_the_old_file_aside,
+        archives::what_was_ordered_is_done_when_a_flush_behind_it_answers,
+        archives::archives_are_compressed_but_for_the_newest,
+        archives::the_end_does_not_wait_for_a_compression,
+        hands::the_real_logrotate_in_create_mode_loses_and_doubles_nothing,
+        hands::the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_between_copy_and_cut,
+        hands::a_file_that_is_renamed_again_and_again_loses_nothing,
+        hands::a_directory_that_is_removed_again_and_again_is_made_again,
+        hands::two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates,
+        kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses,
+    ]);
+}
+
+#[cfg(not(unix))]
+fn main() {
+    println!("0 passed, 0 failed: every case of this target needs Unix");
+}

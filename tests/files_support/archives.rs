@@ -1,0 +1,264 @@
+//! What becomes of a file that is put aside.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use unfazed::{Builder, Event, InitError, KIB, LogFile, Overflow, Rotation};
+
+use crate::harness::{Load, Outcome, PATIENCE, Text, archives, end, is_archive, log_files, logger, names, say};
+
+pub(crate) fn a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else(dir: &Path) -> Outcome {
+    let strangers =
+        ["app.log.1", "app.2020-01-01.log", "other.2020-01-01T00-00-00-0000.log", "app.2020-01-01T00-00-00-0000.txt"];
+    for name in strangers {
+        fs::write(dir.join(name), "not ours").unwrap();
+    }
+    // A link by the name of an archive: neither it nor what it leads to is ours.
+    let elsewhere = dir.join("elsewhere");
+    fs::write(&elsewhere, "not ours").unwrap();
+    symlink(&elsewhere, dir.join("app.2020-01-01T00-00-00-0000.log")).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = events.clone();
+    let file = LogFile::new(dir.join("app.log")).rotation(Rotation::daily().or_size(20 * KIB)).max_files(6);
+    let (logger, handle) = Builder::new()
+        .file(file.min_free_space(0))
+        .overflow(Overflow::Block)
+        .on_event(move |event| heard.lock().unwrap().push(event.clone()))
+        .build()
+        .unwrap();
+    let logger = Arc::new(logger);
+    let load = Load::start(&logger, 3);
+    load.wait_for(100);
+    assert_eq!(handle.flush(PATIENCE), Ok(()));
+    let (path, over) = (dir.join("app.log"), AtomicBool::new(false));
+    let logged = thread::scope(|scope| {
+        let absent = scope.spawn(|| {
+            let mut absent = 0;
+            while !over.load(Relaxed) {
+                absent += u64::from(!path.exists());
+            }
+            absent
+        });
+        load.wait_for(20_000);
+        let logged = load.stop();
+        end(&handle, &logged);
+        over.store(true, Relaxed);
+        assert_eq!(absent.join().unwrap(), 0, "the active path is never absent");
+        logged
+    });
+
+    let (mut rotated, mut deleted) = (Vec::new(), Vec::new());
+    for event in &*events.lock().unwrap() {
+        match event {
+            Event::Rotated { archive, .. } => rotated.push(archive.clone()),
+            Event::Deleted { path, bytes, .. } => deleted.push((path.clone(), *bytes)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(rotated.len() > 50, "{} rotations", rotated.len());
+    assert!(rotated.is_sorted_by(|one, next| one < next), "names sort by age");
+    assert!(deleted.iter().map(|(path, _)| path).eq(&rotated[..deleted.len()]), "the oldest go first");
+    let there: Vec<_> = archives(dir).into_iter().filter(|path| !path.is_symlink()).collect();
+    assert_eq!(there, rotated[deleted.len()..]);
+    assert!(there.len() <= 5 && there.len() >= 4, "{there:?}");
+    for path in &there {
+        let len = fs::metadata(path).unwrap().len();
+        assert!(len <= 20 * KIB && len > 19 * KIB, "{len} bytes");
+    }
+    let text = Text::of(
+        &there
+            .iter()
+            .map(|path| fs::read(path).unwrap())
+            .chain([fs::read(dir.join("app.log")).unwrap()])
+            .collect::<Vec<_>>(),
+    );
+    assert!(text.fragments.is_empty());
+    for (author, numbers) in &text.records {
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "author {author} has a hole");
+        assert_eq!(numbers.last(), Some(&(logged[*author as usize] - 1)));
+    }
+    for name in strangers.iter().copied().chain(["elsewhere", "app.2020-01-01T00-00-00-0000.log"]) {
+        assert_eq!(fs::read(dir.join(name)).unwrap(), b"not ours", "{name}");
+    }
+    assert!(names(dir).iter().all(|name| !name.starts_with('.')), "{:?}", names(dir));
+    Outcome::Holds
+}
+
+pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_active_one(dir: &Path) -> Outcome {
+    let path = dir.join("made/for/it/app.log");
+    let link = dir.join("current.log");
+    symlink("/nowhere", &link).unwrap();
+    let (logger, handle) = logger(LogFile::new(&path).mode(0o666).symlink(&link));
+    say(&*logger, 0, 0);
+    handle.rotate();
+    say(&*logger, 0, 1);
+    assert_eq!(handle.flush(PATIENCE), Ok(()));
+    let files = archives(path.parent().unwrap());
+    assert_eq!(files.len(), 1);
+    for file in files.iter().chain([&path, &link]) {
+        // More than any umask leaves.
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o666, "{}", file.display());
+    }
+    assert_eq!(fs::read_link(&link).unwrap(), path);
+    assert_eq!(fs::metadata(&link).unwrap().ino(), fs::metadata(&path).unwrap().ino(), "also after a rotation");
+    end(&handle, &[2]);
+    // What is no link stays.
+    let taken = dir.join("taken");
+    fs::write(&taken, "somebody's").unwrap();
+    let (other, handle) = crate::harness::logger(LogFile::new(&path).symlink(&taken));
+    say(&*other, 0, 0);
+    end(&handle, &[1]);
+    assert_eq!(fs::read(&taken).unwrap(), b"somebody's");
+    assert_eq!(handle.stats().outputs[0].failures, 1);
+    Outcome::Holds
+}
+
+pub(crate) fn a_link_to_the_file_is_followed_and_stays(dir: &Path) -> Outcome {
+    let (there, here) = (dir.join("there"), dir.join("here"));
+    fs::create_dir(&there).unwrap();
+    fs::create_dir(&here).unwrap();
+    fs::write(there.join("app.log"), "").unwrap();
+    symlink(there.join("app.log"), here.join("service.log")).unwrap();
+    let (logger, handle) = logger(LogFile::new(here.join("service.log")).rotation(Rotation::size(2000)));
+    for n in 0..200 {
+        say(&*logger, 0, n);
+    }
+    end(&handle, &[200]);
+    assert_eq!(names(&here), ["service.log"], "nothing is rotated beside the link");
+    assert!(here.join("service.log").is_symlink());
+    assert!(archives(&there).len() > 5);
+    Text::of(&log_files(&there)).assert_complete(&[200]);
+    Outcome::Holds
+}
+
+pub(crate) fn options_out_of_range_are_named(dir: &Path) -> Outcome {
+    let file = || LogFile::new(dir.join("app.log"));
+    let cases = [
+        (file().rotation(Rotation::size(0)), "rotation"),
+        (file().rotation(Rotation::daily().or_size(0)), "rotation"),
+        (file().max_files(0), "max_files"),
+        (file().max_total_size(0), "max_total_size"),
+        (file().max_age(Duration::ZERO), "max_age"),
+        (file().error_reserve(u64::MAX), "error_reserve"),
+        (file().mode(0o444), "mode"),
+        (file().mode(0o10666), "mode"),
+    ];
+    for (file, name) in cases {
+        match Builder::new().file(file).build() {
+            Err(InitError::Option { option, .. }) => assert_eq!(option, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(names(dir).is_empty(), "nothing is left behind");
+    Outcome::Holds
+}
+
+pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
+    let mut n = 0;
+    for start in 0..4 {
+        let (logger, handle) = logger(LogFile::new(dir.join("app.log")).rotation(Rotation::never().on_start()));
+        for _ in 0..10 {
+            say(&*logger, 0, n);
+            n += 1;
+        }
+        end(&handle, &[10]);
+        assert_eq!(archives(dir).len(), start);
+    }
+    Text::of(&log_files(dir)).assert_complete(&[n]);
+    Outcome::Holds
+}
+
+pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path) -> Outcome {
+    let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
+    for turn in 0..50 {
+        say(&*logger, 0, turn);
+        handle.rotate();
+        assert_eq!(handle.flush(PATIENCE), Ok(()));
+        assert_eq!(archives(dir).len() as u64, turn + 1);
+        assert_eq!(fs::metadata(dir.join("app.log")).unwrap().len(), 0);
+    }
+    end(&handle, &[50]);
+    Text::of(&log_files(dir)).assert_complete(&[50]);
+    Outcome::Holds
+}
+
+#[cfg(not(feature = "gzip"))]
+pub(crate) fn archives_are_compressed_but_for_the_newest(_dir: &Path) -> Outcome {
+    Outcome::Skipped("it needs the feature `gzip`".into())
+}
+
+#[cfg(not(feature = "gzip"))]
+pub(crate) fn the_end_does_not_wait_for_a_compression(_dir: &Path) -> Outcome {
+    Outcome::Skipped("it needs the feature `gzip`".into())
+}
+
+#[cfg(feature = "gzip")]
+pub(crate) fn archives_are_compressed_but_for_the_newest(dir: &Path) -> Outcome {
+    use crate::harness::wait_until;
+
+    if !crate::harness::has("gzip") {
+        return Outcome::Skipped("there is no `gzip` to unpack with".into());
+    }
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    let first = dir.join("app.2020-09-13T12-26-40-0000.log");
+    fs::write(&first, "of old\n".repeat(50_000)).unwrap();
+    fs::File::options().append(true).open(&first).unwrap().set_modified(old).unwrap();
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(dir.join(".app.2020-09-13T12-26-40-0000.log.gz.new"), "left over").unwrap();
+    let file = LogFile::new(dir.join("app.log")).rotation(Rotation::size(30 * KIB)).compress(true);
+    let (logger, handle) = logger(file);
+    let load = Load::start(&logger, 2);
+    load.wait_for(4000);
+    let logged = load.stop();
+    let plain = || archives(dir).iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count();
+    wait_until("all but one are compressed", || plain() == 1);
+    end(&handle, &logged);
+    let there = archives(dir);
+    assert!(there.len() > 5, "{there:?}");
+    assert!(there.last().unwrap().extension().unwrap() == "log", "the newest is plain: {there:?}");
+    assert!(names(dir).iter().all(|name| is_archive(name) || name == "app.log"), "{:?}", names(dir));
+    let metadata = fs::metadata(&there[0]).unwrap();
+    assert_eq!(metadata.modified().unwrap(), old, "it is as old as it was");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    assert_eq!(crate::harness::read(&there[0]), "of old\n".repeat(50_000).as_bytes());
+    fs::remove_file(&there[0]).unwrap();
+    Text::of(&log_files(dir)).assert_complete(&logged);
+    Outcome::Holds
+}
+
+#[cfg(feature = "gzip")]
+pub(crate) fn the_end_does_not_wait_for_a_compression(dir: &Path) -> Outcome {
+    use std::time::Instant;
+
+    use crate::harness::wait_until;
+
+    let big = dir.join("app.2020-01-01T00-00-00-0000.log");
+    let mut noise = 1_u64;
+    let mut bytes = Vec::with_capacity(40 << 20);
+    while bytes.len() < 40 << 20 {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        bytes.extend_from_slice(&noise.to_le_bytes());
+    }
+    fs::write(&big, &bytes).unwrap();
+    fs::write(dir.join("app.2020-01-02T00-00-00-0000.log"), "newer\n").unwrap();
+    let unfinished = dir.join(".app.2020-01-01T00-00-00-0000.log.gz.new");
+    let (logger, handle) = logger(LogFile::new(dir.join("app.log")).compress(true));
+    say(&*logger, 0, 0);
+    wait_until("it is being compressed", || fs::metadata(&unfinished).is_ok_and(|metadata| metadata.len() > 100_000));
+    let asked = Instant::now();
+    end(&handle, &[1]);
+    let took = asked.elapsed();
+    assert!(took < Duration::from_millis(500), "the end took {took:?}");
+    drop(logger);
+    wait_until("it is broken off", || !unfinished.exists());
+    assert_eq!(fs::read(&big).unwrap(), bytes, "the archive is as it was");
+    assert!(!dir.join("app.2020-01-01T00-00-00-0000.log.gz").exists());
+    Outcome::Holds
+}

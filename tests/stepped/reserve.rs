@@ -1,0 +1,179 @@
+//! The room that is kept for ERROR records, and what is written into it.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::bench::{Bench, PATH, Setup, assert_invariants, parse};
+use crate::disk::fake::{FakeDisk, Op};
+use crate::event::{Cause, State};
+use crate::sink::rotation::Rotation;
+use crate::{KIB, LogFile};
+
+/// A disk on which blocks can be taken ahead, and a log that keeps 4 KiB of them.
+fn bench(disk: &FakeDisk, file: impl FnOnce(LogFile) -> LogFile) -> Bench {
+    disk.world().reserves = true;
+    let file = file(LogFile::new(PATH).min_free_space(0).error_reserve(4 * KIB));
+    let mut bench = Setup::new().file_with(disk, file.options).bench();
+    bench.step();
+    bench
+}
+
+/// Ordinary records take all the room there is.
+fn fill_by_records(bench: &mut Bench) {
+    while !bench.suspended() {
+        bench.log(Level::Info);
+        bench.step();
+    }
+}
+
+#[test]
+fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could() {
+    let disk = FakeDisk::with_capacity(40 * KIB);
+    let mut bench = bench(&disk, |file| file);
+    fill_by_records(&mut bench);
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    assert!(disk.world().free() < 200, "{} bytes are free", disk.world().free());
+    let mut errors = Vec::new();
+    for _ in 0..10 {
+        errors.push(bench.next);
+        bench.log(Level::Error);
+        bench.log(Level::Info);
+        bench.log(Level::Warn);
+        bench.step();
+    }
+    let parsed = parse(&[disk.read(PATH)]);
+    assert!(parsed.records.ends_with(&errors), "{:?}", parsed.records);
+    assert!(bench.suspended(), "the output is suspended all the same");
+    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0);
+    // Until the room that was kept is used up; then a call does not even reach the queue.
+    for _ in 0..100 {
+        bench.log(Level::Error);
+        bench.step();
+    }
+    assert_eq!(bench.queue.closed_to(Level::Error), Some(crate::stats::Reason::DiskFull));
+    assert!(disk.read(PATH).len() as u64 > 40 * KIB - 600);
+    disk.world().capacity = Some(80 * KIB);
+    bench.live(Duration::from_secs(3));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    bench.live(Duration::from_secs(6));
+    assert_invariants(&bench, &disk, "freed");
+    assert_eq!(bench.episodes(), (1, 1));
+}
+
+#[test]
+fn the_errors_of_the_very_batch_that_finds_the_disk_full_are_written() {
+    let disk = FakeDisk::with_capacity(40 * KIB);
+    let mut bench = bench(&disk, |file| file);
+    let free = disk.world().free();
+    disk.world().filler = free;
+    bench.log_some(40);
+    bench.step();
+    assert!(bench.suspended());
+    let stats = bench.handle.stats();
+    assert_eq!(stats.dropped.by_level(Level::Error), 0);
+    let records = parse(&[disk.read(PATH)]).records;
+    // What there was room for before the reserve, then the errors alone.
+    let all = records.iter().zip(0..).take_while(|(record, number)| *record == number).count();
+    assert!(all < 20, "{records:?}");
+    assert!(records[all..].iter().copied().eq((all as u64..40).filter(|number| number % 4 == 0)), "{records:?}");
+    bench.assert_identity("full");
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(9));
+    assert_invariants(&bench, &disk, "freed");
+}
+
+#[test]
+fn below_the_reserve_of_free_space_errors_go_into_what_is_the_files_already() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+    bench.log_some(4);
+    bench.step();
+    let free = disk.world().free();
+    disk.world().filler = free - 64 * KIB;
+    fill_by_records(&mut bench);
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+    let next = bench.next;
+    bench.log(Level::Error);
+    bench.log(Level::Warn);
+    bench.log(Level::Error);
+    bench.step();
+    assert_eq!(disk.world().free(), 64 * KIB, "nothing took room from anybody");
+    assert!(parse(&[disk.read(PATH)]).records.ends_with(&[next, next + 2]));
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(9));
+    assert_invariants(&bench, &disk, "freed");
+}
+
+#[test]
+fn on_a_disk_that_was_full_from_the_start_there_is_no_reserve_and_the_gate_is_shut() {
+    let disk = FakeDisk::with_capacity(40 * KIB);
+    disk.world().filler = 40 * KIB;
+    let mut bench = bench(&disk, |file| file);
+    bench.log(Level::Error);
+    bench.step();
+    bench.log(Level::Error);
+    bench.step();
+    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 2);
+    assert!(bench.queue.closed_to(Level::Error).is_some());
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(9));
+    assert_invariants(&bench, &disk, "freed");
+}
+
+#[test]
+fn the_reserve_moves_with_the_file_and_is_given_back() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(3000)));
+    let used = |disk: &FakeDisk| 256 * KIB - disk.world().free();
+    for _ in 0..10 {
+        bench.log_some(20);
+        bench.step();
+        let text: usize = disk.read_named().iter().map(|(_, bytes)| bytes.len()).sum();
+        let ahead = used(&disk) - text as u64;
+        assert!((4 * KIB..12 * KIB).contains(&ahead), "{ahead} bytes beyond the ends of all files");
+    }
+    std::thread::scope(|scope| {
+        let handle = bench.handle.clone();
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !bench.writer.step(bench.now).ended {}
+        assert_eq!(asked.join().unwrap(), Ok(()));
+    });
+    let text: usize = disk.read_named().iter().map(|(_, bytes)| bytes.len()).sum();
+    assert_eq!(used(&disk), text as u64, "nothing is left beyond the end");
+}
+
+#[test]
+fn what_our_own_cut_gives_back_is_no_recovery() {
+    let disk = FakeDisk::with_capacity(40 * KIB);
+    let mut bench = bench(&disk, |file| file);
+    fill_by_records(&mut bench);
+    // The disk breaks a promise once: a line goes in only in part, and is cut away, with all that is beyond it.
+    let number = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((number + 1, 10));
+    disk.world().fault =
+        Some(crate::disk::fake::Fault { at: number + 2, only: Some(Op::Write), forever: false, errno: 28 });
+    bench.log(Level::Error);
+    bench.step();
+    assert!(bench.suspended());
+    bench.live(Duration::from_secs(20));
+    assert!(bench.suspended(), "the disk is as full as it was");
+    assert_eq!(bench.episodes(), (1, 0));
+    let next = bench.next;
+    bench.log(Level::Error);
+    bench.step();
+    assert_eq!(parse(&[disk.read(PATH)]).records.last(), Some(&next), "and the reserve stands again");
+}
+
+#[test]
+fn where_blocks_cannot_be_kept_the_log_goes_on_without_them() {
+    for errno in [95, 27, 22, 5] {
+        let disk = FakeDisk::with_capacity(40 * KIB);
+        disk.world().fault = Some(crate::disk::fake::Fault { at: 1, only: Some(Op::Reserve), forever: true, errno });
+        let mut bench = bench(&disk, |file| file);
+        bench.log_some(20);
+        bench.step();
+        assert_eq!(bench.handle.stats().written, 20);
+        assert_eq!(disk.world().asked(Op::Reserve), 1, "asked once for a file");
+    }
+}

@@ -1,0 +1,654 @@
+//! Archives: what is put aside, when, under which name, and that nothing happens to it afterwards, whatever fails.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use log::Level;
+
+use super::bench::{Bench, PATH, Setup, assert_recovery, parse};
+use crate::disk::Disk as _;
+use crate::disk::fake::{FakeDisk, Fault, Op};
+use crate::event::{Cause, Event, State};
+use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
+use crate::sink::rotation::Rotation;
+use crate::{KIB, LogFile};
+
+const EIO: i32 = 5;
+const EACCES: i32 = 13;
+const EPERM: i32 = 1;
+const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
+const EMLINK: i32 = 31;
+const EOPNOTSUPP: i32 = 95;
+
+/// No reserve of free space, and these options.
+fn options(file: impl FnOnce(LogFile) -> LogFile) -> FileOptions {
+    file(LogFile::new(PATH).min_free_space(0)).options
+}
+
+/// The log as it stands: the archives by their names, then the active file.
+fn log_files(disk: &FakeDisk) -> Vec<Vec<u8>> {
+    let files = disk.read_named().into_iter();
+    files.filter(|(name, _)| name.starts_with("/logs/app.")).map(|(_, bytes)| bytes).collect()
+}
+
+fn archives(disk: &FakeDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.starts_with("/logs/app.") && name != PATH).collect()
+}
+
+/// What the events say of archives: the names they got, and those that were deleted.
+fn told(bench: &Bench) -> (Vec<String>, Vec<String>) {
+    let events = bench.events.lock().unwrap();
+    let rotated = events.iter().filter_map(|event| match event {
+        Event::Rotated { archive, .. } => Some(archive.display().to_string()),
+        _ => None,
+    });
+    let deleted = events.iter().filter_map(|event| match event {
+        Event::Deleted { path, .. } => Some(path.display().to_string()),
+        _ => None,
+    });
+    (rotated.collect(), deleted.collect())
+}
+
+/// The invariants over all files of the log, archives included.
+fn assert_invariants(bench: &Bench, disk: &FakeDisk, story: &str) {
+    let stats = bench.handle.stats();
+    let parsed = parse(&log_files(disk));
+    bench.assert_identity(story);
+    assert_eq!(stats.pending, 0, "{story}");
+    assert_eq!(stats.accepted, bench.next, "{story}");
+    parsed.assert_order(story);
+    assert_eq!(parsed.records.len() as u64, stats.written, "{story}: what is counted as written is in the files");
+    assert_eq!(parsed.missing(bench.next), stats.dropped.total(), "{story}");
+    assert_eq!(parsed.told, stats.dropped.total(), "{story}: the log tells exactly what is missing");
+    let repair_failed = disk.world().faulted_ops.iter().any(|op| matches!(op, Op::Cut | Op::End | Op::Len | Op::Lock));
+    assert!(repair_failed || parsed.fragments.is_empty(), "{story}: {:?}", parsed.fragments);
+}
+
+#[test]
+fn a_batch_is_split_between_records_and_no_file_is_longer_than_the_limit() {
+    for size in [1, 60, 82, 200, 1000, 5000] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(size)))).bench();
+        for _ in 0..5 {
+            bench.log_some(37);
+            bench.step();
+        }
+        let files = log_files(&disk);
+        let line = 28 + "DEBUG bench: record 100 ".len() + 45;
+        for file in &files {
+            let lines = file.iter().filter(|byte| **byte == b'\n').count();
+            assert!(file.len() as u64 <= size || lines == 1, "{} bytes, the limit is {size}", file.len());
+        }
+        for file in files.iter().rev().skip(1) {
+            assert!(file.len() as u64 + line as u64 > size, "{} bytes were rotated at a limit of {size}", file.len());
+        }
+        assert_eq!(told(&bench).0, archives(&disk), "the events name the archives, in the order of their names");
+        assert_eq!(parse(&files).records, (0..185).collect::<Vec<_>>());
+        assert_invariants(&bench, &disk, "split");
+    }
+}
+
+#[test]
+fn an_archive_is_named_for_its_last_record_and_names_sort_by_age() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(300)))).bench();
+    for _ in 0..40 {
+        bench.log_some(10);
+        bench.step();
+    }
+    let (rotated, _) = told(&bench);
+    assert!(rotated.len() > 100, "{} archives", rotated.len());
+    assert!(rotated.is_sorted_by(|one, next| one < next));
+    assert_invariants(&bench, &disk, "many");
+}
+
+#[test]
+fn a_restart_goes_on_with_the_file_and_its_names() {
+    let disk = FakeDisk::default();
+    let mut numbers = 0;
+    for _ in 0..5 {
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+        bench.next = numbers;
+        bench.log_some(20);
+        bench.step();
+        numbers = bench.next;
+    }
+    assert_eq!(parse(&log_files(&disk)).records, (0..numbers).collect::<Vec<_>>());
+}
+
+#[test]
+fn on_start_what_is_there_is_put_aside_and_nothing_is_if_there_is_nothing() {
+    let disk = FakeDisk::default();
+    for (start, expected) in [(0, 0), (1, 1), (2, 2)] {
+        let mut bench =
+            Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::never().on_start()))).bench();
+        bench.step();
+        for _ in 0..3 {
+            bench.log_some(2);
+            bench.step();
+        }
+        assert_eq!(archives(&disk).len(), expected, "start {start}");
+    }
+}
+
+#[test]
+fn nobody_rotates_or_deletes_without_the_lock() {
+    let disk = FakeDisk::default();
+    disk.append("/logs/app.2001-09-09T01-46-40-0000.log", b"old\n");
+    disk.world().locked_by_other = true;
+    let mut bench =
+        Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(100)).max_files(1))).bench();
+    bench.log_some(20);
+    bench.live(Duration::from_secs(5));
+    bench.handle.rotate();
+    bench.step();
+    assert_eq!(archives(&disk).len(), 1);
+    assert_eq!(parse(&[disk.read(PATH)]).records.len(), 20);
+    disk.world().locked_by_other = false;
+    bench.live(Duration::from_secs(11));
+    assert_eq!(archives(&disk).len(), 0, "with the lock it is the one that deletes");
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(told(&bench).0.len(), 1, "and rotates");
+}
+
+#[test]
+fn nothing_is_rotated_renamed_or_deleted_while_it_is_suspended() {
+    let disk = FakeDisk::with_capacity(64 * KIB);
+    let file = options(|file| file.rotation(Rotation::hourly().or_size(2000)).max_files(3));
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.log_some(100);
+    bench.step();
+    bench.live(Duration::from_secs(1));
+    let free = disk.world().free();
+    disk.world().filler = free;
+    bench.log_some(10);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    let before = disk.read_named();
+    let asked = |disk: &FakeDisk| {
+        let world = disk.world();
+        [Op::Create, Op::Link, Op::Rename, Op::RenameNew, Op::Remove, Op::List, Op::Sync].map(|op| world.asked(op))
+    };
+    let count = asked(&disk);
+    bench.handle.rotate();
+    for _ in 0..100 {
+        bench.log_some(10);
+        bench.live(Duration::from_secs(2));
+    }
+    assert_eq!(asked(&disk), count);
+    assert_eq!(disk.read_named(), before);
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(3));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert!(told(&bench).0.len() > 40 / 10, "and goes on afterwards");
+}
+
+#[test]
+fn a_rotation_that_fails_leaves_the_old_file_is_told_and_is_tried_again_with_a_back_off() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Link), forever: true, errno: EIO });
+    for _ in 0..100 {
+        bench.log_some(3);
+        bench.live(Duration::from_millis(100));
+    }
+    let tried = disk.world().asked(Op::Link);
+    assert!((3..=5).contains(&tried), "{tried} attempts in 10 s");
+    assert_eq!(archives(&disk).len(), 0);
+    let events = bench.events.lock().unwrap().clone();
+    let failed = events.iter().filter(|event| matches!(event, Event::Failed { doing: "rotate", .. })).count();
+    assert_eq!(failed as u64, tried);
+    assert!(String::from_utf8_lossy(&disk.read(PATH)).contains(" WARN  unfazed: rotate failed times="));
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(60));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(archives(&disk).len(), 1);
+    assert_invariants(&bench, &disk, "mended");
+}
+
+#[test]
+fn a_size_limit_of_the_system_is_cured_by_a_rotation() {
+    let disk = FakeDisk::default();
+    disk.world().longest = Some(1000);
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(5000)))).bench();
+    for _ in 0..5 {
+        bench.log_some(20);
+        bench.step();
+    }
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(bench.handle.stats().dropped.total(), 0);
+    assert!(log_files(&disk).len() > 8);
+    assert_invariants(&bench, &disk, "a size limit");
+}
+
+#[test]
+fn the_line_that_tells_the_gap_keeps_to_the_size_too() {
+    let disk = FakeDisk::with_capacity(64 * KIB);
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(900)))).bench();
+    for _ in 0..20 {
+        bench.log_some(7);
+        bench.step();
+        let free = disk.world().free();
+        disk.world().filler += free;
+        bench.log_some(3);
+        bench.step();
+        assert!(bench.suspended());
+        disk.world().filler = 0;
+        bench.live(Duration::from_secs(3));
+        assert!(!bench.suspended());
+    }
+    for file in log_files(&disk) {
+        assert!(file.len() <= 900, "{} bytes", file.len());
+    }
+    assert_invariants(&bench, &disk, "gaps");
+}
+
+#[test]
+fn what_the_program_asks_for_comes_behind_what_it_logged_before() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+    bench.handle.rotate();
+    bench.step();
+    assert_eq!(archives(&disk).len(), 0, "an empty file stays");
+    bench.log_some(5);
+    bench.handle.rotate();
+    bench.log_some(3);
+    bench.step();
+    bench.step();
+    let files = log_files(&disk);
+    assert_eq!(parse(&files[..1]).records, [0, 1, 2, 3, 4]);
+    assert_eq!(parse(&files[1..]).records, [5, 6, 7]);
+    bench.handle.rotate();
+    bench.handle.rotate();
+    bench.step();
+    bench.step();
+    assert_eq!(told(&bench).0.len(), 2, "twice before the writer looks is once");
+    assert_eq!(disk.read(PATH), b"");
+    // logrotate without a signal in between, and then its postrotate.
+    bench.log_some(2);
+    bench.step();
+    disk.rename(PATH, "/logs/app.log.1");
+    bench.handle.reopen();
+    bench.step();
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(parse(&[disk.read("/logs/app.log.1")]).records, [8, 9]);
+    assert_eq!(parse(&[disk.read(PATH)]).records, [10]);
+}
+
+#[test]
+fn a_file_that_somebody_cuts_short_is_followed() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(1000)))).bench();
+    bench.log_some(8);
+    bench.step();
+    disk.truncate(PATH);
+    bench.live(Duration::from_secs(1));
+    bench.log_some(8);
+    bench.step();
+    assert_eq!(archives(&disk).len(), 0, "the size is counted from where it was cut");
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains(" WARN  unfazed: the log file was cut short by somebody else bytes_cut_off="), "{text}");
+    assert_eq!(parse(&[text.into_bytes()]).records, (8..16).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_crash_has_left_is_cleaned_at_the_start() {
+    let disk = FakeDisk::default();
+    disk.append(PATH, b"first\n");
+    disk.append("/logs/.app.log.new", b"begun\n");
+    disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.new", b"half\n");
+    disk.append("/logs/.app.log.other", b"not ours\n");
+    disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"older\n");
+    disk.clone().link(PATH.as_ref(), "/logs/app.2001-09-09T01-46-40-0000.log".as_ref()).unwrap();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(10_000)))).bench();
+    bench.step();
+    bench.log_some(1);
+    bench.step();
+    let expected = ["/logs/.app.log.other", "/logs/app.2001-01-01T00-00-00-0000.log", PATH];
+    assert_eq!(disk.names(), expected);
+    assert!(disk.read(PATH).starts_with(b"first\n"));
+}
+
+#[test]
+fn only_what_is_ours_by_its_whole_name_is_deleted_the_oldest_first() {
+    let disk = FakeDisk::default();
+    let ours = ["2001-01-01T00-00-00-0000.log", "2001-01-02T00-00-00-0000.log.gz", "2001-01-03T00-00-00-0000.log"];
+    let strangers = ["2001-01-01.log", "2001-01-01T00-00-00-0000.log.bak", "log.1", "2001-01-01T00-00-00-0000.txt"];
+    for name in ours.iter().chain(&strangers) {
+        disk.append(&format!("/logs/app.{name}"), b"something\n");
+    }
+    disk.append("/other/app.2001-01-01T00-00-00-0000.log", b"another directory\n");
+    disk.append("/logs/app.2001-01-04T00-00-00-0000.log", b"");
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(2))).bench();
+    bench.step();
+    let (_, deleted) = told(&bench);
+    let expected = ["2001-01-01T00-00-00-0000.log", "2001-01-02T00-00-00-0000.log.gz", "2001-01-04T00-00-00-0000.log"];
+    assert_eq!(deleted, expected.map(|name| format!("/logs/app.{name}")));
+    assert_eq!(disk.names().len(), 1 + 1 + strangers.len() + 1);
+}
+
+#[test]
+fn the_limits_hold_after_each_rotation_and_as_time_goes_by() {
+    let disk = FakeDisk::default();
+    disk.world().wall = Some(SystemTime::now());
+    let file = options(|file| {
+        file.rotation(Rotation::size(500)).max_files(6).max_total_size(2000).max_age(Duration::from_secs(3600))
+    });
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.now.wall = SystemTime::now();
+    for _ in 0..50 {
+        bench.log_some(2);
+        bench.step();
+        let files = log_files(&disk);
+        assert!(files.len() <= 6, "{} files", files.len());
+        let total: usize = files.iter().map(Vec::len).sum();
+        assert!(total <= 2000, "{total} bytes");
+    }
+    assert!(!archives(&disk).is_empty());
+    bench.live(Duration::from_secs(30));
+    bench.pass(Duration::from_secs(3600));
+    bench.live(Duration::from_secs(61));
+    assert!(archives(&disk).is_empty(), "{:?}", archives(&disk));
+    let stats = bench.handle.stats();
+    assert_eq!(stats.written, 100);
+}
+
+#[test]
+fn room_is_made_only_if_that_was_chosen_and_each_deletion_is_told() {
+    for when_low in [WhenLow::Stop, WhenLow::DeleteOldest] {
+        let disk = FakeDisk::with_capacity(1024 * KIB);
+        for day in 1..=9 {
+            disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+        }
+        let file = options(|file| file.min_free_space(64 * KIB).when_low(when_low));
+        let mut bench = Setup::new().file_with(&disk, file).bench();
+        bench.log_some(3);
+        bench.step();
+        assert_eq!(archives(&disk).len(), 9);
+        let free = disk.world().free();
+        disk.world().filler = free - 64 * KIB;
+        bench.log_some(3);
+        bench.live(Duration::from_secs(1));
+        if when_low == WhenLow::Stop {
+            assert_eq!(archives(&disk).len(), 9);
+            assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+            continue;
+        }
+        // 64 KiB more than the reserve: two files of 40 KiB.
+        assert_eq!(archives(&disk).len(), 7);
+        assert_eq!(told(&bench).1.len(), 2);
+        assert!(!bench.suspended());
+        assert_eq!(bench.handle.stats().dropped.total(), 0);
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert!(
+            text.contains("old log files were deleted to make room old_files_deleted=2 old_bytes_deleted=81920"),
+            "{text}"
+        );
+        // Somebody takes all of it: what is left goes, and then it gets quiet, and stays so.
+        let free = disk.world().free();
+        disk.world().filler += free + 400 * KIB;
+        bench.log_some(3);
+        bench.live(Duration::from_secs(5));
+        assert_eq!(archives(&disk).len(), 0);
+        assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+        disk.world().filler = 0;
+        bench.live(Duration::from_secs(3));
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        let gap = text.lines().find(|line| line.contains("logging resumed")).unwrap();
+        assert!(gap.ends_with(" old_files_deleted=7 old_bytes_deleted=286720"), "{gap}");
+    }
+}
+
+#[test]
+fn a_full_disk_without_a_reserve_gives_way_too_and_no_more_than_helps() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    for day in 1..=4 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+    }
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.when_low(WhenLow::DeleteOldest))).bench();
+    bench.step();
+    let free = disk.world().free();
+    disk.world().filler = free;
+    bench.log_some(3);
+    bench.step();
+    assert_eq!((archives(&disk).len(), bench.suspended()), (2, false));
+    assert_eq!(bench.handle.stats().written, 3);
+}
+
+#[test]
+fn a_symbolic_link_is_made_to_lead_to_the_file() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.symlink("/var/current"))).bench();
+    bench.step();
+    let pointers = disk.world().pointers.clone();
+    assert_eq!(pointers, BTreeMap::from([("/var/current".into(), PATH.into())]));
+}
+
+/// Six rotations and a few deletions, a disk that fills and is freed, and a request.
+fn life(disk: &FakeDisk, bench: &mut Bench) {
+    for turn in 0..14 {
+        if turn == 5 {
+            let free = disk.world().free();
+            disk.world().filler += free - 1500.min(free);
+        }
+        if turn == 9 {
+            disk.world().filler = 0;
+        }
+        if turn == 12 {
+            bench.handle.rotate();
+        }
+        bench.log_some(5);
+        bench.step();
+        bench.pass(Duration::from_millis(250));
+        bench.step();
+    }
+}
+
+/// How the file is set up.
+struct Story {
+    limits: bool,
+    no_links: Option<i32>,
+    fsync: Fsync,
+    error_reserve: bool,
+}
+
+fn run(setup: &Story, fault: Fault, story: &str) -> bool {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    disk.world().fault = Some(fault);
+    disk.world().no_links = setup.no_links;
+    disk.world().reserves = setup.error_reserve;
+    let file = options(|file| {
+        let file = file.rotation(Rotation::size(1000)).fsync(setup.fsync).error_reserve(2000);
+        if setup.limits { file.max_files(3).max_total_size(2500) } else { file }
+    });
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    // What is in an archive when it gets its name never changes.
+    let mut aside: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    life_watched(&disk, &mut bench, &mut aside);
+    bench.assert_identity(story);
+    assert_recovery(&mut bench, &disk, story);
+    // Time enough for what was put off, and for what was left behind.
+    for _ in 0..70 {
+        bench.pass(Duration::from_secs(1));
+        bench.step();
+    }
+    bench.log_some(30);
+    bench.step();
+    bench.live(Duration::from_secs(6));
+    let (rotated, deleted) = told(&bench);
+    assert!(!rotated.is_empty(), "{story}");
+    assert!(rotated.is_sorted_by(|one, next| one < next), "{story}: {rotated:?}");
+    let there = archives(&disk);
+    for name in &rotated {
+        assert!(there.contains(name) != deleted.contains(name), "{story}: {name} is neither there nor told as deleted");
+    }
+    for (name, bytes) in &aside {
+        assert!(deleted.contains(name) || disk.read(name) == *bytes, "{story}: {name} has changed");
+    }
+    let unfinished: Vec<_> = disk.names().into_iter().filter(|name| !name.starts_with("/logs/app.")).collect();
+    assert!(unfinished.is_empty(), "{story}: {unfinished:?}");
+    let (suspended, resumed) = bench.episodes();
+    assert_eq!(suspended, resumed, "{story}: every episode has its end");
+    if setup.limits {
+        assert!(there.len() <= 2, "{story}: {there:?}");
+    } else {
+        assert!(deleted.is_empty(), "{story}: {deleted:?}");
+        assert_invariants(&bench, &disk, story);
+    }
+    disk.world().faulted
+}
+
+fn life_watched(disk: &FakeDisk, bench: &mut Bench, aside: &mut BTreeMap<String, Vec<u8>>) {
+    let heard = bench.events.clone();
+    let there = disk.clone();
+    let bytes = Arc::new(Mutex::new(BTreeMap::new()));
+    let kept = bytes.clone();
+    bench.writer.on_event(Box::new(move |event: &Event| {
+        if let Event::Rotated { archive, .. } = event {
+            let name = archive.display().to_string();
+            let bytes = there.read(&name);
+            kept.lock().unwrap().insert(name, bytes);
+        }
+        heard.lock().unwrap().push(event.clone());
+    }));
+    life(disk, bench);
+    aside.append(&mut bytes.lock().unwrap());
+}
+
+#[test]
+fn whichever_operation_of_a_rotation_fails_no_archive_changes_and_no_record_is_lost_uncounted() {
+    let stories = [
+        Story { limits: false, no_links: None, fsync: Fsync::Never, error_reserve: false },
+        Story { limits: false, no_links: Some(EOPNOTSUPP), fsync: Fsync::AfterErrors, error_reserve: true },
+        Story { limits: true, no_links: None, fsync: Fsync::Every(Duration::ZERO), error_reserve: true },
+        Story { limits: true, no_links: Some(EPERM), fsync: Fsync::Never, error_reserve: false },
+    ];
+    let mut runs = 0;
+    for (number, setup) in stories.iter().enumerate() {
+        for errno in [ENOSPC, EIO, EACCES, EROFS, EMLINK].into_iter().take(if number == 0 { 5 } else { 2 }) {
+            for forever in [false, true] {
+                for at in 1.. {
+                    let fault = Fault { at, only: None, forever, errno };
+                    runs += 1;
+                    if !run(setup, fault, &format!("story {number}, {fault:?}")) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    println!("{runs} runs");
+    assert!(runs > 2000, "only {runs} runs: the loop did not reach the operations");
+}
+
+#[test]
+fn each_operation_of_a_rotation_may_fail_on_its_own() {
+    let stories = [
+        Story { limits: false, no_links: None, fsync: Fsync::AfterErrors, error_reserve: true },
+        Story { limits: false, no_links: Some(EPERM), fsync: Fsync::Never, error_reserve: false },
+        Story { limits: true, no_links: None, fsync: Fsync::Never, error_reserve: false },
+    ];
+    let ops = [
+        Op::Create,
+        Op::Link,
+        Op::Rename,
+        Op::RenameNew,
+        Op::Remove,
+        Op::List,
+        Op::SyncDir,
+        Op::Place,
+        Op::Modified,
+        Op::Reserve,
+        Op::Write,
+        Op::Lock,
+    ];
+    for (number, setup) in stories.iter().enumerate() {
+        for op in ops {
+            for errno in [ENOSPC, EIO, EACCES] {
+                for forever in [false, true] {
+                    for at in 1.. {
+                        let fault = Fault { at, only: Some(op), forever, errno };
+                        if !run(setup, fault, &format!("story {number}, {fault:?}")) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_line_that_does_not_go_in_leaves_everything_as_it_was() {
+    let disk = FakeDisk::with_capacity(64 * KIB);
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(1000)))).bench();
+    while disk.read(PATH).len() < 950 {
+        bench.log(Level::Info);
+        bench.step();
+    }
+    // Room for the first bytes of the line.
+    let free = disk.world().free();
+    disk.world().filler = free - 10;
+    bench.log(Level::Info);
+    bench.step();
+    assert_eq!(disk.names(), [PATH]);
+    assert!(bench.suspended());
+    disk.world().filler = 0;
+    assert_recovery(&mut bench, &disk, "freed");
+    assert_invariants(&bench, &disk, "freed");
+    assert_eq!(archives(&disk).len(), 1);
+}
+
+#[test]
+fn all_but_the_newest_archive_are_compressed_one_at_a_time_and_counted() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut file = options(|file| file.rotation(Rotation::size(1000)).max_total_size(4000));
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    for _ in 0..3 {
+        bench.log_some(15);
+        bench.step();
+    }
+    bench.live(Duration::from_secs(10));
+    let names = archives(&disk);
+    let (newest, older) = names.split_last().unwrap();
+    assert!(newest.ends_with(".log"), "{names:?}");
+    assert!(!older.is_empty() && older.iter().all(|name| name.ends_with(".log.gz")), "{names:?}");
+    assert!(disk.names().iter().all(|name| !name.contains("/.")), "{:?}", disk.names());
+    // They take a tenth: many more fit.
+    for _ in 0..40 {
+        bench.log_some(10);
+        bench.live(Duration::from_secs(1));
+    }
+    assert!(archives(&disk).len() > 10, "{:?}", archives(&disk));
+    let total: usize = log_files(&disk).iter().map(Vec::len).sum();
+    assert!(total <= 4000, "{total} bytes");
+    assert!(told(&bench).0.is_sorted());
+}
+
+#[test]
+fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut file = options(|file| file.rotation(Rotation::size(1000)).min_free_space(64 * KIB));
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    disk.world().filler = 1024 * KIB - 200 * KIB;
+    bench.log_some(60);
+    bench.live(Duration::from_secs(5));
+    assert_eq!(bench.handle.state(), State::Low);
+    assert_eq!(disk.world().asked(Op::Compress), 0);
+    disk.world().filler = 0;
+    disk.world().fault = Some(Fault { at: 2, only: Some(Op::Compress), forever: true, errno: EIO });
+    bench.live(Duration::from_secs(5));
+    let events = bench.events.lock().unwrap().clone();
+    assert!(events.iter().any(|event| matches!(event, Event::Failed { doing: "compress an archive", .. })));
+    assert!(archives(&disk).iter().all(|name| name.ends_with(".log")));
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(70));
+    assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
+}
