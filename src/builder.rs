@@ -74,6 +74,7 @@ pub struct Builder {
 }
 
 /// What kind of output.
+#[derive(Debug)]
 enum Spec {
     File {
         path: PathBuf,
@@ -339,9 +340,14 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("level", &self.level)
             .field("filter", &self.filter)
-            .field("outputs", &self.outputs.len())
+            .field("filter_env", &self.filter_env)
+            .field("outputs", &self.outputs)
+            .field("format", &self.format)
             .field("capacity", &self.capacity)
             .field("overflow", &self.overflow)
+            .field("rate_limit", &self.rate_limit)
+            .field("shutdown_timeout", &self.shutdown_timeout)
+            .field("log_panics", &self.log_panics)
             .finish_non_exhaustive()
     }
 }

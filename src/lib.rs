@@ -82,6 +82,7 @@
 //! - `json` (default): [`Format::json`], `otel`, `ecs`, `gelf` and `google_cloud`.
 //! - `regex`: what stands behind the `/` of a filter is a regular expression instead of a substring.
 //! - `gzip`: `LogFile::compress`.
+//! - `serde`: `Config`, the builder's options from a file.
 //!
 //! # Minimum supported Rust version
 //!
@@ -90,6 +91,8 @@
 #![doc(test(attr(deny(unused_must_use))))]
 
 mod builder;
+#[cfg(feature = "serde")]
+mod config;
 mod handle;
 
 mod front;
@@ -110,6 +113,8 @@ mod event;
 mod stats;
 
 pub use builder::Builder;
+#[cfg(feature = "serde")]
+pub use config::Config;
 pub use error::{FilterError, FlushError, InitError};
 pub use event::{Cause, Event, State};
 pub use format::{Format, LineBuf};

@@ -1,0 +1,243 @@
+//! Options from a file: every one of them arrives, and what is wrong is named.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+
+use std::fs;
+use std::time::Duration;
+
+use log::LevelFilter;
+use unfazed::{Builder, Color, Config, Console, Format, Fsync, GIB, KIB, LogFile, MIB, Overflow, Rotation, WhenLow};
+
+const EVERYTHING: &str = r#"
+level = "debug"
+filter = "hyper=warn,app=trace"
+filter_env = "APP_LOG"
+format = { kind = "text", local_time = true, thread = true, place = true, multiline = true }
+capacity = 1000
+overflow = { block_at_most = "50ms" }
+rate_limit = { records = 100, per = "1m" }
+shutdown_timeout = "1s 500ms"
+log_panics = true
+
+[[file]]
+path = "app.json"
+level = "info"
+format = { kind = "json", fields = { service = "shop", instance = 3, ratio = 0.5, test = true } }
+min_free_space = "500 MiB"
+fsync = { every = "5s" }
+rotation = { every = "day", size = "100MiB", local_time = true, on_start = true }
+max_files = 30
+max_total_size = "2 GiB"
+max_age = "30days"
+when_low = "delete_oldest"
+error_reserve = 131072
+mode = "0640"
+symlink = "current.json"
+compress = true
+
+[[file]]
+path = "errors.log"
+level = "error"
+format = "logfmt"
+fsync = "after_errors"
+rotation = "hourly"
+when_low = "stop"
+
+[stderr]
+level = "warn"
+color = "always"
+
+[stdout]
+format = "ecs"
+"#;
+
+/// The same by the builder's own methods.
+fn everything() -> Builder {
+    let json = Format::json().field("instance", 3).field("ratio", 0.5).field("service", "shop").field("test", true);
+    let first = LogFile::new("app.json")
+        .level(LevelFilter::Info)
+        .format(json)
+        .min_free_space(500 * MIB)
+        .fsync(Fsync::Every(Duration::from_secs(5)))
+        .rotation(Rotation::daily().or_size(100 * MIB).local_time().on_start())
+        .max_files(30)
+        .max_total_size(2 * GIB)
+        .max_age(Duration::from_secs(30 * 86_400))
+        .when_low(WhenLow::DeleteOldest)
+        .error_reserve(128 * KIB)
+        .mode(0o640)
+        .symlink("current.json")
+        .compress(true);
+    let second = LogFile::new("errors.log")
+        .level(LevelFilter::Error)
+        .format(Format::logfmt())
+        .fsync(Fsync::AfterErrors)
+        .rotation(Rotation::hourly())
+        .when_low(WhenLow::Stop);
+    Builder::new()
+        .level(LevelFilter::Debug)
+        .filter("hyper=warn,app=trace")
+        .filter_env("APP_LOG")
+        .file(first)
+        .file(second)
+        .console(Console::stderr().level(LevelFilter::Warn).color(Color::Always))
+        .console(Console::stdout().format(Format::ecs()))
+        .format(Format::text().local_time().thread().place().multiline())
+        .capacity(1000)
+        .overflow(Overflow::BlockAtMost(Duration::from_millis(50)))
+        .rate_limit(100, Duration::from_secs(60))
+        .shutdown_timeout(Duration::from_millis(1500))
+        .log_panics(true)
+}
+
+fn shown(builder: &Builder) -> String {
+    format!("{builder:#?}")
+}
+
+fn from_toml(text: &str) -> Config {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn every_option_arrives_from_toml() {
+    assert_eq!(shown(&from_toml(EVERYTHING).builder().unwrap()), shown(&everything()));
+}
+
+#[test]
+fn every_option_arrives_from_json() {
+    let value: toml::Value = toml::from_str(EVERYTHING).unwrap();
+    let json = serde_json::to_string(&value).unwrap();
+    let config: Config = serde_json::from_str(&json).unwrap();
+    assert_eq!(shown(&config.builder().unwrap()), shown(&everything()));
+}
+
+#[test]
+fn an_empty_file_is_a_builder_with_its_defaults_and_a_path_is_a_file_with_its_own() {
+    assert_eq!(shown(&from_toml("").builder().unwrap()), shown(&Builder::new()));
+    assert_eq!(shown(&from_toml("file = ['a.log']").builder().unwrap()), shown(&Builder::new().file("a.log")));
+    assert_eq!(shown(&from_toml("[[file]]\npath = 'a.log'").builder().unwrap()), shown(&Builder::new().file("a.log")));
+}
+
+#[test]
+fn every_word_has_its_meaning() {
+    let overflow = |word: &str| shown(&from_toml(&format!("overflow = '{word}'")).builder().unwrap());
+    for (word, expected) in
+        [("drop_newest", Overflow::DropNewest), ("drop_oldest", Overflow::DropOldest), ("block", Overflow::Block)]
+    {
+        assert_eq!(overflow(word), shown(&Builder::new().overflow(expected)), "{word}");
+    }
+    let format = |word: &str| shown(&from_toml(&format!("format = '{word}'")).builder().unwrap());
+    for (word, expected) in [
+        ("text", Format::text()),
+        ("logfmt", Format::logfmt()),
+        ("json", Format::json()),
+        ("otel", Format::otel()),
+        ("ecs", Format::ecs()),
+        ("gelf", Format::gelf()),
+        ("google_cloud", Format::google_cloud()),
+    ] {
+        assert_eq!(format(word), shown(&Builder::new().format(expected)), "{word}");
+    }
+    let file = |option: &str| shown(&from_toml(&format!("[[file]]\npath = 'a'\n{option}")).builder().unwrap());
+    for (option, expected) in [
+        ("rotation = 'never'", LogFile::new("a").rotation(Rotation::never())),
+        ("rotation = 'daily'", LogFile::new("a").rotation(Rotation::daily())),
+        ("rotation = { every = 'hour' }", LogFile::new("a").rotation(Rotation::hourly())),
+        ("rotation = { size = 1 }", LogFile::new("a").rotation(Rotation::size(1))),
+        ("fsync = 'never'", LogFile::new("a").fsync(Fsync::Never)),
+        ("min_free_space = '3 KiB'", LogFile::new("a").min_free_space(3 * KIB)),
+        ("min_free_space = '7 B'", LogFile::new("a").min_free_space(7)),
+    ] {
+        assert_eq!(file(option), shown(&Builder::new().file(expected)), "{option}");
+    }
+    for (word, expected) in [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)] {
+        let config = from_toml(&format!("[stdout]\ncolor = '{word}'"));
+        let expected = Builder::new().console(Console::stdout().color(expected));
+        assert_eq!(shown(&config.builder().unwrap()), shown(&expected), "{word}");
+    }
+}
+
+#[test]
+fn an_error_names_the_key_or_the_value_and_what_there_is() {
+    let cases = [
+        ("capcity = 1000", ["capcity", "capacity"]),
+        ("[[file]]\npath = 'a'\nmax_size = 1", ["max_size", "max_files"]),
+        ("[[file]]\nlevel = 'info'", ["missing field", "path"]),
+        ("[stderr]\ncolour = 'auto'", ["colour", "color"]),
+        ("format = { kind = 'text', threads = true }", ["threads", "thread"]),
+        ("overflow = 'wait'", ["wait", "drop_newest"]),
+        ("overflow = { block = '1s' }", ["block", "block_at_most"]),
+        ("rate_limit = { records = 1 }", ["missing field", "per"]),
+        ("rate_limit = { records = 1, per = '1s', burst = 2 }", ["burst", "records"]),
+        ("[[file]]\npath = 'a'\nrotation = 'weekly'", ["weekly", "daily"]),
+        ("[[file]]\npath = 'a'\nrotation = { each = 'day' }", ["each", "every"]),
+        ("[[file]]\npath = 'a'\nfsync = { after = '1s' }", ["after", "every"]),
+        ("[[file]]\npath = 'a'\nmode = 640", ["640", "octal"]),
+        ("[[file]]\npath = 'a'\nmin_free_space = '5 MB'", ["5 MB", "KiB"]),
+        ("[[file]]\npath = 'a'\nmin_free_space = '99999999999999 GiB'", ["99999999999999 GiB", "KiB"]),
+        ("[[file]]\npath = 'a'\nmin_free_space = -1", ["-1", "bytes"]),
+        ("shutdown_timeout = 2", ["2", "unit"]),
+        ("level = 'loud'", ["loud", "level"]),
+    ];
+    for (text, words) in cases {
+        let error = toml::from_str::<Config>(text).expect_err(text).to_string().to_lowercase();
+        for word in words {
+            assert!(error.contains(&word.to_lowercase()), "{text}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_the_builder_cannot_do_is_an_error_that_names_the_option() {
+    for (text, option) in [
+        ("format = 'xml'", "format"),
+        ("file = ['a.log']\ncapacity = 0", "capacity"),
+        ("file = ['a.log']\nrate_limit = { records = 0, per = '1s' }", "rate_limit"),
+        ("[[file]]\npath = 'a.log'\nmax_files = 0", "max_files"),
+        ("file = ['a.log']\nfilter = 'app=loud'", "app=loud"),
+    ] {
+        let error = from_toml(text).builder().and_then(Builder::build).map(|_| ()).expect_err(text);
+        let chain = format!("{error} {error:?}");
+        assert!(chain.contains(option), "{text}: {chain}");
+    }
+}
+
+#[test]
+fn a_changed_file_changes_the_filter_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.log");
+    let config = |level: &str| {
+        let path = serde_json::to_string(&path).unwrap();
+        let text = format!(r#"{{ "level": "{level}", "filter": "noisy=error", "file": [{path}] }}"#);
+        serde_json::from_str::<Config>(&text).unwrap()
+    };
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let (logger, handle) = config("info").builder().unwrap().build().unwrap();
+    let log = |number: u32| {
+        log::info!(logger: logger, "info {number}");
+        log::debug!(logger: logger, "debug {number}");
+        log::warn!(logger: logger, target: "noisy", "noise {number}");
+    };
+    log(1);
+    assert_eq!(config("debug").directives(), "debug,noisy=error");
+    handle.set_filter(&config("debug").directives()).unwrap();
+    log(2);
+    handle.set_filter(&config("off").directives()).unwrap();
+    log(3);
+    handle.flush(Duration::from_secs(60)).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let messages: Vec<_> = text.lines().map(|line| line.rsplit(": ").next().unwrap()).collect();
+    assert_eq!(messages, ["info 1", "info 2", "debug 2"]);
+}
+
+#[test]
+fn directives_are_level_and_filter_in_one_text() {
+    for (text, expected) in [
+        ("", "info"),
+        ("level = 'warn'", "warn"),
+        ("filter = 'app=debug'", "info,app=debug"),
+        ("level = 'trace'\nfilter = '/needle'", "trace/needle"),
+        ("level = 'off'\nfilter = ''", "off"),
+    ] {
+        assert_eq!(from_toml(text).directives(), expected);
+    }
+}
