@@ -83,6 +83,12 @@ fn main() {
     let (logger, handle) = builder(true).filter(&format!("info{directives}")).build().unwrap();
     call_rows(&mut criterion, "twenty directives", &logger, Some(&handle));
 
+    let hour = Duration::from_secs(3600);
+    let (logger, handle) = builder(true).rate_limit(u32::MAX, hour).build().unwrap();
+    call_rows(&mut criterion, "rate limit not reached", &logger, Some(&handle));
+    let (logger, _handle) = builder(true).rate_limit(1, hour).build().unwrap();
+    call_rows(&mut criterion, "suppressed", &logger, None);
+
     let (logger, handle) = builder(false).build().unwrap();
     log::info!(logger: &logger, "this one closes the gate");
     let _ = handle.flush(Duration::from_secs(10));
