@@ -110,6 +110,13 @@ pub(crate) fn an_error_lands_on_a_full_ext4_after_ordinary_records_took_all_they
     errors_land(&place.ext4())
 }
 
+pub(crate) fn an_error_lands_on_a_full_overlay_after_ordinary_records_took_all_they_could(place: &Place) -> Outcome {
+    match place.overlay() {
+        Ok(disk) => errors_land(&disk),
+        Err(why) => Outcome::Skipped(format!("no overlay to be had here: {why}")),
+    }
+}
+
 fn errors_land(disk: &Path) -> Outcome {
     const RESERVE: u64 = 64 * KIB;
 

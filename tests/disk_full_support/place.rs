@@ -39,6 +39,25 @@ impl Place {
         point
     }
 
+    /// An overlay whose upper side is a file system in memory; or why there is none to be had.
+    pub(crate) fn overlay(&self) -> Result<PathBuf, String> {
+        let upper = self.tmpfs("size=8m");
+        let [lower, changes, work, merged] = ["lower", "upper", "work", "merged"]
+            .map(|name| if name == "merged" { self.dir.join(name) } else { upper.join(name) });
+        for dir in [&lower, &changes, &work, &merged] {
+            fs::create_dir(dir).unwrap();
+        }
+        let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), changes.display(), work.display());
+        let mut command = Command::new("mount");
+        command.args(["-t", "overlay", "overlay", "-o", &options]).arg(&merged);
+        let output = command.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(merged)
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
     /// An ext4 of 16 MiB on a loop device. The device belongs to the mount (`-o loop` frees it with the mount), and the
     /// mount to the mount namespace of this process.
     pub(crate) fn ext4(&self) -> PathBuf {
