@@ -117,6 +117,13 @@ pub(crate) fn an_error_lands_on_a_full_overlay_after_ordinary_records_took_all_t
     }
 }
 
+pub(crate) fn an_error_lands_on_a_full_xfs_after_ordinary_records_took_all_they_could(place: &Place) -> Outcome {
+    match place.xfs() {
+        Ok(disk) => errors_land(&disk),
+        Err(why) => Outcome::Skipped(format!("no XFS to be had here: {why}")),
+    }
+}
+
 fn errors_land(disk: &Path) -> Outcome {
     const RESERVE: u64 = 64 * KIB;
 

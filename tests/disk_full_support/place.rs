@@ -71,6 +71,26 @@ impl Place {
     }
 }
 
+impl Place {
+    /// An XFS of 300 MiB, the smallest there is, on a loop device; or why there is none to be had.
+    pub(crate) fn xfs(&self) -> Result<PathBuf, String> {
+        let image = self.dir.join("xfs.img");
+        File::create(&image).unwrap().set_len(300 << 20).unwrap();
+        let point = self.mount_point();
+        let mut make = Command::new("mkfs.xfs");
+        make.arg("-q").arg(&image);
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(&point);
+        for command in [&mut make, &mut mount] {
+            let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+            }
+        }
+        Ok(point)
+    }
+}
+
 /// Asserts that no device is left of an image in `dir`, once the process that had mounted it has ended; frees it if so.
 pub(crate) fn assert_no_loop_device_is_left(dir: &Path) {
     let used = || {
