@@ -75,7 +75,8 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
-        if let Some(open) = &mut self.open {
+        // Closed first: its lock would be somebody else's to the new descriptor, if it is the same file.
+        if let Some(mut open) = self.open.take() {
             open.release();
         }
         let opened = match &self.target {
