@@ -224,6 +224,17 @@ pub(crate) fn a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_
             lone.say();
             thread::sleep(Duration::from_millis(1));
         }
+        if turns % 10 == 2 {
+            // Filled to the last byte. On a busy machine it may not be seen in so short a time.
+            wait_until(
+                || "suspended".into(),
+                PATIENCE,
+                || {
+                    lone.say();
+                    subject.is_suspended()
+                },
+            );
+        }
         filler.remove();
         for _ in 0..20 {
             lone.say();
