@@ -83,6 +83,8 @@ fn main() -> std::process::ExitCode {
         Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_are_cheap,
         Soft Mounts history::a_rotation_that_is_due_when_the_disk_is_full_costs_no_archive,
         Soft Mounts history::an_error_lands_on_a_full_tmpfs_after_ordinary_records_took_all_they_could,
+        Soft Mounts history::an_error_lands_on_a_full_overlay_after_ordinary_records_took_all_they_could,
+        Soft LoopDevice history::an_error_lands_on_a_full_xfs_after_ordinary_records_took_all_they_could,
         Soft LoopDevice history::an_error_lands_on_a_full_ext4_after_ordinary_records_took_all_they_could,
         Loud Nothing files::dev_null_takes_every_record,
         Loud Mounts tmpfs::a_tmpfs_without_a_limit_is_never_low_on_space,

@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) wall: Option<SystemTime>,
     /// What is being compressed; a test that looks at it before it is asked for sees it under way.
     pub(crate) compressing: Option<Compression>,
+    /// Names that a listing does not show.
+    pub(crate) unlisted: BTreeSet<PathBuf>,
     /// Symbolic links, and where they lead.
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
 }
@@ -342,7 +344,8 @@ impl Disk for FakeDisk {
     fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let mut world = self.world();
         world.ask(Op::List)?;
-        let names = world.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let names =
+            world.names.iter().filter(|(path, _)| path.parent() == Some(dir) && !world.unlisted.contains(*path));
         let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
         let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
             let file = &world.files[inode];

@@ -47,6 +47,8 @@ pub(crate) struct FileSink<D: Disk> {
     torn: bool,
     /// It could not write, and has not since: nothing is renamed or deleted.
     quiet: bool,
+    /// The most that was ever kept for ERROR records in the open file.
+    most_kept: u64,
     gave_way: Option<Instant>,
     /// What has happened, not told yet.
     news: Vec<News>,
@@ -69,13 +71,15 @@ impl<D: Disk> FileSink<D> {
             closed_by: Cause::Missing,
             torn: false,
             quiet: false,
+            most_kept: 0,
             gave_way: None,
             news: Vec::new(),
         }
     }
 
     fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
-        if let Some(open) = &mut self.open {
+        // Closed first: its lock would be somebody else's to the new descriptor, if it is the same file.
+        if let Some(mut open) = self.open.take() {
             open.release();
         }
         let opened = match &self.target {
@@ -85,6 +89,7 @@ impl<D: Disk> FileSink<D> {
         let ours = matches!(self.target, Target::Path(_));
         let opened = opened.and_then(|file| Open::new(file, ours, now.monotonic));
         self.space.forget();
+        self.most_kept = 0;
         match opened {
             Ok((open, torn)) => {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
@@ -234,20 +239,33 @@ impl<D: Disk> FileSink<D> {
     fn budget(&self) -> u64 {
         match &self.open {
             Some(open) if open.can_reserve() => {
-                self.space.allowance().saturating_add(open.ahead()).saturating_sub(self.options.error_reserve)
+                self.space.allowance().saturating_add(open.ahead()).saturating_sub(self.kept())
             }
             _ => self.space.allowance(),
         }
     }
 
+    /// How many bytes are kept for ERROR records: all of them; or where there is little room, half of it, and never less than what
+    /// was kept before and is left of that.
+    fn kept(&self) -> u64 {
+        let ahead = self.open.as_ref().map_or(0, Open::ahead);
+        let half = self.space.left().saturating_add(ahead) / 2;
+        // Where no mark says when a full disk has recovered, what stood before must be able to stand again.
+        let before = if self.quiet && !self.space.has_marks() { self.most_kept } else { 0 };
+        self.options.error_reserve.min(half.max(self.most_kept.min(ahead)).max(before))
+    }
+
     /// Takes the room for so many bytes and for the reserve behind them: the full disk shows here, before anything is written.
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
-        let (Some(open), reserve @ 1..) = (&mut self.open, self.options.error_reserve) else { return Ok(()) };
-        let bytes = bytes.saturating_add(reserve);
-        if self.space.allowance().saturating_add(open.ahead()) < bytes {
-            return Ok(()); // It is not for us to take.
+        let kept = self.kept();
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let bytes = bytes.saturating_add(kept);
+        if kept == 0 || self.space.allowance().saturating_add(open.ahead()) < bytes {
+            return Ok(()); // There is none, or it is not for us to take.
         }
-        open.reserve(bytes, self.space.plenty())
+        open.reserve(bytes, self.space.plenty(), self.space.block())?;
+        self.most_kept = self.most_kept.max(kept);
+        Ok(())
     }
 
     /// Writes the records of `batch`: into this file what belongs into it, the others into the next.
@@ -334,6 +352,7 @@ impl<D: Disk> FileSink<D> {
         let Some(open) = &mut self.open else { return Ok(false) };
         open.release();
         *open = new;
+        self.most_kept = 0;
         open.unseen = first.len() as u64;
         self.torn = false;
         self.wrote(first);
@@ -441,7 +460,7 @@ impl<D: Disk> FileSink<D> {
         self.ask_for_room(now.monotonic);
         let free = if ask { self.space.free_for_certain() } else { 0 };
         let ahead = self.open.as_ref().map_or(0, Open::ahead);
-        let left = free.saturating_add(ahead).saturating_sub(self.options.error_reserve);
+        let left = free.saturating_add(ahead).saturating_sub(self.kept());
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 

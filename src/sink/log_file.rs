@@ -180,7 +180,7 @@ impl LogFile {
     ///
     /// The file holds so many blocks beyond its end (`fallocate`; its length does not show it, `du` does). When the disk is full, or
     /// the free space at its reserve, records of lower levels are dropped as ever, but ERROR records are still written, until these blocks
-    /// are used up. They are given back when the file is closed or rotated. On Linux, on ext4, XFS, tmpfs, and overlay on
+    /// are used up. Where there is less room than that, half of it is kept. They are given back when the file is closed or rotated. On Linux, on ext4, XFS, tmpfs, and overlay on
     /// them, by the process that holds the file's lock; elsewhere there is none (on btrfs the call succeeds and keeps nothing).
     pub fn error_reserve(mut self, bytes: u64) -> Self {
         self.options.error_reserve = bytes;

@@ -121,12 +121,16 @@ impl<F: DiskFile> Open<F> {
     /// # Errors
     ///
     /// There is no room for them.
-    pub(super) fn reserve(&mut self, bytes: u64, more: u64) -> io::Result<()> {
+    pub(super) fn reserve(&mut self, bytes: u64, more: u64, block: u64) -> io::Result<()> {
         if !self.can_reserve() || self.ahead() >= bytes {
             return Ok(());
         }
-        let least = self.len.saturating_add(bytes);
-        for to in [least.saturating_add(more), least] {
+        // Whole blocks: what is left of the last one would look like room to whoever asks for a little more.
+        let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
+        let more = more / block * block;
+        // On a full disk each attempt may cost a wait for the file system's journal.
+        let steps = [least.saturating_add(more), least];
+        for to in steps.into_iter().skip(usize::from(more == 0)) {
             match self.file.reserve(self.len, to) {
                 Ok(()) => {
                     self.reserved = to;

@@ -132,6 +132,21 @@ impl Space {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
 
+    /// Whether free space alone says when to stop and when to resume.
+    pub(crate) fn has_marks(&self) -> bool {
+        self.known.is_some_and(|known| known.marks.stop > 0)
+    }
+
+    /// How many bytes can be written, as far as that is known.
+    pub(crate) fn left(&self) -> u64 {
+        self.known.map_or(u64::MAX, |_| self.allowance().min(self.free_for_certain()))
+    }
+
+    /// The unit in which room is taken.
+    pub(crate) fn block(&self) -> u64 {
+        self.known.map_or(4096, |known| known.block.max(1))
+    }
+
     /// What is free but for two blocks, as in the allowance; nothing where it is not known.
     pub(crate) fn free_for_certain(&self) -> u64 {
         self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))

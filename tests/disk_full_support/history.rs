@@ -110,6 +110,20 @@ pub(crate) fn an_error_lands_on_a_full_ext4_after_ordinary_records_took_all_they
     errors_land(&place.ext4())
 }
 
+pub(crate) fn an_error_lands_on_a_full_overlay_after_ordinary_records_took_all_they_could(place: &Place) -> Outcome {
+    match place.overlay() {
+        Ok(disk) => errors_land(&disk),
+        Err(why) => Outcome::Skipped(format!("no overlay to be had here: {why}")),
+    }
+}
+
+pub(crate) fn an_error_lands_on_a_full_xfs_after_ordinary_records_took_all_they_could(place: &Place) -> Outcome {
+    match place.xfs() {
+        Ok(disk) => errors_land(&disk),
+        Err(why) => Outcome::Skipped(format!("no XFS to be had here: {why}")),
+    }
+}
+
 fn errors_land(disk: &Path) -> Outcome {
     const RESERVE: u64 = 64 * KIB;
 
@@ -209,6 +223,17 @@ pub(crate) fn a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_
         for _ in 0..20 {
             lone.say();
             thread::sleep(Duration::from_millis(1));
+        }
+        if turns % 10 == 2 {
+            // Filled to the last byte. On a busy machine it may not be seen in so short a time.
+            wait_until(
+                || "suspended".into(),
+                PATIENCE,
+                || {
+                    lone.say();
+                    subject.is_suspended()
+                },
+            );
         }
         filler.remove();
         for _ in 0..20 {

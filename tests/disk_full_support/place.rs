@@ -39,6 +39,25 @@ impl Place {
         point
     }
 
+    /// An overlay whose upper side is a file system in memory; or why there is none to be had.
+    pub(crate) fn overlay(&self) -> Result<PathBuf, String> {
+        let upper = self.tmpfs("size=8m");
+        let [lower, changes, work, merged] = ["lower", "upper", "work", "merged"]
+            .map(|name| if name == "merged" { self.dir.join(name) } else { upper.join(name) });
+        for dir in [&lower, &changes, &work, &merged] {
+            fs::create_dir(dir).unwrap();
+        }
+        let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), changes.display(), work.display());
+        let mut command = Command::new("mount");
+        command.args(["-t", "overlay", "overlay", "-o", &options]).arg(&merged);
+        let output = command.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(merged)
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
     /// An ext4 of 16 MiB on a loop device. The device belongs to the mount (`-o loop` frees it with the mount), and the
     /// mount to the mount namespace of this process.
     pub(crate) fn ext4(&self) -> PathBuf {
@@ -49,6 +68,26 @@ impl Place {
         // Never the default of the image, which might be a panic of the machine.
         run(Command::new("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(&point));
         point
+    }
+}
+
+impl Place {
+    /// An XFS of 300 MiB, the smallest there is, on a loop device; or why there is none to be had.
+    pub(crate) fn xfs(&self) -> Result<PathBuf, String> {
+        let image = self.dir.join("xfs.img");
+        File::create(&image).unwrap().set_len(300 << 20).unwrap();
+        let point = self.mount_point();
+        let mut make = Command::new("mkfs.xfs");
+        make.arg("-q").arg(&image);
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(&point);
+        for command in [&mut make, &mut mount] {
+            let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+            }
+        }
+        Ok(point)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use unfazed::{Builder, Event, InitError, KIB, LogFile, Overflow, Rotation};
 
-use crate::harness::{Load, Outcome, PATIENCE, Text, archives, end, is_archive, log_files, logger, names, say};
+use crate::harness::{Load, Outcome, PATIENCE, Text, archives, end, log_files, logger, names, say};
 
 pub(crate) fn a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else(dir: &Path) -> Outcome {
     let strangers =
@@ -177,6 +177,11 @@ pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path
     let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
     for turn in 0..50 {
         say(&*logger, 0, turn);
+        if turn % 2 == 1 {
+            // It keeps the file's lock, without which nothing is rotated.
+            handle.reopen();
+            assert_eq!(handle.flush(PATIENCE), Ok(()));
+        }
         handle.rotate();
         assert_eq!(handle.flush(PATIENCE), Ok(()));
         assert_eq!(archives(dir).len() as u64, turn + 1);
@@ -221,7 +226,7 @@ pub(crate) fn archives_are_compressed_but_for_the_newest(dir: &Path) -> Outcome 
     let there = archives(dir);
     assert!(there.len() > 5, "{there:?}");
     assert!(there.last().unwrap().extension().unwrap() == "log", "the newest is plain: {there:?}");
-    assert!(names(dir).iter().all(|name| is_archive(name) || name == "app.log"), "{:?}", names(dir));
+    assert!(names(dir).iter().all(|name| crate::harness::is_archive(name) || name == "app.log"), "{:?}", names(dir));
     let metadata = fs::metadata(&there[0]).unwrap();
     assert_eq!(metadata.modified().unwrap(), old, "it is as old as it was");
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);

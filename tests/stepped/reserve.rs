@@ -156,6 +156,9 @@ fn what_our_own_cut_gives_back_is_no_recovery() {
     bench.log(Level::Error);
     bench.step();
     assert!(bench.suspended());
+    // Whoever looks for room now finds none of it.
+    let free = disk.world().free();
+    disk.world().filler += free;
     bench.live(Duration::from_secs(20));
     assert!(bench.suspended(), "the disk is as full as it was");
     assert_eq!(bench.episodes(), (1, 0));
@@ -176,4 +179,25 @@ fn where_blocks_cannot_be_kept_the_log_goes_on_without_them() {
         assert_eq!(bench.handle.stats().written, 20);
         assert_eq!(disk.world().asked(Op::Reserve), 1, "asked once for a file");
     }
+}
+
+#[test]
+fn where_there_is_little_room_half_of_it_is_kept_and_the_log_begins() {
+    // Less than the reserve, in all.
+    let disk = FakeDisk::with_capacity(60 * KIB);
+    disk.world().reserves = true;
+    let file = LogFile::new(PATH).min_free_space(0).error_reserve(64 * KIB);
+    let mut bench = Setup::new().file_with(&disk, file.options).bench();
+    bench.log_some(20);
+    bench.step();
+    assert_eq!((bench.handle.state(), bench.handle.stats().written), (State::Healthy, 20));
+    fill_by_records(&mut bench);
+    let written = disk.read(PATH).len() as u64;
+    assert!((16 * KIB..40 * KIB).contains(&written), "{written} bytes of records");
+    let next = bench.next;
+    bench.log(Level::Error);
+    bench.step();
+    assert_eq!(parse(&[disk.read(PATH)]).records.last(), Some(&next));
+    bench.live(Duration::from_secs(30));
+    assert_eq!(bench.episodes(), (1, 0), "a full disk is full");
 }

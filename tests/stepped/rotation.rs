@@ -187,6 +187,46 @@ fn nothing_is_rotated_renamed_or_deleted_while_it_is_suspended() {
 }
 
 #[test]
+fn a_new_hour_waits_for_the_end_of_a_suspension() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::hourly()))).bench();
+    bench.now.wall = SystemTime::now();
+    bench.log_some(5);
+    bench.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Write), forever: true, errno: EIO });
+    bench.log_some(5);
+    bench.step();
+    assert!(bench.suspended());
+    bench.pass(Duration::from_secs(3 * 3600));
+    bench.live(Duration::from_secs(20));
+    // The line that tells the gap was tried again and again, and is of another hour than the file.
+    assert!(disk.world().asked(Op::Write) > 10);
+    assert_eq!(disk.world().asked(Op::Create), 0);
+    assert_eq!(disk.world().asked(Op::Link), 0);
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(3));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    bench.live(Duration::from_secs(6));
+    assert_invariants(&bench, &disk, "mended");
+}
+
+#[test]
+fn a_name_that_is_taken_is_left_alone_whatever_stands_there() {
+    let disk = FakeDisk::default();
+    // Greater than any name of this century: the next one is known.
+    disk.append("/logs/app.2099-01-01T00-00-00-0000.log", b"from the future\n");
+    // What the listing does not show: a directory, a link, or a file that somebody makes at this moment.
+    disk.append("/logs/app.2099-01-01T00-00-00-0001.log", b"somebody's\n");
+    disk.world().unlisted.insert("/logs/app.2099-01-01T00-00-00-0001.log".into());
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(300)))).bench();
+    bench.log_some(6);
+    bench.step();
+    assert_eq!(told(&bench).0[0], "/logs/app.2099-01-01T00-00-00-0002.log");
+    assert_eq!(disk.read("/logs/app.2099-01-01T00-00-00-0001.log"), b"somebody's\n");
+    assert_eq!(disk.read("/logs/app.2099-01-01T00-00-00-0000.log"), b"from the future\n");
+}
+
+#[test]
 fn a_rotation_that_fails_leaves_the_old_file_is_told_and_is_tried_again_with_a_back_off() {
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
@@ -278,6 +318,25 @@ fn what_the_program_asks_for_comes_behind_what_it_logged_before() {
     bench.step();
     assert_eq!(parse(&[disk.read("/logs/app.log.1")]).records, [8, 9]);
     assert_eq!(parse(&[disk.read(PATH)]).records, [10]);
+}
+
+#[test]
+fn an_order_waits_for_all_the_records_before_it_and_for_none_behind_it() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup { capacity: 20_000, ..Setup::new() }.file_with(&disk, options(|file| file)).bench();
+    for _ in 0..9000 {
+        bench.log(Level::Error);
+    }
+    bench.handle.rotate();
+    for _ in 0..10 {
+        bench.log(Level::Error);
+    }
+    while bench.handle.stats().pending > 0 {
+        bench.step();
+    }
+    let files = log_files(&disk);
+    assert_eq!(parse(&files[..1]).records, (0..9000).collect::<Vec<_>>());
+    assert_eq!(parse(&files[1..]).records, (9000..9010).collect::<Vec<_>>());
 }
 
 #[test]
@@ -396,6 +455,10 @@ fn room_is_made_only_if_that_was_chosen_and_each_deletion_is_told() {
         bench.live(Duration::from_secs(5));
         assert_eq!(archives(&disk).len(), 0);
         assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+        // An old file that comes back meanwhile, from a backup: while it is suspended nothing is deleted.
+        disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"restored\n");
+        bench.live(Duration::from_secs(5));
+        assert_eq!(archives(&disk).len(), 1);
         disk.world().filler = 0;
         bench.live(Duration::from_secs(3));
         let text = String::from_utf8(disk.read(PATH)).unwrap();
