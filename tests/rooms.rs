@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
-    ("config.rs", &["builder", "error", "format", "queue", "sink"], &["log", "serde", "humantime"]),
+    (
+        "config.rs",
+        &["builder", "error", "format", "queue", "sink", "KIB", "MIB", "GIB"],
+        &["log", "serde", "humantime"],
+    ),
     ("record/", &["record"], &["log", "arrayvec"]),
     ("event.rs", &["error", "stats"], &["log", "thiserror"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
