@@ -1,4 +1,4 @@
-//! What else a machine does to a program that logs: it stops it, sets its clock, takes its descriptors away, and runs
+//! What else a machine does to a program that logs: it stops it, sets its clock, takes its descriptors and its memory away, and runs
 //! hundreds of its threads at once.
 //!
 //! `cargo test --test hard -- --nocapture`
@@ -16,6 +16,9 @@ mod clock;
 #[cfg(target_os = "linux")]
 #[path = "hard_support/descriptors.rs"]
 mod descriptors;
+#[cfg(target_os = "linux")]
+#[path = "hard_support/memory.rs"]
+mod memory;
 #[cfg(target_os = "linux")]
 #[path = "hard_support/stopped.rs"]
 mod stopped;
@@ -63,8 +66,10 @@ fn main() -> std::process::ExitCode {
         Soft Nothing descriptors::a_start_without_a_descriptor_is_quiet_and_the_log_begins_when_there_is_one,
         Soft Nothing descriptors::a_deleted_file_is_made_again_when_there_is_a_descriptor_again,
         Loud Nothing threads::five_hundred_threads_at_the_same_time_four_times_are_all_accounted_for,
+        Soft Nothing memory::under_any_limit_of_memory_a_logger_starts_or_says_that_it_cannot,
+        Soft Nothing memory::long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobody,
     ];
-    harness::main(cases, &[])
+    harness::main(cases, &[memory::STARTS])
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -102,7 +102,7 @@ impl fmt::Debug for Format {
     }
 }
 
-/// Where a format writes its line: `std::io::Write`, in memory, never failing.
+/// Where a format writes its line: `std::io::Write`, in memory; fails only where there is no memory.
 #[derive(Debug, Default)]
 pub struct LineBuf {
     bytes: Vec<u8>,
@@ -132,12 +132,13 @@ impl LineBuf {
 impl io::Write for LineBuf {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
+        self.write_all(bytes)?;
         Ok(bytes.len())
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.try_reserve(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -159,9 +160,11 @@ impl Encoder {
         Self { format, time }
     }
 
-    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was.
+    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was. Without memory for it
+    /// the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
         let start = out.len();
+        make_room(&mut out.bytes, record)?;
         match &self.format.layout {
             Layout::Text => text::line(&mut out.bytes, record, &mut self.time),
             #[cfg(feature = "json")]
@@ -170,7 +173,7 @@ impl Encoder {
             Layout::Custom(custom) => custom(out, record)?,
         }
         if out.len() > start && out.bytes.last() != Some(&b'\n') {
-            out.bytes.push(b'\n');
+            io::Write::write_all(out, b"\n")?;
         }
         Ok(())
     }
@@ -186,4 +189,24 @@ impl Encoder {
             out.bytes.push(b'\n');
         }
     }
+}
+
+/// Makes room for the line of a record before it is laid out piece by piece: the pieces would end the process where there is no memory.
+fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+    /// What a line has beside its text: time, level, quotes, the digits of numbers.
+    const BESIDE: usize = 1024;
+    /// `\u{1b}`: a byte that is escaped becomes at most six.
+    const LONGEST_ESCAPE: usize = 6;
+    /// In a message that is longer than this, what may be escaped is counted.
+    const LONG: usize = 4096;
+
+    let message = record.message();
+    let beside_message = record.text_len().saturating_sub(message.len());
+    let escaped = match message.len() {
+        len if len <= LONG => len,
+        _ => message.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f | 0xc2)).count(),
+    };
+    let more = (escaped + beside_message) * (LONGEST_ESCAPE - 1);
+    out.try_reserve(BESIDE + record.text_len() + more)?;
+    Ok(())
 }

@@ -6,8 +6,10 @@
 
 mod exit;
 mod fork;
+mod memory;
 mod signals;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
+pub(crate) use memory::has_memory;
 pub(crate) use signals::block_signals;
