@@ -3,6 +3,7 @@
 //! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
 //! exists only once (a sink of the program's own, its event callback) goes to the first one.
 
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -21,7 +22,7 @@ use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
 use crate::queue::storms::Storms;
-use crate::queue::{Door, Overflow, Queue, Renew};
+use crate::queue::{self, Door, Overflow, Queue, Renew};
 use crate::record::OwnedRecord;
 #[cfg(feature = "bench")]
 use crate::sink::Now;
@@ -34,6 +35,10 @@ use crate::writer::{Output, Writer, notice};
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
 const MOST_CAPACITY: usize = 1 << 20;
+/// The stack that std gives a thread unless the environment says otherwise.
+const THREAD_STACK: usize = 2 << 20;
+/// What must be there beside what is taken in one piece: counters, the places of a rate limit, the outputs.
+const MEMORY_BESIDE: usize = 256 << 10;
 /// The intervals that a rate limit may have.
 const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
@@ -280,6 +285,9 @@ impl Builder {
                 return range("rate_limit", format!("{per:?}"), "an interval from 1 ms to 1 h");
             }
             _ => {}
+        }
+        if !os::has_memory(queue::memory_for(self.capacity).saturating_add(MEMORY_BESIDE)) {
+            return Err(InitError::Memory { records: self.capacity });
         }
         let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);
         let (filter, opening) = self.compile_filter(cap)?;
@@ -530,6 +538,10 @@ struct Ready {
 }
 
 fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
+    // std asks for a thread's stack politely, and for what its signal handler needs on the new thread by a panic that nobody catches.
+    if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
+        return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
+    }
     let (word, waits) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
         if let Ok(registration) = waits.recv() {

@@ -47,6 +47,13 @@ pub enum InitError {
     /// Another logger is already set in this process.
     #[error("a logger is already set for the `log` facade")]
     LoggerSet(#[source] log::SetLoggerError),
+    /// There is no memory for the queue of `Builder::capacity`.
+    #[error("option `capacity`: there is no memory for {records} records")]
+    #[non_exhaustive]
+    Memory {
+        /// How many records it was to hold.
+        records: usize,
+    },
     /// The writer's thread could not be started.
     #[error("failed to start the writer's thread")]
     Thread(#[source] io::Error),

@@ -288,7 +288,7 @@ pub struct Stats {
     pub pending: u64,
     /// Bytes written to all outputs together, the crate's own lines included.
     pub written_bytes: u64,
-    /// Records written, but cut to the longest message allowed (64 KiB).
+    /// Records written, but cut: to the longest message allowed (64 KiB), or to what there was memory for.
     pub truncated: u64,
     /// Records that `Builder::rate_limit` kept out: not among the accepted ones.
     pub suppressed: u64,

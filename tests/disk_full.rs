@@ -2,6 +2,9 @@
 //!
 //! `cargo test --test disk_full -- --nocapture`; with `UNFAZED_TOGGLE_SECONDS=60` the disk that toggles does so for longer.
 //!
+//! Three cases have a long form, a disk that toggles for a minute and ten minutes of calls on a suspended log:
+//! `UNFAZED_LONG=1 cargo test --test disk_full -- --nocapture` (13 minutes; with a word behind it, only the cases with that word)
+//!
 //! Each case runs in a process of its own, started again from this executable. A case that needs a small file system gets
 //! one in memory, in user and mount namespaces of its own (`unshare -rm` from util-linux; root is not needed); a case that
 //! needs ext4 gets an image behind a loop device, for which it takes root. What this machine cannot do is reported as
@@ -42,6 +45,9 @@ mod history;
 #[path = "disk_full_support/load.rs"]
 mod load;
 #[cfg(target_os = "linux")]
+#[path = "disk_full_support/long.rs"]
+mod long;
+#[cfg(target_os = "linux")]
 #[path = "disk_full_support/place.rs"]
 mod place;
 #[cfg(target_os = "linux")]
@@ -63,7 +69,7 @@ fn main() -> std::process::ExitCode {
         };
     }
     // A loud one and a soft one in turns: they run beside each other.
-    harness::main(cases![
+    let cases = cases![
         Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
@@ -88,10 +94,18 @@ fn main() -> std::process::ExitCode {
         Soft LoopDevice history::an_error_lands_on_a_full_ext4_after_ordinary_records_took_all_they_could,
         Loud Nothing files::dev_null_takes_every_record,
         Loud Mounts tmpfs::a_tmpfs_without_a_limit_is_never_low_on_space,
+        Soft Mounts long::a_disk_that_toggles_every_100_ms_suspends_and_resumes_the_log_once_a_second_at_most,
         Loud LoopDevice ext4::a_full_ext4_stops_the_log_quietly_and_it_resumes_by_itself,
         Loud LoopDevice ext4::an_ext4_that_turns_read_only_under_the_log_is_survived,
+        Soft Mounts long::a_disk_that_toggles_above_and_below_the_reserve_keeps_the_log_quiet,
         Loud LoopDevice ext4::an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own,
-    ])
+        Loud LoopDevice ext4::root_leaves_the_reserve_as_ordinary_users_see_it,
+        Soft Mounts long::a_million_calls_a_second_on_a_suspended_log_take_no_memory_and_no_system_call,
+        Loud LoopDevice ext4::an_ordinary_users_log_stops_before_the_blocks_kept_for_root,
+        Loud LoopDevice ext4::an_ordinary_user_leaves_the_reserve,
+        Soft LoopDevice ext4::root_without_a_reserve_writes_into_the_blocks_kept_for_it,
+    ];
+    harness::main(cases, &[tmpfs::APPENDER])
 }
 
 #[cfg(not(target_os = "linux"))]

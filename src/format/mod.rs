@@ -279,7 +279,7 @@ impl fmt::Debug for Format {
     }
 }
 
-/// Where a format writes its line: `std::io::Write`, in memory, never failing.
+/// Where a format writes its line: `std::io::Write`, in memory; fails only where there is no memory.
 #[derive(Debug, Default)]
 pub struct LineBuf {
     bytes: Vec<u8>,
@@ -316,12 +316,13 @@ impl LineBuf {
 impl io::Write for LineBuf {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
+        self.write_all(bytes)?;
         Ok(bytes.len())
     }
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.try_reserve(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -359,8 +360,10 @@ impl Encoder {
         Self { work, local_time: options.local_time, time: TimeText::new(options.local_time) }
     }
 
-    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was.
+    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was. Without memory for it
+    /// the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
+        make_room(&mut out.bytes, record)?;
         match &self.work {
             Work::Text(text) => text.line(&mut out.bytes, record, &mut self.time),
             #[cfg(feature = "json")]
@@ -404,4 +407,28 @@ fn thread<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
 fn push_number(out: &mut Vec<u8>, number: u64) {
     // Writing to memory does not fail.
     let _ = io::Write::write_fmt(out, format_args!("{number}"));
+}
+
+/// Makes room for the line of a record before it is laid out piece by piece: the pieces would end the process where there is no memory.
+fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+    /// What a line has beside its text: time, level, quotes, the digits of numbers.
+    const BESIDE: usize = 1024;
+    /// `\u{1b}`: a byte that is escaped becomes at most six.
+    const LONGEST_ESCAPE: usize = 6;
+    /// In a message that is longer than this, what may be escaped is counted.
+    const LONG: usize = 4096;
+
+    let text = record.text_len();
+    if out.capacity() - out.len() >= BESIDE + text * LONGEST_ESCAPE {
+        return Ok(()); // As nearly always: the buffer is used again and again.
+    }
+    let message = record.message();
+    let beside_message = text.saturating_sub(message.len());
+    let escaped = match message.len() {
+        len if len <= LONG => len,
+        _ => message.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f | 0xc2)).count(),
+    };
+    let more = (escaped + beside_message) * (LONGEST_ESCAPE - 1);
+    out.try_reserve(BESIDE + text + more)?;
+    Ok(())
 }

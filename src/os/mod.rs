@@ -7,11 +7,13 @@
 mod exit;
 mod fork;
 mod host;
+mod memory;
 mod signals;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
 pub(crate) use host::host_name;
+pub(crate) use memory::has_memory;
 pub(crate) use signals::block_signals;
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;

@@ -515,6 +515,14 @@ impl Queue {
     }
 }
 
+/// What a queue of so many records takes, in bytes. The channel takes it at once, and ends the process where there is no memory.
+pub(crate) fn memory_for(capacity: usize) -> usize {
+    /// What a slot holds beside the record: its stamp.
+    const STAMP: usize = size_of::<usize>();
+
+    capacity.saturating_mul(size_of::<OwnedRecord>() + STAMP)
+}
+
 fn new_audience() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Relaxed)

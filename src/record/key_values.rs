@@ -60,10 +60,11 @@ impl fmt::Display for Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) {
+    /// Says whether there was memory for it.
+    pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) -> bool {
         let mut push = |kind: u8, bytes: &[u8]| {
             *tag = kind;
-            body.push(bytes);
+            body.push(bytes)
         };
         match self {
             Value::Null => push(NULL, &[]),
@@ -107,19 +108,23 @@ impl<'a> KeyValueWriter<'a> {
         Self { body, start, full: false }
     }
 
-    /// Writes one pair; `value` pushes the value's bytes and sets its tag.
-    pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8)) {
+    /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is no memory for it.
+    pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
         let head = self.body.bytes().len();
         let key = cut(key, u16::MAX.into());
         if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES {
             self.full = true;
             return;
         }
-        self.body.push(&[0; HEAD]);
-        self.body.push(key.as_bytes());
-        let from = self.body.bytes().len();
         let mut tag = NULL;
-        value(self.body, &mut tag);
+        let named = self.body.push(&[0; HEAD]) && self.body.push(key.as_bytes());
+        let from = self.body.bytes().len();
+        if !(named && value(self.body, &mut tag)) {
+            // Half a pair could not be read back.
+            self.body.cut_to(head);
+            self.full = true;
+            return;
+        }
         let len = (self.body.bytes().len() - from) as u32;
         let fields = &mut self.body.bytes_mut()[head..head + HEAD];
         fields[0] = tag;
@@ -138,6 +143,7 @@ impl<'a> KeyValueWriter<'a> {
             // As with the message: an error is the value's own, and what it wrote is kept.
             let _ = write(&mut writer);
             cut_short = writer.full;
+            true
         });
         self.full |= cut_short;
     }

@@ -83,13 +83,11 @@ impl OwnedRecord {
         };
         if this.own_target {
             let target = cut(target, u16::MAX.into());
-            this.body.push(target.as_bytes());
-            this.target_len = target.len() as u16;
+            this.target_len = this.body.push_text(target) as u16;
+            this.truncated = usize::from(this.target_len) < target.len();
         }
         if let Some(name) = caller.name {
-            let name = cut(name, LONGEST_THREAD_NAME);
-            this.body.push(name.as_bytes());
-            this.name_len = name.len() as u8;
+            this.name_len = this.body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
         }
         let key_values = record.key_values();
         let has_key_values = key_values.count() > 0;
@@ -143,8 +141,10 @@ impl OwnedRecord {
         let _ = writer.write_fmt(message);
         let full = writer.full;
         if full {
-            self.body.cut_to(start + LONGEST_MESSAGE - CUT_MARK.len());
-            self.body.push(CUT_MARK.as_bytes());
+            // Where there was no memory for more, the mark goes into what there is.
+            let most = (start + LONGEST_MESSAGE).min(self.body.capacity());
+            self.body.cut_to(most.saturating_sub(CUT_MARK.len()).max(start));
+            self.body.push_text(CUT_MARK);
             self.truncated = true;
         }
         self.message_len = (self.body.bytes().len() - start) as u32;
@@ -160,6 +160,15 @@ impl OwnedRecord {
 
     pub(crate) fn thread(&self) -> u32 {
         self.thread
+    }
+
+    /// How many bytes of text it has, more or less: what a format lays out.
+    pub(crate) fn text_len(&self) -> usize {
+        let body = match &self.body {
+            Body::Literal(literal) => literal.len(),
+            body => body.bytes().len(),
+        };
+        body + self.module_path.map_or(0, str::len)
     }
 
     /// Whether the message or the key-values were cut.
@@ -222,17 +231,42 @@ impl Body {
         }
     }
 
-    #[inline]
-    fn push(&mut self, more: &[u8]) {
+    /// What it can hold as it is, without more memory.
+    fn capacity(&self) -> usize {
         match self {
-            Body::Inline(bytes) => {
-                if bytes.try_extend_from_slice(more).is_err() {
-                    self.spill(more);
+            Body::Literal(_) => 0,
+            Body::Inline(bytes) => bytes.capacity(),
+            Body::Heap(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not ended by its log.
+    #[inline]
+    #[must_use]
+    fn push(&mut self, more: &[u8]) -> bool {
+        match self {
+            Body::Inline(bytes) => bytes.try_extend_from_slice(more).is_ok() || self.spill(more),
+            Body::Heap(bytes) => {
+                let fits = bytes.try_reserve(more.len()).is_ok();
+                if fits {
+                    bytes.extend_from_slice(more);
                 }
+                fits
             }
-            Body::Heap(bytes) => bytes.extend_from_slice(more),
             Body::Literal(_) => self.spill(more),
         }
+    }
+
+    /// Adds as much of a text as there is memory for; says how many bytes.
+    #[inline]
+    fn push_text(&mut self, text: &str) -> usize {
+        if self.push(text.as_bytes()) { text.len() } else { self.push_what_fits(text) }
+    }
+
+    #[cold]
+    fn push_what_fits(&mut self, text: &str) -> usize {
+        let text = cut(text, self.capacity() - self.bytes().len());
+        if self.push(text.as_bytes()) { text.len() } else { 0 }
     }
 
     /// Shortens it to at most `len` bytes, at a character's boundary.
@@ -250,12 +284,16 @@ impl Body {
     }
 
     #[cold]
-    fn spill(&mut self, more: &[u8]) {
+    fn spill(&mut self, more: &[u8]) -> bool {
         let old = self.bytes();
-        let mut heap = Vec::with_capacity((old.len() + more.len()).max(2 * INLINE));
+        let mut heap = Vec::new();
+        if heap.try_reserve_exact((old.len() + more.len()).max(2 * INLINE)).is_err() {
+            return false;
+        }
         heap.extend_from_slice(old);
         heap.extend_from_slice(more);
         *self = Body::Heap(heap);
+        true
     }
 }
 
@@ -290,8 +328,7 @@ impl TextWriter<'_> {
             return;
         }
         let left = self.most.saturating_sub(self.body.bytes().len() - self.start);
-        self.full = text.len() > left;
-        self.body.push(cut(text, left).as_bytes());
+        self.full = self.body.push_text(cut(text, left)) < text.len();
     }
 }
 
@@ -366,6 +403,11 @@ impl<'a> Record<'a> {
     /// The name of the thread that logged it; `None` if it has none.
     pub fn thread_name(&self) -> Option<&'a str> {
         self.thread_name
+    }
+
+    /// How many bytes of text a format has to lay out.
+    pub(crate) fn text_len(&self) -> usize {
+        self.owned.text_len()
     }
 
     /// The message, without its key-values; at most 64 KiB.

@@ -93,7 +93,8 @@ impl Writer {
             outputs,
             tell: Tell { on_event },
             threads: ThreadNames::default(),
-            fates: Vec::new(),
+            // All it ever takes: a turn that needs memory for itself could not lose its records quietly.
+            fates: Vec::with_capacity(BATCH_RECORDS),
             flushes: Vec::new(),
             shutdowns: Vec::new(),
             orders: Vec::new(),

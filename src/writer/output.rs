@@ -118,6 +118,11 @@ enum Leading {
 }
 
 impl Lines {
+    /// Whether there is memory for what is remembered of one line more.
+    fn have_room(&mut self) -> bool {
+        self.spans.try_reserve(1).is_ok() && self.records.try_reserve(1).is_ok()
+    }
+
     fn close(&mut self, level: Level, time: std::time::SystemTime) {
         self.spans.push(Span { end: self.text.len(), level, time });
     }
@@ -195,12 +200,19 @@ impl Output {
         if let Some(cause) = self.suspended().filter(|_| !self.takes(record.level())) {
             return lose(counters, fate, cause.into());
         }
+        if !self.lines.have_room() {
+            return lose(counters, fate, Reason::IoError);
+        }
         let start = self.lines.text.len();
         match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
             Ok(Ok(())) => {
                 self.lines.close(record.level(), record.time());
                 self.lines.records.push(number);
                 counters.in_hands.store(self.lines.records.len(), Relaxed);
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.lines.text.truncate(start);
+                lose(counters, fate, Reason::IoError);
             }
             Ok(Err(_)) | Err(Panicked) => {
                 self.lines.text.truncate(start);

@@ -1,5 +1,7 @@
 //! The account of a case: the log as it was read back, against what was logged and what the logger says of it.
 
+use std::collections::BTreeMap;
+
 use log::Level;
 use unfazed::Stats;
 
@@ -126,17 +128,22 @@ pub(crate) fn assert_accounted(log: &Log, authors: &[Author], stats: &Stats, tol
     assert_eq!(output.written, stats.written, "{stats:?}");
     assert_eq!(output.notices, log.notices.len() as u64, "notices: {stats:?}");
 
+    let mut by_author: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for (author, n) in &log.records {
+        by_author.entry(*author).or_default().push(*n);
+    }
     let mut missing = [0_u64; 5];
     for author in authors {
-        let numbers = || log.records.iter().filter(|(number, _)| *number == author.number).map(|(_, n)| *n);
-        let disorder = numbers().zip(numbers().skip(1)).find(|(one, next)| one >= next);
+        let numbers = by_author.remove(&author.number).unwrap_or_default();
+        let disorder = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
         assert_eq!(disorder, None, "records of author {} twice or out of order", author.number);
-        assert!(numbers().all(|n| n < author.logged), "a record of author {} that it never logged", author.number);
+        assert!(numbers.iter().all(|n| *n < author.logged), "author {} never logged all of this", author.number);
         for place in 0..5 {
             missing[level(place) as usize - 1] += (author.logged + 4 - place) / 5;
         }
-        numbers().for_each(|n| missing[level(n) as usize - 1] -= 1);
+        numbers.iter().for_each(|n| missing[level(*n) as usize - 1] -= 1);
     }
+    assert!(by_author.is_empty(), "records of authors that nobody knows: {:?}", by_author.keys());
     let mut told_lost = [0; 5];
     for notice in &log.notices {
         told_lost.iter_mut().zip(notice.lost).for_each(|(sum, lost)| *sum += lost);

@@ -1,22 +1,111 @@
 //! Cases on an ext4 image behind a loop device.
 
 use std::fs::File;
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use unfazed::{Cause, State};
+use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
+use unfazed::{Cause, KIB, State};
 
 use crate::account::{Log, assert_accounted, assert_identity};
 use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Load, Pace};
-use crate::place::{Filler, Place, run};
+use crate::load::{Author, Load, Pace, longest};
+use crate::place::{Filler, Place, free, free_for_root, run};
 use crate::subject::{PATIENCE, Subject, wait_until};
-use crate::tmpfs::{is_torn, stops_and_resumes};
+use crate::tmpfs::{is_torn, leaves_the_reserve, stops_and_resumes};
 
 const LONE: u32 = 99;
 
 pub(crate) fn a_full_ext4_stops_the_log_quietly_and_it_resumes_by_itself(place: &Place) -> Outcome {
-    stops_and_resumes(&place.ext4(), Duration::from_millis(2500), 64 << 10)
+    stops_and_resumes(&place.ext4(), Duration::from_millis(2500), 64 << 10, String::new)
+}
+
+pub(crate) fn root_leaves_the_reserve_as_ordinary_users_see_it(place: &Place) -> Outcome {
+    let disk = place.ext4();
+    leaves_the_reserve(&disk, || assert_blocks_are_kept_for_root(&disk))
+}
+
+pub(crate) fn root_without_a_reserve_writes_into_the_blocks_kept_for_it(place: &Place) -> Outcome {
+    let disk = place.ext4();
+    let subject = Subject::start(&disk.join("app.log"), |file| file.min_free_space(0).error_reserve(0));
+    let mut lone = Author::new(LONE);
+    lone.say();
+    assert_eq!(subject.handle.flush(PATIENCE), Ok(()));
+    let mut filler = Filler::new(disk.join("filler"));
+    filler.fill_for_users();
+    let (free, kept) = (free(&disk), free_for_root(&disk));
+    assert!(free == 0 && kept > 256 * KIB, "free: {free} for users, {kept} for root");
+    // More than a second of it: the query says 0 all the time, and nobody listens.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        for _ in 0..10 {
+            lone.say();
+        }
+        assert_eq!(subject.handle.flush(PATIENCE), Ok(()), "a flush into the blocks kept for root");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!((subject.handle.state(), subject.handle.stats().dropped.total()), (State::Healthy, 0));
+    let written = lone.logged;
+    filler.fill();
+    while !subject.is_suspended() {
+        lone.say();
+        let _ = subject.handle.flush(PATIENCE);
+    }
+    subject.wait_until_suspended(Cause::DiskFull);
+    subject.assert_flush_says(Cause::DiskFull);
+    for _ in 0..1000 {
+        lone.say();
+    }
+    let freed = filler.remove();
+    let resumed = subject.assert_resumes(freed, &mut lone, || subject.read());
+    let (stats, told) = subject.end();
+    assert_eq!(told.suspended, [Cause::DiskFull]);
+    let authors = [lone];
+    assert_accounted(&Log::of_whole_lines(&subject.read()), &authors, &stats, &told);
+    let more = format!("{written} records written while nothing was free but {} KiB for root", kept / KIB);
+    Evidence { stats, longest_call: Some(longest(&authors)), resumed: Some(resumed), more }.into()
+}
+
+pub(crate) fn an_ordinary_users_log_stops_before_the_blocks_kept_for_root(place: &Place) -> Outcome {
+    as_an_ordinary_user(place, |disk| {
+        stops_and_resumes(disk, Duration::from_millis(1500), 64 << 10, || {
+            assert_eq!(free(disk), 0, "the disk is full for an ordinary user");
+            assert_blocks_are_kept_for_root(disk)
+        })
+    })
+}
+
+pub(crate) fn an_ordinary_user_leaves_the_reserve(place: &Place) -> Outcome {
+    as_an_ordinary_user(place, |disk| leaves_the_reserve(disk, || assert_blocks_are_kept_for_root(disk)))
+}
+
+fn assert_blocks_are_kept_for_root(disk: &Path) -> String {
+    let (free, for_root) = (free(disk), free_for_root(disk));
+    assert!(for_root >= free + 256 * KIB, "free: {free} for users, {for_root} for root");
+    format!(", {} KiB more are free for root", (for_root - free) / KIB)
+}
+
+/// Does the case on a thread that has given up being root, and so have the threads that it starts: the logger's too.
+fn as_an_ordinary_user(place: &Place, case: impl FnOnce(&Path) -> Outcome + Send) -> Outcome {
+    /// `nobody`, on most systems.
+    const ORDINARY: u32 = 65534;
+
+    let disk = match place.ext4_for_anybody() {
+        Ok(disk) => disk,
+        Err(reason) => return Outcome::Skipped(reason),
+    };
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            set_thread_groups(&[]).unwrap();
+            set_thread_gid(Gid::from_raw(ORDINARY)).unwrap();
+            set_thread_uid(Uid::from_raw(ORDINARY)).unwrap();
+            case(&disk)
+        });
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 pub(crate) fn an_ext4_that_turns_read_only_under_the_log_is_survived(place: &Place) -> Outcome {

@@ -67,12 +67,12 @@ pub(crate) fn a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_
     lone.say();
     subject.wait_until_suspended(Cause::DiskFull);
     // The trap first: it must catch a thread that makes a system call.
-    let Some((caught, ended)) = Confined::run(1, |_| thread::yield_now()) else {
+    let Some((caught, ended)) = Confined::run(1, PATIENCE, |_| thread::yield_now()) else {
         return Outcome::Skipped("this kernel has no strict secure computing mode".to_owned());
     };
     assert_eq!((caught, ended), (0, true), "a thread that makes a system call is ended before it returns");
     let logger = log::logger();
-    let confined = Confined::run(CALLS, move |_| lone.log(logger));
+    let confined = Confined::run(CALLS, PATIENCE, move |_| lone.log(logger));
     assert_eq!(
         confined.map(|(calls, _)| calls),
         Some(CALLS),
@@ -104,11 +104,11 @@ impl fmt::Display for Counted {
 }
 
 /// A thread that may only read, write and end (seccomp's strict mode). It is never joined: even its way out is barred.
-struct Confined;
+pub(crate) struct Confined;
 
 impl Confined {
     /// How often `f` returned, and whether the thread was ended before all of it; `None` where there is no such mode.
-    fn run(times: u64, mut f: impl FnMut(u64) + Send + 'static) -> Option<(u64, bool)> {
+    pub(crate) fn run(times: u64, at_most: Duration, mut f: impl FnMut(u64) + Send + 'static) -> Option<(u64, bool)> {
         let done = Arc::new(AtomicU64::new(0));
         let refused = Arc::new(AtomicBool::new(false));
         let thread = Arc::new(AtomicU64::new(0));
@@ -129,7 +129,7 @@ impl Confined {
         wait_until(|| "the thread has a number".into(), PATIENCE, || thread.load(Relaxed) != 0);
         let task = format!("/proc/self/task/{}", thread.load(Relaxed));
         // It ends in every case: by itself where it was refused, and else at a system call, at the latest its last one.
-        wait_until(|| format!("{task} has ended"), PATIENCE, || !Path::new(&task).exists());
+        wait_until(|| format!("{task} has ended"), at_most, || !Path::new(&task).exists());
         let calls = done.load(Relaxed);
         (!refused.load(Relaxed)).then_some((calls, calls < times))
     }

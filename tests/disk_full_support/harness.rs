@@ -16,7 +16,6 @@ use unfazed::Stats;
 
 use crate::load::Longest;
 use crate::place::{Place, assert_no_loop_device_is_left};
-use crate::tmpfs;
 
 /// A promise, and how it is put to the test.
 #[derive(Clone, Copy)]
@@ -85,27 +84,30 @@ impl fmt::Display for Evidence {
 }
 
 /// Which case the process is to run. Without it, the process is the harness.
-const CASE: &str = "UNFAZED_DISK_FULL_CASE";
+const CASE: &str = "UNFAZED_CASE";
 /// Where the files of that case are.
-const DIR: &str = "UNFAZED_DISK_FULL_DIR";
-/// No case takes longer than this, whatever it waits for.
+const DIR: &str = "UNFAZED_CASE_DIR";
+/// With this in the environment, whatever it is set to, the cases that have a long form run in it.
+const LONG: &str = "UNFAZED_LONG";
+/// No case takes longer than this, whatever it waits for; nor, in its long form, than the other.
 const CASE_DEADLINE: Duration = Duration::from_secs(90);
+const LONG_CASE_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
-/// The parts that are played in a process of their own beside the cases.
-const PARTS: [Case; 3] = [
+/// The parts that the harness itself has played in a process of their own.
+const PARTS: [Case; 2] = [
     part("can mount a tmpfs", Needs::Mounts, can_mount_a_tmpfs),
     part("can mount an ext4 image", Needs::LoopDevice, can_mount_an_ext4_image),
-    part(APPENDER, Needs::Nothing, tmpfs::appender),
 ];
-const APPENDER: &str = "appender";
 
-const fn part(name: &'static str, needs: Needs, run: fn(&Place) -> Outcome) -> Case {
+/// Something that is played in a process of its own beside a case.
+pub(crate) const fn part(name: &'static str, needs: Needs, run: fn(&Place) -> Outcome) -> Case {
     Case { name, needs, voice: Voice::Soft, run }
 }
 
-pub(crate) fn main(cases: &'static [Case]) -> ExitCode {
+/// Runs the case or the part that the environment names, or all cases.
+pub(crate) fn main(cases: &'static [Case], parts: &'static [Case]) -> ExitCode {
     if let (Some(name), Some(dir)) = (env::var_os(CASE), env::var_os(DIR)) {
-        let case = cases.iter().chain(&PARTS).find(|case| name == case.name).expect("a case of this name");
+        let case = cases.iter().chain(&PARTS).chain(parts).find(|case| name == case.name).expect("a case of this name");
         play(case, &Place::new(dir.into()));
         return ExitCode::SUCCESS;
     }
@@ -217,7 +219,8 @@ fn run_in(case: &Case, dir: &Path) -> Result<ExitStatus, String> {
     let mut child =
         command.spawn().map_err(|error| format!("`{}` cannot be started: {error}", command.get_program().display()))?;
     // `unshare` without `--fork` becomes the case: there is one process to wait for, and to end.
-    let deadline = Instant::now() + CASE_DEADLINE;
+    let at_most = if is_long() { LONG_CASE_DEADLINE } else { CASE_DEADLINE };
+    let deadline = Instant::now() + at_most;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
@@ -225,18 +228,23 @@ fn run_in(case: &Case, dir: &Path) -> Result<ExitStatus, String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("not ended after {CASE_DEADLINE:?}"));
+                return Err(format!("not ended after {at_most:?}"));
             }
             Err(error) => return Err(error.to_string()),
         }
     }
 }
 
-/// A process of this executable that plays the other appender.
-pub(crate) fn appender(dir: &Path) -> Command {
+/// A process of this executable that plays a part.
+pub(crate) fn process(part: &str, dir: &Path) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.env(CASE, APPENDER).env(DIR, dir).stdin(Stdio::null());
+    command.env(CASE, part).env(DIR, dir).stdin(Stdio::null());
     command
+}
+
+/// Whether the cases that have a long form run in it.
+pub(crate) fn is_long() -> bool {
+    env::var_os(LONG).is_some()
 }
 
 fn fresh_dir(name: &str) -> PathBuf {
@@ -248,7 +256,7 @@ fn fresh_dir(name: &str) -> PathBuf {
 
 /// The number keeps two runs at the same time apart.
 fn run_dir() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disk_full-{}", std::process::id()))
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", env!("CARGO_CRATE_NAME"), std::process::id()))
 }
 
 /// Whether this machine has what a case needs; if not, why.

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log};
-use unfazed::{Builder, Handle};
+use unfazed::{Builder, Handle, KIB};
 
 use crate::subject::{PATIENCE, wait_until};
 
@@ -348,4 +348,11 @@ fn times_waited() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     count.and_then(|count| count.trim().parse().ok()).expect("a count of the voluntary context switches")
+}
+
+/// What this process alone holds in memory, in bytes.
+pub(crate) fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.strip_suffix("kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("the anonymous memory") * KIB
 }

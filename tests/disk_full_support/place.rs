@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -58,16 +59,32 @@ impl Place {
         }
     }
 
-    /// An ext4 of 16 MiB on a loop device. The device belongs to the mount (`-o loop` frees it with the mount), and the
-    /// mount to the mount namespace of this process.
+    /// An ext4 of 16 MiB on a loop device, a twentieth of it for root alone. The device belongs to the mount (`-o loop` frees it
+    /// with the mount), and the mount to the mount namespace of this process.
     pub(crate) fn ext4(&self) -> PathBuf {
+        let point = self.mount_point();
+        self.mount_ext4(&point);
+        point
+    }
+
+    /// The same where anybody may write, and where anybody comes to, whoever may look into the directory of the case. Nobody else
+    /// sees it: it is mounted in the mount namespace of this process.
+    pub(crate) fn ext4_for_anybody(&self) -> Result<PathBuf, String> {
+        let point = Path::new("/mnt");
+        if !point.is_dir() {
+            return Err("there is no /mnt to mount it on".to_owned());
+        }
+        self.mount_ext4(point);
+        fs::set_permissions(point, fs::Permissions::from_mode(0o777)).unwrap();
+        Ok(point.to_owned())
+    }
+
+    fn mount_ext4(&self, point: &Path) {
         let image = self.dir.join("ext4.img");
         File::create(&image).unwrap().set_len(16 << 20).unwrap();
-        run(Command::new("mkfs.ext4").args(["-q", "-b", "1024"]).arg(&image));
-        let point = self.mount_point();
+        run(Command::new("mkfs.ext4").args(["-q", "-b", "1024", "-m", "5"]).arg(&image));
         // Never the default of the image, which might be a panic of the machine.
-        run(Command::new("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(&point));
-        point
+        run(Command::new("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(point));
     }
 }
 
@@ -128,6 +145,12 @@ pub(crate) fn free(path: &Path) -> u64 {
     answer.f_bavail * answer.f_frsize
 }
 
+/// What root may still take.
+pub(crate) fn free_for_root(path: &Path) -> u64 {
+    let answer = rustix::fs::statvfs(path).unwrap();
+    answer.f_bfree * answer.f_frsize
+}
+
 /// What else is on the disk.
 pub(crate) struct Filler {
     path: PathBuf,
@@ -158,6 +181,11 @@ impl Filler {
         self.file.set_len(len.saturating_sub(bytes)).unwrap();
     }
 
+    /// Takes all that an ordinary user may take, and little more: where blocks are kept for root, those are left.
+    pub(crate) fn fill_for_users(&mut self) {
+        self.fill_leaving(0);
+    }
+
     fn write(&mut self, bytes: usize) -> bool {
         match self.file.write(&vec![0; bytes]) {
             Ok(written) => written > 0,
@@ -169,8 +197,12 @@ impl Filler {
     /// Gives all of it back; returns when that was.
     pub(crate) fn remove(self) -> Instant {
         let freed = Instant::now();
-        fs::remove_file(&self.path).unwrap();
-        drop(self.file);
+        fs::remove_file(self.leave()).unwrap();
         freed
+    }
+
+    /// Leaves it to somebody else to give it back, by the path.
+    pub(crate) fn leave(self) -> PathBuf {
+        self.path
     }
 }

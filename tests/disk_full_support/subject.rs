@@ -24,8 +24,8 @@ pub(crate) struct Subject {
 
 #[derive(Default)]
 struct Events {
-    told: Vec<Event>,
-    last: Option<Instant>,
+    /// Each with the time at which it was told.
+    told: Vec<(Instant, Event)>,
     on_resume: Option<Box<dyn FnOnce() + Send>>,
     /// Whether a load floods the log until that.
     flooded: bool,
@@ -87,7 +87,10 @@ impl Subject {
         wait_until(
             || format!("quiet for {quiet_for:?}"),
             PATIENCE,
-            || self.is_suspended() && self.events.lock().unwrap().last.is_some_and(|at| at.elapsed() > quiet_for),
+            || {
+                self.is_suspended()
+                    && self.events.lock().unwrap().told.last().is_some_and(|(at, _)| at.elapsed() > quiet_for)
+            },
         );
     }
 
@@ -146,10 +149,22 @@ impl Subject {
         (self.handle.stats(), self.told())
     }
 
+    /// Asserts that there was at most one pair of transitions in a second; says how far apart the closest two suspensions were.
+    pub(crate) fn assert_no_flapping(&self) -> Duration {
+        /// The time of an event is taken when it is told: whatever the writer waits for a processor in between is no fault of its.
+        const LATE: Duration = Duration::from_millis(150);
+
+        let events = self.events.lock().unwrap();
+        let apart = events.suspensions().zip(events.suspensions().skip(1)).map(|(one, next)| next - one);
+        let closest = apart.min().unwrap_or(Duration::MAX);
+        assert!(closest >= Duration::from_secs(1) - LATE, "two suspensions within {closest:?}");
+        closest
+    }
+
     /// What the events said so far: one suspension and one resumption always in turns.
     pub(crate) fn told(&self) -> Told {
         let mut told = Told::default();
-        for event in &self.events.lock().unwrap().told {
+        for (_, event) in &self.events.lock().unwrap().told {
             match event {
                 Event::Suspended { cause, .. } => told.suspended.push(*cause),
                 Event::Resumed { cause, dropped, .. } => {
@@ -166,14 +181,18 @@ impl Subject {
 }
 
 impl Events {
+    /// When it was told that the log is suspended.
+    fn suspensions(&self) -> impl Iterator<Item = Instant> {
+        self.told.iter().filter(|(_, event)| matches!(event, Event::Suspended { .. })).map(|(at, _)| *at)
+    }
+
     fn take(&mut self, event: &Event) {
-        self.last = Some(Instant::now());
         if matches!(event, Event::Resumed { .. })
             && let Some(on_resume) = self.on_resume.take()
         {
             on_resume();
         }
-        self.told.push(event.clone());
+        self.told.push((Instant::now(), event.clone()));
     }
 }
 

@@ -12,8 +12,8 @@ use rustix::mount::MountFlags;
 use unfazed::{Cause, KIB, MIB, State};
 
 use crate::account::{Log, assert_accounted};
-use crate::harness::{self, Evidence, Outcome};
-use crate::load::{Author, Load, Pace, longest};
+use crate::harness::{self, Case, Evidence, Needs, Outcome, part};
+use crate::load::{Author, Load, Pace, longest, memory};
 use crate::place::{Filler, Place, free, remount};
 use crate::subject::{PATIENCE, Subject, wait_until};
 
@@ -23,11 +23,17 @@ const LONE: u32 = 99;
 pub(crate) fn a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself(place: &Place) -> Outcome {
     let disk = place.tmpfs("size=16m");
     // Long enough for attempts that double their distance without a limit to be far more than 2 s apart.
-    stops_and_resumes(&disk, Duration::from_secs(4), 0)
+    stops_and_resumes(&disk, Duration::from_secs(4), 0, String::new)
 }
 
-/// The whole story of a disk of about 16 MiB: health, a flood while something else fills the disk, an outage, room.
-pub(crate) fn stops_and_resumes(disk: &Path, outage: Duration, error_reserve: u64) -> Outcome {
+/// The whole story of a disk of about 16 MiB: health, a flood while something else fills the disk, an outage, room. While the disk
+/// is full, `look` may look at it and say what it saw.
+pub(crate) fn stops_and_resumes(
+    disk: &Path,
+    outage: Duration,
+    error_reserve: u64,
+    look: impl FnOnce() -> String,
+) -> Outcome {
     let path = disk.join("app.log");
     let subject = Subject::start(&path, |file| file.min_free_space(0).error_reserve(error_reserve));
     let load = Load::start(4, &subject.handle);
@@ -42,6 +48,7 @@ pub(crate) fn stops_and_resumes(disk: &Path, outage: Duration, error_reserve: u6
     subject.assert_flush_says(Cause::DiskFull);
     subject.wait_until_quiet_for(outage);
     Log::of_whole_lines(&subject.read());
+    let seen = look();
     load.pace(Pace::SteadySuspended);
     wait_until(|| "calls while full".into(), PATIENCE, || load.calls(Pace::SteadySuspended) >= 20_000);
     load.pace(Pace::FloodSuspended);
@@ -61,7 +68,7 @@ pub(crate) fn stops_and_resumes(disk: &Path, outage: Duration, error_reserve: u6
     let bytes = subject.read();
     assert_eq!(bytes.len() as u64, stats.written_bytes);
     assert_accounted(&Log::of_whole_lines(&bytes), &calls.authors, &stats, &told);
-    let more = format!("{}, memory grew by {} KiB", calls.assert_cheap_while_suspended(), grown / KIB);
+    let more = format!("{}, memory grew by {} KiB{seen}", calls.assert_cheap_while_suspended(), grown / KIB);
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
 }
 
@@ -76,11 +83,16 @@ fn wait_for_an_attempt(path: &Path) {
 }
 
 pub(crate) fn the_free_space_never_falls_below_the_reserve(place: &Place) -> Outcome {
+    leaves_the_reserve(&place.tmpfs("size=16m"), String::new)
+}
+
+/// A disk of about 16 MiB that something else fills to nearly the reserve, and the log not beyond it. While the log is suspended,
+/// `look` may look at the disk and say what it saw.
+pub(crate) fn leaves_the_reserve(disk: &Path, look: impl FnOnce() -> String) -> Outcome {
     const RESERVE: u64 = 4 * MIB;
 
-    let disk = place.tmpfs("size=16m");
     let subject = Subject::start(&disk.join("app.log"), |file| file.min_free_space(RESERVE));
-    let sampler = Sampler::start(&disk);
+    let sampler = Sampler::start(disk);
     let load = Load::start(4, &subject.handle);
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
 
@@ -96,7 +108,8 @@ pub(crate) fn the_free_space_never_falls_below_the_reserve(place: &Place) -> Out
     load.pace(Pace::SteadySuspended);
     wait_until(|| "calls while low".into(), PATIENCE, || load.calls(Pace::SteadySuspended) >= 20_000);
     load.pace(Pace::FloodSuspended);
-    let left = free(&disk);
+    let left = free(disk);
+    let seen = look();
     assert!(left <= RESERVE + 256 * KIB, "it stopped with {left} bytes free");
 
     subject.calm_when_resumed(&load);
@@ -115,7 +128,7 @@ pub(crate) fn the_free_space_never_falls_below_the_reserve(place: &Place) -> Out
         log.notices.iter().filter(|notice| notice.text.starts_with("logging suspended cause=low_space")).count();
     assert_eq!(quiet, 1, "one line says that it gets quiet");
     let more = format!(
-        "least free {least} bytes in {samples} samples, reserve {RESERVE}; {}",
+        "least free {least} bytes in {samples} samples, reserve {RESERVE}{seen}; {}",
         calls.assert_cheap_while_suspended()
     );
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
@@ -258,7 +271,7 @@ pub(crate) fn another_appender_of_the_file_loses_no_byte_while_the_disk_fills(pl
     let others = place.dir().join("appender");
     fs::create_dir(&others).unwrap();
     std::os::unix::fs::symlink(&path, others.join("log")).unwrap();
-    let mut other = harness::appender(&others).spawn().unwrap();
+    let mut other = harness::process(APPENDER.name, &others).spawn().unwrap();
     wait_until(|| "a line of the other one".into(), PATIENCE, || find(&subject.read(), b"other n0 ").is_some());
 
     let mut filler = Filler::new(disk.join("filler"));
@@ -387,8 +400,10 @@ impl Appended {
     }
 }
 
+pub(crate) const APPENDER: Case = part("appender", Needs::Nothing, appender);
+
 /// The other appender, a process of its own: whole lines, one write(2) each, without a look at anybody's locks.
-pub(crate) fn appender(place: &Place) -> Outcome {
+fn appender(place: &Place) -> Outcome {
     let dir = place.dir();
     let mut file = OpenOptions::new().append(true).open(dir.join("log")).unwrap();
     let (mut accepted, mut ends) = (Vec::new(), String::new());
@@ -423,11 +438,4 @@ pub(crate) fn appender(place: &Place) -> Outcome {
     fs::write(dir.join("accepted"), &accepted).unwrap();
     fs::write(dir.join("ends"), ends).unwrap();
     Outcome::Holds(String::new())
-}
-
-/// What this process alone holds in memory, in bytes.
-fn memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.strip_suffix("kB"));
-    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("the anonymous memory") * KIB
 }

@@ -1,0 +1,115 @@
+//! A process without a descriptor left (EMFILE).
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use unfazed::Cause;
+
+use crate::account::{Log, assert_accounted};
+use crate::harness::{Evidence, Outcome};
+use crate::load::{Author, longest};
+use crate::place::Place;
+use crate::subject::{PATIENCE, Subject, wait_until};
+
+const LONE: u32 = 99;
+
+pub(crate) fn a_start_without_a_descriptor_is_quiet_and_the_log_begins_when_there_is_one(place: &Place) -> Outcome {
+    let hog = Hog::start();
+    let subject = Subject::start(&place.dir().join("app.log"), |file| file.min_free_space(0));
+    subject.wait_until_suspended(Cause::Io);
+    ends_when_given_back(&subject, Author::new(LONE), hog, Vec::new)
+}
+
+pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(place: &Place) -> Outcome {
+    let subject = Subject::start(&place.dir().join("app.log"), |file| file.min_free_space(0));
+    let mut lone = Author::new(LONE);
+    for _ in 0..300 {
+        lone.say();
+    }
+    assert_eq!(subject.handle.flush(PATIENCE), Ok(()));
+    let mut deleted = File::open(&subject.path).unwrap();
+    let hog = Hog::start();
+    fs::remove_file(&subject.path).unwrap();
+    // The descriptor that the logger gives up serves it for the new file, if nothing stands in its way. Here something does, and by its
+    // next attempt somebody else has the descriptor.
+    fs::create_dir(&subject.path).unwrap();
+    let start = Instant::now();
+    while !subject.is_suspended() {
+        assert!(start.elapsed() < PATIENCE, "{:?}", subject.handle.state());
+        lone.say();
+        let _ = subject.handle.flush(PATIENCE);
+    }
+    subject.wait_until_suspended(Cause::Io);
+    fs::remove_dir(&subject.path).unwrap();
+    ends_when_given_back(&subject, lone, hog, || {
+        let mut bytes = Vec::new();
+        deleted.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+/// A log that is suspended for want of a descriptor: what is logged is lost and told until they are given back. `before` reads what
+/// is in another file than the log.
+fn ends_when_given_back(subject: &Subject, mut lone: Author, hog: Hog, before: impl FnOnce() -> Vec<u8>) -> Outcome {
+    for _ in 0..1000 {
+        lone.say();
+    }
+    subject.assert_flush_says(Cause::Io);
+    subject.wait_until_given_up();
+    let given_back = hog.give_back();
+    let resumed = subject.assert_resumes(given_back, &mut lone, || subject.read());
+    for _ in 0..100 {
+        lone.say();
+    }
+    let (stats, told) = subject.end();
+    assert_eq!(told.suspended, [Cause::Io]);
+    let authors = [lone];
+    let all = [before(), subject.read()].concat();
+    assert_accounted(&Log::of_whole_lines(&all), &authors, &stats, &told);
+    assert_eq!(stats.dropped.total(), stats.dropped.io_error, "{stats:?}");
+    Evidence { stats, longest_call: Some(longest(&authors)), resumed: Some(resumed), more: "suspended by Io".into() }
+        .into()
+}
+
+/// Takes each descriptor that there is, and each that somebody gives back.
+struct Hog {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<File>>,
+}
+
+impl Hog {
+    /// Returns when there is none left.
+    fn start() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: before.maximum }).unwrap();
+        let (stop, none_left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (told, tells) = (stop.clone(), none_left.clone());
+        let thread = thread::spawn(move || {
+            let mut files = Vec::new();
+            while !told.load(Relaxed) {
+                match File::open("/dev/null") {
+                    Ok(file) => files.push(file),
+                    Err(_) => tells.store(true, Relaxed),
+                }
+            }
+            files
+        });
+        wait_until(|| "no descriptor is left".into(), PATIENCE, || none_left.load(Relaxed));
+        Self { stop, thread }
+    }
+
+    /// Gives all of them back; says when.
+    fn give_back(self) -> Instant {
+        self.stop.store(true, Relaxed);
+        let files = self.thread.join().unwrap();
+        assert!(files.len() > 32, "only {} descriptors were taken", files.len());
+        let given_back = Instant::now();
+        drop(files);
+        given_back
+    }
+}

@@ -1,0 +1,56 @@
+//! Hundreds of threads at the same time, thousands one after the other.
+
+use std::sync::Barrier;
+use std::thread;
+
+use unfazed::{KIB, Stats};
+
+use crate::account::{Log, assert_accounted};
+use crate::harness::{Evidence, Outcome};
+use crate::load::{Author, longest, memory};
+use crate::place::Place;
+use crate::subject::{PATIENCE, Subject};
+
+pub(crate) fn five_hundred_threads_at_the_same_time_four_times_are_all_accounted_for(place: &Place) -> Outcome {
+    const AT_ONCE: u32 = 500;
+    const WAVES: u32 = 4;
+    const RECORDS: u64 = 60;
+
+    let subject = Subject::start(&place.dir().join("app.log"), |file| file.min_free_space(0));
+    let mut authors = Vec::new();
+    let mut after_a_wave = Vec::new();
+    for wave in 0..WAVES {
+        let together = Barrier::new(AT_ONCE as usize);
+        thread::scope(|scope| {
+            let threads: Vec<_> = (wave * AT_ONCE..(wave + 1) * AT_ONCE)
+                .map(|number| {
+                    // More names than the writer remembers, each as long as a name is kept.
+                    let thread = thread::Builder::new().name(format!("author-{number:0>57}")).stack_size(128 << 10);
+                    let together = &together;
+                    let life = move || {
+                        let mut author = Author::new(number);
+                        together.wait();
+                        for _ in 0..RECORDS {
+                            author.say();
+                        }
+                        author
+                    };
+                    thread.spawn_scoped(scope, life).unwrap()
+                })
+                .collect();
+            authors.extend(threads.into_iter().map(|thread| thread.join().expect("no log call unwinds")));
+        });
+        assert_eq!(subject.handle.flush(PATIENCE), Ok(()));
+        after_a_wave.push(memory() / KIB);
+    }
+    let (stats, told) = subject.end();
+    assert!(told.suspended.is_empty(), "{told:?}");
+    assert_accounted(&Log::of_whole_lines(&subject.read()), &authors, &stats, &told);
+    assert_eq!(stats.accepted, u64::from(AT_ONCE * WAVES) * RECORDS);
+    // The first wave makes what is kept: stacks, arenas, buffers, names.
+    let grown = after_a_wave[3].saturating_sub(after_a_wave[1]);
+    assert!(grown < 1024, "the memory grew by {grown} KiB from the second wave to the fourth: {after_a_wave:?}");
+    let Stats { dropped, .. } = stats;
+    let more = format!("{} lost to a full queue; memory after each wave, KiB: {after_a_wave:?}", dropped.queue_full);
+    Evidence { stats, longest_call: Some(longest(&authors)), resumed: None, more }.into()
+}
