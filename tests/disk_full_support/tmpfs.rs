@@ -342,11 +342,7 @@ pub(crate) fn a_line_that_the_disk_cuts_short_for_somebody_else_gets_nothing_glu
     let mut filler = Filler::new(disk.join("filler"));
     filler.fill();
     // What is left is the rest of the log's last page: record by record, until one does not fit.
-    while !subject.is_suspended() {
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::DiskFull);
+    subject.say_until_suspended(&mut lone, Cause::DiskFull);
     let line = format!("other {};\n", "o".repeat(8000));
     let mut other = OpenOptions::new().append(true).open(&path).unwrap();
     let took = other.write(line.as_bytes()).unwrap();

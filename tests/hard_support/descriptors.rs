@@ -36,13 +36,7 @@ pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(plac
     let hog = Hog::start();
     fs::remove_file(&subject.path).unwrap();
     // The descriptor that the logger gives up is not there for its next attempt: somebody else has it by then.
-    let start = Instant::now();
-    while !subject.is_suspended() {
-        assert!(start.elapsed() < PATIENCE, "{:?}", subject.handle.state());
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::Io);
+    subject.say_until_suspended(&mut lone, Cause::Io);
     ends_when_given_back(&subject, lone, hog, || {
         let mut bytes = Vec::new();
         deleted.read_to_end(&mut bytes).unwrap();
