@@ -144,7 +144,8 @@ impl OwnedRecord {
             // Where there was no memory for more, the mark goes into what there is.
             let most = (start + LONGEST_MESSAGE).min(self.body.capacity());
             self.body.cut_to(most.saturating_sub(CUT_MARK.len()).max(start));
-            self.body.push_text(CUT_MARK);
+            // Where not even the mark fits, the count of what was cut has it.
+            let _ = self.body.push(CUT_MARK.as_bytes());
             self.truncated = true;
         }
         self.message_len = (self.body.bytes().len() - start) as u32;
@@ -247,7 +248,7 @@ impl Body {
         match self {
             Body::Inline(bytes) => bytes.try_extend_from_slice(more).is_ok() || self.spill(more),
             Body::Heap(bytes) => {
-                let fits = bytes.try_reserve(more.len()).is_ok();
+                let fits = has_room(bytes, more.len());
                 if fits {
                     bytes.extend_from_slice(more);
                 }
@@ -287,7 +288,7 @@ impl Body {
     fn spill(&mut self, more: &[u8]) -> bool {
         let old = self.bytes();
         let mut heap = Vec::new();
-        if heap.try_reserve_exact((old.len() + more.len()).max(2 * INLINE)).is_err() {
+        if !has_room(&mut heap, (old.len() + more.len()).max(2 * INLINE)) {
             return false;
         }
         heap.extend_from_slice(old);
@@ -295,6 +296,15 @@ impl Body {
         *self = Body::Heap(heap);
         true
     }
+}
+
+/// Makes room for so many bytes more, if there is memory for them.
+fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
+    #[cfg(test)]
+    if tests::NO_MEMORY.get() {
+        return bytes.capacity() - bytes.len() >= more;
+    }
+    bytes.try_reserve(more).is_ok()
 }
 
 /// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an error of ours.
@@ -433,7 +443,14 @@ impl fmt::Debug for Record<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Memory beyond what there is cannot be had.
+        pub(super) static NO_MEMORY: Cell<bool> = const { Cell::new(false) };
+    }
 
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
 
@@ -479,6 +496,48 @@ mod tests {
             assert_eq!(owned.message(), text);
             assert!(!owned.truncated());
         }
+    }
+
+    #[test]
+    fn a_message_without_memory_for_it_is_cut_to_its_slot_and_marked() {
+        NO_MEMORY.set(true);
+        let name = Caller { thread: 7, name: Some("worker") };
+        for target in [0, 1, 100, 160, INLINE - 7, INLINE, 300] {
+            let target = "ä".repeat(target / 2);
+            let text = "ä".repeat(INLINE);
+            let owned = captured(format_args!("{text} and {}", "more"), &target, name);
+            assert!(owned.truncated());
+            assert_eq!(owned.spilled(), 0);
+            assert!(target.starts_with(owned.target()));
+            assert!(owned.thread_name().is_none_or(|name| "worker".starts_with(name)));
+            let kept = owned.message().strip_suffix(CUT_MARK).unwrap_or(owned.message());
+            assert!(text.starts_with(kept), "{kept:?}");
+        }
+        let owned = captured(format_args!("{:200}", ""), "a::b", NOBODY);
+        assert_eq!(owned.message(), format!("{}{CUT_MARK}", " ".repeat(INLINE - CUT_MARK.len())));
+    }
+
+    #[test]
+    fn key_values_without_memory_for_them_are_left_out_whole() {
+        NO_MEMORY.set(true);
+        let pairs: &[(&str, log::kv::Value<'_>)] =
+            &[("first", 1.into()), ("second", i128::MIN.into()), ("third", "text".into()), ("last", true.into())];
+        let wanted = ["first", "second", "third", "last"];
+        let mut kept_all = 0;
+        for len in 0..INLINE + 10 {
+            let text = "x".repeat(len);
+            let args = format_args!("{text}");
+            let record = log::Record::builder().args(args).module_path_static(Some("")).key_values(&pairs).build();
+            let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+            let kept: Vec<_> = owned.key_values().map(|(key, _)| key).collect();
+            assert!(wanted.starts_with(&kept), "behind {len} bytes: {kept:?}");
+            // Of a text there may be the beginning.
+            let text_is_whole = owned.key_values().any(|pair| pair == ("third", Value::Str("text")));
+            assert_eq!(owned.truncated(), len > INLINE || kept.len() < wanted.len() || !text_is_whole);
+            kept_all += usize::from(!owned.truncated());
+            assert!(owned.message().starts_with(&text[..len.min(INLINE - CUT_MARK.len())]));
+        }
+        assert!(kept_all > 50, "{kept_all}");
     }
 
     #[test]

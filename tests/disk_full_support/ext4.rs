@@ -50,11 +50,7 @@ pub(crate) fn root_without_a_reserve_writes_into_the_blocks_kept_for_it(place: &
     assert_eq!((subject.handle.state(), subject.handle.stats().dropped.total()), (State::Healthy, 0));
     let written = lone.logged;
     filler.fill();
-    while !subject.is_suspended() {
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::DiskFull);
+    subject.say_until_suspended(&mut lone, Cause::DiskFull);
     subject.assert_flush_says(Cause::DiskFull);
     for _ in 0..1000 {
         lone.say();

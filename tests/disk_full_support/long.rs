@@ -95,11 +95,7 @@ pub(crate) fn a_million_calls_a_second_on_a_suspended_log_take_no_memory_and_no_
     assert_eq!(subject.handle.flush(PATIENCE), Ok(()));
     let mut filler = Filler::new(disk.join("filler"));
     filler.fill();
-    while !subject.is_suspended() {
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::LowSpace);
+    subject.say_until_suspended(&mut lone, Cause::LowSpace);
     subject.wait_until_given_up();
 
     let millis = seconds * 1000;

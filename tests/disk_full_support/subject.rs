@@ -76,6 +76,17 @@ impl Subject {
         assert_eq!(state, State::Suspended(cause));
     }
 
+    /// Has `author` log record by record until one finds the log suspended, for this cause.
+    pub(crate) fn say_until_suspended(&self, author: &mut Author, cause: Cause) {
+        let start = Instant::now();
+        while !self.is_suspended() {
+            assert!(start.elapsed() < PATIENCE, "{:?}", self.handle.state());
+            author.say();
+            let _ = self.handle.flush(PATIENCE);
+        }
+        self.wait_until_suspended(cause);
+    }
+
     /// Waits until nothing has happened to the suspended log for so long that it looks as seldom as it ever does whether it
     /// can come back, which is once a second.
     pub(crate) fn wait_until_given_up(&self) {

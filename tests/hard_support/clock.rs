@@ -83,11 +83,7 @@ pub(crate) fn a_clock_set_back_and_forward_disturbs_neither_order_nor_timers(pla
     // The full disk is looked at, and the gap is told, while the clock goes back and forth.
     let mut filler = Filler::new(disk.join("filler"));
     filler.fill();
-    while !subject.is_suspended() {
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::DiskFull);
+    subject.say_until_suspended(&mut lone, Cause::DiskFull);
     set_ahead(-DAY);
     thread::scope(|scope| {
         scope.spawn(|| subject.wait_until_given_up());

@@ -38,13 +38,7 @@ pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(plac
     // The descriptor that the logger gives up serves it for the new file, if nothing stands in its way. Here something does, and by its
     // next attempt somebody else has the descriptor.
     fs::create_dir(&subject.path).unwrap();
-    let start = Instant::now();
-    while !subject.is_suspended() {
-        assert!(start.elapsed() < PATIENCE, "{:?}", subject.handle.state());
-        lone.say();
-        let _ = subject.handle.flush(PATIENCE);
-    }
-    subject.wait_until_suspended(Cause::Io);
+    subject.say_until_suspended(&mut lone, Cause::Io);
     fs::remove_dir(&subject.path).unwrap();
     ends_when_given_back(&subject, lone, hog, || {
         let mut bytes = Vec::new();
