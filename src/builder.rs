@@ -6,7 +6,6 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
@@ -29,6 +28,7 @@ use crate::sink::Sink;
 use crate::sink::console::Console;
 use crate::sink::file::{FileSink, Fsync, LogFile, Target};
 use crate::stats::{Counters, OutputCounters};
+use crate::sync::thread;
 use crate::writer::{Output, Writer, notice};
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.

@@ -85,6 +85,7 @@ mod sink;
 
 mod disk;
 mod os;
+mod sync;
 
 mod error;
 mod event;
@@ -118,3 +119,7 @@ struct ReadmeDoctests;
 #[cfg(test)]
 #[path = "../tests/stepped/mod.rs"]
 mod stepped;
+
+#[cfg(all(loom, test))]
+#[path = "../tests/models/mod.rs"]
+mod models;

@@ -9,14 +9,8 @@ mod door;
 pub(crate) mod storms;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use log::Level;
 
 use crate::error::FlushError;
@@ -24,6 +18,13 @@ use crate::event::State;
 use crate::os::AtExit;
 use crate::record::OwnedRecord;
 use crate::stats::{Counters, Reason, Stats};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use crate::sync::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crate::sync::process_wide;
+use crate::sync::thread::{self, Thread};
 
 pub(crate) use door::{Door, Renew};
 use storms::Storms;
@@ -481,7 +482,7 @@ impl Queue {
 }
 
 fn new_audience() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
     NEXT.fetch_add(1, Relaxed)
 }
 
