@@ -48,6 +48,14 @@ fn loom_the_exit_ends_a_long_nap() {
     check(5, move || one_nap(vec![|queue| queue.begin()], |_| true));
 }
 
+#[test]
+fn loom_a_half_full_queue_ends_a_long_nap() {
+    fn info(queue: &Queue) {
+        offer(queue, Level::Info);
+    }
+    check(5, || one_nap(vec![info, info], |queue| queue.len() >= 2));
+}
+
 /// The same over more than one nap, with the writer taking what it finds.
 #[test]
 fn loom_every_error_is_taken_however_often_the_writer_naps() {

@@ -191,10 +191,6 @@ pub(crate) mod channel {
     }
 
     impl<T> Sender<T> {
-        pub(crate) fn len(&self) -> usize {
-            self.0.len()
-        }
-
         pub(crate) fn try_send(&self, value: T) -> Result<(), Full<T>> {
             let channel = &*self.0;
             loop {
