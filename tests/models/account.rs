@@ -3,6 +3,7 @@
 use log::Level;
 use loom::thread;
 
+use crate::os::AtExit;
 use crate::queue::{Overflow, Queue};
 
 use super::{check, offer, queue, take_all};
@@ -90,6 +91,23 @@ fn loom_a_blocked_caller_gives_up_at_the_end() {
         let taken = take_all(&queue);
         queue.end();
         caller.join().unwrap();
+        assert_settled(&queue, 2, taken);
+    });
+}
+
+/// The writer hangs, so that nothing makes room.
+#[test]
+fn loom_a_blocked_caller_gives_up_when_the_gate_is_shut() {
+    check(5, || {
+        let queue = queue(1, Overflow::Block);
+        assert!(offer(&queue, Level::Error));
+        let caller = {
+            let queue = queue.clone();
+            thread::spawn(move || offer(&queue, Level::Error))
+        };
+        queue.begin();
+        assert!(!caller.join().unwrap());
+        let taken = take_all(&queue);
         assert_settled(&queue, 2, taken);
     });
 }

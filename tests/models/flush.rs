@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{Level, LevelFilter};
 use loom::thread::{self, JoinHandle};
@@ -105,12 +105,14 @@ fn beside_a_flush<T: 'static>(
 }
 
 #[test]
-fn loom_a_flush_answers_when_its_record_is_written() {
+fn loom_a_flush_answers_when_all_that_was_logged_before_it_is_written() {
     check(3, || {
         let running = Running::new();
+        assert!(offer(&running.queue, Level::Info));
         assert_eq!(running.log_and_flush(), Ok(()));
+        assert_eq!(running.records.load(Relaxed), 2);
         assert_eq!(running.queue.shutdown(EVER), Ok(()));
-        running.assert_settled(1);
+        running.assert_settled(2);
     });
 }
 
@@ -121,6 +123,16 @@ fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
         let (flushed, shut) = beside_a_flush(&running, |running| running.queue.shutdown(EVER));
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         assert_eq!(shut, Ok(()));
+        Arc::into_inner(running).unwrap().assert_settled(1);
+    });
+}
+
+#[test]
+fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_written() {
+    check(2, || {
+        let running = Arc::new(Running::new());
+        let (flushed, _) = beside_a_flush(&running, |running| running.queue.shutdown(Duration::ZERO));
+        assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });
 }

@@ -61,11 +61,12 @@ fn loom_of_several_threads_in_a_child_one_puts_its_value_and_all_get_it() {
 #[test]
 fn loom_two_descriptors_never_share_a_cell() {
     check(5, || {
+        // One is free for both of them to find.
+        drop(CloseInChild::new(1_000_000));
         let threads = [1_000_000, 1_000_001].map(|fd| {
             thread::spawn(move || {
                 let cell = CloseInChild::new(fd);
                 let place: *const AtomicI32 = cell.cell;
-                drop(CloseInChild::new(fd));
                 (cell, place as usize)
             })
         });
