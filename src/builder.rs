@@ -7,7 +7,6 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
@@ -31,6 +30,7 @@ use crate::sink::console::{Color, Console};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, LogFile};
 use crate::stats::{Counters, OutputCounters};
+use crate::sync::thread;
 use crate::writer::{Output, Writer, notice};
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.

@@ -107,6 +107,7 @@ mod sink;
 
 mod disk;
 mod os;
+mod sync;
 
 mod error;
 mod event;
@@ -147,3 +148,7 @@ mod stepped;
 #[cfg(test)]
 #[path = "../tests/formats/mod.rs"]
 mod formats;
+
+#[cfg(all(loom, test))]
+#[path = "../tests/models/mod.rs"]
+mod models;

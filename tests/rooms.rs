@@ -19,12 +19,9 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("event.rs", &["error", "stats"], &["log", "thiserror"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error"], &["log", "thiserror"]),
-    ("queue/", &["queue", "record", "stats", "event", "error", "os"], &["arc_swap", "crossbeam_channel", "log"]),
-    (
-        "front/",
-        &["front", "record", "queue", "stats", "event", "error", "os"],
-        &["log", "env_filter", "arc_swap", "regex"],
-    ),
+    ("sync.rs", &["models"], &["arc_swap", "crossbeam_channel"]),
+    ("queue/", &["queue", "record", "stats", "event", "error", "os", "sync"], &["log"]),
+    ("front/", &["front", "record", "queue", "stats", "event", "error", "os", "sync"], &["log", "env_filter", "regex"]),
     ("handle.rs", &["queue", "stats", "event", "error", "front::filter"], &["log"]),
     ("format/", &["record", "format"], &["log", "chrono", "serde_json", "anstyle"]),
     ("writer/", &["record", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
@@ -34,7 +31,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/retention.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log", "anstyle_query"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
-    ("os/", &[], &["libc"]),
+    ("os/", &["sync"], &["libc"]),
 ];
 
 /// What a room never names, whatever else it may.

@@ -5,16 +5,17 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
-};
 
-use arc_swap::{ArcSwap, Guard};
 use log::{Level, LevelFilter, Metadata};
 
 use crate::error::FilterError;
 use crate::record::OwnedRecord;
+use crate::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use crate::sync::swap::{ArcSwap, Guard};
+use crate::sync::{process_wide, thread_local};
 
 /// What a filter is made of: texts of directives, each over those before it.
 #[derive(Clone, Default)]
@@ -162,7 +163,7 @@ thread_local! {
 
 /// A number that no other filter of this process has, whichever logger it belongs to.
 fn new_version() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
     NEXT.fetch_add(1, Relaxed)
 }
 

@@ -3,12 +3,13 @@
 
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{
+use std::time::{Duration, Instant};
+
+use crate::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
 };
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::sync::{process_wide, thread};
 
 use super::fork::generation;
 
@@ -26,8 +27,10 @@ pub(crate) trait AtExit: Send + Sync {
 /// Between two looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
-/// All that was ever registered at the same time; slots are used again, never freed.
-static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
+process_wide! {
+    /// All that was ever registered at the same time; slots are used again, never freed.
+    static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
+}
 
 struct Slot {
     taken: AtomicBool,
@@ -48,7 +51,12 @@ pub(crate) struct Registration {
 
 /// Has the end of the process, and an abort by panic, wait for `target`.
 pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
-    static HOOKED: AtomicBool = AtomicBool::new(false);
+    hook();
+    register(target)
+}
+
+fn hook() {
+    static HOOKED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !HOOKED.swap(true, Relaxed) {
         #[cfg(unix)]
         // SAFETY: the hook is a plain function that stays for the life of the process. Should the call fail (no memory), the end does
@@ -64,6 +72,9 @@ pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
             }));
         }
     }
+}
+
+fn register(target: Arc<dyn AtExit>) -> Registration {
     let slot = free_slot();
     slot.generation.store(generation(), Relaxed);
     slot.target.store(Box::into_raw(Box::new(target)), SeqCst);
@@ -145,3 +156,7 @@ fn free_slot() -> &'static Slot {
         }
     }
 }
+
+#[cfg(all(loom, test))]
+#[path = "../../tests/models/exit.rs"]
+mod models;

@@ -5,13 +5,17 @@
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU64,
+
+use crate::sync::atomic::{
+    AtomicI32, AtomicPtr, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
+use crate::sync::process_wide;
 
-/// How many forks lie between the first process and this one.
-static GENERATION: AtomicU64 = AtomicU64::new(0);
+process_wide! {
+    /// How many forks lie between the first process and this one.
+    static GENERATION: AtomicU64 = AtomicU64::new(0);
+}
 
 pub(super) fn generation() -> u64 {
     // Relaxed: it changes only while a process has one thread.
@@ -20,7 +24,7 @@ pub(super) fn generation() -> u64 {
 
 /// Sees to it that a forked child knows that it is one. To be called before the first `PerProcess` is made.
 pub(crate) fn watch_forks() {
-    static WATCHED: AtomicBool = AtomicBool::new(false);
+    static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !WATCHED.swap(true, Relaxed) {
         #[cfg(unix)]
         // SAFETY: the handler is a plain function that stays for the life of the process, and does only what is allowed between
@@ -111,16 +115,18 @@ impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
         if self.get().is_some() {
             // SAFETY: see `node`; nobody else has a reference to `self` any more.
-            drop(unsafe { Box::from_raw(*self.node.get_mut()) });
+            drop(unsafe { Box::from_raw(self.node.load(Relaxed)) });
         }
     }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as any process has it open. The list
-/// only grows, by cells that are used again: it is as long as there ever were open log files at the same time.
-static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
+process_wide! {
+    /// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as any process has it open. The
+    /// list only grows, by cells that are used again: it is as long as there ever were open log files at the same time.
+    static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
+}
 
 struct Cell {
     /// The descriptor; or `FREE`.
@@ -177,6 +183,10 @@ fn free_cell() -> &'static AtomicI32 {
         }
     }
 }
+
+#[cfg(all(loom, test, unix))]
+#[path = "../../tests/models/fork.rs"]
+mod models;
 
 #[cfg(test)]
 mod tests {

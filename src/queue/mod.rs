@@ -9,14 +9,8 @@ mod door;
 pub(crate) mod storms;
 
 use std::sync::OnceLock;
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use log::Level;
 
 use crate::error::FlushError;
@@ -24,6 +18,13 @@ use crate::event::State;
 use crate::os::AtExit;
 use crate::record::OwnedRecord;
 use crate::stats::{Counters, Reason, Stats};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use crate::sync::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crate::sync::process_wide;
+use crate::sync::thread::{self, Thread};
 
 pub(crate) use door::{Door, Renew};
 use storms::Storms;
@@ -195,17 +196,16 @@ impl Queue {
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, record: OwnedRecord) -> bool {
         self.counters.callers.accepted.count(level);
-        let queued = self.records.0.len();
         let is_in = match self.overflow {
             Overflow::DropNewest => {
-                (level <= Level::Warn || queued < self.capacity - self.kept) && self.put(record).is_ok()
+                (level <= Level::Warn || self.len() < self.capacity - self.kept) && self.put(record).is_ok()
             }
             Overflow::DropOldest => self.put_evicting(record).is_ok(),
             Overflow::Block => self.put_waiting(record, None).is_ok(),
             Overflow::BlockAtMost(at_most) => self.put_waiting(record, Instant::now().checked_add(at_most)).is_ok(),
         };
         if is_in {
-            self.ring(level, queued);
+            self.ring(level);
         } else {
             let reason = self.closed_to(level).filter(|reason| *reason == Reason::Shutdown);
             self.counters.callers.refused.count(level, reason.unwrap_or(Reason::QueueFull));
@@ -294,12 +294,14 @@ impl Queue {
 
     /// After a record went in: wakes a long nap if there is a reason to.
     #[inline]
-    fn ring(&self, level: Level, queued_before: usize) {
+    fn ring(&self, level: Level) {
         // SeqCst, here and in `arm`: the caller writes the queue and reads the bell, the writer writes the bell and reads
         // the queue; at least one of them must see the other (the store-buffer pattern).
         match self.bell.load(SeqCst) {
             QUIET => {}
-            ARMED if level == Level::Error || queued_before >= self.capacity / 2 => self.wake_if_armed(),
+            // Counted now, not before the record went in: of several callers that fill the queue together the last one rings, and
+            // so does the last record that a small queue, half of which is kept for WARN and ERROR, takes from below.
+            ARMED if level == Level::Error || self.len() >= self.capacity / 2 => self.wake_if_armed(),
             ENDED => self.sweep(),
             _ => {}
         }
@@ -524,7 +526,7 @@ pub(crate) fn memory_for(capacity: usize) -> usize {
 }
 
 fn new_audience() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
     NEXT.fetch_add(1, Relaxed)
 }
 

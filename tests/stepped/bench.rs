@@ -83,7 +83,7 @@ impl Setup {
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
-        queue.set_writer(std::thread::spawn(|| {}).thread().clone());
+        queue.set_writer(crate::sync::thread::spawn(|| {}).thread().clone());
         let door = Arc::new(Door::new(queue.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();

@@ -1,0 +1,31 @@
+//! What threads meet by: atomics, parking, channels, pointers that are exchanged. Any thread. In a model they are those of
+//! `tests/models`, with which loom tries the interleavings; in every other build the names below and nothing else.
+
+/// With `--cfg loom` alone nothing changes: a program may model itself and log to this crate.
+#[cfg(not(all(loom, test)))]
+mod parts {
+    pub(crate) use std::sync::atomic;
+    pub(crate) use std::{thread, thread_local};
+
+    /// The bounded queue between the callers and the writer.
+    pub(crate) mod channel {
+        pub(crate) use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+    }
+
+    pub(crate) mod swap {
+        pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+    }
+
+    /// An atomic that the whole process shares.
+    macro_rules! process_wide {
+        ($($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;)*) => {
+            $($(#[$attribute])* static $name: $type = $value;)*
+        };
+    }
+    pub(crate) use process_wide;
+}
+
+#[cfg(all(loom, test))]
+use crate::models::parts;
+
+pub(crate) use parts::{atomic, channel, process_wide, swap, thread, thread_local};

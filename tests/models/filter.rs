@@ -1,0 +1,52 @@
+//! What a thread remembers of a filter never outlives the filter.
+
+use std::sync::Arc;
+
+use log::LevelFilter;
+use loom::thread;
+
+use crate::front::filter::{CurrentFilter, Filter, Layers};
+
+use super::check;
+
+fn current(directives: &str) -> Arc<CurrentFilter> {
+    let layers = Layers { set: vec![directives.to_owned()], pushed: Vec::new() };
+    let filter = Filter::new(LevelFilter::Info, layers, LevelFilter::Trace).unwrap();
+    Arc::new(CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace))
+}
+
+fn verdict(filter: &CurrentFilter) -> LevelFilter {
+    let record = log::Record::builder().target("app").module_path_static(Some("app")).build();
+    filter.verdict(&record).max_level
+}
+
+#[test]
+fn loom_what_is_remembered_while_the_filter_changes_ends_with_it() {
+    check(5, || {
+        let filter = current("app=debug");
+        let changer = {
+            let filter = filter.clone();
+            thread::spawn(move || filter.set("app=warn").unwrap())
+        };
+        let seen = [verdict(&filter), verdict(&filter)];
+        assert!(!matches!(seen, [LevelFilter::Warn, LevelFilter::Debug]), "back to the old filter");
+        changer.join().unwrap();
+        assert_eq!(verdict(&filter), LevelFilter::Warn);
+    });
+}
+
+#[test]
+fn loom_of_two_changes_at_once_every_thread_ends_up_with_the_later_one() {
+    check(5, || {
+        let filter = current("app=debug");
+        let changers = ["app=warn", "app=error"].map(|directives| {
+            let filter = filter.clone();
+            thread::spawn(move || filter.set(directives).unwrap())
+        });
+        verdict(&filter);
+        changers.into_iter().for_each(|changer| changer.join().unwrap());
+        // A target that is not static is not remembered: it is asked of the filter itself.
+        let record = log::Record::builder().target("app").build();
+        assert_eq!(verdict(&filter), filter.verdict(&record).max_level);
+    });
+}

@@ -1,0 +1,148 @@
+//! No flush answers early, and none is left without an answer; with the real `Writer`, and a sink that takes everything.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use log::{Level, LevelFilter};
+use loom::thread::{self, JoinHandle};
+
+use crate::error::FlushError;
+use crate::format::{Encoder, Format};
+use crate::os::AtExit;
+use crate::queue::{Overflow, Queue};
+use crate::sink::{Batch, Now, Sink, WriteError};
+use crate::stats::{Counters, OutputCounters};
+use crate::writer::{Output, Writer};
+
+use super::{EVER, check, offer};
+
+/// Counts the records it is given; the crate's own lines are WARN.
+struct CountingSink(Arc<AtomicU64>);
+
+impl Sink for CountingSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let records = batch.lines().filter(|line| line.level() == Level::Info).count();
+        self.0.fetch_add(records as u64, Relaxed);
+        Ok(())
+    }
+}
+
+/// A pipeline whose writer runs.
+struct Running {
+    queue: Arc<Queue>,
+    /// How many records the sink has.
+    records: Arc<AtomicU64>,
+    writer: JoinHandle<()>,
+}
+
+impl Running {
+    fn new() -> Self {
+        static BORN: OnceLock<Instant> = OnceLock::new();
+        let born = *BORN.get_or_init(Instant::now);
+        let now = Now { wall: UNIX_EPOCH, monotonic: born };
+        let counters = Counters::new(vec![OutputCounters::new("a".into(), LevelFilter::Trace, born)]);
+        let queue = Arc::new(Queue::new(4, Overflow::DropNewest, EVER, None, counters));
+        let records = Arc::new(AtomicU64::new(0));
+        let sink = Box::new(CountingSink(records.clone()));
+        let output = Output::new(0, "a".into(), Encoder::new(Format::text()), sink, None);
+        let writer = Writer::new(queue.clone(), vec![output], None);
+        let writer = {
+            let queue = queue.clone();
+            thread::spawn(move || run(writer, &queue, now))
+        };
+        queue.set_writer(writer.thread().clone());
+        Self { queue, records, writer }
+    }
+
+    /// Logs, flushes, and sees what the answer promises.
+    fn log_and_flush(&self) -> Result<(), FlushError> {
+        let before = self.records.load(Relaxed);
+        let is_in = offer(&self.queue, Level::Info);
+        let flushed = self.queue.flush(EVER);
+        if flushed.is_ok() && is_in {
+            assert!(self.records.load(Relaxed) > before, "flushed, and not written");
+        }
+        flushed
+    }
+
+    fn assert_settled(self, accepted: u64) {
+        self.writer.join().unwrap();
+        let stats = self.queue.stats();
+        assert_eq!(stats.accepted, accepted);
+        assert_eq!(stats.pending, 0, "{stats:?}");
+        assert_eq!(stats.accepted, stats.written + stats.dropped.total(), "{stats:?}");
+        assert_eq!(stats.written, self.records.load(Relaxed));
+    }
+}
+
+/// `Writer::run` without its clock: turns, and naps that only a wake-up ends.
+fn run(mut writer: Writer, queue: &Queue, now: Now) {
+    loop {
+        let turn = writer.step(now);
+        if turn.ended || queue.is_ended() {
+            break;
+        }
+        if turn.taken == 0 {
+            queue.nap(EVER, true);
+        }
+    }
+    drop(writer);
+    queue.end();
+}
+
+/// `other` runs beside a thread that logs and flushes.
+fn beside_a_flush<T: 'static>(
+    running: &Arc<Running>,
+    other: impl FnOnce(&Running) -> T + 'static,
+) -> (Result<(), FlushError>, T) {
+    let beside = {
+        let running = running.clone();
+        thread::spawn(move || other(&running))
+    };
+    let flushed = running.log_and_flush();
+    (flushed, beside.join().unwrap())
+}
+
+#[test]
+fn loom_a_flush_answers_when_all_that_was_logged_before_it_is_written() {
+    check(3, || {
+        let running = Running::new();
+        assert!(offer(&running.queue, Level::Info));
+        assert_eq!(running.log_and_flush(), Ok(()));
+        assert_eq!(running.records.load(Relaxed), 2);
+        assert_eq!(running.queue.shutdown(EVER), Ok(()));
+        running.assert_settled(2);
+    });
+}
+
+#[test]
+fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
+    check(3, || {
+        let running = Arc::new(Running::new());
+        let (flushed, shut) = beside_a_flush(&running, |running| running.queue.shutdown(EVER));
+        assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
+        assert_eq!(shut, Ok(()));
+        Arc::into_inner(running).unwrap().assert_settled(1);
+    });
+}
+
+#[test]
+fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_written() {
+    check(2, || {
+        let running = Arc::new(Running::new());
+        let (flushed, _) = beside_a_flush(&running, |running| running.queue.shutdown(Duration::ZERO));
+        assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
+        Arc::into_inner(running).unwrap().assert_settled(1);
+    });
+}
+
+#[test]
+fn loom_a_flush_against_the_exit_is_answered_or_closed() {
+    check(3, || {
+        let running = Arc::new(Running::new());
+        let (flushed, ()) = beside_a_flush(&running, |running| running.queue.begin());
+        assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
+        Arc::into_inner(running).unwrap().assert_settled(1);
+    });
+}

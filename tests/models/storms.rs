@@ -1,0 +1,69 @@
+//! The limit of a place holds across threads, and what is over it is told exactly once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use log::Level;
+use loom::thread;
+
+use crate::queue::storms::Storms;
+use crate::record::Record;
+
+use super::check;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn admit(storms: &Storms, line: u32, time: SystemTime) -> bool {
+    let mut record = log::Record::builder();
+    record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
+    storms.admit(&record.args(format_args!("no connection")).build(), time)
+}
+
+/// How many similar records are told; every second line finds no slot.
+fn told(storms: &Storms, takes: bool) -> u64 {
+    let mut told = 0;
+    storms.tell(UNIX_EPOCH, true, |record| {
+        if takes {
+            let view = Record::new(&record, None);
+            told += view.message().split(' ').next().unwrap().parse::<u64>().unwrap();
+        }
+        takes
+    });
+    told
+}
+
+#[test]
+fn loom_threads_share_the_limit_of_a_place_and_all_beyond_it_is_told() {
+    check(3, || {
+        let storms = Arc::new(Storms::new(1, MINUTE));
+        let callers = [0, 1].map(|_| {
+            let storms = storms.clone();
+            thread::spawn(move || (0..2).filter(|_| admit(&storms, 10, UNIX_EPOCH)).count())
+        });
+        let mut counted = told(&storms, false) + told(&storms, true);
+        let admitted: usize = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
+        assert_eq!(admitted, 1);
+        counted += told(&storms, true);
+        assert_eq!(counted, 3, "admitted and told are all");
+    });
+}
+
+#[test]
+fn loom_two_places_never_share_a_slot() {
+    check(5, || {
+        let storms = Arc::new(Storms::new(1, MINUTE));
+        let callers = [10, 20].map(|line| {
+            let storms = storms.clone();
+            thread::spawn(move || admit(&storms, line, UNIX_EPOCH))
+        });
+        callers.into_iter().for_each(|caller| assert!(caller.join().unwrap()));
+        assert!(!admit(&storms, 10, UNIX_EPOCH) && !admit(&storms, 20, UNIX_EPOCH));
+        let mut lines = Vec::new();
+        storms.tell(UNIX_EPOCH, true, |record| {
+            lines.push(Record::new(&record, None).line());
+            true
+        });
+        lines.sort();
+        assert_eq!(lines, [Some(10), Some(20)]);
+    });
+}
