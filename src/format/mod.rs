@@ -410,25 +410,25 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Makes room for the line of a record before it is laid out piece by piece: the pieces would end the process where there is no memory.
+#[inline]
 fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
-    /// What a line has beside its text: time, level, quotes, the digits of numbers.
-    const BESIDE: usize = 1024;
-    /// `\u{1b}`: a byte that is escaped becomes at most six.
-    const LONGEST_ESCAPE: usize = 6;
-    /// In a message that is longer than this, what may be escaped is counted.
-    const LONG: usize = 4096;
-
-    let text = record.text_len();
-    if out.capacity() - out.len() >= BESIDE + text * LONGEST_ESCAPE {
-        return Ok(()); // As nearly always: the buffer is used again and again.
+    if out.capacity() - out.len() >= BESIDE_TEXT + record.text_len() * LONGEST_ESCAPE {
+        return Ok(()); // Nearly always: the buffer is kept from batch to batch.
     }
+    make_more_room(out, record)
+}
+
+/// What a line has beside its text: time, level, quotes, the digits of numbers.
+const BESIDE_TEXT: usize = 1024;
+/// `\u{1b}`: a byte that is escaped becomes at most six.
+const LONGEST_ESCAPE: usize = 6;
+
+#[cold]
+fn make_more_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     let message = record.message();
-    let beside_message = text.saturating_sub(message.len());
-    let escaped = match message.len() {
-        len if len <= LONG => len,
-        _ => message.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f | 0xc2)).count(),
-    };
+    let beside_message = record.text_len().saturating_sub(message.len());
+    let escaped = message.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f | 0xc2)).count();
     let more = (escaped + beside_message) * (LONGEST_ESCAPE - 1);
-    out.try_reserve(BESIDE + text + more)?;
+    out.try_reserve(BESIDE_TEXT + record.text_len() + more)?;
     Ok(())
 }
