@@ -366,6 +366,7 @@ fn plan_outputs(
     format: &Format,
 ) -> Result<Vec<PlannedOutput>, InitError> {
     let mut paths: Vec<PathBuf> = Vec::new();
+    let mut links: Vec<PathBuf> = Vec::new();
     let mut planned = Vec::new();
     for (level, own_format, spec) in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
@@ -373,7 +374,7 @@ fn plan_outputs(
             return Err(InitError::Option {
                 option: "field",
                 value: format!("`{key}`"),
-                range: "a name that the format does not write itself",
+                range: "a name that the format does not write itself and that does not begin with `kv.`",
             });
         }
         let mut color = Color::Never;
@@ -382,8 +383,15 @@ fn plan_outputs(
                 if let Some((option, value, range)) = options.out_of_range() {
                     return Err(InitError::Option { option, value, range });
                 }
-                options.symlink = options.symlink.map(|link| fit_path(&link)).transpose()?;
                 let absolute = fit_path(&path)?;
+                if let Some(link) = &options.symlink {
+                    let absolute_link = fit_path(link)?;
+                    if absolute_link == absolute || links.contains(&absolute_link) {
+                        return Err(InitError::SamePath { path: link.clone() });
+                    }
+                    links.push(absolute_link.clone());
+                    options.symlink = Some(absolute_link);
+                }
                 if paths.iter().any(|other| disk::same_file(other, &absolute)) {
                     return Err(InitError::SamePath { path });
                 }
@@ -409,6 +417,9 @@ fn plan_outputs(
             Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
         };
         planned.push(PlannedOutput { name, level, format, color, kind });
+    }
+    if let Some(link) = links.iter().find(|link| paths.contains(link)) {
+        return Err(InitError::SamePath { path: link.clone() });
     }
     Ok(planned)
 }

@@ -97,8 +97,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or whose feature is missing, and an option that its format does not have. Ranges are checked by
-    /// [`Builder::build`] and [`Builder::init`].
+    /// A format that does not exist or whose feature is missing. Ranges are checked by [`Builder::build`] and [`Builder::init`]. An option
+    /// that its format has no use for changes nothing, as with the method of the same name.
     pub fn builder(&self) -> Result<Builder, InitError> {
         let mut builder = Builder::new();
         builder = given(builder, self.level, Builder::level);
@@ -528,9 +528,12 @@ from_text!(
 from_text!(Size, "a number of bytes, as in `1048576` or `64 KiB`", |text| size(text).map(Size), |number| Some(Size(
     number
 )));
-from_text!(Mode, "permissions as octal text, as in `0640`", |text| u32::from_str_radix(text, 8).ok().map(Mode), |_| {
-    None
-});
+from_text!(
+    Mode,
+    "permissions as octal text, as in `0640`",
+    |text| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| u32::from_str_radix(text, 8).ok().map(Mode))?,
+    |_| { None }
+);
 
 fn size(text: &str) -> Option<u64> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {

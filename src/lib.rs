@@ -10,7 +10,7 @@
 //!
 //! # What happens on a log call
 //!
-//! On the calling thread: the filter (a thread remembers what it says of each target, so the number of directives costs nothing),
+//! On the calling thread: the filter (a thread remembers what it says of each module, so the number of directives costs nothing),
 //! then the gate (can any output take this level now?), then the message is formatted into a record on the stack, and the record
 //! goes into a bounded queue. No lock, no allocation for a message that fits its slot (about 170 bytes together with its
 //! key-values), no system call in the steady state; the first ERROR, or a half-full queue, after a pause may wake the writer once.

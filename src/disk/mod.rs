@@ -246,7 +246,13 @@ impl Disk for RealDisk {
     }
 
     fn create(&mut self, path: &Path) -> io::Result<RealFile> {
-        let file = options(true, true).create_new(true).open(path)?;
+        let mut options = options(true, true);
+        #[cfg(unix)]
+        if let Some(mode) = self.mode {
+            // From the first moment: whoever opens it in between would keep it.
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+        }
+        let file = options.create_new(true).open(path)?;
         if let Some(mode) = self.mode
             && let Err(error) = entries::set_mode(&file, mode)
         {
@@ -337,6 +343,17 @@ impl RealFile {
             path: path.to_owned(),
         }
     }
+}
+
+/// Blocks beyond the end come and go without a record: the file's time stays that of its last record, which names its archive. Only
+/// the file's owner may set it; for others it changes.
+fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let before = file.metadata().and_then(|metadata| metadata.modified());
+    let changed = change(file);
+    if let Ok(before) = before {
+        let _ = file.set_modified(before);
+    }
+    changed
 }
 
 fn options(read: bool, create: bool) -> OpenOptions {
@@ -448,7 +465,7 @@ impl DiskFile for RealFile {
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        keeping_time(&self.file, |file| file.set_len(len))
     }
 
     #[cfg(unix)]
@@ -486,7 +503,7 @@ impl DiskFile for RealFile {
     }
 
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
-        reserve::take(&self.file, from, to)
+        keeping_time(&self.file, |file| reserve::take(file, from, to))
     }
 
     #[cfg(unix)]

@@ -252,7 +252,7 @@ impl Format {
             Layout::Logfmt => logfmt::names(&self.options),
             Layout::Text | Layout::Custom(_) => return None,
         };
-        self.options.fields.pairs().map(|(key, _)| key).find(|key| names.is_taken(key))
+        self.options.fields.pairs().map(|(key, _)| key).find(|key| names.is_reserved(key))
     }
 
     fn of(layout: Layout) -> Self {

@@ -38,6 +38,13 @@ impl Names {
         self.taken.iter().any(|taken| self.is_same(key.as_bytes(), taken))
     }
 
+    /// The same for a name that a key-value might get.
+    pub(super) fn is_reserved(&self, key: &str) -> bool {
+        let is_prefixed = key.len() >= PREFIX.len()
+            && key.bytes().zip(PREFIX.bytes()).all(|(one, other)| (self.letter)(one) == (self.letter)(other));
+        is_prefixed || self.is_taken(key)
+    }
+
     /// What stands before a key: nothing, or the prefix.
     pub(super) fn prefix(&self, key: &str) -> &'static str {
         if self.is_taken(key.trim_start_matches(PREFIX)) { PREFIX } else { "" }

@@ -184,14 +184,17 @@ impl CurrentFilter {
         Self { filter: ArcSwap::from_pointee(filter), version, base, cap, installed: AtomicBool::new(false) }
     }
 
-    /// What the filter says of this record's target.
+    /// What the filter says of this record's target; or of this record alone, if its target is not the module path.
     #[inline]
     pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let place = (target.as_ptr() as usize, target.len());
         let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
         if !is_static {
-            return self.filter.load().verdict(target);
+            let filter = self.filter.load();
+            let passes = filter.enabled(record.metadata());
+            let max_level = if passes { record.level().to_level_filter() } else { LevelFilter::Off };
+            return Verdict { max_level, by_message: filter.message.is_some() };
         }
         // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a newer one.
         let version = self.version.load(Acquire);
@@ -358,9 +361,12 @@ mod tests {
     fn a_target_that_is_not_the_module_is_looked_up_each_time() {
         let filter = current("app=debug,own=error");
         for target in [String::from("own"), String::from("xyz")] {
-            let record = log::Record::builder().target(&target).module_path_static(Some("app")).build();
             let expected = if target == "own" { LevelFilter::Error } else { LevelFilter::Info };
-            assert_eq!(filter.verdict(&record).max_level, expected);
+            for level in Level::iter() {
+                let mut record = log::Record::builder();
+                let record = record.target(&target).module_path_static(Some("app")).level(level).build();
+                assert_eq!(level <= filter.verdict(&record).max_level, level <= expected, "{target} {level}");
+            }
         }
     }
 

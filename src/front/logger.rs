@@ -53,6 +53,9 @@ impl Core {
             return;
         }
         let queue = self.door.queue();
+        if !queue.wants(level) {
+            return;
+        }
         let closed = queue.closed_to(level);
         if let (Some(reason), false) = (closed, verdict.by_message) {
             queue.refuse(level, reason);

@@ -11,7 +11,7 @@ pub(crate) mod storms;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use crate::error::FlushError;
 use crate::event::State;
@@ -69,6 +69,8 @@ pub(crate) struct Queue {
     records: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
     requests: (Sender<Request>, Receiver<Request>),
     orders: Orders,
+    /// The most verbose level that an output takes.
+    wanted: LevelFilter,
     overflow: Overflow,
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
@@ -139,6 +141,7 @@ impl Queue {
             records: bounded(capacity),
             requests: bounded(MOST_REQUESTS),
             orders: Orders::default(),
+            wanted: counters.outputs.iter().map(|output| output.level).max().unwrap_or(LevelFilter::Off),
             overflow,
             capacity,
             kept: (capacity / 8).max(64).min(capacity / 2),
@@ -165,6 +168,13 @@ impl Queue {
     #[inline]
     pub(crate) fn audience(&self) -> u64 {
         self.audience.load(Relaxed)
+    }
+
+    /// Whether any output wants records of this level. All that pass the filter are wanted, but in a forked child whose parent
+    /// has kept an output.
+    #[inline]
+    pub(crate) fn wants(&self, level: Level) -> bool {
+        level <= self.wanted
     }
 
     /// Whether no output can take a record of this level now, and why.

@@ -93,7 +93,7 @@ impl<D: Disk> FileSink<D> {
         match opened {
             Ok((open, torn)) => {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
-                self.torn = torn.unwrap_or(self.torn);
+                self.torn = torn.unwrap_or(self.torn || open.len > 0);
                 let open = self.open.insert(open);
                 if let (Some(history), Target::Path(path)) = (&mut self.history, &self.target) {
                     history.begin(&mut self.disk, path, open);
@@ -183,7 +183,8 @@ impl<D: Disk> FileSink<D> {
 
     /// Which levels it takes although it is suspended: ERROR, as long as blocks are left that are the file's already.
     fn still_takes(&self) -> LevelFilter {
-        let lasts = self.open.as_ref().is_some_and(|open| open.ahead() >= ROOM_FOR_AN_ERROR);
+        let left = |open: &Open<D::File>| self.history.as_ref().map_or(u64::MAX, |history| history.left(open.len));
+        let lasts = self.open.as_ref().is_some_and(|open| open.ahead().min(left(open)) >= ROOM_FOR_AN_ERROR);
         if lasts { LevelFilter::Error } else { LevelFilter::Off }
     }
 
@@ -350,8 +351,10 @@ impl<D: Disk> FileSink<D> {
         };
         self.sync_old();
         let Some(open) = &mut self.open else { return Ok(false) };
+        let shared = open.shared;
         open.release();
         *open = new;
+        open.shared = shared;
         self.most_kept = 0;
         open.unseen = first.len() as u64;
         self.torn = false;
@@ -401,8 +404,7 @@ impl<D: Disk> FileSink<D> {
         let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
         let (mut lines, mut end) = batch.whole_lines_in(fits);
         if lines == 0 && !batch.is_empty() {
-            self.space.failed(Cause::LowSpace, batch.bytes().len() as u64);
-            return Err(self.low_space(0));
+            return Err(self.too_little(0, batch, 0));
         }
         let mut full = None;
         while !batch.is_urgent()
@@ -448,11 +450,16 @@ impl<D: Disk> FileSink<D> {
         if let Some(error) = full {
             return Err(self.no_room(lines, error, batch.bytes().len() - end, batch.now()));
         }
-        if lines < batch.len() {
+        if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
+    }
+
+    /// The rest of `batch`, behind its first `lines` that end at `end`, does not fit. Of an ERROR that does not fit into what is kept
+    /// the space learns nothing: it may be about to find that there is room again.
+    fn too_little(&mut self, lines: usize, batch: &Batch<'_>, end: usize) -> WriteError {
+        if !batch.is_urgent() {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
-            return Err(self.low_space(lines));
         }
-        Ok(())
+        self.low_space(lines)
     }
 
     /// How many bytes there is room for in front of the reserve: by what the file system says, or what is the file's for certain.

@@ -56,6 +56,8 @@ pub(super) struct History {
     /// Which archive is being compressed.
     compressing: Option<Archive>,
     compress_at: Option<Instant>,
+    /// Those that could not be, since all that could be were.
+    not_compressed: Vec<Archive>,
     /// Where each line of a batch ends, and its time.
     lines: Vec<(u64, SystemTime)>,
 }
@@ -85,6 +87,7 @@ impl History {
             archived: 0,
             compressing: None,
             compress_at: None,
+            not_compressed: Vec::new(),
             lines: Vec::new(),
         }
     }
@@ -378,7 +381,9 @@ impl History {
             Some(Ok(false)) => self.put_compression_off(now),
             Some(Err(error)) => {
                 news.push(News::Failed("compress an archive", error));
-                self.put_compression_off(now);
+                // The others get their turn first.
+                self.not_compressed.extend(self.compressing.take());
+                self.compress_at = None;
             }
             None => {}
         }
@@ -389,7 +394,13 @@ impl History {
         self.compress_at = Some(now + COMPRESS_AGAIN);
         let Ok(found) = self.find(disk, &mut open.file) else { return }; // Retention tells.
         let all_but_the_newest = found.split_last().map_or(&[][..], |(_, older)| older);
-        let Some(next) = all_but_the_newest.iter().find(|found| !found.archive.compressed) else { return };
+        let not_compressed = &self.not_compressed;
+        let is_next =
+            |found: &&Found| !found.archive.compressed && !not_compressed.contains(&found.archive.compressed());
+        let Some(next) = all_but_the_newest.iter().find(is_next) else {
+            self.not_compressed.clear();
+            return;
+        };
         let what = Compression {
             from: self.beside(next.entry.name.clone()),
             unfinished: self.beside(self.names.unfinished_archive(next.archive.compressed())),

@@ -33,6 +33,8 @@ pub(super) struct Open<F> {
     pub(super) dirty: Option<Instant>,
     /// How long it is, as far as we know: by the last look at it, and by what we have written since.
     pub(super) len: u64,
+    /// Somebody else was seen to write here, or in the file before it.
+    pub(super) shared: bool,
     /// Up to where we have taken blocks, if that is beyond the end.
     reserved: u64,
     /// Blocks beyond the end can be taken.
@@ -55,10 +57,12 @@ impl<F: DiskFile> Open<F> {
             unseen: 0,
             dirty: None,
             len: 0,
+            shared: false,
             reserved: 0,
             reserves,
         };
         open.measure();
+        open.shared = false;
         let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
         Ok((open, torn))
     }
@@ -97,6 +101,7 @@ impl<F: DiskFile> Open<F> {
             // Whoever cuts a file gives back what is beyond its end.
             self.reserved = 0;
         }
+        self.shared |= len > self.len;
         self.len = len;
         shorter
     }
@@ -151,9 +156,10 @@ impl<F: DiskFile> Open<F> {
         Ok(())
     }
 
-    /// Gives back what is beyond the end, before the file is closed.
+    /// Gives back what is beyond the end, before the file is closed; not where somebody else writes, too: only a cut gives it back,
+    /// and a line that came between the look and the cut would go with it.
     pub(super) fn release(&mut self) {
-        if self.reserved > 0 && self.locked && self.file.len().is_ok_and(|len| len == self.len) {
+        if self.reserved > 0 && self.locked && !self.shared && self.file.len().is_ok_and(|len| len == self.len) {
             // Should it fail, `du` shows it until the file is written again.
             let _ = self.file.cut(self.len);
         }

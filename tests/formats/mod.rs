@@ -185,11 +185,16 @@ fn a_constant_field_with_a_name_of_the_format_is_an_error_that_names_it() {
         (Format::ecs(), "log.level"),
         #[cfg(feature = "json")]
         (Format::gelf(), "id"),
+        (Format::logfmt(), "kv.user"),
+        #[cfg(feature = "json")]
+        (Format::json(), "kv.level"),
+        #[cfg(feature = "json")]
+        (Format::gelf(), "kv.level"),
     ];
     for (format, key) in cases {
         let error = crate::Builder::new().file("never.log").format(format.field(key, 1)).build().unwrap_err();
         let said = format!("option `field` is `{key}`: it must be a name that the format does not write itself");
-        assert_eq!(error.to_string(), said);
+        assert!(error.to_string().starts_with(&said), "{error}");
     }
     for format in [Format::text().field("level", 1), Format::logfmt().field("file", 1)] {
         assert_eq!(format.bad_field(), None);

@@ -201,3 +201,43 @@ fn where_there_is_little_room_half_of_it_is_kept_and_the_log_begins() {
     bench.live(Duration::from_secs(30));
     assert_eq!(bench.episodes(), (1, 0), "a full disk is full");
 }
+
+/// Each ERROR that did not fit into what is kept started the half second anew in which there must be room: with ten of them a second
+/// the log never came back.
+#[test]
+fn errors_that_do_not_fit_keep_nobody_from_coming_back() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    disk.world().reserves = true;
+    let file = LogFile::new(PATH).min_free_space(64 * KIB).error_reserve(4 * KIB);
+    let mut bench = Setup::new().file_with(&disk, file.options).bench();
+    bench.step();
+    disk.world().filler = 1024 * KIB - 80 * KIB;
+    fill_by_records(&mut bench);
+    bench.log_padded(Level::Error, 8000);
+    bench.step();
+    disk.world().filler = 0;
+    for _ in 0..40 {
+        bench.log_padded(Level::Error, 8000);
+        bench.live(Duration::from_millis(50));
+    }
+    assert_ne!(bench.handle.state(), State::Suspended(Cause::LowSpace), "two seconds after there was room");
+    assert!(!bench.suspended());
+}
+
+/// Between the look at the length and the cut another process may write a line; the cut would take it.
+#[test]
+fn a_file_that_somebody_else_writes_to_is_not_cut_when_it_is_left() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(3000)));
+    bench.log_some(5);
+    bench.step();
+    disk.append(PATH, b"a line of another process\n");
+    bench.pass(Duration::from_millis(200));
+    let cuts = disk.world().asked(Op::Cut);
+    for _ in 0..100 {
+        bench.log_some(1);
+        bench.step();
+    }
+    assert!(disk.read_all().len() > 2, "it was rotated");
+    assert_eq!(disk.world().asked(Op::Cut), cuts);
+}
