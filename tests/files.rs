@@ -38,6 +38,7 @@ fn main() {
         archives::a_link_to_the_file_is_followed_and_stays,
         archives::options_out_of_range_are_named,
         archives::a_start_puts_the_old_file_aside,
+        archives::a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is,
         archives::what_was_ordered_is_done_when_a_flush_behind_it_answers,
         archives::archives_are_compressed_but_for_the_newest,
         archives::the_end_does_not_wait_for_a_compression,

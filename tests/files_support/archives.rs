@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use unfazed::{Builder, Event, InitError, KIB, LogFile, Overflow, Rotation};
 
@@ -170,6 +170,31 @@ pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
         assert_eq!(archives(dir).len(), start);
     }
     Text::of(&log_files(dir)).assert_complete(&[n]);
+    Outcome::Holds
+}
+
+/// The blocks that a start takes and an end gives back once made the file look as if it had been written then, and the day's rotation
+/// did not come.
+pub(crate) fn a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is(dir: &Path) -> Outcome {
+    let path = dir.join("app.log");
+    let daily = || LogFile::new(&path).rotation(Rotation::daily());
+    {
+        let (logger, handle) = logger(daily());
+        say(&*logger, 0, 0);
+        end(&handle, &[1]);
+    }
+    let last_written = SystemTime::now() - Duration::from_secs(36 * 3600);
+    fs::File::options().append(true).open(&path).unwrap().set_modified(last_written).unwrap();
+    end(&logger(daily()).1, &[0]);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), last_written);
+    let (logger, handle) = logger(daily());
+    handle.reopen();
+    assert_eq!(handle.flush(PATIENCE), Ok(()));
+    assert_eq!(archives(dir).len(), 0);
+    say(&*logger, 0, 1);
+    end(&handle, &[1]);
+    assert_eq!(archives(dir).len(), 1);
+    Text::of(&log_files(dir)).assert_complete(&[2]);
     Outcome::Holds
 }
 
