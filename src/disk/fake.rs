@@ -32,8 +32,19 @@ pub(crate) enum Op {
     SyncDir,
     Point,
     Modified,
+    Id,
+    CanReserve,
     Reserve,
+    /// A compression is begun.
     Compress,
+    // What it does then, one behind the other.
+    CompressRead,
+    CompressCreate,
+    CompressWrite,
+    CompressSync,
+    CompressRename,
+    CompressSyncDir,
+    CompressRemove,
 }
 
 /// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
@@ -43,6 +54,18 @@ pub(crate) struct Fault {
     pub(crate) only: Option<Op>,
     pub(crate) forever: bool,
     pub(crate) errno: i32,
+}
+
+impl Fault {
+    /// Whether it hits the `total`-th operation, which is the `asked`-th of its kind.
+    fn hits(self, op: Op, asked: u64, total: u64) -> bool {
+        let number = match self.only {
+            None => total,
+            Some(only) if only == op => asked,
+            Some(_) => return false,
+        };
+        number == self.at || self.forever && number > self.at
+    }
 }
 
 /// When everything was written, unless a test says otherwise; it is when the clock of a stepped test starts.
@@ -73,12 +96,19 @@ pub(crate) struct World {
     /// One write, the `.0`-th, takes only `.1` bytes.
     pub(crate) short_once: Option<(u64, usize)>,
     pub(crate) fault: Option<Fault>,
+    /// One more, of a pair.
+    pub(crate) other_fault: Option<Fault>,
     /// How often each operation was asked for.
     asked: BTreeMap<Op, u64>,
     total: u64,
-    /// Whether a fault was met, and at which operations.
+    /// Whether a fault was met, whether the other one was, and at which operations.
     pub(crate) faulted: bool,
+    pub(crate) other_faulted: bool,
     pub(crate) faulted_ops: BTreeSet<Op>,
+    /// How many writes left a file that ends in the middle of a line.
+    pub(crate) torn: u64,
+    /// Which files have ever stood at a path, the oldest first.
+    stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
     /// What `link` fails with, where there are no hard links.
@@ -97,18 +127,25 @@ pub(crate) struct World {
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct FakeInode {
     bytes: Vec<u8>,
     names: usize,
     /// Up to where there are blocks, if that is beyond the end.
     reserved: u64,
     modified: Option<SystemTime>,
+    /// It takes a tenth of what it holds.
+    compressed: bool,
 }
 
 impl FakeInode {
+    fn len(&self) -> u64 {
+        let len = self.bytes.len() as u64;
+        if self.compressed { len.div_ceil(10) } else { len }
+    }
+
     fn takes(&self) -> u64 {
-        self.reserved.max(self.bytes.len() as u64)
+        self.reserved.max(self.len())
     }
 }
 
@@ -130,9 +167,11 @@ impl FakeDisk {
         world.names.get(Path::new(path)).map(|inode| world.files[*inode].bytes.clone()).unwrap_or_default()
     }
 
-    /// Everything that was ever written to any file, deleted ones included, oldest file first.
-    pub(crate) fn read_all(&self) -> Vec<Vec<u8>> {
-        self.world().files.iter().map(|file| file.bytes.clone()).collect()
+    /// The files that have ever stood at a path, renamed and deleted ones included, the oldest first.
+    pub(crate) fn read_all(&self, path: &str) -> Vec<Vec<u8>> {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten();
+        stood.map(|inode| world.files[*inode].bytes.clone()).collect()
     }
 
     /// Every file that has a name, by its first one; sorted by name.
@@ -140,6 +179,13 @@ impl FakeDisk {
         let world = self.world();
         let mut seen = BTreeSet::new();
         let names = world.names.iter().filter(|(_, inode)| seen.insert(**inode));
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// Every name, with what the file behind it holds.
+    pub(crate) fn read_every_name(&self) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let names = world.names.iter();
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
@@ -164,17 +210,12 @@ impl FakeDisk {
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) {
-        let mut world = self.world();
-        if let Some(inode) = world.names.remove(Path::new(from)) {
-            world.names.insert(to.into(), inode);
-        }
+        let _ = self.world().rename(from.as_ref(), to.as_ref()); // Nobody has to be there.
     }
 
     pub(crate) fn delete(&self, path: &str) {
         let mut world = self.world();
-        if let Some(inode) = world.names.remove(Path::new(path)) {
-            world.files[inode].names -= 1;
-        }
+        let _ = world.unname(Path::new(path)); // Nobody has to be there.
     }
 
     /// Takes a directory away, with what is in it; while `barred`, it cannot be made again.
@@ -219,9 +260,28 @@ impl World {
         if let Some(inode) = self.names.get(path) {
             return *inode;
         }
-        self.files.push(FakeInode { names: 1, modified: self.wall, ..FakeInode::default() });
-        self.names.insert(path.to_owned(), self.files.len() - 1);
+        self.files.push(FakeInode { modified: self.wall, ..FakeInode::default() });
+        self.name(path, self.files.len() - 1);
         self.files.len() - 1
+    }
+
+    /// Gives a file a name; the file that had it loses it.
+    fn name(&mut self, path: &Path, inode: usize) {
+        self.files[inode].names += 1;
+        let stood = self.stood.entry(path.to_owned()).or_default();
+        if !stood.contains(&inode) {
+            stood.push(inode);
+        }
+        if let Some(replaced) = self.names.insert(path.to_owned(), inode) {
+            self.files[replaced].names -= 1;
+        }
+    }
+
+    fn unname(&mut self, path: &Path) -> io::Result<usize> {
+        let inode = self.found(path)?;
+        self.names.remove(path);
+        self.files[inode].names -= 1;
+        Ok(inode)
     }
 
     fn found(&self, path: &Path) -> io::Result<usize> {
@@ -236,11 +296,8 @@ impl World {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let inode = self.found(from)?;
-        self.names.remove(from);
-        if let Some(replaced) = self.names.insert(to.to_owned(), inode) {
-            self.files[replaced].names -= 1;
-        }
+        let inode = self.unname(from)?;
+        self.name(to, inode);
         Ok(())
     }
 
@@ -249,18 +306,14 @@ impl World {
         self.total += 1;
         let asked = self.asked.entry(op).or_default();
         *asked += 1;
-        let Some(fault) = self.fault else { return Ok(()) };
-        let number = match fault.only {
-            None => self.total,
-            Some(only) if only == op => *asked,
-            Some(_) => return Ok(()),
-        };
-        if number == fault.at || fault.forever && number > fault.at {
-            self.faulted = true;
-            self.faulted_ops.insert(op);
-            return Err(io::Error::from_raw_os_error(fault.errno));
-        }
-        Ok(())
+        let (asked, total) = (*asked, self.total);
+        let hits = |fault: &Fault| fault.hits(op, asked, total);
+        let (one, other) = (self.fault.filter(hits), self.other_fault.filter(hits));
+        self.faulted |= one.is_some();
+        self.other_faulted |= other.is_some();
+        let Some(fault) = one.or(other) else { return Ok(()) };
+        self.faulted_ops.insert(op);
+        Err(io::Error::from_raw_os_error(fault.errno))
     }
 }
 
@@ -314,8 +367,7 @@ impl Disk for FakeDisk {
         }
         let inode = world.found(from)?;
         world.must_be_free(to)?;
-        world.names.insert(to.to_owned(), inode);
-        world.files[inode].names += 1;
+        world.name(to, inode);
         Ok(())
     }
 
@@ -335,10 +387,7 @@ impl Disk for FakeDisk {
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.ask(Op::Remove)?;
-        let inode = world.found(path)?;
-        world.names.remove(path);
-        world.files[inode].names -= 1;
-        Ok(())
+        world.unname(path).map(drop)
     }
 
     fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
@@ -350,7 +399,7 @@ impl Disk for FakeDisk {
         let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
             let file = &world.files[inode];
             let modified = file.modified.unwrap_or_else(birth);
-            Entry { name, bytes: file.bytes.len() as u64, modified, id: Some((0, inode as u64)) }
+            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u64)) }
         });
         Ok(entries.collect())
     }
@@ -374,27 +423,47 @@ impl Disk for FakeDisk {
         let mut world = self.world();
         world.ask(Op::Compress)?;
         assert!(world.compressing.is_none(), "one at a time");
-        world.inode(&what.unfinished);
         world.compressing = Some(what);
         Ok(())
     }
 
-    /// Done as soon as it is asked for: a tenth of the length.
+    /// Done as soon as it is asked for, by the steps of the real one.
     fn compressed(&mut self) -> Option<io::Result<bool>> {
         let mut world = self.world();
         let what = world.compressing.take()?;
-        if let Err(error) = world.ask(Op::Compress) {
-            return Some(Err(error));
+        match world.ask(Op::CompressRead).and_then(|()| world.found(&what.from)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Ok(true)),
+            Err(error) => return Some(Err(error)),
+            Ok(from) => {
+                if let Err(error) = world.compress(from, &what) {
+                    let _ = world.unname(&what.unfinished); // It may never have been made.
+                    let put_off =
+                        [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+                    return Some(if put_off.contains(&error.kind()) { Ok(false) } else { Err(error) });
+                }
+            }
         }
-        let Ok(inode) = world.found(&what.from) else { return Some(Ok(false)) };
-        let bytes = &world.files[inode].bytes;
-        let bytes = bytes[..bytes.len().div_ceil(10)].to_vec();
-        let to = world.inode(&what.unfinished);
-        world.files[to].bytes = bytes;
-        let renamed = world.rename(&what.unfinished, &what.to);
-        world.names.remove(&what.from);
-        world.files[inode].names -= 1;
-        Some(renamed.map(|()| true))
+        let removed = world.ask(Op::CompressRemove).and_then(|()| world.unname(&what.from));
+        Some(removed.map(|_| true))
+    }
+}
+
+impl World {
+    /// As `gzip.rs` does it, up to the removal of what was compressed.
+    fn compress(&mut self, from: usize, what: &Compression) -> io::Result<()> {
+        self.ask(Op::CompressCreate)?;
+        let _ = self.unname(&what.unfinished); // What was left over goes.
+        let to = self.inode(&what.unfinished);
+        self.ask(Op::CompressWrite)?;
+        let FakeInode { bytes, modified, .. } = self.files[from].clone();
+        self.files[to] = FakeInode { bytes, names: 1, reserved: 0, modified, compressed: true };
+        if self.free() < what.leave {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.ask(Op::CompressSync)?;
+        self.ask(Op::CompressRename)?;
+        self.rename(&what.unfinished, &what.to)?;
+        self.ask(Op::CompressSyncDir)
     }
 }
 
@@ -428,6 +497,8 @@ impl DiskFile for FakeFile {
         file.modified = wall;
         file.bytes.extend_from_slice(&bytes[..taken]);
         self.end = file.bytes.len() as u64;
+        let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
+        world.torn += u64::from(torn);
         Ok(taken)
     }
 
@@ -495,11 +566,13 @@ impl DiskFile for FakeFile {
     }
 
     fn id(&mut self) -> Option<(u64, u64)> {
+        self.disk.world().ask(Op::Id).ok()?;
         Some((0, self.inode as u64))
     }
 
     fn can_reserve(&self) -> bool {
-        self.disk.world().reserves
+        let mut world = self.disk.world();
+        world.ask(Op::CanReserve).is_ok() && world.reserves
     }
 
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, PATH, Setup, assert_invariants, assert_recovery};
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::{assert_invariants, assert_recovery};
 use crate::KIB;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::sink::log_file::Fsync;
@@ -142,7 +143,7 @@ fn writes_of_one_byte_at_a_time_make_the_same_file() {
     bench.log_some(20);
     bench.step();
     assert_invariants(&bench, &disk, "one byte at a time");
-    assert_eq!(super::bench::parse(&[disk.read(PATH)]).records.len(), 20);
+    assert_eq!(super::invariants::parse(&[disk.read(PATH)]).records.len(), 20);
 }
 
 #[test]

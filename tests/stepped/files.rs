@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::bench::{PATH, Setup, assert_invariants, assert_recovery, parse};
+use super::bench::{PATH, Setup};
+use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
 use crate::sink::file::{FileSink, Target};

@@ -4,6 +4,7 @@
 mod bench;
 mod faults;
 mod files;
+mod invariants;
 mod overflow;
 mod requests;
 mod reserve;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::bench::{PATH, Setup, assert_invariants, parse};
+use super::bench::{PATH, Setup};
+use super::invariants::{assert_invariants, parse};
 use crate::disk::fake::FakeDisk;
 use crate::queue::Overflow;
 use crate::sink::log_file::Fsync;
@@ -91,7 +92,7 @@ fn a_blocked_call_gets_its_slot() {
             bench.writer.step(bench.now);
         }
     });
-    bench.next = 5;
+    bench.ledger.note(4, 0, Level::Info);
     bench.step();
     assert_eq!(parse(&[disk.read(PATH)]).records, [0, 1, 2, 3, 4]);
     assert_invariants(&bench, &disk, "blocked");

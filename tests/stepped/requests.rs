@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::bench::{Bench, PATH, Setup, parse};
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::parse;
 use crate::KIB;
 use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
@@ -93,7 +94,7 @@ fn losses_that_no_line_has_told_are_told_before_the_end() {
         bench.step();
     }
     assert_eq!(ask(&mut bench, |handle| handle.shutdown(Duration::MAX)), Ok(()));
-    super::bench::assert_invariants(&bench, &disk, "the end");
+    super::invariants::assert_invariants(&bench, &disk, "the end");
 }
 
 #[test]

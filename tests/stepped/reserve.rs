@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::bench::{Bench, PATH, Setup, assert_invariants, parse};
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::{assert_invariants, parse};
 use crate::disk::fake::{FakeDisk, Op};
 use crate::event::{Cause, State};
 use crate::sink::rotation::Rotation;
@@ -238,6 +239,6 @@ fn a_file_that_somebody_else_writes_to_is_not_cut_when_it_is_left() {
         bench.log_some(1);
         bench.step();
     }
-    assert!(disk.read_all().len() > 2, "it was rotated");
+    assert!(disk.read_all(PATH).len() > 2, "it was rotated");
     assert_eq!(disk.world().asked(Op::Cut), cuts);
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use log::{Level, LevelFilter};
 
-use super::bench::{Setup, parse};
+use super::bench::Setup;
+use super::invariants::parse;
 use crate::disk::fake::FakeDisk;
 use crate::event::{Cause, State};
 use crate::format::Format;
