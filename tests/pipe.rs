@@ -120,11 +120,12 @@ fn arrives(input: &[u8], lines: &[&str]) {
     }
 }
 
-/// The text format's promise: no control character reaches a terminal.
+/// The text format's promise: no control character reaches a terminal, and none that ends lines or turns them round.
 fn escaped(line: &str) -> String {
     let mut text = String::new();
     for character in line.chars() {
         match character {
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => text.extend(character.escape_default()),
             _ if character.is_control() => text.extend(character.escape_default()),
             _ => text.push(character),
         }

@@ -1,11 +1,15 @@
-//! Text without control characters, for people and for logfmt: what is plain is copied as it is. Runs on the writer's thread.
+//! Text without what misleads its reader: what is plain is copied as it is. Runs on the writer's thread.
+//!
+//! Control characters (C0, DEL, C1) drive terminals and end lines; U+2028 and U+2029 end lines for some readers (Python's
+//! `splitlines`, Node's `readline`); the bidirectional embeddings, overrides and isolates show a line in another order than it has
+//! ("Trojan Source", CVE-2021-42574).
 
 use std::io::Write as _;
 
 /// What stands before each further line of a message of several lines.
 pub(super) const INDENT: &[u8] = b"    ";
 
-/// How a control character (C0, DEL, C1) is written.
+/// How a character that misleads is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Controls {
     /// As in Rust: `\n`, `\t`, `\u{1b}`.
@@ -16,9 +20,9 @@ pub(super) enum Controls {
     Json,
 }
 
-/// Appends `text` without its control characters.
+/// Appends `text` without what misleads.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
-    if none(text.as_bytes(), may_be_control) {
+    if none(text.as_bytes(), may_mislead) {
         out.extend_from_slice(text.as_bytes());
     } else {
         push_escaped(out, text, controls, |_| false);
@@ -27,12 +31,13 @@ pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
 
 /// Appends `text` as one word: in quotes where a reader could not tell where it ends.
 pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
-    if !text.is_empty() && none(text.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte) | (byte == b'\\')) {
+    let is_plain = none(text.as_bytes(), |byte| may_mislead(byte) | ends_a_word(byte) | (byte == b'\\'));
+    if !text.is_empty() && (is_plain || !text.contains(|c| misleads(c) || matches!(c, ' ' | '=' | '"' | '\\'))) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
     out.push(b'"');
-    if none(text.as_bytes(), |byte| may_be_control(byte) | (byte == b'"') | (byte == b'\\')) {
+    if none(text.as_bytes(), |byte| may_mislead(byte) | (byte == b'"') | (byte == b'\\')) {
         out.extend_from_slice(text.as_bytes());
     } else {
         push_escaped(out, text, controls, |character| matches!(character, '"' | '\\'));
@@ -40,9 +45,9 @@ pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
     out.push(b'"');
 }
 
-/// Appends `key` as one bare word: what would end it becomes `_`.
+/// Appends `key` as one bare word: what would end it, or mislead, becomes `_`.
 pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
-    if !key.is_empty() && none(key.as_bytes(), |byte| may_be_control(byte) | ends_a_word(byte)) {
+    if !key.is_empty() && none(key.as_bytes(), |byte| may_mislead(byte) | ends_a_word(byte) | (byte == 0xef)) {
         out.extend_from_slice(key.as_bytes());
         return;
     }
@@ -50,7 +55,8 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
         out.push(b'_');
     }
     for character in key.chars() {
-        let bare = !character.is_control() && !matches!(character, ' ' | '=' | '"');
+        // U+FFFD is what go-logfmt's decoder takes for an encoding that is broken.
+        let bare = !misleads(character) && !matches!(character, ' ' | '=' | '"' | '\u{fffd}');
         let character = if bare { character } else { '_' };
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
@@ -85,19 +91,37 @@ fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) 
     true
 }
 
-/// 0xC2 is the first byte of the control characters above DEL, and of others.
-fn may_be_control(byte: u8) -> bool {
-    (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2)
+/// Whether a character could make a reader see another line, or other lines, than there are.
+pub(super) fn misleads(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The same of a byte, where it may be the first of such a character.
+pub(super) fn may_mislead(byte: u8) -> bool {
+    (byte < 0x20) | may_mislead_in_json(byte)
+}
+
+/// What JSON lets through: DEL, and with 0xC2 and 0xE2 the first bytes of all others, and of some that are harmless.
+pub(super) fn may_mislead_in_json(byte: u8) -> bool {
+    (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2)
 }
 
 fn ends_a_word(byte: u8) -> bool {
     (byte == b' ') | (byte == b'=') | (byte == b'"')
 }
 
+/// Appends `text` as a string of JSON, which it then is for readers of lines and for terminals, too.
+pub(super) fn push_json_str(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    push_escaped(out, text, Controls::Json, |character| matches!(character, '"' | '\\'));
+    out.push(b'"');
+}
+
 fn push_escaped(out: &mut Vec<u8>, text: &str, controls: Controls, with_backslash: impl Fn(char) -> bool) {
     let mut plain = 0;
     for (at, character) in text.char_indices() {
-        if !character.is_control() && !with_backslash(character) {
+        if !misleads(character) && !with_backslash(character) {
             continue;
         }
         out.extend_from_slice(&text.as_bytes()[plain..at]);
@@ -119,6 +143,8 @@ fn push_escaped(out: &mut Vec<u8>, text: &str, controls: Controls, with_backslas
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn written(push: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -131,23 +157,32 @@ mod tests {
     fn no_special_byte_is_overlooked_wherever_it_stands() {
         for len in 0..70 {
             let mut bytes = vec![b'a'; len];
-            assert!(none(&bytes, may_be_control), "{len}");
+            assert!(none(&bytes, may_mislead), "{len}");
             for at in 0..len {
                 bytes[at] = 0x1b;
-                assert!(!none(&bytes, may_be_control), "{at} of {len}");
+                assert!(!none(&bytes, may_mislead), "{at} of {len}");
                 bytes[at] = b'a';
             }
         }
     }
 
     #[test]
-    fn every_control_character_is_escaped_and_nothing_else() {
+    fn every_character_that_misleads_is_escaped_and_nothing_else() {
+        let bidirectional = ['\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}']
+            .into_iter()
+            .chain(['\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}']);
+        let escaped: BTreeSet<char> = (char::MIN..=char::MAX)
+            .filter(|character| character.is_control())
+            .chain(['\u{2028}', '\u{2029}'])
+            .chain(bidirectional)
+            .collect();
+        assert_eq!(escaped.len(), 32 + 1 + 32 + 2 + 9);
         for character in '\0'..='\u{3000}' {
             let text = format!("some text around {character} it");
             for controls in [Controls::Rust, Controls::Json] {
-                let escaped = written(|out| push_text(out, &text, controls));
-                assert!(!escaped.contains(char::is_control), "{character:?}");
-                assert_eq!(escaped == text, !character.is_control(), "{character:?}");
+                let written = written(|out| push_text(out, &text, controls));
+                assert_eq!(written == text, !escaped.contains(&character), "{character:?}");
+                assert!(!written.contains(|character| escaped.contains(&character)), "{character:?}");
             }
         }
     }
@@ -157,6 +192,8 @@ mod tests {
         let cases = [
             ("", r#""""#),
             ("plain/word-é:1", "plain/word-é:1"),
+            ("21.5°-5€", "21.5°-5€"),
+            ("a\u{202e}b", r#""a\u202eb""#),
             ("two words", r#""two words""#),
             ("a=b", r#""a=b""#),
             (r#"say "hi""#, r#""say \"hi\"""#),
@@ -172,7 +209,12 @@ mod tests {
 
     #[test]
     fn a_key_is_always_one_bare_word() {
-        for (key, word) in [("", "_"), ("plain", "plain"), ("a b=\"c\"\n\u{9b}é", "a_b__c___é")] {
+        for (key, word) in [
+            ("", "_"),
+            ("plain", "plain"),
+            ("a b=\"c\"\n\u{9b}é", "a_b__c___é"),
+            ("\u{2028}\u{fffd}\u{feff}", "__\u{feff}"),
+        ] {
             assert_eq!(written(|out| push_key(out, key)), word);
         }
     }

@@ -27,8 +27,9 @@ pub(crate) use time::utc_text;
 
 /// How a record becomes a line.
 ///
-/// Whatever the format, one record is one line: the built-in ones escape control characters, and a custom one that does
-/// not end its line gets the newline added. ([`multiline`](Self::multiline) is the exception that one can choose.)
+/// Whatever the format, one record is one line: the built-in ones escape control characters and what else would make a reader see
+/// other lines than there are (U+2028, U+2029, the bidirectional overrides and isolates of "Trojan Source"), and a custom one that
+/// does not end its line gets the newline added. ([`multiline`](Self::multiline) is the exception that one can choose.)
 ///
 /// | format | for |
 /// |---|---|
@@ -420,14 +421,18 @@ fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
 
 /// What a line has beside its text: time, level, quotes, the digits of numbers.
 const BESIDE_TEXT: usize = 1024;
-/// `\u{1b}`: a byte that is escaped becomes at most six.
+/// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in `\u{202e}`.
 const LONGEST_ESCAPE: usize = 6;
+
+fn may_be_escaped(byte: u8) -> bool {
+    escape::may_mislead(byte) | matches!(byte, b'"' | b'\\')
+}
 
 #[cold]
 fn make_more_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     let message = record.message();
     let beside_message = record.text_len().saturating_sub(message.len());
-    let escaped = message.bytes().filter(|byte| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f | 0xc2)).count();
+    let escaped = message.bytes().filter(|byte| may_be_escaped(*byte)).count();
     let more = (escaped + beside_message) * (LONGEST_ESCAPE - 1);
     out.try_reserve(BESIDE_TEXT + record.text_len() + more)?;
     Ok(())

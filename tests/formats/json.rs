@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{Given, Logged, any_record, cases};
+use super::{Given, Logged, any_record, cases, misleads};
 use crate::format::Format;
 
 fn with_fields(format: Format) -> Format {
     format.thread().place().field("service.name", "shop \"A\"\n").field("service.version", 3)
 }
 
-/// A line as JSON; it must be one line, with no name twice in an object.
+/// A line as JSON; it must be one line for every reader, with no name twice in an object.
 fn parse(record: &Logged, format: Format) -> Value {
     let line = record.line(format);
     let line = line.strip_suffix('\n').unwrap();
-    assert!(!line.contains('\n'), "{line}");
+    assert!(!line.contains(misleads), "{line}");
     serde_json::from_str::<Strict>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     serde_json::from_str(line).unwrap()
 }

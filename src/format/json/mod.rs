@@ -11,7 +11,7 @@ use std::io;
 
 use crate::record::{Record, Value};
 
-use super::escape::none;
+use super::escape::{may_mislead_in_json, none, push_json_str};
 use super::names::Names;
 use super::time::TimeText;
 use super::{Fields, Options, thread};
@@ -116,10 +116,14 @@ fn push(out: &mut Vec<u8>, json: &str) {
 
 fn push_str(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
     // Most texts need no escape: to see that at once is cheaper than to look at byte after byte.
-    if none(text.as_bytes(), |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\')) {
+    if none(text.as_bytes(), |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | may_mislead_in_json(byte)) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
+        return Ok(());
+    }
+    if !none(text.as_bytes(), may_mislead_in_json) {
+        push_json_str(out, text);
         return Ok(());
     }
     Ok(serde_json::to_writer(out, text)?)
