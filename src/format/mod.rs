@@ -59,7 +59,9 @@ pub(crate) use time::utc_text;
 /// # Values
 ///
 /// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for becomes a string: `"NaN"`, `"Infinity"`,
-/// `"-Infinity"`.
+/// `"-Infinity"`. Where an engine's own schema has fewer types, they are told apart no further: see [`ecs`](Self::ecs) and
+/// [`gelf`](Self::gelf). An integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles rounds it
+/// (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
 #[derive(Clone)]
 pub struct Format {
     layout: Layout,
@@ -121,9 +123,10 @@ impl Format {
     /// JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0.
     ///
     /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target), `log.origin.file.name`, `log.origin.file.line`,
-    /// `process.thread.id`, `process.thread.name`. The key-values stand in `labels`, where no key of theirs can break the types of an index;
-    /// `.`, `*` and `\` in their keys become `_`, as the specification demands. A [`field`](Self::field) stands beside `message`, to be
-    /// named as in the schema: `service.name`, `service.version`, `host.name`, `event.dataset`.
+    /// `process.thread.id`, `process.thread.name`. The key-values stand in `labels`, all as strings, since the schema stores labels as
+    /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys become `_`, as the specification
+    /// demands. A [`field`](Self::field) stands beside `message`, to be named as in the schema: `service.name`, `service.version`,
+    /// `host.name`. `event.dataset` is the `service.name` if it is not given.
     #[cfg(feature = "json")]
     pub fn ecs() -> Self {
         Self::of(Layout::Json(Map::Ecs))
@@ -136,8 +139,9 @@ impl Format {
     /// this machine, unless it is given by `field("host", ...)`.
     ///
     /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or numbers: `true`, `false` and `null` become
-    /// strings. Keys that Graylog keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank
-    /// message: it is written as `full_message`, with `-` for the `short_message`.
+    /// strings, and so do integers that do not fit 64 bits with a sign, of which Graylog would keep the lower half. Keys that Graylog
+    /// keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank message: it is written as
+    /// `full_message`, with `-` for the `short_message`.
     #[cfg(feature = "json")]
     pub fn gelf() -> Self {
         Self::of(Layout::Json(Map::Gelf))

@@ -6,6 +6,7 @@ use std::fmt;
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Given, Logged, any_record, cases, misleads};
 use crate::format::Format;
@@ -106,21 +107,81 @@ proptest! {
             prop_assert_eq!(&otel_record(&otel)["body"]["stringValue"], &record.message);
             let gelf = message(Format::gelf);
             prop_assert_eq!(gelf.get("full_message").unwrap_or(&gelf["short_message"]), &record.message);
-            prop_assert!(!gelf["short_message"].as_str().unwrap().trim().is_empty() || !record.message.trim_ascii().is_empty());
+            // Blank by Java's idea of it.
+            let blank = |c: char| c.is_whitespace() || c.is_control();
+            prop_assert!(!gelf["short_message"].as_str().unwrap().chars().all(blank), "{}", gelf);
         }
     }
 
     #[test]
-    fn every_key_value_of_the_plain_map_comes_back_with_its_type(record in any_record()) {
-        let line = parse(&record, Format::json());
-        let object = line.as_object().unwrap();
-        let last = last_of_each(&record);
-        prop_assert_eq!(object.len(), 4 + last.len());
-        for (key, given) in &last {
-            let taken = ["timestamp", "level", "target", "message"].contains(&key.trim_start_matches("kv."));
-            let name = if taken { format!("kv.{key}") } else { key.clone() };
-            let got = object.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
-            assert_given(got, given);
+    fn every_key_value_of_the_plain_map_and_of_google_cloud_comes_back_with_its_type(record in any_record()) {
+        assert_pairs(&record, &parse(&record, Format::json()), 4, |key| PLAIN.contains(&key));
+        let google = [
+            "severity", "time", "timestamp", "timestampSeconds", "timestampNanos", "message", "target", "thread",
+            "logging.googleapis.com/sourceLocation", "logging.googleapis.com/labels",
+        ];
+        let (number, name) = record.thread;
+        let own = 4 + usize::from(number > 0 || name.is_some()) + usize::from(record.place.is_some());
+        assert_pairs(&record, &parse(&record, Format::google_cloud()), own, |key| google.contains(&key));
+    }
+
+    #[test]
+    fn every_integer_stands_in_the_line_digit_by_digit(record in any_record()) {
+        let line = record.line(Format::json());
+        let texts: HashMap<String, &RawValue> = serde_json::from_str(&line).unwrap();
+        for (key, given) in last_of_each(&record) {
+            if let Given::I64(_) | Given::U64(_) | Given::I128(_) | Given::U128(_) = given {
+                prop_assert_eq!(texts[&name_of(&key, |key| PLAIN.contains(&key))].get(), given.text());
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_value_of_ecs_comes_back_as_a_label_of_text(record in any_record()) {
+        let mut expected = serde_json::Map::new();
+        for (key, value) in &record.pairs {
+            let name = if key.is_empty() { "_".to_owned() } else { key.replace(['.', '*', '\\'], "_") };
+            let text = match value {
+                Given::Null => Value::Null,
+                Given::F64(float) if float.is_finite() => serde_json::to_string(float).unwrap().into(),
+                Given::F64(float) if float.is_nan() => "NaN".into(),
+                Given::F64(float) => if *float > 0.0 { "Infinity".into() } else { "-Infinity".into() },
+                other => other.text().into(),
+            };
+            expected.insert(name, text);
+        }
+        let line = parse(&record, with_fields(Format::ecs()));
+        let labels = line.get("labels").and_then(Value::as_object).cloned().unwrap_or_default();
+        prop_assert_eq!(labels, expected);
+        prop_assert_eq!(&line["event.dataset"], "shop \"A\"\n");
+        let given = parse(&record, with_fields(Format::ecs()).field("event.dataset", "mine"));
+        prop_assert_eq!(&given["event.dataset"], "mine");
+        prop_assert!(parse(&record, Format::ecs()).get("event.dataset").is_none());
+    }
+
+    #[test]
+    fn every_key_value_of_gelf_comes_back_as_a_text_or_as_a_number_that_graylog_can_hold(record in any_record()) {
+        let kept = [
+            "host", "id", "_id", "source", "message", "short_message", "full_message", "timestamp", "level", "streams",
+            "target", "file", "line", "thread",
+        ];
+        let mut expected = HashMap::new();
+        for (key, value) in &record.pairs {
+            let letter = |byte: u8| if byte.is_ascii_alphanumeric() || b"_-.".contains(&byte) { char::from(byte) } else { '_' };
+            let name: String = if key.is_empty() { "_".to_owned() } else { key.bytes().map(letter).collect() };
+            expected.insert(name, value);
+        }
+        let line = parse(&record, Format::gelf());
+        for (name, given) in expected {
+            let taken = kept.contains(&name.trim_start_matches("kv."));
+            let got = &line[if taken { format!("_kv.{name}") } else { format!("_{name}") }];
+            match given {
+                Given::F64(_) | Given::I64(_) => assert_given(got, given),
+                Given::U64(_) | Given::I128(_) | Given::U128(_) if given.text().parse::<i64>().is_ok() => {
+                    prop_assert_eq!(got.as_i64().map(|got| got.to_string()), Some(given.text()));
+                }
+                other => prop_assert_eq!(got, &other.text()),
+            }
         }
     }
 
@@ -165,6 +226,24 @@ proptest! {
     }
 }
 
+const PLAIN: [&str; 4] = ["timestamp", "level", "target", "message"];
+
+fn name_of(key: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if is_taken(key.trim_start_matches("kv.")) { format!("kv.{key}") } else { key.to_owned() }
+}
+
+/// Asserts that the key-values stand beside so many members of the format's own, with a prefix where they meet one of them.
+fn assert_pairs(record: &Logged, line: &Value, own: usize, is_taken: impl Fn(&str) -> bool) {
+    let object = line.as_object().unwrap();
+    let last = last_of_each(record);
+    assert_eq!(object.len(), own + last.len(), "{line}");
+    for (key, given) in &last {
+        let name = name_of(key, &is_taken);
+        let got = object.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
+        assert_given(got, given);
+    }
+}
+
 /// What is to come back: of each key the last value, under a name that is not empty.
 fn last_of_each(record: &Logged) -> HashMap<String, Given> {
     let name = |key: &String| if key.is_empty() { "_".to_owned() } else { key.clone() };
@@ -177,7 +256,7 @@ fn assert_given(got: &Value, given: &Given) {
         Given::Bool(given) => assert_eq!(got, given),
         Given::I64(given) => assert_eq!(got, given),
         Given::U64(given) => assert_eq!(got, given),
-        // serde_json reads what does not fit 64 bits as a float.
+        // serde_json reads what does not fit 64 bits as a float; see `every_integer_stands_in_the_line_digit_by_digit`.
         Given::I128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
         Given::U128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
         Given::F64(given) if given.is_nan() => assert_eq!(got, "NaN"),

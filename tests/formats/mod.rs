@@ -135,6 +135,8 @@ const KNOWN_KEYS: &[&str] = &[
     "kv.level",
     "kv.kv.level",
     "id",
+    "_id",
+    "streams",
     "host",
     "time",
     "severity",
@@ -170,14 +172,19 @@ fn any_given() -> impl Strategy<Value = Given> {
     ]
 }
 
+/// Any message, blank ones more often than by chance.
+fn any_message() -> impl Strategy<Value = String> {
+    prop_oneof![9 => any_text(), 1 => "[ \t\n\u{1c}\u{85}\u{2003}\u{3000}]{0,3}"]
+}
+
 fn any_record() -> impl Strategy<Value = Logged> {
     let level = prop::sample::select(Level::iter().collect::<Vec<_>>());
     let place = prop::option::of(Just(("src/\"odd\" \\name\n.rs", 7)));
     let thread = prop::sample::select(vec![(0, None), (3, None), (4, Some("worker \"4\"\n=\u{1b}"))]);
     let pairs = prop::collection::vec((any_key(), any_given()), 0..20);
-    (level, any_text(), place, thread, any_text(), pairs).prop_map(|(level, target, place, thread, message, pairs)| {
-        Logged { level, target, place, thread, message, pairs }
-    })
+    (level, any_text(), place, thread, any_message(), pairs).prop_map(
+        |(level, target, place, thread, message, pairs)| Logged { level, target, place, thread, message, pairs },
+    )
 }
 
 #[test]
@@ -215,6 +222,8 @@ fn gelf_has_the_name_of_the_machine_unless_it_is_given_one() {
     assert!(line(Format::gelf()).starts_with(machine));
     let given = "{\"version\":\"1.1\",\"host\":\"web-1\",\"short_message\":\"m\"";
     assert!(line(Format::gelf().field("host", "web-1")).starts_with(given));
+    let blank = "{\"version\":\"1.1\",\"host\":\"localhost\",\"short_message\":\"m\"";
+    assert!(line(Format::gelf().field("host", " ")).starts_with(blank), "Graylog refuses a blank one");
     assert!(!crate::os::host_name().unwrap_or_default().is_empty() || !cfg!(target_os = "linux"));
 }
 

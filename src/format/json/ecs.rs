@@ -3,7 +3,9 @@
 
 use std::io;
 
-use super::{Fields, Json, Names, Record, TimeText, members, push, push_str, push_value};
+use crate::record::Value;
+
+use super::{Fields, Json, Names, Record, TimeText, members, push, push_as_str, push_str, push_value};
 
 /// `labels` have a room of their own, in which no name is taken.
 pub(super) fn names() -> Names {
@@ -33,8 +35,15 @@ pub(super) fn field_names() -> Names {
     Names::new(&own, super::as_it_is)
 }
 
+/// The constant fields; `event.dataset` is the service's name where it is not given, as the logging specification demands.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
-    members(fields)
+    let mut out = members(fields)?;
+    let of = |name: &str| fields.pairs().filter(|(key, _)| *key == name).last();
+    if let (Some((_, service)), None) = (of("service.name"), of("event.dataset")) {
+        push(&mut out, ",\"event.dataset\":");
+        push_value(&mut out, service)?;
+    }
+    Ok(out)
 }
 
 /// The specification says what becomes of the keys of labels: a dot would make an object of them.
@@ -75,7 +84,12 @@ impl Json {
             before = ",";
             push_label(out, key)?;
             out.push(b':');
-            push_value(out, value)
+            // The schema stores all of them as keywords. As numbers they would be refused by an index that guesses its types, as soon as
+            // one of them is a text for once.
+            match value {
+                Value::Null => push_value(out, value),
+                _ => push_as_str(out, value),
+            }
         })?;
         push(out, if before == "," { "}}" } else { "}" });
         Ok(())

@@ -7,14 +7,15 @@ use log::Level;
 
 use crate::record::Value;
 
-use super::{Fields, Json, Names, Record, no_number, push, push_as_str, push_str, push_value, thread};
+use super::{Fields, Json, Names, Record, as_i64, push, push_as_str, push_str, push_value, thread};
 use crate::format::time::split;
 
 /// The field that the format must have, and that a program may give.
 pub(in crate::format) const HOST: &str = "host";
 
-/// The fields that the crate adds, and those that Graylog skips: it takes the `_` away, and what it has already, it keeps.
-const OWN: [&str; 11] = [
+/// The fields that the crate adds, and those that Graylog skips: it takes the `_` away, and what it has already, or keeps to itself (as
+/// those of Elasticsearch, which have a `_` of their own), it does not take.
+const OWN: [&str; 19] = [
     "target",
     "file",
     "line",
@@ -26,6 +27,14 @@ const OWN: [&str; 11] = [
     "source",
     "timestamp",
     "level",
+    "streams",
+    "_id",
+    "_ttl",
+    "_source",
+    "_all",
+    "_index",
+    "_type",
+    "_score",
 ];
 
 pub(super) fn names() -> Names {
@@ -43,8 +52,8 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     push(&mut out, "{\"version\":\"1.1\",\"host\":");
     match fields.pairs().filter(|(key, _)| *key == HOST).last() {
-        Some((_, host)) => push_as_str(&mut out, host)?,
-        None => push(&mut out, "\"localhost\""),
+        Some((_, host)) if !matches!(host, Value::Str(host) if is_blank(host)) => push_as_str(&mut out, host)?,
+        _ => push(&mut out, "\"localhost\""),
     }
     let pairs = fields.pairs();
     Names::new(&[], letter).each_once(pairs, |key, value| match key {
@@ -53,6 +62,11 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     })?;
     push(&mut out, ",\"short_message\":");
     Ok(out)
+}
+
+/// What Graylog takes for nothing: by Java's idea of a space, in which control characters are some.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|character| character.is_whitespace() || character.is_control())
 }
 
 /// The names of additional fields are made of these.
@@ -64,7 +78,7 @@ impl Json {
     pub(super) fn gelf(&self, out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
         out.extend_from_slice(&self.fields);
         let message = record.message();
-        if message.trim_ascii().is_empty() {
+        if is_blank(message) {
             push(out, "\"-\",\"full_message\":");
         }
         push_str(out, message)?;
@@ -105,9 +119,10 @@ fn push_additional(out: &mut Vec<u8>, prefix: &str, key: &str, value: Value<'_>)
     out.extend(key.bytes().map(letter));
     push(out, "\":");
     match value {
-        Value::Null | Value::Bool(_) => push_as_str(out, value),
-        Value::F64(float) if !float.is_finite() => push_str(out, no_number(float)),
-        other => push_value(out, other),
+        Value::F64(_) => push_value(out, value),
+        // Graylog keeps the lower 64 bits of an integer that has more, and says nothing.
+        _ if as_i64(value).is_some() => push_value(out, value),
+        _ => push_as_str(out, value),
     }
 }
 

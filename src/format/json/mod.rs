@@ -165,11 +165,29 @@ fn no_number(value: f64) -> &'static str {
     }
 }
 
-/// The value as a string, whatever its type.
+/// The value as a string, whatever its type: in quotes what stands without them otherwise.
 fn push_as_str(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
+    let has_quotes = match value {
+        Value::Str(_) => true,
+        Value::F64(float) => !float.is_finite(),
+        _ => false,
+    };
+    if has_quotes {
+        return push_value(out, value);
+    }
+    out.push(b'"');
+    push_value(out, value)?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// The value as an integer that fits 64 bits with a sign, which is all that many engines have.
+fn as_i64(value: Value<'_>) -> Option<i64> {
     match value {
-        Value::Str(text) => push_str(out, text),
-        Value::F64(float) if !float.is_finite() => push_str(out, no_number(float)),
-        other => push_str(out, &other.to_string()),
+        Value::I64(value) => Some(value),
+        Value::U64(value) => i64::try_from(value).ok(),
+        Value::I128(value) => i64::try_from(value).ok(),
+        Value::U128(value) => i64::try_from(value).ok(),
+        _ => None,
     }
 }

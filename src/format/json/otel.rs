@@ -9,7 +9,7 @@ use log::Level;
 
 use crate::record::Value;
 
-use super::{Fields, Json, Names, Record, as_it_is, no_number, push, push_as_str, push_name, push_str};
+use super::{Fields, Json, Names, Record, as_i64, as_it_is, no_number, push, push_as_str, push_name, push_str};
 use crate::format::time::unix_nanos;
 
 /// The names of the attributes that a record has of its own.
@@ -90,13 +90,7 @@ impl<'a> Attributes<'a> {
 
 /// What stands in an `AnyValue`; nothing is its null.
 fn push_any_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
-    let integer = match value {
-        Value::I64(value) => Some(value),
-        Value::U64(value) => i64::try_from(value).ok(),
-        Value::I128(value) => i64::try_from(value).ok(),
-        Value::U128(value) => i64::try_from(value).ok(),
-        _ => None,
-    };
+    let integer = as_i64(value);
     match (value, integer) {
         (Value::Null, _) => {}
         (Value::Bool(value), _) => push(out, if value { "\"boolValue\":true" } else { "\"boolValue\":false" }),
