@@ -460,6 +460,14 @@ impl PlannedOutput {
         };
         Encoder::new(self.format.clone().colored(colored))
     }
+
+    /// How much it may keep in memory while it is suspended: a file alone does.
+    fn retain(&self) -> u64 {
+        match &self.kind {
+            Kind::File { target: Target::Path(_), options } => options.retain,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -511,7 +519,8 @@ impl Plan {
                 },
             };
             let opening = once.opening.as_ref().map(BadDirectives::notice);
-            outputs.push(Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening));
+            let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
+            outputs.push(output.retain(planned.retain()));
         }
         Writer::new(queue, outputs, once.on_event)
     }
@@ -570,5 +579,26 @@ impl Ready {
         self.queue.set_writer(self.thread);
         // The thread waits for nothing else; it cannot be gone.
         let _ = self.word.send(registration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_retains_what_it_is_told_to_and_nothing_else_retains_anything() {
+        let file = |file: LogFile| Spec::File { path: file.path, options: file.options };
+        let specs = [
+            (file(LogFile::new("a.log")), 64 << 10),
+            (file(LogFile::new("b.log").retain(0)), 0),
+            (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
+            (Spec::Console(Console::stderr()), 0),
+            (Spec::Sink("own".into(), 0), 0),
+        ];
+        let (specs, expected): (Vec<_>, Vec<_>) = specs.into_iter().unzip();
+        let outputs = specs.into_iter().map(|spec| (LevelFilter::Trace, None, spec)).collect();
+        let planned = plan_outputs(outputs, &Format::default()).unwrap();
+        assert_eq!(planned.iter().map(PlannedOutput::retain).collect::<Vec<_>>(), expected);
     }
 }

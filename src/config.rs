@@ -49,6 +49,7 @@ use crate::sink::rotation::Rotation;
 /// max_age = "30days"
 /// when_low = "stop"                    # or delete_oldest
 /// error_reserve = "64 KiB"
+/// retain = "64 KiB"
 /// fsync = "never"                      # or after_errors, { every = "5s" }
 /// mode = "0640"
 /// symlink = "/var/log/current.json"
@@ -159,6 +160,7 @@ struct FileConfig {
     max_age: Option<Time>,
     when_low: Option<WhenLowConfig>,
     error_reserve: Option<Size>,
+    retain: Option<Size>,
     mode: Option<Mode>,
     symlink: Option<PathBuf>,
     compress: Option<bool>,
@@ -177,6 +179,7 @@ impl FileConfig {
         file = given(file, self.max_age.map(|time| time.0), LogFile::max_age);
         file = given(file, self.when_low.map(WhenLow::from), LogFile::when_low);
         file = given(file, self.error_reserve.map(|size| size.0), LogFile::error_reserve);
+        file = given(file, self.retain.map(|size| size.0), LogFile::retain);
         file = given(file, self.mode.map(|mode| mode.0), LogFile::mode);
         file = given(file, self.symlink.as_ref(), LogFile::symlink);
         #[cfg(feature = "gzip")]

@@ -14,7 +14,7 @@ pub enum State {
     Healthy,
     /// Records are written, but the free space is close to the reserve.
     Low,
-    /// Records are dropped and counted until the cause goes away.
+    /// Records are dropped and counted until the cause goes away, but for those that a file can keep.
     Suspended(Cause),
     /// The logger was shut down; nothing is written any more.
     Closed,
@@ -124,7 +124,7 @@ impl State {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The output takes no records from here on.
+    /// The output is not written to from here on.
     #[non_exhaustive]
     Suspended {
         /// The output's name: the path of a file, `stderr`, `stdout`, or the name a sink was given.

@@ -51,11 +51,13 @@
 //! # Low disk space
 //!
 //! Nothing is written that would leave less free space than [`LogFile::min_free_space`]. Below it, and at any error of the file
-//! ([`Cause`]), the output is suspended: records are counted and dropped, without being formatted if no other output takes
+//! ([`Cause`]), the output is suspended: records are counted and dropped, without being formatted if no output can take or keep
 //! them, and no byte is written. When the cause is gone it resumes within 2 s, with a line that names cause, times and losses.
 //! An output is suspended and resumed at most once a second. [`Handle::state`], [`Builder::on_event`] and [`OutputStats`] tell.
 //!
-//! While it is suspended an output may still take ERROR records: a file keeps [`LogFile::error_reserve`] for them, 64 KiB.
+//! While it is suspended an output may still take ERROR records: a file keeps [`LogFile::error_reserve`] for them, 64 KiB on the disk. And it
+//! retains the newest WARN and ERROR records in memory, [`LogFile::retain`], 64 KiB: they are `pending` meanwhile, and are written behind the
+//! line that tells the gap, with their own times. Older ones, and what is still there when the program ends, are dropped and counted.
 //!
 //! # Rotation
 //!
@@ -74,7 +76,7 @@
 //!
 //! # What it does not do
 //!
-//! No network, no storing of records while an output is suspended. One thread serves all outputs: a write
+//! No network, no storing of records while an output is suspended, beyond what [`LogFile::retain`] says. One thread serves all outputs: a write
 //! that hangs in the kernel (a hard NFS mount) stops the others too, though no caller.
 //!
 //! # Features

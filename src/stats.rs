@@ -1,7 +1,8 @@
 //! The account: counters that callers and the writer raise, and `Stats`, a plain snapshot of them for any thread.
 //!
 //! Who counts what: a caller counts what it offers (`accepted`) and what it had to refuse (`refused`); the writer counts
-//! what it took, wrote and lost. A record is settled once: refused, written in at least one output, or lost in all.
+//! what it took, wrote and lost. A record is settled once: refused, written in at least one output, or lost in all. Until then it
+//! is in the queue or in the writer's hands, where a suspended file may retain it for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -142,7 +143,7 @@ pub(crate) struct CallerCounters {
 pub(crate) struct WriterCounters {
     /// Writer: records it took from the queue.
     pub(crate) taken: LevelCounters,
-    /// Writer: records taken and not settled yet.
+    /// Writer: records taken and not settled yet, those included that are retained and that no output has.
     pub(crate) in_hands: AtomicUsize,
     /// Writer: records that are whole in the OS in at least one output.
     pub(crate) written: AtomicU64,
@@ -165,6 +166,7 @@ pub(crate) struct OutputCounters {
     /// The output wants records up to this level.
     pub(crate) level: LevelFilter,
     pub(crate) state: AtomicU8,
+    /// Records laid out and not settled, and those that are retained.
     pub(crate) in_hands: AtomicUsize,
     pub(crate) written: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -284,7 +286,8 @@ pub struct Stats {
     pub written: u64,
     /// Of these: lost in every output, under the reason of the first output that wanted them.
     pub dropped: Dropped,
-    /// Of these: in the queue or in the writer's hands.
+    /// Of these: in the queue or in the writer's hands, or retained by a suspended file ([`LogFile::retain`](crate::LogFile::retain)) while
+    /// no other output has them.
     pub pending: u64,
     /// Bytes written to all outputs together, the crate's own lines included.
     pub written_bytes: u64,
@@ -359,7 +362,7 @@ pub struct OutputStats {
     /// Of the records offered: lost for this output. What was refused before the queue stands under the reason of the
     /// first output that wanted it.
     pub dropped: Dropped,
-    /// Of the records offered: in the queue or in the writer's hands.
+    /// Of the records offered: in the queue, in the writer's hands, or retained while it is suspended.
     pub pending: u64,
     /// Lines of the crate's own in this output.
     pub notices: u64,

@@ -75,6 +75,7 @@ fn main() -> std::process::ExitCode {
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
         Loud Mounts tmpfs::the_free_space_never_falls_below_the_reserve,
         Soft Mounts tmpfs::a_start_below_the_reserve_is_quiet_and_the_log_begins_when_there_is_room,
+        Soft Mounts tmpfs::warnings_and_errors_of_a_full_disk_stand_behind_the_gap_line_with_their_own_times,
         Loud Mounts tmpfs::another_appender_of_the_file_loses_no_byte_while_the_disk_fills,
         Soft Mounts tmpfs::exhausted_inodes_suspend_the_start_and_one_free_inode_ends_it,
         Loud Nothing files::a_file_size_limit_suspends_the_log_and_kills_nobody,

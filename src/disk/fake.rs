@@ -256,6 +256,11 @@ impl World {
         self.asked.get(&op).copied().unwrap_or(0)
     }
 
+    /// How often any was.
+    pub(crate) fn asked_in_all(&self) -> u64 {
+        self.total
+    }
+
     fn inode(&mut self, path: &Path) -> usize {
         if let Some(inode) = self.names.get(path) {
             return *inode;

@@ -12,6 +12,8 @@ use super::rotation::Rotation;
 
 const DEFAULT_ERROR_RESERVE: u64 = 64 << 10;
 const MOST_ERROR_RESERVE: u64 = 1 << 30;
+const DEFAULT_RETAIN: u64 = 64 << 10;
+const MOST_RETAIN: u64 = 1 << 30;
 
 /// A log file and its options.
 ///
@@ -28,6 +30,7 @@ const MOST_ERROR_RESERVE: u64 = 1 << 30;
 /// | `max_files`, `max_total_size`, `max_age` | none: archives stay |
 /// | `when_low` | [`WhenLow::Stop`] |
 /// | `error_reserve` | 64 KiB, where the file system can |
+/// | `retain` | 64 KiB |
 /// | `mode` | what the umask leaves of 0666 |
 /// | `symlink` | none |
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub(crate) struct FileOptions {
     pub(crate) limits: Limits,
     pub(crate) when_low: WhenLow,
     pub(crate) error_reserve: u64,
+    pub(crate) retain: u64,
     pub(crate) mode: Option<u32>,
     pub(crate) symlink: Option<PathBuf>,
     pub(crate) compress: bool,
@@ -62,6 +66,7 @@ impl Default for FileOptions {
             limits: Limits::default(),
             when_low: WhenLow::default(),
             error_reserve: DEFAULT_ERROR_RESERVE,
+            retain: DEFAULT_RETAIN,
             mode: None,
             symlink: None,
             compress: false,
@@ -87,6 +92,9 @@ impl FileOptions {
         }
         if self.error_reserve > MOST_ERROR_RESERVE {
             return Some(("error_reserve", self.error_reserve.to_string(), "at most 1 GiB"));
+        }
+        if self.retain > MOST_RETAIN {
+            return Some(("retain", self.retain.to_string(), "at most 1 GiB"));
         }
         match self.mode {
             Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
@@ -184,6 +192,20 @@ impl LogFile {
     /// them, by the process that holds the file's lock; elsewhere there is none (on btrfs the call succeeds and keeps nothing).
     pub fn error_reserve(mut self, bytes: u64) -> Self {
         self.options.error_reserve = bytes;
+        self
+    }
+
+    /// Memory for the newest WARN and ERROR records while the file cannot be written, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
+    ///
+    /// While the output is suspended, records of lower levels are dropped as ever. WARN and ERROR are laid out as lines (an ERROR only if it
+    /// does not fit into [`error_reserve`](Self::error_reserve)) and retained; when there is no room for a new one the oldest are dropped and
+    /// counted. On resume the gap line says how many follow it (`retained=12`), and they are written behind it, with their own times, before
+    /// anything newer. Until then they are `pending` ([`OutputStats`](crate::OutputStats)). If the program ends first, they are lost and counted.
+    ///
+    /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is taken when the first line comes and given back
+    /// when the last one is written. A line that is longer than the whole is lost. 32 and less keep nothing.
+    pub fn retain(mut self, bytes: u64) -> Self {
+        self.options.retain = bytes;
         self
     }
 

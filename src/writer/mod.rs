@@ -1,8 +1,12 @@
 //! The writer: takes records from the queue, has them laid out, and hands each output one batch. `step` is one turn
 //! without waiting, `run` is the thread: step, and wait.
 
-pub(crate) mod notice;
 mod output;
+
+mod fates;
+mod retained;
+
+pub(crate) mod notice;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,6 +24,7 @@ use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, Reason};
 
+use fates::Fates;
 pub(crate) use output::Output;
 use output::guarded;
 
@@ -47,7 +52,7 @@ pub(crate) struct Writer {
     outputs: Vec<Output>,
     tell: Tell,
     threads: ThreadNames,
-    fates: Vec<Fate>,
+    fates: Fates,
     flushes: Vec<Flush>,
     shutdowns: Vec<Reply>,
     /// What is to be carried out once so many records are taken.
@@ -55,18 +60,8 @@ pub(crate) struct Writer {
     started: bool,
     /// When it is looked next for records that the rate limit suppressed.
     storms_at: Option<Instant>,
-    /// The last cause for which the writer lost a record, and how many it lost for one.
+    /// The last cause for which the writer lost a record, and how many it had lost then.
     lost: (Cause, u64),
-}
-
-/// What becomes of one record of the turn.
-pub(crate) struct Fate {
-    level: Level,
-    truncated: bool,
-    /// Whole in at least one output.
-    written: bool,
-    /// Why the first output that wanted it and has not got it lost it.
-    lost: Option<Reason>,
 }
 
 /// Somebody waits until this many more records are taken and written.
@@ -89,13 +84,13 @@ pub(crate) struct Turn {
 
 impl Writer {
     pub(crate) fn new(queue: Arc<Queue>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
+        let fates = Fates::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
         Self {
             queue,
             outputs,
             tell: Tell { on_event },
             threads: ThreadNames::default(),
-            // All it ever takes: a turn that needs memory for itself could not lose its records quietly.
-            fates: Vec::with_capacity(BATCH_RECORDS),
+            fates,
             flushes: Vec::new(),
             shutdowns: Vec::new(),
             orders: Vec::new(),
@@ -103,6 +98,18 @@ impl Writer {
             storms_at: None,
             lost: (Cause::Io, 0),
         }
+    }
+
+    /// How much memory is held for what an output retains.
+    #[cfg(test)]
+    pub(crate) fn memory_retained(&self, output: usize) -> usize {
+        self.fates.memory(output)
+    }
+
+    /// How many bytes of it are in use.
+    #[cfg(test)]
+    pub(crate) fn bytes_retained(&self, output: usize) -> usize {
+        self.fates.lines_kept(output).map(|(kept, _)| retained::BESIDE + kept.len).sum()
     }
 
     #[cfg(test)]
@@ -123,7 +130,7 @@ impl Writer {
                 self.queue.nap(SHORT_NAP, false);
                 continue;
             };
-            if turn.ended || self.queue.is_ended() {
+            if turn.ended {
                 return;
             }
             if turn.taken > 0 {
@@ -152,7 +159,7 @@ impl Writer {
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         for output in &mut self.outputs {
-            output.tend(now, &self.queue.counters, &mut self.tell);
+            output.tend(now, &self.queue.counters, &mut self.fates, &mut self.tell);
         }
         self.publish_gate();
         for output in &mut self.outputs {
@@ -175,7 +182,7 @@ impl Writer {
         while let Some(request) = self.queue.next_request() {
             match request {
                 Request::Flush(answer) => {
-                    self.flushes.push(Flush { left: self.queue.len(), lost_before: self.lost.1, answer });
+                    self.flushes.push(Flush { left: self.queue.len(), lost_before: self.fates.losses(), answer });
                 }
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
@@ -255,46 +262,32 @@ impl Writer {
 
     fn lay_out(&mut self, record: &OwnedRecord, counters: &Counters) {
         let level = record.level();
-        counters.writer.in_hands.store(self.fates.len() + 1, Relaxed);
+        let number = self.fates.begin(level, record.truncated());
+        counters.writer.in_hands.store(self.fates.in_hands(), Relaxed);
         counters.writer.taken.count_alone(level);
         if let Some(name) = record.thread_name() {
             self.threads.learn(record.thread(), name);
         }
         let view = Record::new(record, self.threads.name(record.thread()));
-        let number = self.fates.len();
-        self.fates.push(Fate { level, truncated: record.truncated(), written: false, lost: None });
         for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
-            output.lay_out(number, &view, counters, &mut self.fates[number]);
+            output.lay_out(number, &view, counters, &mut self.fates);
         }
     }
 
     /// Counts each record of the turn where it belongs. Returns how many there were.
     fn settle(&mut self) -> usize {
-        let counters = &self.queue.counters.writer;
         let taken = self.fates.len();
-        let cause = self.outputs.iter().find_map(Output::suspended);
-        let (mut written, mut truncated) = (0, 0);
-        for fate in self.fates.drain(..) {
-            if fate.written {
-                written += 1;
-                truncated += u64::from(fate.truncated);
-            } else {
-                counters.lost.count(fate.level, fate.lost.unwrap_or(Reason::IoError));
-            }
-            if fate.lost.is_some() {
-                self.lost = (cause.unwrap_or(Cause::Io), self.lost.1 + 1);
-            }
+        self.fates.settle(&self.queue.counters);
+        let losses = self.fates.losses();
+        if losses > self.lost.1 {
+            let cause = self.outputs.iter().find_map(Output::suspended);
+            self.lost = (cause.unwrap_or(Cause::Io), losses);
         }
-        counters.written.fetch_add(written, Relaxed);
-        counters.truncated.fetch_add(truncated, Relaxed);
-        counters.in_hands.store(0, Relaxed);
         taken
     }
 
     fn drop_what_is_in_hand(&mut self) {
-        for fate in &mut self.fates {
-            fate.lost.get_or_insert(Reason::Panicked);
-        }
+        self.fates.break_off(Reason::Panicked);
         for output in &mut self.outputs {
             output.abandon(&self.queue.counters, &mut self.fates);
         }
@@ -305,10 +298,13 @@ impl Writer {
     fn publish_gate(&self) {
         let counters = &self.queue.counters;
         let mut gate = Gate::OPEN;
+        // With all of them suspended the gate is never fully open, whatever they want: then nobody rings.
+        let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
         for level in Level::iter() {
             let mut wanting = self.outputs.iter().filter(|output| output.wants(counters, level)).peekable();
-            let first = wanting.peek().and_then(|output| output.suspended());
-            if let (Some(cause), true) = (first, wanting.all(|output| !output.takes(level))) {
+            let first = wanting.peek().map_or(all, |output| output.suspended());
+            let nobody = wanting.all(|output| !output.takes(level) && !output.retains(level));
+            if let (Some(cause), true) = (first, nobody) {
                 gate.close(level, cause.into());
             }
         }
@@ -331,7 +327,7 @@ impl Writer {
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.queue.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        let (cause, lost) = self.lost;
+        let (cause, lost) = (self.lost.0, self.fates.losses());
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
             let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
             flush.answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
@@ -340,12 +336,19 @@ impl Writer {
 
     /// Ends when it was asked to and nothing is left.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
+        if self.queue.is_ended() {
+            // Past the deadline of a shutdown.
+            for output in &mut self.outputs {
+                output.forget(&self.queue.counters, &mut self.fates);
+            }
+            return true;
+        }
         if !self.is_asked_to_end() || taken > 0 || self.queue.len() > 0 {
             return false;
         }
         let mut finished = Ok(());
         for output in &mut self.outputs {
-            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.tell));
+            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.fates, &mut self.tell));
         }
         self.queue.end();
         for answer in self.shutdowns.drain(..) {

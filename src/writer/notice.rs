@@ -20,12 +20,21 @@ pub(super) fn lost(at: SystemTime, losses: &Losses) -> OwnedRecord {
     warn(at, format_args!("{} records lost", losses.total()), &pairs)
 }
 
-/// The gap line: the output is back, and this is what is missing.
-pub(super) fn resumed(from: SystemTime, to: SystemTime, cause: Cause, losses: &Losses, untold: &Untold) -> OwnedRecord {
+/// The gap line: the output is back, this is what is missing, and so many lines follow that were retained.
+pub(super) fn resumed(
+    (from, to): (SystemTime, SystemTime),
+    cause: Cause,
+    losses: &Losses,
+    retained: usize,
+    untold: &Untold,
+) -> OwnedRecord {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
     push_losses(&mut pairs, losses);
+    if retained > 0 {
+        pairs.push(("retained", Value::U64(retained as u64)));
+    }
     push_happened(&mut pairs, untold);
     warn(to, format_args!("logging resumed, {} records lost", losses.total()), &pairs)
 }

@@ -14,7 +14,9 @@ use crate::record::{OwnedRecord, Record};
 use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
 use crate::stats::{Counters, Losses, OutputCounters, Reason};
 
-use super::{BATCH_BYTES, Fate, Tell, notice};
+use super::fates::Fates;
+use super::retained::BESIDE;
+use super::{BATCH_BYTES, BATCH_RECORDS, Tell, notice};
 
 /// The first attempt to come back, after this; each later one after twice the time.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -39,6 +41,8 @@ pub(crate) struct Output {
     name: Arc<str>,
     encoder: Encoder,
     sink: Box<dyn Sink>,
+    /// While it is suspended it may keep so many bytes of the newest WARN and ERROR lines.
+    retain: usize,
     lines: Lines,
     episode: Option<Episode>,
     /// It has resumed, but the gate is not open yet.
@@ -71,6 +75,14 @@ struct Episode {
     delay: Duration,
     /// It still takes these levels.
     takes: LevelFilter,
+}
+
+/// What becomes of the lines of a batch that are not in.
+#[derive(Clone, Copy)]
+enum Rest {
+    Lost(Reason),
+    /// Those that the output retains it retains; the others are lost, and so is what has to go for them.
+    Suspended(Reason),
 }
 
 /// What readers of the log should know of what happened to it.
@@ -149,6 +161,7 @@ impl Output {
             name,
             encoder,
             sink,
+            retain: 0,
             lines: Lines::default(),
             episode: None,
             returned: None,
@@ -165,6 +178,16 @@ impl Output {
         }
     }
 
+    /// The same output, which retains up to so many bytes while it is suspended.
+    pub(crate) fn retain(mut self, bytes: u64) -> Self {
+        self.retain = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self
+    }
+
+    pub(super) fn most_retained(&self) -> usize {
+        self.retain
+    }
+
     pub(super) fn wants(&self, counters: &Counters, level: Level) -> bool {
         counters.outputs[self.index].wants(level)
     }
@@ -177,6 +200,11 @@ impl Output {
     /// Whether it can take a record of this level now.
     pub(super) fn takes(&self, level: Level) -> bool {
         self.episode.is_none_or(|episode| level <= episode.takes)
+    }
+
+    /// Whether it would keep a record of this level that it cannot take.
+    pub(super) fn retains(&self, level: Level) -> bool {
+        self.retain > BESIDE && level <= Level::Warn
     }
 
     /// How many bytes wait to be written.
@@ -195,28 +223,29 @@ impl Output {
     }
 
     /// Lays out one record, the `number`th of this turn; or loses it.
-    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, fate: &mut Fate) {
-        let counters = &counters.outputs[self.index];
-        if let Some(cause) = self.suspended().filter(|_| !self.takes(record.level())) {
-            return lose(counters, fate, cause.into());
+    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, fates: &mut Fates) {
+        let level = record.level();
+        if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
+            return fates.lose(number, self.index, cause.into(), counters);
         }
         if !self.lines.have_room() {
-            return lose(counters, fate, Reason::IoError);
+            return fates.lose(number, self.index, Reason::IoError, counters);
         }
         let start = self.lines.text.len();
         match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
             Ok(Ok(())) => {
-                self.lines.close(record.level(), record.time());
+                self.lines.close(level, record.time());
                 self.lines.records.push(number);
-                counters.in_hands.store(self.lines.records.len(), Relaxed);
+                let in_hands = self.lines.records.len() + fates.kept(self.index);
+                counters.outputs[self.index].in_hands.store(in_hands, Relaxed);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 self.lines.text.truncate(start);
-                lose(counters, fate, Reason::IoError);
+                fates.lose(number, self.index, Reason::IoError, counters);
             }
             Ok(Err(_)) | Err(Panicked) => {
                 self.lines.text.truncate(start);
-                lose(counters, fate, Reason::Panicked);
+                fates.lose(number, self.index, Reason::Panicked, counters);
             }
         }
     }
@@ -334,33 +363,33 @@ impl Output {
     }
 
     /// Hands the batch to the sink, and settles each of its lines.
-    pub(super) fn write(&mut self, now: Now, counters: &Counters, fates: &mut [Fate], tell: &mut Tell) {
+    pub(super) fn write(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
         if self.lines.spans.is_empty() {
             return;
         }
-        let counters = &counters.outputs[self.index];
         if self.episode.is_some() {
             return self.write_urgent(0, now, counters, fates);
         }
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
         let result = guarded(|| self.sink.write(&batch));
-        let (written, reason) = match &result {
-            Ok(Ok(())) => (batch.len(), Reason::IoError),
-            Ok(Err(error)) => (error.written().min(batch.len()), error.cause().into()),
-            Err(Panicked) => (0, Reason::Panicked),
+        let written = match &result {
+            Ok(Ok(())) => batch.len(),
+            Ok(Err(error)) => error.written().min(batch.len()),
+            Err(Panicked) => 0,
         };
         // What is new may have to be synced soon: the sink says when.
         self.check_at = None;
         let Ok(Err(error)) = result else {
-            return self.settle(written, &[], reason, counters, fates);
+            return self.settle(written, &[], Rest::Lost(Reason::Panicked), counters, fates);
         };
-        self.suspend(error, now, counters, tell);
+        self.suspend(error, now, &counters.outputs[self.index], tell);
         self.write_urgent(written, now, counters, fates);
     }
 
     /// Suspended: of the lines behind the first `written`, hands the sink those of the levels that it still takes.
-    fn write_urgent(&mut self, written: usize, now: Now, counters: &OutputCounters, fates: &mut [Fate]) {
+    fn write_urgent(&mut self, written: usize, now: Now, counters: &Counters, fates: &mut Fates) {
         let Some(mut episode) = self.episode else { return };
+        let mut rest = Rest::Suspended(episode.cause.into());
         let mut lines = Lines::default();
         let mut numbers = Vec::new();
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
@@ -379,23 +408,20 @@ impl Output {
                     numbers.truncate(error.written());
                     episode.takes = error.still_takes;
                 }
-                Err(Panicked) => numbers.clear(),
+                Err(Panicked) => {
+                    // Whether any is in nobody knows: none may come a second time.
+                    numbers.clear();
+                    rest = Rest::Lost(Reason::Panicked);
+                }
             }
             self.episode = Some(episode);
         }
-        self.settle(written, &numbers, episode.cause.into(), counters, fates);
+        self.settle(written, &numbers, rest, counters, fates);
     }
 
-    /// The first `written` lines are in, and of those behind them the `urgent` ones; the others are lost for `reason`. Afterwards there
-    /// is no batch.
-    fn settle(
-        &mut self,
-        written: usize,
-        urgent: &[usize],
-        reason: Reason,
-        counters: &OutputCounters,
-        fates: &mut [Fate],
-    ) {
+    /// The first `written` lines are in, and of those behind them the `urgent` ones. Afterwards there is no batch.
+    fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, counters: &Counters, fates: &mut Fates) {
+        let output = &counters.outputs[self.index];
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
             match leading {
@@ -406,21 +432,27 @@ impl Output {
                 _ => {}
             }
         }
-        counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
+        output.notices.fetch_add(written.min(leading) as u64, Relaxed);
         let end = |lines: usize| lines.checked_sub(1).map_or(0, |last| self.lines.spans[last].end);
         let bytes = end(written) + urgent.iter().map(|line| end(line + 1) - end(*line)).sum::<usize>();
-        counters.bytes.fetch_add(bytes as u64, Relaxed);
+        output.bytes.fetch_add(bytes as u64, Relaxed);
         let written_records = written.saturating_sub(leading) + urgent.len();
-        counters.written.fetch_add(written_records as u64, Relaxed);
+        output.written.fetch_add(written_records as u64, Relaxed);
         for (line, number) in (leading..).zip(&self.lines.records) {
-            let Some(fate) = fates.get_mut(*number) else { continue };
+            let span = self.lines.spans[line];
             if line < written || urgent.binary_search(&line).is_ok() {
-                fate.written = true;
-            } else {
-                lose(counters, fate, reason);
+                fates.write(*number);
+                continue;
+            }
+            match rest {
+                Rest::Suspended(reason) if self.retains(span.level) => {
+                    let bytes = &self.lines.text.bytes()[end(line)..span.end];
+                    fates.keep(*number, self.index, (bytes, span.time), reason, counters);
+                }
+                Rest::Suspended(reason) | Rest::Lost(reason) => fates.lose(*number, self.index, reason, counters),
             }
         }
-        counters.in_hands.store(0, Relaxed);
+        output.in_hands.store(fates.kept(self.index), Relaxed);
         self.lines.clear();
     }
 
@@ -442,6 +474,10 @@ impl Output {
                 }
                 other => self.hear(vec![other], counters, tell),
             }
+        }
+        // It was back for as long as the first lines took that it had retained.
+        if let Some(returned) = self.returned.take() {
+            tell.event(returned);
         }
         tell.event(Event::Suspended { output: self.name.to_string(), cause, at: now.wall });
         let due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
@@ -477,20 +513,31 @@ impl Output {
     }
 
     /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
-    pub(super) fn tend(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+    pub(super) fn tend(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
         match self.episode {
             Some(episode) if now.monotonic >= episode.retry_at => {
-                self.try_to_resume(episode, QUIET_AT_LEAST, now, counters);
+                let is_back = self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, fates);
+                if is_back {
+                    self.write_retained(now, counters, fates, tell);
+                }
             }
             None if self.check_at.is_none_or(|at| now.monotonic >= at) => {
                 self.open_batch(now, counters, tell);
-                self.write(now, counters, &mut [], tell);
+                self.write(now, counters, fates, tell);
             }
             _ => {}
         }
     }
 
-    fn try_to_resume(&mut self, mut episode: Episode, quiet_at_least: Duration, now: Now, counters: &Counters) {
+    /// One attempt to come back; says whether it is.
+    fn try_to_resume(
+        &mut self,
+        mut episode: Episode,
+        quiet_at_least: Duration,
+        now: Now,
+        counters: &Counters,
+        fates: &Fates,
+    ) -> bool {
         let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
         let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
         let wanted = match ready {
@@ -501,10 +548,14 @@ impl Output {
             Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
                 let losses = self.untold(counters);
-                let gap = notice::resumed(episode.since.wall, now.wall, episode.cause, &losses, &self.untold);
+                let times = (episode.since.wall, now.wall);
+                let gap = notice::resumed(times, episode.cause, &losses, fates.kept(self.index), &self.untold);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
-                    Ok(()) => return self.resume(episode, losses, now, output),
+                    Ok(()) => {
+                        self.resume(episode, losses, now, output);
+                        return true;
+                    }
                     Err(error) => {
                         episode.takes = error.as_ref().map_or(LevelFilter::Off, |error| error.still_takes);
                         error.and_then(|error| error.wanted_delay())
@@ -518,6 +569,51 @@ impl Output {
         });
         episode.retry_at = now.monotonic + self.jitter.shorten(delay.clamp(RETRY_AT_MOST_EVERY, LAST_RETRY));
         self.episode = Some(episode);
+        false
+    }
+
+    /// Behind the gap line: what was retained, the oldest first, before anything newer. What cannot be written is retained in the next
+    /// episode.
+    fn write_retained(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
+        let output = &counters.outputs[self.index];
+        while self.episode.is_none() && fates.kept(self.index) > 0 {
+            self.lay_out_retained(fates);
+            let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
+            let result = match batch.len() {
+                0 => Ok(Err(WriteError::new(0, Cause::Io))), // No memory for one line.
+                _ => guarded(|| self.sink.write(&batch)),
+            };
+            let (written, gone) = match &result {
+                Ok(Ok(())) => (batch.len(), batch.len()),
+                Ok(Err(error)) => (error.written().min(batch.len()), error.written().min(batch.len())),
+                Err(Panicked) => (0, batch.len()),
+            };
+            output.bytes.fetch_add(batch.first(written).bytes().len() as u64, Relaxed);
+            output.written.fetch_add(written as u64, Relaxed);
+            for line in 0..gone {
+                let outcome = if line < written { Ok(()) } else { Err(Reason::Panicked) };
+                fates.let_go(self.index, outcome, counters);
+            }
+            output.in_hands.store(fates.kept(self.index), Relaxed);
+            self.lines.clear();
+            if let Ok(Err(error)) = result {
+                self.suspend(error, now, output, tell);
+            }
+        }
+        fates.release(self.index);
+    }
+
+    /// Makes a batch of the oldest lines that were retained, as far as there is memory for them.
+    fn lay_out_retained(&mut self, fates: &Fates) {
+        for (kept, parts) in fates.lines_kept(self.index).take(BATCH_RECORDS) {
+            let start = self.lines.text.len();
+            let full = start > 0 && start + kept.len > BATCH_BYTES;
+            let mut copied = parts.iter().map(|part| io::Write::write_all(&mut self.lines.text, part));
+            if full || !copied.all(|copied| copied.is_ok()) || !self.lines.have_room() {
+                return self.lines.text.truncate(start);
+            }
+            self.lines.close(kept.fate.level, kept.time);
+        }
     }
 
     fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters) {
@@ -546,8 +642,15 @@ impl Output {
     }
 
     /// What was laid out when the turn broke off is lost.
-    pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut [Fate]) {
-        self.settle(0, &[], Reason::Panicked, &counters.outputs[self.index], fates);
+    pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut Fates) {
+        self.settle(0, &[], Rest::Lost(Reason::Panicked), counters, fates);
+    }
+
+    /// There is no later attempt: what is retained is lost.
+    pub(super) fn forget(&mut self, counters: &Counters, fates: &mut Fates) {
+        let reason = self.suspended().map_or(Reason::Shutdown, Reason::from);
+        fates.lose_kept(self.index, reason, counters);
+        counters.outputs[self.index].in_hands.store(0, Relaxed);
     }
 
     /// Everything that is written is handed on; or why not.
@@ -562,14 +665,28 @@ impl Output {
         self.suspended().map_or(Ok(()), Err)
     }
 
-    /// The last words: losses that no line has told. A suspended output gets one attempt more; there is no later one.
-    pub(super) fn finish(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
-        if let Some(episode) = self.episode {
-            self.try_to_resume(episode, Duration::ZERO, now, counters);
-            self.tell_return(counters, tell);
+    /// The last words: losses that no line has told. A suspended output gets one attempt more, and one for what that has cost;
+    /// there is no later one.
+    pub(super) fn finish(
+        &mut self,
+        now: Now,
+        counters: &Counters,
+        fates: &mut Fates,
+        tell: &mut Tell,
+    ) -> Result<(), Cause> {
+        while let Some(episode) = self.episode {
+            let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, fates);
+            if was_back {
+                self.write_retained(now, counters, fates, tell);
+            }
+            self.forget(counters, fates);
+            if !was_back {
+                break;
+            }
         }
+        self.tell_return(counters, tell);
         self.lead_with_losses(now, counters, true);
-        self.write(now, counters, &mut [], tell);
+        self.write(now, counters, fates, tell);
         let finished = self.flush(now, counters, tell);
         self.command(Command::Close, now, counters, tell);
         finished
@@ -582,11 +699,6 @@ impl Output {
             None => self.check_at,
         }
     }
-}
-
-fn lose(counters: &OutputCounters, fate: &mut Fate, reason: Reason) {
-    counters.lost.count(fate.level, reason);
-    fate.lost.get_or_insert(reason);
 }
 
 /// A format, a sink or a callback of the program panicked.

@@ -1,6 +1,6 @@
 //! The account of a case: the log as it was read back, against what was logged and what the logger says of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log::Level;
 use unfazed::Stats;
@@ -13,6 +13,10 @@ use crate::subject::{Told, tail};
 pub(crate) struct Log {
     /// Author and number of each record, in the order of the file.
     pub(crate) records: Vec<(u32, u64)>,
+    /// Of these: the ones behind a gap line which says that so many were retained.
+    pub(crate) retained: BTreeSet<(u32, u64)>,
+    /// How many more of them the last gap line has promised.
+    promised: u64,
     /// The logger's own lines.
     pub(crate) notices: Vec<Notice>,
     /// Lines that are none: what could not be cut from the file.
@@ -72,6 +76,10 @@ impl Log {
                     return None;
                 }
                 self.records.push((author, n));
+                if self.promised > 0 {
+                    self.promised -= 1;
+                    self.retained.insert((author, n));
+                }
             }
             "unfazed" => {
                 let mut lost = [0; 5];
@@ -79,6 +87,9 @@ impl Log {
                     lost[place] = value(text, word)?;
                 }
                 let notice = Notice { text: text.to_owned(), lost };
+                if notice.is_gap() {
+                    self.promised = value(text, "retained")?;
+                }
                 // It says the sum in words and the parts in numbers.
                 let said = text.strip_prefix("logging resumed, ").unwrap_or(text).split_once(" records lost");
                 if said.is_some_and(|(sum, _)| sum.parse() != Ok(notice.lost())) {
@@ -135,8 +146,17 @@ pub(crate) fn assert_accounted(log: &Log, authors: &[Author], stats: &Stats, tol
     let mut missing = [0_u64; 5];
     for author in authors {
         let numbers = by_author.remove(&author.number).unwrap_or_default();
-        let disorder = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
-        assert_eq!(disorder, None, "records of author {} twice or out of order", author.number);
+        let in_order = |which: &str, numbers: &mut dyn Iterator<Item = u64>| {
+            let numbers: Vec<_> = numbers.collect();
+            let disorder = numbers.windows(2).find(|pair| pair[0] >= pair[1]);
+            assert_eq!(disorder, None, "records of author {}, {which}: twice or out of order", author.number);
+        };
+        // The room that is kept for ERROR records takes them while others are retained.
+        let retained = |n: &u64| log.retained.contains(&(author.number, *n));
+        in_order("retained", &mut numbers.iter().copied().filter(retained));
+        in_order("not retained", &mut numbers.iter().copied().filter(|n| !retained(n)));
+        in_order("all but ERROR", &mut numbers.iter().copied().filter(|n| level(*n) != Level::Error));
+        assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), numbers.len(), "of author {} twice", author.number);
         assert!(numbers.iter().all(|n| *n < author.logged), "author {} never logged all of this", author.number);
         for place in 0..5 {
             missing[level(place) as usize - 1] += (author.logged + 4 - place) / 5;

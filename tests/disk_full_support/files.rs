@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 use unfazed::{Cause, KIB, State};
 
 use crate::account::{Log, assert_accounted, assert_identity};
 use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Calls, Load, Pace, longest, message};
+use crate::load::{Author, Calls, Load, Pace, TARGET, longest, message};
 use crate::place::Place;
 use crate::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
 
@@ -72,7 +73,11 @@ pub(crate) fn a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_
     };
     assert_eq!((caught, ended), (0, true), "a thread that makes a system call is ended before it returns");
     let logger = log::logger();
-    let confined = Confined::run(CALLS, PATIENCE, move |_| lone.log(logger));
+    // What the file retains has to be formatted; everything else is not.
+    let levels = [Level::Info, Level::Debug, Level::Trace];
+    let confined = Confined::run(CALLS, PATIENCE, move |call| {
+        log::log!(logger: logger, target: TARGET, levels[call as usize % 3], "call {call}");
+    });
     assert_eq!(
         confined.map(|(calls, _)| calls),
         Some(CALLS),
@@ -80,14 +85,18 @@ pub(crate) fn a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_
     );
     assert!(subject.is_suspended());
     let counted = Counted::default();
-    for _ in 0..CALLS {
-        log::error!("{counted}");
+    for call in 0..CALLS {
+        log::log!(levels[call as usize % 3], "{counted}");
     }
     assert_eq!(counted.0.load(Relaxed), 0, "messages were formatted that nobody takes");
+    log::warn!("{counted}");
+    log::error!("{counted}");
+    assert_eq!(counted.0.load(Relaxed), 2, "WARN and ERROR are retained");
     subject.assert_flush_says(Cause::DiskFull);
     let stats = subject.handle.stats();
     assert_identity(&stats);
-    assert_eq!((stats.accepted, stats.dropped.total()), (2 * CALLS + 1, 2 * CALLS + 1), "{stats:?}");
+    assert_eq!((stats.accepted, stats.dropped.total()), (2 * CALLS + 3, 2 * CALLS + 1), "{stats:?}");
+    assert_eq!(stats.pending, 2, "{stats:?}");
     let more = format!("{CALLS} calls in a thread that the kernel ends at its first system call");
     Evidence { stats, longest_call: None, resumed: None, more }.into()
 }

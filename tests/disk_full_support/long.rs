@@ -88,8 +88,8 @@ pub(crate) fn a_million_calls_a_second_on_a_suspended_log_take_no_memory_and_no_
 
     let seconds: u64 = if is_long() { 600 } else { 10 };
     let disk = place.tmpfs("size=16m");
-    // Without one, nothing is formatted whatever its level.
-    let subject = Subject::start(&disk.join("app.log"), |file| file.error_reserve(0));
+    // Without either, nothing is formatted whatever its level.
+    let subject = Subject::start(&disk.join("app.log"), |file| file.error_reserve(0).retain(0));
     let mut lone = Author::new(LONE);
     lone.say();
     assert_eq!(subject.handle.flush(PATIENCE), Ok(()));

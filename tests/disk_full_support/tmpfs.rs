@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use rustix::mount::MountFlags;
 use unfazed::{Cause, KIB, MIB, State};
 
 use crate::account::{Log, assert_accounted};
 use crate::harness::{self, Case, Evidence, Needs, Outcome, part};
-use crate::load::{Author, Load, Pace, longest, memory};
+use crate::load::{Author, Load, Pace, level, longest, memory};
 use crate::place::{Filler, Place, free, remount};
 use crate::subject::{PATIENCE, Subject, wait_until};
 
@@ -262,14 +263,16 @@ pub(crate) fn a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_wr
     })
 }
 
-/// A log that begins suspended: what is logged is lost and told, until the fault is lifted.
+/// A log that begins suspended: what is logged is lost and told, until the fault is lifted; but for WARN and ERROR, which are retained.
 fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnOnce() -> Instant) -> Outcome {
     for _ in 0..1000 {
         lone.say();
     }
     subject.assert_flush_says(cause);
     subject.wait_until_given_up();
-    let lost = lone.logged;
+    let lost = (0..lone.logged).filter(|n| level(*n) > Level::Warn).count() as u64;
+    let retained = lone.logged - lost;
+    assert_eq!(subject.handle.stats().pending, retained);
     let lifted = lift();
     let resumed = subject.assert_resumes(lifted, &mut lone, || subject.read());
     for _ in 0..100 {
@@ -279,9 +282,61 @@ fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnO
     assert_eq!(stats.dropped.total(), lost, "{stats:?}");
     assert_eq!(told.suspended, [cause]);
     let authors = [lone];
-    assert_accounted(&Log::of_whole_lines(&subject.read()), &authors, &stats, &told);
+    let log = Log::of_whole_lines(&subject.read());
+    assert_eq!(log.retained.len() as u64, retained);
+    assert_accounted(&log, &authors, &stats, &told);
     let longest_call = Some(longest(&authors));
-    Evidence { stats, longest_call, resumed: Some(resumed), more: format!("began suspended by {cause:?}") }.into()
+    let more = format!("began suspended by {cause:?}, {retained} records retained");
+    Evidence { stats, longest_call, resumed: Some(resumed), more }.into()
+}
+
+pub(crate) fn warnings_and_errors_of_a_full_disk_stand_behind_the_gap_line_with_their_own_times(
+    place: &Place,
+) -> Outcome {
+    const CALLS: u64 = 1_000_000;
+    const RETAIN: u64 = 32 * KIB;
+
+    let disk = place.tmpfs("size=8m");
+    let path = disk.join("app.log");
+    let subject = Subject::start(&path, |file| file.min_free_space(0).error_reserve(0).retain(RETAIN));
+    let mut lone = Author::new(LONE);
+    (0..100).for_each(|_| drop(lone.say()));
+    assert_eq!(subject.handle.flush(PATIENCE), Ok(()));
+    let mut filler = Filler::new(disk.join("filler"));
+    filler.fill();
+    subject.say_until_suspended(&mut lone, Cause::DiskFull);
+    // More than can be retained, in any case; the newest are written.
+    let memory_before = memory();
+    for _ in 0..CALLS {
+        lone.log(log::logger());
+    }
+    subject.assert_flush_says(Cause::DiskFull);
+    let grown = memory().saturating_sub(memory_before);
+    assert!(grown <= 4 * MIB, "the memory grew by {grown} bytes: what the queue holds and what is retained are less");
+    let stats = subject.handle.stats();
+    assert!((200..RETAIN / 32).contains(&stats.pending), "{stats:?}");
+    subject.wait_until_given_up();
+    let freed = filler.remove();
+    let resumed = subject.assert_resumes(freed, &mut lone, || subject.read());
+    let last = lone.logged;
+    (0..100).for_each(|_| drop(lone.say()));
+    let retained = stats.pending;
+    let (stats, told) = subject.end();
+
+    let text = String::from_utf8(subject.read()).unwrap();
+    let log = Log::of_whole_lines(text.as_bytes());
+    assert_eq!(log.retained.len() as u64, retained);
+    assert_accounted(&log, &[lone], &stats, &told);
+    assert!(log.retained.iter().all(|(_, n)| level(*n) <= Level::Warn && *n < last), "{:?}", log.retained);
+    let gap = text.lines().position(|line| line.contains("logging resumed, ")).expect("a gap line");
+    let lines: Vec<_> = text.lines().skip(gap).collect();
+    // `2026-11-21T09:30:00`: it was given up for 2.5 s.
+    assert!(
+        lines[1..=retained as usize].iter().all(|line| line[..19] < lines[0][..19]),
+        "times of the calls: {lines:?}"
+    );
+    let more = format!("{retained} records retained through {CALLS} calls, memory grew by {} KiB", grown / KIB);
+    Evidence { stats, longest_call: None, resumed: Some(resumed), more }.into()
 }
 
 pub(crate) fn another_appender_of_the_file_loses_no_byte_while_the_disk_fills(place: &Place) -> Outcome {

@@ -145,6 +145,7 @@ pub(crate) fn options_out_of_range_are_named(dir: &Path) -> Outcome {
         (file().max_total_size(0), "max_total_size"),
         (file().max_age(Duration::ZERO), "max_age"),
         (file().error_reserve(u64::MAX), "error_reserve"),
+        (file().retain((1 << 30) + 1), "retain"),
         (file().mode(0o444), "mode"),
         (file().mode(0o10666), "mode"),
     ];

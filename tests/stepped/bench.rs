@@ -39,7 +39,7 @@ pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
     pub(super) storms: Option<Storms>,
-    pub(super) outputs: Vec<(LevelFilter, Format, Box<dyn Sink>)>,
+    pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn Sink>)>,
     /// Where the archives of the first file are.
     pub(super) disk: Option<FakeDisk>,
 }
@@ -54,13 +54,20 @@ impl Setup {
     }
 
     pub(super) fn output(mut self, level: LevelFilter, format: Format, sink: impl Sink + 'static) -> Self {
-        self.outputs.push((level, format, Box::new(sink)));
+        self.outputs.push((level, format, 0, Box::new(sink)));
+        self
+    }
+
+    /// The output that was added last retains so many bytes.
+    pub(super) fn retain(mut self, bytes: u64) -> Self {
+        self.outputs.iter_mut().next_back().unwrap().2 = bytes;
         self
     }
 
     pub(super) fn file_with(mut self, disk: &FakeDisk, options: FileOptions) -> Self {
         self.disk.get_or_insert_with(|| disk.clone());
-        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), options))
+        let retain = options.retain;
+        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), options)).retain(retain)
     }
 
     pub(super) fn file(self, disk: &FakeDisk, reserve: Option<u64>, fsync: Fsync) -> Self {
@@ -77,8 +84,8 @@ impl Setup {
         let counters = Counters::new(counters.collect());
         let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.storms, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
-        let outputs = outputs.map(|(index, ((_, format, sink), name))| {
-            Output::new(index, name.into(), Encoder::new(format), sink, None)
+        let outputs = outputs.map(|(index, ((_, format, retain, sink), name))| {
+            Output::new(index, name.into(), Encoder::new(format), sink, None).retain(retain)
         });
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));

@@ -68,6 +68,10 @@ pub(super) struct Parsed {
     pub(super) lines: Vec<Line>,
     /// The numbers of the records, as they stand.
     pub(super) records: Vec<u64>,
+    /// Of these: the ones behind a gap line which says that so many were retained.
+    pub(super) retained: Vec<u64>,
+    /// How many more of them the last gap line has promised.
+    promised: u64,
     pub(super) fragments: Vec<String>,
     /// What the lines of the crate's own say is lost, all together, and of each level.
     pub(super) told: u64,
@@ -93,7 +97,13 @@ impl Parsed {
     fn take(&mut self, line: &str) {
         let read = line.strip_suffix('\n').map_or_else(|| Line::Fragment(line.to_owned()), |line| self.read(line));
         match &read {
-            Line::Record(number) => self.records.push(*number),
+            Line::Record(number) => {
+                self.records.push(*number);
+                if self.promised > 0 {
+                    self.promised -= 1;
+                    self.retained.push(*number);
+                }
+            }
             Line::Gap => self.gaps += 1,
             Line::Fragment(text) => self.fragments.push(text.clone()),
             Line::Notice | Line::Blank => {}
@@ -113,16 +123,23 @@ impl Parsed {
         let Some(message) = rest.strip_prefix("WARN  unfazed: ") else {
             return record_in(rest).map_or_else(|| Line::Fragment(line.to_owned()), Line::Record);
         };
+        let is_gap = message.starts_with("logging resumed");
         if let Some((before, behind)) = message.split_once(" records lost") {
+            if is_gap {
+                self.promised = 0;
+            }
             self.told += before.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
             let pairs = behind.split(' ').filter_map(|pair| pair.split_once('='));
             for (key, value) in pairs {
+                if key == "retained" {
+                    self.promised = value.parse().unwrap_or(0);
+                }
                 if let (Ok(level), Ok(count)) = (key.parse::<Level>(), value.parse::<u64>()) {
                     self.told_of[level as usize - 1] += count;
                 }
             }
         }
-        if message.starts_with("logging resumed") { Line::Gap } else { Line::Notice }
+        if is_gap { Line::Gap } else { Line::Notice }
     }
 
     /// No record twice, and those of each producer in their order. But what is kept through a suspension stands elsewhere: an ERROR that

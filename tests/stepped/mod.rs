@@ -8,6 +8,7 @@ mod invariants;
 mod overflow;
 mod requests;
 mod reserve;
+mod retained;
 mod rotation;
 mod sinks;
 mod storms;

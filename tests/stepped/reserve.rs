@@ -31,7 +31,7 @@ fn fill_by_records(bench: &mut Bench) {
 #[test]
 fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could() {
     let disk = FakeDisk::with_capacity(40 * KIB);
-    let mut bench = bench(&disk, |file| file);
+    let mut bench = bench(&disk, |file| file.retain(0));
     fill_by_records(&mut bench);
     assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
     assert!(disk.world().free() < 200, "{} bytes are free", disk.world().free());
@@ -110,7 +110,7 @@ fn below_the_reserve_of_free_space_errors_go_into_what_is_the_files_already() {
 fn on_a_disk_that_was_full_from_the_start_there_is_no_reserve_and_the_gate_is_shut() {
     let disk = FakeDisk::with_capacity(40 * KIB);
     disk.world().filler = 40 * KIB;
-    let mut bench = bench(&disk, |file| file);
+    let mut bench = bench(&disk, |file| file.retain(0));
     bench.log(Level::Error);
     bench.step();
     bench.log(Level::Error);

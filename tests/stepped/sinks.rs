@@ -13,19 +13,25 @@ use crate::event::{Cause, State};
 use crate::format::Format;
 use crate::sink::{Batch, Sink, WriteError};
 
-/// Keeps what it is given; takes so many lines of a batch, then fails; may panic.
+/// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after so many batches.
 #[derive(Clone, Default)]
-struct KeepSink {
-    kept: Arc<Mutex<Vec<u8>>>,
+pub(super) struct KeepSink {
+    pub(super) kept: Arc<Mutex<Vec<u8>>>,
     batches: Arc<Mutex<Vec<usize>>>,
-    takes: Arc<Mutex<Option<usize>>>,
+    pub(super) takes: Arc<Mutex<Option<usize>>>,
     panics: Arc<Mutex<bool>>,
+    pub(super) panics_after: Arc<Mutex<Option<usize>>>,
 }
 
 impl Sink for KeepSink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         if *self.panics.lock().unwrap() {
             panic!("a sink that panics");
+        }
+        let left =
+            self.panics_after.lock().unwrap().as_mut().map(|left| std::mem::replace(left, left.saturating_sub(1)));
+        if left == Some(0) {
+            panic!("a sink that panics now");
         }
         self.batches.lock().unwrap().push(batch.len());
         let takes = self.takes.lock().unwrap().unwrap_or(usize::MAX);

@@ -1,0 +1,306 @@
+//! What becomes of each record: of those of the turn, and of those that a suspended output retains from turn to turn. Each is settled
+//! once. Runs on the writer's thread.
+//!
+//! A record that several outputs retain has a line in the ring of each. These lines know of each other, in a circle: whichever goes
+//! first leaves word with the others, and the last one settles the record. So the account needs no memory beside the rings.
+
+use std::num::NonZeroU16;
+use std::sync::atomic::Ordering::Relaxed;
+
+use log::Level;
+
+use crate::stats::{Counters, Reason};
+
+use super::retained::{Kept, Ring};
+
+/// What is known of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fate {
+    pub(super) level: Level,
+    pub(super) truncated: bool,
+    /// Whole in at least one output.
+    pub(super) written: bool,
+    /// The first output that wanted it and has lost it, and why.
+    pub(super) lost: Option<(u16, Reason)>,
+    /// One of the lines of it that are retained.
+    pub(super) kept: Option<Place>,
+}
+
+/// Where a retained line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// In whose ring, counted from 1.
+    ring: NonZeroU16,
+    at: u32,
+}
+
+impl Place {
+    /// None for an output so far behind that it has no number; it retains nothing.
+    pub(super) fn new(output: usize, at: u32) -> Option<Self> {
+        let ring = u16::try_from(output + 1).ok().and_then(NonZeroU16::new)?;
+        Some(Self { ring, at })
+    }
+
+    fn output(self) -> usize {
+        usize::from(self.ring.get()) - 1
+    }
+
+    pub(super) fn to_numbers(self) -> (u16, u32) {
+        (self.ring.get(), self.at)
+    }
+
+    pub(super) fn from_numbers(ring: u16, at: u32) -> Option<Self> {
+        NonZeroU16::new(ring).map(|ring| Self { ring, at })
+    }
+}
+
+impl Fate {
+    fn lose(&mut self, output: u16, reason: Reason) {
+        if self.lost.is_none_or(|(first, _)| output < first) {
+            self.lost = Some((output, reason));
+        }
+    }
+
+    /// What another line of the same record knows.
+    fn learn(&mut self, other: &Fate) {
+        self.written |= other.written;
+        if let Some((output, reason)) = other.lost {
+            self.lose(output, reason);
+        }
+    }
+}
+
+/// The records that are not settled.
+pub(super) struct Fates {
+    /// Those of the turn, by their numbers.
+    turn: Vec<Fate>,
+    /// What each output retains.
+    rings: Vec<Ring>,
+    /// Where each ring ended when the turn began: what is behind that are records of the turn.
+    turn_began: Vec<u32>,
+    /// Records of earlier turns that are retained and written nowhere.
+    open: usize,
+    /// How often a record was found to be lost in an output.
+    losses: u64,
+}
+
+impl Fates {
+    /// For outputs that may retain so many bytes each, and turns of so many records.
+    pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
+        let rings: Vec<_> = retain.map(Ring::new).collect();
+        // All that a turn ever takes: one that needs memory for itself could not lose its records quietly.
+        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0, losses: 0 }
+    }
+
+    /// A record of the turn; returns its number.
+    pub(super) fn begin(&mut self, level: Level, truncated: bool) -> usize {
+        self.turn.push(Fate { level, truncated, written: false, lost: None, kept: None });
+        self.turn.len() - 1
+    }
+
+    /// How many records the turn has.
+    pub(super) fn len(&self) -> usize {
+        self.turn.len()
+    }
+
+    /// How many records are not settled.
+    pub(super) fn in_hands(&self) -> usize {
+        self.turn.len() + self.open
+    }
+
+    /// How often a record was lost in an output, ever.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// How many lines an output retains.
+    pub(super) fn kept(&self, output: usize) -> usize {
+        self.rings[output].len()
+    }
+
+    /// The lines that an output retains, the oldest first.
+    pub(super) fn lines_kept(&self, output: usize) -> impl Iterator<Item = (Kept, [&[u8]; 2])> {
+        self.rings[output].lines()
+    }
+
+    /// An output has written a record of the turn.
+    pub(super) fn write(&mut self, number: usize) {
+        self.turn[number].written = true;
+    }
+
+    /// An output has lost a record of the turn.
+    pub(super) fn lose(&mut self, number: usize, output: usize, reason: Reason, counters: &Counters) {
+        let fate = &mut self.turn[number];
+        counters.outputs[output].lost.count(fate.level, reason);
+        fate.lose(as_number(output), reason);
+    }
+
+    /// What no output has got to: the turn broke off.
+    pub(super) fn break_off(&mut self, reason: Reason) {
+        for fate in &mut self.turn {
+            fate.lose(u16::MAX, reason);
+        }
+    }
+
+    /// An output could not write the line of a record of the turn, and retains it. What is oldest goes for it, for `reason`, and so
+    /// does the line itself, if it never fits.
+    pub(super) fn keep(
+        &mut self,
+        number: usize,
+        output: usize,
+        line: (&[u8], std::time::SystemTime),
+        reason: Reason,
+        counters: &Counters,
+    ) {
+        let (bytes, time) = line;
+        if !self.rings[output].can_hold(bytes.len()) {
+            return self.lose(number, output, reason, counters);
+        }
+        while !self.rings[output].has_room(bytes.len()) {
+            self.let_go(output, Err(reason), counters);
+        }
+        let at = self.rings[output].end();
+        let Some(place) = Place::new(output, at) else { return self.lose(number, output, reason, counters) };
+        let mut fate = self.turn[number];
+        fate.kept = Some(match fate.kept {
+            None => place,
+            Some(other) => self.lead(other, place),
+        });
+        self.turn[number].kept = Some(place);
+        self.rings[output].push(Kept { len: bytes.len(), time, number: number as u32, fate }, bytes);
+    }
+
+    /// The oldest line that an output retains is written, or lost.
+    pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), Reason>, counters: &Counters) {
+        let at = self.rings[output].start();
+        let Some(mut kept) = self.rings[output].pop() else { return };
+        let was_written = kept.fate.written;
+        match outcome {
+            Ok(()) => kept.fate.written = true,
+            Err(reason) => {
+                counters.outputs[output].lost.count(kept.fate.level, reason);
+                kept.fate.lose(as_number(output), reason);
+            }
+        }
+        let others = Place::new(output, at).and_then(|place| self.leave_circle(place, &kept));
+        if self.is_of_the_turn(output, at) {
+            let fate = &mut self.turn[kept.number as usize];
+            fate.learn(&kept.fate);
+            fate.kept = others;
+            return;
+        }
+        self.losses += u64::from(outcome.is_err());
+        if let Some(others) = others {
+            self.tell(others, &kept.fate);
+        }
+        if !was_written && (kept.fate.written || others.is_none()) {
+            self.open -= 1;
+            match kept.fate.written {
+                true => count_written(1, kept.fate.truncated.into(), counters),
+                false => count_lost(&kept.fate, counters),
+            }
+        }
+        counters.writer.in_hands.store(self.in_hands(), Relaxed);
+    }
+
+    /// All that an output retains is lost.
+    pub(super) fn lose_kept(&mut self, output: usize, reason: Reason, counters: &Counters) {
+        while self.kept(output) > 0 {
+            self.let_go(output, Err(reason), counters);
+        }
+        self.release(output);
+    }
+
+    /// Gives back the memory of an output that retains nothing any more.
+    pub(super) fn release(&mut self, output: usize) {
+        self.rings[output].release();
+    }
+
+    /// The end of the turn: each of its records is counted where it belongs, or stays open, because it is retained.
+    pub(super) fn settle(&mut self, counters: &Counters) {
+        let mut turn = std::mem::take(&mut self.turn);
+        let (mut written, mut truncated) = (0, 0);
+        for fate in turn.drain(..) {
+            self.losses += u64::from(fate.lost.is_some());
+            if let Some(place) = fate.kept {
+                self.tell(place, &fate);
+            }
+            if fate.written {
+                written += 1;
+                truncated += u64::from(fate.truncated);
+            } else if fate.kept.is_some() {
+                self.open += 1;
+            } else {
+                count_lost(&fate, counters);
+            }
+        }
+        self.turn = turn;
+        count_written(written, truncated, counters);
+        for (began, ring) in self.turn_began.iter_mut().zip(&self.rings) {
+            *began = ring.end();
+        }
+        counters.writer.in_hands.store(self.in_hands(), Relaxed);
+    }
+
+    /// Whether what is, or was, at this place of a ring is a record of the turn.
+    fn is_of_the_turn(&self, output: usize, at: u32) -> bool {
+        let end = self.rings[output].end();
+        end.wrapping_sub(at) <= end.wrapping_sub(self.turn_began[output])
+    }
+
+    /// Has the line at `place` lead to `next`; returns where it led before.
+    fn lead(&mut self, place: Place, next: Place) -> Place {
+        let ring = &mut self.rings[place.output()];
+        let mut kept = ring.at(place.at);
+        let before = kept.fate.kept.replace(next);
+        ring.set(place.at, kept);
+        before.unwrap_or(place)
+    }
+
+    /// Closes the circle behind a line that has gone from `place`; returns another line of it, if there is one.
+    fn leave_circle(&mut self, place: Place, gone: &Kept) -> Option<Place> {
+        let next = gone.fate.kept.filter(|next| *next != place)?;
+        let mut last = next;
+        while let Some(other) = self.rings[last.output()].at(last.at).fate.kept
+            && other != place
+        {
+            last = other;
+        }
+        self.lead(last, next);
+        Some(next)
+    }
+
+    /// Tells all lines of a circle what is known of their record.
+    fn tell(&mut self, first: Place, fate: &Fate) {
+        let mut place = first;
+        loop {
+            let ring = &mut self.rings[place.output()];
+            let mut kept = ring.at(place.at);
+            kept.fate.learn(fate);
+            ring.set(place.at, kept);
+            match kept.fate.kept {
+                Some(next) if next != first => place = next,
+                _ => return,
+            }
+        }
+    }
+
+    /// How much memory is held for what an output retains.
+    #[cfg(test)]
+    pub(super) fn memory(&self, output: usize) -> usize {
+        self.rings[output].memory()
+    }
+}
+
+fn count_written(records: u64, truncated: u64, counters: &Counters) {
+    counters.writer.written.fetch_add(records, Relaxed);
+    counters.writer.truncated.fetch_add(truncated, Relaxed);
+}
+
+fn count_lost(fate: &Fate, counters: &Counters) {
+    counters.writer.lost.count(fate.level, fate.lost.map_or(Reason::IoError, |(_, reason)| reason));
+}
+
+fn as_number(output: usize) -> u16 {
+    u16::try_from(output).unwrap_or(u16::MAX)
+}

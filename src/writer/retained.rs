@@ -1,0 +1,266 @@
+//! The newest lines of a suspended output: a ring of bytes of a fixed size, taken when the first line comes and given back when the
+//! last one has gone. Pure. Runs on the writer's thread.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use log::Level;
+
+use crate::stats::Reason;
+
+use super::fates::{Fate, Place};
+
+/// What stands in the ring beside the bytes of each line.
+pub(super) const BESIDE: usize = 32;
+
+/// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes, so that one block of memory
+/// holds all there is and its size is the bound.
+pub(super) struct Ring {
+    most: usize,
+    bytes: VecDeque<u8>,
+    lines: usize,
+    /// The place of the oldest line: how many bytes stood before it, ever. It wraps around; no two lines are ever so far apart.
+    start: u32,
+}
+
+/// What is remembered of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) len: usize,
+    pub(super) time: SystemTime,
+    /// Which record of its turn it is.
+    pub(super) number: u32,
+    /// What is known of its record. `kept` is where the next output has its line of it; round the circle, the last one leads to the first.
+    pub(super) fate: Fate,
+}
+
+impl Ring {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, bytes: VecDeque::new(), lines: 0, start: 0 }
+    }
+
+    /// How many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines
+    }
+
+    pub(super) fn start(&self) -> u32 {
+        self.start
+    }
+
+    /// The place of the next line.
+    pub(super) fn end(&self) -> u32 {
+        self.start.wrapping_add(self.bytes.len() as u32)
+    }
+
+    /// Whether there may ever be room for a line of so many bytes; the memory is taken now, if it is not there.
+    pub(super) fn can_hold(&mut self, len: usize) -> bool {
+        BESIDE.saturating_add(len) <= self.most
+            && (self.bytes.capacity() >= self.most || self.bytes.try_reserve_exact(self.most).is_ok())
+    }
+
+    /// Whether there is room for a line of so many bytes now.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.bytes.len() + BESIDE + len <= self.most
+    }
+
+    /// Puts in a line for which there is room.
+    pub(super) fn push(&mut self, kept: Kept, line: &[u8]) {
+        self.bytes.extend(&kept.to_bytes());
+        self.bytes.extend(line);
+        self.lines += 1;
+    }
+
+    /// Takes out the oldest line.
+    pub(super) fn pop(&mut self) -> Option<Kept> {
+        if self.lines == 0 {
+            return None;
+        }
+        let kept = self.at(self.start);
+        let bytes = BESIDE + kept.len;
+        self.bytes.drain(..bytes);
+        self.start = self.start.wrapping_add(bytes as u32);
+        self.lines -= 1;
+        Some(kept)
+    }
+
+    /// Gives the memory back, once there is no line.
+    pub(super) fn release(&mut self) {
+        if self.lines == 0 {
+            self.bytes = VecDeque::new();
+        }
+    }
+
+    /// What is remembered of the line at this place, which must be one.
+    pub(super) fn at(&self, place: u32) -> Kept {
+        let mut bytes = [0; BESIDE];
+        let index = place.wrapping_sub(self.start) as usize;
+        bytes.iter_mut().zip(self.bytes.range(index..index + BESIDE)).for_each(|(to, from)| *to = *from);
+        Kept::from_bytes(bytes)
+    }
+
+    /// Remembers something else of it.
+    pub(super) fn set(&mut self, place: u32, kept: Kept) {
+        let index = place.wrapping_sub(self.start) as usize;
+        self.bytes.range_mut(index..index + BESIDE).zip(kept.to_bytes()).for_each(|(to, from)| *to = from);
+    }
+
+    /// The lines, the oldest first; where the ring closes a line has two parts.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (Kept, [&[u8]; 2])> {
+        let mut index = 0;
+        (0..self.lines).map(move |_| {
+            let kept = self.at(self.start.wrapping_add(index as u32));
+            let start = index + BESIDE;
+            index = start + kept.len;
+            (kept, self.slices(start, index))
+        })
+    }
+
+    fn slices(&self, start: usize, end: usize) -> [&[u8]; 2] {
+        let (front, back) = self.bytes.as_slices();
+        let split = front.len();
+        let front = &front[start.min(split)..end.min(split)];
+        [front, &back[start.saturating_sub(split)..end.saturating_sub(split)]]
+    }
+
+    /// How much memory it holds.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+impl Kept {
+    fn to_bytes(self) -> [u8; BESIDE] {
+        let Fate { level, truncated, written, lost, kept } = self.fate;
+        let (secs, nanos) = since_epoch(self.time);
+        let (output, at) = kept.map_or((0, 0), Place::to_numbers);
+        let (by, reason) = lost.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
+        let mut bytes = [0; BESIDE];
+        bytes[0..8].copy_from_slice(&secs.to_le_bytes());
+        bytes[8..12].copy_from_slice(&nanos.to_le_bytes());
+        bytes[12..16].copy_from_slice(&(self.len as u32).to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.number.to_le_bytes());
+        bytes[20..24].copy_from_slice(&at.to_le_bytes());
+        bytes[24..26].copy_from_slice(&output.to_le_bytes());
+        bytes[26..28].copy_from_slice(&by.to_le_bytes());
+        bytes[28..32].copy_from_slice(&[reason, level as u8, u8::from(truncated), u8::from(written)]);
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; BESIDE]) -> Self {
+        let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        let two = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let [.., reason, level, truncated, written] = bytes;
+        let [secs @ .., _, _, _, _] = *bytes.first_chunk::<12>().unwrap_or(&[0; 12]);
+        let reason = usize::from(reason).checked_sub(1).and_then(|place| Reason::ALL.get(place));
+        Self {
+            len: u32::from_le_bytes(four(12)) as usize,
+            time: at_time(i64::from_le_bytes(secs), u32::from_le_bytes(four(8))),
+            number: u32::from_le_bytes(four(16)),
+            fate: Fate {
+                level: Level::iter().find(|other| *other as u8 == level).unwrap_or(Level::Error),
+                truncated: truncated != 0,
+                written: written != 0,
+                lost: reason.map(|reason| (two(26), *reason)),
+                kept: Place::from_numbers(two(24), u32::from_le_bytes(four(20))),
+            },
+        }
+    }
+}
+
+/// Whole seconds, also before 1970, and nanoseconds behind them.
+fn since_epoch(time: SystemTime) -> (i64, u32) {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
+        Err(error) => {
+            let before = error.duration();
+            match before.subsec_nanos() {
+                0 => (-(before.as_secs() as i64), 0),
+                nanos => (-(before.as_secs() as i64) - 1, 1_000_000_000 - nanos),
+            }
+        }
+    }
+}
+
+fn at_time(secs: i64, nanos: u32) -> SystemTime {
+    let whole = Duration::from_secs(secs.unsigned_abs());
+    let whole = if secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    // It was a time before it was taken apart.
+    whole.and_then(|whole| whole.checked_add(Duration::from_nanos(nanos.into()))).unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(len: usize) -> Kept {
+        let fate = Fate { level: Level::Warn, truncated: false, written: false, lost: None, kept: None };
+        Kept { len, time: UNIX_EPOCH, number: 0, fate }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_line_is_what_was_to_be_remembered() {
+        let moments = [0, 1, 999_999_999, 1_000_000_000, 1_795_253_400_123_456_789];
+        for nanos in moments {
+            for before in [false, true] {
+                let time = Duration::from_nanos(nanos);
+                let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
+                for level in Level::iter() {
+                    for lost in [None, Some((0, Reason::QueueFull)), Some((u16::MAX, Reason::Shutdown))] {
+                        for kept in [None, Place::new(0, 0), Place::new(65_534, u32::MAX)] {
+                            let fate = Fate { level, truncated: before, written: !before, lost, kept };
+                            let line = Kept { len: 1 << 30, time, number: 4095, fate };
+                            assert_eq!(Kept::from_bytes(line.to_bytes()), line);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_is_what_it_may_be_and_not_a_byte_more() {
+        for most in [1, 31, 32, 33, 100, 4095, 4096, 4097, 65_536] {
+            let mut ring = Ring::new(most);
+            assert_eq!(ring.memory(), 0, "before the first line");
+            for len in [0, 1, 7, most, 200] {
+                if !ring.can_hold(len) {
+                    assert!(BESIDE + len > most);
+                    continue;
+                }
+                while !ring.has_room(len) {
+                    ring.pop();
+                }
+                ring.push(kept(len), &vec![b'x'; len]);
+                assert_eq!(ring.memory(), most);
+            }
+            while ring.pop().is_some() {}
+            ring.release();
+            assert_eq!(ring.memory(), 0, "behind the last line");
+        }
+    }
+
+    #[test]
+    fn lines_come_out_as_they_went_in_wherever_the_ring_closes() {
+        for most in 64..400 {
+            let mut ring = Ring::new(most);
+            // Where the places wrap around, too.
+            ring.start = u32::MAX - 700;
+            for number in 0..60_usize {
+                let line = vec![number as u8; number * 7 % 90];
+                if !ring.can_hold(line.len()) {
+                    continue;
+                }
+                while !ring.has_room(line.len()) {
+                    ring.pop();
+                }
+                ring.push(kept(line.len()), &line);
+                let newest = ring.lines().last().unwrap();
+                assert_eq!(newest.1.concat(), line);
+                let total: usize = ring.lines().map(|(kept, _)| BESIDE + kept.len).sum();
+                assert!(total <= most && total == ring.bytes.len());
+            }
+        }
+    }
+}
