@@ -2,7 +2,7 @@
 
 use log::Level;
 
-use super::{Given, Logged};
+use super::logged::{Given, Logged};
 
 /// Each with what is awkward about it.
 pub(super) fn records() -> Vec<(&'static str, Logged)> {

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Given, Logged, any_record, cases, misleads};
+use super::logged::{Given, Logged, misleads};
 use crate::format::Format;
 
 fn with_fields(format: Format) -> Format {
@@ -93,136 +92,153 @@ fn attributes(list: &Value) -> HashMap<String, Value> {
     found
 }
 
-proptest! {
-    #![proptest_config(cases())]
+pub(crate) fn every_line_of_every_map_parses_and_gives_its_message_back(record: &Logged) {
+    for options in [|format| format, with_fields] {
+        let message = |format: fn() -> Format| parse(record, options(format()));
+        assert_eq!(&message(Format::json)["message"], &record.message);
+        assert_eq!(&message(Format::ecs)["message"], &record.message);
+        assert_eq!(&message(Format::google_cloud)["message"], &record.message);
+        let otel = message(Format::otel);
+        assert_eq!(&otel_record(&otel)["body"]["stringValue"], &record.message);
+        let gelf = message(Format::gelf);
+        assert_eq!(gelf.get("full_message").unwrap_or(&gelf["short_message"]), &record.message);
+        // Blank by Java's idea of it.
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        assert!(!gelf["short_message"].as_str().unwrap().chars().all(blank), "{}", gelf);
+    }
+}
 
-    #[test]
-    fn every_line_of_every_map_parses_and_gives_its_message_back(record in any_record()) {
-        for options in [|format| format, with_fields] {
-            let message = |format: fn() -> Format| parse(&record, options(format()));
-            prop_assert_eq!(&message(Format::json)["message"], &record.message);
-            prop_assert_eq!(&message(Format::ecs)["message"], &record.message);
-            prop_assert_eq!(&message(Format::google_cloud)["message"], &record.message);
-            let otel = message(Format::otel);
-            prop_assert_eq!(&otel_record(&otel)["body"]["stringValue"], &record.message);
-            let gelf = message(Format::gelf);
-            prop_assert_eq!(gelf.get("full_message").unwrap_or(&gelf["short_message"]), &record.message);
-            // Blank by Java's idea of it.
-            let blank = |c: char| c.is_whitespace() || c.is_control();
-            prop_assert!(!gelf["short_message"].as_str().unwrap().chars().all(blank), "{}", gelf);
+pub(crate) fn every_key_value_of_the_plain_map_and_of_google_cloud_comes_back_with_its_type(record: &Logged) {
+    assert_pairs(record, &parse(record, Format::json()), 4, |key| PLAIN.contains(&key));
+    let google = [
+        "severity",
+        "time",
+        "timestamp",
+        "timestampSeconds",
+        "timestampNanos",
+        "message",
+        "target",
+        "thread",
+        "logging.googleapis.com/sourceLocation",
+        "logging.googleapis.com/labels",
+    ];
+    let (number, name) = record.thread;
+    let own = 4 + usize::from(number > 0 || name.is_some()) + usize::from(record.place.is_some());
+    assert_pairs(record, &parse(record, Format::google_cloud()), own, |key| google.contains(&key));
+}
+
+pub(crate) fn every_integer_stands_in_the_line_digit_by_digit(record: &Logged) {
+    let line = record.line(Format::json());
+    let texts: HashMap<String, &RawValue> = serde_json::from_str(&line).unwrap();
+    for (key, given) in last_of_each(record) {
+        if let Given::I64(_) | Given::U64(_) | Given::I128(_) | Given::U128(_) = given {
+            assert_eq!(texts[&name_of(&key, |key| PLAIN.contains(&key))].get(), given.text());
         }
     }
+}
 
-    #[test]
-    fn every_key_value_of_the_plain_map_and_of_google_cloud_comes_back_with_its_type(record in any_record()) {
-        assert_pairs(&record, &parse(&record, Format::json()), 4, |key| PLAIN.contains(&key));
-        let google = [
-            "severity", "time", "timestamp", "timestampSeconds", "timestampNanos", "message", "target", "thread",
-            "logging.googleapis.com/sourceLocation", "logging.googleapis.com/labels",
-        ];
-        let (number, name) = record.thread;
-        let own = 4 + usize::from(number > 0 || name.is_some()) + usize::from(record.place.is_some());
-        assert_pairs(&record, &parse(&record, Format::google_cloud()), own, |key| google.contains(&key));
-    }
-
-    #[test]
-    fn every_integer_stands_in_the_line_digit_by_digit(record in any_record()) {
-        let line = record.line(Format::json());
-        let texts: HashMap<String, &RawValue> = serde_json::from_str(&line).unwrap();
-        for (key, given) in last_of_each(&record) {
-            if let Given::I64(_) | Given::U64(_) | Given::I128(_) | Given::U128(_) = given {
-                prop_assert_eq!(texts[&name_of(&key, |key| PLAIN.contains(&key))].get(), given.text());
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_value_of_ecs_comes_back_as_a_label_of_text(record in any_record()) {
-        let mut expected = serde_json::Map::new();
-        for (key, value) in &record.pairs {
-            let name = if key.is_empty() { "_".to_owned() } else { key.replace(['.', '*', '\\'], "_") };
-            let text = match value {
-                Given::Null => Value::Null,
-                Given::F64(float) if float.is_finite() => serde_json::to_string(float).unwrap().into(),
-                Given::F64(float) if float.is_nan() => "NaN".into(),
-                Given::F64(float) => if *float > 0.0 { "Infinity".into() } else { "-Infinity".into() },
-                other => other.text().into(),
-            };
-            expected.insert(name, text);
-        }
-        let line = parse(&record, with_fields(Format::ecs()));
-        let labels = line.get("labels").and_then(Value::as_object).cloned().unwrap_or_default();
-        prop_assert_eq!(labels, expected);
-        prop_assert_eq!(&line["event.dataset"], "shop \"A\"\n");
-        let given = parse(&record, with_fields(Format::ecs()).field("event.dataset", "mine"));
-        prop_assert_eq!(&given["event.dataset"], "mine");
-        prop_assert!(parse(&record, Format::ecs()).get("event.dataset").is_none());
-    }
-
-    #[test]
-    fn every_key_value_of_gelf_comes_back_as_a_text_or_as_a_number_that_graylog_can_hold(record in any_record()) {
-        let kept = [
-            "host", "id", "_id", "source", "message", "short_message", "full_message", "timestamp", "level", "streams",
-            "target", "file", "line", "thread",
-        ];
-        let mut expected = HashMap::new();
-        for (key, value) in &record.pairs {
-            let letter = |byte: u8| if byte.is_ascii_alphanumeric() || b"_-.".contains(&byte) { char::from(byte) } else { '_' };
-            let name: String = if key.is_empty() { "_".to_owned() } else { key.bytes().map(letter).collect() };
-            expected.insert(name, value);
-        }
-        let line = parse(&record, Format::gelf());
-        for (name, given) in expected {
-            let taken = kept.contains(&name.trim_start_matches("kv."));
-            let got = &line[if taken { format!("_kv.{name}") } else { format!("_{name}") }];
-            match given {
-                Given::F64(_) | Given::I64(_) => assert_given(got, given),
-                Given::U64(_) | Given::I128(_) | Given::U128(_) if given.text().parse::<i64>().is_ok() => {
-                    prop_assert_eq!(got.as_i64().map(|got| got.to_string()), Some(given.text()));
-                }
-                other => prop_assert_eq!(got, &other.text()),
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_value_of_otel_comes_back_with_its_type(record in any_record()) {
-        let line = parse(&record, with_fields(Format::otel()));
-        let resource = attributes(&line["resourceLogs"][0]["resource"]["attributes"]);
-        prop_assert_eq!(&resource["service.name"]["stringValue"], "shop \"A\"\n");
-        prop_assert_eq!(&resource["service.version"]["intValue"], "3");
-        let found = attributes(&otel_record(&line)["attributes"]);
-        for (key, given) in last_of_each(&record) {
-            let name = if key == "code.file.path" { "kv.code.file.path".to_owned() } else { key };
-            let value = found.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
-            match given {
-                Given::Null => prop_assert_eq!(value, &serde_json::json!({})),
-                Given::Bool(given) => prop_assert_eq!(&value["boolValue"], given),
-                Given::F64(given) => assert_given(&value["doubleValue"], &Given::F64(given)),
-                Given::Str(given) => prop_assert_eq!(&value["stringValue"], &given),
-                Given::Debug(_) => prop_assert_eq!(&value["stringValue"], &given.text()),
-                integer => {
-                    let kind = if integer.text().parse::<i64>().is_ok() { "intValue" } else { "stringValue" };
-                    prop_assert_eq!(&value[kind], &integer.text());
+pub(crate) fn every_key_value_of_ecs_comes_back_as_a_label_of_text(record: &Logged) {
+    let mut expected = serde_json::Map::new();
+    for (key, value) in &record.pairs {
+        let name = if key.is_empty() { "_".to_owned() } else { key.replace(['.', '*', '\\'], "_") };
+        let text = match value {
+            Given::Null => Value::Null,
+            Given::F64(float) if float.is_finite() => serde_json::to_string(float).unwrap().into(),
+            Given::F64(float) if float.is_nan() => "NaN".into(),
+            Given::F64(float) => {
+                if *float > 0.0 {
+                    "Infinity".into()
+                } else {
+                    "-Infinity".into()
                 }
             }
+            other => other.text().into(),
+        };
+        expected.insert(name, text);
+    }
+    let line = parse(record, with_fields(Format::ecs()));
+    let labels = line.get("labels").and_then(Value::as_object).cloned().unwrap_or_default();
+    assert_eq!(labels, expected);
+    assert_eq!(&line["event.dataset"], "shop \"A\"\n");
+    let given = parse(record, with_fields(Format::ecs()).field("event.dataset", "mine"));
+    assert_eq!(&given["event.dataset"], "mine");
+    assert!(parse(record, Format::ecs()).get("event.dataset").is_none());
+}
+
+pub(crate) fn every_key_value_of_gelf_comes_back_as_a_text_or_as_a_number_that_graylog_can_hold(record: &Logged) {
+    let kept = [
+        "host",
+        "id",
+        "_id",
+        "source",
+        "message",
+        "short_message",
+        "full_message",
+        "timestamp",
+        "level",
+        "streams",
+        "target",
+        "file",
+        "line",
+        "thread",
+    ];
+    let mut expected = HashMap::new();
+    for (key, value) in &record.pairs {
+        let letter =
+            |byte: u8| if byte.is_ascii_alphanumeric() || b"_-.".contains(&byte) { char::from(byte) } else { '_' };
+        let name: String = if key.is_empty() { "_".to_owned() } else { key.bytes().map(letter).collect() };
+        expected.insert(name, value);
+    }
+    let line = parse(record, Format::gelf());
+    for (name, given) in expected {
+        let taken = kept.contains(&name.trim_start_matches("kv."));
+        let got = &line[if taken { format!("_kv.{name}") } else { format!("_{name}") }];
+        match given {
+            Given::F64(_) | Given::I64(_) => assert_given(got, given),
+            Given::U64(_) | Given::I128(_) | Given::U128(_) if given.text().parse::<i64>().is_ok() => {
+                assert_eq!(got.as_i64().map(|got| got.to_string()), Some(given.text()));
+            }
+            other => assert_eq!(got, &other.text()),
         }
     }
+}
 
-    #[test]
-    fn the_names_in_gelf_and_in_the_labels_of_ecs_are_made_of_letters_that_are_allowed(record in any_record()) {
-        let gelf = parse(&record, with_fields(Format::gelf()));
-        for (name, value) in gelf.as_object().unwrap() {
-            let standard = ["version", "host", "short_message", "full_message", "timestamp", "level"].contains(&name.as_str());
-            let rest = name.strip_prefix('_').unwrap_or(name);
-            prop_assert!(standard || name.starts_with('_'), "{name:?}");
-            prop_assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)), "{name:?}");
-            prop_assert!(name != "_id" && (value.is_string() || value.is_number()), "{name:?}: {value}");
+pub(crate) fn every_key_value_of_otel_comes_back_with_its_type(record: &Logged) {
+    let line = parse(record, with_fields(Format::otel()));
+    let resource = attributes(&line["resourceLogs"][0]["resource"]["attributes"]);
+    assert_eq!(&resource["service.name"]["stringValue"], "shop \"A\"\n");
+    assert_eq!(&resource["service.version"]["intValue"], "3");
+    let found = attributes(&otel_record(&line)["attributes"]);
+    for (key, given) in last_of_each(record) {
+        let name = if key == "code.file.path" { "kv.code.file.path".to_owned() } else { key };
+        let value = found.get(&name).unwrap_or_else(|| panic!("{name:?} is not in {line}"));
+        match given {
+            Given::Null => assert_eq!(value, &serde_json::json!({})),
+            Given::Bool(given) => assert_eq!(&value["boolValue"], given),
+            Given::F64(given) => assert_given(&value["doubleValue"], &Given::F64(given)),
+            Given::Str(given) => assert_eq!(&value["stringValue"], &given),
+            Given::Debug(_) => assert_eq!(&value["stringValue"], &given.text()),
+            integer => {
+                let kind = if integer.text().parse::<i64>().is_ok() { "intValue" } else { "stringValue" };
+                assert_eq!(&value[kind], &integer.text());
+            }
         }
-        let ecs = parse(&record, with_fields(Format::ecs()));
-        for name in ecs.get("labels").and_then(Value::as_object).into_iter().flat_map(|labels| labels.keys()) {
-            prop_assert!(!name.contains(['.', '*', '\\']), "{name:?}");
-        }
+    }
+}
+
+pub(crate) fn the_names_in_gelf_and_in_the_labels_of_ecs_are_made_of_letters_that_are_allowed(record: &Logged) {
+    let gelf = parse(record, with_fields(Format::gelf()));
+    for (name, value) in gelf.as_object().unwrap() {
+        let standard =
+            ["version", "host", "short_message", "full_message", "timestamp", "level"].contains(&name.as_str());
+        let rest = name.strip_prefix('_').unwrap_or(name);
+        assert!(standard || name.starts_with('_'), "{name:?}");
+        assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)), "{name:?}");
+        assert!(name != "_id" && (value.is_string() || value.is_number()), "{name:?}: {value}");
+    }
+    let ecs = parse(record, with_fields(Format::ecs()));
+    for name in ecs.get("labels").and_then(Value::as_object).into_iter().flat_map(|labels| labels.keys()) {
+        assert!(!name.contains(['.', '*', '\\']), "{name:?}");
     }
 }
 

@@ -3,77 +3,69 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use proptest::prelude::*;
-
-use super::{Logged, any_record, cases, misleads};
+use super::logged::{Logged, misleads};
 use crate::format::Format;
 
 fn all_options(format: Format) -> Format {
     format.thread().place().field("host", "web 1\n").field("version", 3)
 }
 
-proptest! {
-    #![proptest_config(cases())]
-
-    #[test]
-    fn text_and_logfmt_never_hold_a_character_that_misleads(record in any_record()) {
-        for format in [Format::text(), all_options(Format::text()), Format::logfmt(), all_options(Format::logfmt())] {
-            let line = record.line(format);
-            let line = line.strip_suffix('\n').unwrap();
-            prop_assert!(!line.contains(misleads), "{line:?}");
-        }
+pub(crate) fn text_and_logfmt_never_hold_a_character_that_misleads(record: &Logged) {
+    for format in [Format::text(), all_options(Format::text()), Format::logfmt(), all_options(Format::logfmt())] {
+        let line = record.line(format);
+        let line = line.strip_suffix('\n').unwrap();
+        assert!(!line.contains(misleads), "{line:?}");
     }
+}
 
-    #[test]
-    fn text_of_several_lines_holds_nothing_that_misleads_but_newlines_before_the_indent(record in any_record()) {
-        let text = record.line(all_options(Format::text()).multiline());
-        let mut lines = text.strip_suffix('\n').unwrap().split('\n');
-        let first = lines.next().unwrap();
-        prop_assert!(first.starts_with("2026-11-21T09:30:00.123456Z "), "{first:?}");
-        prop_assert!(!first.contains(misleads), "{first:?}");
-        let mut further = 0;
-        for line in lines {
-            prop_assert!(line.starts_with("    ") && !line.contains(misleads), "{line:?}");
-            further += 1;
-        }
-        prop_assert_eq!(further, record.message.matches('\n').count());
+pub(crate) fn text_of_several_lines_holds_nothing_that_misleads_but_newlines_before_the_indent(record: &Logged) {
+    let text = record.line(all_options(Format::text()).multiline());
+    let mut lines = text.strip_suffix('\n').unwrap().split('\n');
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("2026-11-21T09:30:00.123456Z "), "{first:?}");
+    assert!(!first.contains(misleads), "{first:?}");
+    let mut further = 0;
+    for line in lines {
+        assert!(line.starts_with("    ") && !line.contains(misleads), "{line:?}");
+        further += 1;
     }
+    assert_eq!(further, record.message.matches('\n').count());
+}
 
-    #[test]
-    fn colours_change_nothing_but_the_level(record in any_record()) {
-        let level = record.level.as_str();
-        let plain = record.line(Format::text());
-        let colored = record.line(Format::text().colored(true));
-        let (before, after) = colored.split_once(level).unwrap();
-        let (before, after) = (before.split('\u{1b}').next().unwrap(), after.strip_prefix("\u{1b}[0m").unwrap());
-        prop_assert_eq!(format!("{before}{level}{after}"), plain);
-    }
+pub(crate) fn colours_change_nothing_but_the_level(record: &Logged) {
+    let level = record.level.as_str();
+    let plain = record.line(Format::text());
+    let colored = record.line(Format::text().colored(true));
+    let (before, after) = colored.split_once(level).unwrap();
+    let (before, after) = (before.split('\u{1b}').next().unwrap(), after.strip_prefix("\u{1b}[0m").unwrap());
+    assert_eq!(format!("{before}{level}{after}"), plain);
+}
 
-    #[test]
-    fn logfmt_parses_back(record in any_record()) {
-        let parsed = parse(&record.line(Format::logfmt()));
-        let (head, pairs) = parsed.split_at(4);
-        let level = record.level.as_str().to_lowercase();
-        let expected = [
-            ("ts", "2026-11-21T09:30:00.123456Z"), ("level", &level), ("target", &record.target), ("msg", &record.message),
-        ];
-        prop_assert_eq!(head, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let expected = expected_pairs(&record);
-        prop_assert_eq!(pairs, expected);
-    }
+pub(crate) fn logfmt_parses_back(record: &Logged) {
+    let parsed = parse(&record.line(Format::logfmt()));
+    let (head, pairs) = parsed.split_at(4);
+    let level = record.level.as_str().to_lowercase();
+    let expected = [
+        ("ts", "2026-11-21T09:30:00.123456Z"),
+        ("level", &level),
+        ("target", &record.target),
+        ("msg", &record.message),
+    ];
+    assert_eq!(head, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let expected = expected_pairs(record);
+    assert_eq!(pairs, expected);
+}
 
-    #[test]
-    fn logfmt_with_all_options_parses_back(record in any_record()) {
-        let parsed = parse(&record.line(all_options(Format::logfmt())));
-        let value = |key| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        prop_assert_eq!(value("msg"), Some(record.message.clone()));
-        prop_assert_eq!(value("host"), Some("web 1\n".to_owned()));
-        prop_assert_eq!(value("version"), Some("3".to_owned()));
-        prop_assert_eq!(value("file"), record.place.map(|(file, _)| file.to_owned()));
-        let (number, name) = record.thread;
-        let thread = name.map(str::to_owned).or((number > 0).then(|| number.to_string()));
-        prop_assert_eq!(value("thread"), thread);
-    }
+pub(crate) fn logfmt_with_all_options_parses_back(record: &Logged) {
+    let parsed = parse(&record.line(all_options(Format::logfmt())));
+    let value = |key| parsed.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+    assert_eq!(value("msg"), Some(record.message.clone()));
+    assert_eq!(value("host"), Some("web 1\n".to_owned()));
+    assert_eq!(value("version"), Some("3".to_owned()));
+    assert_eq!(value("file"), record.place.map(|(file, _)| file.to_owned()));
+    let (number, name) = record.thread;
+    let thread = name.map(str::to_owned).or((number > 0).then(|| number.to_string()));
+    assert_eq!(value("thread"), thread);
 }
 
 /// The key-values as logfmt must give them back: by the documented rules, told another way.
