@@ -23,22 +23,22 @@ const UNFINISHED: (&str, &str) = (".", ".new");
 
 /// What a name says. The greater, the younger; of the same archive the plain one comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     /// Seconds since 1970 as the calendar shows them.
     second: i64,
     number: u16,
-    pub(super) compressed: bool,
+    pub(crate) compressed: bool,
 }
 
 impl Archive {
     /// The name for what was written last at `second`, where `newest` is the youngest one there is.
-    pub(super) fn after(newest: Option<Archive>, second: i64) -> Self {
+    pub(crate) fn after(newest: Option<Archive>, second: i64) -> Self {
         let first = Self { second: second.clamp(FIRST_SECOND, LAST_SECOND), number: 0, compressed: false };
         newest.map_or(first, |newest| newest.next().max(first))
     }
 
     /// The name after this one. The very last one has none, and stays.
-    pub(super) fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         let (second, number) = match self.number {
             MOST_NUMBER => (self.second + 1, 0),
             number => (self.second, number + 1),
@@ -47,14 +47,14 @@ impl Archive {
     }
 
     /// The same archive, compressed.
-    pub(super) fn compressed(self) -> Self {
+    pub(crate) fn compressed(self) -> Self {
         Self { compressed: true, ..self }
     }
 }
 
 /// The names that belong to one log file.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     active: OsString,
     /// `app`, of `app.log`.
     stem: OsString,
@@ -63,7 +63,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(active: &OsStr) -> Self {
+    pub(crate) fn new(active: &OsStr) -> Self {
         let path = Path::new(active);
         let stem = path.file_stem().unwrap_or(active).to_owned();
         let mut suffix = OsString::new();
@@ -74,7 +74,7 @@ impl Names {
         Self { active: active.to_owned(), stem, suffix }
     }
 
-    pub(super) fn name(&self, archive: Archive) -> OsString {
+    pub(crate) fn name(&self, archive: Archive) -> OsString {
         let time = DateTime::from_timestamp(archive.second, 0).unwrap_or_default();
         let mut name = self.stem.clone();
         name.push(format!(".{}-{:04}", time.format(FORMAT), archive.number));
@@ -86,8 +86,12 @@ impl Names {
     }
 
     /// The archive of this whole name, if we could have given it.
-    pub(super) fn parse(&self, name: &OsStr) -> Option<Archive> {
-        let rest = name.as_encoded_bytes().strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b".")?;
+    pub(crate) fn parse(&self, name: &OsStr) -> Option<Archive> {
+        self.parse_bytes(name.as_encoded_bytes())
+    }
+
+    fn parse_bytes(&self, name: &[u8]) -> Option<Archive> {
+        let rest = name.strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b".")?;
         let (stamp, rest) = rest.split_at_checked(TIME_LEN + NUMBER_LEN)?;
         let compressed = match rest.strip_prefix(self.suffix.as_encoded_bytes())? {
             b"" => false,
@@ -98,36 +102,27 @@ impl Names {
         let second = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc().timestamp();
         let archive = Archive { second, number: number.strip_prefix('-')?.parse().ok()?, compressed };
         // A parser is more generous than what writes: signs, leap seconds, blanks.
-        (self.name(archive) == name).then_some(archive)
+        (self.name(archive).as_encoded_bytes() == name).then_some(archive)
     }
 
     /// The name of the next active file, until it is one.
-    pub(super) fn unfinished(&self) -> OsString {
+    pub(crate) fn unfinished(&self) -> OsString {
         unfinished(&self.active)
     }
 
     /// The name of a compressed archive, until it is one.
-    pub(super) fn unfinished_archive(&self, archive: Archive) -> OsString {
+    pub(crate) fn unfinished_archive(&self, archive: Archive) -> OsString {
         unfinished(&self.name(archive))
     }
 
     /// Whether this is the name of something that was begun and, unless it is under way, never finished.
-    pub(super) fn is_unfinished(&self, name: &OsStr) -> bool {
-        self.finished(name).is_some_and(|finished| {
-            finished == self.active.as_encoded_bytes()
-                || self.archives_in(name).is_some_and(|archive| archive.compressed)
-        })
-    }
-
-    fn finished<'a>(&self, name: &'a OsStr) -> Option<&'a [u8]> {
+    pub(crate) fn is_unfinished(&self, name: &OsStr) -> bool {
         let (before, behind) = UNFINISHED;
-        name.as_encoded_bytes().strip_prefix(before.as_bytes())?.strip_suffix(behind.as_bytes())
-    }
-
-    fn archives_in(&self, unfinished: &OsStr) -> Option<Archive> {
-        // Through text, because only whole names are made of bytes here; a name that is none is not ours to judge.
-        let finished = unfinished.to_str()?.strip_prefix(UNFINISHED.0)?.strip_suffix(UNFINISHED.1)?;
-        self.parse(OsStr::new(finished))
+        let rest = name.as_encoded_bytes().strip_prefix(before.as_bytes());
+        rest.and_then(|rest| rest.strip_suffix(behind.as_bytes())).is_some_and(|finished| {
+            finished == self.active.as_encoded_bytes()
+                || self.parse_bytes(finished).is_some_and(|archive| archive.compressed)
+        })
     }
 }
 
@@ -299,5 +294,19 @@ mod tests {
         ] {
             assert!(!names.is_unfinished(OsStr::new(other)), "{other}");
         }
+    }
+
+    /// A fuzzer found that what a kill had left of a compression stayed for ever beside a log whose name is no UTF-8.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_left_unfinished_is_known_whatever_bytes_the_name_is_made_of() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let names = Names::new(OsStr::from_bytes(b"a\xff.log"));
+        let archive = Archive::after(None, second("2026-11-21T09-30-00"));
+        assert!(names.is_unfinished(&names.unfinished()));
+        assert!(names.is_unfinished(&names.unfinished_archive(archive.compressed())));
+        assert!(!names.is_unfinished(&names.unfinished_archive(archive)));
+        assert!(!names.is_unfinished(OsStr::from_bytes(b".a\xfe.log.new")));
     }
 }

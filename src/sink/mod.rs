@@ -7,7 +7,7 @@ pub(crate) mod file;
 mod history;
 mod open;
 
-mod archive;
+pub(crate) mod archive;
 mod retention;
 pub(crate) mod rotation;
 mod space;
