@@ -332,4 +332,81 @@ mod tests {
         assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).may_resume(now), Ok(()));
         assert_eq!(asked(Some(0), GIB, 0, now).may_resume(now), Ok(()));
     }
+
+    #[test]
+    fn a_line_for_another_file_lacks_room_below_the_reserve_or_where_nothing_is_free() {
+        let now = Instant::now();
+        // (reserve, free, bytes, why they do not fit)
+        let cases = [
+            (MIB, 2 * MIB, MIB - 2 * BLOCK, None),
+            (MIB, 2 * MIB, MIB - 2 * BLOCK + 1, Some(Cause::LowSpace)),
+            (0, 1000, 1000, None),
+            (0, 1000, 1001, Some(Cause::DiskFull)),
+            (0, 0, 0, None),
+        ];
+        for (reserve, free, bytes, why) in cases {
+            assert_eq!(asked(Some(reserve), GIB, free, now).lacks(bytes), why, "{bytes} of {free} bytes");
+        }
+        assert_eq!(Space::new(None).lacks(u64::MAX), None, "not known");
+    }
+
+    #[test]
+    fn low_begins_below_its_mark_and_only_where_there_is_a_reserve() {
+        let now = Instant::now();
+        assert!(!asked(Some(MIB), GIB, 4 * MIB, now).is_low());
+        assert!(asked(Some(MIB), GIB, 4 * MIB - 1, now).is_low());
+        assert!(!asked(Some(0), GIB, 0, now).is_low());
+    }
+
+    #[test]
+    fn what_may_be_taken_ahead_of_need_follows_the_free_space() {
+        let now = Instant::now();
+        // (free, plenty, comfort, has marks)
+        let (resume, low) = (GIB / 2 + 256 * MIB, GIB / 2 + GIB);
+        assert!(resume < low);
+        for (free, plenty) in [(low, 0), (low + 64 * KIB, KIB), (low + 32 * MIB, 512 * KIB), (100 * GIB, MIB)] {
+            let space = asked(Some(GIB / 2), 200 * GIB, free, now);
+            assert_eq!((space.plenty(), space.comfort(), space.has_marks()), (plenty, low, true), "{free} bytes free");
+        }
+        let small = asked(Some(10 * KIB), GIB, MIB, now);
+        assert_eq!(small.comfort(), 74 * KIB, "to resume takes more than not to be low");
+        assert_eq!(small.missing(), 0);
+        assert_eq!(asked(Some(10 * KIB), GIB, 70 * KIB, now).missing(), 4 * KIB);
+        let without = asked(Some(0), GIB, MIB, now);
+        assert!(!without.has_marks());
+        assert_eq!(without.block(), BLOCK);
+        let mut bare = Space::new(Some(0));
+        assert_eq!((bare.plenty(), bare.comfort(), bare.missing(), bare.block()), (0, 0, 0, BLOCK));
+        bare.answer(Answer::Known { total: GIB, free: GIB, block: 0 }, now);
+        assert_eq!(bare.block(), 1);
+        bare.answer(Answer::Known { total: GIB, free: GIB, block: 512 }, now);
+        assert_eq!((bare.block(), bare.free_for_certain()), (512, GIB - 1024));
+    }
+
+    #[test]
+    fn what_was_said_of_one_file_does_not_hold_for_the_next() {
+        let now = Instant::now();
+        let mut space = asked(Some(MIB), GIB, MIB, now);
+        assert_eq!(space.allowance(), 0);
+        space.forget();
+        assert_eq!(space.allowance(), u64::MAX);
+        assert!(space.must_look(now));
+    }
+
+    #[test]
+    fn a_batch_that_is_in_ends_the_episode() {
+        let now = Instant::now();
+        let mut space = asked(Some(MIB), GIB, 2 * MIB, now);
+        space.failed(Cause::LowSpace, 1);
+        assert_eq!(space.may_resume(now), Err(Some(GOOD_PROBE)));
+        space.works();
+        assert_eq!(space.may_resume(now), Ok(()), "nothing to wait for");
+    }
+
+    #[test]
+    fn a_first_look_needs_room_for_something() {
+        let now = Instant::now();
+        assert_eq!(asked(Some(MIB), GIB, MIB + 2 * BLOCK, now).may_resume(now), Err(None));
+        assert_eq!(asked(Some(MIB), GIB, MIB + 2 * BLOCK + 1, now).may_resume(now), Ok(()));
+    }
 }
