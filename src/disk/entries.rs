@@ -79,6 +79,11 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 pub(super) fn point(link: &Path, target: &Path) -> io::Result<()> {
+    // Within one directory by the name alone, so that it leads there wherever that directory is mounted.
+    let target = match target.file_name() {
+        Some(name) if link.parent() == target.parent() => Path::new(name),
+        _ => target,
+    };
     match fs::symlink_metadata(link) {
         Ok(metadata) if !metadata.is_symlink() => return Err(io::ErrorKind::AlreadyExists.into()),
         Ok(_) if fs::read_link(link)? == target => return Ok(()),

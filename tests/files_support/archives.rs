@@ -107,6 +107,13 @@ pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_acti
     assert_eq!(fs::read_link(&link).unwrap(), path);
     assert_eq!(fs::metadata(&link).unwrap().ino(), fs::metadata(&path).unwrap().ino(), "also after a rotation");
     end(&handle, &[2]);
+    // In the same directory, which may be mounted elsewhere, by the name alone.
+    let beside = path.with_file_name("latest");
+    let (other, handle) = crate::harness::logger(LogFile::new(&path).symlink(&beside));
+    say(&*other, 0, 2);
+    end(&handle, &[1]);
+    assert_eq!(fs::read_link(&beside).unwrap(), Path::new("app.log"));
+    assert_eq!(fs::metadata(&beside).unwrap().ino(), fs::metadata(&path).unwrap().ino());
     // What is no link stays.
     let taken = dir.join("taken");
     fs::write(&taken, "somebody's").unwrap();
