@@ -111,6 +111,10 @@ pub(crate) struct World {
     stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
+    /// Somebody else puts the file aside, under this name, and a new one in its place, just before its lock is asked for next.
+    pub(crate) put_aside_at_lock: Option<(PathBuf, PathBuf)>,
+    /// So many locks are to be had all the same.
+    pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
     pub(crate) no_links: Option<i32>,
     /// No file may be longer (EFBIG).
@@ -546,9 +550,16 @@ impl DiskFile for FakeFile {
         Ok(Room { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
     }
 
-    fn lock(&mut self) -> bool {
+    fn lock(&mut self) -> io::Result<bool> {
         let mut world = self.disk.world();
-        world.ask(Op::Lock).is_ok() && !world.locked_by_other
+        world.ask(Op::Lock)?;
+        if let Some((path, aside)) = world.put_aside_at_lock.take() {
+            world.rename(&path, &aside)?;
+            world.inode(&path);
+        }
+        let is_free = world.free_locks > 0 || !world.locked_by_other;
+        world.free_locks = world.free_locks.saturating_sub(1);
+        Ok(is_free)
     }
 
     fn sync(&mut self) -> io::Result<()> {

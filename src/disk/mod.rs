@@ -113,8 +113,8 @@ pub(crate) trait DiskFile: Send {
 
     fn room(&mut self) -> io::Result<Room>;
 
-    /// Takes the exclusive advisory lock, if nobody has it; never waits.
-    fn lock(&mut self) -> bool;
+    /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where there are no locks.
+    fn lock(&mut self) -> io::Result<bool>;
 
     fn sync(&mut self) -> io::Result<()>;
 
@@ -481,9 +481,12 @@ impl DiskFile for RealFile {
         Ok(Room { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
     }
 
-    fn lock(&mut self) -> bool {
-        // Held by somebody, or no locks on this file system: both mean that nothing may be cut.
-        fs2::FileExt::try_lock_exclusive(&self.file).is_ok()
+    fn lock(&mut self) -> io::Result<bool> {
+        match fs2::FileExt::try_lock_exclusive(&self.file) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {

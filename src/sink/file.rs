@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const ROOM_FOR_NOTICE: u64 = 4096;
 /// ERROR records are taken while at least this much of their reserve is left.
 const ROOM_FOR_AN_ERROR: u64 = 512;
+/// A file that was put aside while it was opened is opened anew, this often.
+const MOST_OPENINGS: usize = 3;
 /// Old files are deleted for room at most this often.
 const GIVE_WAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,8 @@ pub(crate) struct FileSink<D: Disk> {
     /// The most that was ever kept for ERROR records in the open file.
     most_kept: u64,
     gave_way: Option<Instant>,
+    /// It was told that there are no locks here.
+    told_no_lock: bool,
     /// What has happened, not told yet.
     news: Vec<News>,
 }
@@ -73,6 +77,7 @@ impl<D: Disk> FileSink<D> {
             quiet: false,
             most_kept: 0,
             gave_way: None,
+            told_no_lock: false,
             news: Vec::new(),
         }
     }
@@ -83,11 +88,9 @@ impl<D: Disk> FileSink<D> {
             open.release();
         }
         let opened = match &self.target {
-            Target::Stream(stream) => self.disk.stream(*stream),
-            Target::Path(path) => open_path(&mut self.disk, path),
+            Target::Stream(stream) => self.disk.stream(*stream).and_then(|file| Open::new(file, false, now.monotonic)),
+            Target::Path(path) => open_in_place(&mut self.disk, path, now.monotonic),
         };
-        let ours = matches!(self.target, Target::Path(_));
-        let opened = opened.and_then(|file| Open::new(file, ours, now.monotonic));
         self.space.forget();
         self.most_kept = 0;
         match opened {
@@ -99,6 +102,7 @@ impl<D: Disk> FileSink<D> {
                     history.begin(&mut self.disk, path, open);
                 }
                 self.point();
+                self.tell_no_lock();
                 Ok(())
             }
             Err(error) => {
@@ -117,6 +121,16 @@ impl<D: Disk> FileSink<D> {
             && let Err(error) = self.disk.point(link, path)
         {
             self.news.push(News::Failed("link", error));
+        }
+    }
+
+    /// Without a lock nothing is put aside and nothing deleted, however much that was asked for.
+    fn tell_no_lock(&mut self) {
+        let Some(error) = self.open.as_mut().and_then(|open| open.no_lock.take()) else { return };
+        let needed =
+            self.options.when_low == WhenLow::DeleteOldest || self.history.as_ref().is_some_and(History::is_kept);
+        if needed && !std::mem::replace(&mut self.told_no_lock, true) {
+            self.news.push(News::Failed("lock", error));
         }
     }
 
@@ -139,10 +153,11 @@ impl<D: Disk> FileSink<D> {
     fn look(&mut self, now: Now) -> Result<(), WriteError> {
         let Target::Path(path) = &self.target else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.kind == Kind::Stream || now.monotonic.saturating_duration_since(open.looked) < LOOK_EVERY {
+        let is_recent = |looked| now.monotonic.saturating_duration_since(looked) < LOOK_EVERY;
+        if open.kind == Kind::Stream || open.looked.is_some_and(is_recent) {
             return Ok(());
         }
-        open.looked = now.monotonic;
+        open.looked = Some(now.monotonic);
         // Where the path may not be looked at (a program that has dropped its privileges), the descriptor still works; if it does
         // not, the write tells.
         let place = open.file.place(path).unwrap_or(Place::Here);
@@ -534,13 +549,14 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn see(&mut self, now: Now) -> Result<(), WriteError> {
-        self.look(now)?;
-        self.sync_if_due(now, false, 0)?;
         if let Some(open) = &mut self.open
             && open.lock_again(now.monotonic)
         {
             self.torn = open.is_torn().unwrap_or(self.torn);
         }
+        self.tell_no_lock();
+        self.look(now)?;
+        self.sync_if_due(now, false, 0)?;
         if self.space.must_look(now.monotonic) {
             self.ask_for_room(now.monotonic);
         }
@@ -659,6 +675,19 @@ fn ask_for_room<F: DiskFile>(space: &mut Space, open: &mut Open<F>, now: Instant
 
 fn after_newline(torn: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
     if torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) }
+}
+
+/// Opens the file that is at the path then: one whose lock came free because it was just put aside is another's archive.
+fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<(Open<D::File>, Option<bool>)> {
+    let mut openings = 0;
+    loop {
+        openings += 1;
+        let (mut open, torn) = Open::new(open_path(disk, path)?, true, now)?;
+        let is_elsewhere = open.locked && open.file.place(path).is_ok_and(|place| place != Place::Here);
+        if !is_elsewhere || openings == MOST_OPENINGS {
+            return Ok((open, torn));
+        }
+    }
 }
 
 /// Opens the file, and makes its directory if that is what is missing.

@@ -327,15 +327,28 @@ impl History {
 
     // --- retention -----------------------------------------------------------------------------------------------
 
+    /// Whether archives are to be made, deleted or compressed here.
+    pub(super) fn is_kept(&self) -> bool {
+        self.rotation != Rotation::never() || !self.limits.is_none() || self.compress
+    }
+
+    /// Whether it is known that the open file is not the active one any more: then neither are the archives ours to look after. The next
+    /// look opens the right one.
+    fn is_elsewhere<F: DiskFile>(&self, open: &mut Open<F>) -> bool {
+        open.file.place(&self.path).is_ok_and(|place| place != Place::Here)
+    }
+
     /// Whether the archives have to be looked through.
     pub(super) fn must_tidy(&self, active: u64, now: Instant) -> bool {
-        let is_kept = self.rotation != Rotation::never() || !self.limits.is_none() || self.compress;
         let too_much = || self.limits.total.is_some_and(|most| self.archived > 0 && self.archived + active > most);
-        is_kept && (self.tidy_at.is_none_or(|at| now >= at) || too_much())
+        self.is_kept() && (self.tidy_at.is_none_or(|at| now >= at) || too_much())
     }
 
     /// Deletes what is over the limits.
     pub(super) fn tidy<D: Disk>(&mut self, disk: &mut D, open: &mut Open<D::File>, now: Now, news: &mut Vec<News>) {
+        if self.is_elsewhere(open) {
+            return;
+        }
         self.tidy_at = Some(now.monotonic + TIDY_EVERY);
         let mut found = match self.find(disk, &mut open.file) {
             Ok(found) => found,
@@ -387,7 +400,8 @@ impl History {
             }
             None => {}
         }
-        if self.compressing.is_some() || self.compress_at.is_some_and(|at| now < at) {
+        let is_due = self.compressing.is_none() && self.compress_at.is_none_or(|at| now >= at);
+        if !is_due || self.is_elsewhere(open) {
             return;
         }
         // After a rotation at the soonest there is one more.
@@ -426,6 +440,9 @@ impl History {
         mut missing: impl FnMut(&mut Open<D::File>) -> u64,
         news: &mut Vec<News>,
     ) -> bool {
+        if self.is_elsewhere(open) {
+            return false;
+        }
         let found = match self.find(disk, &mut open.file) {
             Ok(found) => found,
             Err(error) => {

@@ -148,7 +148,11 @@ impl LogFile {
     /// its last record (in UTC, or in local time with [`Rotation::local_time`]) and a number that tells apart what one second brings.
     /// Names sort by age as plain text, also after a clock was put back; none is ever used twice, and nothing is copied or cut.
     /// While the output is suspended nothing is rotated. A rotation that fails is told and tried again, after 1 s, doubling to 60 s; until then
-    /// the old file goes on. Of several processes that write to one file, the one that holds its lock rotates and deletes.
+    /// the old file goes on, beyond its size if need be. One that can never be done is that of a file which is a mount of its own (a container's
+    /// volume of one file): mount its directory.
+    ///
+    /// Of several processes that write to one file, the one that holds its lock (`flock`) rotates and deletes; when it ends, another one does,
+    /// within 10 s. On a file system without locks nobody does, and that is told.
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.options.rotation = rotation;
         self
@@ -217,7 +221,8 @@ impl LogFile {
     }
 
     /// A symbolic link that is made to lead to the file (Unix). Default: none. What stands there and is no symbolic link stays, and is
-    /// told as a failure.
+    /// told as a failure. In the file's own directory it leads there by the name alone, so that it still does where that directory is mounted
+    /// elsewhere.
     pub fn symlink(mut self, link: impl Into<PathBuf>) -> Self {
         self.options.symlink = Some(link.into());
         self

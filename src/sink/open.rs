@@ -26,7 +26,10 @@ pub(super) struct Open<F> {
     /// We hold the exclusive lock: nobody else of ours writes here.
     pub(super) locked: bool,
     pub(super) lock_asked: Instant,
-    pub(super) looked: Instant,
+    /// Why the lock cannot be had by anybody, not told yet.
+    pub(super) no_lock: Option<io::Error>,
+    /// When the path was compared with it; `None`: it must be.
+    pub(super) looked: Option<Instant>,
     /// Lines written since the last look.
     pub(super) unseen: u64,
     /// Since when there is something that is not synced.
@@ -43,17 +46,17 @@ pub(super) struct Open<F> {
 
 impl<F: DiskFile> Open<F> {
     /// Also says whether the file is torn, where that can be seen.
-    pub(super) fn new(mut file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
+    pub(super) fn new(file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
-        let locked = kind == Kind::Regular && ours && file.lock();
         let reserves = ours && file.can_reserve();
         let mut open = Self {
             file,
             kind,
             ours,
-            locked,
+            locked: false,
             lock_asked: now,
-            looked: now,
+            no_lock: None,
+            looked: Some(now),
             unseen: 0,
             dirty: None,
             len: 0,
@@ -61,6 +64,9 @@ impl<F: DiskFile> Open<F> {
             reserved: 0,
             reserves,
         };
+        if kind == Kind::Regular && ours {
+            open.lock(now);
+        }
         open.measure();
         open.shared = false;
         let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
@@ -180,9 +186,21 @@ impl<F: DiskFile> Open<F> {
         if self.locked || !self.ours || self.kind != Kind::Regular || !due {
             return false;
         }
-        self.lock_asked = now;
-        self.locked = self.file.lock();
+        self.lock(now);
+        if self.locked {
+            // It may have come free because the file was put aside.
+            self.looked = None;
+        }
         self.locked
+    }
+
+    /// Held by somebody, or no locks on this file system: both mean that nothing may be cut, renamed or deleted.
+    fn lock(&mut self, now: Instant) {
+        self.lock_asked = now;
+        match self.file.lock() {
+            Ok(locked) => self.locked = locked,
+            Err(error) => self.no_lock = Some(error),
+        }
     }
 
     /// Writes until all is in or an error comes; says how much is in.

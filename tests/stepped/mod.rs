@@ -5,6 +5,7 @@ mod bench;
 mod faults;
 mod files;
 mod invariants;
+mod locks;
 mod overflow;
 mod requests;
 mod reserve;
