@@ -1,5 +1,6 @@
 //! Compressing an archive: on a thread of its own with low priority, one at a time. The archive stays until its compressed form is whole
-//! and on the disk, under its final name; whatever ends the thread before leaves an unfinished file that the next start removes.
+//! and on the disk, under its final name; whatever ends the thread before leaves an unfinished file that the next start removes, or both
+//! forms, of which it removes the plain one. No compressed form is ever replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 #[cfg(unix)]
@@ -64,6 +66,9 @@ fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     };
     #[cfg(unix)]
     let _in_child = CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&from));
+    if fs::symlink_metadata(&what.to).is_ok() {
+        return finish(what, &mut from, cancelled);
+    }
     let source = from.metadata()?;
     let unfinished = create(&what.unfinished)?;
     let result = unfinished.set_permissions(source.permissions()).and_then(|()| {
@@ -95,7 +100,7 @@ fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
         if !unchanged {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        fs::rename(&what.unfinished, &what.to)?;
+        entries::rename_new(&what.unfinished, &what.to)?;
         entries::sync_dir(what.to.parent().unwrap_or(Path::new(".")))
     });
     match result {
@@ -108,6 +113,32 @@ fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
             }
+        }
+    }
+}
+
+/// There is a compressed form: if it is this archive's, only the plain one's removal is missing. Whatever else it is, it stays, and so does
+/// the archive.
+fn finish(what: &Compression, from: &mut File, cancelled: &AtomicBool) -> io::Result<bool> {
+    let there = open(&what.to)?;
+    #[cfg(unix)]
+    let _in_child = CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&there));
+    let mut unpacked = MultiGzDecoder::new(there);
+    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    loop {
+        if cancelled.load(Relaxed) {
+            return Ok(false);
+        }
+        let got = from.read(&mut one)?;
+        let same = match got {
+            0 => unpacked.read(&mut other).is_ok_and(|more| more == 0),
+            _ => unpacked.read_exact(&mut other[..got]).is_ok() && one[..got] == other[..got],
+        };
+        if !same {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if got == 0 {
+            return fs::remove_file(&what.from).map(|()| true);
         }
     }
 }

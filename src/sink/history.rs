@@ -58,6 +58,8 @@ pub(super) struct History {
     compress_at: Option<Instant>,
     /// Those that could not be, since all that could be were.
     not_compressed: Vec<Archive>,
+    /// Those whose compressed form's name is taken, by something else.
+    never_compressed: Vec<Archive>,
     /// Where each line of a batch ends, and its time.
     lines: Vec<(u64, SystemTime)>,
 }
@@ -88,6 +90,7 @@ impl History {
             compressing: None,
             compress_at: None,
             not_compressed: Vec::new(),
+            never_compressed: Vec::new(),
             lines: Vec::new(),
         }
     }
@@ -393,9 +396,11 @@ impl History {
             Some(Ok(true)) => self.compressing = None,
             Some(Ok(false)) => self.put_compression_off(now),
             Some(Err(error)) => {
+                let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
                 news.push(News::Failed("compress an archive", error));
                 // The others get their turn first.
-                self.not_compressed.extend(self.compressing.take());
+                let aside = if is_taken { &mut self.never_compressed } else { &mut self.not_compressed };
+                aside.extend(self.compressing.take());
                 self.compress_at = None;
             }
             None => {}
@@ -408,9 +413,13 @@ impl History {
         self.compress_at = Some(now + COMPRESS_AGAIN);
         let Ok(found) = self.find(disk, &mut open.file) else { return }; // Retention tells.
         let all_but_the_newest = found.split_last().map_or(&[][..], |(_, older)| older);
-        let not_compressed = &self.not_compressed;
-        let is_next =
-            |found: &&Found| !found.archive.compressed && !not_compressed.contains(&found.archive.compressed());
+        let (not_compressed, never_compressed) = (&self.not_compressed, &self.never_compressed);
+        let is_next = |found: &&Found| {
+            let compressed = found.archive.compressed();
+            !found.archive.compressed
+                && !not_compressed.contains(&compressed)
+                && !never_compressed.contains(&compressed)
+        };
         let Some(next) = all_but_the_newest.iter().find(is_next) else {
             self.not_compressed.clear();
             return;

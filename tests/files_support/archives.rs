@@ -231,6 +231,57 @@ pub(crate) fn archives_are_compressed_but_for_the_newest(_dir: &Path) -> Outcome
 }
 
 #[cfg(not(feature = "gzip"))]
+pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(_dir: &Path) -> Outcome {
+    Outcome::Skipped("it needs the feature `gzip`".into())
+}
+
+/// A kill between the two names leaves both forms of an archive; somebody else may have left something by the name of one.
+#[cfg(feature = "gzip")]
+pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(dir: &Path) -> Outcome {
+    use std::process::Command;
+
+    use crate::harness::wait_until;
+
+    if !crate::harness::has("gzip") {
+        return Outcome::Skipped("there is no `gzip` to pack with".into());
+    }
+    let archive = |day: u32| dir.join(format!("app.2020-01-0{day}T00-00-00-0000.log"));
+    let packed = |day: u32| dir.join(format!("app.2020-01-0{day}T00-00-00-0000.log.gz"));
+    let text = |day: u32| format!("a line of the day {day}\n").repeat(20_000);
+    for day in 1..=6 {
+        fs::write(archive(day), text(day)).unwrap();
+    }
+    // The first is packed already; of the second there is more than was packed, of the third less, the fourth is not whole, and by the
+    // fifth's name there is something else.
+    let pack = |day: u32| assert!(Command::new("gzip").arg("-k").arg(archive(day)).status().unwrap().success());
+    (1..=4).for_each(pack);
+    fs::write(archive(2), text(2) + "one more\n").unwrap();
+    fs::write(archive(3), &text(3)[..1000]).unwrap();
+    fs::File::options().write(true).open(packed(4)).unwrap().set_len(500).unwrap();
+    fs::write(packed(5), "somebody's").unwrap();
+    let before: Vec<_> = (1..=5).map(|day| fs::read(packed(day)).unwrap()).collect();
+
+    let failed = Arc::new(Mutex::new(0));
+    let heard = failed.clone();
+    let (logger, handle) = Builder::new()
+        .file(LogFile::new(dir.join("app.log")).compress(true).min_free_space(0))
+        .on_event(move |event| match event {
+            Event::Failed { doing: "compress an archive", .. } => *heard.lock().unwrap() += 1,
+            other => panic!("{other:?}"),
+        })
+        .build()
+        .unwrap();
+    wait_until("each had its turn", || *failed.lock().unwrap() == 4 && !archive(1).exists());
+    say(&logger, 0, 0);
+    end(&handle, &[1]);
+    assert_eq!((1..=5).map(|day| fs::read(packed(day)).unwrap()).collect::<Vec<_>>(), before);
+    assert!((2..=6).all(|day| archive(day).exists()), "{:?}", names(dir));
+    assert!(!packed(6).exists(), "the newest stays plain");
+    assert!(names(dir).iter().all(|name| !name.starts_with('.')), "{:?}", names(dir));
+    Outcome::Holds
+}
+
+#[cfg(not(feature = "gzip"))]
 pub(crate) fn the_end_does_not_wait_for_a_compression(_dir: &Path) -> Outcome {
     Outcome::Skipped("it needs the feature `gzip`".into())
 }
