@@ -43,7 +43,7 @@ use crate::sink::rotation::Rotation;
 /// level = "debug"
 /// format = { kind = "json", fields = { service = "shop" } }
 /// min_free_space = "500 MiB"           # or a number of bytes
-/// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }
+/// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }  # minute, hour, day, week or month
 /// max_files = 30
 /// max_total_size = "1 GiB"
 /// max_age = "30days"
@@ -370,16 +370,22 @@ struct RotationConfig {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Every {
+    Minute,
     Hour,
     Day,
+    Week,
+    Month,
 }
 
 impl RotationConfig {
     fn rotation(&self) -> Rotation {
         let mut rotation = match self.every {
             None => Rotation::never(),
+            Some(Every::Minute) => Rotation::minutely(),
             Some(Every::Hour) => Rotation::hourly(),
             Some(Every::Day) => Rotation::daily(),
+            Some(Every::Week) => Rotation::weekly(),
+            Some(Every::Month) => Rotation::monthly(),
         };
         rotation = given(rotation, self.size.map(|size| size.0), Rotation::or_size);
         rotation = if self.local_time { rotation.local_time() } else { rotation };
@@ -388,14 +394,16 @@ impl RotationConfig {
 }
 
 impl FromWord for RotationConfig {
-    const EXPECTED: &'static str =
-        "`never`, `hourly`, `daily` or a table with `every`, `size`, `local_time`, `on_start`";
+    const EXPECTED: &'static str = "`never`, `minutely`, `hourly`, `daily`, `weekly`, `monthly` or a table with `every`, `size`, `local_time`, `on_start`";
 
     fn from_word(word: &str) -> Option<Self> {
         let every = match word {
             "never" => None,
+            "minutely" => Some(Every::Minute),
             "hourly" => Some(Every::Hour),
             "daily" => Some(Every::Day),
+            "weekly" => Some(Every::Week),
+            "monthly" => Some(Every::Month),
             _ => return None,
         };
         Some(Self { every, ..Self::default() })

@@ -61,7 +61,7 @@
 //!
 //! # Rotation
 //!
-//! [`LogFile::rotation`] says when a file is put aside ([`Rotation`]: hourly, daily, by size, on start; [`Handle::rotate`]: on request), and
+//! [`LogFile::rotation`] says when a file is put aside ([`Rotation`]: hourly to monthly, by size, on start; [`Handle::rotate`]: on request), and
 //! [`LogFile::max_files`], [`LogFile::max_total_size`] and [`LogFile::max_age`] which archives go. The active file keeps its name; `app.log` is
 //! archived as `app.2026-11-21T23-59-58-0000.log`, and such names sort by age. The new file has its first line before anything is renamed, nothing
 //! is ever copied or cut, and while the output is suspended nothing is renamed or deleted: so a full disk cannot cost an archive, unless

@@ -3,14 +3,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Local, Offset as _, TimeZone as _};
+use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
 
 /// When the log file is put aside under an archive's name and a new one begun.
 ///
 /// | | |
 /// |---|---|
 /// | `never()` | only on request, by `Handle::rotate`; the default |
-/// | `hourly()`, `daily()` | with the first record of a new hour or day, in UTC or in [`local_time`](Self::local_time) |
+/// | `minutely()`, `hourly()`, `daily()`, `weekly()`, `monthly()` | with the first record of a new minute, hour, day, week (from Monday) or month, in UTC or in [`local_time`](Self::local_time) |
 /// | `size(bytes)`, `.or_size(bytes)` | before a record that would make the file longer than this |
 /// | `.on_start()` | with the first record after the start, if the file holds something |
 ///
@@ -33,8 +33,11 @@ pub struct Rotation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Period {
+    Minute,
     Hour,
     Day,
+    Week,
+    Month,
 }
 
 impl Rotation {
@@ -43,14 +46,33 @@ impl Rotation {
         Self::default()
     }
 
+    /// With the first record of each minute: to see how a rotation works, more than for a log.
+    pub fn minutely() -> Self {
+        Self::each(Period::Minute)
+    }
+
     /// With the first record of each hour.
     pub fn hourly() -> Self {
-        Self { every: Some(Period::Hour), ..Self::default() }
+        Self::each(Period::Hour)
     }
 
     /// With the first record of each day.
     pub fn daily() -> Self {
-        Self { every: Some(Period::Day), ..Self::default() }
+        Self::each(Period::Day)
+    }
+
+    /// With the first record of each week, which begins on Monday (ISO 8601).
+    pub fn weekly() -> Self {
+        Self::each(Period::Week)
+    }
+
+    /// With the first record of each month.
+    pub fn monthly() -> Self {
+        Self::each(Period::Month)
+    }
+
+    fn each(period: Period) -> Self {
+        Self { every: Some(period), ..Self::default() }
     }
 
     /// Before the file would be longer than this, in bytes; at least 1. Only a single record that is longer may exceed it, in a
@@ -65,7 +87,7 @@ impl Rotation {
         self
     }
 
-    /// Hours and days of the local time zone instead of UTC (the default), also in the archives' names. The hour that a clock
+    /// Hours, days and so on of the local time zone instead of UTC (the default), also in the archives' names. The hour that a clock
     /// change repeats stays in one file.
     pub fn local_time(mut self) -> Self {
         self.local_time = true;
@@ -78,6 +100,8 @@ impl Rotation {
         self
     }
 }
+
+const DAY: i64 = 86_400;
 
 /// How many seconds local time is ahead of UTC at a second since 1970.
 pub(super) type Zone = fn(i64) -> i64;
@@ -151,13 +175,22 @@ impl Schedule {
         }
     }
 
-    /// A number that is greater for a later hour or day.
+    /// A number that is greater by one for the next hour, or whatever it is.
     fn period(&mut self, time: SystemTime) -> Option<i64> {
-        let length = match self.rotation.every? {
-            Period::Hour => 3600,
-            Period::Day => 86_400,
-        };
-        Some(self.calendar_second(time).div_euclid(length))
+        let every = self.rotation.every?;
+        let second = self.calendar_second(time);
+        Some(match every {
+            Period::Minute => second.div_euclid(60),
+            Period::Hour => second.div_euclid(3600),
+            Period::Day => second.div_euclid(DAY),
+            // The first day of 1970 was a Thursday.
+            Period::Week => (second.div_euclid(DAY) + 3).div_euclid(7),
+            Period::Month => {
+                // What no calendar knows is one long month.
+                let date = DateTime::from_timestamp(second, 0).unwrap_or_default();
+                i64::from(date.year()) * 12 + i64::from(date.month0())
+            }
+        })
     }
 
     /// The seconds since 1970 that the calendar of this rotation shows.
@@ -258,6 +291,28 @@ mod tests {
             // The local day begins at 23:00 UTC in Berlin, at 05:00 UTC in New York.
             (Rotation::daily(), berlin, &["2026-11-20 22:59:59", "2026-11-20 23:00:00", "2026-11-21 00:00:00"], &[1]),
             (Rotation::daily(), new_york, &["2026-11-21 04:59:59", "2026-11-21 05:00:00"], &[1]),
+            // A minute.
+            (Rotation::minutely(), utc, &["2026-11-21 00:00:00", "2026-11-21 00:00:59.9", "2026-11-21 00:01:00"], &[2]),
+            // The 22nd of November 2026 is a Sunday; so is the 3rd of January 2027, and the last day of a week before 1970.
+            (
+                Rotation::weekly(),
+                utc,
+                &["2026-11-16 00:00:00", "2026-11-22 23:59:59", "2026-11-23 00:00:00", "2026-11-29 23:59:59"],
+                &[2],
+            ),
+            (Rotation::weekly(), utc, &["2026-12-31 12:00:00", "2027-01-03 23:59:59", "2027-01-04 00:00:00"], &[2]),
+            (Rotation::weekly(), utc, &["1969-12-28 23:59:59", "1969-12-29 00:00:00", "1970-01-04 23:59:59"], &[1]),
+            (Rotation::weekly(), berlin, &["2026-11-22 22:59:59", "2026-11-22 23:00:00"], &[1]),
+            // Months of 28, 29 and 31 days, and the end of a year.
+            (
+                Rotation::monthly(),
+                utc,
+                &["2027-02-01 00:00:00", "2027-02-28 23:59:59", "2027-03-01 00:00:00", "2027-03-31 23:59:59"],
+                &[2],
+            ),
+            (Rotation::monthly(), utc, &["2028-02-28 23:59:59", "2028-02-29 23:59:59", "2028-03-01 00:00:00"], &[2]),
+            (Rotation::monthly(), utc, &["2026-12-01 00:00:00", "2026-12-31 23:59:59", "2027-01-01 00:00:00"], &[2]),
+            (Rotation::monthly(), new_york, &["2026-12-01 04:59:59", "2026-12-01 05:00:00"], &[1]),
             (Rotation::size(1 << 30), utc, &["2026-11-21 00:00:00", "2027-11-21 00:00:00"], &[]),
             (Rotation::never(), utc, &["2026-11-21 00:00:00", "2027-11-21 00:00:00"], &[]),
         ];
@@ -333,6 +388,26 @@ mod tests {
                 &["2026-11-01 03:59:59", "2026-11-01 04:00:00", "2026-11-02 04:59:59", "2026-11-02 05:00:00"],
                 &[1, 3],
             ),
+            // Minutes: the first of the repeated hour stays in the last file, and from there on they are counted again.
+            (
+                Rotation::minutely(),
+                berlin,
+                &["2026-10-25 00:58:00", "2026-10-25 00:59:00", "2026-10-25 01:00:00", "2026-10-25 01:01:00"],
+                &[1, 3],
+            ),
+            // A week and a month with a clock change in them.
+            (
+                Rotation::weekly(),
+                berlin,
+                &["2026-10-25 00:30:00", "2026-10-25 01:30:00", "2026-10-25 22:59:59", "2026-10-25 23:00:00"],
+                &[3],
+            ),
+            (
+                Rotation::monthly(),
+                new_york,
+                &["2026-11-01 03:59:59", "2026-11-01 04:00:00", "2026-12-01 04:59:59", "2026-12-01 05:00:00"],
+                &[1, 3],
+            ),
             // Half an hour back: 01:59:59 is followed by 01:30:00.
             (
                 Rotation::hourly(),
@@ -343,6 +418,43 @@ mod tests {
         ];
         for (rotation, zone, times, expected) in cases {
             assert_eq!(rotations(*rotation, *zone, times), *expected, "{rotation:?} {times:?}");
+        }
+    }
+
+    /// The zone of a process is that of its environment: each zone gets a process of its own.
+    #[test]
+    fn the_zones_of_the_system_change_their_clocks_as_they_do_here() {
+        const NAME: &str = "sink::rotation::tests::the_zones_of_the_system_change_their_clocks_as_they_do_here";
+
+        let zones: [(&str, Zone); 4] = [
+            ("Europe/Berlin", berlin),
+            ("America/New_York", new_york),
+            ("Australia/Lord_Howe", lord_howe),
+            ("UTC", utc),
+        ];
+        if let Some((_, here)) =
+            std::env::var("UNFAZED_ZONE").ok().and_then(|name| zones.into_iter().find(|zone| zone.0 == name))
+        {
+            let first = seconds(at("2026-01-01 00:00:00"));
+            // Every half hour of a year, and the second before it.
+            for half_hour in 0..365 * 48 {
+                for second in [-1, 0].map(|beside| first + half_hour * 1800 + beside) {
+                    assert_eq!(local(second), here(second), "second {second}");
+                }
+            }
+            println!("the year is over");
+            return;
+        }
+        for (zone, _) in zones {
+            if !std::path::Path::new("/usr/share/zoneinfo").join(zone).exists() {
+                println!("skipped: {zone} is not known here");
+                continue;
+            }
+            let mut itself = std::process::Command::new(std::env::current_exe().unwrap());
+            itself.args(["--exact", NAME, "--nocapture"]).env("TZ", zone).env("UNFAZED_ZONE", zone);
+            let output = itself.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("the year is over"), "{zone}: {said}");
         }
     }
 
