@@ -49,6 +49,7 @@ fn main() {
         hands::a_directory_that_is_removed_again_and_again_is_made_again,
         hands::two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates,
         kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses,
+        kills::nor_is_anything_where_there_are_no_hard_links,
     ]);
 }
 

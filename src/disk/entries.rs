@@ -116,3 +116,49 @@ pub(super) fn point(link: &Path, target: &Path) -> io::Result<()> {
 pub(super) fn point(_link: &Path, _target: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn whatever_stands_at_a_name_is_not_renamed_over() {
+        let dir = dir();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "from").unwrap();
+        let stand: [fn(&Path); 3] = [
+            |to| fs::write(to, "to").unwrap(),
+            |to| fs::create_dir(to).unwrap(),
+            |to| std::os::unix::fs::symlink("/nowhere", to).unwrap(),
+        ];
+        for (case, stand) in stand.into_iter().enumerate() {
+            stand(&to);
+            let error = rename_new(&from, &to).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "case {case}");
+            assert_eq!(fs::read_to_string(&from).unwrap(), "from");
+            fs::remove_file(&to).or_else(|_| fs::remove_dir(&to)).unwrap();
+        }
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "from");
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_listed_and_a_link_is_none() {
+        let dir = dir();
+        fs::write(dir.path().join("file"), "12345").unwrap();
+        fs::write(dir.path().join("other"), "").unwrap();
+        fs::create_dir(dir.path().join("a directory")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("file"), dir.path().join("a link")).unwrap();
+        let listed = list(dir.path(), &|name| name != "other").unwrap();
+        assert_eq!(
+            listed.iter().map(|entry| (entry.name.as_os_str(), entry.bytes)).collect::<Vec<_>>(),
+            [("file".as_ref(), 5)]
+        );
+        assert_eq!(listed[0].id, id(&fs::metadata(dir.path().join("file")).unwrap()));
+    }
+}

@@ -14,6 +14,8 @@ use crate::harness::{Outcome, PATIENCE, Text, archives, log_files, logger, names
 
 const DIR: &str = "UNFAZED_FILES_DIR";
 const ROUND: &str = "UNFAZED_FILES_ROUND";
+/// In the environment of a victim that gets no hard links.
+const NO_LINKS: &str = "UNFAZED_FILES_NO_LINKS";
 const ROUNDS: u32 = 40;
 
 pub(crate) fn is_victim() -> bool {
@@ -29,6 +31,9 @@ fn file(dir: &Path) -> LogFile {
 
 /// Logs until it is killed; or, should its parent be, not for ever.
 pub(crate) fn victim() {
+    if env::var_os(NO_LINKS).is_some() && !forbid_links() {
+        return;
+    }
     let dir = env::var_os(DIR).unwrap();
     let round = env::var(ROUND).unwrap().parse().unwrap();
     let (logger, handle) = logger(file(dir.as_ref()));
@@ -41,11 +46,68 @@ pub(crate) fn victim() {
 }
 
 pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses(dir: &Path) -> Outcome {
+    kill_again_and_again(dir, ROUNDS, |_| {})
+}
+
+/// The kernel answers as FAT does, and a network file system without hard links.
+pub(crate) fn nor_is_anything_where_there_are_no_hard_links(dir: &Path) -> Outcome {
+    let mut probe = Command::new(env::current_exe().unwrap());
+    probe.env(DIR, dir).env(ROUND, "0").env(NO_LINKS, "probe").stdin(Stdio::null());
+    if !probe.status().unwrap().success() {
+        return Outcome::Skipped("no system call can be forbidden here".into());
+    }
+    assert!(names(dir).is_empty(), "it has only looked");
+    kill_again_and_again(dir, ROUNDS / 2, |command| {
+        command.env(NO_LINKS, "1");
+    })
+}
+
+/// From here on the kernel answers `link` with EPERM, to this process. Says whether to go on.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // there is no safe wrapper for it here
+fn forbid_links() -> bool {
+    let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0); // the number of the system call
+    let is =
+        |number: libc::c_long, then| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, 0, number as u32);
+    let answer = |k| statement(libc::BPF_RET | libc::BPF_K, 0, 0, k);
+    #[cfg(target_arch = "x86_64")]
+    let other = is(libc::SYS_link, 1);
+    #[cfg(not(target_arch = "x86_64"))]
+    let other = is(libc::SYS_linkat, 1); // there is no other
+    let mut filter = [
+        load,
+        is(libc::SYS_linkat, 2),
+        other,
+        answer(libc::SECCOMP_RET_ALLOW),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program, which the kernel copies, is there during the call.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+    };
+    if env::var(NO_LINKS).unwrap() == "probe" {
+        let forbidden = fs::hard_link(env::current_exe().unwrap(), Path::new("/nowhere"))
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        std::process::exit(i32::from(!done || !forbidden));
+    }
+    done
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forbid_links() -> bool {
+    std::process::exit(1)
+}
+
+fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) -> Outcome {
     let mut kept: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     let mut unfinished = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut command = Command::new(env::current_exe().unwrap());
         command.env(DIR, dir).env(ROUND, round.to_string()).stdin(Stdio::null());
+        change(&mut command);
         let mut victim = command.spawn().unwrap();
         let before = archives(dir).len();
         wait_until("it rotates", || archives(dir).len() > before);
@@ -60,7 +122,8 @@ pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses
                 assert!(fs::read(path).unwrap() == *bytes, "{} has changed", path.display());
             }
         }
-        let active = fs::metadata(dir.join("app.log")).unwrap().ino();
+        // Where there are no hard links it is absent for a moment.
+        let active = fs::metadata(dir.join("app.log")).map_or(0, |file| file.ino());
         let there = archives(dir).into_iter().filter(|path| {
             let is_active = fs::metadata(path).unwrap().ino() == active;
             !is_active && path.extension().is_some_and(|end| end == "log")
@@ -68,7 +131,7 @@ pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses
         kept = there.map(|path| (path.clone(), fs::read(&path).unwrap())).collect();
     }
     let (last, handle) = logger(file(dir));
-    say(&*last, ROUNDS, 0);
+    say(&*last, rounds, 0);
     assert_eq!(handle.flush(PATIENCE), Ok(()));
     wait_until("what was left behind is cleaned", || {
         let names = names(dir);
@@ -91,17 +154,22 @@ pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses
         assert_eq!(crate::harness::read(&path.with_extension("log.gz")), fs::read(path).unwrap());
         fs::remove_file(path.with_extension("log.gz")).unwrap();
     }
+    for path in archives(dir) {
+        let file = fs::metadata(&path).unwrap();
+        let more = (file.blocks() * 512).saturating_sub(file.len());
+        assert!(more < 16 * KIB, "{} keeps {more} bytes beyond its end", path.display());
+    }
     let text = Text::of(&log_files(dir));
-    assert!(text.fragments.len() <= ROUNDS as usize, "{:?}", text.fragments);
+    assert!(text.fragments.len() <= rounds as usize, "{:?}", text.fragments);
     let mut records = 0;
-    for round in 0..=ROUNDS {
+    for round in 0..=rounds {
         let numbers = text.records.get(&round).unwrap_or_else(|| panic!("nothing is left of round {round}"));
         let wrong = (0..).zip(numbers).find(|(expected, number)| expected != *number);
         assert_eq!(wrong, None, "round {round}: a record that is missing before others, doubled or out of order");
         records += numbers.len();
     }
     println!(
-        "killed {ROUNDS} times: {records} records in {} files, {unfinished} unfinished files cleaned, {} lines cut by the kill",
+        "killed {rounds} times: {records} records in {} files, {unfinished} unfinished files cleaned, {} lines cut by the kill",
         inodes.len() + 1,
         text.fragments.len()
     );
