@@ -47,6 +47,8 @@ fn main() {
         hands::the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_between_copy_and_cut,
         hands::a_file_that_is_renamed_again_and_again_loses_nothing,
         hands::a_directory_that_is_removed_again_and_again_is_made_again,
+        hands::a_backup_that_links_every_file_changes_nothing,
+        hands::a_link_that_is_led_elsewhere_is_followed_with_the_next_record,
         hands::two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates,
         kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses,
         kills::nor_is_anything_where_there_are_no_hard_links,

@@ -174,6 +174,11 @@ impl<D: Disk> FileSink<D> {
         self.reopen(now)
     }
 
+    fn look_at_once(&mut self, now: Now) -> Result<(), WriteError> {
+        self.open.iter_mut().for_each(|open| open.looked = None);
+        self.look(now)
+    }
+
     /// Somebody else may have made the file shorter, as `copytruncate` does; the next write is at its end, wherever that is.
     fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
@@ -289,11 +294,17 @@ impl<D: Disk> FileSink<D> {
         let now = batch.now();
         let mut written = 0;
         let mut may_rotate = true;
+        let mut is_in_place = false;
         while written < batch.len() {
             // Before every part: another output of ours, or another process, may have written since.
             self.ask_for_room(now.monotonic);
             let rest = batch.behind(written);
             let here = if may_rotate { self.room_for(&rest, now) } else { rest.len() };
+            if here == 0 && !std::mem::replace(&mut is_in_place, true) {
+                // What is to be put aside has to be there still: otherwise the lines belong into the file that is.
+                self.look_at_once(now).map_err(|error| error.after(written))?;
+                continue;
+            }
             let result = match here {
                 0 => self.rotate(&rest.first(1)).map(|done| may_rotate = done),
                 _ => self.append(&rest.first(here), self.budget()),
@@ -646,6 +657,8 @@ impl<D: Disk> Sink for FileSink<D> {
                 self.after(reopened)
             }
             Command::Rotate => {
+                let looked = self.look_at_once(now);
+                self.after(looked)?;
                 let something = self.open.as_ref().is_some_and(|open| open.is_ours_alone() && open.len > 0);
                 self.ask_for_room(now.monotonic);
                 if something && !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {

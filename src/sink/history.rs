@@ -105,6 +105,8 @@ impl History {
         self.asked &= open.len > 0;
         self.tidy_at = None;
         self.is_clean = false;
+        // What failed with the file before may work with this one.
+        (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
     }
 
     /// Somebody else made the file empty.

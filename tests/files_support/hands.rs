@@ -1,6 +1,7 @@
 //! Others who move, cut and remove the file, and a second logger.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -155,6 +156,89 @@ pub(crate) fn a_directory_that_is_removed_again_and_again_is_made_again(dir: &Pa
     assert!(text.fragments.is_empty(), "{:?}", text.fragments);
     for (author, numbers) in &text.records {
         assert_eq!(numbers.last(), Some(&(logged[*author as usize] - 1)), "it goes on to the end");
+    }
+    Outcome::Holds
+}
+
+/// A backup by hard links takes the active file as it takes the archives; it grows there, too, until it is rotated.
+pub(crate) fn a_backup_that_links_every_file_changes_nothing(dir: &Path) -> Outcome {
+    let (logs, backup) = (dir.join("logs"), dir.join("backup"));
+    fs::create_dir(&logs).unwrap();
+    fs::create_dir(&backup).unwrap();
+    let file = LogFile::new(logs.join("app.log")).rotation(Rotation::size(10 * KIB));
+    let (logger, handle) = logger(file);
+    let load = Load::start(&logger, 2);
+    load.wait_for(100);
+    for turn in 0..40 {
+        load.wait_for(100);
+        let to = backup.join(turn.to_string());
+        fs::create_dir(&to).unwrap();
+        for name in names(&logs) {
+            // It may have been renamed or deleted since the listing.
+            let _ = fs::hard_link(logs.join(&name), to.join(&name));
+        }
+    }
+    let logged = load.stop();
+    end(&handle, &logged);
+    assert!(archives(&logs).len() > 10, "{:?}", names(&logs));
+    Text::of(&log_files(&logs)).assert_complete(&logged);
+    assert!(names(&logs).iter().all(|name| !name.starts_with('.')), "{:?}", names(&logs));
+    // Each copy is whole lines, as far as it goes: a file that only grew.
+    for turn in 0..40 {
+        let text = Text::of(&log_files(&backup.join(turn.to_string())));
+        assert!(text.fragments.is_empty(), "{:?}", text.fragments);
+    }
+    Outcome::Holds
+}
+
+/// Where a release is switched by its link, the log's directory, or the log itself, may be behind one.
+pub(crate) fn a_link_that_is_led_elsewhere_is_followed_with_the_next_record(dir: &Path) -> Outcome {
+    for release in ["one", "two"] {
+        fs::create_dir(dir.join(release)).unwrap();
+    }
+    let lead = |link: &Path, to: &Path| {
+        let new = dir.join("new");
+        symlink(to, &new).unwrap();
+        fs::rename(&new, link).unwrap();
+    };
+    let logged_in = |release: &str| Text::of(&log_files(&dir.join(release)));
+    // The directory; then the file.
+    for way in 0..2 {
+        let link = dir.join("current");
+        let (path, first, second) = match way {
+            0 => (link.join("app.log"), "one".into(), "two".into()),
+            _ => (link.clone(), Path::new("one").join("app.log"), Path::new("two").join("app.log")),
+        };
+        lead(&link, &first);
+        let (logger, handle) = logger(LogFile::new(&path).rotation(Rotation::size(5 * KIB)));
+        let load = Load::start(&logger, 2);
+        load.wait_for(1000);
+        lead(&link, &second);
+        let there = dir.join("two/app.log");
+        wait_until("it is followed", || fs::metadata(&there).is_ok_and(|file| file.len() > 0));
+        load.wait_for(1000);
+        let logged = load.stop();
+        end(&handle, &logged);
+        assert!(dir.join("current").is_symlink());
+        let [before, after] = ["one", "two"].map(logged_in);
+        assert!(before.fragments.is_empty() && after.fragments.is_empty());
+        for (author, count) in (0..).zip(logged) {
+            let [one, two] = [&before, &after].map(|text| text.records.get(&author).map_or(&[][..], Vec::as_slice));
+            assert!(one.iter().chain(two).copied().eq(0..count), "author {author}, way {way}");
+        }
+        for release in ["one", "two"] {
+            assert!(
+                archives(&dir.join(release)).len() > 2,
+                "way {way}, {release}: {:?}, {:?}",
+                names(&dir.join(release)),
+                handle.stats()
+            );
+            assert!(archives(&dir.join(release)).iter().all(|path| fs::metadata(path).unwrap().nlink() == 1));
+            for name in names(&dir.join(release)) {
+                fs::remove_file(dir.join(release).join(name)).unwrap();
+            }
+        }
+        fs::remove_file(link).unwrap();
     }
     Outcome::Holds
 }

@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod invariants;
 mod locks;
+mod moved;
 mod overflow;
 mod requests;
 mod reserve;
