@@ -562,6 +562,8 @@ impl DiskFile for FakeFile {
         Ok(is_free)
     }
 
+    fn unlock(&mut self) {}
+
     fn sync(&mut self) -> io::Result<()> {
         self.disk.world().ask(Op::Sync)
     }

@@ -116,6 +116,10 @@ pub(crate) trait DiskFile: Send {
     /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where there are no locks.
     fn lock(&mut self) -> io::Result<bool>;
 
+    /// Gives the lock back now, not only when the last copy of the descriptor is closed: a child of this process may have one until it
+    /// is another program.
+    fn unlock(&mut self);
+
     fn sync(&mut self) -> io::Result<()>;
 
     /// Whether the path still leads to this file.
@@ -487,6 +491,10 @@ impl DiskFile for RealFile {
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn unlock(&mut self) {
+        let _ = fs2::FileExt::unlock(&self.file); // Closing it gives it back as well.
     }
 
     fn sync(&mut self) -> io::Result<()> {

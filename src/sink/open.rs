@@ -162,7 +162,7 @@ impl<F: DiskFile> Open<F> {
         Ok(())
     }
 
-    /// Gives back what is beyond the end, before the file is closed; not where somebody else writes, too: only a cut gives it back,
+    /// Gives back the lock, and what is beyond the end, before the file is closed; the latter not where somebody else writes, too: only a cut gives it back,
     /// and a line that came between the look and the cut would go with it.
     pub(super) fn release(&mut self) {
         if self.reserved > 0 && self.locked && !self.shared && self.file.len().is_ok_and(|len| len == self.len) {
@@ -170,6 +170,9 @@ impl<F: DiskFile> Open<F> {
             let _ = self.file.cut(self.len);
         }
         self.reserved = 0;
+        if std::mem::take(&mut self.locked) {
+            self.file.unlock();
+        }
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.

@@ -225,6 +225,34 @@ pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path
     Outcome::Holds
 }
 
+/// Until it is another program, a child has all descriptors of its parent, and a lock belongs to the open file: the file that was opened
+/// anew at that moment had no lock for 10 s, and was not rotated.
+pub(crate) fn a_program_that_starts_others_all_the_time_keeps_the_lock(dir: &Path) -> Outcome {
+    let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    std::process::Command::new("true").status().unwrap();
+                }
+            });
+        }
+        for turn in 0..100 {
+            say(&*logger, 0, turn);
+            handle.reopen();
+            assert_eq!(handle.flush(PATIENCE), Ok(()));
+            handle.rotate();
+            assert_eq!(handle.flush(PATIENCE), Ok(()));
+        }
+        over.store(true, Relaxed);
+    });
+    assert_eq!(archives(dir).len(), 100);
+    end(&handle, &[100]);
+    Text::of(&log_files(dir)).assert_complete(&[100]);
+    Outcome::Holds
+}
+
 #[cfg(not(feature = "gzip"))]
 pub(crate) fn archives_are_compressed_but_for_the_newest(_dir: &Path) -> Outcome {
     Outcome::Skipped("it needs the feature `gzip`".into())
