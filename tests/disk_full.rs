@@ -48,6 +48,9 @@ mod load;
 #[path = "disk_full_support/long.rs"]
 mod long;
 #[cfg(target_os = "linux")]
+#[path = "disk_full_support/mounts.rs"]
+mod mounts;
+#[cfg(target_os = "linux")]
 #[path = "disk_full_support/place.rs"]
 mod place;
 #[cfg(target_os = "linux")]
@@ -85,6 +88,7 @@ fn main() -> std::process::ExitCode {
         Loud Nothing fifos::a_fifo_whose_reader_stops_blocks_nobody_and_loses_what_it_says,
         Soft Mounts tmpfs::a_line_that_the_disk_cuts_short_for_somebody_else_gets_nothing_glued_to_it,
         Soft Nothing files::a_removed_directory_is_made_again_and_no_record_is_unaccounted_for,
+        Soft Mounts mounts::a_volume_that_is_mounted_under_the_log_gets_it_and_one_that_goes_loses_nothing,
         Soft Nothing files::what_is_logged_once_the_log_says_it_is_back_is_written,
         Soft Nothing files::a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_call,
         Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_are_cheap,

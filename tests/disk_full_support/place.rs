@@ -35,9 +35,13 @@ impl Place {
     /// A file system in memory. It goes away with the mount namespace of this process, however that ends.
     pub(crate) fn tmpfs(&self, options: &str) -> PathBuf {
         let point = self.mount_point();
-        let options = CString::new(options).unwrap();
-        mount("unfazed-test", &point, "tmpfs", MountFlags::empty(), options.as_c_str()).expect("mount a tmpfs");
+        self.tmpfs_at(&point, options);
         point
+    }
+
+    pub(crate) fn tmpfs_at(&self, point: &Path, options: &str) {
+        let options = CString::new(options).unwrap();
+        mount("unfazed-test", point, "tmpfs", MountFlags::empty(), options.as_c_str()).expect("mount a tmpfs");
     }
 
     /// An overlay whose upper side is a file system in memory; or why there is none to be had.
