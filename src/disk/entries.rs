@@ -121,13 +121,9 @@ pub(super) fn point(_link: &Path, _target: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn dir() -> tempfile::TempDir {
-        tempfile::tempdir().unwrap()
-    }
-
     #[test]
     fn whatever_stands_at_a_name_is_not_renamed_over() {
-        let dir = dir();
+        let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::write(&from, "from").unwrap();
         let stand: [fn(&Path); 3] = [
@@ -149,7 +145,7 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_listed_and_a_link_is_none() {
-        let dir = dir();
+        let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "12345").unwrap();
         fs::write(dir.path().join("other"), "").unwrap();
         fs::create_dir(dir.path().join("a directory")).unwrap();

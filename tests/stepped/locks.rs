@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, PATH, Setup, parse};
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::parse;
 use crate::LogFile;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::Event;
@@ -70,13 +71,14 @@ fn a_file_that_is_put_aside_while_it_is_opened_is_opened_anew() {
 
 #[test]
 fn where_there_are_no_locks_that_is_told_once_if_anything_was_asked_for_that_needs_one() {
-    let cases: [(fn(LogFile) -> LogFile, usize); 4] = [
-        (|file| file, 0),
-        (|file| file.rotation(Rotation::size(200)), 1),
-        (|file| file.max_files(3), 1),
-        (|file| file.when_low(crate::WhenLow::DeleteOldest), 1),
+    let options: [fn(LogFile) -> LogFile; 4] = [
+        |file| file,
+        |file| file.rotation(Rotation::size(200)),
+        |file| file.max_files(3),
+        |file| file.when_low(crate::WhenLow::DeleteOldest),
     ];
-    for (case, (options, told)) in cases.into_iter().enumerate() {
+    for (case, options) in options.into_iter().enumerate() {
+        let told = usize::from(case > 0);
         let disk = FakeDisk::default();
         disk.world().fault = Some(Fault { at: 1, only: Some(Op::Lock), forever: true, errno: ENOLCK });
         let mut bench = bench(&disk, options);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, PATH, Setup, parse};
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::parse;
 use crate::LogFile;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::Event;
