@@ -200,15 +200,14 @@ impl CurrentFilter {
         let version = self.version.load(Acquire);
         // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
         let slot = (place.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - REMEMBERED.ilog2());
-        VERDICTS.with(|verdicts| {
-            let remembered = verdicts[slot as usize].get();
-            if (remembered.version, remembered.target) == (version, place) {
-                return remembered.verdict;
-            }
-            let verdict = self.filter.load().verdict(target);
-            verdicts[slot as usize].set(Remembered { version, target: place, verdict });
-            verdict
-        })
+        let slot = slot as usize;
+        let remembered = VERDICTS.with(|verdicts| verdicts[slot].get());
+        if (remembered.version, remembered.target) == (version, place) {
+            return remembered.verdict;
+        }
+        let verdict = self.filter.load().verdict(target);
+        VERDICTS.with(|verdicts| verdicts[slot].set(Remembered { version, target: place, verdict }));
+        verdict
     }
 
     pub(crate) fn load(&self) -> Guard<Arc<Filter>> {

@@ -11,7 +11,7 @@ use log::{LevelFilter, Metadata};
 
 use crate::front::filter::CurrentFilter;
 use crate::queue::{Door, Queue};
-use crate::record::{Caller, OwnedRecord};
+use crate::record::{Caller, Draft};
 use crate::stats::Reason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
@@ -61,8 +61,7 @@ impl Core {
             queue.refuse(level, reason);
             return;
         }
-        let time = SystemTime::now();
-        if !verdict.by_message && queue.suppresses(record, time) {
+        if !verdict.by_message && queue.suppresses(record, SystemTime::now) {
             return;
         }
         let audience = queue.audience();
@@ -73,10 +72,11 @@ impl Core {
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
         let is_in = if verdict.by_message {
-            self.offer_if_taken(queue, record, time, caller, closed)
+            self.offer_if_taken(queue, record, caller, closed)
         } else {
-            // In one expression: a record that is looked at on its way is copied once more.
-            queue.offer(level, OwnedRecord::capture(record, time, caller))
+            let time = SystemTime::now();
+            let draft = Draft::new(record, caller);
+            queue.offer(level, draft.spilled(), draft.finish(record, time, caller))
         };
         if is_in && introduces.is_some() {
             THREAD.set((number, audience));
@@ -89,16 +89,16 @@ impl Core {
         &self,
         queue: &Queue,
         record: &log::Record<'_>,
-        time: SystemTime,
         caller: Caller<'_>,
         closed: Option<Reason>,
     ) -> bool {
-        let owned = OwnedRecord::capture(record, time, caller);
-        if !self.filter.load().takes(&owned) || queue.suppresses(record, time) {
+        let draft = Draft::new(record, caller);
+        let owned = draft.finish(record, SystemTime::now(), caller);
+        if !self.filter.load().takes(&owned) || queue.suppresses(record, SystemTime::now) {
             return false;
         }
         match closed {
-            None => queue.offer(record.level(), owned),
+            None => queue.offer(record.level(), owned.spilled(), owned),
             Some(reason) => {
                 queue.refuse(record.level(), reason);
                 false

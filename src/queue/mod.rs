@@ -186,9 +186,9 @@ impl Queue {
 
     /// Whether the record is one too many of its place; then it is counted as suppressed.
     #[inline]
-    pub(crate) fn suppresses(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
+    pub(crate) fn suppresses(&self, record: &log::Record<'_>, now: impl FnOnce() -> SystemTime) -> bool {
         let Some(storms) = &self.storms else { return false };
-        let admitted = storms.admit(record, time);
+        let admitted = storms.admit(record, now());
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
@@ -202,17 +202,21 @@ impl Queue {
         self.counters.callers.refused.count(level, reason);
     }
 
-    /// Puts a record into the queue, or counts why not. Returns whether it is in.
+    /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what it holds on the heap: said by the
+    /// caller, because a record that is looked at on its way is copied once more.
     #[inline(never)]
-    pub(crate) fn offer(&self, level: Level, record: OwnedRecord) -> bool {
+    pub(crate) fn offer(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.callers.accepted.count(level);
         let is_in = match self.overflow {
             Overflow::DropNewest => {
-                (level <= Level::Warn || self.len() < self.capacity - self.kept) && self.put(record).is_ok()
+                (level <= Level::Warn || self.len() < self.capacity - self.kept)
+                    && self.put(level, spilled, record).is_ok()
             }
-            Overflow::DropOldest => self.put_evicting(record).is_ok(),
-            Overflow::Block => self.put_waiting(record, None).is_ok(),
-            Overflow::BlockAtMost(at_most) => self.put_waiting(record, Instant::now().checked_add(at_most)).is_ok(),
+            Overflow::DropOldest => self.put_evicting(level, spilled, record),
+            Overflow::Block => self.put_waiting(level, spilled, record, None),
+            Overflow::BlockAtMost(at_most) => {
+                self.put_waiting(level, spilled, record, Instant::now().checked_add(at_most))
+            }
         };
         if is_in {
             self.ring(level);
@@ -224,21 +228,25 @@ impl Queue {
     }
 
     #[allow(clippy::result_large_err)] // the record itself comes back
-    #[inline(never)]
-    fn put(&self, record: OwnedRecord) -> Result<(), OwnedRecord> {
-        if !self.spill_fits(&record) {
+    #[inline]
+    fn put(&self, level: Level, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
+        if !self.spill_fits(level, spilled) {
             return Err(record);
         }
-        self.records.0.try_send(record).map_err(|error| self.came_back(error.into_inner()))
+        self.records.0.try_send(record).map_err(|error| {
+            self.spilled.fetch_sub(spilled, Relaxed);
+            error.into_inner()
+        })
     }
 
-    /// Counts what the record holds on the heap, if that still fits into the bound.
-    fn spill_fits(&self, record: &OwnedRecord) -> bool {
+    /// Counts what a record holds on the heap, if that still fits into the bound.
+    #[inline]
+    fn spill_fits(&self, level: Level, spilled: usize) -> bool {
         let most = match self.overflow {
-            Overflow::DropNewest if record.level() > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
+            Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
             _ => MOST_SPILLED,
         };
-        match record.spilled() {
+        match spilled {
             0 => true,
             bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= most => true,
             bytes => {
@@ -248,16 +256,11 @@ impl Queue {
         }
     }
 
-    fn came_back(&self, record: OwnedRecord) -> OwnedRecord {
-        self.spilled.fetch_sub(record.spilled(), Relaxed);
-        record
-    }
-
-    #[allow(clippy::result_large_err)]
-    fn put_evicting(&self, mut record: OwnedRecord) -> Result<(), OwnedRecord> {
+    #[cold]
+    fn put_evicting(&self, level: Level, spilled: usize, mut record: OwnedRecord) -> bool {
         for _ in 0..MOST_EVICTIONS {
-            match self.put(record) {
-                Ok(()) => return Ok(()),
+            match self.put(level, spilled, record) {
+                Ok(()) => return true,
                 Err(back) => record = back,
             }
             self.take_while(|oldest| {
@@ -269,34 +272,34 @@ impl Queue {
                 false
             });
         }
-        self.put(record)
+        self.put(level, spilled, record).is_ok()
     }
 
-    #[allow(clippy::result_large_err)]
-    fn put_waiting(&self, record: OwnedRecord, deadline: Option<Instant>) -> Result<(), OwnedRecord> {
-        let mut record = match self.put(record) {
-            Ok(()) => return Ok(()),
+    fn put_waiting(&self, level: Level, spilled: usize, record: OwnedRecord, deadline: Option<Instant>) -> bool {
+        let mut record = match self.put(level, spilled, record) {
+            Ok(()) => return true,
             Err(record) => record,
         };
         if self.on_writer() {
-            return Err(record);
+            return false;
         }
         loop {
             let left = deadline.map_or(BLOCKED_LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() || self.is_shut() {
-                return Err(record);
+                return false;
             }
             self.wake_if_armed();
             let slice = left.min(BLOCKED_LOOK);
-            if !self.spill_fits(&record) {
+            if !self.spill_fits(level, spilled) {
                 // The queue has slots but the heap's bound is reached: the writer frees it without waking anybody.
                 thread::sleep(slice.min(Duration::from_millis(1)));
                 continue;
             }
             match self.records.0.send_timeout(record, slice) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return true,
                 Err(SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) => {
-                    record = self.came_back(back);
+                    self.spilled.fetch_sub(spilled, Relaxed);
+                    record = back;
                 }
             }
         }
@@ -447,8 +450,8 @@ impl Queue {
 
     /// Puts in a record of the writer's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
-        let level = record.level();
-        let is_in = self.put(record).is_ok();
+        let (level, spilled) = (record.level(), record.spilled());
+        let is_in = self.put(level, spilled, record).is_ok();
         if is_in {
             self.counters.callers.accepted.count(level);
         }

@@ -36,10 +36,16 @@ pub(crate) struct OwnedRecord {
     body: Body,
     line: u32,
     thread: u32,
+    level: u8,
+    parts: Parts,
+}
+
+/// What stands in the body.
+#[derive(Clone, Copy, Default)]
+struct Parts {
     message_len: u32,
     target_len: u16,
     name_len: u8,
-    level: u8,
     /// The target is not the module path, but stands in the body.
     own_target: bool,
     truncated: bool,
@@ -61,48 +67,46 @@ pub(crate) struct Caller<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
-impl OwnedRecord {
-    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
-    #[inline(never)]
-    pub(crate) fn capture(record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> Self {
-        let module_path = record.module_path_static();
-        let target = record.target();
-        let mut this = Self {
+/// What is formatted, before it is a record. The record itself is made where it is handed over, and not looked at any more: each
+/// look would cost a copy of it.
+pub(crate) struct Draft {
+    body: Body,
+    parts: Parts,
+}
+
+impl Draft {
+    #[inline(always)]
+    pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>) -> Self {
+        let mut body = Body::Inline(ArrayVec::new_const());
+        let parts = body.fill(record, caller);
+        Self { body, parts }
+    }
+
+    /// The bytes that the record will hold outside its slot.
+    #[inline(always)]
+    pub(crate) fn spilled(&self) -> usize {
+        self.body.spilled()
+    }
+
+    #[inline(always)]
+    pub(crate) fn finish(self, record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> OwnedRecord {
+        OwnedRecord {
             time,
-            module_path,
+            module_path: record.module_path_static(),
             file: record.file_static(),
-            body: Body::Inline(ArrayVec::new_const()),
+            body: self.body,
             line: record.line().unwrap_or(0),
             thread: caller.thread,
-            message_len: 0,
-            target_len: 0,
-            name_len: 0,
             level: record.level() as u8,
-            own_target: !module_path.is_some_and(|path| same_text(path, target)),
-            truncated: false,
-        };
-        if this.own_target {
-            let target = cut(target, u16::MAX.into());
-            this.target_len = this.body.push_text(target) as u16;
-            this.truncated = usize::from(this.target_len) < target.len();
+            parts: self.parts,
         }
-        if let Some(name) = caller.name {
-            this.name_len = this.body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
-        }
-        let key_values = record.key_values();
-        let has_key_values = key_values.count() > 0;
-        let alone = !this.own_target && this.name_len == 0 && !has_key_values;
-        match record.args().as_str() {
-            Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => this.body = Body::Literal(literal),
-            _ => this.set_message(*record.args()),
-        }
-        if has_key_values {
-            let mut writer = KeyValueWriter::new(&mut this.body);
-            // The visitor never fails, and a source that does has given what it had.
-            let _ = key_values.visit(&mut writer);
-            this.truncated |= writer.full;
-        }
-        this
+    }
+}
+
+impl OwnedRecord {
+    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
+    pub(crate) fn capture(record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> Self {
+        Draft::new(record, caller).finish(record, time, caller)
     }
 
     /// A line of the crate's own: no place and no thread, the target `unfazed`.
@@ -112,43 +116,14 @@ impl OwnedRecord {
         message: fmt::Arguments<'_>,
         key_values: &[(&str, Value<'_>)],
     ) -> Self {
-        let mut this = Self {
-            time,
-            module_path: Some("unfazed"),
-            file: None,
-            body: Body::Inline(ArrayVec::new_const()),
-            line: 0,
-            thread: 0,
-            message_len: 0,
-            target_len: 0,
-            name_len: 0,
-            level: level as u8,
-            own_target: false,
-            truncated: false,
-        };
-        this.set_message(message);
-        let mut writer = KeyValueWriter::new(&mut this.body);
+        let mut body = Body::Inline(ArrayVec::new_const());
+        let mut parts = Parts::default();
+        body.push_message(message, &mut parts);
+        let mut writer = KeyValueWriter::new(&mut body);
         for (key, value) in key_values {
             writer.pair(key, |body, tag| value.encode(body, tag));
         }
-        this
-    }
-
-    fn set_message(&mut self, message: fmt::Arguments<'_>) {
-        let start = self.body.bytes().len();
-        let mut writer = TextWriter { body: &mut self.body, start, most: LONGEST_MESSAGE, full: false };
-        // An error here is the caller's `Display` giving up: what it wrote before is the message.
-        let _ = writer.write_fmt(message);
-        let full = writer.full;
-        if full {
-            // Where there was no memory for more, the mark goes into what there is.
-            let most = (start + LONGEST_MESSAGE).min(self.body.capacity());
-            self.body.cut_to(most.saturating_sub(CUT_MARK.len()).max(start));
-            // Where not even the mark fits, the count of what was cut has it.
-            let _ = self.body.push(CUT_MARK.as_bytes());
-            self.truncated = true;
-        }
-        self.message_len = (self.body.bytes().len() - start) as u32;
+        Self { time, module_path: Some("unfazed"), file: None, body, line: 0, thread: 0, level: level as u8, parts }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -174,31 +149,33 @@ impl OwnedRecord {
 
     /// Whether the message or the key-values were cut.
     pub(crate) fn truncated(&self) -> bool {
-        self.truncated
+        self.parts.truncated
     }
 
     /// The bytes this record holds outside its slot.
     pub(crate) fn spilled(&self) -> usize {
-        match &self.body {
-            Body::Heap(bytes) => bytes.capacity(),
-            Body::Literal(_) | Body::Inline(_) => 0,
-        }
+        self.body.spilled()
     }
 
     pub(crate) fn message(&self) -> &str {
         match &self.body {
             Body::Literal(literal) => literal,
-            _ => self.text(self.target_len as usize + self.name_len as usize, self.message_len as usize),
+            _ => self
+                .text(self.parts.target_len as usize + self.parts.name_len as usize, self.parts.message_len as usize),
         }
     }
 
     /// The name of the thread, if this record brought it.
     pub(crate) fn thread_name(&self) -> Option<&str> {
-        (self.name_len > 0).then(|| self.text(self.target_len as usize, self.name_len as usize))
+        (self.parts.name_len > 0).then(|| self.text(self.parts.target_len as usize, self.parts.name_len as usize))
     }
 
     fn target(&self) -> &str {
-        if self.own_target { self.text(0, self.target_len as usize) } else { self.module_path.unwrap_or("") }
+        if self.parts.own_target {
+            self.text(0, self.parts.target_len as usize)
+        } else {
+            self.module_path.unwrap_or("")
+        }
     }
 
     fn text(&self, start: usize, len: usize) -> &str {
@@ -209,13 +186,60 @@ impl OwnedRecord {
     fn key_values(&self) -> KeyValues<'_> {
         let start = match self.body {
             Body::Literal(_) => 0,
-            _ => self.target_len as usize + self.name_len as usize + self.message_len as usize,
+            _ => self.parts.target_len as usize + self.parts.name_len as usize + self.parts.message_len as usize,
         };
         KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }
     }
 }
 
 impl Body {
+    /// Puts in what the record has and the program text has not.
+    #[inline(never)]
+    fn fill(&mut self, record: &log::Record<'_>, caller: Caller<'_>) -> Parts {
+        let mut parts = Parts::default();
+        let target = record.target();
+        parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
+        if parts.own_target {
+            let target = cut(target, u16::MAX.into());
+            parts.target_len = self.push_text(target) as u16;
+            parts.truncated = usize::from(parts.target_len) < target.len();
+        }
+        if let Some(name) = caller.name {
+            parts.name_len = self.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
+        }
+        let key_values = record.key_values();
+        let has_key_values = key_values.count() > 0;
+        let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
+        match record.args().as_str() {
+            Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *self = Body::Literal(literal),
+            _ => self.push_message(*record.args(), &mut parts),
+        }
+        if has_key_values {
+            let mut writer = KeyValueWriter::new(self);
+            // The visitor never fails, and a source that does has given what it had.
+            let _ = key_values.visit(&mut writer);
+            parts.truncated |= writer.full;
+        }
+        parts
+    }
+
+    fn push_message(&mut self, message: fmt::Arguments<'_>, parts: &mut Parts) {
+        let start = self.bytes().len();
+        let mut writer = TextWriter { body: self, start, most: LONGEST_MESSAGE, full: false };
+        // An error here is the caller's `Display` giving up: what it wrote before is the message.
+        let _ = writer.write_fmt(message);
+        let full = writer.full;
+        if full {
+            // Where there was no memory for more, the mark goes into what there is.
+            let most = (start + LONGEST_MESSAGE).min(self.capacity());
+            self.cut_to(most.saturating_sub(CUT_MARK.len()).max(start));
+            // Where not even the mark fits, the count of what was cut has it.
+            let _ = self.push(CUT_MARK.as_bytes());
+            parts.truncated = true;
+        }
+        parts.message_len = (self.bytes().len() - start) as u32;
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Body::Literal(_) => &[],
@@ -229,6 +253,14 @@ impl Body {
             Body::Literal(_) => &mut [],
             Body::Inline(bytes) => bytes,
             Body::Heap(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    fn spilled(&self) -> usize {
+        match self {
+            Body::Heap(bytes) => bytes.capacity(),
+            Body::Literal(_) | Body::Inline(_) => 0,
         }
     }
 

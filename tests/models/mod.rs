@@ -52,7 +52,7 @@ pub(crate) fn queue(capacity: usize, overflow: Overflow) -> Arc<Queue> {
 }
 
 pub(crate) fn offer(queue: &Queue, level: Level) -> bool {
-    queue.offer(level, OwnedRecord::notice(level, UNIX_EPOCH, format_args!("m"), &[]))
+    queue.offer(level, 0, OwnedRecord::notice(level, UNIX_EPOCH, format_args!("m"), &[]))
 }
 
 /// Takes out all there is, as the writer does; returns how many records that were.

@@ -16,7 +16,11 @@ use crate::work::{BURST, Work, bursts_of, call, percentile, sorted, tell};
 const BURSTS: usize = 20;
 /// As many calls on the full disk, with the warm-up of `bursts_of`.
 pub const CALLS: usize = BURST * (BURSTS + BURSTS / 10);
-const TOLD_AND_SETTLED: Duration = Duration::from_millis(300);
+/// So many bursts, until one does not reach the file any more.
+const REFUSALS_AT_MOST: usize = 100;
+const TOLD_AND_SETTLED: Duration = Duration::from_millis(50);
+/// What a logger may still have to say.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Runs before there is another thread: `unshare` asks for that.
 pub fn run(logger: &Logger, directory: &Path, stderr_too: bool) -> Result<(), String> {
@@ -33,11 +37,18 @@ pub fn run(logger: &Logger, directory: &Path, stderr_too: bool) -> Result<(), St
     let p50 = || percentile(&sorted(vec![bursts_of(log, BURSTS)]), 0.5, ticks_per_ns());
     tell("healthy_p50", p50());
     fill(&directory.join("filler")).map_err(|error| format!("not filled: {error}"))?;
-    // The first refusals: the logger learns that the disk is full.
-    (0..BURST as u64).for_each(log);
-    thread::sleep(TOLD_AND_SETTLED);
+    // The first refusals: the logger learns that the disk is full, once it has used up the blocks that its file has already.
+    let size = || std::fs::metadata(directory.join("app.log")).map_or(0, |metadata| metadata.len());
+    for _ in 0..REFUSALS_AT_MOST {
+        let before = size();
+        (0..BURST as u64).for_each(log);
+        thread::sleep(TOLD_AND_SETTLED);
+        if size() == before {
+            break;
+        }
+    }
     tell("full_p50", p50());
-    thread::sleep(TOLD_AND_SETTLED);
+    thread::sleep(LAST_WORDS);
     tell("survived", 1.0);
     Ok(())
 }
