@@ -272,6 +272,8 @@ mod tests {
         assert_eq!(names.name(Archive::after(None, i64::MIN)), "app.0000-01-01T00-00-00-0000.log");
         let end = Archive { second: LAST_SECOND, number: MOST_NUMBER, compressed: false };
         assert_eq!(end.next(), end);
+        let last = Archive { second: LAST_SECOND, number: 0, compressed: false };
+        assert_eq!(last.next(), Archive { number: 1, ..last }, "the last second has numbers, too");
     }
 
     #[test]

@@ -90,6 +90,7 @@ mod tests {
             (none, &[10, 0, 10], 5, &[1]),
             (Limits { files: Some(3), ..none }, &[0, 10, 10], 5, &[0]),
             (Limits { files: Some(2), ..none }, &[10, 10, 0], 5, &[0, 2]),
+            (Limits { files: Some(2), ..none }, &[0, 10, 10], 5, &[0, 1]),
         ];
         for (limits, bytes, active, expected) in cases {
             assert_eq!(limits.exceeded_by(&archives(bytes, now), *active, now), *expected, "{limits:?} {bytes:?}");

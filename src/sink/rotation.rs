@@ -545,4 +545,22 @@ mod tests {
         schedule.begin(Some(at("2026-11-22 23:00:00")));
         assert_eq!(schedule.room_for(10, &line), 1);
     }
+
+    /// The zone belongs to the process: this test is run once more, in one that has another.
+    #[test]
+    fn local_time_is_that_of_the_systems_zone() {
+        const KATHMANDU: &str = "XXX-05:45";
+
+        if std::env::var("TZ").is_ok_and(|zone| zone == KATHMANDU) {
+            let ahead = |rotation| (Schedule::new(rotation).zone)(1_800_000_000);
+            assert_eq!(ahead(Rotation::daily().local_time()), 5 * 3600 + 45 * 60);
+            assert_eq!(ahead(Rotation::daily()), 0);
+            return;
+        }
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "sink::rotation::tests::local_time_is_that_of_the_systems_zone"]).env("TZ", KATHMANDU);
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
 }

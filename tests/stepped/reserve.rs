@@ -134,6 +134,13 @@ fn the_reserve_moves_with_the_file_and_is_given_back() {
         let ahead = used(&disk) - text as u64;
         assert!((4 * KIB..12 * KIB).contains(&ahead), "{ahead} bytes beyond the ends of all files");
     }
+    // A look at the file finds nobody else's bytes, and the blocks are still there.
+    let asked = disk.world().asked(Op::Reserve);
+    for _ in 0..3 {
+        bench.pass(Duration::from_millis(150));
+        bench.step();
+    }
+    assert_eq!(disk.world().asked(Op::Reserve), asked, "what is taken is not taken again");
     std::thread::scope(|scope| {
         let handle = bench.handle.clone();
         let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
