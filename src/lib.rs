@@ -91,6 +91,7 @@
 //! 1.95.
 #![warn(missing_docs)]
 #![doc(test(attr(deny(unused_must_use))))]
+#![cfg_attr(fuzzing, allow(dead_code))] // a property needs only a part of what the tests share
 
 mod builder;
 #[cfg(feature = "serde")]
@@ -147,9 +148,22 @@ struct ReadmeDoctests;
 #[path = "../tests/stepped/mod.rs"]
 mod stepped;
 
-#[cfg(test)]
+#[cfg(all(fuzzing, not(test)))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+#[path = "../tests/stepped/fuzzed.rs"]
+mod stepped;
+
+#[cfg(any(test, fuzzing))]
 #[path = "../tests/formats/mod.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 mod formats;
+
+/// Not part of the public API: for `tests/fuzz`.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "../tests/properties/mod.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+pub mod properties;
 
 #[cfg(all(loom, test))]
 #[path = "../tests/models/mod.rs"]

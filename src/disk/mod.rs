@@ -2,7 +2,8 @@
 //! `unfit` and `same_file`, which only look.
 
 mod entries;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::unwrap_used)] // a double for tests
 pub(crate) mod fake;
 #[cfg(feature = "gzip")]
 mod gzip;

@@ -14,3 +14,4 @@ mod retained;
 mod rotation;
 mod sinks;
 mod storms;
+pub(crate) mod tail;

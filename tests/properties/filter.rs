@@ -1,0 +1,104 @@
+//! The filter, for directives and changes of them: it says what env_filter says, level by level, asked anew each time.
+
+use std::time::UNIX_EPOCH;
+
+use log::{Level, LevelFilter, Metadata, Record};
+
+use super::Choices;
+use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
+use crate::record::{Caller, OwnedRecord};
+
+/// Targets that are module paths, which a thread remembers.
+const MODULES: &[&str] = &["app", "app::db", "ap", "a", "b", "hyper::client", "warn", ""];
+const LEVELS: &[LevelFilter] = &[
+    LevelFilter::Off,
+    LevelFilter::Error,
+    LevelFilter::Warn,
+    LevelFilter::Info,
+    LevelFilter::Debug,
+    LevelFilter::Trace,
+];
+
+pub(super) fn hold(choices: &mut Choices<'_>) {
+    let (base, cap) = (choices.one_of(LEVELS), choices.one_of(LEVELS));
+    let mut layers = Layers::default();
+    let filter = CurrentFilter::new(Filter::new(base, Layers::default(), cap).unwrap(), base, cap);
+    let (target, message) = (choices.text(), choices.text());
+    for _ in 0..choices.byte() % 6 {
+        let change = choices.byte() % 4;
+        let text = choices.text();
+        let sound = env_filter::Builder::new().try_parse(&text).is_ok();
+        match change {
+            0 => {
+                assert_eq!(filter.set(&text).is_ok(), sound, "{text:?}");
+                if sound {
+                    layers.set = vec![text];
+                }
+            }
+            1 => {
+                assert_eq!(filter.push(&text).is_ok(), sound, "{text:?}");
+                if sound {
+                    layers.pushed.push(text);
+                }
+            }
+            2 => {
+                filter.pop();
+                layers.pushed.pop();
+            }
+            _ => {
+                let good = only_good(&text);
+                filter.set(&good).unwrap();
+                layers.set = vec![good];
+            }
+        }
+        agree(&filter, base, cap, &layers, &target, &message);
+    }
+}
+
+/// What is left of a variable: every directive that is sound on its own.
+fn only_good(text: &str) -> String {
+    let (good, errors) = split_env(text);
+    let sound = |directives: &str| env_filter::Builder::new().try_parse(directives).is_ok();
+    let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, pattern)| (levels, Some(pattern)));
+    let (fine, bad): (Vec<_>, Vec<_>) = levels.split(',').partition(|directive| sound(directive));
+    let bad_pattern = pattern.is_some_and(|pattern| pattern.contains('/'));
+    assert_eq!(errors.len(), bad.len() + usize::from(bad_pattern), "{text:?}");
+    let pattern = pattern.filter(|_| !bad_pattern).map(|pattern| format!("/{pattern}")).unwrap_or_default();
+    assert_eq!(good, fine.join(",") + &pattern);
+    assert!(errors.iter().all(|error| !error.why.is_empty() && text.contains(&error.directives)), "{text:?}");
+    good
+}
+
+fn agree(filter: &CurrentFilter, base: LevelFilter, cap: LevelFilter, layers: &Layers, target: &str, message: &str) {
+    let mut reference = env_filter::Builder::new();
+    reference.filter_level(base);
+    let texts = || layers.set.iter().chain(&layers.pushed);
+    for text in texts() {
+        reference.try_parse(text).unwrap();
+    }
+    let reference = reference.build();
+    let pattern = texts().rev().find_map(|text| text.split_once('/')).map(|(_, pattern)| pattern);
+    let agree = |record: &Record<'_>| {
+        let metadata = Metadata::builder().level(record.level()).target(record.target()).build();
+        let expected = record.level() <= cap && reference.enabled(&metadata);
+        let verdict = filter.verdict(record);
+        let story = || format!("{} of {:?} by {:?}", record.level(), record.target(), texts().collect::<Vec<_>>());
+        assert_eq!(record.level() <= verdict.max_level, expected, "{}", story());
+        assert_eq!(filter.load().enabled(&metadata), expected, "{}", story());
+        assert_eq!(verdict.by_message, pattern.is_some(), "{}", story());
+        assert!(!expected || record.level() <= filter.load().max_level(), "{}", story());
+    };
+    for level in Level::iter() {
+        for module in MODULES {
+            agree(&Record::builder().level(level).target(module).module_path_static(Some(module)).build());
+        }
+        agree(&Record::builder().level(level).target(target).module_path_static(Some("app")).build());
+    }
+    let args = format_args!("{message}");
+    let record =
+        OwnedRecord::capture(&Record::builder().args(args).build(), UNIX_EPOCH, Caller { thread: 1, name: None });
+    #[cfg(not(feature = "regex"))]
+    assert_eq!(filter.load().takes(&record), pattern.is_none_or(|pattern| message.contains(pattern)));
+    #[cfg(feature = "regex")]
+    assert!(filter.load().takes(&record) || pattern.is_some());
+}
