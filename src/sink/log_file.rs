@@ -207,7 +207,8 @@ impl LogFile {
     /// anything newer. Until then they are `pending` ([`OutputStats`](crate::OutputStats)). If the program ends first, they are lost and counted.
     ///
     /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is taken when the first line comes and given back
-    /// when the last one is written. A line that is longer than the whole is lost. 32 and less keep nothing.
+    /// when the last one is written. A line that is longer than the whole is lost; so is one for which there is no room behind three gap
+    /// lines in a row. 32 and less keep nothing.
     pub fn retain(mut self, bytes: u64) -> Self {
         self.options.retain = bytes;
         self

@@ -313,9 +313,12 @@ impl Writer {
 
     /// Answers the flushes whose records are all written.
     fn answer(&mut self, taken: usize, now: Now) {
-        let empty = self.queue.len() == 0;
+        // Where nothing can be written there is nothing to wait for: a flood that is only retained must not keep the answer.
+        let mut outputs = self.outputs.iter();
+        let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
+        let at_once = nothing_goes || self.queue.len() == 0;
         for flush in &mut self.flushes {
-            flush.left = if empty { 0 } else { flush.left.saturating_sub(taken) };
+            flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
         }
         if !self.flushes.iter().any(|flush| flush.left == 0) {
             return;

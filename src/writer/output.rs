@@ -31,6 +31,9 @@ const READY_RETRY: Duration = Duration::from_millis(100);
 const SUSPENDED_LINE_EVERY: Duration = Duration::from_secs(60);
 /// Losses that are no gap are told at most this often.
 const LOST_LINE_EVERY: Duration = Duration::from_secs(5);
+/// A retained line that is the first behind a gap line and does not go in gets so many chances: one that is longer than all the room there
+/// is would keep the output from coming back for what is shorter.
+const CHANCES: u32 = 3;
 /// At rest the sink is asked how it is this often, or more often if it wants to be.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
@@ -43,6 +46,8 @@ pub(crate) struct Output {
     sink: Box<dyn Sink>,
     /// While it is suspended it may keep so many bytes of the newest WARN and ERROR lines.
     retain: usize,
+    /// How often in a row none of them went in behind a gap line.
+    refused: u32,
     lines: Lines,
     episode: Option<Episode>,
     /// It has resumed, but the gate is not open yet.
@@ -162,6 +167,7 @@ impl Output {
             encoder,
             sink,
             retain: 0,
+            refused: 0,
             lines: Lines::default(),
             episode: None,
             returned: None,
@@ -576,6 +582,7 @@ impl Output {
     /// episode.
     fn write_retained(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
         let output = &counters.outputs[self.index];
+        let before = fates.kept(self.index);
         while self.episode.is_none() && fates.kept(self.index) > 0 {
             self.lay_out_retained(fates);
             let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
@@ -594,11 +601,16 @@ impl Output {
                 let outcome = if line < written { Ok(()) } else { Err(Reason::Panicked) };
                 fates.let_go(self.index, outcome, counters);
             }
-            output.in_hands.store(fates.kept(self.index), Relaxed);
             self.lines.clear();
             if let Ok(Err(error)) = result {
+                self.refused = if fates.kept(self.index) == before { self.refused + 1 } else { 0 };
+                if self.refused == CHANCES {
+                    self.refused = 0;
+                    fates.let_go(self.index, Err(error.cause().into()), counters);
+                }
                 self.suspend(error, now, output, tell);
             }
+            output.in_hands.store(fates.kept(self.index), Relaxed);
         }
         fates.release(self.index);
     }

@@ -566,6 +566,49 @@ fn a_flush_says_that_the_log_is_suspended_although_all_is_retained() {
     assert_eq!(answer, Err(FlushError::Suspended(Cause::DiskFull)));
 }
 
+/// A flood of what is retained keeps the queue full.
+#[test]
+fn a_flush_of_a_suspended_log_answers_at_once_however_much_is_queued() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let options = options(|file| file);
+    let mut bench = Setup { capacity: 20_000, ..Setup::new() }.file_with(&disk, options).bench();
+    bench.step();
+    fill(&disk);
+    bench.log(Level::Info);
+    bench.step();
+    for _ in 0..20_000 {
+        bench.log(Level::Warn);
+    }
+    std::thread::scope(|scope| {
+        let handle = bench.handle.clone();
+        let asked = scope.spawn(move || handle.flush(Duration::MAX));
+        while !bench.queue.has_requests() {
+            std::thread::yield_now();
+        }
+        bench.writer.step(bench.now);
+        assert_eq!(asked.join().unwrap(), Err(FlushError::Suspended(Cause::DiskFull)));
+    });
+    assert!(bench.queue.len() > 10_000, "{} are still in the queue", bench.queue.len());
+}
+
+/// Once a second a gap line went in, and the line behind it never.
+#[test]
+fn a_line_for_which_there_never_is_room_does_not_keep_the_log_from_coming_back() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = full(&disk, 64 * KIB);
+    bench.log_padded(Level::Error, 30_000);
+    bench.log_some(8);
+    bench.step();
+    disk.world().filler -= 10_000;
+    bench.live(Duration::from_secs(5));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 1);
+    assert_recovery(&mut bench, &disk, "without it");
+    assert_invariants(&bench, &disk, "without it");
+    let (suspended, resumed) = bench.episodes();
+    assert!(suspended == resumed && suspended <= 4, "{suspended} episodes");
+}
+
 #[test]
 fn what_was_retained_keeps_to_the_size_of_a_file() {
     let disk = FakeDisk::with_capacity(MIB);
