@@ -1,6 +1,7 @@
 //! The limit for each place of the program: how many records one `file:line` may log in an interval. Decided on the
 //! caller's thread, told on the writer's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,7 +40,7 @@ struct About {
     level: Level,
     target: String,
     module_path: Option<&'static str>,
-    file: &'static str,
+    file: Cow<'static, str>,
     line: u32,
 }
 
@@ -56,14 +57,20 @@ impl Storms {
     /// Whether the record is within the limit of its place; if not, it is counted there.
     #[inline]
     pub(crate) fn admit(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
-        let (Some(file), Some(line)) = (record.file_static(), record.line()) else { return true };
-        // The text is static, so its place in memory stands for it; no file has a million lines.
-        let key = (file.as_ptr() as u64).rotate_left(20) ^ u64::from(line);
+        let (Some(file), Some(line)) = (record.file(), record.line()) else { return true };
+        let known = record.file_static();
+        let file_key = match known {
+            // The text is static, so its place in memory stands for it.
+            Some(file) => file.as_ptr() as u64,
+            None => hash(file),
+        };
+        // No file has a million lines.
+        let key = file_key.rotate_left(20) ^ u64::from(line);
         let Some(place) = self.place(key, || About {
             level: record.level(),
             target: record.target().to_owned(),
             module_path: record.module_path_static(),
-            file,
+            file: known.map_or_else(|| file.to_owned().into(), Cow::Borrowed),
             line,
         }) else {
             return true;
@@ -130,11 +137,21 @@ impl About {
     fn record(&self, now: SystemTime, suppressed: u64) -> OwnedRecord {
         let mut record = log::Record::builder();
         record.level(self.level).target(&self.target).module_path_static(self.module_path);
-        record.file_static(Some(self.file)).line(Some(self.line));
+        match self.file {
+            Cow::Borrowed(file) => record.file_static(Some(file)),
+            Cow::Owned(ref file) => record.file(Some(file)),
+        };
+        record.line(Some(self.line));
         let nobody = Caller { thread: 0, name: None };
         let place = format_args!("{suppressed} similar records suppressed");
         OwnedRecord::capture(&record.args(place).build(), now, nobody)
     }
+}
+
+/// Of a file's name that a record brought from elsewhere (FNV-1a).
+#[cold]
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn pack(interval: u32, count: u32) -> u64 {
@@ -220,6 +237,19 @@ mod tests {
         assert!(admit(&storms, 10, 9_000_000), "forward");
         let before = UNIX_EPOCH - MINUTE;
         assert_eq!(storms.interval(before), storms.interval(UNIX_EPOCH), "before 1970 there is one interval");
+    }
+
+    #[test]
+    fn the_place_of_a_record_that_was_handed_on_has_its_limit_too() {
+        let storms = Storms::new(1, MINUTE);
+        let admit = |file: String| {
+            let record = log::Record::builder().file(Some(&file)).line(Some(7)).args(format_args!("m")).build();
+            storms.admit(&record, at(0))
+        };
+        assert!(admit("src/a.rs".to_owned()));
+        assert!(admit("src/b.rs".to_owned()), "another file");
+        assert!(!admit("src/a.rs".to_owned()));
+        assert_eq!(told(&storms, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar records suppressed"#]);
     }
 
     #[test]

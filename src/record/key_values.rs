@@ -1,7 +1,8 @@
 //! Key-values inside a record's bytes, with the types the program gave them. Written on the caller's stack, read on the writer's
 //! thread.
 //!
-//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value.
+//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. Before all others there may be one that is
+//! no key-value: the file of a record whose place is no part of the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -12,6 +13,9 @@ use super::{Body, TextWriter, cut};
 /// All key-values of one record together take at most this many bytes.
 const MOST_KEY_VALUES: usize = 64 * 1024;
 
+/// The path of a source file longer than this is cut.
+const LONGEST_FILE: usize = 4096;
+
 const NULL: u8 = 0;
 const BOOL: u8 = 1;
 const I64: u8 = 2;
@@ -20,6 +24,7 @@ const I128: u8 = 4;
 const U128: u8 = 5;
 const F64: u8 = 6;
 const STR: u8 = 7;
+const FILE: u8 = 8;
 const HEAD: usize = 1 + 2 + 4;
 
 /// The value of a key, with the type the program gave it.
@@ -132,6 +137,14 @@ impl<'a> KeyValueWriter<'a> {
         fields[3..7].copy_from_slice(&len.to_le_bytes());
     }
 
+    /// Writes where the record comes from; before all key-values.
+    pub(super) fn file(&mut self, file: &str) {
+        self.pair("", |body, tag| {
+            *tag = FILE;
+            body.push(cut(file, LONGEST_FILE).as_bytes())
+        });
+    }
+
     fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
         let used = self.body.bytes().len() - self.start + HEAD + key.len();
         let most = MOST_KEY_VALUES.saturating_sub(used);
@@ -218,6 +231,15 @@ impl<'a> KeyValues<'a> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = self.clone();
         std::iter::from_fn(move || rest.next_raw().map(|(_, key, _)| key))
+    }
+
+    /// Takes out what stands there of the record's place.
+    pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
+        let all = self.clone();
+        match self.next_raw() {
+            Some((FILE, _, file)) => (str::from_utf8(file).ok(), self),
+            _ => (None, all),
+        }
     }
 
     fn next_raw(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {

@@ -184,11 +184,19 @@ impl OwnedRecord {
     }
 
     fn key_values(&self) -> KeyValues<'_> {
+        self.file_and_key_values().1
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.file.or_else(|| self.file_and_key_values().0)
+    }
+
+    fn file_and_key_values(&self) -> (Option<&str>, KeyValues<'_>) {
         let start = match self.body {
             Body::Literal(_) => 0,
             _ => self.parts.target_len as usize + self.parts.name_len as usize + self.parts.message_len as usize,
         };
-        KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }
+        KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }.split_file()
     }
 }
 
@@ -208,7 +216,9 @@ impl Body {
             parts.name_len = self.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
         }
         let key_values = record.key_values();
-        let has_key_values = key_values.count() > 0;
+        // What is handed on from another facade (tracing's feature `log`) has its place in texts that may go away.
+        let own_file = if record.file_static().is_none() { record.file() } else { None };
+        let has_key_values = key_values.count() > 0 || own_file.is_some();
         let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
         match record.args().as_str() {
             Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *self = Body::Literal(literal),
@@ -216,6 +226,9 @@ impl Body {
         }
         if has_key_values {
             let mut writer = KeyValueWriter::new(self);
+            if let Some(file) = own_file {
+                writer.file(file);
+            }
             // The visitor never fails, and a source that does has given what it had.
             let _ = key_values.visit(&mut writer);
             parts.truncated |= writer.full;
@@ -421,14 +434,15 @@ impl<'a> Record<'a> {
         self.owned.target()
     }
 
-    /// The module that logged it; `None` where the program did not say.
+    /// The module that logged it; `None` where the program did not say, or handed the record on from elsewhere: then the target
+    /// mostly says it.
     pub fn module_path(&self) -> Option<&'a str> {
         self.owned.module_path
     }
 
     /// The source file that logged it; `None` where the program did not say.
     pub fn file(&self) -> Option<&'a str> {
-        self.owned.file
+        self.owned.file()
     }
 
     /// The line in that file, counted from 1; `None` where the program did not say.
@@ -510,6 +524,27 @@ mod tests {
         assert_eq!((view.level(), view.line(), view.file()), (Level::Warn, Some(3), Some("b.rs")));
         assert_eq!(view.thread_number(), 7);
         assert_eq!(view.key_values().count(), 0);
+    }
+
+    #[test]
+    fn the_place_of_a_record_that_was_handed_on_is_kept_beside_its_key_values() {
+        let pairs: &[(&str, i32)] = &[("", 1), ("n", 2)];
+        for (file, pairs) in [("/src/über.rs", &[] as &[(&str, i32)]), ("/src/über.rs", pairs), ("", pairs)] {
+            let file = file.to_owned();
+            let mut record = log::Record::builder();
+            record.file(Some(&file)).line(Some(7)).key_values(&pairs).target("t").args(format_args!("m"));
+            let owned = OwnedRecord::capture(&record.build(), SystemTime::UNIX_EPOCH, NOBODY);
+            let view = Record::new(&owned, None);
+            assert_eq!((view.file(), view.line(), view.message()), (Some(&*file), Some(7), "m"));
+            let got: Vec<_> = view.key_values().map(|(key, _)| key).collect();
+            assert_eq!(got, pairs.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+            assert!(!owned.truncated());
+        }
+        let far = "d/".repeat(100_000);
+        let record = log::Record::builder().file(Some(&far)).args(format_args!("m")).key_values(&("k", 1)).build();
+        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        assert_eq!(Record::new(&owned, None).file(), Some(&far[..4096]));
+        assert_eq!(owned.key_values().count(), 1);
     }
 
     #[test]
