@@ -2,6 +2,7 @@
 //! caller's thread, told on the writer's.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use log::Level;
 use crate::record::{Caller, OwnedRecord};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::swap::ArcSwapOption;
+use crate::sync::thread_local;
 
 /// So many places are watched, a power of two; what does not find a slot is not limited. They take 192 KiB. A model
 /// makes them anew for each order that it tries, and does with two.
@@ -126,11 +128,43 @@ impl Storms {
         None
     }
 
+    #[inline]
     fn interval(&self, time: SystemTime) -> u32 {
+        let known = LATEST.get();
+        if (known.per, known.begins <= time && time < known.ends) == (self.per, true) {
+            return known.number;
+        }
+        self.look_up_interval(time)
+    }
+
+    #[cold]
+    fn look_up_interval(&self, time: SystemTime) -> u32 {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         // In 64 bits, which divide ten times faster than 128 and reach to the year 2554.
-        (since.as_nanos() as u64 / (self.per.as_nanos() as u64).max(1)) as u32
+        let per = (self.per.as_nanos() as u64).max(1);
+        let number = since.as_nanos() as u64 / per;
+        let begins = UNIX_EPOCH + Duration::from_nanos(number * per);
+        if let Some(ends) = begins.checked_add(self.per) {
+            LATEST.set(Interval { per: self.per, begins, ends, number: number as u32 });
+        }
+        number as u32
     }
+}
+
+/// An interval that a thread has been in.
+#[derive(Clone, Copy)]
+struct Interval {
+    per: Duration,
+    begins: SystemTime,
+    ends: SystemTime,
+    number: u32,
+}
+
+thread_local! {
+    /// What is compared twice need not be divided: that would be most of what a call costs here. No destructor, as in `front/filter.rs`.
+    static LATEST: Cell<Interval> = const {
+        Cell::new(Interval { per: Duration::ZERO, begins: UNIX_EPOCH, ends: UNIX_EPOCH, number: 0 })
+    };
 }
 
 impl About {
@@ -196,6 +230,22 @@ mod tests {
             for line in [10, 20] {
                 let admitted = (0..5).filter(|second| admit(&storms, line, interval * 60 + second)).count();
                 assert_eq!(admitted, 3, "line {line} in interval {interval}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_interval_that_a_thread_remembers_is_the_one_that_it_would_look_up() {
+        let lengths = [Duration::from_millis(1), Duration::from_micros(999_937), MINUTE, 60 * MINUTE];
+        for (first, second) in lengths.into_iter().flat_map(|first| lengths.map(|second| (first, second))) {
+            let (first, second) = (Storms::new(1, first), Storms::new(1, second));
+            for step in [0, 1, 999_999, 1_000_000, 999_936_999, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 1, 0]
+            {
+                let time = at(1_795_253_400) + Duration::from_nanos(step);
+                for storms in [&first, &second, &first] {
+                    let nanos = time.duration_since(UNIX_EPOCH).unwrap().as_nanos();
+                    assert_eq!(storms.interval(time), (nanos / storms.per.as_nanos()) as u32, "{time:?}");
+                }
             }
         }
     }
