@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use unfazed::{Builder, Console, Format};
+use unfazed::{Builder, Console, FlushError, Format};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = |format: Format| format.field("service.name", "shop").field("service.version", "1.2.0");
@@ -20,7 +20,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (logger, handle) = Builder::new().console(Console::stdout().format(format)).build()?;
         log::set_max_level(logger.max_level());
         log::warn!(logger: &logger, user = "anna", attempts = 3, seconds = 1.5, locked = true; "login failed:\n\"bad password\"");
-        handle.shutdown(Duration::from_secs(5))?;
+        match handle.shutdown(Duration::from_secs(5)) {
+            // Nobody reads any more, as behind `| head -1`.
+            Ok(()) | Err(FlushError::Suspended(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

@@ -105,6 +105,27 @@ fn every_option_arrives_from_toml() {
 }
 
 #[test]
+fn what_the_documents_show_is_a_configuration_with_each_key_there_is() {
+    let readme = include_str!("../README.md");
+    let shown_there = readme.split("```toml\n").skip(2).map(|rest| rest.split("```").next().unwrap());
+    let mut examples: Vec<String> = shown_there.map(str::to_owned).collect();
+    assert_eq!(examples.len(), 1, "the second TOML block of the README");
+    let source = include_str!("../src/config.rs");
+    let block = source.split("/// ```toml\n").nth(1).unwrap().split("/// ```").next().unwrap();
+    examples.push(block.lines().map(|line| line.trim_start_matches("///").trim_start().to_owned() + "\n").collect());
+    for text in &examples {
+        let _ = from_toml(text).builder().unwrap();
+    }
+    // Each key of each table is in the larger one.
+    let all: toml::Value = toml::from_str(EVERYTHING).unwrap();
+    let all_files = all["file"].as_array().unwrap();
+    let keys = all.as_table().unwrap().keys().chain(all_files[0].as_table().unwrap().keys());
+    for key in keys.filter(|key| *key != "stdout") {
+        assert!(examples[1].contains(&format!("{key} = ")) || examples[1].contains(&format!("[{key}]")), "{key}");
+    }
+}
+
+#[test]
 fn every_option_arrives_from_json() {
     let value: toml::Value = toml::from_str(EVERYTHING).unwrap();
     let json = serde_json::to_string(&value).unwrap();

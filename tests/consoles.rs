@@ -1,0 +1,159 @@
+//! Consoles that fail, and a filter that changes: each in a process of its own, which may end in no other way than well and says
+//! nothing but its records.
+//!
+//! A target with a harness of its own, because the standard one would write to the children's streams.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+#![cfg_attr(not(target_os = "linux"), allow(unused))]
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("0 passed, 0 failed: every case of this target needs Linux");
+}
+
+#[cfg(target_os = "linux")]
+fn main() {
+    linux::main();
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::fs::{self, File, OpenOptions};
+    use std::os::fd::OwnedFd;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use libtest_mimic::{Arguments, Trial};
+    use log::LevelFilter;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use unfazed::{Builder, Console, State};
+
+    /// What the child shall do, and where its file is.
+    const CASE: &str = "UNFAZED_TEST_CONSOLE";
+    const FILE: &str = "UNFAZED_TEST_CONSOLE_FILE";
+    /// More than a pipe or a terminal holds.
+    const RECORDS: usize = 20_000;
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A child with this case, with its file in `dir`.
+    fn child(case: &str, dir: &tempfile::TempDir) -> Command {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.env(CASE, case).env(FILE, dir.path().join("log")).env("UNFAZED_TEST_LOG", "debug,nonsense=loud");
+        child.stdout(Stdio::null()).stderr(Stdio::null());
+        child
+    }
+
+    fn assert_ends_well(mut child: Child, what: &str) {
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begun.elapsed() > PATIENCE => {
+                    child.kill().unwrap();
+                    panic!("{what}: it does not end");
+                }
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        assert!(status.success(), "{what}: {status}");
+    }
+
+    fn assert_file_has_all(dir: &tempfile::TempDir, what: &str) {
+        let text = fs::read_to_string(dir.path().join("log")).unwrap();
+        let numbers = text.lines().filter_map(|line| line.split_once(" record ")?.1.parse::<usize>().ok());
+        assert!(numbers.eq(0..RECORDS), "{what}: {text:.200}");
+    }
+
+    fn terminal() -> (File, OwnedFd) {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        (ours.into(), theirs.into())
+    }
+
+    pub(crate) fn main() {
+        if let Ok(case) = std::env::var(CASE) {
+            return log(&case);
+        }
+        macro_rules! trials {
+        ($($name:ident,)*) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) }),)*] };
+    }
+        let trials = trials![
+            a_terminal_that_stands_still_does_not_stop_the_file,
+            a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody,
+            a_filter_that_changes_takes_max_level_with_it_and_prints_nothing,
+        ];
+        libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    }
+
+    /// What the child does.
+    fn log(case: &str) {
+        let file = std::env::var(FILE).unwrap();
+        let builder = Builder::new().file(file).capacity(2 * RECORDS);
+        match case {
+            "stderr" | "stdout" => {
+                let console = if case == "stderr" { Console::stderr() } else { Console::stdout() };
+                let handle = builder.console(console).init().unwrap();
+                for number in 0..RECORDS {
+                    log::info!("record {number}");
+                }
+                // The console has lost some, and says so; the file has all.
+                assert!(handle.flush(PATIENCE).is_err());
+                assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.stats());
+                let stats = handle.stats();
+                assert_eq!((stats.written, stats.dropped.total()), (RECORDS as u64, 0), "{stats:?}");
+                assert_eq!(stats.outputs[0].state, State::Healthy);
+            }
+            _ => {
+                let handle = builder.level(LevelFilter::Warn).filter_env("UNFAZED_TEST_LOG").init().unwrap();
+                assert_eq!(log::max_level(), LevelFilter::Debug);
+                handle.push_filter("trace").unwrap();
+                assert_eq!(log::max_level(), LevelFilter::Trace);
+                handle.set_filter("error").unwrap();
+                assert_eq!(log::max_level(), LevelFilter::Trace, "still pushed");
+                handle.pop_filter();
+                assert_eq!(log::max_level(), LevelFilter::Error);
+                handle.set_filter("app=debug,=,x=y=z").unwrap_err();
+                assert_eq!(log::max_level(), LevelFilter::Error);
+                handle.flush(PATIENCE).unwrap();
+            }
+        }
+    }
+
+    fn a_terminal_that_stands_still_does_not_stop_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = terminal();
+        assert_ends_well(child("stderr", &dir).stderr(theirs).spawn().unwrap(), "a terminal that nobody reads");
+        assert_file_has_all(&dir, "a terminal that nobody reads");
+        drop(ours);
+    }
+
+    fn a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody() {
+        for (case, reader_goes) in [("stdout", false), ("stdout", true), ("stderr", false), ("stderr", true)] {
+            let what = format!("{case}, the reader goes: {reader_goes}");
+            let dir = tempfile::tempdir().unwrap();
+            let (reader, writer) = std::io::pipe().unwrap();
+            let kept = (!reader_goes).then_some(reader);
+            let mut child = child(case, &dir);
+            let child = if case == "stdout" { child.stdout(writer) } else { child.stderr(writer) };
+            assert_ends_well(child.spawn().unwrap(), &what);
+            assert_file_has_all(&dir, &what);
+            drop(kept);
+        }
+    }
+
+    fn a_filter_that_changes_takes_max_level_with_it_and_prints_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stdout, stderr) = (dir.path().join("stdout"), dir.path().join("stderr"));
+        let mut child = child("filter", &dir);
+        let child = child.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        assert_ends_well(child.spawn().unwrap(), "a filter");
+        assert_eq!(fs::read_to_string(&stdout).unwrap() + &fs::read_to_string(&stderr).unwrap(), "");
+        let text = fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(text.contains("nonsense=loud") && text.lines().count() == 1, "{text}");
+    }
+}
