@@ -167,6 +167,8 @@ fn errors_land(disk: &Path) -> Outcome {
     // And so on until the reserve is used up; whole lines, then none.
     errors(200, 4000);
     let _ = subject.handle.flush(PATIENCE);
+    // Once nothing goes in any more the flush answers at once; the queue is emptied a moment later.
+    wait_until(|| "the queue is empty".into(), PATIENCE, || subject.handle.stats().pending < 1000);
     let stats = subject.handle.stats();
     let in_all = landed(&path);
     assert!(stats.dropped.by_level(Level::Error) > 0, "{stats:?}");

@@ -313,26 +313,25 @@ pub(crate) fn warnings_and_errors_of_a_full_disk_stand_behind_the_gap_line_with_
     subject.assert_flush_says(Cause::DiskFull);
     let grown = memory().saturating_sub(memory_before);
     assert!(grown <= 4 * MIB, "the memory grew by {grown} bytes: what the queue holds and what is retained are less");
-    let stats = subject.handle.stats();
-    assert!((200..RETAIN / 32).contains(&stats.pending), "{stats:?}");
+    // The flush answers at once; the queue is emptied a moment later.
+    wait_until(|| "the queue is empty".into(), PATIENCE, || subject.handle.stats().pending < RETAIN / 32);
     subject.wait_until_given_up();
     let freed = filler.remove();
     let resumed = subject.assert_resumes(freed, &mut lone, || subject.read());
     let last = lone.logged;
     (0..100).for_each(|_| drop(lone.say()));
-    let retained = stats.pending;
     let (stats, told) = subject.end();
 
     let text = String::from_utf8(subject.read()).unwrap();
     let log = Log::of_whole_lines(text.as_bytes());
-    assert_eq!(log.retained.len() as u64, retained);
+    let retained = log.retained.len() as u64;
+    assert!((200..RETAIN / 32).contains(&retained), "{retained}");
     assert_accounted(&log, &[lone], &stats, &told);
     assert!(log.retained.iter().all(|(_, n)| level(*n) <= Level::Warn && *n < last), "{:?}", log.retained);
     let gap = text.lines().position(|line| line.contains("logging resumed, ")).expect("a gap line");
     let lines: Vec<_> = text.lines().skip(gap).collect();
-    // `2026-11-21T09:30:00`: it was given up for 2.5 s.
     assert!(
-        lines[1..=retained as usize].iter().all(|line| line[..19] < lines[0][..19]),
+        lines[1..=retained as usize].iter().all(|line| line[..26] < lines[0][..26]),
         "times of the calls: {lines:?}"
     );
     let more = format!("{retained} records retained through {CALLS} calls, memory grew by {} KiB", grown / KIB);
