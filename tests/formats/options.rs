@@ -1,5 +1,7 @@
 //! What the options of a format do, and a format of the program's own.
 
+use log::Level;
+
 use super::logged::{Given, Logged};
 use crate::format::Format;
 
@@ -63,4 +65,39 @@ fn a_custom_format_has_all_of_a_record_and_its_time_as_text() {
     let (time, local_rest) = local.split_once(' ').unwrap();
     assert_eq!(local_rest, rest);
     assert!(time.contains(".123456") && !time.ends_with('Z'), "{time}");
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn the_readme_shows_what_the_formats_write() {
+    let readme = include_str!("../../README.md");
+    let text = |text: &str| Given::Str(text.to_owned());
+    let of = |target: &str, message: &str| Logged { target: target.to_owned(), ..Logged::message(message) };
+    let item = Logged { place: Some(("src/cart.rs", 42)), ..of("shop::cart", "item added") }
+        .pair("user", text("anna"))
+        .pair("price", Given::F64(12.5));
+    let with_note = item.clone().pair("note", text("gift wrap"));
+    let second = Logged { level: Level::Warn, ..of("shop::login", "login failed\n\u{1b}[2J from 10.0.0.7") };
+    let third = Logged {
+        level: Level::Error,
+        place: Some(("src/cart.rs", 118)),
+        thread: (2, Some("worker-2")),
+        ..of("shop::cart", "checkout failed\ncaused by: connection refused\ncaused by: os error 111")
+    };
+    let lines = [
+        with_note.line(Format::text()),
+        with_note.line(Format::logfmt()),
+        with_note.line(Format::json()),
+        item.line(Format::otel().field("service.name", "shop")),
+        item.line(Format::ecs().field("service.name", "shop")),
+        item.line(Format::gelf().field("host", "web-1")),
+        item.line(Format::google_cloud().field("service", "shop")),
+        second.pair("attempts", Given::I64(3)).line(Format::text()),
+        third.pair("user", text("anna")).line(Format::text().thread().place().multiline()),
+    ];
+    for (number, line) in lines.iter().enumerate() {
+        // The last two are of other moments.
+        let line = if number < 7 { line } else { line.split_once(' ').unwrap().1 };
+        assert!(readme.contains(line), "not in the README: {line}");
+    }
 }
