@@ -112,6 +112,7 @@ fn ends_a_word(byte: u8) -> bool {
 }
 
 /// Appends `text` as a string of JSON, which it then is for readers of lines and for terminals, too.
+#[cfg(feature = "json")]
 pub(super) fn push_json_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     push_escaped(out, text, Controls::Json, |character| matches!(character, '"' | '\\'));

@@ -1,5 +1,6 @@
 //! What the options of a format do, and a format of the program's own.
 
+#[cfg(feature = "json")]
 use log::Level;
 
 use super::logged::{Given, Logged};
