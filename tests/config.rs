@@ -30,7 +30,6 @@ max_total_size = "2 GiB"
 max_age = "30days"
 when_low = "delete_oldest"
 error_reserve = 131072
-retain = "1 MiB"
 retain = "96 KiB"
 mode = "0640"
 symlink = "current.json"
@@ -66,7 +65,6 @@ fn everything() -> Builder {
         .max_age(Duration::from_secs(30 * 86_400))
         .when_low(WhenLow::DeleteOldest)
         .error_reserve(128 * KIB)
-        .retain(MIB)
         .retain(96 * KIB)
         .mode(0o640)
         .symlink("current.json")
