@@ -217,7 +217,7 @@ impl History {
         if !self.is_clean {
             // Only what fails leaves something behind.
             let found = self.find(disk, &mut old.file)?;
-            self.newest = self.newest.max(found.last().map(|found| found.archive));
+            self.see(&found);
             self.is_clean = true;
         }
         let second = self.schedule.calendar_second(self.last_record.unwrap_or(now.wall));
@@ -330,6 +330,11 @@ impl History {
         Ok(found)
     }
 
+    /// What is deleted now has had its name: it is not given again.
+    fn see(&mut self, found: &[Found]) {
+        self.newest = self.newest.max(found.last().map(|found| found.archive));
+    }
+
     // --- retention -----------------------------------------------------------------------------------------------
 
     /// Whether archives are to be made, deleted or compressed here.
@@ -362,6 +367,7 @@ impl History {
                 return news.push(News::Failed("list archives", error));
             }
         };
+        self.see(&found);
         let kept: Vec<_> = found.iter().map(|found| found.entry.kept()).collect();
         let going = self.limits.exceeded_by(&kept, open.len, now.wall);
         let mut left = 0;
@@ -461,6 +467,7 @@ impl History {
                 return false;
             }
         };
+        self.see(&found);
         let mut any = false;
         // Where deleting makes no room (a snapshot, a second name, somebody who has the file open), more of it does not either.
         let mut at_most = missing(open).saturating_mul(2);
