@@ -179,12 +179,17 @@ impl<D: Disk> FileSink<D> {
         self.look(now)
     }
 
-    /// Somebody else may have made the file shorter, as `copytruncate` does; the next write is at its end, wherever that is.
+    /// Somebody else may have made the file shorter, as `copytruncate` does, or longer, and may have left half a line; the next write is at
+    /// its end, wherever that is.
     fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
+        let before = open.len;
         let shorter = open.measure();
+        if open.len != before {
+            // As when it is opened.
+            self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);
+        }
         if shorter > 0 {
-            self.torn = open.is_torn().unwrap_or(self.torn);
             if let (0, Some(history)) = (open.len, &mut self.history) {
                 history.emptied();
             }
@@ -287,6 +292,10 @@ impl<D: Disk> FileSink<D> {
         open.reserve(bytes, self.space.plenty(), self.space.block())?;
         self.most_kept = self.most_kept.max(kept);
         Ok(())
+    }
+
+    fn lacks_reserve(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.can_reserve() && open.ahead() < self.kept())
     }
 
     /// Writes the records of `batch`: into this file what belongs into it, the others into the next.
@@ -506,6 +515,8 @@ impl<D: Disk> FileSink<D> {
 
     /// While suspended: what was taken for ERROR records before.
     fn append_urgent(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        // Nobody has looked since the last attempt to come back, which may be a second ago.
+        self.look(batch.now())?;
         let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let ahead = open.ahead();
         let left = self.history.as_ref().map_or(u64::MAX, |history| history.left(open.len));
@@ -568,7 +579,8 @@ impl<D: Disk> FileSink<D> {
         self.tell_no_lock();
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
-        if self.space.must_look(now.monotonic) {
+        // What is to be taken for the reserve is taken by what the space is now: others may have cut the file, and filled the disk.
+        if self.space.must_look(now.monotonic) || self.lacks_reserve() {
             self.ask_for_room(now.monotonic);
         }
         let _ = self.reserve(0); // As above.
