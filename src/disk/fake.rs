@@ -79,7 +79,7 @@ pub(crate) struct FakeDisk {
     world: Arc<Mutex<World>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     names: BTreeMap<PathBuf, usize>,
     files: Vec<FakeInode>,
@@ -129,12 +129,19 @@ pub(crate) struct World {
     pub(crate) unlisted: BTreeSet<PathBuf>,
     /// Symbolic links, and where they lead.
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
+    /// How many files were ever opened: each has a number, for the lock.
+    opened: u64,
+    /// When so many operations were asked for, a copy of the world is made.
+    pub(crate) copy_at: Option<u64>,
+    copy: Option<Box<World>>,
 }
 
 #[derive(Clone, Default)]
 struct FakeInode {
     bytes: Vec<u8>,
     names: usize,
+    /// Which open file holds the lock.
+    locked_by: Option<u64>,
     /// Up to where there are blocks, if that is beyond the end.
     reserved: u64,
     modified: Option<SystemTime>,
@@ -176,6 +183,46 @@ impl FakeDisk {
         let world = self.world();
         let stood = world.stood.get(Path::new(path)).into_iter().flatten();
         stood.map(|inode| world.files[*inode].bytes.clone()).collect()
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn once_called(&self, path: &str) -> Vec<(usize, Vec<u8>)> {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten();
+        stood.map(|inode| (*inode, world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// The disk as another machine finds it after a crash of this one: nothing is open there, and nothing is wrong any more.
+    pub(crate) fn copy(&self) -> FakeDisk {
+        let world = self.world().clone();
+        Self::of(world)
+    }
+
+    /// The same as of the moment that `copy_at` named, if it has come.
+    pub(crate) fn take_copy(&self) -> Option<FakeDisk> {
+        self.world().copy.take().map(|world| Self::of(*world))
+    }
+
+    fn of(mut world: World) -> Self {
+        world.files.iter_mut().for_each(|file| file.locked_by = None);
+        (world.fault, world.copy, world.copy_at, world.compressing) = (None, None, None, None);
+        (world.faulted, world.faulted_ops) = (false, BTreeSet::new());
+        (world.short, world.short_once, world.longest) = (None, None, None);
+        world.locked_by_other = false;
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
+    /// Every name, and the number of the file it leads to.
+    pub(crate) fn inodes(&self) -> Vec<(String, usize)> {
+        self.world().names.iter().map(|(path, inode)| (path.display().to_string(), *inode)).collect()
+    }
+
+    /// Cuts what stands behind a name short, as somebody who does not know of us does.
+    pub(crate) fn cut_short(&self, path: &str, len: usize) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].bytes.truncate(len);
+        world.files[inode].reserved = 0;
     }
 
     /// Every file that has a name, by its first one; sorted by name.
@@ -293,6 +340,11 @@ impl World {
         Ok(inode)
     }
 
+    fn open(&mut self, disk: &FakeDisk, inode: usize) -> FakeFile {
+        self.opened += 1;
+        FakeFile { disk: disk.clone(), inode, end: 0, number: self.opened }
+    }
+
     fn found(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -313,6 +365,9 @@ impl World {
     /// Counts the operation, and fails it if its time has come.
     fn ask(&mut self, op: Op) -> io::Result<()> {
         self.total += 1;
+        if self.copy_at == Some(self.total) {
+            self.copy = Some(Box::new(self.clone()));
+        }
         let asked = self.asked.entry(op).or_default();
         *asked += 1;
         let (asked, total) = (*asked, self.total);
@@ -331,6 +386,14 @@ pub(crate) struct FakeFile {
     disk: FakeDisk,
     inode: usize,
     end: u64,
+    number: u64,
+}
+
+/// A lock belongs to the open file, and goes with it.
+impl Drop for FakeFile {
+    fn drop(&mut self) {
+        self.unlock();
+    }
 }
 
 impl Disk for FakeDisk {
@@ -343,7 +406,7 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let inode = world.inode(path);
-        Ok(FakeFile { disk: self.clone(), inode, end: 0 })
+        Ok(world.open(self, inode))
     }
 
     fn stream(&mut self, _stream: Stream) -> io::Result<FakeFile> {
@@ -365,7 +428,7 @@ impl Disk for FakeDisk {
         world.ask(Op::Create)?;
         world.must_be_free(path)?;
         let inode = world.inode(path);
-        Ok(FakeFile { disk: self.clone(), inode, end: 0 })
+        Ok(world.open(self, inode))
     }
 
     fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -465,7 +528,7 @@ impl World {
         let to = self.inode(&what.unfinished);
         self.ask(Op::CompressWrite)?;
         let FakeInode { bytes, modified, .. } = self.files[from].clone();
-        self.files[to] = FakeInode { bytes, names: 1, reserved: 0, modified, compressed: true };
+        self.files[to] = FakeInode { bytes, names: 1, reserved: 0, modified, compressed: true, locked_by: None };
         if self.free() < what.leave {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -493,7 +556,7 @@ impl DiskFile for FakeFile {
         let file = &world.files[self.inode];
         let ahead = file.takes() - file.bytes.len() as u64;
         let free = usize::try_from(world.free().saturating_add(ahead)).unwrap_or(usize::MAX);
-        let left = world.longest.map_or(u64::MAX, |longest| longest - file.bytes.len() as u64);
+        let left = world.longest.map_or(u64::MAX, |longest| longest.saturating_sub(file.bytes.len() as u64));
         if left == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -559,10 +622,15 @@ impl DiskFile for FakeFile {
         }
         let is_free = world.free_locks > 0 || !world.locked_by_other;
         world.free_locks = world.free_locks.saturating_sub(1);
-        Ok(is_free)
+        let holder = &mut world.files[self.inode].locked_by;
+        Ok(is_free && *holder.get_or_insert(self.number) == self.number)
     }
 
-    fn unlock(&mut self) {}
+    fn unlock(&mut self) {
+        let mut world = self.disk.world();
+        let holder = &mut world.files[self.inode].locked_by;
+        *holder = holder.filter(|holder| *holder != self.number);
+    }
 
     fn sync(&mut self) -> io::Result<()> {
         self.disk.world().ask(Op::Sync)
@@ -596,9 +664,9 @@ impl DiskFile for FakeFile {
     fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Reserve)?;
+        // Somebody else may have written since it was seen where the end is.
         let file = &world.files[self.inode];
-        assert!(from >= file.bytes.len() as u64, "blocks are taken beyond the end");
-        if world.free() < to.saturating_sub(file.takes()) {
+        if from > to || world.free() < to.saturating_sub(file.takes()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = &mut world.files[self.inode];

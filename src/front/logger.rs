@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
-use std::time::SystemTime;
 
 use log::{LevelFilter, Metadata};
 
@@ -61,7 +60,7 @@ impl Core {
             queue.refuse(level, reason);
             return;
         }
-        if !verdict.by_message && queue.suppresses(record, SystemTime::now) {
+        if !verdict.by_message && queue.suppresses(record, clock::now) {
             return;
         }
         let audience = queue.audience();
@@ -74,7 +73,7 @@ impl Core {
         let is_in = if verdict.by_message {
             self.offer_if_taken(queue, record, caller, closed)
         } else {
-            let time = SystemTime::now();
+            let time = clock::now();
             let draft = Draft::new(record, caller);
             queue.offer(level, draft.spilled(), draft.finish(record, time, caller))
         };
@@ -93,8 +92,8 @@ impl Core {
         closed: Option<Reason>,
     ) -> bool {
         let draft = Draft::new(record, caller);
-        let owned = draft.finish(record, SystemTime::now(), caller);
-        if !self.filter.load().takes(&owned) || queue.suppresses(record, SystemTime::now) {
+        let owned = draft.finish(record, clock::now(), caller);
+        if !self.filter.load().takes(&owned) || queue.suppresses(record, clock::now) {
             return false;
         }
         match closed {
@@ -104,6 +103,33 @@ impl Core {
                 false
             }
         }
+    }
+}
+
+/// The wall clock; in the crate's own tests the one that a thread was told.
+pub(crate) mod clock {
+    use std::time::SystemTime;
+
+    #[cfg(not(test))]
+    #[inline]
+    pub(super) fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    #[cfg(test)]
+    std::thread_local! {
+        static TOLD: std::cell::Cell<Option<SystemTime>> = const { std::cell::Cell::new(None) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn now() -> SystemTime {
+        TOLD.get().unwrap_or_else(SystemTime::now)
+    }
+
+    /// From now on it is this time on this thread, or what the system says.
+    #[cfg(test)]
+    pub(crate) fn tell(time: Option<SystemTime>) {
+        TOLD.set(time);
     }
 }
 

@@ -472,6 +472,25 @@ impl Queue {
         self.requests.1.try_recv().ok()
     }
 
+    /// A flush, or a shutdown without a deadline, whose answer is looked for later: for who is also the writer.
+    #[cfg(test)]
+    pub(crate) fn ask_without_waiting(&self, shutdown: bool) -> Receiver<Result<(), FlushError>> {
+        if shutdown {
+            self.gate.store(Gate::SHUT.0, SeqCst);
+        }
+        let (answer, answered) = bounded(1);
+        let request = if shutdown { Request::Shutdown } else { Request::Flush };
+        // Without a place for it the answer is that nobody answers.
+        let _ = self.requests.0.try_send(request(Reply(answer)));
+        answered
+    }
+
+    /// What the queued records hold outside their slots, and the most they may.
+    #[cfg(test)]
+    pub(crate) fn spilled(&self) -> (usize, usize) {
+        (self.spilled.load(Relaxed), MOST_SPILLED)
+    }
+
     #[cfg(test)]
     pub(crate) fn has_requests(&self) -> bool {
         !self.requests.1.is_empty()

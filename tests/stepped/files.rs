@@ -350,3 +350,26 @@ fn a_gap_that_could_be_told_is_told_before_the_end() {
     let parsed = parse(&[disk.read(PATH)]);
     assert_eq!((parsed.told, parsed.records), (2, vec![0, 1, 4]));
 }
+
+/// Another program may have left half a line, as on a full disk: ours does not stand behind it.
+#[test]
+fn half_a_line_of_another_program_stays_alone() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    disk.append(PATH, b"half a line");
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains("end\nhalf a line\n2"), "{text}");
+    // The same where the end cannot be read after somebody cut the file.
+    disk.cut_short(PATH, 100);
+    let at = disk.world().asked(Op::LastByte) + 1;
+    disk.world().fault = Some(Fault { at, only: Some(Op::LastByte), forever: true, errno: 5 });
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(disk.read(PATH)[100], b'\n');
+}

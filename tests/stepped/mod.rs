@@ -2,6 +2,7 @@
 //! of the crate's own test binary, because they reach behind the public names.
 
 mod bench;
+mod chaos;
 mod faults;
 mod files;
 mod invariants;

@@ -249,3 +249,40 @@ fn a_file_that_somebody_else_writes_to_is_not_cut_when_it_is_left() {
     assert!(disk.read_all(PATH).len() > 2, "it was rotated");
     assert_eq!(disk.world().asked(Op::Cut), cuts);
 }
+
+/// Somebody cut the file, which gave the reserve back, and filled the disk before the free space was asked for again: the reserve was
+/// taken once more by what was free a moment ago.
+#[test]
+fn what_others_have_cut_off_is_taken_again_only_from_what_is_free_now() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+    bench.log_some(4);
+    bench.step();
+    disk.truncate(PATH);
+    let free = disk.world().free();
+    disk.world().filler = free - 66 * KIB;
+    bench.pass(Duration::from_millis(600));
+    bench.step();
+    assert!(disk.world().free() >= 64 * KIB, "{} bytes are free", disk.world().free());
+}
+
+/// A suspended file was looked at only by the attempts to come back, up to a second apart.
+#[test]
+fn an_error_is_not_written_behind_half_a_line_that_others_left_of_a_suspended_file() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut bench = bench(&disk, |file| file);
+    bench.log_some(20);
+    bench.step();
+    disk.world().longest = Some(disk.read(PATH).len() as u64);
+    bench.log(Level::Error);
+    bench.step();
+    bench.live(Duration::from_secs(5));
+    assert!(bench.suspended());
+    disk.cut_short(PATH, 100);
+    bench.pass(Duration::from_millis(150));
+    bench.log(Level::Error);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let glued = text.get(100..).unwrap_or_default();
+    assert!(glued.is_empty() || glued.starts_with('\n'), "{text}");
+}

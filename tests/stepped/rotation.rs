@@ -11,6 +11,7 @@ use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::disk::Disk as _;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
+use crate::front::logger::clock;
 use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
 use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
@@ -701,4 +702,23 @@ fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
     // Those that were not tried yet, and a minute later those that failed.
     bench.live(Duration::from_secs(150));
     assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
+}
+
+/// What the limits delete at the start has had its name; the next archive got it once more, if the clock had not gone on.
+#[test]
+fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
+    let disk = FakeDisk::default();
+    let old = "/logs/app.2001-09-09T01-46-40-0000.log";
+    disk.append(old, b"old\n");
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(1))).bench();
+    bench.step();
+    clock::tell(Some(bench.now.wall));
+    bench.log_some(1);
+    clock::tell(None);
+    bench.step();
+    bench.handle.rotate();
+    bench.step();
+    bench.step();
+    let next = "/logs/app.2001-09-09T01-46-40-0001.log";
+    assert_eq!(told(&bench), (vec![next.to_owned()], vec![old.to_owned(), next.to_owned()]));
 }

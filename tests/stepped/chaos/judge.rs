@@ -1,0 +1,268 @@
+//! Reads the files back, and judges them by what is known to have been logged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use log::{Level, LevelFilter};
+
+use super::plan::{FAILS, Layout, PANICS};
+
+/// A record that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Logged {
+    pub(super) level: Level,
+    pub(super) target: &'static str,
+    pub(super) producer: usize,
+    /// Its place among those of its producer.
+    pub(super) number: u64,
+    pub(super) dashes: usize,
+}
+
+impl Logged {
+    /// `index`: its place among those of its process.
+    pub(super) fn message(&self, process: usize, index: usize) -> String {
+        let Self { producer, number, dashes, .. } = self;
+        format!("record {process}.{index} of {producer}:{number} {:-<dashes$} end", "")
+    }
+}
+
+/// A line, as far as it can be read.
+#[derive(Debug)]
+pub(super) enum Line {
+    Record {
+        process: usize,
+        index: usize,
+        level: Level,
+        target: String,
+        message: String,
+    },
+    /// Of the crate's own: what it says is lost, by level.
+    Notice {
+        process: usize,
+        lost: [u64; 5],
+    },
+    /// Another program's.
+    Foreign,
+    Empty,
+    Broken(String),
+    /// Behind a fragment, on its line.
+    Glued(String),
+}
+
+/// What one line says, whatever its format: level, target, message, process, and the numbers of its pairs as text.
+type Parts<'a> = (&'a str, String, String, usize, String);
+
+pub(super) fn read(layout: Layout, line: &str) -> Line {
+    if line.is_empty() {
+        return Line::Empty;
+    }
+    if line
+        .strip_prefix("foreign ")
+        .and_then(|rest| rest.strip_suffix(" line"))
+        .is_some_and(|n| n.parse::<u64>().is_ok())
+    {
+        return Line::Foreign;
+    }
+    let parts = match layout {
+        Layout::Text => text(line),
+        Layout::Logfmt => logfmt(line),
+        Layout::Json => json(line),
+        // What such a format cannot lay out of the crate's own is text.
+        Layout::Custom => custom(line),
+    };
+    parts.and_then(understood).unwrap_or_else(|| Line::Broken(line.to_owned()))
+}
+
+fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Line> {
+    let level: Level = level.trim_end().parse().ok()?;
+    if target == "unfazed" {
+        // A record behind a fragment of such a line, on its line.
+        if message.contains("record ") {
+            return None;
+        }
+        let mut lost = [0; 5];
+        if message.contains("records lost") {
+            for (number, word) in lost.iter_mut().zip(["error", "warn", "info", "debug", "trace"]) {
+                *number = pair(&pairs, word).unwrap_or(0);
+            }
+            let (before, _) = message.split_once(" records lost")?;
+            let total: u64 = before.rsplit(' ').next()?.parse().ok()?;
+            let reasons = ["queue_full", "disk_full", "io_error", "panicked", "shutdown"];
+            let by_reason: u64 = reasons.iter().filter_map(|word| pair(&pairs, word)).sum();
+            // Otherwise it is the beginning of one.
+            if lost.iter().sum::<u64>() != total || by_reason != total {
+                return None;
+            }
+        }
+        return Some(Line::Notice { process, lost });
+    }
+    let (said, rest) = message.strip_prefix("record ")?.split_once('.')?;
+    let (index, _) = rest.split_once(' ')?;
+    let index = index.parse().ok()?;
+    (said.parse() == Ok(process) && message.ends_with(" end") && pairs.is_empty()).then_some(Line::Record {
+        process,
+        index,
+        level,
+        target,
+        message,
+    })
+}
+
+fn pair(pairs: &str, word: &str) -> Option<u64> {
+    let (_, value) = pairs.split(' ').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == word)?;
+    value.parse().ok()
+}
+
+/// `message proc=3 error=1 warn=2`.
+fn end(rest: &str) -> Option<(String, usize, String)> {
+    let (message, behind) = rest.split_once(" proc=")?;
+    let (process, pairs) = behind.split_once(' ').unwrap_or((behind, ""));
+    Some((message.to_owned(), process.parse().ok()?, pairs.to_owned()))
+}
+
+fn is_time(text: &str) -> bool {
+    text.len() >= 27 && text.ends_with('Z') && text.as_bytes()[text.len() - 17] == b'T'
+}
+
+fn text(line: &str) -> Option<Parts<'_>> {
+    let (time, rest) = line.split_once(' ')?;
+    let (level, rest) = (rest.get(..5)?, rest.get(6..)?);
+    let (target, rest) = rest.split_once(": ")?;
+    let (message, process, pairs) = end(rest)?;
+    (is_time(time) && !target.contains(' ')).then(|| (level, target.to_owned(), message, process, pairs))
+}
+
+fn logfmt(line: &str) -> Option<Parts<'_>> {
+    let (time, rest) = line.strip_prefix("ts=")?.split_once(" level=")?;
+    let (level, rest) = rest.split_once(" target=")?;
+    let (target, rest) = rest.split_once(" msg=")?;
+    let (message, process, pairs) = end(rest)?;
+    let message = message.strip_prefix('"')?.strip_suffix('"')?.to_owned();
+    (is_time(time) && !target.contains(' ')).then(|| (level, target.to_owned(), message, process, pairs))
+}
+
+fn json(line: &str) -> Option<Parts<'_>> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
+    let level = line.split_once("\"level\":\"")?.1.split_once('"')?.0;
+    let process = value.get("proc")?.as_u64()? as usize;
+    let known = ["timestamp", "level", "target", "message", "proc"];
+    let others = value.as_object()?.iter().filter(|(key, _)| !known.contains(&key.as_str()));
+    let pairs = others.map(|(key, value)| format!("{key}={value} ")).collect();
+    is_time(&text("timestamp")?).then_some((level, text("target")?, text("message")?, process, pairs))
+}
+
+fn custom(line: &str) -> Option<Parts<'_>> {
+    let (level, rest) = line.split_once('|')?;
+    let (target, rest) = rest.split_once('|')?;
+    let (message, process, pairs) = end(rest)?;
+    Some((level, target.to_owned(), message, process, pairs))
+}
+
+/// What one output holds, in the order in which it was written.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) lines: Vec<Line>,
+}
+
+impl Held {
+    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with a newline. `glued`: what somebody
+    /// else has torn may have been written on.
+    pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], behind_torn: bool, glued: bool) {
+        let text = String::from_utf8_lossy(bytes);
+        let mut text = &*text;
+        if behind_torn && !text.is_empty() && !glued {
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            // Another program does not know what it writes behind.
+            if !first.is_empty() && !matches!(read(layout, first), Line::Foreign) {
+                self.lines.push(Line::Glued(first.to_owned()));
+            }
+            text = rest;
+        }
+        for line in text.split_terminator('\n') {
+            let read_line = read(layout, line);
+            if glued && matches!(read_line, Line::Broken(_)) {
+                let whole = |line: &Line| matches!(line, Line::Record { .. } | Line::Notice { .. } | Line::Foreign);
+                let halves =
+                    line.char_indices().skip(1).map(|(at, _)| (read(layout, &line[..at]), read(layout, &line[at..])));
+                if let Some((one, other)) = halves.into_iter().find(|(_, other)| whole(other)) {
+                    self.lines.extend([one, other]);
+                    continue;
+                }
+            }
+            self.lines.push(read_line);
+        }
+    }
+
+    pub(super) fn broken(&self) -> Vec<&str> {
+        let broken = self.lines.iter().filter_map(|line| match line {
+            Line::Broken(line) => Some(line.as_str()),
+            Line::Empty => Some(""),
+            _ => None,
+        });
+        broken.collect()
+    }
+
+    pub(super) fn glued(&self) -> Vec<&str> {
+        let glued = self.lines.iter().filter_map(|line| match line {
+            Line::Glued(line) => Some(line.as_str()),
+            _ => None,
+        });
+        glued.collect()
+    }
+
+    /// The records of one process, each as it was logged, in the order in which they stand: none twice, each producer's in order.
+    pub(super) fn records_of(&self, process: usize, logged: &[Logged], story: &str) -> BTreeSet<usize> {
+        let mut records = BTreeSet::new();
+        // Of each producer: the last number of all, and the last below ERROR.
+        let mut last: BTreeMap<usize, [Option<u64>; 2]> = BTreeMap::new();
+        for line in &self.lines {
+            let Line::Record { process: of, index, level, target, message } = line else { continue };
+            if *of != process {
+                continue;
+            }
+            let expected = logged.get(*index).unwrap_or_else(|| panic!("{story}: nobody logged {message}"));
+            assert_eq!(*message, expected.message(process, *index), "{story}");
+            assert_eq!((*level, target.as_str()), (expected.level, expected.target), "{story}: {message}");
+            assert!(records.insert(*index), "{story}: twice: {message}");
+            let number = Some(expected.number);
+            let [of_all, below_error] = last.entry(expected.producer).or_default();
+            // ERROR records that a suspended file still takes stand before those that waited in memory for its return.
+            let before = if *level <= Level::Warn { *below_error } else { *of_all };
+            assert!(before < number, "{story}: {message} stands behind number {before:?}");
+            *of_all = (*of_all).max(number);
+            if *level != Level::Error {
+                *below_error = number;
+            }
+        }
+        records
+    }
+
+    /// What the lines of a process say is lost.
+    pub(super) fn told_by(&self, process: usize) -> [u64; 5] {
+        let mut told = [0; 5];
+        for line in &self.lines {
+            if let Line::Notice { process: of, lost } = line
+                && *of == process
+            {
+                told.iter_mut().zip(lost).for_each(|(told, lost)| *told += lost);
+            }
+        }
+        told
+    }
+}
+
+/// How many records of each level an output has not got.
+pub(super) fn missing(logged: &[Logged], most: LevelFilter, there: &BTreeSet<usize>) -> [u64; 5] {
+    let mut missing = [0; 5];
+    for (index, record) in logged.iter().enumerate() {
+        if record.level <= most && !there.contains(&index) {
+            missing[record.level as usize - 1] += 1;
+        }
+    }
+    missing
+}
+
+/// Whether the program's own format fails with it.
+pub(super) fn cannot_be_laid_out(layout: Layout, record: &Logged) -> bool {
+    layout == Layout::Custom && matches!(record.dashes, FAILS | PANICS)
+}

@@ -1,0 +1,111 @@
+//! Seeded chaos: a seed chooses the options, who logs how much, what fails, what other hands do to the files, how the clocks run,
+//! who crashes and who starts again; the invariants of the design hold at every step and in the end. One thread, no waiting: the same
+//! seed does the same again.
+//!
+//! ```sh
+//! UNFAZED_CHAOS_SEEDS=100000 cargo test --lib stepped::chaos     # so many instead of a thousand
+//! UNFAZED_CHAOS_SEED=17 cargo test --lib stepped::chaos          # one of them
+//! ```
+
+mod judge;
+mod plan;
+mod scenario;
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Once};
+
+use scenario::Scenario;
+
+/// What a seed has done so far, for whoever wants to know why it failed.
+type Steps = Arc<Mutex<Vec<String>>>;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+thread_local! {
+    /// On a thread that plays: something panicked, be it caught or not. What a sink or a format of the program's own does on purpose
+    /// is told to nobody.
+    static PANICKED: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+fn watch_for_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANICKED.set(PANICKED.get().map(|_| true));
+            before(info);
+        }));
+    });
+    PANICKED.set(Some(false));
+}
+
+fn panicked() -> bool {
+    PANICKED.get() == Some(true)
+}
+
+/// Plays one seed; says what was on the disks in the end.
+fn play(seed: u64, steps: &Steps) -> Vec<(String, Vec<u8>)> {
+    watch_for_panics();
+    let mut scenario = Scenario::new(seed, steps.clone());
+    scenario.play();
+    scenario.end()
+}
+
+fn play_and_tell(seed: u64) -> Result<(), Box<dyn std::any::Any + Send>> {
+    let steps = Steps::default();
+    catch_unwind(AssertUnwindSafe(|| drop(play(seed, &steps)))).inspect_err(|_| {
+        let steps = steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let all: String = steps.iter().map(|step| format!("  {step}\n")).collect();
+        println!("seed {seed} failed. What it did:\n{all}");
+        println!("It does it again with: UNFAZED_CHAOS_SEED={seed} cargo test --lib stepped::chaos -- --nocapture");
+    })
+}
+
+#[test]
+fn whatever_happens_in_whatever_order_every_record_is_written_or_told() {
+    let seeds = match number("UNFAZED_CHAOS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = number("UNFAZED_CHAOS_FROM").unwrap_or(0);
+            first..first + number("UNFAZED_CHAOS_SEEDS").unwrap_or(1000)
+        }
+    };
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let failure = Mutex::new(None);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !failed.load(Relaxed) {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    if let Err(payload) = play_and_tell(seed) {
+                        failed.store(true, Relaxed);
+                        *failure.lock().unwrap() = Some(payload);
+                    }
+                }
+            });
+        }
+    });
+    if let Some(payload) = failure.into_inner().unwrap() {
+        resume_unwind(payload);
+    }
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    for seed in [1, 2, 3, 5, 8, 13, 21] {
+        let (one, other) = (Steps::default(), Steps::default());
+        let files = play(seed, &one);
+        assert_eq!(files, play(seed, &other), "seed {seed}");
+        assert_eq!(*one.lock().unwrap(), *other.lock().unwrap(), "seed {seed}");
+    }
+}

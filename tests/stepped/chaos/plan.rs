@@ -1,0 +1,282 @@
+//! What a seed chooses at the start: outputs and their options, formats, queues, filters.
+
+use std::io::{self, Write as _};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use log::{Level, LevelFilter};
+
+use crate::KIB;
+use crate::event::Cause;
+use crate::format::Format;
+use crate::queue::Overflow;
+use crate::sink::log_file::{FileOptions, Fsync, LogFile, WhenLow};
+use crate::sink::rotation::Rotation;
+use crate::sink::{Batch, Now, Sink, WriteError};
+
+pub(super) const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+const FILTERS: [LevelFilter; 6] = [
+    LevelFilter::Off,
+    LevelFilter::Error,
+    LevelFilter::Warn,
+    LevelFilter::Info,
+    LevelFilter::Debug,
+    LevelFilter::Trace,
+];
+pub(super) const TARGETS: [&str; 3] = ["chaos::a", "chaos::b", "other"];
+/// Messages with so many dashes are what a format of the program's own fails with, and panics with.
+pub(super) const FAILS: usize = 13;
+pub(super) const PANICS: usize = 14;
+
+pub(super) fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    choices[rng.usize(..choices.len())]
+}
+
+/// True so many times in a hundred.
+pub(super) fn percent(rng: &mut Rng, percent: u32) -> bool {
+    rng.u32(..100) < percent
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    Text,
+    Json,
+    Logfmt,
+    Custom,
+}
+
+impl Layout {
+    fn any(rng: &mut Rng) -> Self {
+        match rng.u32(..if cfg!(feature = "json") { 6 } else { 5 }) {
+            0..=2 => Layout::Text,
+            3 => Layout::Logfmt,
+            4 => Layout::Custom,
+            _ => Layout::Json,
+        }
+    }
+
+    /// Every line names the process it comes from.
+    pub(super) fn format(self, process: usize) -> Format {
+        let format = match self {
+            Layout::Text => Format::text(),
+            #[cfg(feature = "json")]
+            Layout::Json => Format::json(),
+            #[cfg(not(feature = "json"))]
+            Layout::Json => unreachable!("it is not chosen"),
+            Layout::Logfmt => Format::logfmt(),
+            Layout::Custom => {
+                return Format::custom(move |line, record| {
+                    let dashes = record.message().bytes().filter(|byte| *byte == b'-').count();
+                    write!(line, "{}|{}|{}", record.level(), record.target(), record.message())?;
+                    match dashes {
+                        FAILS => return Err(io::ErrorKind::Other.into()),
+                        // Quietly: a panic would be printed.
+                        PANICS => resume_unwind(Box::new(())),
+                        _ => {}
+                    }
+                    write!(line, " proc={process}")?;
+                    for (key, value) in record.key_values() {
+                        write!(line, " {key}={value}")?;
+                    }
+                    writeln!(line)
+                });
+            }
+        };
+        format.field("proc", process)
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    File {
+        path: &'static str,
+    },
+    /// A sink of the program's own.
+    Own,
+}
+
+/// One output: what all processes of a world have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) kind: Kind,
+    pub(super) level: LevelFilter,
+    pub(super) layout: Layout,
+}
+
+pub(super) fn places(rng: &mut Rng) -> Vec<Place> {
+    let paths = ["/logs/app.log", "/logs/b", "/var/c.d.json"];
+    let count = one_of(rng, &[1, 1, 1, 2, 2, 3]);
+    let mut places = Vec::new();
+    for path in paths.into_iter().take(count) {
+        let kind = if !places.is_empty() && percent(rng, 40) { Kind::Own } else { Kind::File { path } };
+        let level = one_of(rng, &[LevelFilter::Trace, LevelFilter::Trace, LevelFilter::Info, LevelFilter::Warn]);
+        places.push(Place { kind, level, layout: Layout::any(rng) });
+    }
+    places
+}
+
+pub(super) fn options(rng: &mut Rng) -> FileOptions {
+    let size = rng.u64(200..6000);
+    let mut file = LogFile::new("");
+    file = file.rotation(match rng.u32(..8) {
+        0..=2 => Rotation::never(),
+        3 | 4 => Rotation::size(size),
+        5 => Rotation::hourly(),
+        6 => Rotation::daily().or_size(size),
+        _ => Rotation::size(size).on_start(),
+    });
+    if percent(rng, 25) {
+        file = file.max_files(rng.usize(1..6));
+    }
+    if percent(rng, 15) {
+        file = file.max_total_size(rng.u64(1000..20_000));
+    }
+    if percent(rng, 10) {
+        file = file.max_age(Duration::from_secs(rng.u64(3600..300_000)));
+    }
+    if percent(rng, 25) {
+        file = file.when_low(WhenLow::DeleteOldest);
+    }
+    match rng.u32(..3) {
+        0 => {}
+        1 => file = file.min_free_space(0),
+        _ => file = file.min_free_space(rng.u64(1..64 * KIB)),
+    }
+    file = file.error_reserve(one_of(rng, &[0, 4 * KIB, 64 * KIB]));
+    file = file.retain(one_of(rng, &[0, 400, 4 * KIB, 64 * KIB]));
+    file = file.fsync(one_of(
+        rng,
+        &[
+            Fsync::Never,
+            Fsync::Never,
+            Fsync::AfterErrors,
+            Fsync::Every(Duration::ZERO),
+            Fsync::Every(Duration::from_secs(1)),
+        ],
+    ));
+    if percent(rng, 10) {
+        file = file.symlink("/logs/current");
+    }
+    let mut options = file.options;
+    options.compress = percent(rng, 15);
+    options
+}
+
+/// The options of one process.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) capacity: usize,
+    pub(super) overflow: Overflow,
+    pub(super) files: Vec<FileOptions>,
+}
+
+impl Plan {
+    pub(super) fn any(rng: &mut Rng, places: &[Place]) -> Self {
+        let overflow = match rng.u32(..8) {
+            0..=3 => Overflow::DropNewest,
+            4 | 5 => Overflow::DropOldest,
+            6 => Overflow::Block,
+            _ => Overflow::BlockAtMost(Duration::ZERO),
+        };
+        Self {
+            capacity: one_of(rng, &[1, 2, 7, 64, 200, 1024, 1024]),
+            overflow,
+            files: places.iter().map(|_| options(rng)).collect(),
+        }
+    }
+}
+
+/// What a filter lets through, by a second reading of its grammar.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FilterModel {
+    set: String,
+    pushed: Vec<String>,
+}
+
+impl FilterModel {
+    pub(super) fn any_directives(rng: &mut Rng) -> String {
+        let level = |rng: &mut Rng| one_of(rng, &FILTERS).as_str().to_lowercase();
+        match rng.u32(..8) {
+            0 | 1 => "trace".into(),
+            2 => level(rng),
+            3 => format!("{},chaos={}", level(rng), level(rng)),
+            4 => format!("chaos::b={}", level(rng)),
+            5 => format!("chaos={},chaos::a={},debug", level(rng), level(rng)),
+            6 => "trace/----".into(),
+            _ => format!("other={},info", level(rng)),
+        }
+    }
+
+    pub(super) fn set(&mut self, directives: &str) {
+        self.set = directives.to_owned();
+    }
+
+    pub(super) fn push(&mut self, directives: &str) {
+        self.pushed.push(directives.to_owned());
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.pushed.pop();
+    }
+
+    pub(super) fn pushed(&self) -> usize {
+        self.pushed.len()
+    }
+
+    pub(super) fn lets_through(&self, level: Level, target: &str, message: &str) -> bool {
+        let mut directives = vec![("", LevelFilter::Trace)];
+        let mut pattern = "";
+        for text in [&self.set].into_iter().chain(&self.pushed) {
+            let (levels, found) = text.split_once('/').unwrap_or((text, pattern));
+            pattern = found;
+            for directive in levels.split(',').filter(|directive| !directive.is_empty()) {
+                let (name, level) = directive.split_once('=').unwrap_or(("", directive));
+                directives.retain(|(other, _)| *other != name);
+                directives.push((name, level.parse().unwrap()));
+            }
+        }
+        let matching = directives.iter().filter(|(name, _)| target.starts_with(name));
+        let (_, most) = matching.max_by_key(|(name, _)| name.len()).unwrap();
+        level <= *most && message.contains(pattern)
+    }
+}
+
+/// A sink of the program's own: keeps what it takes, and fails or panics as often as it was told.
+pub(super) struct FlakySink {
+    pub(super) kept: Arc<Mutex<Vec<u8>>>,
+    /// So many times in a hundred.
+    pub(super) fails: Arc<Mutex<u32>>,
+    pub(super) rng: Rng,
+}
+
+impl Sink for FlakySink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        if !percent(&mut self.rng, *self.fails.lock().unwrap()) {
+            self.kept.lock().unwrap().extend_from_slice(batch.bytes());
+            return Ok(());
+        }
+        if percent(&mut self.rng, 30) {
+            resume_unwind(Box::new(()));
+        }
+        let takes = self.rng.usize(..=batch.len());
+        batch.lines().take(takes).for_each(|line| self.kept.lock().unwrap().extend_from_slice(line.bytes()));
+        Err(WriteError::new(takes, one_of(&mut self.rng, &[Cause::Io, Cause::DiskFull, Cause::Missing])))
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.attempt()
+    }
+
+    fn retry(&mut self, _now: Now) -> Result<(), WriteError> {
+        self.attempt()
+    }
+}
+
+impl FlakySink {
+    fn attempt(&mut self) -> Result<(), WriteError> {
+        if percent(&mut self.rng, *self.fails.lock().unwrap()) { Err(WriteError::new(0, Cause::Io)) } else { Ok(()) }
+    }
+}
