@@ -39,6 +39,7 @@ pub(super) enum Line {
     Notice {
         process: usize,
         lost: [u64; 5],
+        from: Option<String>,
     },
     /// Another program's.
     Foreign,
@@ -93,7 +94,8 @@ fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Lin
                 return None;
             }
         }
-        return Some(Line::Notice { process, lost });
+        let from = pairs.split(' ').find(|pair| pair.starts_with("from=")).map(str::to_owned);
+        return Some(Line::Notice { process, lost, from });
     }
     let (said, rest) = message.strip_prefix("record ")?.split_once('.')?;
     let (index, _) = rest.split_once(' ')?;
@@ -240,9 +242,12 @@ impl Held {
     /// What the lines of a process say is lost.
     pub(super) fn told_by(&self, process: usize) -> [u64; 5] {
         let mut told = [0; 5];
-        for line in &self.lines {
-            if let Line::Notice { process: of, lost } = line
+        // Of one episode the last gap line counts: what stands before it is the beginning of one that could not be cut.
+        let mut episodes = BTreeSet::new();
+        for line in self.lines.iter().rev() {
+            if let Line::Notice { process: of, lost, from } = line
                 && *of == process
+                && from.as_ref().is_none_or(|from| episodes.insert(from))
             {
                 told.iter_mut().zip(lost).for_each(|(told, lost)| *told += lost);
             }

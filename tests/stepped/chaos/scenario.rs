@@ -765,7 +765,8 @@ impl Machine {
         let reserve = files().map(|(_, file)| file.min_free_space.unwrap_or(0)).min().unwrap_or(0);
         let known = !self.disk.world().faulted_ops.contains(&Op::Room) && self.disk.world().capacity.is_some();
         if known && reserve > 0 && after.free < before.free {
-            let at_least = if before.free >= reserve + 3 * 4096 { reserve } else { reserve.min(before.free - 600) };
+            let at_least =
+                if before.free >= reserve + 3 * 4096 { reserve } else { reserve.min(before.free.saturating_sub(600)) };
             assert!(
                 after.free >= at_least,
                 "{} bytes are free after {}, the reserve is {reserve}",
