@@ -26,7 +26,8 @@ impl Handle {
 
     /// Waits, for at most this long, until every record pending at the call is in the operating system's hands.
     ///
-    /// Where `Fsync` is not `Never`, they are then on the disk as well. `Duration::ZERO` asks without waiting;
+    /// What [`Overflow::DropOldest`](crate::Overflow::DropOldest) has pushed out of the queue meanwhile is not waited for; it is counted. Where
+    /// `Fsync` is not `Never`, they are then on the disk as well. `Duration::ZERO` asks without waiting;
     /// `Duration::MAX` waits for ever.
     ///
     /// # Errors
