@@ -523,6 +523,10 @@ impl Disk for FakeDisk {
 impl World {
     /// As `gzip.rs` does it, up to the removal of what was compressed.
     fn compress(&mut self, from: usize, what: &Compression) -> io::Result<()> {
+        if let Ok(there) = self.found(&what.to) {
+            let same = self.files[there].compressed && self.files[there].bytes == self.files[from].bytes;
+            return if same { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) };
+        }
         self.ask(Op::CompressCreate)?;
         let _ = self.unname(&what.unfinished); // What was left over goes.
         let to = self.inode(&what.unfinished);
