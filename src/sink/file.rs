@@ -184,7 +184,8 @@ impl<D: Disk> FileSink<D> {
     fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
         let before = open.len;
-        let shorter = open.measure();
+        // What cannot be seen now is seen at the next look.
+        let shorter = open.measure().unwrap_or(0);
         if open.len != before {
             // As when it is opened.
             self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);

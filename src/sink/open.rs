@@ -36,6 +36,8 @@ pub(super) struct Open<F> {
     pub(super) dirty: Option<Instant>,
     /// How long it is, as far as we know: by the last look at it, and by what we have written since.
     pub(super) len: u64,
+    /// That could be seen since it was opened.
+    measured: bool,
     /// Somebody else was seen to write here, or in the file before it.
     pub(super) shared: bool,
     /// Up to where we have taken blocks, if that is beyond the end.
@@ -45,7 +47,7 @@ pub(super) struct Open<F> {
 }
 
 impl<F: DiskFile> Open<F> {
-    /// Also says whether the file is torn, where that can be seen.
+    /// Also says whether the file is torn, where that can be seen. One of which nothing can be seen may be.
     pub(super) fn new(file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
         let reserves = ours && file.can_reserve();
@@ -60,6 +62,7 @@ impl<F: DiskFile> Open<F> {
             unseen: 0,
             dirty: None,
             len: 0,
+            measured: false,
             shared: false,
             reserved: 0,
             reserves,
@@ -70,6 +73,7 @@ impl<F: DiskFile> Open<F> {
         open.measure();
         open.shared = false;
         let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
+        let torn = torn.or((!open.measured).then_some(true));
         Ok((open, torn))
     }
 
@@ -95,21 +99,21 @@ impl<F: DiskFile> Open<F> {
         Some(true)
     }
 
-    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter.
-    pub(super) fn measure(&mut self) -> u64 {
+    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter; or nothing if it cannot be seen now.
+    pub(super) fn measure(&mut self) -> Option<u64> {
         if self.kind == Kind::Stream || !self.ours {
-            return 0;
+            self.measured = true;
+            return Some(0);
         }
-        // What cannot be seen now is seen at the next look.
-        let Ok(len) = self.file.len() else { return 0 };
+        let len = self.file.len().ok()?;
         let shorter = self.len.saturating_sub(len);
         if shorter > 0 {
             // Whoever cuts a file gives back what is beyond its end.
             self.reserved = 0;
         }
-        self.shared |= len > self.len;
-        self.len = len;
-        shorter
+        self.shared |= self.measured && len > self.len;
+        (self.len, self.measured) = (len, true);
+        Some(shorter)
     }
 
     /// Nobody else of ours writes here, or puts the file aside.
@@ -123,7 +127,7 @@ impl<F: DiskFile> Open<F> {
     }
 
     pub(super) fn can_reserve(&self) -> bool {
-        self.reserves && self.locked
+        self.reserves && self.locked && self.measured
     }
 
     /// Takes blocks for so many bytes beyond the end; for `more` on top of it while there is plenty of room, so that this is not
