@@ -545,8 +545,12 @@ impl<D: Disk> FileSink<D> {
         self.look(now)?;
         match &mut self.open {
             None => self.reopen(now)?,
-            // While it was quiet, the full disk may have cut the line of somebody else.
-            Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
+            Some(open) => {
+                // What keeps it quiet may be what only the lock's holder can mend: a file that may not grow is put aside.
+                open.lock_now(now.monotonic);
+                // While it was quiet, the full disk may have cut the line of somebody else.
+                self.torn = open.is_torn().unwrap_or(self.torn);
+            }
         }
         self.ask_for_room(now.monotonic);
         let mut may_resume = self.space.may_resume(now.monotonic);

@@ -189,8 +189,12 @@ impl<F: DiskFile> Open<F> {
 
     /// Asks for the lock, if it is missing and time has come; says whether it was got just now.
     pub(super) fn lock_again(&mut self, now: Instant) -> bool {
-        let due = now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY;
-        if self.locked || !self.ours || self.kind != Kind::Regular || !due {
+        now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY && self.lock_now(now)
+    }
+
+    /// The same at once.
+    pub(super) fn lock_now(&mut self, now: Instant) -> bool {
+        if self.locked || !self.ours || self.kind != Kind::Regular {
             return false;
         }
         self.lock(now);
