@@ -542,15 +542,15 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
+        if let Some(open) = &mut self.open {
+            // What keeps it quiet may be what only the lock's holder can mend: a file that may not grow is put aside.
+            open.lock_now(now.monotonic);
+        }
         self.look(now)?;
         match &mut self.open {
             None => self.reopen(now)?,
-            Some(open) => {
-                // What keeps it quiet may be what only the lock's holder can mend: a file that may not grow is put aside.
-                open.lock_now(now.monotonic);
-                // While it was quiet, the full disk may have cut the line of somebody else.
-                self.torn = open.is_torn().unwrap_or(self.torn);
-            }
+            // While it was quiet, the full disk may have cut the line of somebody else.
+            Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
         }
         self.ask_for_room(now.monotonic);
         let mut may_resume = self.space.may_resume(now.monotonic);
@@ -576,6 +576,10 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn see(&mut self, now: Now) -> Result<(), WriteError> {
+        // The line that told the gap was in, and what came behind it failed: nobody else opens the file again.
+        if self.open.is_none() {
+            self.reopen(now)?;
+        }
         if let Some(open) = &mut self.open
             && open.lock_again(now.monotonic)
         {
