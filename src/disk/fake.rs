@@ -99,8 +99,10 @@ pub(crate) struct World {
     /// One more, of a pair.
     pub(crate) other_fault: Option<Fault>,
     /// How often each operation was asked for.
-    asked: BTreeMap<Op, u64>,
-    total: u64,
+    pub(crate) asked: BTreeMap<Op, u64>,
+    pub(crate) total: u64,
+    /// How many bytes each write was given.
+    pub(crate) writes: Vec<usize>,
     /// Whether a fault was met, whether the other one was, and at which operations.
     pub(crate) faulted: bool,
     pub(crate) other_faulted: bool,
@@ -550,6 +552,7 @@ impl DiskFile for FakeFile {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.disk.world();
+        world.writes.push(bytes.len());
         world.ask(Op::Write)?;
         let mut most = world.short.unwrap_or(usize::MAX);
         let number = world.asked.get(&Op::Write).copied();

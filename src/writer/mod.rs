@@ -25,6 +25,8 @@ use crate::sink::{Command, Now};
 use crate::stats::{Counters, Reason};
 
 use fates::Fates;
+#[cfg(test)]
+pub(crate) use output::CAUGHT;
 pub(crate) use output::Output;
 use output::guarded;
 

@@ -719,9 +719,17 @@ pub(super) struct Panicked;
 pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     // Dropping what it panicked with could panic again; a program that panics here has worse leaks.
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        #[cfg(test)]
+        CAUGHT.set(CAUGHT.get() + 1);
         std::mem::forget(payload);
         Panicked
     })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many panics were caught on this thread: a test that has no format, sink or callback of its own wants none.
+    pub(crate) static CAUGHT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 fn is_due(last: Option<Instant>, every: Duration, now: Instant) -> bool {

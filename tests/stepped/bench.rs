@@ -1,6 +1,6 @@
 //! A logger and a writer that is stepped. What must hold of what they leave behind is in `invariants.rs`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Record};
@@ -13,6 +13,7 @@ use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
+use crate::record::{Caller, OwnedRecord};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, Sink};
@@ -90,7 +91,8 @@ impl Setup {
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
-        queue.set_writer(crate::sync::thread::spawn(|| {}).thread().clone());
+        static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
+        queue.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
         let door = Arc::new(Door::new(queue.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
@@ -106,6 +108,7 @@ impl Setup {
             handle: Handle::new(door, filter),
             queue,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
+            tells_records_the_time: false,
             next: 0,
             ledger: Ledger::default(),
             events,
@@ -120,6 +123,8 @@ pub(super) struct Bench {
     pub(super) handle: Handle,
     pub(super) queue: Arc<Queue>,
     pub(super) now: Now,
+    /// Records are of the time that the writer is told, too.
+    pub(super) tells_records_the_time: bool,
     /// The number of the next record.
     pub(super) next: u64,
     /// All that was logged.
@@ -139,7 +144,18 @@ impl Bench {
         self.next += 1;
         self.ledger.note(number, 0, level);
         let args = format_args!("record {number} {:-<padding$} end", "");
-        self.logger.log(&Record::builder().args(args).level(level).target("bench").build());
+        let record = Record::builder().args(args).level(level).target("bench").build();
+        if !self.tells_records_the_time {
+            return self.logger.log(&record);
+        }
+        // As the logger does it, which reads a clock of its own.
+        match self.queue.closed_to(level) {
+            Some(reason) => self.queue.refuse(level, reason),
+            None => {
+                let caller = Caller { thread: 1, name: None };
+                self.queue.offer(level, OwnedRecord::capture(&record, self.now.wall, caller));
+            }
+        }
     }
 
     /// Logs records of changing levels.

@@ -1,138 +1,225 @@
-//! The n-th operation fails, for n = 1, 2, 3 ... until a run meets no fault; once, and from then on; with every errno a disk is
-//! known for. Writes that take fewer bytes, of every length. After each run the invariants hold. (The loop is SQLite's:
-//! "How SQLite Is Tested", I/O error testing.)
+//! Whatever fails, and whenever: in each scenario the n-th operation fails, for n = 1, 2, 3 ... until there is none left; once, it and all
+//! that follow, or it and all that follow of its kind; with every error a disk is known for. Writes that take fewer bytes, of every length.
+//! Two failures in one run, every pair. After each run the invariants hold. (The loop is SQLite's: "How SQLite Is Tested", I/O error
+//! testing.)
 
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
-use super::bench::{Bench, PATH, Setup};
-use super::invariants::{assert_invariants, assert_recovery};
+use super::bench::{PATH, Setup};
+use super::invariants::{Ledger, assert_ended, assert_invariants, assert_recovery, parse};
+use super::scenarios::{Life, SCENARIOS, Scenario};
 use crate::KIB;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::sink::log_file::Fsync;
+use crate::writer::CAUGHT;
 
-const ENOENT: i32 = 2;
-const EINTR: i32 = 4;
 const EIO: i32 = 5;
-const EAGAIN: i32 = 11;
-const EACCES: i32 = 13;
-const EMFILE: i32 = 24;
-const EFBIG: i32 = 27;
 const ENOSPC: i32 = 28;
-const EROFS: i32 = 30;
-const ESTALE: i32 = 116;
-const EDQUOT: i32 = 122;
-const ERRNOS: [i32; 11] = [ENOSPC, EIO, EDQUOT, EFBIG, EROFS, EINTR, EAGAIN, ENOENT, ESTALE, EACCES, EMFILE];
+/// ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EINTR, EAGAIN, ENOENT, ESTALE; EACCES, EMFILE.
+const ERRNOS: [i32; 11] = [ENOSPC, 122, 27, EIO, 30, 4, 11, 2, 116, 13, 24];
 
-/// A start, steady logging, a disk that fills and is freed, and a pause.
-fn life(disk: &FakeDisk, bench: &mut Bench) {
-    for turn in 0..12 {
-        if turn == 4 {
-            let free = disk.world().free();
-            disk.world().filler += free - 3000.min(free);
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trouble {
+    fault: Option<Fault>,
+    other: Option<Fault>,
+    /// The `.0`-th write takes only `.1` bytes.
+    short: Option<(u64, usize)>,
+}
+
+/// What a run came to.
+struct Outcome {
+    /// Operations of the scenario itself, in all and of each kind.
+    operations: u64,
+    asked: BTreeMap<Op, u64>,
+    /// How many bytes each write took.
+    writes: Vec<usize>,
+    met: bool,
+    other_met: bool,
+}
+
+/// One run after the other, on one thread.
+#[derive(Default)]
+struct Runs {
+    count: Cell<usize>,
+    last: Cell<Option<(&'static str, Trouble)>>,
+}
+
+impl Runs {
+    fn run(&self, scenario: &Scenario, trouble: Trouble) -> Outcome {
+        self.count.set(self.count.get() + 1);
+        self.last.set(Some((scenario.name, trouble)));
+        CAUGHT.set(0);
+        let disk = scenario.disk();
+        {
+            let mut world = disk.world();
+            (world.fault, world.other_fault, world.short_once) = (trouble.fault, trouble.other, trouble.short);
         }
-        if turn == 8 {
-            disk.world().filler = 0;
+        let mut life = scenario.begin(disk, Ledger::default());
+        (scenario.drive)(&mut life);
+        life.bench.assert_identity("when the scenario is over");
+        let outcome = Outcome::of(&life.disk);
+        if let Some(answer) = life.ended {
+            assert_ended(&life.bench, &life.disk, answer);
+            life = scenario.begin(life.disk, life.bench.ledger);
+            life.bench.step();
         }
-        bench.log_some(9);
-        bench.step();
-        bench.pass(Duration::from_millis(150));
-        bench.step();
+        settle(scenario, &mut life);
+        assert_eq!(CAUGHT.get(), 0, "something panicked");
+        outcome
+    }
+
+    /// The scenario with nothing wrong.
+    fn clean(&self, scenario: &Scenario) -> Outcome {
+        self.run(scenario, Trouble::default())
     }
 }
 
-fn run(setup: &Kind, fault: Option<Fault>, short_once: Option<(u64, usize)>, story: &str) -> bool {
-    let disk = FakeDisk::with_capacity(256 * KIB);
-    disk.world().fault = fault;
-    disk.world().short_once = short_once;
-    disk.world().locked_by_other = setup.locked_by_other;
-    let mut bench = Setup::new().file(&disk, setup.reserve, setup.fsync).bench();
-    life(&disk, &mut bench);
-    bench.assert_identity(story);
-    assert_recovery(&mut bench, &disk, story);
-    assert_invariants(&bench, &disk, story);
+impl Outcome {
+    fn of(disk: &FakeDisk) -> Self {
+        let world = disk.world();
+        Self {
+            operations: world.total,
+            asked: world.asked.clone(),
+            writes: world.writes.clone(),
+            met: world.faulted,
+            other_met: world.other_faulted,
+        }
+    }
+}
+
+/// Lifts what is wrong, gives everything its time, and looks at what there is.
+fn settle(scenario: &Scenario, life: &mut Life) {
+    let Life { bench, disk, .. } = life;
+    assert_recovery(bench, disk, "afterwards");
+    if scenario.has_history() {
+        // Time enough for what was put off, and for what was left behind.
+        for _ in 0..15 {
+            bench.pass(Duration::from_secs(5));
+            bench.step();
+        }
+        bench.log_some(8);
+        bench.live(Duration::from_secs(2));
+        let names = disk.names();
+        let unfinished: Vec<_> = names.iter().filter(|name| !name.starts_with("/logs/app.")).collect();
+        assert!(unfinished.is_empty(), "{unfinished:?}");
+    }
+    assert_invariants(bench, disk, "afterwards");
     let (suspended, resumed) = bench.episodes();
-    assert_eq!(suspended, resumed, "{story}: every episode has its end");
-    disk.world().faulted
+    assert_eq!(suspended, resumed, "every episode has its end");
+    let history = bench.history.lock().unwrap();
+    assert!(scenario.deletes || history.deleted.is_empty(), "{:?}", history.deleted);
 }
 
-/// How the file is set up.
-#[derive(Debug)]
-struct Kind {
-    /// How many of the errnos it is tried with.
-    errnos: usize,
-    reserve: Option<u64>,
-    fsync: Fsync,
-    locked_by_other: bool,
+/// Runs each job, on all cores, and says how many runs there were. The first failures are told with what brings them about.
+fn in_all<J: Sync>(jobs: &[J], job: impl Fn(&J, &Runs) + Sync) -> usize {
+    let (next, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(this) = jobs.get(next.fetch_add(1, Relaxed)) {
+                    let runs = Runs::default();
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(this, &runs))) {
+                        failures.lock().unwrap().push(format!("{:?}: {}", runs.last.get(), said(&*panic)));
+                    }
+                    count.fetch_add(runs.count.get(), Relaxed);
+                    if failures.lock().unwrap().len() > 5 {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    count.into_inner()
 }
 
-const KINDS: [Kind; 3] = [
-    Kind { errnos: 11, reserve: Some(0), fsync: Fsync::Never, locked_by_other: false },
-    Kind { errnos: 11, reserve: None, fsync: Fsync::AfterErrors, locked_by_other: false },
-    // Without the lock a torn tail is looked at many times: as many more operations that may fail.
-    Kind { errnos: 2, reserve: Some(0), fsync: Fsync::Never, locked_by_other: true },
-];
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?")
+}
+
+/// All of them; or those whose names begin with what `UNFAZED_SCENARIO` says.
+fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+    let wanted = std::env::var("UNFAZED_SCENARIO").unwrap_or_default();
+    SCENARIOS.iter().filter(move |scenario| scenario.name.starts_with(&wanted))
+}
+
+fn is_long() -> bool {
+    std::env::var_os("UNFAZED_LONG").is_some()
+}
+
+fn once(at: u64, errno: i32) -> Fault {
+    Fault { at, only: None, forever: false, errno }
+}
 
 #[test]
-fn whichever_operation_fails_every_record_is_written_or_told() {
-    let mut runs = 0;
-    for kind in &KINDS {
-        for errno in ERRNOS.into_iter().take(kind.errnos) {
-            for forever in [false, true] {
-                for at in 1.. {
-                    let fault = Fault { at, only: None, forever, errno };
-                    runs += 1;
-                    if !run(kind, Some(fault), None, &format!("{kind:?} {fault:?}")) {
-                        break;
-                    }
+fn whichever_operation_fails_all_invariants_hold() {
+    let jobs: Vec<_> = scenarios().flat_map(|scenario| ERRNOS.map(|errno| (scenario, errno))).collect();
+    let count = in_all(&jobs, |(scenario, errno), runs| {
+        let clean = runs.clean(scenario);
+        assert!(!clean.met && clean.operations > 10);
+        for forever in [false, true] {
+            for at in 1..=clean.operations {
+                let fault = Fault { forever, ..once(at, *errno) };
+                assert!(runs.run(scenario, Trouble { fault: Some(fault), ..Trouble::default() }).met);
+            }
+        }
+        // Once is the same as the once above.
+        for (op, asked) in &clean.asked {
+            for at in 1..=*asked {
+                let fault = Fault { only: Some(*op), forever: true, ..once(at, *errno) };
+                assert!(runs.run(scenario, Trouble { fault: Some(fault), ..Trouble::default() }).met);
+            }
+        }
+    });
+    println!("{count} runs: {} scenarios, {} errors, each operation", SCENARIOS.len(), ERRNOS.len());
+}
+
+#[test]
+fn whichever_two_operations_fail_all_invariants_hold() {
+    let pairs = [(ENOSPC, ENOSPC), (EIO, EIO), (ENOSPC, EIO), (EIO, ENOSPC)];
+    let scenarios = scenarios().filter(|scenario| scenario.is_short || is_long());
+    let jobs: Vec<_> = scenarios.flat_map(|scenario| pairs.map(|errnos| (scenario, errnos))).collect();
+    let count = in_all(&jobs, |(scenario, (one, other)), runs| {
+        for first in 1..=runs.clean(scenario).operations {
+            for second in first + 1.. {
+                let other = Some(once(second, *other));
+                let trouble = Trouble { fault: Some(once(first, *one)), other, ..Trouble::default() };
+                if !runs.run(scenario, trouble).other_met {
+                    break;
                 }
             }
         }
-    }
-    println!("{runs} runs");
-    assert!(runs > 1000, "only {runs} runs: the loop did not reach the operations");
+    });
+    println!("{count} runs: every pair");
 }
 
 #[test]
-fn each_kind_of_operation_may_fail_on_its_own() {
-    let ops = [Op::Open, Op::Write, Op::End, Op::Len, Op::LastByte, Op::Cut, Op::Room, Op::Lock, Op::Sync, Op::Place];
-    for kind in &KINDS {
-        for op in ops {
-            for errno in ERRNOS.into_iter().take(kind.errnos) {
-                for at in 1.. {
-                    let fault = Fault { at, only: Some(op), forever: true, errno };
-                    if !run(kind, Some(fault), None, &format!("{kind:?} {fault:?}")) {
-                        break;
-                    }
+fn a_write_that_takes_fewer_bytes_loses_nothing_and_glues_nothing() {
+    let scenarios: Vec<_> = scenarios().filter(|scenario| scenario.is_short || is_long()).collect();
+    let count = in_all(&scenarios, |scenario, runs| {
+        for (number, bytes) in (1..).zip(runs.clean(scenario).writes) {
+            for len in 0..bytes {
+                let short = Trouble { short: Some((number, len)), ..Trouble::default() };
+                runs.run(scenario, short);
+                for errno in [ENOSPC, EIO] {
+                    let fault = Fault { only: Some(Op::Write), ..once(number + 1, errno) };
+                    runs.run(scenario, Trouble { fault: Some(fault), ..short });
                 }
             }
         }
-    }
-}
-
-#[test]
-fn a_short_write_of_any_length_loses_nothing() {
-    // The first writes of a run: about 900 bytes each.
-    for kind in &KINDS {
-        for at in 1..=2 {
-            for len in 0..1100 {
-                let story = format!("{kind:?}, write {at} takes {len} bytes");
-                run(kind, None, Some((at, len)), &story);
-            }
-        }
-    }
-}
-
-#[test]
-fn a_short_write_of_any_length_before_an_error_leaves_whole_lines() {
-    for kind in &KINDS {
-        for errno in [ENOSPC, EFBIG, EIO, EAGAIN] {
-            for len in 0..1100 {
-                let fault = Fault { at: 3, only: Some(Op::Write), forever: false, errno };
-                let story = format!("{kind:?}, write 2 takes {len} bytes, then {fault:?}");
-                assert!(run(kind, Some(fault), Some((2, len)), &story), "{story}");
-            }
-        }
-    }
+    });
+    println!("{count} runs: short writes of every length, alone and before an error");
 }
 
 #[test]
@@ -143,7 +230,7 @@ fn writes_of_one_byte_at_a_time_make_the_same_file() {
     bench.log_some(20);
     bench.step();
     assert_invariants(&bench, &disk, "one byte at a time");
-    assert_eq!(super::invariants::parse(&[disk.read(PATH)]).records.len(), 20);
+    assert_eq!(parse(&[disk.read(PATH)]).records.len(), 20);
 }
 
 #[test]

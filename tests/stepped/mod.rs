@@ -13,6 +13,7 @@ mod requests;
 mod reserve;
 mod retained;
 mod rotation;
+mod scenarios;
 mod sinks;
 mod storms;
 pub(crate) mod tail;

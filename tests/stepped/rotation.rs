@@ -1,7 +1,6 @@
 //! Archives: what is put aside, when, under which name, and that nothing happens to it afterwards, whatever fails.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use log::Level;
@@ -17,12 +16,6 @@ use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
 
 const EIO: i32 = 5;
-const EACCES: i32 = 13;
-const EPERM: i32 = 1;
-const ENOSPC: i32 = 28;
-const EROFS: i32 = 30;
-const EMLINK: i32 = 31;
-const EOPNOTSUPP: i32 = 95;
 
 /// No reserve of free space, and these options.
 fn options(file: impl FnOnce(LogFile) -> LogFile) -> FileOptions {
@@ -477,160 +470,6 @@ fn a_symbolic_link_is_made_to_lead_to_the_file() {
     bench.step();
     let pointers = disk.world().pointers.clone();
     assert_eq!(pointers, BTreeMap::from([("/var/current".into(), PATH.into())]));
-}
-
-/// Six rotations and a few deletions, a disk that fills and is freed, and a request.
-fn life(disk: &FakeDisk, bench: &mut Bench) {
-    for turn in 0..14 {
-        if turn == 5 {
-            let free = disk.world().free();
-            disk.world().filler += free - 1500.min(free);
-        }
-        if turn == 9 {
-            disk.world().filler = 0;
-        }
-        if turn == 12 {
-            bench.handle.rotate();
-        }
-        bench.log_some(5);
-        bench.step();
-        bench.pass(Duration::from_millis(250));
-        bench.step();
-    }
-}
-
-/// How the file is set up.
-struct Story {
-    limits: bool,
-    no_links: Option<i32>,
-    fsync: Fsync,
-    error_reserve: bool,
-}
-
-fn run(setup: &Story, fault: Fault, story: &str) -> bool {
-    let disk = FakeDisk::with_capacity(256 * KIB);
-    disk.world().fault = Some(fault);
-    disk.world().no_links = setup.no_links;
-    disk.world().reserves = setup.error_reserve;
-    let file = options(|file| {
-        let file = file.rotation(Rotation::size(1000)).fsync(setup.fsync).error_reserve(2000);
-        if setup.limits { file.max_files(3).max_total_size(2500) } else { file }
-    });
-    let mut bench = Setup::new().file_with(&disk, file).bench();
-    // What is in an archive when it gets its name never changes.
-    let mut aside: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    life_watched(&disk, &mut bench, &mut aside);
-    bench.assert_identity(story);
-    assert_recovery(&mut bench, &disk, story);
-    // Time enough for what was put off, and for what was left behind.
-    for _ in 0..70 {
-        bench.pass(Duration::from_secs(1));
-        bench.step();
-    }
-    bench.log_some(30);
-    bench.step();
-    bench.live(Duration::from_secs(6));
-    let (rotated, deleted) = told(&bench);
-    assert!(!rotated.is_empty(), "{story}");
-    assert!(rotated.is_sorted_by(|one, next| one < next), "{story}: {rotated:?}");
-    let there = archives(&disk);
-    for name in &rotated {
-        assert!(there.contains(name) != deleted.contains(name), "{story}: {name} is neither there nor told as deleted");
-    }
-    for (name, bytes) in &aside {
-        assert!(deleted.contains(name) || disk.read(name) == *bytes, "{story}: {name} has changed");
-    }
-    let unfinished: Vec<_> = disk.names().into_iter().filter(|name| !name.starts_with("/logs/app.")).collect();
-    assert!(unfinished.is_empty(), "{story}: {unfinished:?}");
-    let (suspended, resumed) = bench.episodes();
-    assert_eq!(suspended, resumed, "{story}: every episode has its end");
-    if setup.limits {
-        assert!(there.len() <= 2, "{story}: {there:?}");
-    } else {
-        assert!(deleted.is_empty(), "{story}: {deleted:?}");
-        assert_invariants(&bench, &disk, story);
-    }
-    disk.world().faulted
-}
-
-fn life_watched(disk: &FakeDisk, bench: &mut Bench, aside: &mut BTreeMap<String, Vec<u8>>) {
-    let heard = bench.events.clone();
-    let there = disk.clone();
-    let bytes = Arc::new(Mutex::new(BTreeMap::new()));
-    let kept = bytes.clone();
-    bench.writer.on_event(Box::new(move |event: &Event| {
-        if let Event::Rotated { archive, .. } = event {
-            let name = archive.display().to_string();
-            let bytes = there.read(&name);
-            kept.lock().unwrap().insert(name, bytes);
-        }
-        heard.lock().unwrap().push(event.clone());
-    }));
-    life(disk, bench);
-    aside.append(&mut bytes.lock().unwrap());
-}
-
-#[test]
-fn whichever_operation_of_a_rotation_fails_no_archive_changes_and_no_record_is_lost_uncounted() {
-    let stories = [
-        Story { limits: false, no_links: None, fsync: Fsync::Never, error_reserve: false },
-        Story { limits: false, no_links: Some(EOPNOTSUPP), fsync: Fsync::AfterErrors, error_reserve: true },
-        Story { limits: true, no_links: None, fsync: Fsync::Every(Duration::ZERO), error_reserve: true },
-        Story { limits: true, no_links: Some(EPERM), fsync: Fsync::Never, error_reserve: false },
-    ];
-    let mut runs = 0;
-    for (number, setup) in stories.iter().enumerate() {
-        for errno in [ENOSPC, EIO, EACCES, EROFS, EMLINK].into_iter().take(if number == 0 { 5 } else { 2 }) {
-            for forever in [false, true] {
-                for at in 1.. {
-                    let fault = Fault { at, only: None, forever, errno };
-                    runs += 1;
-                    if !run(setup, fault, &format!("story {number}, {fault:?}")) {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-    println!("{runs} runs");
-    assert!(runs > 2000, "only {runs} runs: the loop did not reach the operations");
-}
-
-#[test]
-fn each_operation_of_a_rotation_may_fail_on_its_own() {
-    let stories = [
-        Story { limits: false, no_links: None, fsync: Fsync::AfterErrors, error_reserve: true },
-        Story { limits: false, no_links: Some(EPERM), fsync: Fsync::Never, error_reserve: false },
-        Story { limits: true, no_links: None, fsync: Fsync::Never, error_reserve: false },
-    ];
-    let ops = [
-        Op::Create,
-        Op::Link,
-        Op::Rename,
-        Op::RenameNew,
-        Op::Remove,
-        Op::List,
-        Op::SyncDir,
-        Op::Place,
-        Op::Modified,
-        Op::Reserve,
-        Op::Write,
-        Op::Lock,
-    ];
-    for (number, setup) in stories.iter().enumerate() {
-        for op in ops {
-            for errno in [ENOSPC, EIO, EACCES] {
-                for forever in [false, true] {
-                    for at in 1.. {
-                        let fault = Fault { at, only: Some(op), forever, errno };
-                        if !run(setup, fault, &format!("story {number}, {fault:?}")) {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 #[test]
