@@ -101,6 +101,10 @@ impl<D: Disk> FileSink<D> {
                 if let (Some(history), Target::Path(path)) = (&mut self.history, &self.target) {
                     history.begin(&mut self.disk, path, open);
                 }
+                // It may have been made just now: a file that is synced is of no use without its name.
+                if open.len == 0 && open.kind == Kind::Regular {
+                    self.sync_dir();
+                }
                 self.point();
                 self.tell_no_lock();
                 Ok(())
@@ -396,14 +400,19 @@ impl<D: Disk> FileSink<D> {
         self.torn = false;
         self.wrote(first);
         self.news.push(News::Rotated(archive));
+        self.sync_dir();
+        // What the old file has given back is the new one's reserve before it is anybody else's.
+        let _ = self.reserve(0);
+        Ok(true)
+    }
+
+    /// Names are as durable as lines were asked to be.
+    fn sync_dir(&mut self) {
         if let (true, Some(history)) = (self.options.fsync != Fsync::Never, &self.history)
             && let Err(error) = self.disk.sync_dir(history.dir())
         {
             self.news.push(News::Failed("fsync of the directory", error));
         }
-        // What the old file has given back is the new one's reserve before it is anybody else's.
-        let _ = self.reserve(0);
-        Ok(true)
     }
 
     fn wrote(&mut self, lines: &Batch<'_>) {
