@@ -136,6 +136,34 @@ pub(crate) struct World {
     /// When so many operations were asked for, a copy of the world is made.
     pub(crate) copy_at: Option<u64>,
     copy: Option<Box<World>>,
+    /// The names of directories that were synced, as they were then.
+    synced_names: BTreeMap<PathBuf, usize>,
+    /// What was there before each operation, and inside each write, if that is wanted.
+    pub(crate) journal: Option<Vec<Moment>>,
+    /// How many records were surely written before the next moment.
+    pub(crate) promised: u64,
+}
+
+/// A moment at which everything may end.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    /// Before which operation; with a number, after so many bytes of this write.
+    pub(crate) at: (Op, Option<usize>),
+    pub(crate) promised: u64,
+    names: BTreeMap<PathBuf, usize>,
+    synced_names: BTreeMap<PathBuf, usize>,
+    files: Vec<FakeInode>,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The process: what it has written is in the system's hands.
+    Process,
+    /// The machine: of each file stays what was synced. Names survive, as in a file system with a journal.
+    Machine,
+    /// The same, and of the names those stay that were there when their directory was synced last.
+    MachineWithoutJournal,
 }
 
 #[derive(Clone, Default)]
@@ -149,6 +177,8 @@ struct FakeInode {
     modified: Option<SystemTime>,
     /// It takes a tenth of what it holds.
     compressed: bool,
+    /// So many bytes survive a crash of the machine.
+    synced: usize,
 }
 
 impl FakeInode {
@@ -172,6 +202,32 @@ impl FakeDisk {
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left after a crash, on a disk that is otherwise like this one.
+    pub(crate) fn after(&self, moment: &Moment, crash: Crash) -> Self {
+        let mut files = moment.files.clone();
+        let names = match crash {
+            Crash::Process | Crash::Machine => moment.names.clone(),
+            Crash::MachineWithoutJournal => moment.synced_names.clone(),
+        };
+        for (inode, file) in files.iter_mut().enumerate() {
+            (file.reserved, file.locked_by) = (0, None);
+            file.names = names.values().filter(|named| **named == inode).count();
+            if crash != Crash::Process {
+                file.bytes.truncate(file.synced);
+            }
+        }
+        let mut stood: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (name, inode) in &names {
+            stood.insert(name.clone(), vec![*inode]);
+        }
+        let world = self.world();
+        let (capacity, filler, reserves, no_links) = (world.capacity, world.filler, world.reserves, world.no_links);
+        let synced_names = names.clone();
+        let left =
+            World { names, synced_names, files, stood, capacity, filler, reserves, no_links, ..World::default() };
+        Self { world: Arc::new(Mutex::new(left)) }
     }
 
     /// What the file at `path` holds; nothing if there is none.
@@ -242,6 +298,14 @@ impl FakeDisk {
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
+    /// The same without the names of the file that stands at `path`.
+    pub(crate) fn read_others(&self, path: &str) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let at_path = world.names.get(Path::new(path));
+        let names = world.names.iter().filter(|(_, inode)| Some(*inode) != at_path);
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
     /// The names in the order of text.
     pub(crate) fn names(&self) -> Vec<String> {
         self.world().names.keys().map(|path| path.display().to_string()).collect()
@@ -255,11 +319,14 @@ impl FakeDisk {
         world.files[inode].reserved = 0;
     }
 
-    /// Writes as another process would.
+    /// Writes as another process would, which then syncs.
     pub(crate) fn append(&self, path: &str, bytes: &[u8]) {
         let mut world = self.world();
         let inode = world.inode(Path::new(path));
-        world.files[inode].bytes.extend_from_slice(bytes);
+        let file = &mut world.files[inode];
+        file.bytes.extend_from_slice(bytes);
+        file.synced = file.bytes.len();
+        world.synced_names.insert(path.into(), inode);
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) {
@@ -364,8 +431,32 @@ impl World {
         Ok(())
     }
 
+    /// Keeps this moment, if that is wanted.
+    fn remember(&mut self, at: (Op, Option<usize>)) {
+        let Some(journal) = &mut self.journal else { return };
+        let (names, synced_names) = (self.names.clone(), self.synced_names.clone());
+        journal.push(Moment { at, promised: self.promised, names, synced_names, files: self.files.clone() });
+    }
+
+    /// Keeps the moments inside a write: after the first byte, in the middle of the lines, around their ends, before the last byte.
+    fn remember_inside(&mut self, inode: usize, bytes: &[u8]) {
+        if self.journal.is_none() {
+            return;
+        }
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let places = ends.flat_map(|end| [end.saturating_sub(40), end - 1, end, end + 1]);
+        let places: BTreeSet<_> = places.chain([1]).filter(|len| (1..bytes.len()).contains(len)).collect();
+        let before = self.files[inode].bytes.len();
+        for len in places {
+            self.files[inode].bytes.extend_from_slice(&bytes[..len]);
+            self.remember((Op::Write, Some(len)));
+            self.files[inode].bytes.truncate(before);
+        }
+    }
+
     /// Counts the operation, and fails it if its time has come.
     fn ask(&mut self, op: Op) -> io::Result<()> {
+        self.remember((op, None));
         self.total += 1;
         if self.copy_at == Some(self.total) {
             self.copy = Some(Box::new(self.clone()));
@@ -478,8 +569,11 @@ impl Disk for FakeDisk {
         Ok(entries.collect())
     }
 
-    fn sync_dir(&mut self, _dir: &Path) -> io::Result<()> {
-        self.world().ask(Op::SyncDir)
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::SyncDir)?;
+        world.sync_dir(dir);
+        Ok(())
     }
 
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
@@ -523,6 +617,12 @@ impl Disk for FakeDisk {
 }
 
 impl World {
+    fn sync_dir(&mut self, dir: &Path) {
+        self.synced_names.retain(|name, _| name.parent() != Some(dir));
+        let names = self.names.iter().filter(|(name, _)| name.parent() == Some(dir));
+        self.synced_names.extend(names.map(|(name, inode)| (name.clone(), *inode)));
+    }
+
     /// As `gzip.rs` does it, up to the removal of what was compressed.
     fn compress(&mut self, from: usize, what: &Compression) -> io::Result<()> {
         if let Ok(there) = self.found(&what.to) {
@@ -534,14 +634,18 @@ impl World {
         let to = self.inode(&what.unfinished);
         self.ask(Op::CompressWrite)?;
         let FakeInode { bytes, modified, .. } = self.files[from].clone();
-        self.files[to] = FakeInode { bytes, names: 1, reserved: 0, modified, compressed: true, locked_by: None };
+        self.files[to] = FakeInode { bytes, names: 1, modified, compressed: true, ..FakeInode::default() };
         if self.free() < what.leave {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.ask(Op::CompressSync)?;
+        self.files[to].synced = self.files[to].bytes.len();
         self.ask(Op::CompressRename)?;
+        self.must_be_free(&what.to)?;
         self.rename(&what.unfinished, &what.to)?;
-        self.ask(Op::CompressSyncDir)
+        self.ask(Op::CompressSyncDir)?;
+        self.sync_dir(what.to.parent().unwrap_or(Path::new("/")));
+        Ok(())
     }
 }
 
@@ -571,6 +675,7 @@ impl DiskFile for FakeFile {
         if taken == 0 && free == 0 && !bytes.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        world.remember_inside(self.inode, &bytes[..taken]);
         let wall = world.wall;
         let file = &mut world.files[self.inode];
         file.modified = wall;
@@ -610,7 +715,8 @@ impl DiskFile for FakeFile {
         let bytes = &mut world.files[self.inode].bytes;
         assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
         bytes.truncate(len as usize);
-        world.files[self.inode].reserved = 0;
+        let file = &mut world.files[self.inode];
+        (file.reserved, file.synced) = (0, file.synced.min(len as usize));
         Ok(())
     }
 
@@ -640,7 +746,11 @@ impl DiskFile for FakeFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.world().ask(Op::Sync)
+        let mut world = self.disk.world();
+        world.ask(Op::Sync)?;
+        let file = &mut world.files[self.inode];
+        file.synced = file.bytes.len();
+        Ok(())
     }
 
     fn place(&mut self, path: &Path) -> io::Result<Place> {

@@ -153,7 +153,8 @@ impl Bench {
             Some(reason) => self.queue.refuse(level, reason),
             None => {
                 let caller = Caller { thread: 1, name: None };
-                self.queue.offer(level, OwnedRecord::capture(&record, self.now.wall, caller));
+                let record = OwnedRecord::capture(&record, self.now.wall, caller);
+                self.queue.offer(level, record.spilled(), record);
             }
         }
     }

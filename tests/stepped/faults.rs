@@ -4,7 +4,7 @@
 //! testing.)
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -47,16 +47,21 @@ struct Outcome {
 
 /// One run after the other, on one thread.
 #[derive(Default)]
-struct Runs {
+pub(super) struct Runs {
     count: Cell<usize>,
-    last: Cell<Option<(&'static str, Trouble)>>,
+    last: RefCell<(&'static str, String)>,
 }
 
 impl Runs {
-    fn run(&self, scenario: &Scenario, trouble: Trouble) -> Outcome {
+    /// One more run: of which scenario, and what happens in it.
+    pub(super) fn begin(&self, name: &'static str, what: String) {
         self.count.set(self.count.get() + 1);
-        self.last.set(Some((scenario.name, trouble)));
+        self.last.replace((name, what));
         CAUGHT.set(0);
+    }
+
+    fn run(&self, scenario: &Scenario, trouble: Trouble) -> Outcome {
+        self.begin(scenario.name, format!("{trouble:?}"));
         let disk = scenario.disk();
         {
             let mut world = disk.world();
@@ -119,7 +124,7 @@ fn settle(scenario: &Scenario, life: &mut Life) {
 }
 
 /// Runs each job, on all cores, and says how many runs there were. The first failures are told with what brings them about.
-fn in_all<J: Sync>(jobs: &[J], job: impl Fn(&J, &Runs) + Sync) -> usize {
+pub(super) fn in_all<J: Sync>(jobs: &[J], job: impl Fn(&J, &Runs) + Sync) -> usize {
     let (next, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -128,7 +133,7 @@ fn in_all<J: Sync>(jobs: &[J], job: impl Fn(&J, &Runs) + Sync) -> usize {
                 while let Some(this) = jobs.get(next.fetch_add(1, Relaxed)) {
                     let runs = Runs::default();
                     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(this, &runs))) {
-                        failures.lock().unwrap().push(format!("{:?}: {}", runs.last.get(), said(&*panic)));
+                        failures.lock().unwrap().push(format!("{:?}: {}", runs.last.borrow(), said(&*panic)));
                     }
                     count.fetch_add(runs.count.get(), Relaxed);
                     if failures.lock().unwrap().len() > 5 {
@@ -149,12 +154,12 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// All of them; or those whose names begin with what `UNFAZED_SCENARIO` says.
-fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+pub(super) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
     let wanted = std::env::var("UNFAZED_SCENARIO").unwrap_or_default();
     SCENARIOS.iter().filter(move |scenario| scenario.name.starts_with(&wanted))
 }
 
-fn is_long() -> bool {
+pub(super) fn is_long() -> bool {
     std::env::var_os("UNFAZED_LONG").is_some()
 }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod crashes;
 mod faults;
 mod files;
 mod invariants;

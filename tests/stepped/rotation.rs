@@ -11,7 +11,7 @@ use crate::disk::Disk as _;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
 use crate::front::logger::clock;
-use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
+use crate::sink::log_file::{FileOptions, WhenLow};
 use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
 

@@ -11,7 +11,7 @@ use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
 use crate::handle::Handle;
 use crate::queue::Overflow;
-use crate::sink::log_file::{Fsync, WhenLow};
+use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
 use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
 
@@ -38,6 +38,8 @@ pub(super) struct Life {
     pub(super) bench: Bench,
     /// What a shutdown has answered.
     pub(super) ended: Option<Result<(), FlushError>>,
+    /// Somebody deletes what is written.
+    others_delete: bool,
 }
 
 impl Scenario {
@@ -47,18 +49,24 @@ impl Scenario {
 
     /// A logger on this disk; with the records of earlier lives on it, if there were any.
     pub(super) fn begin(&self, disk: FakeDisk, ledger: Ledger) -> Life {
-        let file = (self.file)(LogFile::new(PATH).min_free_space(0));
         let setup = Setup { capacity: self.capacity, overflow: Overflow::DropNewest, ..Setup::new() };
-        let mut bench = setup.file_with(&disk, file.options).bench();
+        let mut bench = setup.file_with(&disk, self.options()).bench();
         bench.tells_records_the_time = true;
         bench.next = ledger.next();
         bench.ledger = ledger.handed_on(&disk);
-        Life { disk, bench, ended: None }
+        Life { disk, bench, ended: None, others_delete: false }
     }
 
     pub(super) fn has_history(&self) -> bool {
-        let options = (self.file)(LogFile::new(PATH)).options;
-        options.rotation != Rotation::never()
+        self.options().rotation != Rotation::never()
+    }
+
+    pub(super) fn syncs_each_batch(&self) -> bool {
+        self.options().fsync == Fsync::Every(Duration::ZERO)
+    }
+
+    fn options(&self) -> FileOptions {
+        (self.file)(LogFile::new(PATH).min_free_space(0)).options
     }
 }
 
@@ -74,6 +82,8 @@ impl Life {
     fn step(&mut self) {
         self.disk.world().wall = Some(self.bench.now.wall);
         self.bench.step();
+        let written = self.bench.handle.stats().written;
+        self.disk.world().promised = if self.others_delete { 0 } else { written };
     }
 
     fn turns(&mut self, count: usize) {
@@ -269,6 +279,7 @@ pub(super) static SCENARIOS: &[Scenario] = &[
         name: "reopen",
         drive: |life| {
             life.turns(1);
+            life.others_delete = true;
             life.disk.rename(PATH, "/logs/app.log.1");
             life.bench.handle.reopen();
             life.turns(1);
