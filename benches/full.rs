@@ -90,6 +90,7 @@ fn compare(where_to: &str, healthy: (Logger, Handle), suspended: (Logger, Handle
         }
         let (in_health, while_full) = (median(in_health), median(while_full));
         println!("| {name} | {in_health:.1} | {while_full:.1} | {:.3} |", while_full / in_health);
+        assert!(while_full < in_health, "a call that nothing can keep costs less than one in health");
     };
     row("static", &|logger, _| log::info!(logger: logger, "a message without arguments"));
     row("formatted", &|logger, number| {
