@@ -373,3 +373,23 @@ fn half_a_line_of_another_program_stays_alone() {
     bench.step();
     assert_eq!(disk.read(PATH)[100], b'\n');
 }
+
+#[test]
+fn a_descriptor_that_would_have_to_wait_is_kept() {
+    const EAGAIN: i32 = 11;
+
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(5);
+    bench.step();
+    let opened = disk.world().asked(Op::Open);
+    let written = disk.world().asked(Op::Write);
+    disk.world().fault = Some(Fault { at: written + 1, only: Some(Op::Write), forever: true, errno: EAGAIN });
+    bench.log_some(5);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    bench.live(Duration::from_secs(3));
+    assert_recovery(&mut bench, &disk, "it takes bytes again");
+    assert_invariants(&bench, &disk, "it takes bytes again");
+    assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
+}
