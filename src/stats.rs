@@ -81,8 +81,10 @@ impl Losses {
     }
 }
 
-/// The same as atomics.
+/// The same as atomics. On cache lines of their own: the writer reads the callers' with every batch, and what a caller raises on every call
+/// must not lie beside them.
 #[derive(Default)]
+#[repr(align(128))]
 pub(crate) struct LossCounters([[AtomicU64; 5]; 5]);
 
 impl LossCounters {

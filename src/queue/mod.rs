@@ -465,7 +465,9 @@ impl Queue {
 
     /// Takes an order: how many records have to be taken before it is carried out.
     pub(crate) fn take_order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) -> Option<u64> {
-        what(&self.orders).swap(0, SeqCst).checked_sub(1)
+        let order = what(&self.orders);
+        // Every turn asks; a swap would take the cache line from the callers.
+        if order.load(SeqCst) == 0 { None } else { order.swap(0, SeqCst).checked_sub(1) }
     }
 
     pub(crate) fn next_request(&self) -> Option<Request> {
