@@ -386,6 +386,7 @@ impl<D: Disk> FileSink<D> {
             Ok(done) => done,
             Err(error) => {
                 self.news.push(News::Failed("rotate", error));
+                let _ = self.reserve(0); // It may have been given back.
                 return Ok(false);
             }
         };

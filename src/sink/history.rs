@@ -224,6 +224,8 @@ impl History {
         let archive = Archive::after(self.newest, second);
         let unfinished = self.beside(self.names.unfinished());
         let mut new = create(disk, &unfinished, first, now)?;
+        // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
+        old.give_back();
         match self.exchange(disk, old, &mut new, &unfinished, archive) {
             Ok((archive, path)) => {
                 self.newest = Some(archive);

@@ -166,17 +166,22 @@ impl<F: DiskFile> Open<F> {
         Ok(())
     }
 
-    /// Gives back the lock, and what is beyond the end, before the file is closed; the latter not where somebody else writes, too: only a cut gives it back,
-    /// and a line that came between the look and the cut would go with it.
+    /// Gives back the lock, and what is beyond the end, before the file is closed.
     pub(super) fn release(&mut self) {
+        self.give_back();
+        if std::mem::take(&mut self.locked) {
+            self.file.unlock();
+        }
+    }
+
+    /// Gives back what is beyond the end; not where somebody else writes, too: only a cut does it, and a line that came between the look
+    /// and the cut would go with it.
+    pub(super) fn give_back(&mut self) {
         if self.reserved > 0 && self.locked && !self.shared && self.file.len().is_ok_and(|len| len == self.len) {
             // Should it fail, `du` shows it until the file is written again.
             let _ = self.file.cut(self.len);
         }
         self.reserved = 0;
-        if std::mem::take(&mut self.locked) {
-            self.file.unlock();
-        }
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.
