@@ -633,18 +633,16 @@ impl<D: Disk> Sink for FileSink<D> {
         if batch.are_last_words() {
             return self.append_last_words(batch);
         }
-        if batch.is_urgent() {
-            return self.append_urgent(batch);
-        }
-        let result = self.write_records(batch);
-        if result.is_ok() {
-            self.space.works();
-        }
+        let result = if batch.is_urgent() { self.append_urgent(batch) } else { self.write_records(batch) };
         let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
         let errors = self.options.fsync == Fsync::AfterErrors
             && batch.lines().take(written).any(|line| line.level() == Level::Error);
+        if !batch.is_urgent() && result.is_ok() {
+            self.space.works();
+        }
         let result = result.and(self.sync_if_due(batch.now(), errors, written));
-        self.after(result)
+        // It is not over yet.
+        if batch.is_urgent() { result } else { self.after(result) }
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {

@@ -286,3 +286,19 @@ fn an_error_is_not_written_behind_half_a_line_that_others_left_of_a_suspended_fi
     let glued = text.get(100..).unwrap_or_default();
     assert!(glued.is_empty() || glued.starts_with('\n'), "{text}");
 }
+
+/// What a crash of the machine must not take is above all what was written last.
+#[test]
+fn an_error_that_goes_into_the_reserve_is_synced_as_any_other() {
+    let disk = FakeDisk::with_capacity(40 * KIB);
+    let mut bench = bench(&disk, |file| file.fsync(crate::sink::log_file::Fsync::AfterErrors));
+    fill_by_records(&mut bench);
+    for _ in 0..3 {
+        let syncs = disk.world().asked(Op::Sync);
+        let next = bench.next;
+        bench.log(Level::Error);
+        bench.step();
+        assert_eq!(parse(&[disk.read(PATH)]).records.last(), Some(&next));
+        assert_eq!(disk.world().asked(Op::Sync), syncs + 1);
+    }
+}
