@@ -56,7 +56,7 @@ pub(crate) struct Writer {
     threads: ThreadNames,
     fates: Fates,
     flushes: Vec<Flush>,
-    shutdowns: Vec<Reply>,
+    shutdowns: Vec<Shutdown>,
     /// What is to be carried out once so many records are taken.
     orders: Vec<(Command, u64)>,
     started: bool,
@@ -70,6 +70,13 @@ pub(crate) struct Writer {
 struct Flush {
     left: usize,
     /// How many records had been lost when it was asked.
+    lost_before: u64,
+    answer: Reply,
+}
+
+/// Somebody waits for the end.
+struct Shutdown {
+    /// As of a flush.
     lost_before: u64,
     answer: Reply,
 }
@@ -181,12 +188,11 @@ impl Writer {
     }
 
     fn take_requests(&mut self) {
+        let lost_before = self.fates.losses();
         while let Some(request) = self.queue.next_request() {
             match request {
-                Request::Flush(answer) => {
-                    self.flushes.push(Flush { left: self.queue.len(), lost_before: self.fates.losses(), answer });
-                }
-                Request::Shutdown(answer) => self.shutdowns.push(answer),
+                Request::Flush(answer) => self.flushes.push(Flush { left: self.queue.len(), lost_before, answer }),
+                Request::Shutdown(answer) => self.shutdowns.push(Shutdown { lost_before, answer }),
             }
         }
         let rotate = self.queue.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
@@ -356,8 +362,10 @@ impl Writer {
             finished = finished.and(output.finish(now, &self.queue.counters, &mut self.fates, &mut self.tell));
         }
         self.queue.end();
-        for answer in self.shutdowns.drain(..) {
-            answer.send(finished.map_err(FlushError::Suspended));
+        let (cause, lost) = (self.lost.0, self.fates.losses());
+        for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
+            let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
+            answer.send(finished.and(nothing_lost).map_err(FlushError::Suspended));
         }
         true
     }

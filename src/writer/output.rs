@@ -397,15 +397,18 @@ impl Output {
         let Some(mut episode) = self.episode else { return };
         let mut rest = Rest::Suspended(episode.cause.into());
         let mut lines = Lines::default();
-        let mut numbers = Vec::new();
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
         for (number, line) in batch.lines().enumerate().skip(written) {
-            if line.level() <= episode.takes {
-                let _ = io::Write::write_all(&mut lines.text, line.bytes()); // In memory: it cannot fail.
+            // One for which there is no memory shares the fate of the others.
+            if line.level() <= episode.takes
+                && lines.have_room()
+                && io::Write::write_all(&mut lines.text, line.bytes()).is_ok()
+            {
                 lines.close(line.level(), line.time());
-                numbers.push(number);
+                lines.records.push(number);
             }
         }
+        let numbers = &mut lines.records;
         if !numbers.is_empty() {
             let batch = Batch::urgent(lines.text.bytes(), &lines.spans, now);
             match guarded(|| self.sink.write(&batch)) {
@@ -422,7 +425,7 @@ impl Output {
             }
             self.episode = Some(episode);
         }
-        self.settle(written, &numbers, rest, counters, fates);
+        self.settle(written, numbers, rest, counters, fates);
     }
 
     /// The first `written` lines are in, and of those behind them the `urgent` ones. Afterwards there is no batch.
@@ -602,8 +605,9 @@ impl Output {
                 fates.let_go(self.index, outcome, counters);
             }
             self.lines.clear();
+            let was_refused = matches!(result, Ok(Err(_))) && fates.kept(self.index) == before;
+            self.refused = if was_refused { self.refused + 1 } else { 0 };
             if let Ok(Err(error)) = result {
-                self.refused = if fates.kept(self.index) == before { self.refused + 1 } else { 0 };
                 if self.refused == CHANCES {
                     self.refused = 0;
                     fates.let_go(self.index, Err(error.cause().into()), counters);
@@ -686,10 +690,14 @@ impl Output {
         fates: &mut Fates,
         tell: &mut Tell,
     ) -> Result<(), Cause> {
+        let mut nothing_lost = Ok(());
         while let Some(episode) = self.episode {
             let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, fates);
             if was_back {
                 self.write_retained(now, counters, fates, tell);
+            }
+            if fates.kept(self.index) > 0 {
+                nothing_lost = Err(episode.cause);
             }
             self.forget(counters, fates);
             if !was_back {
@@ -701,7 +709,7 @@ impl Output {
         self.write(now, counters, fates, tell);
         let finished = self.flush(now, counters, tell);
         self.command(Command::Close, now, counters, tell);
-        finished
+        finished.and(nothing_lost)
     }
 
     /// When it wants to be tended next.

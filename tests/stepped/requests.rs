@@ -130,3 +130,26 @@ fn many_flushes_at_once_are_all_answered() {
         }
     });
 }
+
+/// It said `Ok`: the log was well again when it ended.
+#[test]
+fn a_shutdown_does_not_say_ok_for_what_a_panic_lost() {
+    let sink = super::sinks::KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    bench.step();
+    bench.log_some(5);
+    *sink.panics_after.lock().unwrap() = Some(0);
+    let queue = bench.queue.clone();
+    std::thread::scope(|scope| {
+        let handle = bench.handle.clone();
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !queue.has_requests() {
+            std::thread::yield_now();
+        }
+        bench.writer.step(bench.now);
+        *sink.panics_after.lock().unwrap() = None;
+        while !bench.writer.step(bench.now).ended {}
+        assert_eq!(asked.join().unwrap(), Err(FlushError::Suspended(Cause::Io)));
+    });
+    assert_eq!(bench.handle.stats().dropped.panicked, 5);
+}
