@@ -26,7 +26,7 @@
 //! | any other error of an output | [`Dropped::io_error`] |
 //! | a custom format or sink panicked, or the format gave an error | [`Dropped::panicked`] |
 //! | logged after [`Handle::shutdown`] or while the process exits, or not written by the deadline | [`Dropped::shutdown`] |
-//! | the process was killed while records were in the queue | none: wait with `log::logger().flush()` before such an end |
+//! | the process was killed while records were in the queue, or retained by a suspended file | none: wait with `log::logger().flush()` before such an end |
 //!
 //! Whenever nothing is under way, `accepted == written + dropped.total() + pending` ([`Stats`]). Each gap is told in the log itself, as
 //! a WARN record with the target `unfazed`; losses that are no gap in one merged line, at most every 5 s. A message longer than
@@ -43,7 +43,7 @@
 //! | return from `main`, `std::process::exit`, a panic | all, by an exit hook (Unix) |
 //! | a panic with `panic = "abort"` | all, before the abort |
 //! | `fork` | the parent's queue is written by the parent; the child's first log call starts a writer of its own for files and consoles; a [`Sink`] of the program's own and [`Builder::on_event`] stay with the parent |
-//! | `abort`, SIGKILL, `_exit` | what the writer had taken: it looks every millisecond while records come, every 60 to 90 ms after a pause |
+//! | `abort`, SIGKILL, `_exit` | what the writer had written: it looks every millisecond while records come, every 60 to 90 ms after a pause |
 //!
 //! [`Handle::flush`] and `log::logger().flush()` wait until what is pending is in the operating system's hands;
 //! [`Handle::shutdown`] also ends the thread; dropping a [`Logger`] made by [`Builder::build`] does the same.
