@@ -302,3 +302,31 @@ fn an_error_that_goes_into_the_reserve_is_synced_as_any_other() {
         assert_eq!(disk.world().asked(Op::Sync), syncs + 1);
     }
 }
+
+#[test]
+fn a_sync_of_an_error_in_the_reserve_that_fails_costs_no_record_that_is_not_told() {
+    for errno in [5, 28, 122, 30] {
+        for forever in [false, true] {
+            for at in 1..=3 {
+                let story = format!("errno {errno}, forever {forever}, sync {at}");
+                let disk = FakeDisk::with_capacity(40 * KIB);
+                let mut bench = bench(&disk, |file| file.fsync(crate::sink::log_file::Fsync::AfterErrors));
+                fill_by_records(&mut bench);
+                let at = disk.world().asked(Op::Sync) + at;
+                disk.world().fault = Some(crate::disk::fake::Fault { at, only: Some(Op::Sync), forever, errno });
+                for _ in 0..4 {
+                    bench.log_some(4);
+                    bench.step();
+                    bench.assert_identity(&story);
+                }
+                bench.live(Duration::from_secs(2));
+                bench.assert_identity(&story);
+                assert!(disk.world().faulted, "{story}");
+                disk.world().fault = None;
+                disk.world().capacity = Some(1024 * KIB);
+                super::invariants::assert_recovery(&mut bench, &disk, &story);
+                assert_invariants(&bench, &disk, &story);
+            }
+        }
+    }
+}
