@@ -61,6 +61,7 @@ fn call_rows(criterion: &mut Criterion, state: &str, logger: &Logger, handle: Op
         });
     };
     row("disabled", &mut |number| log::debug!(logger: logger, "number {number}"));
+    row("disabled, own target", &mut |number| log::debug!(logger: logger, target: "own", "number {number}"));
     row("static", &mut |_| log::info!(logger: logger, "a message without arguments"));
     row("formatted", &mut |number| {
         log::info!(logger: logger, "user {} logged in from {} in {:.2} ms", number, user, 0.5 + number as f64);

@@ -161,6 +161,38 @@ thread_local! {
     };
 }
 
+/// A verdict on a target that may be anywhere: its text is remembered.
+#[derive(Clone, Copy)]
+struct RememberedText {
+    /// As above.
+    version: u64,
+    verdict: Verdict,
+    len: u8,
+    text: [u8; LONGEST_TEXT],
+}
+
+impl RememberedText {
+    const NOTHING: Self = Self { version: 0, verdict: Remembered::NOTHING.verdict, len: 0, text: [0; LONGEST_TEXT] };
+}
+
+/// A longer target that is not the module path walks the directives each time.
+const LONGEST_TEXT: usize = 46;
+const TEXTS_REMEMBERED: usize = 16;
+
+thread_local! {
+    /// As above.
+    static TEXTS: [Cell<RememberedText>; TEXTS_REMEMBERED] = const {
+        [const { Cell::new(RememberedText::NOTHING) }; TEXTS_REMEMBERED]
+    };
+}
+
+/// Where a target that stands at this place is remembered, among a power of two.
+#[inline]
+fn slot(place: usize, among: usize) -> usize {
+    // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
+    ((place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - among.ilog2())) as usize
+}
+
 /// A number that no other filter of this process has, whichever logger it belongs to.
 fn new_version() -> u64 {
     process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
@@ -184,29 +216,45 @@ impl CurrentFilter {
         Self { filter: ArcSwap::from_pointee(filter), version, base, cap, installed: AtomicBool::new(false) }
     }
 
-    /// What the filter says of this record's target; or of this record alone, if its target is not the module path.
+    /// What the filter says of this record's target; or of this record alone, if its target is a long one and not the module path.
     #[inline]
     pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let place = (target.as_ptr() as usize, target.len());
-        let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
-        if !is_static {
-            let filter = self.filter.load();
-            let passes = filter.enabled(record.metadata());
-            let max_level = if passes { record.level().to_level_filter() } else { LevelFilter::Off };
-            return Verdict { max_level, by_message: filter.message.is_some() };
-        }
         // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a newer one.
         let version = self.version.load(Acquire);
-        // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
-        let slot = (place.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - REMEMBERED.ilog2());
-        let slot = slot as usize;
+        let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
+        if !is_static {
+            return self.verdict_by_text(record, version);
+        }
+        let slot = slot(place.0, REMEMBERED);
         let remembered = VERDICTS.with(|verdicts| verdicts[slot].get());
         if (remembered.version, remembered.target) == (version, place) {
             return remembered.verdict;
         }
         let verdict = self.filter.load().verdict(target);
         VERDICTS.with(|verdicts| verdicts[slot].set(Remembered { version, target: place, verdict }));
+        verdict
+    }
+
+    /// For a target that is not the module path. It may be a literal or not, so that its place alone says nothing.
+    fn verdict_by_text(&self, record: &log::Record<'_>, version: u64) -> Verdict {
+        let target = record.target().as_bytes();
+        let Some(len) = u8::try_from(target.len()).ok().filter(|len| usize::from(*len) <= LONGEST_TEXT) else {
+            let filter = self.filter.load();
+            let passes = filter.enabled(record.metadata());
+            let max_level = if passes { record.level().to_level_filter() } else { LevelFilter::Off };
+            return Verdict { max_level, by_message: filter.message.is_some() };
+        };
+        let slot = slot(target.as_ptr() as usize, TEXTS_REMEMBERED);
+        let mut remembered = TEXTS.with(|texts| texts[slot].get());
+        if remembered.version == version && remembered.text.get(..remembered.len.into()) == Some(target) {
+            return remembered.verdict;
+        }
+        let verdict = self.filter.load().verdict(record.target());
+        (remembered.version, remembered.len, remembered.verdict) = (version, len, verdict);
+        remembered.text[..target.len()].copy_from_slice(target);
+        TEXTS.with(|texts| texts[slot].set(remembered));
         verdict
     }
 
@@ -357,16 +405,34 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_not_the_module_is_looked_up_each_time() {
+    fn a_target_that_is_not_the_module_counts_by_its_text_wherever_it_stands() {
         let filter = current("app=debug,own=error");
-        for target in [String::from("own"), String::from("xyz")] {
-            let expected = if target == "own" { LevelFilter::Error } else { LevelFilter::Info };
+        let check = |target: &str, expected: LevelFilter| {
             for level in Level::iter() {
                 let mut record = log::Record::builder();
-                let record = record.target(&target).module_path_static(Some("app")).level(level).build();
+                let record = record.target(target).module_path_static(Some("app")).level(level).build();
                 assert_eq!(level <= filter.verdict(&record).max_level, level <= expected, "{target} {level}");
             }
+        };
+        // Always at the same place, with another text there each time; twice each, the second time remembered.
+        let mut place = String::with_capacity(100);
+        for _ in 0..3 {
+            for (target, expected) in [
+                ("own", LevelFilter::Error),
+                ("xyz", LevelFilter::Info),
+                ("", LevelFilter::Info),
+                ("app::db", LevelFilter::Debug),
+                ("own::a::target::of::forty-six::bytes::exactly.", LevelFilter::Error),
+                ("own::a::target::of::forty-seven::bytes::in::all", LevelFilter::Error),
+            ] {
+                place.clear();
+                place.push_str(target);
+                check(&place, expected);
+                check(&place, expected);
+            }
         }
+        filter.set("own=trace").unwrap();
+        check("own", LevelFilter::Trace);
     }
 
     #[test]
