@@ -130,7 +130,7 @@ impl Storms {
 
     #[inline]
     fn interval(&self, time: SystemTime) -> u32 {
-        let known = LATEST.get();
+        let known = LATEST.with(Cell::get);
         if (known.per, known.begins <= time && time < known.ends) == (self.per, true) {
             return known.number;
         }
@@ -145,7 +145,7 @@ impl Storms {
         let number = since.as_nanos() as u64 / per;
         let begins = UNIX_EPOCH + Duration::from_nanos(number * per);
         if let Some(ends) = begins.checked_add(self.per) {
-            LATEST.set(Interval { per: self.per, begins, ends, number: number as u32 });
+            LATEST.with(|latest| latest.set(Interval { per: self.per, begins, ends, number: number as u32 }));
         }
         number as u32
     }
