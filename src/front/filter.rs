@@ -167,7 +167,7 @@ struct RememberedText {
     /// As above.
     version: u64,
     verdict: Verdict,
-    len: u8,
+    len: usize,
     text: [u8; LONGEST_TEXT],
 }
 
@@ -240,19 +240,19 @@ impl CurrentFilter {
     /// For a target that is not the module path. It may be a literal or not, so that its place alone says nothing.
     fn verdict_by_text(&self, record: &log::Record<'_>, version: u64) -> Verdict {
         let target = record.target().as_bytes();
-        let Some(len) = u8::try_from(target.len()).ok().filter(|len| usize::from(*len) <= LONGEST_TEXT) else {
+        if target.len() > LONGEST_TEXT {
             let filter = self.filter.load();
             let passes = filter.enabled(record.metadata());
             let max_level = if passes { record.level().to_level_filter() } else { LevelFilter::Off };
             return Verdict { max_level, by_message: filter.message.is_some() };
-        };
+        }
         let slot = slot(target.as_ptr() as usize, TEXTS_REMEMBERED);
         let mut remembered = TEXTS.with(|texts| texts[slot].get());
-        if remembered.version == version && remembered.text.get(..remembered.len.into()) == Some(target) {
+        if remembered.version == version && remembered.text[..remembered.len] == *target {
             return remembered.verdict;
         }
         let verdict = self.filter.load().verdict(record.target());
-        (remembered.version, remembered.len, remembered.verdict) = (version, len, verdict);
+        (remembered.version, remembered.len, remembered.verdict) = (version, target.len(), verdict);
         remembered.text[..target.len()].copy_from_slice(target);
         TEXTS.with(|texts| texts[slot].set(remembered));
         verdict

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
+use std::time::SystemTime;
 
 use log::{LevelFilter, Metadata};
 
 use crate::front::filter::CurrentFilter;
 use crate::queue::{Door, Queue};
-use crate::record::{Caller, Draft};
+use crate::record::{Caller, Draft, OwnedRecord};
 use crate::stats::Reason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
@@ -60,7 +61,8 @@ impl Core {
             queue.refuse(level, reason);
             return;
         }
-        if !verdict.by_message && queue.suppresses(record, clock::now) {
+        let time = clock::now();
+        if !verdict.by_message && queue.suppresses(record, time) {
             return;
         }
         let audience = queue.audience();
@@ -71,9 +73,8 @@ impl Core {
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
         let is_in = if verdict.by_message {
-            self.offer_if_taken(queue, record, caller, closed)
+            self.offer_if_taken(queue, record, time, caller, closed)
         } else {
-            let time = clock::now();
             let draft = Draft::new(record, caller);
             queue.offer(level, draft.spilled(), draft.finish(record, time, caller))
         };
@@ -88,12 +89,12 @@ impl Core {
         &self,
         queue: &Queue,
         record: &log::Record<'_>,
+        time: SystemTime,
         caller: Caller<'_>,
         closed: Option<Reason>,
     ) -> bool {
-        let draft = Draft::new(record, caller);
-        let owned = draft.finish(record, clock::now(), caller);
-        if !self.filter.load().takes(&owned) || queue.suppresses(record, clock::now) {
+        let owned = OwnedRecord::capture(record, time, caller);
+        if !self.filter.load().takes(&owned) || queue.suppresses(record, time) {
             return false;
         }
         match closed {

@@ -186,9 +186,9 @@ impl Queue {
 
     /// Whether the record is one too many of its place; then it is counted as suppressed.
     #[inline]
-    pub(crate) fn suppresses(&self, record: &log::Record<'_>, now: impl FnOnce() -> SystemTime) -> bool {
+    pub(crate) fn suppresses(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
         let Some(storms) = &self.storms else { return false };
-        let admitted = storms.admit(record, now());
+        let admitted = storms.admit(record, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
@@ -256,7 +256,6 @@ impl Queue {
         }
     }
 
-    #[cold]
     fn put_evicting(&self, level: Level, spilled: usize, mut record: OwnedRecord) -> bool {
         for _ in 0..MOST_EVICTIONS {
             match self.put(level, spilled, record) {
