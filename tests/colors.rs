@@ -2,13 +2,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
-use std::fs::{self, File, OpenOptions};
+mod terminal;
+
+use std::fs;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use unfazed::{Builder, Color, Console, Format};
+
+use terminal::terminal;
 
 /// What the child shall do, and where its file is.
 const COLOR: &str = "UNFAZED_TEST_COLOR";
@@ -48,15 +50,6 @@ fn logged_to(stream: Stream, color: &str, environment: &[(&str, &str)]) -> Strin
     let file = fs::read_to_string(path).unwrap();
     assert!(file.contains(PLAIN) && !file.contains('\u{1b}'), "{file:?}");
     text
-}
-
-fn terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    (ours.into(), theirs.into())
 }
 
 #[test]

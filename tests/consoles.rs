@@ -12,22 +12,25 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
+mod terminal;
+
+#[cfg(target_os = "linux")]
 fn main() {
     linux::main();
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fs::{self, File, OpenOptions};
-    use std::os::fd::OwnedFd;
+    use std::fs::{self, File};
     use std::process::{Child, Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
 
     use libtest_mimic::{Arguments, Trial};
     use log::LevelFilter;
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use unfazed::{Builder, Console, State};
+
+    use crate::terminal::terminal;
 
     /// What the child shall do, and where its file is.
     const CASE: &str = "UNFAZED_TEST_CONSOLE";
@@ -64,15 +67,6 @@ mod linux {
         let text = fs::read_to_string(dir.path().join("log")).unwrap();
         let numbers = text.lines().filter_map(|line| line.split_once(" record ")?.1.parse::<usize>().ok());
         assert!(numbers.eq(0..RECORDS), "{what}: {text:.200}");
-    }
-
-    fn terminal() -> (File, OwnedFd) {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        (ours.into(), theirs.into())
     }
 
     pub(crate) fn main() {
