@@ -16,13 +16,23 @@ const BURST: u64 = 1000;
 const SUSTAINED: u64 = 2_000_000;
 
 pub(crate) fn a_logger_takes_less_than_4_mib(dir: &Path) -> Outcome {
-    let most = |program| harness::run(program, "1", dir).number::<u64>("most resident");
-    let (with, without) = (most("with_a_logger"), most("without_a_logger"));
-    let more = with.saturating_sub(without);
-    assert!(more < 4 << 20, "{} KiB with a logger, {} without", with / KIB, without / KIB);
+    let (with, without) = (harness::run("with_a_logger", "1", dir), harness::run("without_a_logger", "1", dir));
+    let more = |what| with.number::<u64>(what).saturating_sub(without.number(what));
+    let (all, own) = (more("most resident"), more("most of its own"));
+    let numbers = format!(
+        "{} KiB with a logger, {} without: {} more, {} of them its own",
+        with.number::<u64>("most resident") / KIB,
+        without.number::<u64>("most resident") / KIB,
+        all / KIB,
+        own / KIB
+    );
+    assert!(own < 4 << 20, "{numbers}");
+    // Code that was not optimised is several times as long as what a program ships with, and it lies in the page cache, of which the
+    // kernel maps as much at once as it happens to hold in one piece.
+    assert!(cfg!(debug_assertions) || all < 4 << 20, "{numbers}");
     // The queue alone, whose slots are made at once, is 2 MiB: less would mean that nothing is measured.
-    assert!(more > 1 << 20, "{} KiB with a logger, {} without: is there one?", with / KIB, without / KIB);
-    Outcome::Holds(format!("{} KiB with a logger, {} without: {} more", with / KIB, without / KIB, more / KIB))
+    assert!(own > 1 << 20, "{numbers}: is there a logger?");
+    Outcome::Holds(numbers)
 }
 
 pub(crate) fn with_a_logger(dir: &Path) {
@@ -30,12 +40,19 @@ pub(crate) fn with_a_logger(dir: &Path) {
     work_a_while();
     work::end(&handle);
     assert!(handle.stats().written >= RECORDS / 2, "{:?}", handle.stats());
-    report("most resident", most_resident());
+    report_memory();
 }
 
 pub(crate) fn without_a_logger(_: &Path) {
     work_a_while();
-    report("most resident", most_resident());
+    report_memory();
+}
+
+fn report_memory() {
+    // Pages of files come and stay: what is mapped now is the most that ever was.
+    let (all, files) = (most_resident(), status("RssFile:"));
+    report("most resident", all);
+    report("most of its own", all.saturating_sub(files));
 }
 
 fn work_a_while() {
@@ -67,7 +84,12 @@ pub(crate) fn sustained(dir: &Path) {
 
 /// The highest count of resident bytes that this process has had.
 fn most_resident() -> u64 {
+    status("VmHWM:")
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn status(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * KIB
 }
