@@ -616,9 +616,13 @@ impl<D: Disk> FileSink<D> {
         Ok(())
     }
 
-    /// Remembers whether it could write. What has happened before it could not is told with that.
+    /// Remembers whether it could write. What has happened before it could not is told with that; what happens while it cannot waits, and
+    /// is told as one thing however often it happens.
     fn after(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
         let was_quiet = std::mem::replace(&mut self.quiet, result.is_err());
+        if was_quiet {
+            News::join(&mut self.news);
+        }
         result.map_err(|mut error| {
             if !was_quiet {
                 error.news.splice(0..0, self.news.drain(..));

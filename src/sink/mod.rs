@@ -262,6 +262,29 @@ pub enum News {
     GaveWay(PathBuf, u64),
 }
 
+impl News {
+    /// Makes one of those that say the same: of failures the last one stays, what is counted is added up.
+    pub(crate) fn join(all: &mut Vec<News>) {
+        let mut joined: Vec<News> = Vec::new();
+        for later in all.drain(..) {
+            let same = joined.iter_mut().find(|earlier| match (&**earlier, &later) {
+                (News::Failed(doing, _), News::Failed(again, _)) => doing == again,
+                (News::Vanished(_), News::Vanished(_)) | (News::CutShort(_), News::CutShort(_)) => true,
+                _ => false,
+            });
+            match (same, later) {
+                (Some(News::Vanished(sum)), News::Vanished(more))
+                | (Some(News::CutShort(sum)), News::CutShort(more)) => {
+                    *sum += more;
+                }
+                (Some(same), later) => *same = later,
+                (None, later) => joined.push(later),
+            }
+        }
+        *all = joined;
+    }
+}
+
 /// Why a sink did not take all lines of a batch.
 #[derive(Debug)]
 pub struct WriteError {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::bench::{PATH, Setup};
+use super::bench::{Bench, PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
-use crate::{KIB, MIB};
+use crate::{KIB, LogFile, MIB};
 
 #[test]
 fn a_full_disk_suspends_quietly_and_resumes_with_one_gap_line() {
@@ -392,4 +392,53 @@ fn a_descriptor_that_would_have_to_wait_is_kept() {
     assert_recovery(&mut bench, &disk, "it takes bytes again");
     assert_invariants(&bench, &disk, "it takes bytes again");
     assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
+}
+
+/// The list of what had happened grew by one failed `link` for each reopening, about one a second, and all were told in the end.
+#[test]
+fn what_fails_again_and_again_while_suspended_is_told_once() {
+    let disk = FakeDisk::default();
+    let options = LogFile::new(PATH).symlink("/logs/no link").options;
+    let mut bench = Setup::new().file_with(&disk, options).bench();
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Point), forever: true, errno: 17 });
+    bench.log_some(1);
+    bench.step();
+    let failed = |bench: &Bench| {
+        let events = bench.events.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Failed { doing: "link", .. })).count()
+    };
+    assert_eq!(failed(&bench), 1, "when it was opened");
+    let at = disk.world().asked(Op::Write) + 1;
+    disk.world().fault = Some(Fault { at, only: Some(Op::Write), forever: true, errno: 5 });
+    bench.log_some(4);
+    bench.live(Duration::from_secs(100));
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    assert!(disk.world().asked(Op::Point) > 50, "it is opened again and again");
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(3));
+    assert_eq!(failed(&bench), 2, "once for the whole time");
+    assert_eq!(bench.handle.stats().outputs[0].failures, 2);
+    assert_recovery(&mut bench, &disk, "mended");
+    assert_invariants(&bench, &disk, "mended");
+}
+
+#[test]
+fn what_is_counted_while_suspended_adds_up() {
+    use crate::sink::News;
+    let again = |kind: std::io::ErrorKind| News::Failed("link", kind.into());
+    let mut news = vec![
+        News::Vanished(1),
+        again(std::io::ErrorKind::AlreadyExists),
+        News::CutShort(10),
+        News::Failed("rotate", std::io::ErrorKind::Other.into()),
+        News::Vanished(2),
+        again(std::io::ErrorKind::NotFound),
+        News::CutShort(5),
+        News::Rotated("a".into()),
+        News::Rotated("a".into()),
+    ];
+    News::join(&mut news);
+    let joined = format!("{news:?}");
+    let expected = r#"[Vanished(3), Failed("link", Kind(NotFound)), CutShort(15), Failed("rotate", Kind(Other)), "#;
+    assert_eq!(joined, expected.to_owned() + r#"Rotated("a"), Rotated("a")]"#);
 }
