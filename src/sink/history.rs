@@ -422,6 +422,10 @@ impl History {
         // After a rotation at the soonest there is one more.
         self.compress_at = Some(now + COMPRESS_AGAIN);
         let Ok(found) = self.find(disk, &mut open.file) else { return }; // Retention tells.
+        let is = |found: &Found, aside| !found.archive.compressed && found.archive.compressed() == aside;
+        let is_there = |aside: &Archive| found.iter().any(|found| is(found, *aside));
+        self.not_compressed.retain(is_there);
+        self.never_compressed.retain(is_there);
         let all_but_the_newest = found.split_last().map_or(&[][..], |(_, older)| older);
         let (not_compressed, never_compressed) = (&self.not_compressed, &self.never_compressed);
         let is_next = |found: &&Found| {

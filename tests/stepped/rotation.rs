@@ -543,6 +543,33 @@ fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
     assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
 }
 
+/// Archives beside which something else had the compressed name were remembered when they were long gone: one more for each.
+#[test]
+fn an_archive_that_cannot_be_compressed_is_remembered_only_while_it_is_there() {
+    let disk = FakeDisk::default();
+    let (old, taken) = ("/logs/app.2001-01-01T00-00-00-0000.log", "/logs/app.2001-01-01T00-00-00-0000.log.gz");
+    for name in [old, taken, "/logs/app.2001-01-02T00-00-00-0000.log"] {
+        disk.append(name, name.as_bytes());
+    }
+    let mut file = options(|file| file);
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.live(Duration::from_secs(150));
+    let failed = |bench: &Bench| {
+        let events = bench.events.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Failed { doing: "compress an archive", .. })).count()
+    };
+    assert_eq!((disk.read(taken), failed(&bench)), (taken.as_bytes().to_vec(), 1), "what has the name is left alone");
+    disk.delete(old);
+    disk.delete(taken);
+    bench.live(Duration::from_secs(70));
+    // It comes back, as from a backup.
+    disk.append(old, b"old\n");
+    bench.live(Duration::from_secs(70));
+    assert_eq!((disk.read(taken), disk.read(old)), (b"old\n".to_vec(), Vec::new()));
+    assert_eq!(failed(&bench), 1);
+}
+
 /// What the limits delete at the start has had its name; the next archive got it once more, if the clock had not gone on.
 #[test]
 fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
