@@ -14,7 +14,7 @@ use super::history::History;
 use super::log_file::{FileOptions, Fsync, WhenLow};
 use super::open::Open;
 use super::space::{Answer, Space};
-use super::{Batch, Command, Health, News, Now, Shortage, Sink, WriteError};
+use super::{Batch, Command, Health, News, Now, Purpose, Shortage, Sink, WriteError};
 
 /// The path is compared with the open file at most this often, before a write.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -259,6 +259,14 @@ impl<D: Disk> FileSink<D> {
         if due { self.sync(now, written) } else { Ok(()) }
     }
 
+    /// The same for the lines of `batch` that are in; `result` says which.
+    fn sync_what_is_in(&mut self, batch: &Batch<'_>, result: Result<(), WriteError>) -> Result<(), WriteError> {
+        let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
+        let errors = self.options.fsync == Fsync::AfterErrors
+            && batch.lines().take(written).any(|line| line.level() == Level::Error);
+        result.and(self.sync_if_due(batch.now(), errors, written))
+    }
+
     /// How long until what is new has to be synced.
     fn sync_due_in(&self, now: Instant) -> Option<Duration> {
         let Fsync::Every(every) = self.options.fsync else { return None };
@@ -453,7 +461,7 @@ impl<D: Disk> FileSink<D> {
             return Err(self.too_little(0, batch, 0));
         }
         let mut full = None;
-        while !batch.is_urgent()
+        while batch.purpose() == Purpose::Records
             && let Err(error) = self.reserve((end + newline) as u64)
         {
             // What is left is for these records before it is left over, so that a short line does not find room a moment later.
@@ -502,7 +510,7 @@ impl<D: Disk> FileSink<D> {
     /// The rest of `batch`, behind its first `lines` that end at `end`, does not fit. Of an ERROR that does not fit into what is kept
     /// the space learns nothing: it may be about to find that there is room again.
     fn too_little(&mut self, lines: usize, batch: &Batch<'_>, end: usize) -> WriteError {
-        if !batch.is_urgent() {
+        if batch.purpose() == Purpose::Records {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
         }
         self.low_space(lines)
@@ -634,19 +642,22 @@ impl<D: Disk> FileSink<D> {
 
 impl<D: Disk> Sink for FileSink<D> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        if batch.are_last_words() {
-            return self.append_last_words(batch);
+        match batch.purpose() {
+            Purpose::Records => {
+                let result = self.write_records(batch);
+                if result.is_ok() {
+                    self.space.works();
+                }
+                let result = self.sync_what_is_in(batch, result);
+                self.after(result)
+            }
+            // Whatever comes of it, the suspension is not over.
+            Purpose::Urgent => {
+                let result = self.append_urgent(batch);
+                self.sync_what_is_in(batch, result)
+            }
+            Purpose::LastWords => self.append_last_words(batch),
         }
-        let result = if batch.is_urgent() { self.append_urgent(batch) } else { self.write_records(batch) };
-        let written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
-        let errors = self.options.fsync == Fsync::AfterErrors
-            && batch.lines().take(written).any(|line| line.level() == Level::Error);
-        if !batch.is_urgent() && result.is_ok() {
-            self.space.works();
-        }
-        let result = result.and(self.sync_if_due(batch.now(), errors, written));
-        // It is not over yet.
-        if batch.is_urgent() { result } else { self.after(result) }
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {

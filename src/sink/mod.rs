@@ -109,7 +109,7 @@ pub struct Batch<'a> {
 
 /// What a batch is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     Records,
     /// The one line that says why it gets quiet: it may go below the reserve.
     LastWords,
@@ -140,12 +140,8 @@ impl<'a> Batch<'a> {
         Self { purpose: Purpose::Urgent, ..Self::new(bytes, spans, now) }
     }
 
-    pub(crate) fn are_last_words(&self) -> bool {
-        self.purpose == Purpose::LastWords
-    }
-
-    pub(crate) fn is_urgent(&self) -> bool {
-        self.purpose == Purpose::Urgent
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// How many whole lines the first `bytes` bytes hold, and where they end.
