@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
-use unfazed::{Handle, LogFile, Overflow, State};
+use unfazed::{FlushError, Handle, LogFile, Overflow, State};
 
 use crate::harness::{Case, Ended, Place};
-use crate::load::{Load, PATIENCE, TARGET, Text, assert_settled, say, say_all, say_by, to_file, to_log};
+use crate::load::{Load, PATIENCE, TARGET, Text, assert_settled, say, say_all, say_by, to_file, to_log, wait_until};
 use crate::readback::Log;
 use crate::sinks::{GateSink, KeepSink};
 use crate::unix::{End, PROMPTLY, fork, new_session};
@@ -64,6 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
         })
         .times(25),
         Case::inside("what_was_queued_at_the_fork_is_written_by_the_parent_alone", queued_at_the_fork),
+        Case::inside("what_a_suspended_parent_has_retained_is_written_by_it_alone", retained_at_the_fork),
         Case::new("a_daemon_logs_to_the_path_it_was_given", daemon, |ended| {
             let log = Log::read_shared(&ended.place.log());
             log.assert_all(0, 10);
@@ -299,6 +300,50 @@ fn queued_at_the_fork(place: &Place) {
     log.assert_all(0, 500);
     log.assert_all(1, 10);
     log.assert_all(2, 10);
+}
+
+/// The log's directory cannot be made for a while.
+fn retained_at_the_fork(place: &Place) {
+    const RETAINED: u64 = 10;
+    let dir = place.path("logs");
+    std::os::unix::fs::symlink(place.path("nowhere"), &dir).unwrap();
+    let path = dir.join("app.log");
+    let handle = to_file(LogFile::new(&path)).init().unwrap();
+    let warn_all = |author| (0..RETAINED).for_each(|n| log::warn!(target: TARGET, "{}", Text(author, n)));
+    let assert_retained = || {
+        assert!(matches!(handle.flush(PATIENCE), Err(FlushError::Suspended(_))));
+        let stats = handle.stats();
+        assert_eq!((stats.accepted, stats.pending), (RETAINED, RETAINED), "{stats:?}");
+    };
+    warn_all(0);
+    assert_retained();
+    // One that logs nothing, one that still cannot, and one that can.
+    fork(|| End::Exit).wait();
+    for (child, end) in [(1, End::Exit), (2, End::Immediately)] {
+        fork(|| {
+            warn_all(child);
+            assert_retained();
+            end
+        })
+        .wait();
+    }
+    assert_retained();
+    fork(|| {
+        warn_all(3);
+        assert_retained();
+        fs::remove_file(&dir).unwrap();
+        wait_until("the child is back", || handle.flush(PATIENCE).is_ok());
+        assert_eq!(handle.stats().written, RETAINED);
+        End::Exit
+    })
+    .wait();
+    wait_until("the parent is back", || handle.flush(PATIENCE).is_ok());
+    assert_eq!(handle.stats().written, RETAINED);
+    assert_settled(&handle.stats());
+    let log = Log::read_shared(&path);
+    assert_eq!(log.authors().collect::<Vec<_>>(), [0, 3], "the others had no file until their end");
+    log.assert_all(0, RETAINED);
+    log.assert_all(3, RETAINED);
 }
 
 fn daemon(place: &Place) {
