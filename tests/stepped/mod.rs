@@ -8,6 +8,7 @@ mod faults;
 mod files;
 mod invariants;
 mod locks;
+mod memory;
 mod moved;
 mod overflow;
 mod requests;
