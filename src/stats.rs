@@ -122,7 +122,7 @@ impl LevelCounters {
         self.up_to(LevelFilter::Trace)
     }
 
-    fn up_to(&self, level: LevelFilter) -> u64 {
+    pub(crate) fn up_to(&self, level: LevelFilter) -> u64 {
         self.0.iter().take(level as usize).map(|counter| counter.load(Relaxed)).sum()
     }
 }

@@ -41,6 +41,13 @@ pub(super) enum Line {
         lost: [u64; 5],
         from: Option<String>,
     },
+    /// Of the rate limit: how many records of a place it has held back.
+    Suppressed {
+        process: usize,
+        level: Level,
+        target: String,
+        count: u64,
+    },
     /// Another program's.
     Foreign,
     Empty,
@@ -96,6 +103,9 @@ fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Lin
         }
         let from = pairs.split(' ').find(|pair| pair.starts_with("from=")).map(str::to_owned);
         return Some(Line::Notice { process, lost, from });
+    }
+    if let Some(count) = message.strip_suffix(" similar records suppressed") {
+        return Some(Line::Suppressed { process, level, target, count: count.parse().ok()? });
     }
     let (said, rest) = message.strip_prefix("record ")?.split_once('.')?;
     let (index, _) = rest.split_once(' ')?;
@@ -183,7 +193,7 @@ impl Held {
         for line in text.split_terminator('\n') {
             let read_line = read(layout, line);
             if glued && matches!(read_line, Line::Broken(_)) {
-                let whole = |line: &Line| matches!(line, Line::Record { .. } | Line::Notice { .. } | Line::Foreign);
+                let whole = |line: &Line| !matches!(line, Line::Empty | Line::Broken(_) | Line::Glued(_));
                 let halves =
                     line.char_indices().skip(1).map(|(at, _)| (read(layout, &line[..at]), read(layout, &line[at..])));
                 if let Some((one, other)) = halves.into_iter().find(|(_, other)| whole(other)) {
@@ -237,6 +247,20 @@ impl Held {
             }
         }
         records
+    }
+
+    /// How many lines of the rate limit are there of each level, and how many records they tell of, for each place.
+    pub(super) fn suppressed_by(&self, process: usize) -> ([u64; 5], BTreeMap<(Level, &str), u64>) {
+        let (mut lines, mut told) = ([0; 5], BTreeMap::new());
+        for line in &self.lines {
+            if let Line::Suppressed { process: of, level, target, count } = line
+                && *of == process
+            {
+                lines[*level as usize - 1] += 1;
+                *told.entry((*level, target.as_str())).or_default() += count;
+            }
+        }
+        (lines, told)
     }
 
     /// What the lines of a process say is lost.

@@ -1,9 +1,10 @@
 //! What a seed chooses at the start: outputs and their options, formats, queues, filters.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use log::{Level, LevelFilter};
@@ -170,6 +171,8 @@ pub(super) fn options(rng: &mut Rng) -> FileOptions {
 pub(super) struct Plan {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
+    /// How many records a place of the program may log, in which time.
+    pub(super) rate_limit: Option<(u32, Duration)>,
     pub(super) files: Vec<FileOptions>,
 }
 
@@ -184,6 +187,10 @@ impl Plan {
         Self {
             capacity: one_of(rng, &[1, 2, 7, 64, 200, 1024, 1024]),
             overflow,
+            rate_limit: percent(rng, 30).then(|| {
+                let per = one_of(rng, &[1, 70, 1000, 7000, 60_000, 3_600_000]);
+                (rng.u32(1..5), Duration::from_millis(per))
+            }),
             files: places.iter().map(|_| options(rng)).collect(),
         }
     }
@@ -222,6 +229,11 @@ impl FilterModel {
         self.pushed.pop();
     }
 
+    /// Whether the message has a part in it.
+    pub(super) fn looks_at_messages(&self) -> bool {
+        [&self.set].into_iter().chain(&self.pushed).any(|text| text.contains('/'))
+    }
+
     pub(super) fn pushed(&self) -> usize {
         self.pushed.len()
     }
@@ -241,6 +253,46 @@ impl FilterModel {
         let matching = directives.iter().filter(|(name, _)| target.starts_with(name));
         let (_, most) = matching.max_by_key(|(name, _)| name.len()).unwrap();
         level <= *most && message.contains(pattern)
+    }
+}
+
+/// What the rate limit lets through, by a second reading of its rule: each place may log so many records in each interval of the wall
+/// clock, and whatever another interval is, it is a new one.
+#[derive(Debug, Default)]
+pub(super) struct StormModel {
+    places: BTreeMap<(Level, &'static str), Storm>,
+}
+
+#[derive(Debug, Default)]
+struct Storm {
+    interval: u128,
+    admitted: u32,
+    suppressed: u64,
+}
+
+impl StormModel {
+    pub(super) fn admits(&mut self, limit: (u32, Duration), at: (Level, &'static str), time: SystemTime) -> bool {
+        let interval = time.duration_since(UNIX_EPOCH).unwrap().as_nanos() / limit.1.as_nanos();
+        let place = self.places.entry(at).or_default();
+        if place.interval != interval {
+            (place.interval, place.admitted) = (interval, 0);
+        }
+        let admits = place.admitted < limit.0;
+        if admits {
+            place.admitted += 1;
+        } else {
+            place.suppressed += 1;
+        }
+        admits
+    }
+
+    pub(super) fn suppressed_at(&self, level: Level, target: &str) -> u64 {
+        let places = self.places.iter().filter(|((of, at), _)| (*of, *at) == (level, target));
+        places.map(|(_, place)| place.suppressed).sum()
+    }
+
+    pub(super) fn suppressed(&self) -> u64 {
+        self.places.values().map(|place| place.suppressed).sum()
     }
 }
 

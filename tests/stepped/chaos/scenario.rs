@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
-use log::{Level, Log as _, Record};
+use log::{Level, LevelFilter, Log as _, Record};
 
 use super::judge::{Held, Logged, cannot_be_laid_out, missing};
-use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, TARGETS, one_of, percent};
+use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, StormModel, TARGETS, one_of, percent};
 use super::{Steps, panicked};
 use crate::KIB;
 use crate::disk::fake::{FakeDisk, Fault, Op};
@@ -17,6 +17,7 @@ use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::front::logger::clock;
 use crate::queue::Overflow;
+use crate::queue::storms::Storms;
 use crate::sink::Now;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::WhenLow;
@@ -173,8 +174,11 @@ struct Process {
     bench: Option<Bench>,
     filter: FilterModel,
     logged: Vec<Logged>,
-    /// Those that went into the queue.
-    queued: Vec<usize>,
+    storms: StormModel,
+    /// Of each level, how many lines of the rate limit went into the queue.
+    storm_lines: [u64; 5],
+    /// Those that went into the queue; none is one of the rate limit's.
+    queued: Vec<Option<usize>>,
     /// For each producer, the number of its next record.
     producers: Vec<u64>,
     /// What was asked, and what was pending then.
@@ -248,7 +252,8 @@ impl Machine {
             plan.files.iter_mut().for_each(|file| file.compress = false);
         }
         self.note(format!("process {number} starts: {plan:?}"));
-        let mut setup = Setup { capacity: plan.capacity, overflow: plan.overflow, ..Setup::new() };
+        let storms = plan.rate_limit.map(|(most, per)| Storms::new(most, per));
+        let mut setup = Setup { capacity: plan.capacity, overflow: plan.overflow, storms, ..Setup::new() };
         let mut own = Vec::new();
         for (place, options) in self.places.iter().zip(&plan.files) {
             let format = place.layout.format(number);
@@ -270,6 +275,8 @@ impl Machine {
             plan,
             bench: Some(setup.bench()),
             filter: FilterModel::default(),
+            storms: StormModel::default(),
+            storm_lines: [0; 5],
             logged: Vec::new(),
             queued: Vec::new(),
             producers: vec![0; rng.usize(1..=16)],
@@ -399,11 +406,20 @@ impl Machine {
         for _ in 0..count {
             let dashes = if long { rng.usize(..3000) } else { rng.usize(..40) };
             let (level, target) = (LEVELS[rng.usize(..loud)], one_of(rng, &TARGETS));
-            self.log(index, rng.usize(..producers), level, target, dashes);
+            let has_place = percent(rng, 80);
+            self.log(index, rng.usize(..producers), level, target, dashes, has_place);
         }
     }
 
-    fn log(&mut self, index: usize, producer: usize, level: Level, target: &'static str, dashes: usize) {
+    fn log(
+        &mut self,
+        index: usize,
+        producer: usize,
+        level: Level,
+        target: &'static str,
+        dashes: usize,
+        has_place: bool,
+    ) {
         let wanted = self.places.iter().any(|place| level <= place.level);
         if self.processes[index].plan.overflow == Overflow::Block {
             // The producer waits, and the writer goes on meanwhile.
@@ -416,11 +432,22 @@ impl Machine {
         let bench = process.bench.as_mut().unwrap();
         let logged = Logged { level, target, producer, number: process.producers[producer], dashes };
         let message = logged.message(process.number, process.logged.len());
-        let passes = wanted && process.filter.lets_through(level, target, &message);
+        let mut passes = wanted && process.filter.lets_through(level, target, &message);
         let accepted = bench.queue.counters.callers.accepted.total();
         let (before, closed) = (bench.queue.len(), bench.queue.closed_to(level));
+        // What nobody can take is refused first; but for that it has to be known to pass.
+        if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
+            && (closed.is_none() || process.filter.looks_at_messages())
+        {
+            passes = process.storms.admits(limit, (level, target), now);
+        }
+        let mut record = Record::builder();
+        if has_place {
+            // Each level of each target is logged at a place of its own.
+            record.file_static(Some(target)).line(Some(level as u32));
+        }
         clock::tell(Some(now));
-        bench.logger.log(&Record::builder().args(format_args!("{message}")).level(level).target(target).build());
+        bench.logger.log(&record.args(format_args!("{message}")).level(level).target(target).build());
         clock::tell(None);
         let accepted = bench.queue.counters.callers.accepted.total() - accepted;
         assert_eq!(accepted, u64::from(passes), "{message} by {:?}", process.filter);
@@ -431,7 +458,7 @@ impl Machine {
         if passes {
             let evicting = process.plan.overflow == Overflow::DropOldest;
             if len > before || evicting && closed.is_none() {
-                process.queued.push(process.logged.len());
+                process.queued.push(Some(process.logged.len()));
             }
             process.producers[producer] += 1;
             process.logged.push(logged);
@@ -444,7 +471,17 @@ impl Machine {
         let (now, process) = (self.now, &mut self.processes[index]);
         let bench = process.bench.as_mut().unwrap();
         bench.now = now;
+        let accepted_up_to = |bench: &Bench| {
+            LevelFilter::iter().map(|level| bench.queue.counters.callers.accepted.up_to(level)).collect::<Vec<_>>()
+        };
+        let accepted = accepted_up_to(bench);
         let turn = bench.step();
+        // The writer itself puts in what the rate limit has to tell, before it takes anything.
+        let more: Vec<_> = accepted_up_to(bench).iter().zip(&accepted).map(|(now, before)| now - before).collect();
+        for (lines, more) in process.storm_lines.iter_mut().zip(more.windows(2)) {
+            *lines += more[1] - more[0];
+        }
+        process.queued.extend((0..more[5]).map(|_| None));
         self.check(index);
         let after = self.look(index);
         self.compare(index, &before, &after);
@@ -520,7 +557,7 @@ impl Machine {
         let queue = &process.bench.as_ref().unwrap().queue;
         let pending = process.queued[process.queued.len() - queue.len()..].to_vec();
         self.steps.lock().unwrap().push(format!("  flush of {}", pending.len()));
-        process.flushes.push((queue.ask_without_waiting(false), pending));
+        process.flushes.push((queue.ask_without_waiting(false), pending.into_iter().flatten().collect()));
     }
 
     fn fail(&mut self, rng: &mut Rng) {
@@ -683,7 +720,9 @@ impl Machine {
         assert!(!panicked(), "something panicked inside the writer");
         bench.assert_identity("at every moment");
         let stats = bench.handle.stats();
-        assert_eq!(stats.accepted, process.logged.len() as u64, "{stats:?}");
+        let storm_lines: u64 = process.storm_lines.iter().sum();
+        assert_eq!(stats.accepted, process.logged.len() as u64 + storm_lines, "{stats:?}");
+        assert_eq!(stats.suppressed, process.storms.suppressed(), "{stats:?}");
         for (output, (place, options)) in self.places.iter().zip(&process.plan.files).enumerate() {
             let most = if matches!(place.kind, Kind::Own) { 0 } else { options.retain as usize };
             let retained = bench.writer.bytes_retained(output);
@@ -850,7 +889,7 @@ impl Machine {
         handle.set_filter("trace").unwrap();
         process.filter = FilterModel::default();
         let (number, place) = (process.number, process.logged.len());
-        self.log(index, 0, Level::Error, "other", 3);
+        self.log(index, 0, Level::Error, "other", 3, false);
         self.step(index);
         let next = format!("record {number}.{place} of ");
         for (place, own) in self.places.iter().zip(&self.processes[index].own) {
@@ -916,12 +955,14 @@ impl Machine {
         let faulted = self.disk.world().faulted_ops.clone();
         let torn = self.torn || self.shared || REPAIR.iter().any(|op| faulted.contains(op));
         let mut anywhere: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.processes.len()];
+        // The same record of the rate limit in two outputs cannot be told from two: at least the most in one, at most the sum of all.
+        let mut storm_lines = vec![(0, 0); self.processes.len()];
         for (place_index, place) in self.places.iter().enumerate() {
             let shared_held = self.held(place);
             assert!(torn || shared_held.broken().is_empty(), "{place:?}: {:#?}", shared_held.broken());
             let glued = shared_held.glued();
             assert!(glued.is_empty(), "{place:?}: glued to what somebody else has torn: {glued:#?}");
-            for (process, anywhere) in self.processes.iter().zip(&mut anywhere) {
+            for (number, process) in self.processes.iter().enumerate() {
                 let story = format!("{place:?}, process {}", process.number);
                 let held = match &process.own[place_index] {
                     None => &shared_held,
@@ -933,21 +974,38 @@ impl Machine {
                     },
                 };
                 let there = held.records_of(process.number, &process.logged, &story);
-                self.judge_output(process, place_index, &there, held, &story);
-                anywhere.extend(there);
+                let lines = self.judge_output(process, place_index, &there, held, &story);
+                anywhere[number].extend(there);
+                let (least, most) = &mut storm_lines[number];
+                (*least, *most) = (lines.max(*least), *most + lines);
             }
         }
-        for (process, anywhere) in self.processes.iter().zip(&anywhere) {
+        for ((process, anywhere), (least, most)) in self.processes.iter().zip(&anywhere).zip(storm_lines) {
             let stats = &process.stats;
-            assert_eq!(stats.written, anywhere.len() as u64, "process {}: {stats:?}", process.number);
+            let lines = stats.written.checked_sub(anywhere.len() as u64);
+            assert!(
+                lines.is_some_and(|lines| (least..=most).contains(&lines)),
+                "process {}: {stats:?}",
+                process.number
+            );
         }
         self.judge_history();
     }
 
-    fn judge_output(&self, process: &Process, place: usize, there: &BTreeSet<usize>, held: &Held, story: &str) {
+    /// Says how many lines of the rate limit are there.
+    fn judge_output(&self, process: &Process, place: usize, there: &BTreeSet<usize>, held: &Held, story: &str) -> u64 {
         let (output, level) = (&process.stats.outputs[place], self.places[place].level);
-        assert_eq!(output.written, there.len() as u64, "{story}: what is counted as written is there: {output:?}");
-        let (missing, told) = (missing(&process.logged, level, there), held.told_by(process.number));
+        let storm_lines = self.judge_storms(process, level, held, story);
+        let lines: u64 = storm_lines.iter().sum();
+        assert_eq!(
+            output.written,
+            there.len() as u64 + lines,
+            "{story}: what is counted as written is there: {output:?}"
+        );
+        let (mut missing, told) = (missing(&process.logged, level, there), held.told_by(process.number));
+        for (of, missing) in Level::iter().zip(&mut missing).filter(|(of, _)| *of <= level) {
+            *missing += process.storm_lines[of as usize - 1] - storm_lines[of as usize - 1];
+        }
         let lost: Vec<_> = Level::iter().map(|level| output.dropped.by_level(level)).collect();
         if !matches!(process.end, End::Killed) {
             assert_eq!(lost, missing, "{story}: what is counted as lost is missing");
@@ -973,6 +1031,25 @@ impl Machine {
             let broken: Vec<_> = wanted.filter(|index| !there.contains(index)).collect();
             assert!(broken.is_empty(), "{story}: a flush said that {broken:?} are written");
         }
+        lines
+    }
+
+    /// What the rate limit has held back is told for its place, once. Says how many lines do that, of each level.
+    fn judge_storms(&self, process: &Process, level: LevelFilter, held: &Held, story: &str) -> [u64; 5] {
+        let (lines, told) = held.suppressed_by(process.number);
+        for (there, all) in lines.iter().zip(&process.storm_lines) {
+            assert!(there <= all, "{story}: {lines:?} lines of the rate limit, of {:?}", process.storm_lines);
+        }
+        for ((of, target), told) in &told {
+            let suppressed = process.storms.suppressed_at(*of, target);
+            assert!(*told <= suppressed, "{story}: {told} records of {suppressed} of {target} at {of}");
+        }
+        let all_there = level == LevelFilter::Trace && lines == process.storm_lines;
+        if all_there && matches!(process.end, End::Closed(Ok(()))) {
+            let (told, suppressed) = (told.values().sum::<u64>(), process.storms.suppressed());
+            assert_eq!(told, suppressed, "{story}: the log tells what the rate limit has held back");
+        }
+        lines
     }
 
     /// All that was ever written to one file.
