@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::LevelFilter;
 
+use crate::clock::Timeline;
 use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
 use crate::event::{Event, OnEvent, output_name};
@@ -22,7 +23,7 @@ use crate::handle::Handle;
 use crate::os;
 use crate::queue::storms::Storms;
 use crate::queue::{self, Door, Overflow, Queue, Renew};
-use crate::record::OwnedRecord;
+use crate::record::Notice;
 #[cfg(feature = "bench")]
 use crate::sink::Now;
 use crate::sink::Sink;
@@ -492,7 +493,7 @@ struct BadDirectives {
 }
 
 impl BadDirectives {
-    fn notice(&self) -> OwnedRecord {
+    fn notice(&self) -> Notice {
         notice::bad_directives(self.at, &self.variable, &self.errors)
     }
 }
@@ -522,7 +523,12 @@ impl Plan {
             let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
             outputs.push(output.retain(planned.retain()));
         }
-        Writer::new(queue, outputs, once.on_event)
+        let writer = Writer::new(queue, outputs, once.on_event);
+        // The limit of a place asks for the time itself.
+        match if self.rate_limit.is_none() { Timeline::new() } else { None } {
+            Some(timeline) => writer.keep_time(timeline),
+            None => writer,
+        }
     }
 }
 

@@ -98,6 +98,7 @@ mod builder;
 mod config;
 mod handle;
 
+mod clock;
 mod front;
 mod record;
 

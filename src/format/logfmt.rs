@@ -91,12 +91,12 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::record::{OwnedRecord, Value};
+    use crate::record::{Notice, Value};
 
     fn logfmt(options: &Options, pairs: &[(&str, Value<'_>)]) -> String {
-        let owned = OwnedRecord::notice(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), pairs);
+        let notice = Notice::new(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), pairs);
         let mut out = Vec::new();
-        Logfmt::new(options).line(&mut out, &Record::new(&owned, None), &mut TimeText::new(false));
+        Logfmt::new(options).line(&mut out, &notice.record(), &mut TimeText::new(false));
         String::from_utf8(out).unwrap()
     }
 

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use log::kv::ToValue;
 
-use crate::record::{Fields, OwnedRecord, Record};
+use crate::record::{Fields, Notice, Record};
 
 #[cfg(feature = "json")]
 use json::{Json, Map};
@@ -388,9 +388,9 @@ impl Encoder {
     }
 
     /// Appends a line of the crate's own. A custom format that cannot lay it out does not hide it: then it is text.
-    pub(crate) fn notice(&mut self, out: &mut LineBuf, notice: &OwnedRecord) {
+    pub(crate) fn notice(&mut self, out: &mut LineBuf, notice: &Notice) {
         let start = out.len();
-        let record = Record::new(notice, None);
+        let record = notice.record();
         let attempt = std::panic::AssertUnwindSafe(|| self.line(out, &record));
         if !matches!(std::panic::catch_unwind(attempt), Ok(Ok(()))) || out.len() == start {
             out.truncate(start);

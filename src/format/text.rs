@@ -127,6 +127,7 @@ mod tests {
     use log::kv;
 
     use super::*;
+    use crate::clock::Stamp;
     use crate::record::{Caller, OwnedRecord};
 
     fn text(message: &str, pairs: &[(&str, kv::Value<'_>)]) -> String {
@@ -138,9 +139,9 @@ mod tests {
         let caller = Caller { thread: 1, name: None };
         let mut record = log::Record::builder();
         record.level(Level::Info).target("app").file_static(Some("src/app.rs")).line(Some(7)).key_values(&pairs);
-        let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), time, caller);
+        let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), Stamp::Time(time), caller);
         let mut out = Vec::new();
-        Text::new(options).line(&mut out, &Record::new(&owned, Some("main")), &mut TimeText::new(false));
+        Text::new(options).line(&mut out, &Record::new(&owned, time, Some("main")), &mut TimeText::new(false));
         String::from_utf8(out).unwrap()
     }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
-use std::time::SystemTime;
 
 use log::{LevelFilter, Metadata};
 
+use crate::clock::Stamp;
 use crate::front::filter::CurrentFilter;
 use crate::queue::{Door, Queue};
 use crate::record::{Caller, Draft, OwnedRecord};
@@ -61,8 +61,8 @@ impl Core {
             queue.refuse(level, reason);
             return;
         }
-        let time = clock::now();
-        if !verdict.by_message && queue.suppresses(record, time) {
+        let stamp = queue.stamp();
+        if !verdict.by_message && queue.suppresses(record, stamp) {
             return;
         }
         let audience = queue.audience();
@@ -73,10 +73,10 @@ impl Core {
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
         let is_in = if verdict.by_message {
-            self.offer_if_taken(queue, record, time, caller, closed)
+            self.offer_if_taken(queue, record, stamp, caller, closed)
         } else {
             let draft = Draft::new(record, caller);
-            queue.offer(level, draft.spilled(), draft.finish(record, time, caller))
+            queue.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
         };
         if is_in && introduces.is_some() {
             THREAD.set((number, audience));
@@ -89,12 +89,12 @@ impl Core {
         &self,
         queue: &Queue,
         record: &log::Record<'_>,
-        time: SystemTime,
+        stamp: Stamp,
         caller: Caller<'_>,
         closed: Option<Reason>,
     ) -> bool {
-        let owned = OwnedRecord::capture(record, time, caller);
-        if !self.filter.load().takes(&owned) || queue.suppresses(record, time) {
+        let owned = OwnedRecord::capture(record, stamp, caller);
+        if !self.filter.load().takes(owned.message()) || queue.suppresses(record, stamp) {
             return false;
         }
         match closed {
@@ -104,33 +104,6 @@ impl Core {
                 false
             }
         }
-    }
-}
-
-/// The wall clock; in the crate's own tests the one that a thread was told.
-pub(crate) mod clock {
-    use std::time::SystemTime;
-
-    #[cfg(not(test))]
-    #[inline]
-    pub(super) fn now() -> SystemTime {
-        SystemTime::now()
-    }
-
-    #[cfg(test)]
-    std::thread_local! {
-        static TOLD: std::cell::Cell<Option<SystemTime>> = const { std::cell::Cell::new(None) };
-    }
-
-    #[cfg(test)]
-    pub(super) fn now() -> SystemTime {
-        TOLD.get().unwrap_or_else(SystemTime::now)
-    }
-
-    /// From now on it is this time on this thread, or what the system says.
-    #[cfg(test)]
-    pub(crate) fn tell(time: Option<SystemTime>) {
-        TOLD.set(time);
     }
 }
 

@@ -9,6 +9,7 @@ mod fork;
 mod host;
 mod memory;
 mod signals;
+mod ticks;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
@@ -17,3 +18,4 @@ pub(crate) use memory::has_memory;
 pub(crate) use signals::block_signals;
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;
+pub(crate) use ticks::{counter_keeps_time, ticks};

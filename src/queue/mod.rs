@@ -9,10 +9,11 @@ mod door;
 pub(crate) mod storms;
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
+use crate::clock::Stamp;
 use crate::error::FlushError;
 use crate::event::State;
 use crate::os::AtExit;
@@ -78,6 +79,8 @@ pub(crate) struct Queue {
     /// The writer sets it; callers read it on every call.
     gate: AtomicU32,
     bell: AtomicU8,
+    /// Callers take the time from the processor's counter.
+    counter_is_read: AtomicBool,
     /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out subtracts.
     spilled: AtomicUsize,
     /// Set once, by whoever starts the writer, before the writer takes anything.
@@ -147,6 +150,7 @@ impl Queue {
             kept: (capacity / 8).max(64).min(capacity / 2),
             gate: AtomicU32::new(Gate::OPEN.0),
             bell: AtomicU8::new(QUIET),
+            counter_is_read: AtomicBool::new(false),
             spilled: AtomicUsize::new(0),
             writer: OnceLock::new(),
             leaving: AtomicBool::new(false),
@@ -184,10 +188,18 @@ impl Queue {
         Gate(self.gate.load(Relaxed)).closed_to(level)
     }
 
+    /// The time of a record that is logged now.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        // Relaxed: who reads the one where the other was meant is understood, too.
+        if self.counter_is_read.load(Relaxed) { Stamp::by_counter() } else { Stamp::by_clock() }
+    }
+
     /// Whether the record is one too many of its place; then it is counted as suppressed.
     #[inline]
-    pub(crate) fn suppresses(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
-        let Some(storms) = &self.storms else { return false };
+    pub(crate) fn suppresses(&self, record: &log::Record<'_>, stamp: Stamp) -> bool {
+        // With a limit nobody reads the counter.
+        let (Some(storms), Stamp::Time(time)) = (&self.storms, stamp) else { return false };
         let admitted = storms.admit(record, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
@@ -441,6 +453,13 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.records.1.len()
+    }
+
+    /// Whether callers are to read the processor's counter or the clock.
+    pub(crate) fn read_counter(&self, yes: bool) {
+        if self.counter_is_read.load(Relaxed) != yes {
+            self.counter_is_read.store(yes, Relaxed);
+        }
     }
 
     pub(crate) fn storms(&self) -> Option<&Storms> {

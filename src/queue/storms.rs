@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::Level;
 
+use crate::clock::Stamp;
 use crate::record::{Caller, OwnedRecord};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::swap::ArcSwapOption;
@@ -178,7 +179,7 @@ impl About {
         record.line(Some(self.line));
         let nobody = Caller { thread: 0, name: None };
         let place = format_args!("{suppressed} similar records suppressed");
-        OwnedRecord::capture(&record.args(place).build(), now, nobody)
+        OwnedRecord::capture(&record.args(place).build(), Stamp::Time(now), nobody)
     }
 }
 
@@ -215,7 +216,7 @@ mod tests {
     fn told(storms: &Storms, seconds: u64, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
         storms.tell(at(seconds), all, |record| {
-            let view = crate::record::Record::new(&record, None);
+            let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
             let place = (view.file().unwrap_or(""), view.line().unwrap_or(0));
             lines.push(format!("{} {} {place:?} {}", view.level(), view.target(), view.message()));
             true

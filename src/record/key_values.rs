@@ -291,6 +291,8 @@ impl Fields {
 mod tests {
     use std::time::SystemTime;
 
+    use crate::clock::Stamp;
+
     use super::*;
     use crate::record::{Caller, OwnedRecord};
 
@@ -308,7 +310,7 @@ mod tests {
             ("d", kv::Value::from_debug(&[1, 2])),
         ];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
         let got: Vec<_> = owned.key_values().collect();
         assert_eq!(
             got,
@@ -330,7 +332,7 @@ mod tests {
         let long = "v".repeat(MOST_KEY_VALUES);
         let pairs: &[(&str, &str)] = &[("a", &long), ("b", "lost")];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
         assert!(owned.truncated());
         assert_eq!(owned.key_values().count(), 1);
         assert_eq!(owned.message(), "m");

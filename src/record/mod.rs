@@ -12,6 +12,8 @@ use std::time::SystemTime;
 use arrayvec::ArrayVec;
 use log::Level;
 
+use crate::clock::Stamp;
+
 pub(crate) use key_values::Fields;
 use key_values::KeyValueWriter;
 pub use key_values::{KeyValues, Value};
@@ -30,7 +32,7 @@ const _: () = assert!(size_of::<OwnedRecord>() <= 256);
 
 /// A record as it waits in the queue.
 pub(crate) struct OwnedRecord {
-    time: SystemTime,
+    stamp: Stamp,
     module_path: Option<&'static str>,
     file: Option<&'static str>,
     body: Body,
@@ -58,6 +60,36 @@ enum Body {
     Inline(ArrayVec<u8, INLINE>),
     /// The same, when it does not fit.
     Heap(Vec<u8>),
+}
+
+/// A line of the crate's own: no place and no thread, the target `unfazed`.
+pub(crate) struct Notice {
+    record: OwnedRecord,
+    time: SystemTime,
+}
+
+impl Notice {
+    pub(crate) fn new(
+        level: Level,
+        time: SystemTime,
+        message: fmt::Arguments<'_>,
+        key_values: &[(&str, Value<'_>)],
+    ) -> Self {
+        let (mut body, mut parts) = (Body::Inline(ArrayVec::new_const()), Parts::default());
+        body.push_message(message, &mut parts);
+        let mut writer = KeyValueWriter::new(&mut body);
+        for (key, value) in key_values {
+            writer.pair(key, |body, tag| value.encode(body, tag));
+        }
+        let (stamp, level) = (Stamp::Time(time), level as u8);
+        let record =
+            OwnedRecord { stamp, module_path: Some("unfazed"), file: None, body, line: 0, thread: 0, level, parts };
+        Self { record, time }
+    }
+
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record::new(&self.record, self.time, None)
+    }
 }
 
 /// Who logs: the number of the thread, and its name as long as the writer has not learnt it.
@@ -89,9 +121,9 @@ impl Draft {
     }
 
     #[inline(always)]
-    pub(crate) fn finish(self, record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> OwnedRecord {
+    pub(crate) fn finish(self, record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> OwnedRecord {
         OwnedRecord {
-            time,
+            stamp,
             module_path: record.module_path_static(),
             file: record.file_static(),
             body: self.body,
@@ -105,33 +137,16 @@ impl Draft {
 
 impl OwnedRecord {
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
-    pub(crate) fn capture(record: &log::Record<'_>, time: SystemTime, caller: Caller<'_>) -> Self {
-        Draft::new(record, caller).finish(record, time, caller)
-    }
-
-    /// A line of the crate's own: no place and no thread, the target `unfazed`.
-    pub(crate) fn notice(
-        level: Level,
-        time: SystemTime,
-        message: fmt::Arguments<'_>,
-        key_values: &[(&str, Value<'_>)],
-    ) -> Self {
-        let mut body = Body::Inline(ArrayVec::new_const());
-        let mut parts = Parts::default();
-        body.push_message(message, &mut parts);
-        let mut writer = KeyValueWriter::new(&mut body);
-        for (key, value) in key_values {
-            writer.pair(key, |body, tag| value.encode(body, tag));
-        }
-        Self { time, module_path: Some("unfazed"), file: None, body, line: 0, thread: 0, level: level as u8, parts }
+    pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
+        Draft::new(record, caller).finish(record, stamp, caller)
     }
 
     pub(crate) fn level(&self) -> Level {
         level_of(self.level)
     }
 
-    pub(crate) fn time(&self) -> SystemTime {
-        self.time
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     pub(crate) fn thread(&self) -> u32 {
@@ -411,17 +426,18 @@ pub(crate) fn level_of(number: u8) -> Level {
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     owned: &'a OwnedRecord,
+    time: SystemTime,
     thread_name: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn new(owned: &'a OwnedRecord, thread_name: Option<&'a str>) -> Self {
-        Self { owned, thread_name }
+    pub(crate) fn new(owned: &'a OwnedRecord, time: SystemTime, thread_name: Option<&'a str>) -> Self {
+        Self { owned, time, thread_name }
     }
 
     /// When the program logged it, by the wall clock.
     pub fn time(&self) -> SystemTime {
-        self.owned.time
+        self.time
     }
 
     /// Its level.
@@ -498,6 +514,7 @@ mod tests {
         pub(super) static NO_MEMORY: Cell<bool> = const { Cell::new(false) };
     }
 
+    const STAMP: Stamp = Stamp::Time(SystemTime::UNIX_EPOCH);
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
 
     fn captured(args: fmt::Arguments<'_>, target: &str, caller: Caller<'_>) -> OwnedRecord {
@@ -509,7 +526,7 @@ mod tests {
             .file_static(Some("b.rs"))
             .line(Some(3))
             .build();
-        OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, caller)
+        OwnedRecord::capture(&record, STAMP, caller)
     }
 
     #[test]
@@ -520,7 +537,7 @@ mod tests {
         assert_eq!(owned.target(), "other");
         assert_eq!(owned.thread_name(), Some("worker"));
         assert_eq!(owned.spilled(), 0);
-        let view = Record::new(&owned, None);
+        let view = Record::new(&owned, SystemTime::UNIX_EPOCH, None);
         assert_eq!((view.level(), view.line(), view.file()), (Level::Warn, Some(3), Some("b.rs")));
         assert_eq!(view.thread_number(), 7);
         assert_eq!(view.key_values().count(), 0);
@@ -533,8 +550,8 @@ mod tests {
             let file = file.to_owned();
             let mut record = log::Record::builder();
             record.file(Some(&file)).line(Some(7)).key_values(&pairs).target("t").args(format_args!("m"));
-            let owned = OwnedRecord::capture(&record.build(), SystemTime::UNIX_EPOCH, NOBODY);
-            let view = Record::new(&owned, None);
+            let owned = OwnedRecord::capture(&record.build(), STAMP, NOBODY);
+            let view = Record::new(&owned, SystemTime::UNIX_EPOCH, None);
             assert_eq!((view.file(), view.line(), view.message()), (Some(&*file), Some(7), "m"));
             let got: Vec<_> = view.key_values().map(|(key, _)| key).collect();
             assert_eq!(got, pairs.iter().map(|(key, _)| *key).collect::<Vec<_>>());
@@ -542,8 +559,8 @@ mod tests {
         }
         let far = "d/".repeat(100_000);
         let record = log::Record::builder().file(Some(&far)).args(format_args!("m")).key_values(&("k", 1)).build();
-        let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
-        assert_eq!(Record::new(&owned, None).file(), Some(&far[..4096]));
+        let owned = OwnedRecord::capture(&record, STAMP, NOBODY);
+        assert_eq!(Record::new(&owned, SystemTime::UNIX_EPOCH, None).file(), Some(&far[..4096]));
         assert_eq!(owned.key_values().count(), 1);
     }
 
@@ -595,7 +612,7 @@ mod tests {
             let text = "x".repeat(len);
             let args = format_args!("{text}");
             let record = log::Record::builder().args(args).module_path_static(Some("")).key_values(&pairs).build();
-            let owned = OwnedRecord::capture(&record, SystemTime::UNIX_EPOCH, NOBODY);
+            let owned = OwnedRecord::capture(&record, STAMP, NOBODY);
             let kept: Vec<_> = owned.key_values().map(|(key, _)| key).collect();
             assert!(wanted.starts_with(&kept), "behind {len} bytes: {kept:?}");
             // Of a text there may be the beginning.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
 
+use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, OnEvent};
 use crate::os;
@@ -54,6 +55,8 @@ pub(crate) struct Writer {
     outputs: Vec<Output>,
     tell: Tell,
     threads: ThreadNames,
+    /// For records whose callers read the processor's counter.
+    timeline: Option<Timeline>,
     fates: Fates,
     flushes: Vec<Flush>,
     shutdowns: Vec<Shutdown>,
@@ -99,6 +102,7 @@ impl Writer {
             outputs,
             tell: Tell { on_event },
             threads: ThreadNames::default(),
+            timeline: None,
             fates,
             flushes: Vec::new(),
             shutdowns: Vec::new(),
@@ -107,6 +111,13 @@ impl Writer {
             storms_at: None,
             lost: (Cause::Io, 0),
         }
+    }
+
+    /// From now on callers read the processor's counter, and the writer works out their time.
+    pub(crate) fn keep_time(mut self, timeline: Timeline) -> Self {
+        self.timeline = Some(timeline);
+        self.queue.read_counter(true);
+        self
     }
 
     /// How much memory is held for what an output retains.
@@ -244,6 +255,11 @@ impl Writer {
         }
         let queue = self.queue.clone();
         let counters = &queue.counters;
+        if let Some(timeline) = &mut self.timeline
+            && !timeline.look()
+        {
+            queue.read_counter(false);
+        }
         for output in &mut self.outputs {
             output.open_batch(now, counters, &mut self.tell);
         }
@@ -276,7 +292,8 @@ impl Writer {
         if let Some(name) = record.thread_name() {
             self.threads.learn(record.thread(), name);
         }
-        let view = Record::new(record, self.threads.name(record.thread()));
+        let time = record.stamp().time(self.timeline.as_ref());
+        let view = Record::new(record, time, self.threads.name(record.thread()));
         for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
             output.lay_out(number, &view, counters, &mut self.fates);
         }

@@ -8,13 +8,13 @@ use log::Level;
 use crate::error::FilterError;
 use crate::event::Cause;
 use crate::format::utc_text;
-use crate::record::{OwnedRecord, Value};
+use crate::record::{Notice, Value};
 use crate::stats::{Losses, Reason};
 
 use super::output::Untold;
 
 /// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
-pub(super) fn lost(at: SystemTime, losses: &Losses) -> OwnedRecord {
+pub(super) fn lost(at: SystemTime, losses: &Losses) -> Notice {
     let mut pairs = Vec::new();
     push_losses(&mut pairs, losses);
     warn(at, format_args!("{} records lost", losses.total()), &pairs)
@@ -27,7 +27,7 @@ pub(super) fn resumed(
     losses: &Losses,
     retained: usize,
     untold: &Untold,
-) -> OwnedRecord {
+) -> Notice {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
@@ -40,13 +40,13 @@ pub(super) fn resumed(
 }
 
 /// The last line before it gets quiet.
-pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -> OwnedRecord {
+pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -> Notice {
     let pairs = [("cause", Value::Str(cause.word())), ("free", Value::U64(free)), ("reserve", Value::U64(reserve))];
     warn(at, format_args!("logging suspended"), &pairs)
 }
 
 /// What happened to the file under our hands, or was done to make room.
-pub(super) fn happened(at: SystemTime, untold: &Untold) -> OwnedRecord {
+pub(super) fn happened(at: SystemTime, untold: &Untold) -> Notice {
     let mut pairs = Vec::new();
     push_happened(&mut pairs, untold);
     let lines = untold.vanished;
@@ -63,13 +63,13 @@ pub(super) fn happened(at: SystemTime, untold: &Untold) -> OwnedRecord {
 }
 
 /// Something did not work, and the output went on without it.
-pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> OwnedRecord {
+pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> Notice {
     let error = error.to_string();
     warn(at, format_args!("{doing} failed"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
 }
 
 /// A directive in the environment was skipped.
-pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterError]) -> OwnedRecord {
+pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterError]) -> Notice {
     let skipped = errors.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
     warn(
         at,
@@ -78,8 +78,8 @@ pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterErr
     )
 }
 
-fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<'_>)]) -> OwnedRecord {
-    OwnedRecord::notice(Level::Warn, at, message, pairs)
+fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<'_>)]) -> Notice {
+    Notice::new(Level::Warn, at, message, pairs)
 }
 
 /// What happened, as far as it did.

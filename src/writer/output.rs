@@ -10,7 +10,7 @@ use log::{Level, LevelFilter};
 
 use crate::event::{Cause, Event, State};
 use crate::format::{Encoder, LineBuf};
-use crate::record::{OwnedRecord, Record};
+use crate::record::{Notice, Record};
 use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
 use crate::stats::{Counters, Losses, OutputCounters, Reason};
 
@@ -66,7 +66,7 @@ pub(crate) struct Output {
     failed: Option<(u64, &'static str, Arc<io::Error>)>,
     failed_line: Option<Instant>,
     /// What is to be said first of all.
-    opening: Option<OwnedRecord>,
+    opening: Option<Notice>,
     jitter: Jitter,
 }
 
@@ -158,7 +158,7 @@ impl Output {
         name: Arc<str>,
         encoder: Encoder,
         sink: Box<dyn Sink>,
-        opening: Option<OwnedRecord>,
+        opening: Option<Notice>,
     ) -> Self {
         let jitter = Jitter::new(index);
         Self {
@@ -300,9 +300,10 @@ impl Output {
         }
     }
 
-    fn lead(&mut self, what: Leading, notice: &OwnedRecord) {
+    fn lead(&mut self, what: Leading, notice: &Notice) {
         self.encoder.notice(&mut self.lines.text, notice);
-        self.lines.close(notice.level(), notice.time());
+        let record = notice.record();
+        self.lines.close(record.level(), record.time());
         self.lines.leading.push(what);
     }
 
@@ -501,13 +502,14 @@ impl Output {
     /// Writes one line of the crate's own, in a batch of its own; says whether it is in.
     fn write_alone(
         &mut self,
-        notice: &OwnedRecord,
+        notice: &Notice,
         counters: &OutputCounters,
         batch: impl for<'a> FnOnce(&'a [u8], &'a [Span]) -> Batch<'a>,
     ) -> Result<(), Option<WriteError>> {
         let mut text = LineBuf::default();
         self.encoder.notice(&mut text, notice);
-        let spans = [Span { end: text.len(), level: notice.level(), time: notice.time() }];
+        let record = notice.record();
+        let spans = [Span { end: text.len(), level: record.level(), time: record.time() }];
         let batch = batch(text.bytes(), &spans);
         match guarded(|| self.sink.write(&batch)) {
             Ok(Ok(())) => {}

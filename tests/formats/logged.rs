@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, kv};
 
+use crate::clock::Stamp;
 use crate::format::{Encoder, Format, LineBuf};
 use crate::record::{Caller, OwnedRecord, Record};
 
@@ -123,9 +124,13 @@ impl Logged {
         builder.file_static(self.place.map(|(file, _)| file)).line(self.place.map(|(_, line)| line));
         let (number, name) = self.thread;
         let caller = Caller { thread: number, name };
-        let owned = OwnedRecord::capture(&builder.args(format_args!("{}", self.message)).build(), moment(), caller);
+        let owned = OwnedRecord::capture(
+            &builder.args(format_args!("{}", self.message)).build(),
+            Stamp::Time(moment()),
+            caller,
+        );
         let mut out = LineBuf::default();
-        Encoder::new(format).line(&mut out, &Record::new(&owned, name)).unwrap();
+        Encoder::new(format).line(&mut out, &Record::new(&owned, moment(), name)).unwrap();
         String::from_utf8(out.bytes().to_vec()).unwrap()
     }
 }

@@ -25,8 +25,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use log::Level;
 
+use crate::clock::Stamp;
 use crate::queue::{Overflow, Queue};
-use crate::record::OwnedRecord;
+use crate::record::{Caller, OwnedRecord};
 use crate::stats::Counters;
 
 /// For ever: the answer has to come.
@@ -52,7 +53,12 @@ pub(crate) fn queue(capacity: usize, overflow: Overflow) -> Arc<Queue> {
 }
 
 pub(crate) fn offer(queue: &Queue, level: Level) -> bool {
-    queue.offer(level, 0, OwnedRecord::notice(level, UNIX_EPOCH, format_args!("m"), &[]))
+    queue.offer(level, 0, record(level))
+}
+
+fn record(level: Level) -> OwnedRecord {
+    let record = log::Record::builder().level(level).args(format_args!("m")).build();
+    OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread: 1, name: None })
 }
 
 /// Takes out all there is, as the writer does; returns how many records that were.

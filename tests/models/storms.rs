@@ -24,7 +24,7 @@ fn told(storms: &Storms, takes: bool) -> u64 {
     let mut told = 0;
     storms.tell(UNIX_EPOCH, true, |record| {
         if takes {
-            let view = Record::new(&record, None);
+            let view = Record::new(&record, UNIX_EPOCH, None);
             told += view.message().split(' ').next().unwrap().parse::<u64>().unwrap();
         }
         takes
@@ -60,7 +60,7 @@ fn loom_two_places_never_share_a_slot() {
         assert!(!admit(&storms, 10, UNIX_EPOCH) && !admit(&storms, 20, UNIX_EPOCH));
         let mut lines = Vec::new();
         storms.tell(UNIX_EPOCH, true, |record| {
-            lines.push(Record::new(&record, None).line());
+            lines.push(Record::new(&record, UNIX_EPOCH, None).line());
             true
         });
         lines.sort();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Record};
 
+use crate::clock::Stamp;
 use crate::disk::fake::FakeDisk;
 use crate::event::{Event, State};
 use crate::format::{Encoder, Format};
@@ -153,7 +154,7 @@ impl Bench {
             Some(reason) => self.queue.refuse(level, reason),
             None => {
                 let caller = Caller { thread: 1, name: None };
-                let record = OwnedRecord::capture(&record, self.now.wall, caller);
+                let record = OwnedRecord::capture(&record, Stamp::Time(self.now.wall), caller);
                 self.queue.offer(level, record.spilled(), record);
             }
         }

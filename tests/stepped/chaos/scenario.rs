@@ -12,10 +12,10 @@ use super::judge::{Held, Logged, cannot_be_laid_out, missing};
 use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, StormModel, TARGETS, one_of, percent};
 use super::{Steps, panicked};
 use crate::KIB;
+use crate::clock::system;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
-use crate::front::logger::clock;
 use crate::queue::Overflow;
 use crate::queue::storms::Storms;
 use crate::sink::Now;
@@ -446,9 +446,9 @@ impl Machine {
             // Each level of each target is logged at a place of its own.
             record.file_static(Some(target)).line(Some(level as u32));
         }
-        clock::tell(Some(now));
+        system::tell(Some(now));
         bench.logger.log(&record.args(format_args!("{message}")).level(level).target(target).build());
-        clock::tell(None);
+        system::tell(None);
         let accepted = bench.queue.counters.callers.accepted.total() - accepted;
         assert_eq!(accepted, u64::from(passes), "{message} by {:?}", process.filter);
         let len = bench.queue.len();
