@@ -65,14 +65,8 @@ fn main() -> std::process::ExitCode {
     use harness::Needs::{LoopDevice, Mounts, Nothing};
     use harness::Voice::{Loud, Soft};
 
-    /// The name of a case is the sentence that must hold.
-    macro_rules! cases {
-        ($($voice:ident $needs:ident $module:ident::$name:ident,)*) => {
-            &[$(harness::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
-        };
-    }
     // A loud one and a soft one in turns: they run beside each other.
-    let cases = cases![
+    let cases = harness::cases![
         Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,

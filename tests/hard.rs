@@ -52,14 +52,7 @@ mod subject;
 fn main() -> std::process::ExitCode {
     use harness::Needs::{Mounts, Nothing};
     use harness::Voice::{Loud, Soft};
-
-    /// The name of a case is the sentence that must hold.
-    macro_rules! cases {
-        ($($voice:ident $needs:ident $module:ident::$name:ident,)*) => {
-            &[$(harness::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
-        };
-    }
-    let cases = cases![
+    let cases = harness::cases![
         Soft Mounts stopped::a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was,
         Soft Mounts clock::a_clock_set_back_and_forward_disturbs_neither_order_nor_timers,
         Loud Nothing stopped::a_process_that_is_stopped_in_health_goes_on_where_it_was,

@@ -145,11 +145,7 @@ pub(crate) fn an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own(place
     let mut torn = String::new();
     // A disk may happen to be full just where a line ends, or before its newline; then it takes another turn to tear one.
     for turn in 0..5 {
-        let mut filler = Filler::new(disk.join("filler"));
-        load.pace(Pace::Flood);
-        filler.fill();
-        subject.wait_until_suspended(Cause::DiskFull);
-        load.pace(Pace::FloodSuspended);
+        let filler = subject.fill_under_a_flood(&load, &disk);
         subject.wait_until_given_up();
         torn = torn_line(&subject.read());
         subject.calm_when_resumed(&load);

@@ -26,6 +26,14 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Place) -> Outcome,
 }
 
+/// The cases of a target; the name of each is the sentence that must hold.
+macro_rules! cases {
+    ($($voice:ident $needs:ident $module:ident::$name:ident,)*) => {
+        &[$(harness::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
+    };
+}
+pub(crate) use cases;
+
 /// What a case cannot do without.
 #[derive(Clone, Copy)]
 pub(crate) enum Needs {

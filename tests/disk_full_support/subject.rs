@@ -9,6 +9,7 @@ use log::LevelFilter;
 use unfazed::{Builder, Cause, Event, FlushError, Handle, LogFile, State, Stats};
 
 use crate::load::{Author, Load, Pace};
+use crate::place::Filler;
 
 /// The longest time from the end of a fault to the resumed log.
 pub(crate) const RESUME_AT_MOST: Duration = Duration::from_secs(2);
@@ -60,6 +61,16 @@ impl Subject {
 
     pub(crate) fn is_suspended(&self) -> bool {
         matches!(self.handle.state(), State::Suspended(_))
+    }
+
+    /// While all log as fast as they can, somebody takes all the room there is on the disk.
+    pub(crate) fn fill_under_a_flood(&self, load: &Load, disk: &Path) -> Filler {
+        let mut filler = Filler::new(disk.join("filler"));
+        load.pace(Pace::Flood);
+        filler.fill();
+        self.wait_until_suspended(Cause::DiskFull);
+        load.pace(Pace::FloodSuspended);
+        filler
     }
 
     /// Waits until the log is suspended, for this cause.

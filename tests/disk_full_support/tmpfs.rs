@@ -41,11 +41,7 @@ pub(crate) fn stops_and_resumes(
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
     let memory_in_health = memory();
 
-    let mut filler = Filler::new(disk.join("filler"));
-    load.pace(Pace::Flood);
-    filler.fill();
-    subject.wait_until_suspended(Cause::DiskFull);
-    load.pace(Pace::FloodSuspended);
+    let filler = subject.fill_under_a_flood(&load, disk);
     subject.assert_flush_says(Cause::DiskFull);
     subject.wait_until_quiet_for(outage);
     Log::of_whole_lines(&subject.read());
@@ -350,11 +346,7 @@ pub(crate) fn another_appender_of_the_file_loses_no_byte_while_the_disk_fills(pl
     let mut other = harness::process(APPENDER.name, &others).spawn().unwrap();
     wait_until(|| "a line of the other one".into(), PATIENCE, || find(&subject.read(), b"other n0 ").is_some());
 
-    let mut filler = Filler::new(disk.join("filler"));
-    load.pace(Pace::Flood);
-    filler.fill();
-    subject.wait_until_suspended(Cause::DiskFull);
-    load.pace(Pace::FloodSuspended);
+    let filler = subject.fill_under_a_flood(&load, &disk);
     subject.wait_until_given_up();
     // With the other one at full speed the disk would be full again before the log can resume.
     File::create(others.join("calm")).unwrap();

@@ -11,7 +11,7 @@ use unfazed::{Cause, State};
 use crate::account::{Log, assert_accounted};
 use crate::harness::{Evidence, Outcome};
 use crate::load::{Author, Load, Pace};
-use crate::place::{Filler, Place, run};
+use crate::place::{Place, run};
 use crate::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
@@ -47,11 +47,7 @@ pub(crate) fn a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was(plac
     let subject = Subject::start(&disk.join("app.log"), |file| file.min_free_space(0));
     let load = Load::start(3, &subject.handle);
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 2_000);
-    let mut filler = Filler::new(disk.join("filler"));
-    load.pace(Pace::Flood);
-    filler.fill();
-    subject.wait_until_suspended(Cause::DiskFull);
-    load.pace(Pace::FloodSuspended);
+    let filler = subject.fill_under_a_flood(&load, &disk);
     subject.assert_flush_says(Cause::DiskFull);
 
     let stood_still = stop_this_process(None);
