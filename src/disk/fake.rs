@@ -79,7 +79,7 @@ pub(crate) struct FakeDisk {
     world: Arc<Mutex<World>>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct World {
     names: BTreeMap<PathBuf, usize>,
     files: Vec<FakeInode>,
@@ -133,22 +133,30 @@ pub(crate) struct World {
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
     /// How many files were ever opened: each has a number, for the lock.
     opened: u64,
-    /// When so many operations were asked for, a copy of the world is made.
-    pub(crate) copy_at: Option<u64>,
-    copy: Option<Box<World>>,
     /// The names of directories that were synced, as they were then.
     synced_names: BTreeMap<PathBuf, usize>,
-    /// What was there before each operation, and inside each write, if that is wanted.
-    pub(crate) journal: Option<Vec<Moment>>,
+    pub(crate) keep: Keep,
+    pub(crate) kept: Vec<Moment>,
     /// How many records were surely written before the next moment.
     pub(crate) promised: u64,
+}
+
+/// Which moments are kept.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Keep {
+    #[default]
+    Nothing,
+    /// The one before each operation, and those inside each write.
+    Every,
+    /// The one before the operation with this number, of all.
+    Before(u64),
 }
 
 /// A moment at which everything may end.
 #[derive(Clone)]
 pub(crate) struct Moment {
     /// Before which operation; with a number, after so many bytes of this write.
-    pub(crate) at: (Op, Option<usize>),
+    pub(crate) at: Option<(Op, Option<usize>)>,
     pub(crate) promised: u64,
     names: BTreeMap<PathBuf, usize>,
     synced_names: BTreeMap<PathBuf, usize>,
@@ -164,6 +172,10 @@ pub(crate) enum Crash {
     Machine,
     /// The same, and of the names those stay that were there when their directory was synced last.
     MachineWithoutJournal,
+}
+
+impl Crash {
+    pub(crate) const ALL: [Crash; 3] = [Crash::Process, Crash::Machine, Crash::MachineWithoutJournal];
 }
 
 #[derive(Clone, Default)]
@@ -248,26 +260,6 @@ impl FakeDisk {
         let world = self.world();
         let stood = world.stood.get(Path::new(path)).into_iter().flatten();
         stood.map(|inode| (*inode, world.files[*inode].bytes.clone())).collect()
-    }
-
-    /// The disk as another machine finds it after a crash of this one: nothing is open there, and nothing is wrong any more.
-    pub(crate) fn copy(&self) -> FakeDisk {
-        let world = self.world().clone();
-        Self::of(world)
-    }
-
-    /// The same as of the moment that `copy_at` named, if it has come.
-    pub(crate) fn take_copy(&self) -> Option<FakeDisk> {
-        self.world().copy.take().map(|world| Self::of(*world))
-    }
-
-    fn of(mut world: World) -> Self {
-        world.files.iter_mut().for_each(|file| file.locked_by = None);
-        (world.fault, world.copy, world.copy_at, world.compressing) = (None, None, None, None);
-        (world.faulted, world.faulted_ops) = (false, BTreeSet::new());
-        (world.short, world.short_once, world.longest) = (None, None, None);
-        world.locked_by_other = false;
-        Self { world: Arc::new(Mutex::new(world)) }
     }
 
     /// Every name, and the number of the file it leads to.
@@ -431,16 +423,15 @@ impl World {
         Ok(())
     }
 
-    /// Keeps this moment, if that is wanted.
-    fn remember(&mut self, at: (Op, Option<usize>)) {
-        let Some(journal) = &mut self.journal else { return };
+    /// Everything as it is now.
+    pub(crate) fn moment(&self, at: Option<(Op, Option<usize>)>) -> Moment {
         let (names, synced_names) = (self.names.clone(), self.synced_names.clone());
-        journal.push(Moment { at, promised: self.promised, names, synced_names, files: self.files.clone() });
+        Moment { at, promised: self.promised, names, synced_names, files: self.files.clone() }
     }
 
     /// Keeps the moments inside a write: after the first byte, in the middle of the lines, around their ends, before the last byte.
     fn remember_inside(&mut self, inode: usize, bytes: &[u8]) {
-        if self.journal.is_none() {
+        if !matches!(self.keep, Keep::Every) {
             return;
         }
         let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
@@ -449,17 +440,21 @@ impl World {
         let before = self.files[inode].bytes.len();
         for len in places {
             self.files[inode].bytes.extend_from_slice(&bytes[..len]);
-            self.remember((Op::Write, Some(len)));
+            self.kept.push(self.moment(Some((Op::Write, Some(len)))));
             self.files[inode].bytes.truncate(before);
         }
     }
 
     /// Counts the operation, and fails it if its time has come.
     fn ask(&mut self, op: Op) -> io::Result<()> {
-        self.remember((op, None));
         self.total += 1;
-        if self.copy_at == Some(self.total) {
-            self.copy = Some(Box::new(self.clone()));
+        let is_kept = match self.keep {
+            Keep::Nothing => false,
+            Keep::Every => true,
+            Keep::Before(number) => number == self.total,
+        };
+        if is_kept {
+            self.kept.push(self.moment(Some((op, None))));
         }
         let asked = self.asked.entry(op).or_default();
         *asked += 1;

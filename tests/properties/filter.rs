@@ -7,17 +7,10 @@ use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 
 /// Targets that are module paths, which a thread remembers.
 const MODULES: &[&str] = &["app", "app::db", "ap", "a", "b", "hyper::client", "warn", ""];
-const LEVELS: &[LevelFilter] = &[
-    LevelFilter::Off,
-    LevelFilter::Error,
-    LevelFilter::Warn,
-    LevelFilter::Info,
-    LevelFilter::Debug,
-    LevelFilter::Trace,
-];
 
 pub(super) fn hold(choices: &mut Choices<'_>) {
-    let (base, cap) = (choices.one_of(LEVELS), choices.one_of(LEVELS));
+    let levels: Vec<_> = LevelFilter::iter().collect();
+    let (base, cap) = (choices.one_of(&levels), choices.one_of(&levels));
     let mut layers = Layers::default();
     let filter = CurrentFilter::new(Filter::new(base, Layers::default(), cap).unwrap(), base, cap);
     let (target, message) = (choices.text(), choices.text());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Log, Record};
 
-use crate::clock::Stamp;
+use crate::clock::system;
 use crate::disk::fake::FakeDisk;
 use crate::event::{Event, State};
 use crate::format::{Encoder, Format};
@@ -14,7 +14,6 @@ use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
-use crate::record::{Caller, OwnedRecord};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, Sink};
@@ -145,19 +144,14 @@ impl Bench {
         self.next += 1;
         self.ledger.note(number, 0, level);
         let args = format_args!("record {number} {:-<padding$} end", "");
-        let record = Record::builder().args(args).level(level).target("bench").build();
-        if !self.tells_records_the_time {
-            return self.logger.log(&record);
-        }
-        // As the logger does it, which reads a clock of its own.
-        match self.queue.closed_to(level) {
-            Some(reason) => self.queue.refuse(level, reason),
-            None => {
-                let caller = Caller { thread: 1, name: None };
-                let record = OwnedRecord::capture(&record, Stamp::Time(self.now.wall), caller);
-                self.queue.offer(level, record.spilled(), record);
-            }
-        }
+        self.hand_in(&Record::builder().args(args).level(level).target("bench").build());
+    }
+
+    /// Gives a record to the logger.
+    pub(super) fn hand_in(&self, record: &Record<'_>) {
+        system::tell(self.tells_records_the_time.then_some(self.now.wall));
+        self.logger.log(record);
+        system::tell(None);
     }
 
     /// Logs records of changing levels.

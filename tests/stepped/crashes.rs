@@ -9,17 +9,15 @@ use super::bench::PATH;
 use super::faults::{in_all, is_long, scenarios};
 use super::invariants::{Ledger, assert_invariants, parse};
 use super::scenarios::{Life, Scenario};
-use crate::disk::fake::{Crash, FakeDisk, Moment};
+use crate::disk::fake::{Crash, FakeDisk, Keep, Moment};
 use crate::writer::CAUGHT;
-
-const CRASHES: [Crash; 3] = [Crash::Process, Crash::Machine, Crash::MachineWithoutJournal];
 
 /// The life of one process, with all the moments at which it may end, and what was logged.
 fn lived(scenario: &Scenario, disk: FakeDisk, ledger: Ledger) -> (FakeDisk, Vec<Moment>, Ledger) {
-    disk.world().journal = Some(Vec::new());
+    disk.world().keep = Keep::Every;
     let mut life = scenario.begin(disk, ledger);
     (scenario.drive)(&mut life);
-    let moments = life.disk.world().journal.take().unwrap_or_default();
+    let moments = std::mem::take(&mut life.disk.world().kept);
     (life.disk, moments, life.bench.ledger)
 }
 
@@ -91,7 +89,7 @@ fn a_crash_at_any_operation_overwrites_nothing_and_leaves_whole_lines() {
         let (disk, moments, ledger) = lived(scenario, scenario.disk(), Ledger::default());
         assert!(moments.len() > 10);
         for (number, moment) in moments.iter().enumerate() {
-            for crash in CRASHES {
+            for crash in Crash::ALL {
                 runs.begin(scenario.name, format!("{crash:?} at moment {number}, {:?}", moment.at));
                 let left = disk.after(moment, crash);
                 assert_kept(scenario, &left, moment, crash);

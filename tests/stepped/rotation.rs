@@ -7,7 +7,6 @@ use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
-use crate::clock::system;
 use crate::disk::Disk as _;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
@@ -578,9 +577,8 @@ fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
     disk.append(old, b"old\n");
     let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(1))).bench();
     bench.step();
-    system::tell(Some(bench.now.wall));
+    bench.tells_records_the_time = true;
     bench.log_some(1);
-    system::tell(None);
     bench.step();
     bench.handle.rotate();
     bench.step();

@@ -18,14 +18,6 @@ use crate::sink::rotation::Rotation;
 use crate::sink::{Batch, Now, Sink, WriteError};
 
 pub(super) const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
-const FILTERS: [LevelFilter; 6] = [
-    LevelFilter::Off,
-    LevelFilter::Error,
-    LevelFilter::Warn,
-    LevelFilter::Info,
-    LevelFilter::Debug,
-    LevelFilter::Trace,
-];
 pub(super) const TARGETS: [&str; 3] = ["chaos::a", "chaos::b", "other"];
 /// Messages with so many dashes are what a format of the program's own fails with, and panics with.
 pub(super) const FAILS: usize = 13;
@@ -205,7 +197,8 @@ pub(super) struct FilterModel {
 
 impl FilterModel {
     pub(super) fn any_directives(rng: &mut Rng) -> String {
-        let level = |rng: &mut Rng| one_of(rng, &FILTERS).as_str().to_lowercase();
+        let level =
+            |rng: &mut Rng| rng.choice(LevelFilter::iter().collect::<Vec<_>>()).unwrap().as_str().to_lowercase();
         match rng.u32(..8) {
             0 | 1 => "trace".into(),
             2 => level(rng),

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
-use log::{Level, LevelFilter, Log as _, Record};
+use log::{Level, LevelFilter, Record};
 
 use super::judge::{Held, Logged, cannot_be_laid_out, missing};
 use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, StormModel, TARGETS, one_of, percent};
 use super::{Steps, panicked};
 use crate::KIB;
-use crate::clock::system;
-use crate::disk::fake::{FakeDisk, Fault, Op};
+use crate::disk::fake::{Crash, FakeDisk, Fault, Keep, Op};
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::queue::Overflow;
@@ -110,17 +109,22 @@ impl Scenario {
         files
     }
 
-    /// The machine crashes at one of its next operations; a copy of what then stands on its disk goes on with a new process.
+    /// The machine, or all that runs there, crashes at one of its next operations; what then stands on its disk goes on with a new process.
     fn fork(&mut self, number: usize) {
         let machine = &mut self.machines[number];
         let at = machine.disk.world().asked_in_all() + self.rng.u64(1..20);
-        machine.note(format!("fork at operation {at}"));
-        machine.disk.world().copy_at = Some(at);
+        let crash = one_of(&mut self.rng, &Crash::ALL);
+        machine.note(format!("fork by a crash of {crash:?} at operation {at}"));
+        machine.disk.world().keep = Keep::Before(at);
         for _ in 0..3 {
             machine.act(&mut self.rng);
         }
-        machine.disk.world().copy_at = None;
-        let disk = machine.disk.take_copy().unwrap_or_else(|| machine.disk.copy());
+        let moment = {
+            let mut world = machine.disk.world();
+            world.keep = Keep::Nothing;
+            world.kept.pop().unwrap_or_else(|| world.moment(None))
+        };
+        let disk = machine.disk.after(&moment, crash);
         let mut copy = Machine::new(disk, machine.places.clone(), machine.now, self.steps.clone());
         copy.stand_on_what_is_there();
         copy.start(&mut self.rng, self.processes);
@@ -270,10 +274,12 @@ impl Machine {
                 }
             }
         }
+        let mut bench = setup.bench();
+        bench.tells_records_the_time = true;
         self.processes.push(Process {
             number,
             plan,
-            bench: Some(setup.bench()),
+            bench: Some(bench),
             filter: FilterModel::default(),
             storms: StormModel::default(),
             storm_lines: [0; 5],
@@ -427,7 +433,7 @@ impl Machine {
                 self.step(index);
             }
         }
-        let now = self.now.wall;
+        let now = self.now;
         let process = &mut self.processes[index];
         let bench = process.bench.as_mut().unwrap();
         let logged = Logged { level, target, producer, number: process.producers[producer], dashes };
@@ -439,16 +445,15 @@ impl Machine {
         if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
             && (closed.is_none() || process.filter.looks_at_messages())
         {
-            passes = process.storms.admits(limit, (level, target), now);
+            passes = process.storms.admits(limit, (level, target), now.wall);
         }
         let mut record = Record::builder();
         if has_place {
             // Each level of each target is logged at a place of its own.
             record.file_static(Some(target)).line(Some(level as u32));
         }
-        system::tell(Some(now));
-        bench.logger.log(&record.args(format_args!("{message}")).level(level).target(target).build());
-        system::tell(None);
+        bench.now = now;
+        bench.hand_in(&record.args(format_args!("{message}")).level(level).target(target).build());
         let accepted = bench.queue.counters.callers.accepted.total() - accepted;
         assert_eq!(accepted, u64::from(passes), "{message} by {:?}", process.filter);
         let len = bench.queue.len();
