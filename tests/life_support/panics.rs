@@ -1,11 +1,15 @@
 //! Panics: in the log with place and thread, and without a loss before them.
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{say_all, to_log};
@@ -99,32 +103,15 @@ fn in_worker(life: fn()) -> thread::Result<()> {
     thread::Builder::new().name("worker".into()).spawn(life).unwrap().join()
 }
 
-/// Built by cargo with `panic = "abort"`, which no test of this build can have.
+/// Built with `panic = "abort"`, which no test of this build can have.
 fn panic_that_aborts(place: &Place) {
     let Some(cargo) = std::env::var_os("CARGO") else {
-        return place
-            .skip("only cargo can build the example with `panic = \"abort\"`, and it has not started this test");
+        return place.skip("only cargo can build the crate with `panic = \"abort\"`, and it has not started this test");
     };
-    let cargo = |command: &str| {
-        let mut cargo = Command::new(&cargo);
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
-            command,
-            "--quiet",
-            "--profile",
-            "abort",
-            "--example",
-            "panics",
-        ]);
-        cargo.stdin(Stdio::null());
-        cargo
-    };
-    let built = cargo("build").output().unwrap();
-    if !built.status.success() {
-        panic!("the example cannot be built: {}", String::from_utf8_lossy(&built.stderr));
-    }
+    let program = place.path("panics");
+    build_that_aborts(&cargo, &program);
     for _ in 0..10 {
-        // On Unix, `cargo run` becomes the program: its end is the program's.
-        let ended = cargo("run").arg("--").arg(place.log()).output().unwrap();
+        let ended = Command::new(&program).arg(place.log()).stdin(Stdio::null()).output().unwrap();
         assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{ended:?}");
         assert!(ended.stdout.is_empty(), "{ended:?}");
         let log = Log::read(&place.log());
@@ -135,4 +122,37 @@ fn panic_that_aborts(place: &Place) {
         assert_eq!(log.others.len(), 1001, "{:?}", log.others.last());
         std::fs::remove_file(place.log()).unwrap();
     }
+}
+
+/// Builds the example as `cargo build --profile abort --example panics` does. That would build all that the other examples and the tests
+/// depend on before, for most of the time that it takes; so cargo builds the crate, and says where that is.
+fn build_that_aborts(cargo: &OsStr, program: &Path) {
+    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut build = Command::new(cargo);
+    build.current_dir(manifest_dir).stdin(Stdio::null());
+    build.args(["build", "--quiet", "--profile", "abort", "--lib", "--message-format", "json"]);
+    let built = build.output().unwrap();
+    assert!(built.status.success(), "the crate cannot be built: {}", String::from_utf8_lossy(&built.stderr));
+    let messages = String::from_utf8(built.stdout).unwrap();
+    let library = |name: &str| -> PathBuf {
+        let artifact = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut artifact = artifact.filter(|message| message["target"]["name"] == name);
+        let artifact = artifact.next().unwrap_or_else(|| panic!("cargo has not built `{name}`: {messages}"));
+        let files = artifact["filenames"].as_array().unwrap().iter().filter_map(Value::as_str).map(PathBuf::from);
+        files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "rlib")).unwrap()
+    };
+    let (log, unfazed) = (library("log"), library("unfazed"));
+    let mut compile = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    compile.current_dir(manifest_dir).stdin(Stdio::null());
+    compile.args(["--edition", "2024", "-C", "panic=abort", "examples/panics.rs", "-o"]).arg(program);
+    compile.arg("-L").arg(with("dependency=", log.parent().unwrap()));
+    compile.arg("--extern").arg(with("log=", &log)).arg("--extern").arg(with("unfazed=", &unfazed));
+    let compiled = compile.output().unwrap();
+    assert!(compiled.status.success(), "the example: {}", String::from_utf8_lossy(&compiled.stderr));
+}
+
+fn with(before: &str, path: &Path) -> OsString {
+    let mut all = OsString::from(before);
+    all.push(path);
+    all
 }
