@@ -301,6 +301,8 @@ mod tests {
         assert!(admit("src/b.rs".to_owned()), "another file");
         assert!(!admit("src/a.rs".to_owned()));
         assert_eq!(told(&storms, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar records suppressed"#]);
+        let others = (0..1000).filter(|number| admit(format!("src/{number}/lib.rs"))).count();
+        assert_eq!(others, 1000, "files that differ a little");
     }
 
     #[test]

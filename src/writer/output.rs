@@ -765,3 +765,27 @@ impl Jitter {
         delay - delay / 4 * (self.0 % 256) as u32 / 256
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_comes_up_to_a_quarter_earlier_than_its_time_and_never_later() {
+        let delay = Duration::from_secs(1);
+        let mut jitter = Jitter::new(0);
+        let delays: Vec<_> = (0..1000).map(|_| jitter.shorten(delay)).collect();
+        assert!(delays.iter().all(|spread| (delay / 4 * 3..=delay).contains(spread)), "{delays:?}");
+        for part in 0..10 {
+            let from = delay / 4 * 3 + delay / 40 * part;
+            let here = delays.iter().filter(|spread| (from..from + delay / 40).contains(spread)).count();
+            assert!((50..200).contains(&here), "{here} of 1000 in the {part}th tenth of the time");
+        }
+    }
+
+    #[test]
+    fn outputs_do_not_try_all_at_once() {
+        let first = |index| Jitter::new(index).shorten(Duration::from_secs(1));
+        assert!((1..8).any(|index| first(index) != first(0)));
+    }
+}

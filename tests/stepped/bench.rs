@@ -14,6 +14,7 @@ use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::storms::Storms;
 use crate::queue::{Door, Overflow, Queue, Renew};
+use crate::record::Notice;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, Sink};
@@ -41,13 +42,22 @@ pub(super) struct Setup {
     pub(super) overflow: Overflow,
     pub(super) storms: Option<Storms>,
     pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn Sink>)>,
+    /// What the first output says first of all.
+    pub(super) opening: Option<Notice>,
     /// Where the archives of the first file are.
     pub(super) disk: Option<FakeDisk>,
 }
 
 impl Setup {
     pub(super) fn new() -> Self {
-        Self { capacity: 1024, overflow: Overflow::DropNewest, storms: None, outputs: Vec::new(), disk: None }
+        Self {
+            capacity: 1024,
+            overflow: Overflow::DropNewest,
+            storms: None,
+            outputs: Vec::new(),
+            opening: None,
+            disk: None,
+        }
     }
 
     pub(super) fn sink(self, sink: impl Sink + 'static) -> Self {
@@ -85,8 +95,9 @@ impl Setup {
         let counters = Counters::new(counters.collect());
         let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.storms, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
+        let mut opening = self.opening;
         let outputs = outputs.map(|(index, ((_, format, retain, sink), name))| {
-            Output::new(index, name.into(), Encoder::new(format), sink, None).retain(retain)
+            Output::new(index, name.into(), Encoder::new(format), sink, opening.take()).retain(retain)
         });
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));

@@ -19,3 +19,5 @@ mod scenarios;
 mod sinks;
 mod storms;
 pub(crate) mod tail;
+mod threads;
+mod told;

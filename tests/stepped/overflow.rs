@@ -88,6 +88,9 @@ fn a_blocked_call_gets_its_slot() {
             let record = log::Record::builder().args(format_args!("record 4  end")).target("bench").build();
             log::Log::log(logger, &record);
         });
+        while bench.handle.stats().accepted < 5 {
+            std::thread::yield_now();
+        }
         while !blocked.is_finished() {
             bench.writer.step(bench.now);
         }
@@ -109,12 +112,40 @@ fn a_blocked_call_is_let_go_by_a_shutdown() {
             let record = log::Record::builder().args(format_args!("record 1  end")).target("bench").build();
             log::Log::log(logger, &record);
         });
+        while bench.handle.stats().accepted < 2 {
+            std::thread::yield_now();
+        }
         assert!(bench.handle.shutdown(Duration::ZERO).is_err());
         blocked.join().unwrap();
     });
-    let stats = bench.handle.stats();
-    assert_eq!(stats.dropped.shutdown, stats.accepted);
+    assert_eq!(bench.handle.stats().dropped.shutdown, 2);
     bench.assert_identity("let go");
+}
+
+#[test]
+fn a_blocked_call_does_not_wait_as_long_as_the_shutdown_does() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(1, Overflow::Block, &disk).bench();
+    bench.log(Level::Info);
+    std::thread::scope(|scope| {
+        let (logger, handle) = (&bench.logger, bench.handle.clone());
+        let blocked = scope.spawn(move || {
+            let record = log::Record::builder().args(format_args!("record 1  end")).target("bench").build();
+            log::Log::log(logger, &record);
+        });
+        while bench.handle.stats().accepted < 2 {
+            std::thread::yield_now();
+        }
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        // Nobody has taken anything out yet.
+        blocked.join().unwrap();
+        assert_eq!((bench.handle.stats().dropped.shutdown, bench.queue.len()), (1, 1));
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        assert_eq!(asked.join().unwrap(), Ok(()));
+    });
+    bench.assert_identity("a shutdown that waits");
 }
 
 #[test]
@@ -147,11 +178,46 @@ fn a_flood_of_long_low_messages_leaves_heap_for_errors() {
     for _ in 0..400 {
         bench.log_padded(Level::Debug, 60_000);
     }
-    assert!(bench.handle.stats().dropped.by_level(Level::Debug) > 0, "the flood did not reach the bound");
-    for _ in 0..100 {
-        bench.log_padded(Level::Error, 1000);
+    let stats = bench.handle.stats();
+    assert!(stats.dropped.by_level(Level::Debug) > 0, "the flood did not reach the bound");
+    let (spilled, most) = bench.queue.spilled();
+    assert!(spilled > most / 4 * 3, "only {spilled} of {most} bytes for the low levels");
+    for level in [Level::Warn, Level::Error] {
+        for _ in 0..100 {
+            bench.log_padded(level, 1000);
+        }
+        assert_eq!(bench.handle.stats().dropped.by_level(level), 0, "{level}");
     }
-    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0);
+}
+
+#[test]
+fn a_blocked_call_waits_for_the_heap_too_and_loses_nothing() {
+    let disk = FakeDisk::default();
+    let mut bench = setup(1024, Overflow::Block, &disk).bench();
+    const CALLS: u64 = 150;
+    let padding = "-".repeat(60_000);
+    std::thread::scope(|scope| {
+        let (logger, padding) = (&bench.logger, &padding);
+        let blocked = scope.spawn(move || {
+            for number in 0..CALLS {
+                let record = format_args!("record {number} {padding} end");
+                log::Log::log(logger, &log::Record::builder().args(record).target("bench").build());
+            }
+        });
+        // Less than two of them are missing: there are slots, and the next call waits, or the one after it.
+        let (_, most) = bench.queue.spilled();
+        while bench.queue.spilled().0 < most - 140_000 {
+            std::thread::yield_now();
+        }
+        while !blocked.is_finished() {
+            assert!(bench.queue.len() < 140, "nobody waits for the heap");
+            bench.writer.step(bench.now);
+        }
+    });
+    while bench.step().taken > 0 {}
+    assert_eq!(bench.handle.stats().written, CALLS);
+    assert_eq!(bench.queue.spilled().0, 0, "what was taken out is not counted any more");
+    bench.assert_identity("blocked by the heap");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::KIB;
 use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
-use crate::sink::log_file::Fsync;
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, Fsync};
 
 /// Asks from another thread while this one steps the writer.
 fn ask(
@@ -35,18 +36,58 @@ fn a_flush_answers_when_what_was_pending_is_written() {
     for _ in 0..9000 {
         bench.log(Level::Error);
     }
-    let handle = bench.handle.clone();
-    let there = disk.clone();
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(move || (handle.flush(Duration::MAX), parse(&[there.read(PATH)]).records.len()));
-        while !bench.queue.has_requests() {
-            std::thread::yield_now();
+    let answered = bench.queue.ask_without_waiting(false);
+    let mut turns = 0;
+    let answer = loop {
+        bench.step();
+        turns += 1;
+        if let Ok(answer) = answered.try_recv() {
+            break answer;
         }
-        while !asked.is_finished() {
-            bench.writer.step(bench.now);
-        }
-        assert_eq!(asked.join().unwrap(), (Ok(()), 9000));
+    };
+    assert_eq!((answer, parse(&[disk.read(PATH)]).records.len()), (Ok(()), 9000));
+    assert!(turns > 1, "it was all in one turn");
+}
+
+#[test]
+fn a_flush_does_not_wait_for_what_is_logged_behind_it() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup { capacity: 10_000, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+    for _ in 0..5000 {
+        bench.log(Level::Error);
+    }
+    let answered = bench.queue.ask_without_waiting(false);
+    let answer = (0..100).find_map(|_| {
+        let taken = bench.step().taken;
+        (0..taken).for_each(|_| bench.log(Level::Error));
+        answered.try_recv().ok()
     });
+    assert_eq!((answer, bench.handle.stats().pending), (Some(Ok(())), 5000));
+}
+
+/// The cause was that of a later turn, in which nothing was lost.
+#[test]
+fn a_flush_says_why_something_was_lost_although_all_is_well_again() {
+    let disk = FakeDisk::default();
+    let limited = FakeDisk::default();
+    let file = FileSink::new(limited.clone(), Target::Path(PATH.into()), FileOptions::default());
+    let setup = Setup { capacity: 20_000, ..Setup::new() }.file(&disk, None, Fsync::Never).sink(file);
+    let mut bench = setup.bench();
+    bench.step();
+    for _ in 0..15_000 {
+        bench.log(Level::Error);
+    }
+    let answered = bench.queue.ask_without_waiting(false);
+    limited.world().longest = Some(0);
+    bench.step();
+    limited.world().longest = None;
+    bench.pass(Duration::from_secs(2));
+    while bench.handle.stats().pending > 0 {
+        assert!(answered.try_recv().is_err(), "not all is written");
+        bench.step();
+    }
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(answered.try_recv(), Ok(Err(FlushError::Suspended(Cause::FileTooLarge))));
 }
 
 #[test]
@@ -70,9 +111,13 @@ fn a_flush_on_a_full_disk_says_so() {
 #[test]
 fn a_shutdown_writes_what_is_pending_and_closes() {
     let disk = FakeDisk::default();
-    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
-    bench.log_some(5000);
+    // More than the writer takes in one turn.
+    let mut bench = Setup { capacity: 10_000, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+    for _ in 0..9000 {
+        bench.log(Level::Error);
+    }
     assert_eq!(ask(&mut bench, |handle| handle.shutdown(Duration::MAX)), Ok(()));
+    assert_eq!(bench.handle.stats().written, 9000);
     let stats = bench.handle.stats();
     assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
     assert_eq!(bench.handle.state(), State::Closed);

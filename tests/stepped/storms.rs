@@ -44,6 +44,28 @@ fn a_storm_is_cut_to_its_limit_and_told_with_its_size() {
 }
 
 #[test]
+fn each_interval_is_told_when_it_is_over_and_not_before() {
+    let disk = FakeDisk::default();
+    let setup = Setup { storms: Some(Storms::new(1, HOUR)), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    for interval in 1..=3_usize {
+        crate::clock::system::tell(Some(bench.now.wall));
+        log(&bench, 10, 5);
+        bench.live(Duration::from_secs(10));
+        assert_eq!(messages(&disk).len(), 2 * interval - 1, "it is not over");
+        bench.pass(HOUR);
+        // The first turn puts the line into the queue.
+        bench.live(Duration::from_secs(1));
+        let last = messages(&disk).pop();
+        assert_eq!(
+            (messages(&disk).len(), last.as_deref()),
+            (2 * interval, Some("WARN  db: 4 similar records suppressed"))
+        );
+    }
+    crate::clock::system::tell(None);
+}
+
+#[test]
 fn a_full_queue_delays_the_line_and_the_end_waits_for_it() {
     let disk = FakeDisk::default();
     let setup = Setup { capacity: 2, storms: Some(Storms::new(1, HOUR)), ..Setup::new() };
