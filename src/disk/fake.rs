@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
     pub(crate) no_links: Option<i32>,
+    /// What is done, and then said not to have been (EIO), as by a network file system whose answer was lost.
+    pub(crate) denied: Option<Op>,
     /// No file may be longer (EFBIG).
     pub(crate) longest: Option<u64>,
     /// Blocks beyond the end can be taken.
@@ -423,6 +425,10 @@ impl World {
         Ok(())
     }
 
+    fn deny(&self, op: Op) -> io::Result<()> {
+        if self.denied == Some(op) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
     /// Everything as it is now.
     pub(crate) fn moment(&self, at: Option<(Op, Option<usize>)>) -> Moment {
         let (names, synced_names) = (self.names.clone(), self.synced_names.clone());
@@ -528,13 +534,14 @@ impl Disk for FakeDisk {
         let inode = world.found(from)?;
         world.must_be_free(to)?;
         world.name(to, inode);
-        Ok(())
+        world.deny(Op::Link)
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.ask(Op::Rename)?;
-        world.rename(from, to)
+        world.rename(from, to)?;
+        world.deny(Op::Rename)
     }
 
     fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {

@@ -338,3 +338,48 @@ impl WriteError {
         self.retry_after
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const LINES: [&str; 6] = ["a\n", "bcd\n", "\n", "efghi\n", "j\n", "kl\n"];
+
+    /// Whatever part of a part it is, it is the batch of just these lines.
+    fn is_of(batch: &Batch<'_>, lines: &[&str]) {
+        assert_eq!(batch.bytes(), lines.concat().as_bytes());
+        assert_eq!((batch.len(), batch.is_empty()), (lines.len(), lines.is_empty()));
+        let ends: Vec<_> = (1..=lines.len()).map(|count| lines[..count].concat().len()).collect();
+        assert_eq!(batch.ends().collect::<Vec<_>>(), ends);
+        assert!(batch.lines().map(|line| line.bytes()).eq(lines.iter().map(|line| line.as_bytes())));
+        for bytes in 0..=batch.bytes().len() + 1 {
+            let whole = ends.iter().filter(|end| **end <= bytes).count();
+            assert_eq!(batch.whole_lines_in(bytes), (whole, lines[..whole].concat().len()), "in {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_part_of_a_batch_is_what_it_says() {
+        let now = Now { wall: UNIX_EPOCH, monotonic: Instant::now() };
+        let mut end = 0;
+        let spans = LINES.map(|line| {
+            end += line.len();
+            Span { end, level: Level::Info, time: UNIX_EPOCH }
+        });
+        let bytes = LINES.concat();
+        let whole = Batch::new(bytes.as_bytes(), &spans, now);
+        for from in 0..=LINES.len() {
+            for to in from..=LINES.len() {
+                for middle in from..=to {
+                    is_of(&whole.behind(from).first(to - from), &LINES[from..to]);
+                    is_of(&whole.first(to).behind(from), &LINES[from..to]);
+                    is_of(&whole.behind(from).behind(middle - from).first(to - middle), &LINES[middle..to]);
+                }
+            }
+        }
+        is_of(&whole.first(99), &LINES);
+        is_of(&whole.behind(99), &[]);
+    }
+}

@@ -215,7 +215,8 @@ fn a_lock_that_was_taken_is_asked_for_again_after_ten_seconds() {
     let disk = FakeDisk::with_capacity(MIB);
     disk.world().locked_by_other = true;
     let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
-    bench.step();
+    bench.live(Duration::from_secs(35));
+    assert!((2..=4).contains(&disk.world().asked(Op::Lock)), "it is asked for every ten seconds");
     disk.world().locked_by_other = false;
     bench.live(Duration::from_secs(11));
     disk.world().filler = MIB - 1000;
@@ -441,4 +442,114 @@ fn what_is_counted_while_suspended_adds_up() {
     let joined = format!("{news:?}");
     let expected = r#"[Vanished(3), Failed("link", Kind(NotFound)), CutShort(15), Failed("rotate", Kind(Other)), "#;
     assert_eq!(joined, expected.to_owned() + r#"Rotated("a"), Rotated("a")]"#);
+}
+
+#[test]
+fn a_file_that_failed_is_opened_anew_and_one_that_is_only_full_is_kept() {
+    // EIO, EROFS, ESTALE; ENOSPC, EDQUOT, EFBIG.
+    for (errno, anew) in [(5, true), (30, true), (116, true), (28, false), (122, false), (27, false)] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(1);
+        bench.step();
+        let opened = disk.world().asked(Op::Open);
+        disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: false, errno });
+        bench.log_some(1);
+        bench.step();
+        assert!(bench.suspended());
+        bench.live(Duration::from_secs(3));
+        assert!(!bench.suspended());
+        assert_eq!(disk.world().asked(Op::Open) - opened, u64::from(anew), "errno {errno}");
+    }
+}
+
+#[test]
+fn a_call_that_is_interrupted_is_made_again_and_is_no_failure() {
+    let disk = FakeDisk::default();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Write), forever: false, errno: 4 });
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(3);
+    bench.step();
+    assert_eq!((bench.handle.stats().written, bench.episodes()), (3, (0, 0)));
+}
+
+#[test]
+fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_file_with_none() {
+    for (before, after) in [("", ""), ("half", "half\n"), ("whole\n", "whole\n\n")] {
+        let disk = FakeDisk::default();
+        disk.append(PATH, before.as_bytes());
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::LastByte), forever: true, errno: 5 });
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(1);
+        bench.step();
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert!(text.starts_with(&format!("{after}20")), "{text:?}");
+    }
+}
+
+/// Behind half a line of an earlier life, and where nothing may be cut: a line that lacks only its newline is one.
+#[test]
+fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
+    let len = {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(3);
+        bench.step();
+        disk.read(PATH).len()
+    };
+    for (locked, before) in [(true, "half"), (false, "half"), (true, ""), (false, "")] {
+        for short in 0..len {
+            let disk = FakeDisk::default();
+            disk.append(PATH, before.as_bytes());
+            disk.world().locked_by_other = locked;
+            disk.world().short_once = Some((1, short));
+            disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: false, errno: 28 });
+            let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(0).bench();
+            bench.log_some(3);
+            bench.step();
+            bench.live(Duration::from_secs(3));
+            bench.log_some(3);
+            bench.step();
+            let story = format!("{short} bytes behind {before:?}, somebody else has the lock: {locked}");
+            bench.assert_identity(&story);
+            let text = String::from_utf8(disk.read(PATH)).unwrap();
+            assert!(
+                text.starts_with(before) && (before.is_empty() || text.as_bytes().get(4) == Some(&b'\n')),
+                "{story}: {text}"
+            );
+            let parsed = parse(&[text.as_bytes()[before.len()..].to_vec()]);
+            assert_eq!(parsed.records.len() as u64, bench.handle.stats().written, "{story}: {text}");
+            assert!(parsed.records.ends_with(&[3, 4, 5]), "{story}: {text}");
+        }
+    }
+}
+
+#[test]
+fn only_a_batch_with_an_error_is_synced_if_that_is_what_was_asked_for() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::AfterErrors).bench();
+    for (level, syncs) in [(Level::Warn, 0), (Level::Error, 1), (Level::Info, 1), (Level::Error, 2)] {
+        bench.log(level);
+        bench.step();
+        assert_eq!(disk.world().asked(Op::Sync), syncs, "{level}");
+    }
+}
+
+#[test]
+fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
+    for (fsync, syncs) in [(Fsync::Never, 0), (Fsync::AfterErrors, 1), (Fsync::Every(Duration::from_secs(3600)), 1)] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), fsync).bench();
+        let flush = |bench: &mut super::bench::Bench| {
+            bench.log(Level::Info);
+            let answered = bench.queue.ask_without_waiting(false);
+            bench.step();
+            answered.try_recv()
+        };
+        assert_eq!(flush(&mut bench), Ok(Ok(())));
+        assert_eq!(disk.world().asked(Op::Sync), syncs, "{fsync:?}");
+        disk.world().fault = Some(Fault { at: syncs + 1, only: Some(Op::Sync), forever: true, errno: 5 });
+        let answer = if fsync == Fsync::Never { Ok(()) } else { Err(crate::FlushError::Suspended(Cause::Io)) };
+        assert_eq!(flush(&mut bench), Ok(answer), "{fsync:?}");
+    }
 }

@@ -6,7 +6,7 @@ use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{assert_invariants, parse};
-use crate::disk::fake::{FakeDisk, Op};
+use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, State};
 use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
@@ -329,4 +329,54 @@ fn a_sync_of_an_error_in_the_reserve_that_fails_costs_no_record_that_is_not_told
             }
         }
     }
+}
+
+#[test]
+fn no_more_is_taken_ahead_than_the_reserve_and_a_mebibyte() {
+    let capacity = 1 << 40;
+    let disk = FakeDisk::with_capacity(capacity);
+    let mut bench = bench(&disk, |file| file);
+    for _ in 0..100 {
+        bench.log_some(100);
+        bench.step();
+        let free = disk.world().free();
+        let ahead = capacity - free - disk.read(PATH).len() as u64;
+        assert!((4 * KIB..1024 * KIB + 12 * KIB).contains(&ahead), "{ahead} bytes ahead");
+    }
+    assert!(disk.world().asked(Op::Reserve) < 10, "a step is so large that it is not taken again each time");
+}
+
+#[test]
+fn an_interrupted_call_or_a_full_disk_does_not_end_the_reserve() {
+    // EINTR, ENOSPC, EDQUOT
+    for errno in [4, 28, 122] {
+        let disk = FakeDisk::with_capacity(256 * KIB);
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::Reserve), forever: false, errno });
+        let mut bench = bench(&disk, |file| file);
+        bench.log_some(1);
+        bench.live(Duration::from_secs(3));
+        bench.log_some(1);
+        bench.live(Duration::from_secs(3));
+        let free = disk.world().free();
+        let ahead = 256 * KIB - free - disk.read(PATH).len() as u64;
+        assert!(ahead >= 4 * KIB, "errno {errno}: {ahead} bytes ahead");
+    }
+}
+
+#[test]
+fn half_of_the_line_that_says_that_it_gets_quiet_is_glued_to_no_error() {
+    // So little that no more is taken ahead than the reserve.
+    let disk = FakeDisk::with_capacity(280 * KIB);
+    let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+    let free = disk.world().free();
+    disk.world().filler = free - 64 * KIB;
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, 30));
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 1 });
+    bench.log_padded(Level::Info, 6000);
+    bench.log(Level::Error);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.lines().next().map(str::len), Some(30), "{text}");
+    assert_eq!(parse(&[text.into_bytes()]).records, [1]);
 }

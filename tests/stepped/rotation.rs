@@ -10,7 +10,7 @@ use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::disk::Disk as _;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
-use crate::sink::log_file::{FileOptions, WhenLow};
+use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
 use crate::sink::rotation::Rotation;
 use crate::{KIB, LogFile};
 
@@ -585,4 +585,326 @@ fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
     bench.step();
     let next = "/logs/app.2001-09-09T01-46-40-0001.log";
     assert_eq!(told(&bench), (vec![next.to_owned()], vec![old.to_owned(), next.to_owned()]));
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn asked(disk: &FakeDisk, op: Op) -> u64 {
+    disk.world().asked(op)
+}
+
+/// Records and files are of the time that the bench tells.
+fn timed(disk: &FakeDisk, file: FileOptions) -> Bench {
+    let mut bench = Setup::new().file_with(disk, file).bench();
+    bench.tells_records_the_time = true;
+    disk.world().wall = Some(bench.now.wall);
+    bench
+}
+
+#[test]
+fn an_hours_records_are_in_the_hours_file_however_many_batches_they_come_in() {
+    let disk = FakeDisk::default();
+    let mut bench = timed(&disk, options(|file| file.rotation(Rotation::hourly())));
+    for _ in 0..3 {
+        for _ in 0..4 {
+            bench.log_some(2);
+            bench.step();
+            bench.pass(Duration::from_secs(60));
+        }
+        bench.pass(HOUR);
+    }
+    let records: Vec<_> = log_files(&disk).iter().map(|file| parse(std::slice::from_ref(file)).records.len()).collect();
+    assert_eq!(records, [8, 8, 8]);
+}
+
+#[test]
+fn a_start_on_another_day_puts_the_file_of_the_day_before_aside_under_its_own_time() {
+    let disk = FakeDisk::default();
+    let daily = || options(|file| file.rotation(Rotation::daily()));
+    let mut bench = timed(&disk, daily());
+    bench.log_some(1);
+    bench.step();
+    let now = bench.now;
+    drop(bench);
+    let mut bench = timed(&disk, daily());
+    bench.now = now;
+    bench.pass(24 * HOUR);
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(archives(&disk), ["/logs/app.2001-09-09T01-46-40-0000.log"]);
+}
+
+/// With a newline in front the line would make the file longer than it may be, by one byte.
+#[test]
+fn the_newline_that_half_a_line_needs_counts_for_the_size() {
+    let line = {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+        bench.log_some(1);
+        bench.step();
+        disk.read(PATH).len() as u64
+    };
+    for (size, archived) in [(4 + line, 1), (5 + line, 0)] {
+        let disk = FakeDisk::default();
+        disk.append(PATH, b"half");
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(size)))).bench();
+        bench.log_some(1);
+        bench.step();
+        assert_eq!(archives(&disk).len(), archived);
+        assert!(log_files(&disk).iter().all(|file| file.len() as u64 <= size));
+        assert_eq!(parse(&log_files(&disk)).records, [0]);
+    }
+}
+
+#[test]
+fn half_a_line_at_the_end_of_an_archive_gets_its_newline_unless_the_size_is_reached() {
+    for (size, end) in [(1000, "half\n"), (4, "half")] {
+        let disk = FakeDisk::default();
+        disk.append(PATH, b"half");
+        let file = options(|file| file.rotation(Rotation::size(size).on_start()));
+        let mut bench = Setup::new().file_with(&disk, file).bench();
+        bench.log_some(1);
+        bench.step();
+        assert_eq!(String::from_utf8(disk.read(&archives(&disk)[0])).unwrap(), end);
+    }
+}
+
+#[test]
+fn a_size_limit_of_the_system_rotates_only_a_file_of_ours_that_holds_something_and_has_a_size() {
+    // (rotation, longest file, somebody else has the lock)
+    let cases =
+        [(Rotation::hourly(), 1000, false), (Rotation::size(100_000), 0, false), (Rotation::size(100_000), 1000, true)];
+    for (rotation, longest, locked) in cases {
+        let disk = FakeDisk::default();
+        (disk.world().longest, disk.world().locked_by_other) = (Some(longest), locked);
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(rotation))).bench();
+        bench.log_some(50);
+        bench.live(Duration::from_secs(5));
+        assert_eq!(bench.handle.state(), State::Suspended(Cause::FileTooLarge), "{rotation:?}, {longest}, {locked}");
+        assert_eq!(disk.names(), [PATH], "{rotation:?}, {longest}, {locked}");
+    }
+}
+
+#[test]
+fn the_line_that_says_that_it_gets_quiet_keeps_to_the_size_too() {
+    for left in [1000, 10] {
+        let disk = FakeDisk::with_capacity(1024 * KIB);
+        disk.append(PATH, &[b"x".repeat(999), b"\n".to_vec()].concat());
+        let file = options(|file| file.rotation(Rotation::size(1000 + left)).min_free_space(64 * KIB));
+        let mut bench = Setup::new().file_with(&disk, file).bench();
+        bench.step();
+        let free = disk.world().free();
+        disk.world().filler = free - 64 * KIB;
+        bench.log_some(1);
+        bench.step();
+        assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert_eq!(text.contains("logging suspended"), left == 1000, "{left} bytes are left");
+    }
+}
+
+#[test]
+fn a_rotation_that_was_ordered_and_fails_is_done_later_and_one_that_is_done_is_not_done_again() {
+    for fails in [false, true] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+        bench.log_some(3);
+        bench.step();
+        let fault = Fault { at: 1, only: Some(Op::Link), forever: false, errno: EIO };
+        disk.world().fault = fails.then_some(fault);
+        bench.handle.rotate();
+        bench.step();
+        assert_eq!(archives(&disk).len(), usize::from(!fails));
+        for _ in 0..3 {
+            bench.live(Duration::from_secs(2));
+            bench.log_some(1);
+            bench.step();
+        }
+        assert_eq!(archives(&disk).len(), 1, "it failed before: {fails}");
+    }
+}
+
+#[test]
+fn an_order_that_failed_is_void_for_a_file_that_is_empty_by_then() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+    bench.log_some(3);
+    bench.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Link), forever: false, errno: EIO });
+    bench.handle.rotate();
+    bench.step();
+    disk.truncate(PATH);
+    bench.live(Duration::from_secs(2));
+    bench.log_some(1);
+    bench.step();
+    assert!(log_files(&disk).iter().all(|file| !file.is_empty()), "an empty file is never rotated");
+}
+
+#[test]
+fn where_there_are_no_hard_links_a_file_is_put_aside_by_its_name_alone() {
+    // EPERM, EOPNOTSUPP, EMLINK: there are none, or no more of them, or not for us.
+    for errno in [1, 95, 31] {
+        let disk = FakeDisk::default();
+        disk.world().no_links = Some(errno);
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+        bench.log_some(30);
+        bench.step();
+        assert!(archives(&disk).len() > 3, "{errno}: {:?}", disk.names());
+        assert_invariants(&bench, &disk, "no hard links");
+    }
+}
+
+/// On a network file system the answer to what was done may be lost, and what asks again hears that it cannot be done.
+#[test]
+fn what_a_network_file_system_has_done_and_denies_is_done() {
+    for op in [Op::Link, Op::Rename] {
+        let disk = FakeDisk::default();
+        disk.world().denied = Some(op);
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+        bench.log_some(30);
+        bench.live(Duration::from_secs(1));
+        assert!(archives(&disk).len() > 3, "{op:?}: {:?}", disk.names());
+        assert!(disk.names().iter().all(|name| !name.contains("/.")), "{:?}", disk.names());
+        let events = bench.events.lock().unwrap();
+        assert!(events.iter().all(|event| matches!(event, Event::Rotated { .. })), "{op:?}: {events:?}");
+        drop(events);
+        assert_invariants(&bench, &disk, "denied");
+    }
+}
+
+#[test]
+fn a_new_file_that_was_left_over_meanwhile_is_made_anew_and_the_real_error_is_told() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+    bench.log_some(10);
+    bench.step();
+    disk.append("/logs/.app.log.new", b"somebody's\n");
+    bench.log_some(10);
+    bench.live(Duration::from_secs(1));
+    assert!(told(&bench).0.len() > 2);
+    assert!(log_files(&disk).iter().all(|file| !file.starts_with(b"somebody")));
+    bench.events.lock().unwrap().clear();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Create), forever: true, errno: EIO });
+    bench.log_some(10);
+    bench.live(Duration::from_secs(1));
+    let events = bench.events.lock().unwrap();
+    let Some(Event::Failed { doing: "rotate", error, .. }) = events.first() else { panic!("{events:?}") };
+    assert_eq!(error.raw_os_error(), Some(EIO));
+}
+
+#[test]
+fn the_first_line_of_a_new_file_is_synced_as_any_other() {
+    let disk = FakeDisk::default();
+    let file = options(|file| file.rotation(Rotation::size(500)).fsync(Fsync::Every(Duration::from_secs(1))));
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.log_some(1);
+    bench.step();
+    bench.live(Duration::from_secs(2));
+    while archives(&disk).is_empty() {
+        bench.log_some(1);
+        bench.step();
+    }
+    let synced = asked(&disk, Op::Sync);
+    bench.live(Duration::from_secs(2));
+    assert_eq!(asked(&disk, Op::Sync), synced + 1, "the line that began the file");
+}
+
+#[test]
+fn a_file_that_outgrows_the_total_costs_the_oldest_archive_at_once() {
+    let disk = FakeDisk::default();
+    for day in 1..=2 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 1000]);
+    }
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.max_total_size(4000))).bench();
+    bench.live(Duration::from_secs(1));
+    let lists = asked(&disk, Op::List);
+    bench.live(Duration::from_secs(40));
+    assert_eq!(asked(&disk, Op::List), lists, "nothing has changed");
+    let mut left = Vec::new();
+    for _ in 0..60 {
+        bench.log_some(1);
+        bench.live(Duration::from_millis(100));
+        let active = disk.read(PATH).len();
+        left.push(archives(&disk).len());
+        // What was written since the last look is still to be seen.
+        let archived = 1000 * left.last().unwrap();
+        assert!(archived == 0 || active + archived < 4400, "{active} bytes beside {left:?}");
+    }
+    assert!(left.starts_with(&[2]) && left.contains(&1) && left.ends_with(&[0]), "{left:?}");
+}
+
+#[test]
+fn without_a_rotation_or_a_limit_nobody_looks_for_archives() {
+    let disk = FakeDisk::default();
+    disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"");
+    let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+    bench.log_some(10);
+    bench.live(Duration::from_secs(130));
+    assert_eq!((asked(&disk, Op::List), archives(&disk).len()), (0, 1));
+}
+
+#[test]
+fn with_a_limit_they_are_looked_through_once_a_minute() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(3))).bench();
+    bench.log_some(10);
+    bench.live(Duration::from_secs(600));
+    assert_eq!(asked(&disk, Op::List), 10);
+}
+
+#[test]
+fn an_archive_that_somebody_else_deleted_is_no_failure_and_one_that_cannot_be_is_told() {
+    for (errno, failures) in [(2, 0), (13, 1)] {
+        let disk = FakeDisk::default();
+        disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"x\n");
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::Remove), forever: true, errno });
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(1))).bench();
+        bench.log_some(1);
+        bench.live(Duration::from_secs(1));
+        let events = bench.events.lock().unwrap();
+        let failed = |event: &&Event| matches!(event, Event::Failed { doing: "delete an archive", .. });
+        assert_eq!(events.iter().filter(failed).count(), failures, "{events:?}");
+    }
+}
+
+#[test]
+fn what_is_being_compressed_is_not_taken_for_what_a_crash_has_left() {
+    let disk = FakeDisk::default();
+    for day in 1..=2 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), b"x\n");
+    }
+    let mut file = options(|file| file.max_files(9));
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.step();
+    let begun = disk.world().compressing.as_ref().unwrap().unfinished.display().to_string();
+    disk.append(&begun, b"half");
+    // Nothing else is left over, so nothing is removed by whoever looks for that.
+    let other = "/logs/.app.2001-01-03T00-00-00-0000.log.gz.new";
+    disk.append(other, b"left");
+    bench.pass(Duration::from_secs(61));
+    let removed = asked(&disk, Op::Remove);
+    bench.step();
+    assert_eq!((asked(&disk, Op::Remove) - removed, disk.names().contains(&other.to_owned())), (1, false));
+    bench.live(Duration::from_secs(5));
+    assert!(disk.names().iter().any(|name| name.ends_with("2001-01-01T00-00-00-0000.log.gz")), "{:?}", disk.names());
+}
+
+#[test]
+fn a_compression_for_which_there_was_no_room_is_begun_again_a_minute_later() {
+    let disk = FakeDisk::default();
+    for day in 1..=2 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), b"x\n");
+    }
+    let mut file = options(|file| file);
+    file.compress = true;
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::CompressWrite), forever: false, errno: 28 });
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.live(Duration::from_secs(50));
+    assert_eq!(asked(&disk, Op::Compress), 1);
+    bench.live(Duration::from_secs(20));
+    assert_eq!(asked(&disk, Op::Compress), 2);
+    assert!(archives(&disk)[0].ends_with(".gz"), "{:?}", archives(&disk));
+    let events = bench.events.lock().unwrap();
+    assert!(events.is_empty(), "{events:?}");
 }
