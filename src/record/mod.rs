@@ -435,7 +435,8 @@ impl<'a> Record<'a> {
         Self { owned, time, thread_name }
     }
 
-    /// When the program logged it, by the wall clock.
+    /// When the program logged it, by the wall clock. Where the kernel keeps its time by the processor's counter (Linux on x86-64, mostly) the
+    /// caller reads only that; should the clock be set while the record waits in the queue, its time is the new clock's.
     pub fn time(&self) -> SystemTime {
         self.time
     }
