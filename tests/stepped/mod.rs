@@ -3,6 +3,7 @@
 
 mod bench;
 mod chaos;
+mod counter;
 mod crashes;
 mod faults;
 mod files;
