@@ -707,11 +707,14 @@ impl Output {
             }
         }
         self.tell_return(counters, tell);
+        let all = self.told.total() + self.untold(counters).total();
         self.lead_with_losses(now, counters, true);
         self.write(now, counters, fates, tell);
         let finished = self.flush(now, counters, tell);
+        // A sink that panicked with that line is not suspended.
+        let all_told = if self.told.total() < all { Err(Cause::Io) } else { Ok(()) };
         self.command(Command::Close, now, counters, tell);
-        finished.and(nothing_lost)
+        finished.and(all_told).and(nothing_lost)
     }
 
     /// When it wants to be tended next.

@@ -9,6 +9,7 @@ use log::{Level, LevelFilter};
 use super::bench::Setup;
 use super::invariants::parse;
 use crate::disk::fake::FakeDisk;
+use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::format::Format;
 use crate::sink::{Batch, Sink, WriteError};
@@ -189,6 +190,29 @@ fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
     }));
     bench.live(Duration::from_secs(2));
     assert_eq!(*seen.lock().unwrap(), Some((true, State::Healthy)));
+}
+
+/// The losses of the last five seconds are told at the end; a sink that panicked just then left them untold, and all was well.
+#[test]
+fn a_shutdown_does_not_say_ok_when_a_panic_took_the_line_that_tells_the_losses() {
+    for panics in [false, true] {
+        let sink = KeepSink::default();
+        let mut bench = Setup { capacity: 4, ..Setup::new() }.sink(sink.clone()).bench();
+        for _ in 0..2 {
+            bench.log_some(20);
+            bench.step();
+        }
+        let told = |sink: &KeepSink| parse(&[sink.kept.lock().unwrap().clone()]).told;
+        let lost = bench.handle.stats().dropped.total();
+        assert!((1..lost).contains(&told(&sink)), "{} of {lost}", told(&sink));
+        *sink.panics.lock().unwrap() = panics;
+        let answer = bench.queue.ask_without_waiting(true);
+        while !bench.step().ended {}
+        let expected = if panics { Err(FlushError::Suspended(Cause::Io)) } else { Ok(()) };
+        assert_eq!(answer.try_recv().unwrap(), expected);
+        assert_eq!(told(&sink) == lost, !panics);
+        bench.assert_identity("at the end");
+    }
 }
 
 #[test]
