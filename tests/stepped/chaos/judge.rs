@@ -83,8 +83,8 @@ pub(super) fn read(layout: Layout, line: &str) -> Line {
 fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Line> {
     let level: Level = level.trim_end().parse().ok()?;
     if target == "unfazed" {
-        // A record behind a fragment of such a line, on its line.
-        if message.contains("record ") {
+        // A record, or another such line, behind a fragment of such a line, on its line.
+        if message.contains("record ") || pairs.contains("proc=") {
             return None;
         }
         let mut lost = [0; 5];
