@@ -705,6 +705,12 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.len() as u64)
     }
 
+    fn has_blocks(&mut self) -> io::Result<bool> {
+        let mut world = self.disk.world();
+        world.ask(Op::Len)?;
+        Ok(world.files[self.inode].takes() > 0)
+    }
+
     fn last_byte(&mut self) -> io::Result<Option<u8>> {
         let mut world = self.disk.world();
         world.ask(Op::LastByte)?;

@@ -106,6 +106,9 @@ pub(crate) trait DiskFile: Send {
 
     fn len(&mut self) -> io::Result<u64>;
 
+    /// Whether it takes any blocks, beyond its end or before it.
+    fn has_blocks(&mut self) -> io::Result<bool>;
+
     /// `None`: the file is empty, or may not be read.
     fn last_byte(&mut self) -> io::Result<Option<u8>>;
 
@@ -458,6 +461,16 @@ impl DiskFile for RealFile {
 
     fn len(&mut self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    #[cfg(unix)]
+    fn has_blocks(&mut self) -> io::Result<bool> {
+        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?) > 0)
+    }
+
+    #[cfg(not(unix))]
+    fn has_blocks(&mut self) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn last_byte(&mut self) -> io::Result<Option<u8>> {

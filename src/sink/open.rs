@@ -107,8 +107,9 @@ impl<F: DiskFile> Open<F> {
         }
         let len = self.file.len().ok()?;
         let shorter = self.len.saturating_sub(len);
-        if shorter > 0 {
-            // Whoever cuts a file gives back what is beyond its end.
+        // Whoever cuts a file gives back what is beyond its end; where there was nothing to cut, its blocks alone show that.
+        let is_empty = self.reserved > 0 && len == 0;
+        if shorter > 0 || is_empty && self.file.has_blocks().is_ok_and(|any| !any) {
             self.reserved = 0;
         }
         self.shared |= self.measured && len > self.len;

@@ -266,6 +266,34 @@ fn what_others_have_cut_off_is_taken_again_only_from_what_is_free_now() {
     assert!(disk.world().free() >= 64 * KIB, "{} bytes are free", disk.world().free());
 }
 
+/// As `copytruncate` does it with a log that has had no records yet: that cannot be seen by the length. Errors were written into room that
+/// was not the file's any more, below the reserve of free space.
+#[test]
+fn what_others_have_cut_off_an_empty_file_is_no_room_for_errors() {
+    for below in [false, true] {
+        let disk = FakeDisk::with_capacity(1024 * KIB);
+        let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+        disk.truncate(PATH);
+        bench.pass(Duration::from_millis(600));
+        let free = disk.world().free();
+        disk.world().filler = free - if below { 2 * KIB } else { 96 * KIB };
+        let before = disk.world().free();
+        bench.log(Level::Info);
+        bench.log(Level::Error);
+        bench.step();
+        if below {
+            assert!(bench.suspended());
+            assert_eq!(disk.world().free(), before, "nothing is taken below the reserve");
+        } else {
+            assert_eq!(
+                before - disk.world().free(),
+                8 * KIB,
+                "what is kept for errors is taken again, in whole blocks"
+            );
+        }
+    }
+}
+
 /// A suspended file was looked at only by the attempts to come back, up to a second apart.
 #[test]
 fn an_error_is_not_written_behind_half_a_line_that_others_left_of_a_suspended_file() {
