@@ -449,8 +449,9 @@ impl Machine {
         }
         let mut record = Record::builder();
         if has_place {
-            // Each level of each target is logged at a place of its own.
-            record.file_static(Some(target)).line(Some(level as u32));
+            // Each level of each target is logged at a place of its own. A static name would stand for itself by its place in memory, which
+            // is another one each time.
+            record.file(Some(target)).line(Some(level as u32));
         }
         bench.now = now;
         bench.hand_in(&record.args(format_args!("{message}")).level(level).target(target).build());
