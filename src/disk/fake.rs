@@ -705,10 +705,10 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.len() as u64)
     }
 
-    fn has_blocks(&mut self) -> io::Result<bool> {
+    fn taken(&mut self) -> io::Result<u64> {
         let mut world = self.disk.world();
         world.ask(Op::Len)?;
-        Ok(world.files[self.inode].takes() > 0)
+        Ok(world.files[self.inode].takes())
     }
 
     fn last_byte(&mut self) -> io::Result<Option<u8>> {

@@ -106,8 +106,8 @@ pub(crate) trait DiskFile: Send {
 
     fn len(&mut self) -> io::Result<u64>;
 
-    /// Whether it takes any blocks, beyond its end or before it.
-    fn has_blocks(&mut self) -> io::Result<bool>;
+    /// How many bytes its blocks are, those beyond its end included.
+    fn taken(&mut self) -> io::Result<u64>;
 
     /// `None`: the file is empty, or may not be read.
     fn last_byte(&mut self) -> io::Result<Option<u8>>;
@@ -464,12 +464,13 @@ impl DiskFile for RealFile {
     }
 
     #[cfg(unix)]
-    fn has_blocks(&mut self) -> io::Result<bool> {
-        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?) > 0)
+    fn taken(&mut self) -> io::Result<u64> {
+        // Whatever the file system's blocks are, these have 512 bytes.
+        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?).saturating_mul(512))
     }
 
     #[cfg(not(unix))]
-    fn has_blocks(&mut self) -> io::Result<bool> {
+    fn taken(&mut self) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Open<F> {
     pub(super) shared: bool,
     /// Up to where we have taken blocks, if that is beyond the end.
     reserved: u64,
+    /// How many bytes its blocks were then.
+    taken: u64,
     /// Blocks beyond the end can be taken.
     reserves: bool,
 }
@@ -65,6 +67,7 @@ impl<F: DiskFile> Open<F> {
             measured: false,
             shared: false,
             reserved: 0,
+            taken: 0,
             reserves,
         };
         if kind == Kind::Regular && ours {
@@ -107,12 +110,13 @@ impl<F: DiskFile> Open<F> {
         }
         let len = self.file.len().ok()?;
         let shorter = self.len.saturating_sub(len);
-        // Whoever cuts a file gives back what is beyond its end; where there was nothing to cut, its blocks alone show that.
-        let is_empty = self.reserved > 0 && len == 0;
-        if shorter > 0 || is_empty && self.file.has_blocks().is_ok_and(|any| !any) {
+        self.shared |= self.measured && len > self.len;
+        // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or where somebody has written again
+        // since, its blocks alone show that.
+        let is_hidden = self.reserved > len && (len == 0 || self.shared);
+        if shorter > 0 || is_hidden && self.file.taken().is_ok_and(|taken| taken < self.taken) {
             self.reserved = 0;
         }
-        self.shared |= self.measured && len > self.len;
         (self.len, self.measured) = (len, true);
         Some(shorter)
     }
@@ -150,6 +154,7 @@ impl<F: DiskFile> Open<F> {
             match self.file.reserve(self.len, to) {
                 Ok(()) => {
                     self.reserved = to;
+                    self.taken = self.file.taken().unwrap_or(0); // Then what becomes of them is not seen.
                     return Ok(());
                 }
                 Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
