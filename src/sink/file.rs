@@ -188,12 +188,15 @@ impl<D: Disk> FileSink<D> {
     fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
         let before = open.len;
-        // What cannot be seen now is seen at the next look.
-        let shorter = open.measure().unwrap_or(0);
+        // A length that cannot be seen now is seen at the next look.
+        let shorter = open.measure();
         if open.len != before {
             // As when it is opened.
             self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);
+        } else if shorter.is_none() {
+            self.torn = open.is_torn().unwrap_or(self.torn);
         }
+        let shorter = shorter.unwrap_or(0);
         if shorter > 0 {
             if let (0, Some(history)) = (open.len, &mut self.history) {
                 history.emptied();

@@ -395,6 +395,24 @@ fn a_descriptor_that_would_have_to_wait_is_kept() {
     assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
 }
 
+/// The cut was looked for in the length alone, and the next line stood behind what it had left of another.
+#[test]
+fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(4);
+    bench.step();
+    let at = disk.world().asked(Op::Len) + 1;
+    disk.world().fault = Some(Fault { at, only: Some(Op::Len), forever: true, errno: 30 });
+    disk.cut_short(PATH, 100);
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(2);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text[100..].starts_with('\n'), "{text}");
+    assert_eq!(text[101..].lines().count(), 2, "{text}");
+}
+
 /// The list of what had happened grew by one failed `link` for each reopening, about one a second, and all were told in the end.
 #[test]
 fn what_fails_again_and_again_while_suspended_is_told_once() {
