@@ -87,7 +87,7 @@ fn a_flush_says_why_something_was_lost_although_all_is_well_again() {
         bench.step();
     }
     assert_eq!(bench.handle.state(), State::Healthy);
-    assert_eq!(answered.try_recv(), Ok(Err(FlushError::Suspended(Cause::FileTooLarge))));
+    assert_eq!(answered.try_recv().ok(), Some(Err(FlushError::Suspended(Cause::FileTooLarge))));
 }
 
 #[test]
