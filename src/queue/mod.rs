@@ -322,7 +322,6 @@ impl Queue {
         // SeqCst, here and in `arm`: the caller writes the queue and reads the bell, the writer writes the bell and reads
         // the queue; at least one of them must see the other (the store-buffer pattern).
         match self.bell.load(SeqCst) {
-            QUIET => {}
             // Counted now, not before the record went in: of several callers that fill the queue together the last one rings, and
             // so does the last record that a small queue, half of which is kept for WARN and ERROR, takes from below.
             ARMED if level == Level::Error || self.len() >= self.capacity / 2 => self.wake_if_armed(),

@@ -172,8 +172,7 @@ impl<D: Disk> FileSink<D> {
                 return Ok(());
             }
             Place::Moved => self.sync_old(),
-            Place::Deleted if unseen > 0 => self.news.push(News::Vanished(unseen)),
-            Place::Deleted => {}
+            Place::Deleted => self.news.push(News::Vanished(unseen)),
         }
         self.reopen(now)
     }
