@@ -24,12 +24,12 @@ enum Stream {
     Pipe,
 }
 
-/// What stood on the child's standard error. Its file never has colours.
-fn logged_to(stream: Stream, color: &str, environment: &[(&str, &str)]) -> String {
+/// What stood on the child's standard error, and on its standard output, which is a pipe. Its file never has colours.
+fn logged_to(stream: Stream, color: &str, environment: &[(&str, &str)]) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "the_child_logs"]).env(COLOR, color).env(FILE, &path).stdout(Stdio::null());
+    child.args(["--exact", "the_child_logs"]).env(COLOR, color).env(FILE, &path).stdout(Stdio::piped());
     for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
         child.env_remove(variable);
     }
@@ -37,19 +37,24 @@ fn logged_to(stream: Stream, color: &str, environment: &[(&str, &str)]) -> Strin
     let text = match stream {
         Stream::Terminal => {
             let (mut ours, theirs) = terminal();
-            assert!(child.stderr(theirs).status().unwrap().success());
+            let output = child.stderr(theirs).output().unwrap();
+            assert!(output.status.success());
             // It still holds the other end.
             drop(child);
             let mut text = Vec::new();
             // Linux ends the output of a terminal that nobody has open any more with EIO.
             let _ = ours.read_to_end(&mut text);
-            String::from_utf8(text).unwrap().replace("\r\n", "\n")
+            (text, output.stdout)
         }
-        Stream::Pipe => String::from_utf8(child.stderr(Stdio::piped()).output().unwrap().stderr).unwrap(),
+        Stream::Pipe => {
+            let output = child.stderr(Stdio::piped()).output().unwrap();
+            (output.stderr, output.stdout)
+        }
     };
     let file = fs::read_to_string(path).unwrap();
     assert!(file.contains(PLAIN) && !file.contains('\u{1b}'), "{file:?}");
-    text
+    let [text, other] = [text.0, text.1].map(|text| String::from_utf8(text).unwrap().replace("\r\n", "\n"));
+    (text, other)
 }
 
 #[test]
@@ -63,7 +68,8 @@ fn the_child_logs() {
         _ => Color::Auto,
     };
     let file = std::env::var(FILE).unwrap();
-    Builder::new().file(file).console(Console::stderr().color(color)).format(Format::text()).init().unwrap();
+    let consoles = Builder::new().console(Console::stderr().color(color)).console(Console::stdout().color(color));
+    consoles.file(file).format(Format::text()).init().unwrap();
     log::info!("hello");
     log::logger().flush();
 }
@@ -87,9 +93,13 @@ fn colours_are_for_terminals_unless_the_environment_or_the_program_says_otherwis
         (Pipe, "always", &[("NO_COLOR", "1")], true),
     ];
     for (stream, color, environment, colored) in cases {
-        let text = logged_to(stream, color, environment);
+        let (text, other) = logged_to(stream, color, environment);
         let expected = if colored { COLORED } else { PLAIN };
         assert!(text.contains(expected), "{stream:?}, {color}, {environment:?}: {text:?}");
         assert_eq!(text.contains('\u{1b}'), colored, "{stream:?}, {color}, {environment:?}: {text:?}");
+        // Each stream is judged by itself.
+        let colored = colored && (stream, color, environment) != (Terminal, "auto", &[]);
+        let colored = colored && !matches!(environment, [("NO_COLOR", "")] | [("TERM", "dumb"), _]);
+        assert!(other.contains(if colored { COLORED } else { PLAIN }), "{color}, {environment:?}: {other:?}");
     }
 }

@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
     pub(crate) no_links: Option<i32>,
+    /// Its files are pipes, whose reader is slow when a fault says so.
+    pub(crate) is_pipe: bool,
     /// What is done, and then said not to have been (EIO), as by a network file system whose answer was lost.
     pub(crate) denied: Option<Op>,
     /// No file may be longer (EFBIG).
@@ -653,7 +655,7 @@ impl World {
 
 impl DiskFile for FakeFile {
     fn kind(&self) -> Kind {
-        Kind::Regular
+        if self.disk.world().is_pipe { Kind::Stream } else { Kind::Regular }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

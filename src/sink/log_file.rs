@@ -288,3 +288,41 @@ pub enum WhenLow {
     /// and all of them in the log.
     DeleteOldest,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GIB, KIB};
+
+    #[test]
+    fn what_is_documented_as_the_default_or_as_the_most_is() {
+        let file = || LogFile::new("app.log");
+        let FileOptions { error_reserve, retain, .. } = file().options;
+        assert_eq!((error_reserve, retain), (64 * KIB, 64 * KIB));
+        let ends = [
+            file().error_reserve(0),
+            file().error_reserve(GIB),
+            file().retain(0),
+            file().retain(GIB),
+            file().mode(0o200),
+            file().mode(0o777),
+            file().rotation(Rotation::size(1)).max_files(1).max_total_size(1).max_age(Duration::from_nanos(1)),
+        ];
+        for file in ends {
+            assert_eq!(file.options.out_of_range(), None);
+        }
+        let beyond = [
+            (file().error_reserve(GIB + 1), "error_reserve"),
+            (file().retain(GIB + 1), "retain"),
+            (file().mode(0o1000), "mode"),
+            (file().mode(0o577), "mode"),
+            (file().rotation(Rotation::size(0)), "rotation"),
+            (file().max_files(0), "max_files"),
+            (file().max_total_size(0), "max_total_size"),
+            (file().max_age(Duration::ZERO), "max_age"),
+        ];
+        for (file, option) in beyond {
+            assert_eq!(file.options.out_of_range().map(|(name, ..)| name), Some(option));
+        }
+    }
+}

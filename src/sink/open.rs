@@ -301,3 +301,157 @@ impl<F: DiskFile> Open<F> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::disk::{Place, Room};
+
+    /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a write finds none.
+    #[derive(Default)]
+    struct Pipe {
+        stands_still: usize,
+        refuses: usize,
+        error: Option<io::ErrorKind>,
+        asked: usize,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl DiskFile for Pipe {
+        fn kind(&self) -> Kind {
+            Kind::Stream
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.refuses > 0 {
+                self.refuses -= 1;
+                return Err(self.error.unwrap_or(io::ErrorKind::WouldBlock).into());
+            }
+            self.writes.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn writable(&mut self, _at_most: Duration) -> bool {
+            self.asked += 1;
+            let stands_still = self.stands_still > 0;
+            self.stands_still = self.stands_still.saturating_sub(1);
+            !stands_still
+        }
+
+        fn can_reserve(&self) -> bool {
+            false
+        }
+
+        // What nobody does to a pipe.
+        fn pause(&mut self, _time: Duration) {
+            unreachable!()
+        }
+        fn end(&mut self) -> io::Result<u64> {
+            unreachable!()
+        }
+        fn len(&mut self) -> io::Result<u64> {
+            unreachable!()
+        }
+        fn taken(&mut self) -> io::Result<u64> {
+            unreachable!()
+        }
+        fn last_byte(&mut self) -> io::Result<Option<u8>> {
+            unreachable!()
+        }
+        fn cut(&mut self, _len: u64) -> io::Result<()> {
+            unreachable!()
+        }
+        fn room(&mut self) -> io::Result<Room> {
+            unreachable!()
+        }
+        fn lock(&mut self) -> io::Result<bool> {
+            unreachable!()
+        }
+        fn unlock(&mut self) {
+            unreachable!()
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            unreachable!()
+        }
+        fn place(&mut self, _path: &Path) -> io::Result<Place> {
+            unreachable!()
+        }
+        fn modified(&mut self) -> io::Result<SystemTime> {
+            unreachable!()
+        }
+        fn id(&mut self) -> Option<(u64, u64)> {
+            unreachable!()
+        }
+        fn reserve(&mut self, _from: u64, _to: u64) -> io::Result<()> {
+            unreachable!()
+        }
+    }
+
+    fn open(pipe: Pipe) -> Open<Pipe> {
+        let now = Instant::now();
+        let (mut open, _) = Open::new(pipe, true, now).unwrap();
+        assert!(!open.lock_now(now) && !open.lock_again(now + 2 * LOCK_EVERY));
+        assert!(open.sync().is_none() && open.measure() == Some(0) && open.cut(1).is_none());
+        open
+    }
+
+    fn write(open: &mut Open<Pipe>, lines: &[usize]) -> (Vec<u8>, usize, io::Result<()>) {
+        let bytes: Vec<_> = lines.iter().flat_map(|len| [vec![b'x'; len - 1], vec![b'\n']].concat()).collect();
+        let ends = lines.iter().scan(0, |end, len| {
+            *end += len;
+            Some(*end)
+        });
+        let (got, result) = open.write_in_turns(&bytes, ends);
+        (bytes, got, result)
+    }
+
+    #[test]
+    fn a_pipe_gets_whole_lines_in_as_few_writes_as_it_takes_whole() {
+        const MOST: usize = ATOMIC_WRITE;
+        // The lines, and how long the writes are.
+        let cases: [(&[usize], &[usize]); 7] = [
+            (&[1], &[1]),
+            (&[MOST / 4; 8], &[MOST, MOST]),
+            (&[MOST, MOST - 1, 1, 2], &[MOST, MOST, 2]),
+            (&[MOST - 1, 2, MOST], &[MOST - 1, 2, MOST]),
+            (&[10, MOST + 1, 20], &[10, MOST, 21]),
+            (&[2 * MOST + 5], &[MOST, MOST, 5]),
+            (&[3 * MOST], &[MOST, MOST, MOST]),
+        ];
+        for (lines, expected) in cases {
+            let mut open = open(Pipe::default());
+            let (bytes, got, result) = write(&mut open, lines);
+            assert!(result.is_ok() && got == bytes.len(), "{lines:?}");
+            assert_eq!(open.file.writes.concat(), bytes);
+            let writes: Vec<_> = open.file.writes.iter().map(Vec::len).collect();
+            assert_eq!(writes, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_gets_so_many_chances_in_a_batch_and_no_more() {
+        for (stands_still, refuses) in
+            [(0, 0), (4, 0), (5, 0), (9, 0), (0, 4), (0, 5), (2, 2), (2, 3), (3, 2), (99, 99)]
+        {
+            let mut open = open(Pipe { stands_still, refuses, ..Pipe::default() });
+            let (bytes, got, result) = write(&mut open, &[10; 3]);
+            let chances = stands_still + refuses;
+            if chances < READER_CHANCES {
+                assert!(result.is_ok() && got == bytes.len(), "{stands_still}, {refuses}");
+            } else {
+                assert_eq!((got, result.unwrap_err().kind()), (0, io::ErrorKind::WouldBlock));
+                assert!(open.file.asked <= READER_CHANCES, "{stands_still}, {refuses}: asked {}", open.file.asked);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_gets_no_second_chance() {
+        let mut open = open(Pipe { refuses: 1, error: Some(io::ErrorKind::BrokenPipe), ..Pipe::default() });
+        let (_, got, result) = write(&mut open, &[10; 3]);
+        assert_eq!((got, result.unwrap_err().kind(), open.file.asked), (0, io::ErrorKind::BrokenPipe, 1));
+    }
+}

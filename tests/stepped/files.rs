@@ -562,12 +562,43 @@ fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
             bench.log(Level::Info);
             let answered = bench.queue.ask_without_waiting(false);
             bench.step();
-            answered.try_recv()
+            answered.try_recv().ok()
         };
-        assert_eq!(flush(&mut bench), Ok(Ok(())));
+        assert_eq!(flush(&mut bench), Some(Ok(())));
         assert_eq!(disk.world().asked(Op::Sync), syncs, "{fsync:?}");
         disk.world().fault = Some(Fault { at: syncs + 1, only: Some(Op::Sync), forever: true, errno: 5 });
         let answer = if fsync == Fsync::Never { Ok(()) } else { Err(crate::FlushError::Suspended(Cause::Io)) };
-        assert_eq!(flush(&mut bench), Ok(answer), "{fsync:?}");
+        assert_eq!(flush(&mut bench), Some(answer), "{fsync:?}");
+    }
+}
+
+/// A reader that stops in the middle of a batch leaves half of it in a pipe, where nothing can be cut or read again.
+#[test]
+fn half_a_line_in_a_pipe_stays_alone_and_what_follows_comes_in_whole_lines() {
+    let disk = FakeDisk::default();
+    disk.world().is_pipe = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(0).bench();
+    disk.world().short_once = Some((1, 30));
+    // EAGAIN, until the batch is given up; and at the first attempt to come back.
+    disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: true, errno: 11 });
+    bench.log_some(3);
+    bench.step();
+    assert!(bench.suspended());
+    bench.live(Duration::from_secs(3));
+    disk.world().fault = None;
+    disk.world().writes.clear();
+    bench.live(Duration::from_secs(3));
+    assert!(!bench.suspended());
+    assert_eq!(disk.world().writes.len(), 1, "the gap line is one write");
+    bench.log_some(200);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.lines().next().map(str::len), Some(30), "{text}");
+    assert_eq!(parse(&[text.clone().into_bytes()]).records, (3..203).collect::<Vec<_>>());
+    let mut end = 30;
+    let writes = disk.world().writes.clone();
+    for len in writes {
+        end += len;
+        assert_eq!(text.as_bytes()[end - 1], b'\n', "a write ends where a line does");
     }
 }

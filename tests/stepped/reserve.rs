@@ -408,3 +408,60 @@ fn half_of_the_line_that_says_that_it_gets_quiet_is_glued_to_no_error() {
     assert_eq!(text.lines().next().map(str::len), Some(30), "{text}");
     assert_eq!(parse(&[text.into_bytes()]).records, [1]);
 }
+
+/// How many blocks' bytes are the file's beyond its end.
+fn ahead(disk: &FakeDisk) -> u64 {
+    let len = disk.read(PATH).len() as u64;
+    let world = disk.world();
+    world.capacity.unwrap() - world.filler - world.free() - len
+}
+
+#[test]
+fn ordinary_records_leave_the_reserve_whole_however_they_come() {
+    // The reserve of free space, and whether all come in one batch.
+    for (min_free, at_once) in [(0, false), (0, true), (64 * KIB, false), (64 * KIB, true)] {
+        let disk = FakeDisk::with_capacity(600 * KIB);
+        let mut bench = bench(&disk, |file| file.retain(0).min_free_space(min_free));
+        let free = disk.world().free();
+        disk.world().filler = free - min_free - 40 * KIB;
+        while !bench.suspended() {
+            (0..if at_once { 700 } else { 1 }).for_each(|_| bench.log(Level::Info));
+            bench.step();
+        }
+        let story = format!("{min_free} bytes stay free, all at once: {at_once}");
+        assert!(disk.world().free() >= min_free, "{story}");
+        assert!(disk.world().free() < min_free + 13 * KIB, "{story}: there was room");
+        // Less the line that says that it gets quiet.
+        assert!(ahead(&disk) >= 4 * KIB - 100, "{story}: {} bytes ahead", ahead(&disk));
+        let before = bench.handle.stats().dropped.by_level(Level::Error);
+        for _ in 0..38 {
+            bench.log(Level::Error);
+            bench.step();
+        }
+        assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), before, "{story}");
+    }
+}
+
+#[test]
+fn without_a_reserve_no_blocks_are_taken_and_without_the_lock_none_are_kept() {
+    for locked in [false, true] {
+        let disk = FakeDisk::with_capacity(600 * KIB);
+        disk.world().locked_by_other = locked;
+        let reserve = if locked { 64 * KIB } else { 0 };
+        let mut bench = bench(&disk, |file| file.retain(0).min_free_space(64 * KIB).error_reserve(reserve));
+        fill_by_records(&mut bench);
+        assert_eq!(disk.world().asked(Op::Reserve), 0);
+        assert!(disk.world().free() < 64 * KIB + 9 * KIB, "{} bytes are free", disk.world().free());
+    }
+}
+
+#[test]
+fn what_somebody_cut_off_is_the_files_again_a_moment_later() {
+    let disk = FakeDisk::with_capacity(600 * KIB);
+    let mut bench = bench(&disk, |file| file);
+    bench.log_some(20);
+    bench.step();
+    disk.cut_short(PATH, 100);
+    bench.live(Duration::from_secs(2));
+    assert!(ahead(&disk) >= 4 * KIB, "{} bytes ahead", ahead(&disk));
+}

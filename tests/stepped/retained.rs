@@ -836,3 +836,43 @@ fn errors_go_into_the_files_reserve_first_and_are_retained_when_that_is_used_up(
     assert_invariants(&bench, &disk, "freed");
     assert_eq!(read(&disk).retained.len() as u64, 200 - errors);
 }
+
+#[test]
+fn what_goes_in_line_by_line_goes_in_whole() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).retain(64 * KIB).bench();
+    bench.step();
+    *sink.takes.lock().unwrap() = Some(0);
+    for _ in 0..8 {
+        bench.log(Level::Error);
+    }
+    bench.step();
+    // The gap line, and one of those that were retained; then it begins again.
+    *sink.takes.lock().unwrap() = Some(1);
+    bench.live(Duration::from_secs(40));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.dropped.total(), stats.pending), (8, 0, 0));
+    assert_eq!(parse(&[sink.kept.lock().unwrap().clone()]).records, (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_line_that_is_longer_than_a_batch_is_retained_and_written_too() {
+    let sink = KeepSink::default();
+    let long = Format::custom(|line, record| {
+        let padding = if record.message().contains("record 1 ") { 300_000 } else { 0 };
+        std::io::Write::write_all(line, &[record.message().as_bytes(), &vec![b' '; padding], b"\n"].concat())
+    });
+    let setup = Setup::new().output(LevelFilter::Trace, long, sink.clone()).retain(MIB);
+    let mut bench = setup.bench();
+    bench.step();
+    *sink.takes.lock().unwrap() = Some(0);
+    for _ in 0..3 {
+        bench.log(Level::Error);
+    }
+    bench.step();
+    *sink.takes.lock().unwrap() = None;
+    bench.live(Duration::from_secs(9));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.dropped.total()), (3, 0));
+    assert!(sink.kept.lock().unwrap().len() > 300_000);
+}

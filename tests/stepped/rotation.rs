@@ -908,3 +908,45 @@ fn a_compression_for_which_there_was_no_room_is_begun_again_a_minute_later() {
     let events = bench.events.lock().unwrap();
     assert!(events.is_empty(), "{events:?}");
 }
+
+#[test]
+fn the_name_of_an_ordered_rotation_comes_behind_those_that_are_there_although_no_clock_says_so() {
+    let disk = FakeDisk::default();
+    disk.append("/logs/app.2030-01-01T00-00-00-0000.log", b"x\n");
+    let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+    bench.log_some(1);
+    bench.step();
+    bench.handle.rotate();
+    bench.step();
+    assert_eq!(told(&bench).0, ["/logs/app.2030-01-01T00-00-00-0001.log"]);
+}
+
+/// Within a moment of the last look nobody sees that the path leads elsewhere, but whoever deletes.
+#[test]
+fn the_archives_of_a_file_that_somebody_has_just_replaced_are_left_to_its_writer() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.max_files(1))).bench();
+    bench.log_some(1);
+    bench.step();
+    bench.pass(Duration::from_millis(59_950));
+    bench.log_some(1);
+    bench.step();
+    disk.rename(PATH, "/logs/elsewhere");
+    disk.append(PATH, b"of somebody else\n");
+    disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"of somebody else, too\n");
+    bench.pass(Duration::from_millis(60));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(archives(&disk).len(), 1);
+}
+
+#[test]
+fn where_nothing_is_to_be_compressed_that_is_looked_for_once_a_minute() {
+    let disk = FakeDisk::default();
+    let mut file = options(|file| file);
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.log_some(1);
+    bench.live(Duration::from_secs(600));
+    assert!(asked(&disk, Op::List) <= 2 * 11, "{} times", asked(&disk, Op::List));
+}

@@ -281,3 +281,69 @@ fn a_format_that_ends_no_line_gets_its_newline() {
     assert_eq!(bench.handle.stats().written, 6);
     bench.assert_identity("newlines");
 }
+
+/// Refuses everything, and notes when it is tried again.
+#[derive(Clone, Default)]
+struct NoteSink(Option<Duration>, Arc<Mutex<Vec<std::time::Instant>>>);
+
+impl Sink for NoteSink {
+    fn write(&mut self, _batch: &Batch<'_>) -> Result<(), WriteError> {
+        Err(WriteError::new(0, Cause::Io))
+    }
+
+    fn retry(&mut self, now: crate::sink::Now) -> Result<(), WriteError> {
+        self.1.lock().unwrap().push(now.monotonic);
+        let error = WriteError::new(0, Cause::Io);
+        Err(match self.0 {
+            Some(after) => error.retry_after(after),
+            None => error,
+        })
+    }
+}
+
+#[test]
+fn a_sink_is_tried_again_when_it_asks_for_that_or_after_50_ms_and_then_twice_the_time() {
+    let all: &[(Option<u64>, &[u64])] =
+        &[(None, &[50, 100, 200, 400, 800, 1000, 1000]), (Some(300), &[50, 300, 300, 300])];
+    for (wanted, delays) in all {
+        let sink = NoteSink(wanted.map(Duration::from_millis), Arc::default());
+        let mut bench = Setup::new().sink(sink.clone()).bench();
+        bench.step();
+        for _ in 0..5000 {
+            bench.pass(Duration::from_millis(1));
+            bench.step();
+        }
+        let tries = sink.1.lock().unwrap();
+        for (pair, delay) in tries.windows(2).zip(*delays) {
+            let after = (pair[1] - pair[0]).as_millis() as u64;
+            assert!((delay * 3 / 4..=delay + 1).contains(&after), "{after} ms instead of {delay}, it wants {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_holds_128_kib_and_one_line_at_most() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    for _ in 0..200 {
+        bench.log_padded(Level::Error, 3000);
+    }
+    while bench.step().taken > 0 {}
+    assert_eq!(sink.records().len(), 200);
+    let batches = sink.batches.lock().unwrap();
+    // Lines of a little more than 3000 bytes.
+    assert!(batches.iter().all(|lines| *lines <= 128 * 1024 / 3000 + 1), "{batches:?}");
+    assert!(batches[0] >= 128 * 1024 / 3100, "{batches:?}");
+}
+
+#[test]
+fn records_that_were_cut_are_counted() {
+    let sink = KeepSink::default();
+    let mut bench = Setup::new().sink(sink).bench();
+    for padding in [10, 65_530, 10, 65_530, 65_530] {
+        bench.log_padded(Level::Info, padding);
+    }
+    bench.step();
+    while bench.step().taken > 0 {}
+    assert_eq!(bench.handle.stats().truncated, 3);
+}
