@@ -18,7 +18,8 @@ const BURSTS: usize = 20;
 pub const CALLS: usize = BURST * (BURSTS + BURSTS / 10);
 /// So many bursts, until one does not reach the file any more.
 const REFUSALS_AT_MOST: usize = 100;
-const TOLD_AND_SETTLED: Duration = Duration::from_millis(50);
+/// Longer than a logger sleeps.
+const TOLD_AND_SETTLED: Duration = Duration::from_millis(200);
 /// What a logger may still have to say.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
