@@ -229,12 +229,12 @@ pub(crate) fn a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_
             thread::sleep(Duration::from_millis(1));
         }
         if turns % 10 == 2 {
-            // Filled to the last byte. On a busy machine it may not be seen in so short a time.
+            // Filled to the last byte. The log goes on in the blocks that are its own already, up to 1 MiB.
             wait_until(
                 || "suspended".into(),
                 PATIENCE,
                 || {
-                    lone.say();
+                    (0..20).for_each(|_| drop(lone.say()));
                     subject.is_suspended()
                 },
             );
