@@ -15,7 +15,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn admit(storms: &Storms, line: u32, time: SystemTime) -> bool {
     let mut record = log::Record::builder();
-    record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
+    // A text that is not static counts by what it says, not by where it stands: so each run is the same.
+    record.level(Level::Error).target("db").file(Some("src/db.rs")).line(Some(line));
     storms.admit(&record.args(format_args!("no connection")).build(), time)
 }
 
@@ -50,20 +51,23 @@ fn loom_threads_share_the_limit_of_a_place_and_all_beyond_it_is_told() {
 
 #[test]
 fn loom_two_places_never_share_a_slot() {
-    check(5, || {
-        let storms = Arc::new(Storms::new(1, MINUTE));
-        let callers = [10, 20].map(|line| {
-            let storms = storms.clone();
-            thread::spawn(move || admit(&storms, line, UNIX_EPOCH))
+    // Of two slots some of these pairs begin with the same one, and some do not.
+    for lines in [[10, 20], [10, 21], [10, 12], [10, 13]] {
+        check(5, move || {
+            let storms = Arc::new(Storms::new(1, MINUTE));
+            let callers = lines.map(|line| {
+                let storms = storms.clone();
+                thread::spawn(move || admit(&storms, line, UNIX_EPOCH))
+            });
+            callers.into_iter().for_each(|caller| assert!(caller.join().unwrap()));
+            assert!(lines.iter().all(|line| !admit(&storms, *line, UNIX_EPOCH)));
+            let mut told = Vec::new();
+            storms.tell(UNIX_EPOCH, true, |record| {
+                told.push(Record::new(&record, UNIX_EPOCH, None).line());
+                true
+            });
+            told.sort();
+            assert_eq!(told, lines.map(Some));
         });
-        callers.into_iter().for_each(|caller| assert!(caller.join().unwrap()));
-        assert!(!admit(&storms, 10, UNIX_EPOCH) && !admit(&storms, 20, UNIX_EPOCH));
-        let mut lines = Vec::new();
-        storms.tell(UNIX_EPOCH, true, |record| {
-            lines.push(Record::new(&record, UNIX_EPOCH, None).line());
-            true
-        });
-        lines.sort();
-        assert_eq!(lines, [Some(10), Some(20)]);
-    });
+    }
 }

@@ -12,6 +12,7 @@ use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
+use crate::stats::Reason;
 
 /// Asks from another thread while this one steps the writer.
 fn ask(
@@ -121,6 +122,9 @@ fn a_shutdown_writes_what_is_pending_and_closes() {
     let stats = bench.handle.stats();
     assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
     assert_eq!(bench.handle.state(), State::Closed);
+    for level in Level::iter() {
+        assert_eq!(bench.queue.closed_to(level), Some(Reason::Shutdown), "{level}");
+    }
     bench.log(Level::Error);
     assert_eq!(bench.handle.stats().dropped.shutdown, 1);
     bench.assert_identity("closed");
