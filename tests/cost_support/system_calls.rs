@@ -165,6 +165,9 @@ pub(crate) fn an_error_after_a_pause_wakes_the_writer_by_one_futex(dir: &Path) -
         Ok(trace) => trace,
         Err(outcome) => return outcome,
     };
+    for window in trace.windows("an info", PAUSES) {
+        assert!(window.calls.is_empty(), "an INFO after a pause: {:?}", window.calls);
+    }
     let windows = trace.windows("errors", PAUSES);
     for window in &windows {
         assert!(window.others("futex").is_empty(), "{:?}", window.calls);
@@ -187,6 +190,9 @@ pub(crate) fn errors(dir: &Path) {
     look_at_the_clocks();
     for turn in 0..PAUSES {
         thread::sleep(LONG_PAUSE);
+        begin!("an info");
+        log::info!("all is well");
+        end!("an info");
         begin!("errors");
         let begun = Instant::now();
         for number in 0..ERRORS {
