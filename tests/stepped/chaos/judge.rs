@@ -170,6 +170,17 @@ fn custom(line: &str) -> Option<Parts<'_>> {
     Some((level, target.to_owned(), message, process, pairs))
 }
 
+/// What may have become of the beginning of a line that was written when no more of it went in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Torn {
+    /// It was cut off.
+    Cut,
+    /// It may stand where it is, because somebody else had the lock, or the cut failed.
+    Left,
+    /// What one process has left so another one may have written on.
+    WrittenOn,
+}
+
 /// What one output holds, in the order in which it was written.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -177,9 +188,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with a newline. `glued`: what somebody
-    /// else has torn may have been written on.
-    pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], behind_torn: bool, glued: bool) {
+    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with a newline.
+    pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], behind_torn: bool, torn: Torn) {
+        let glued = torn == Torn::WrittenOn;
         let text = String::from_utf8_lossy(bytes);
         let mut text = &*text;
         if behind_torn && !text.is_empty() && !glued {
@@ -192,11 +203,16 @@ impl Held {
         }
         for line in text.split_terminator('\n') {
             let read_line = read(layout, line);
-            if glued && matches!(read_line, Line::Broken(_)) {
+            if torn != Torn::Cut && matches!(read_line, Line::Broken(_)) {
                 let whole = |line: &Line| !matches!(line, Line::Empty | Line::Broken(_) | Line::Glued(_));
+                // A line that cannot be cut and lacks only its newline counts as written, because the next write brings that. Another
+                // program that comes first does not know.
+                let may_be = |one: &Line, other: &Line| {
+                    whole(other) && (glued || matches!((one, other), (Line::Record { .. }, Line::Foreign)))
+                };
                 let halves =
                     line.char_indices().skip(1).map(|(at, _)| (read(layout, &line[..at]), read(layout, &line[at..])));
-                if let Some((one, other)) = halves.into_iter().find(|(_, other)| whole(other)) {
+                if let Some((one, other)) = halves.into_iter().find(|(one, other)| may_be(one, other)) {
                     self.lines.extend([one, other]);
                     continue;
                 }

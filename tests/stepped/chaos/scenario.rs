@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use fastrand::Rng;
 use log::{Level, LevelFilter, Record};
 
-use super::judge::{Held, Logged, cannot_be_laid_out, missing};
+use super::judge::{Held, Logged, Torn, cannot_be_laid_out, missing};
 use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, StormModel, TARGETS, one_of, percent};
 use super::{Steps, panicked};
 use crate::KIB;
@@ -158,6 +158,8 @@ struct Machine {
     killed: bool,
     /// Fragments may stand in the files, for reasons that are not in the disk's account.
     torn: bool,
+    /// Somebody else had the lock for a while: what was torn then could not be cut.
+    locked: bool,
     /// More than one process has logged here at the same time.
     shared: bool,
     others: u64,
@@ -220,6 +222,7 @@ impl Machine {
             deleted: BTreeSet::new(),
             killed: false,
             torn: false,
+            locked: false,
             shared: false,
             others: 0,
         }
@@ -609,7 +612,7 @@ impl Machine {
             }
             18 => {
                 world.locked_by_other = true;
-                self.torn = true;
+                (self.torn, self.locked) = (true, true);
                 "somebody else has the lock".into()
             }
             _ => {
@@ -959,8 +962,7 @@ impl Machine {
                 assert_eq!(process.stats.pending, 0, "{:?}", process.stats);
             }
         }
-        let faulted = self.disk.world().faulted_ops.clone();
-        let torn = self.torn || self.shared || REPAIR.iter().any(|op| faulted.contains(op));
+        let torn = self.torn || self.shared || self.repair_failed();
         let mut anywhere: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.processes.len()];
         // The same record of the rate limit in two outputs cannot be told from two: at least the most in one, at most the sum of all.
         let mut storm_lines = vec![(0, 0); self.processes.len()];
@@ -975,7 +977,7 @@ impl Machine {
                     None => &shared_held,
                     Some((kept, _)) => &{
                         let mut held = Held::default();
-                        held.take(place.layout, &kept.lock().unwrap(), false, false);
+                        held.take(place.layout, &kept.lock().unwrap(), false, Torn::Cut);
                         assert!(held.broken().is_empty(), "{story}: {:?}", held.broken());
                         held
                     },
@@ -1059,16 +1061,26 @@ impl Machine {
         lines
     }
 
+    fn repair_failed(&self) -> bool {
+        let faulted = &self.disk.world().faulted_ops;
+        REPAIR.iter().any(|op| faulted.contains(op))
+    }
+
     /// All that was ever written to one file.
     fn held(&self, place: &Place) -> Held {
         let mut held = Held::default();
         let Kind::File { path } = place.kind else { return held };
+        let torn = match self.shared {
+            true => Torn::WrittenOn,
+            false if self.locked || self.repair_failed() => Torn::Left,
+            false => Torn::Cut,
+        };
         for (inode, bytes) in self.disk.once_called(path) {
-            for (_, before, torn) in self.cut_off.iter().filter(|(of, ..)| *of == inode) {
-                held.take(place.layout, before, *torn, self.shared);
+            for (_, before, behind_torn) in self.cut_off.iter().filter(|(of, ..)| *of == inode) {
+                held.take(place.layout, before, *behind_torn, torn);
             }
             let from = self.judged_from.get(&inode).copied().unwrap_or(0);
-            held.take(place.layout, &bytes[from..], is_torn(&bytes[..from]), self.shared);
+            held.take(place.layout, &bytes[from..], is_torn(&bytes[..from]), torn);
         }
         held
     }
