@@ -160,7 +160,7 @@ impl From<Look> for Timeline {
 }
 
 /// The clocks of the machine.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 mod system {
     use std::time::SystemTime;
 
@@ -173,7 +173,7 @@ mod system {
 }
 
 /// In the crate's own tests a thread can be told what they say.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod system {
     use std::cell::Cell;
     use std::time::SystemTime;
