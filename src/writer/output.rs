@@ -713,8 +713,22 @@ impl Output {
         let finished = self.flush(now, counters, tell);
         // A sink that panicked with that line is not suspended.
         let all_told = if self.told.total() < all { Err(Cause::Io) } else { Ok(()) };
+        self.hear_the_last(now, &counters.outputs[self.index], tell);
         self.command(Command::Close, now, counters, tell);
         finished.and(all_told).and(nothing_lost)
+    }
+
+    /// What came of the last lines: they may have rotated the file, or old ones may have gone for them. Nothing comes behind them that could
+    /// fail.
+    fn hear_the_last(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+        if self.episode.is_some() {
+            return;
+        }
+        match guarded(|| self.sink.check(now)) {
+            Ok(Ok(health)) => self.hear(health.news, counters, tell),
+            Ok(Err(error)) => self.hear(error.news, counters, tell),
+            Err(Panicked) => {} // Its hook has said so.
+        }
     }
 
     /// When it wants to be tended next.

@@ -462,6 +462,31 @@ fn a_full_disk_without_a_reserve_gives_way_too_and_no_more_than_helps() {
     assert_eq!(bench.handle.stats().written, 3);
 }
 
+/// The last words of a logger said what was lost, and took room for it; nobody was told which file that had cost.
+#[test]
+fn what_goes_for_the_last_line_of_all_is_told_too() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    for day in 1..=4 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+    }
+    let file = options(|file| file.when_low(WhenLow::DeleteOldest));
+    let mut bench = Setup { capacity: 4, ..Setup::new() }.file_with(&disk, file).bench();
+    // Once at once, and not again within five seconds.
+    for _ in 0..2 {
+        bench.log_some(8);
+        bench.step();
+        bench.step();
+    }
+    let free = disk.world().free();
+    disk.world().filler = free;
+    let answer = bench.queue.ask_without_waiting(true);
+    assert!(bench.step().ended);
+    assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.matches(" records lost").count(), 2, "{text}");
+    assert_eq!((archives(&disk).len(), told(&bench).1.len()), (2, 2));
+}
+
 #[test]
 fn a_symbolic_link_is_made_to_lead_to_the_file() {
     let disk = FakeDisk::default();
