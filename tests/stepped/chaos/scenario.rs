@@ -145,8 +145,8 @@ struct Machine {
     cut_off: Vec<(usize, Vec<u8>, bool)>,
     /// Archives, by name: the file, and what it held when it was seen first.
     archives: BTreeMap<String, (usize, Vec<u8>)>,
-    /// How often the disk had been changed when the archives were looked at last.
-    seen: u64,
+    /// How often the disk had been changed when the archives were looked at last; at first they are looked at whatever it is.
+    seen: Option<u64>,
     /// Names that archives had since a process started last: who starts knows only what is there.
     used: BTreeSet<String>,
     /// Archives that went away, and those that other hands took.
@@ -215,7 +215,7 @@ impl Machine {
             judged_from: BTreeMap::new(),
             cut_off: Vec::new(),
             archives: BTreeMap::new(),
-            seen: 0,
+            seen: None,
             used: BTreeSet::new(),
             gone: BTreeSet::new(),
             taken_away: BTreeSet::new(),
@@ -748,10 +748,10 @@ impl Machine {
         let changes =
             [Op::Write, Op::Cut, Op::Link, Op::Rename, Op::RenameNew, Op::Remove, Op::Create, Op::Open, Op::Compress];
         let changes = changes.iter().map(|op| self.disk.world().asked(*op)).sum();
-        if self.seen == changes {
+        if self.seen == Some(changes) {
             return;
         }
-        self.seen = changes;
+        self.seen = Some(changes);
         let names = self.disk.inodes();
         let all: BTreeMap<_, _> = self.disk.read_every_name().into_iter().collect();
         let mut gone = Vec::new();
