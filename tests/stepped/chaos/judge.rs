@@ -212,7 +212,11 @@ impl Held {
                 };
                 let halves =
                     line.char_indices().skip(1).map(|(at, _)| (read(layout, &line[..at]), read(layout, &line[at..])));
-                if let Some((one, other)) = halves.into_iter().find(|(one, other)| may_be(one, other)) {
+                let mut halves: Vec<_> = halves.filter(|(one, other)| may_be(one, other)).collect();
+                // `proc=1` and `1974-...` is not `proc=` and the year 11974.
+                let first = halves.iter().position(|(one, _)| whole(one)).unwrap_or(0);
+                if first < halves.len() {
+                    let (one, other) = halves.swap_remove(first);
                     self.lines.extend([one, other]);
                     continue;
                 }
