@@ -108,13 +108,17 @@ impl<F: DiskFile> Open<F> {
             self.measured = true;
             return Some(0);
         }
-        let len = self.file.len().ok()?;
+        let Ok(len) = self.file.len() else {
+            // Nor is it seen whether what is beyond the end is still there: it is nobody's until it is taken again.
+            self.reserved = 0;
+            return None;
+        };
         let shorter = self.len.saturating_sub(len);
         self.shared |= self.measured && len > self.len;
         // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or where somebody has written again
         // since, its blocks alone show that.
         let is_hidden = self.reserved > len && (len == 0 || self.shared);
-        if shorter > 0 || is_hidden && self.file.taken().is_ok_and(|taken| taken < self.taken) {
+        if shorter > 0 || is_hidden && self.file.taken().map_or(true, |taken| taken < self.taken) {
             self.reserved = 0;
         }
         (self.len, self.measured) = (len, true);
@@ -154,7 +158,7 @@ impl<F: DiskFile> Open<F> {
             match self.file.reserve(self.len, to) {
                 Ok(()) => {
                     self.reserved = to;
-                    self.taken = self.file.taken().unwrap_or(0); // Then what becomes of them is not seen.
+                    self.taken = self.file.taken().unwrap_or(u64::MAX); // Then the next doubt says that they are gone.
                     return Ok(());
                 }
                 Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {

@@ -294,6 +294,52 @@ fn what_others_have_cut_off_is_no_room_for_errors_whatever_the_length_is() {
     }
 }
 
+/// The same when the file cannot be looked at just then: what was kept in it was taken to be there still.
+#[test]
+fn what_cannot_be_seen_to_be_the_files_is_no_room_for_errors() {
+    for records in [0, 5] {
+        for (number, forever) in [(1, false), (1, true), (2, false), (2, true)] {
+            let disk = FakeDisk::with_capacity(1024 * KIB);
+            let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+            bench.log_some(records);
+            bench.step();
+            disk.truncate(PATH);
+            bench.pass(Duration::from_millis(600));
+            let free = disk.world().free();
+            disk.world().filler = free - 2 * KIB;
+            let at = disk.world().asked(Op::Len) + number;
+            disk.world().fault = Some(crate::disk::fake::Fault { at, only: Some(Op::Len), forever, errno: 5 });
+            let before = disk.world().free();
+            bench.log(Level::Info);
+            bench.log(Level::Error);
+            bench.step();
+            let case = format!("{records} records, number {number}, {forever}");
+            assert!(bench.suspended(), "{case}");
+            assert_eq!(disk.world().free(), before, "{case}: nothing is taken below the reserve");
+        }
+    }
+}
+
+/// The same when that failed as the blocks were taken: nobody knows what they would be compared with.
+#[test]
+fn blocks_that_could_not_be_counted_are_no_room_for_errors_once_they_may_be_gone() {
+    for number in 1..8 {
+        let disk = FakeDisk::with_capacity(1024 * KIB);
+        disk.world().fault =
+            Some(crate::disk::fake::Fault { at: number, only: Some(Op::Len), forever: false, errno: 5 });
+        let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+        bench.step();
+        disk.truncate(PATH);
+        bench.pass(Duration::from_millis(600));
+        let free = disk.world().free();
+        disk.world().filler = free - 2 * KIB;
+        let before = disk.world().free();
+        bench.log(Level::Error);
+        bench.step();
+        assert_eq!(disk.world().free(), before, "number {number}: nothing is taken below the reserve");
+    }
+}
+
 /// A suspended file was looked at only by the attempts to come back, up to a second apart.
 #[test]
 fn an_error_is_not_written_behind_half_a_line_that_others_left_of_a_suspended_file() {
