@@ -189,11 +189,9 @@ impl<D: Disk> FileSink<D> {
         let before = open.len;
         // A length that cannot be seen now is seen at the next look.
         let shorter = open.measure();
-        if open.len != before {
-            // As when it is opened.
+        if open.len != before || shorter.is_none() {
+            // As when it is opened: one of which nothing can be seen may be torn.
             self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);
-        } else if shorter.is_none() {
-            self.torn = open.is_torn().unwrap_or(self.torn);
         }
         let shorter = shorter.unwrap_or(0);
         if shorter > 0 {

@@ -264,6 +264,12 @@ impl Output {
         for command in std::mem::take(&mut self.orders) {
             self.command(command, now, counters, tell);
         }
+        self.look_and_lead(now, counters, tell);
+        self.lead_with_losses(now, counters, false);
+    }
+
+    /// What comes before any line: a look at the sink, and what has to be said of it.
+    fn look_and_lead(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
         if self.episode.is_none() {
             self.check(now, &counters.outputs[self.index], tell);
         }
@@ -285,7 +291,6 @@ impl Output {
             let notice = notice::failed(now.wall, doing, *times, error);
             self.lead(Leading::Failed, &notice);
         }
-        self.lead_with_losses(now, counters, false);
     }
 
     fn lead_with_losses(&mut self, now: Now, counters: &Counters, at_once: bool) {
@@ -692,6 +697,9 @@ impl Output {
         fates: &mut Fates,
         tell: &mut Tell,
     ) -> Result<(), Cause> {
+        if self.untold(counters).total() > 0 {
+            self.look_and_lead(now, counters, tell);
+        }
         let mut nothing_lost = Ok(());
         while let Some(episode) = self.episode {
             let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, fates);

@@ -413,6 +413,71 @@ fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
     assert_eq!(text[101..].lines().count(), 2, "{text}");
 }
 
+/// Whoever opens a file of which nothing can be seen takes it for torn; at a later look it was taken for whole, and the next line stood
+/// behind what a cut had left of another.
+#[test]
+fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(4);
+    bench.step();
+    disk.cut_short(PATH, 100);
+    let (len, last_byte) = (disk.world().asked(Op::Len) + 1, disk.world().asked(Op::LastByte) + 1);
+    disk.world().fault = Some(Fault { at: len, only: Some(Op::Len), forever: true, errno: 11 });
+    disk.world().other_fault = Some(Fault { at: last_byte, only: Some(Op::LastByte), forever: true, errno: 11 });
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(2);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text[100..].starts_with('\n'), "{text}");
+    assert_eq!(text[101..].lines().count(), 2, "{text}");
+}
+
+/// What is told at the end was written without the look that comes before every other line.
+#[test]
+fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is_gone() {
+    let end = |others: &dyn Fn(&FakeDisk)| {
+        let disk = FakeDisk::default();
+        let mut bench = Setup { capacity: 4, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+        // The second time the line that tells the losses is not due.
+        for _ in 0..2 {
+            bench.log_some(20);
+            bench.step();
+        }
+        others(&disk);
+        bench.pass(Duration::from_millis(150));
+        let answer = bench.queue.ask_without_waiting(true);
+        while !bench.step().ended {}
+        assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        let lost = bench.handle.stats().dropped.total();
+        (disk, lost)
+    };
+    let (disk, _) = end(&|disk| disk.cut_short(PATH, 100));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let behind = text[100..].strip_prefix('\n').unwrap_or_else(|| panic!("{text}"));
+    let lines: Vec<_> = behind.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("cut short") && lines[1].contains("records lost"), "{text}");
+    let (disk, lost) = end(&|disk| disk.delete(PATH));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let told = parse(&[text.clone().into_bytes()]).told;
+    assert!(told > 0 && told < lost && text.lines().count() == 2, "{told} of {lost}: {text}");
+}
+
+/// A log that nobody writes to any more is not opened anew for nothing.
+#[test]
+fn an_end_without_a_word_leaves_no_new_file() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(4);
+    bench.step();
+    disk.rename(PATH, "/logs/aside");
+    bench.pass(Duration::from_millis(150));
+    let answer = bench.queue.ask_without_waiting(true);
+    while !bench.step().ended {}
+    assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    assert_eq!(disk.names(), ["/logs/aside"]);
+}
+
 /// The list of what had happened grew by one failed `link` for each reopening, about one a second, and all were told in the end.
 #[test]
 fn what_fails_again_and_again_while_suspended_is_told_once() {
