@@ -422,7 +422,8 @@ fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
     bench.log_some(4);
     bench.step();
     disk.cut_short(PATH, 100);
-    let (len, last_byte) = (disk.world().asked(Op::Len) + 1, disk.world().asked(Op::LastByte) + 1);
+    let len = disk.world().asked(Op::Len) + 1;
+    let last_byte = disk.world().asked(Op::LastByte) + 1;
     disk.world().fault = Some(Fault { at: len, only: Some(Op::Len), forever: true, errno: 11 });
     disk.world().other_fault = Some(Fault { at: last_byte, only: Some(Op::LastByte), forever: true, errno: 11 });
     bench.pass(Duration::from_millis(150));
