@@ -700,6 +700,7 @@ impl Output {
         if self.untold(counters).total() > 0 {
             self.look_and_lead(now, counters, tell);
         }
+        let mut writes = self.episode.is_some();
         let mut nothing_lost = Ok(());
         while let Some(episode) = self.episode {
             let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, fates);
@@ -717,11 +718,14 @@ impl Output {
         self.tell_return(counters, tell);
         let all = self.told.total() + self.untold(counters).total();
         self.lead_with_losses(now, counters, true);
+        writes |= !self.lines.spans.is_empty();
         self.write(now, counters, fates, tell);
         let finished = self.flush(now, counters, tell);
         // A sink that panicked with that line is not suspended.
         let all_told = if self.told.total() < all { Err(Cause::Io) } else { Ok(()) };
-        self.hear_the_last(now, &counters.outputs[self.index], tell);
+        if writes {
+            self.hear_the_last(now, &counters.outputs[self.index], tell);
+        }
         self.command(Command::Close, now, counters, tell);
         finished.and(all_told).and(nothing_lost)
     }
