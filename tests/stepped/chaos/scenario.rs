@@ -764,7 +764,11 @@ impl Machine {
             let bytes = &all[name];
             // A process that is not the one with the lock learns a moment later that the file is an archive; so does one whose
             // rotation could not be undone.
-            let may_grow = self.shared || self.disk.world().asked(Op::RenameNew) > 0;
+            // And so does one whose file, still under the name of an archive that could not be taken back, somebody else has renamed.
+            let is_renamed = names.iter().any(|(other, other_inode)| {
+                other_inode == inode && !self.paths().iter().any(|path| is_archive(path, other))
+            });
+            let may_grow = self.shared || self.disk.world().asked(Op::RenameNew) > 0 || is_renamed;
             let same = if may_grow { bytes.starts_with(before) } else { bytes == before };
             assert!(same, "archive {name} has changed from {} to {} bytes", before.len(), bytes.len());
         }
