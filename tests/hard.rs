@@ -58,7 +58,7 @@ fn main() -> std::process::ExitCode {
         Loud Nothing stopped::a_process_that_is_stopped_in_health_goes_on_where_it_was,
         Soft Nothing descriptors::a_start_without_a_descriptor_is_quiet_and_the_log_begins_when_there_is_one,
         Soft Nothing descriptors::a_deleted_file_is_made_again_when_there_is_a_descriptor_again,
-        Loud Nothing threads::two_thousand_threads_at_the_same_time_four_times_are_all_accounted_for,
+        Loud Nothing threads::two_thousand_threads_at_the_same_time_eight_times_are_all_accounted_for,
         Soft Nothing memory::under_any_limit_of_memory_a_logger_starts_or_says_that_it_cannot,
         Soft Nothing memory::long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobody,
     ];

@@ -140,7 +140,7 @@ pub(crate) fn long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobo
 }
 
 /// Has all threads share one heap, so that its end is the end for all of them.
-fn one_arena() -> bool {
+pub(crate) fn one_arena() -> bool {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets a number of the C library's; there is no other thread yet.
     return unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) } == 1;
