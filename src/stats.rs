@@ -14,7 +14,7 @@ use crate::event::{Cause, State};
 
 /// Why a record was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum DropReason {
     QueueFull,
     DiskFull,
     IoError,
@@ -22,27 +22,27 @@ pub(crate) enum Reason {
     Shutdown,
 }
 
-impl Reason {
-    pub(crate) const ALL: [Reason; 5] =
-        [Reason::QueueFull, Reason::DiskFull, Reason::IoError, Reason::Panicked, Reason::Shutdown];
+impl DropReason {
+    pub(crate) const ALL: [DropReason; 5] =
+        [DropReason::QueueFull, DropReason::DiskFull, DropReason::IoError, DropReason::Panicked, DropReason::Shutdown];
 
     /// One word for the log: `queue_full`.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Reason::QueueFull => "queue_full",
-            Reason::DiskFull => "disk_full",
-            Reason::IoError => "io_error",
-            Reason::Panicked => "panicked",
-            Reason::Shutdown => "shutdown",
+            DropReason::QueueFull => "queue_full",
+            DropReason::DiskFull => "disk_full",
+            DropReason::IoError => "io_error",
+            DropReason::Panicked => "panicked",
+            DropReason::Shutdown => "shutdown",
         }
     }
 }
 
-impl From<Cause> for Reason {
+impl From<Cause> for DropReason {
     fn from(cause: Cause) -> Self {
         match cause {
-            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => Reason::DiskFull,
-            Cause::ReadOnly | Cause::Missing | Cause::Io => Reason::IoError,
+            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => DropReason::DiskFull,
+            Cause::ReadOnly | Cause::Missing | Cause::Io => DropReason::IoError,
         }
     }
 }
@@ -72,7 +72,7 @@ impl Losses {
         self.0.as_flattened().iter().sum()
     }
 
-    pub(crate) fn by_reason(&self, reason: Reason) -> u64 {
+    pub(crate) fn by_reason(&self, reason: DropReason) -> u64 {
         self.0[reason as usize].iter().sum()
     }
 
@@ -88,7 +88,7 @@ impl Losses {
 pub(crate) struct LossCounters([[AtomicU64; 5]; 5]);
 
 impl LossCounters {
-    pub(crate) fn count(&self, level: Level, reason: Reason) {
+    pub(crate) fn count(&self, level: Level, reason: DropReason) {
         self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
     }
 
@@ -337,11 +337,11 @@ impl From<&Losses> for Dropped {
             by_level[level as usize - 1] = losses.by_level(level);
         }
         Self {
-            queue_full: losses.by_reason(Reason::QueueFull),
-            disk_full: losses.by_reason(Reason::DiskFull),
-            io_error: losses.by_reason(Reason::IoError),
-            panicked: losses.by_reason(Reason::Panicked),
-            shutdown: losses.by_reason(Reason::Shutdown),
+            queue_full: losses.by_reason(DropReason::QueueFull),
+            disk_full: losses.by_reason(DropReason::DiskFull),
+            io_error: losses.by_reason(DropReason::IoError),
+            panicked: losses.by_reason(DropReason::Panicked),
+            shutdown: losses.by_reason(DropReason::Shutdown),
             by_level,
         }
     }

@@ -12,7 +12,7 @@ use crate::clock::Stamp;
 use crate::front::filter::CurrentFilter;
 use crate::queue::{Door, Queue};
 use crate::record::{Caller, Draft, OwnedRecord};
-use crate::stats::Reason;
+use crate::stats::DropReason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
 ///
@@ -91,7 +91,7 @@ impl Core {
         record: &log::Record<'_>,
         stamp: Stamp,
         caller: Caller<'_>,
-        closed: Option<Reason>,
+        closed: Option<DropReason>,
     ) -> bool {
         let owned = OwnedRecord::capture(record, stamp, caller);
         if !self.filter.load().takes(owned.message()) || queue.suppresses(record, stamp) {

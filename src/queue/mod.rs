@@ -18,7 +18,7 @@ use crate::error::FlushError;
 use crate::event::State;
 use crate::os::AtExit;
 use crate::record::OwnedRecord;
-use crate::stats::{Counters, Reason, Stats};
+use crate::stats::{Counters, DropReason, Stats};
 use crate::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
@@ -183,7 +183,7 @@ impl Queue {
 
     /// Whether no output can take a record of this level now, and why.
     #[inline]
-    pub(crate) fn closed_to(&self, level: Level) -> Option<Reason> {
+    pub(crate) fn closed_to(&self, level: Level) -> Option<DropReason> {
         // Relaxed: a record that slips through a closing gate is dropped and counted by the writer.
         Gate(self.gate.load(Relaxed)).closed_to(level)
     }
@@ -209,7 +209,7 @@ impl Queue {
 
     /// Counts a record that is not even formatted.
     #[inline]
-    pub(crate) fn refuse(&self, level: Level, reason: Reason) {
+    pub(crate) fn refuse(&self, level: Level, reason: DropReason) {
         self.counters.callers.accepted.count(level);
         self.counters.callers.refused.count(level, reason);
     }
@@ -233,8 +233,8 @@ impl Queue {
         if is_in {
             self.ring(level);
         } else {
-            let reason = self.closed_to(level).filter(|reason| *reason == Reason::Shutdown);
-            self.counters.callers.refused.count(level, reason.unwrap_or(Reason::QueueFull));
+            let reason = self.closed_to(level).filter(|reason| *reason == DropReason::Shutdown);
+            self.counters.callers.refused.count(level, reason.unwrap_or(DropReason::QueueFull));
         }
         is_in
     }
@@ -275,7 +275,7 @@ impl Queue {
                 Err(back) => record = back,
             }
             self.take_while(|oldest| {
-                self.counters.callers.refused.count(oldest.level(), Reason::QueueFull);
+                self.counters.callers.refused.count(oldest.level(), DropReason::QueueFull);
                 if oldest.thread_name().is_some() {
                     // The writer has not learnt it: every thread introduces itself again.
                     self.audience.store(new_audience(), Relaxed);
@@ -347,7 +347,7 @@ impl Queue {
     #[cold]
     pub(crate) fn sweep(&self) {
         self.take_while(|record| {
-            self.counters.callers.refused.count(record.level(), Reason::Shutdown);
+            self.counters.callers.refused.count(record.level(), DropReason::Shutdown);
             true
         });
     }
@@ -605,24 +605,24 @@ pub(crate) struct Gate(u32);
 
 impl Gate {
     pub(crate) const OPEN: Gate = Gate(0);
-    const SHUT: Gate = Gate::all(Reason::Shutdown);
+    const SHUT: Gate = Gate::all(DropReason::Shutdown);
 
-    const fn all(reason: Reason) -> Gate {
+    const fn all(reason: DropReason) -> Gate {
         let one = reason as u32 + 1;
         Gate(one | one << 3 | one << 6 | one << 9 | one << 12)
     }
 
     /// Closes it for records of one level.
-    pub(crate) fn close(&mut self, level: Level, reason: Reason) {
+    pub(crate) fn close(&mut self, level: Level, reason: DropReason) {
         let shift = 3 * (level as u32 - 1);
         self.0 = self.0 & !(7 << shift) | (reason as u32 + 1) << shift;
     }
 
     #[inline]
-    fn closed_to(self, level: Level) -> Option<Reason> {
+    fn closed_to(self, level: Level) -> Option<DropReason> {
         match self.0 >> (3 * (level as u32 - 1)) & 7 {
             0 => None,
-            number => Reason::ALL.get(number as usize - 1).copied(),
+            number => DropReason::ALL.get(number as usize - 1).copied(),
         }
     }
 }

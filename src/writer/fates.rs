@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use log::Level;
 
-use crate::stats::{Counters, Reason};
+use crate::stats::{Counters, DropReason};
 
 use super::retained::{Kept, Ring};
 
@@ -21,7 +21,7 @@ pub(super) struct Fate {
     /// Whole in at least one output.
     pub(super) written: bool,
     /// The first output that wanted it and has lost it, and why.
-    pub(super) lost: Option<(u16, Reason)>,
+    pub(super) lost: Option<(u16, DropReason)>,
     /// One of the lines of it that are retained.
     pub(super) kept: Option<Place>,
 }
@@ -55,7 +55,7 @@ impl Place {
 }
 
 impl Fate {
-    fn lose(&mut self, output: u16, reason: Reason) {
+    fn lose(&mut self, output: u16, reason: DropReason) {
         if self.lost.is_none_or(|(first, _)| output < first) {
             self.lost = Some((output, reason));
         }
@@ -129,14 +129,14 @@ impl Fates {
     }
 
     /// An output has lost a record of the turn.
-    pub(super) fn lose(&mut self, number: usize, output: usize, reason: Reason, counters: &Counters) {
+    pub(super) fn lose(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
         let fate = &mut self.turn[number];
         counters.outputs[output].lost.count(fate.level, reason);
         fate.lose(as_number(output), reason);
     }
 
     /// What no output has got to: the turn broke off.
-    pub(super) fn break_off(&mut self, reason: Reason) {
+    pub(super) fn break_off(&mut self, reason: DropReason) {
         for fate in &mut self.turn {
             fate.lose(u16::MAX, reason);
         }
@@ -149,7 +149,7 @@ impl Fates {
         number: usize,
         output: usize,
         line: (&[u8], std::time::SystemTime),
-        reason: Reason,
+        reason: DropReason,
         counters: &Counters,
     ) {
         let (bytes, time) = line;
@@ -171,7 +171,7 @@ impl Fates {
     }
 
     /// The oldest line that an output retains is written, or lost.
-    pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), Reason>, counters: &Counters) {
+    pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), DropReason>, counters: &Counters) {
         let at = self.rings[output].start();
         let Some(mut kept) = self.rings[output].pop() else { return };
         let was_written = kept.fate.written;
@@ -204,7 +204,7 @@ impl Fates {
     }
 
     /// All that an output retains is lost.
-    pub(super) fn lose_kept(&mut self, output: usize, reason: Reason, counters: &Counters) {
+    pub(super) fn lose_kept(&mut self, output: usize, reason: DropReason, counters: &Counters) {
         while self.kept(output) > 0 {
             self.let_go(output, Err(reason), counters);
         }
@@ -298,7 +298,7 @@ fn count_written(records: u64, truncated: u64, counters: &Counters) {
 }
 
 fn count_lost(fate: &Fate, counters: &Counters) {
-    counters.writer.lost.count(fate.level, fate.lost.map_or(Reason::IoError, |(_, reason)| reason));
+    counters.writer.lost.count(fate.level, fate.lost.map_or(DropReason::IoError, |(_, reason)| reason));
 }
 
 fn as_number(output: usize) -> u16 {

@@ -23,7 +23,7 @@ use crate::os;
 use crate::queue::{Gate, Orders, Queue, Reply, Request};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
-use crate::stats::{Counters, Reason};
+use crate::stats::{Counters, DropReason};
 
 use fates::Fates;
 #[cfg(test)]
@@ -311,7 +311,7 @@ impl Writer {
     }
 
     fn drop_what_is_in_hand(&mut self) {
-        self.fates.break_off(Reason::Panicked);
+        self.fates.break_off(DropReason::Panicked);
         for output in &mut self.outputs {
             output.abandon(&self.queue.counters, &mut self.fates);
         }

@@ -9,7 +9,7 @@ use crate::error::FilterError;
 use crate::event::Cause;
 use crate::format::utc_text;
 use crate::record::{Notice, Value};
-use crate::stats::{Losses, Reason};
+use crate::stats::{DropReason, Losses};
 
 use super::output::Untold;
 
@@ -98,7 +98,7 @@ fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, untold: &Untold) {
 fn push_losses(pairs: &mut Vec<(&'static str, Value<'_>)>, losses: &Losses) {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
     let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, losses.by_level(level)));
-    let by_reason = Reason::ALL.into_iter().map(|reason| (reason.word(), losses.by_reason(reason)));
+    let by_reason = DropReason::ALL.into_iter().map(|reason| (reason.word(), losses.by_reason(reason)));
     let counted = by_level.chain(by_reason).filter(|(_, count)| *count > 0);
     pairs.extend(counted.map(|(word, count)| (word, Value::U64(count))));
 }

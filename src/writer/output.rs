@@ -12,7 +12,7 @@ use crate::event::{Cause, Event, State};
 use crate::format::{Encoder, LineBuf};
 use crate::record::{Notice, Record};
 use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
-use crate::stats::{Counters, Losses, OutputCounters, Reason};
+use crate::stats::{Counters, DropReason, Losses, OutputCounters};
 
 use super::fates::Fates;
 use super::retained::BESIDE;
@@ -85,9 +85,9 @@ struct Episode {
 /// What becomes of the lines of a batch that are not in.
 #[derive(Clone, Copy)]
 enum Rest {
-    Lost(Reason),
+    Lost(DropReason),
     /// Those that the output retains it retains; the others are lost, and so is what has to go for them.
-    Suspended(Reason),
+    Suspended(DropReason),
 }
 
 /// What readers of the log should know of what happened to it.
@@ -235,7 +235,7 @@ impl Output {
             return fates.lose(number, self.index, cause.into(), counters);
         }
         if !self.lines.have_room() {
-            return fates.lose(number, self.index, Reason::IoError, counters);
+            return fates.lose(number, self.index, DropReason::IoError, counters);
         }
         let start = self.lines.text.len();
         match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
@@ -247,11 +247,11 @@ impl Output {
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 self.lines.text.truncate(start);
-                fates.lose(number, self.index, Reason::IoError, counters);
+                fates.lose(number, self.index, DropReason::IoError, counters);
             }
             Ok(Err(_)) | Err(Panicked) => {
                 self.lines.text.truncate(start);
-                fates.lose(number, self.index, Reason::Panicked, counters);
+                fates.lose(number, self.index, DropReason::Panicked, counters);
             }
         }
     }
@@ -392,7 +392,7 @@ impl Output {
         // What is new may have to be synced soon: the sink says when.
         self.check_at = None;
         let Ok(Err(error)) = result else {
-            return self.settle(written, &[], Rest::Lost(Reason::Panicked), counters, fates);
+            return self.settle(written, &[], Rest::Lost(DropReason::Panicked), counters, fates);
         };
         self.suspend(error, now, &counters.outputs[self.index], tell);
         self.write_urgent(written, now, counters, fates);
@@ -426,7 +426,7 @@ impl Output {
                 Err(Panicked) => {
                     // Whether any is in nobody knows: none may come a second time.
                     numbers.clear();
-                    rest = Rest::Lost(Reason::Panicked);
+                    rest = Rest::Lost(DropReason::Panicked);
                 }
             }
             self.episode = Some(episode);
@@ -608,7 +608,7 @@ impl Output {
             output.bytes.fetch_add(batch.first(written).bytes().len() as u64, Relaxed);
             output.written.fetch_add(written as u64, Relaxed);
             for line in 0..gone {
-                let outcome = if line < written { Ok(()) } else { Err(Reason::Panicked) };
+                let outcome = if line < written { Ok(()) } else { Err(DropReason::Panicked) };
                 fates.let_go(self.index, outcome, counters);
             }
             self.lines.clear();
@@ -666,12 +666,12 @@ impl Output {
 
     /// What was laid out when the turn broke off is lost.
     pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut Fates) {
-        self.settle(0, &[], Rest::Lost(Reason::Panicked), counters, fates);
+        self.settle(0, &[], Rest::Lost(DropReason::Panicked), counters, fates);
     }
 
     /// There is no later attempt: what is retained is lost.
     pub(super) fn forget(&mut self, counters: &Counters, fates: &mut Fates) {
-        let reason = self.suspended().map_or(Reason::Shutdown, Reason::from);
+        let reason = self.suspended().map_or(DropReason::Shutdown, DropReason::from);
         fates.lose_kept(self.index, reason, counters);
         counters.outputs[self.index].in_hands.store(0, Relaxed);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::Level;
 
-use crate::stats::Reason;
+use crate::stats::DropReason;
 
 use super::fates::{Fate, Place};
 
@@ -153,7 +153,7 @@ impl Kept {
         let two = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let [.., reason, level, truncated, written] = bytes;
         let [secs @ .., _, _, _, _] = *bytes.first_chunk::<12>().unwrap_or(&[0; 12]);
-        let reason = usize::from(reason).checked_sub(1).and_then(|place| Reason::ALL.get(place));
+        let reason = usize::from(reason).checked_sub(1).and_then(|place| DropReason::ALL.get(place));
         Self {
             len: u32::from_le_bytes(four(12)) as usize,
             time: at_time(i64::from_le_bytes(secs), u32::from_le_bytes(four(8))),
@@ -207,7 +207,7 @@ mod tests {
                 let time = Duration::from_nanos(nanos);
                 let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
                 for level in Level::iter() {
-                    for lost in [None, Some((0, Reason::QueueFull)), Some((u16::MAX, Reason::Shutdown))] {
+                    for lost in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
                         for kept in [None, Place::new(0, 0), Place::new(65_534, u32::MAX)] {
                             let fate = Fate { level, truncated: before, written: !before, lost, kept };
                             let line = Kept { len: 1 << 30, time, number: 4095, fate };

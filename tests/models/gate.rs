@@ -5,7 +5,7 @@ use loom::thread;
 
 use crate::os::AtExit;
 use crate::queue::{Gate, Overflow};
-use crate::stats::Reason;
+use crate::stats::DropReason;
 
 use super::{check, queue};
 
@@ -21,12 +21,12 @@ fn loom_the_writer_never_opens_a_gate_that_was_shut() {
             })
         };
         let mut closed = Gate::OPEN;
-        closed.close(Level::Info, Reason::DiskFull);
+        closed.close(Level::Info, DropReason::DiskFull);
         queue.set_gate(closed);
         queue.set_gate(Gate::OPEN);
         stopper.join().unwrap();
         queue.set_gate(Gate::OPEN);
         assert!(queue.is_shut());
-        assert_eq!(queue.closed_to(Level::Error), Some(Reason::Shutdown));
+        assert_eq!(queue.closed_to(Level::Error), Some(DropReason::Shutdown));
     });
 }

@@ -12,7 +12,7 @@ use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
-use crate::stats::Reason;
+use crate::stats::DropReason;
 
 /// Asks from another thread while this one steps the writer.
 fn ask(
@@ -123,7 +123,7 @@ fn a_shutdown_writes_what_is_pending_and_closes() {
     assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
     assert_eq!(bench.handle.state(), State::Closed);
     for level in Level::iter() {
-        assert_eq!(bench.queue.closed_to(level), Some(Reason::Shutdown), "{level}");
+        assert_eq!(bench.queue.closed_to(level), Some(DropReason::Shutdown), "{level}");
     }
     bench.log(Level::Error);
     assert_eq!(bench.handle.stats().dropped.shutdown, 1);

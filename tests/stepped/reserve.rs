@@ -52,7 +52,7 @@ fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could(
         bench.log(Level::Error);
         bench.step();
     }
-    assert_eq!(bench.queue.closed_to(Level::Error), Some(crate::stats::Reason::DiskFull));
+    assert_eq!(bench.queue.closed_to(Level::Error), Some(crate::stats::DropReason::DiskFull));
     assert!(disk.read(PATH).len() as u64 > 40 * KIB - 600);
     disk.world().capacity = Some(80 * KIB);
     bench.live(Duration::from_secs(3));

@@ -14,7 +14,7 @@ use crate::format::Format;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::rotation::Rotation;
-use crate::stats::Reason;
+use crate::stats::DropReason;
 use crate::{KIB, LogFile, MIB};
 
 /// What a retained line takes beside its length.
@@ -232,12 +232,12 @@ fn warnings_and_errors_pass_the_gate_and_nothing_below_is_even_formatted() {
     let bench = full(&disk, 64 * KIB);
     for level in Level::iter() {
         let closed = bench.queue.closed_to(level);
-        assert_eq!(closed, if level <= Level::Warn { None } else { Some(Reason::DiskFull) }, "{level}");
+        assert_eq!(closed, if level <= Level::Warn { None } else { Some(DropReason::DiskFull) }, "{level}");
     }
     // So little that no line can ever fit.
     for retain in [0, 1, BESIDE] {
         let bench = full(&FakeDisk::with_capacity(MIB), retain);
-        assert_eq!(bench.queue.closed_to(Level::Error), Some(Reason::DiskFull), "retain {retain}");
+        assert_eq!(bench.queue.closed_to(Level::Error), Some(DropReason::DiskFull), "retain {retain}");
     }
 }
 
