@@ -49,20 +49,20 @@ impl From<Cause> for DropReason {
 
 /// How many records were lost, by reason and by level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses([[u64; 5]; 5]);
+pub(crate) struct Drops([[u64; 5]; 5]);
 
-impl Losses {
-    pub(crate) fn add(&mut self, other: &Losses) {
+impl Drops {
+    pub(crate) fn add(&mut self, other: &Drops) {
         self.each(other, u64::wrapping_add);
     }
 
     /// What is in `self` and not yet in `earlier`.
-    pub(crate) fn since(mut self, earlier: &Losses) -> Losses {
+    pub(crate) fn since(mut self, earlier: &Drops) -> Drops {
         self.each(earlier, u64::saturating_sub);
         self
     }
 
-    fn each(&mut self, other: &Losses, f: impl Fn(u64, u64) -> u64) {
+    fn each(&mut self, other: &Drops, f: impl Fn(u64, u64) -> u64) {
         for (mine, theirs) in self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened()) {
             *mine = f(*mine, *theirs);
         }
@@ -85,21 +85,21 @@ impl Losses {
 /// must not lie beside them.
 #[derive(Default)]
 #[repr(align(128))]
-pub(crate) struct LossCounters([[AtomicU64; 5]; 5]);
+pub(crate) struct DropCounters([[AtomicU64; 5]; 5]);
 
-impl LossCounters {
+impl DropCounters {
     pub(crate) fn count(&self, level: Level, reason: DropReason) {
         self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    fn read(&self, up_to: LevelFilter) -> Losses {
-        let mut losses = Losses::default();
-        for (row, counters) in losses.0.iter_mut().zip(&self.0) {
+    fn read(&self, up_to: LevelFilter) -> Drops {
+        let mut drops = Drops::default();
+        for (row, counters) in drops.0.iter_mut().zip(&self.0) {
             for (number, counter) in row.iter_mut().zip(counters).take(up_to as usize) {
                 *number = counter.load(Relaxed);
             }
         }
-        losses
+        drops
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct CallerCounters {
     /// Callers: records that passed the filter and that some output wants, counted before they are offered.
     pub(crate) accepted: LevelCounters,
     /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy, after the end.
-    pub(crate) refused: LossCounters,
+    pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
     pub(crate) suppressed: AtomicU64,
 }
@@ -150,7 +150,7 @@ pub(crate) struct WriterCounters {
     /// Writer: records that are whole in the OS in at least one output.
     pub(crate) written: AtomicU64,
     /// Writer: records that no output has, under the reason of the first one that wanted it.
-    pub(crate) lost: LossCounters,
+    pub(crate) dropped: DropCounters,
     /// Writer: records written although they were cut.
     pub(crate) truncated: AtomicU64,
 }
@@ -174,7 +174,7 @@ pub(crate) struct OutputCounters {
     pub(crate) bytes: AtomicU64,
     pub(crate) notices: AtomicU64,
     pub(crate) failures: AtomicU64,
-    pub(crate) lost: LossCounters,
+    pub(crate) dropped: DropCounters,
     pub(crate) suspensions: AtomicU64,
     /// Nanoseconds spent suspended in episodes that are over.
     pub(crate) suspended_nanos: AtomicU64,
@@ -194,7 +194,7 @@ impl OutputCounters {
             bytes: AtomicU64::new(0),
             notices: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            lost: LossCounters::default(),
+            dropped: DropCounters::default(),
             suspensions: AtomicU64::new(0),
             suspended_nanos: AtomicU64::new(0),
             suspended_since: AtomicU64::new(0),
@@ -226,10 +226,10 @@ impl Counters {
     }
 
     /// All that `output` has lost so far: what callers refused of the levels it wants, and what it lost itself.
-    pub(crate) fn losses_of(&self, output: &OutputCounters) -> Losses {
-        let mut losses = self.callers.refused.read(output.level);
-        losses.add(&output.lost.read(LevelFilter::Trace));
-        losses
+    pub(crate) fn drops_of(&self, output: &OutputCounters) -> Drops {
+        let mut drops = self.callers.dropped.read(output.level);
+        drops.add(&output.dropped.read(LevelFilter::Trace));
+        drops
     }
 
     /// The account at this moment; `queued` is the number of records in the queue.
@@ -237,8 +237,8 @@ impl Counters {
         // Settled first and accepted last: a snapshot under way never shows more settled than accepted.
         let pending = queued as u64 + self.writer.in_hands.load(Relaxed) as u64;
         let outputs: Vec<_> = self.outputs.iter().map(|output| self.output_snapshot(output, closed, now)).collect();
-        let mut lost = self.writer.lost.read(LevelFilter::Trace);
-        lost.add(&self.callers.refused.read(LevelFilter::Trace));
+        let mut lost = self.writer.dropped.read(LevelFilter::Trace);
+        lost.add(&self.callers.dropped.read(LevelFilter::Trace));
         Stats {
             written: self.writer.written.load(Relaxed),
             dropped: Dropped::from(&lost),
@@ -252,9 +252,9 @@ impl Counters {
     }
 
     fn output_snapshot(&self, output: &OutputCounters, closed: bool, now: Instant) -> OutputStats {
-        let refused = self.callers.refused.read(output.level).total();
+        let refused = self.callers.dropped.read(output.level).total();
         let taken = self.writer.taken.up_to(output.level);
-        let dropped = Dropped::from(&self.losses_of(output));
+        let dropped = Dropped::from(&self.drops_of(output));
         let written = output.written.load(Relaxed);
         let in_hands = output.in_hands.load(Relaxed) as u64;
         let offered = self.callers.accepted.up_to(output.level);
@@ -330,18 +330,18 @@ impl Dropped {
     }
 }
 
-impl From<&Losses> for Dropped {
-    fn from(losses: &Losses) -> Self {
+impl From<&Drops> for Dropped {
+    fn from(drops: &Drops) -> Self {
         let mut by_level = [0; 5];
         for level in Level::iter() {
-            by_level[level as usize - 1] = losses.by_level(level);
+            by_level[level as usize - 1] = drops.by_level(level);
         }
         Self {
-            queue_full: losses.by_reason(DropReason::QueueFull),
-            disk_full: losses.by_reason(DropReason::DiskFull),
-            io_error: losses.by_reason(DropReason::IoError),
-            panicked: losses.by_reason(DropReason::Panicked),
-            shutdown: losses.by_reason(DropReason::Shutdown),
+            queue_full: drops.by_reason(DropReason::QueueFull),
+            disk_full: drops.by_reason(DropReason::DiskFull),
+            io_error: drops.by_reason(DropReason::IoError),
+            panicked: drops.by_reason(DropReason::Panicked),
+            shutdown: drops.by_reason(DropReason::Shutdown),
             by_level,
         }
     }

@@ -211,7 +211,7 @@ impl Queue {
     #[inline]
     pub(crate) fn refuse(&self, level: Level, reason: DropReason) {
         self.counters.callers.accepted.count(level);
-        self.counters.callers.refused.count(level, reason);
+        self.counters.callers.dropped.count(level, reason);
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what it holds on the heap: said by the
@@ -234,7 +234,7 @@ impl Queue {
             self.ring(level);
         } else {
             let reason = self.closed_to(level).filter(|reason| *reason == DropReason::Shutdown);
-            self.counters.callers.refused.count(level, reason.unwrap_or(DropReason::QueueFull));
+            self.counters.callers.dropped.count(level, reason.unwrap_or(DropReason::QueueFull));
         }
         is_in
     }
@@ -275,7 +275,7 @@ impl Queue {
                 Err(back) => record = back,
             }
             self.take_while(|oldest| {
-                self.counters.callers.refused.count(oldest.level(), DropReason::QueueFull);
+                self.counters.callers.dropped.count(oldest.level(), DropReason::QueueFull);
                 if oldest.thread_name().is_some() {
                     // The writer has not learnt it: every thread introduces itself again.
                     self.audience.store(new_audience(), Relaxed);
@@ -347,7 +347,7 @@ impl Queue {
     #[cold]
     pub(crate) fn sweep(&self) {
         self.take_while(|record| {
-            self.counters.callers.refused.count(record.level(), DropReason::Shutdown);
+            self.counters.callers.dropped.count(record.level(), DropReason::Shutdown);
             true
         });
     }

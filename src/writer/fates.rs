@@ -81,7 +81,7 @@ pub(super) struct Fates {
     /// Records of earlier turns that are retained and written nowhere.
     open: usize,
     /// How often a record was found to be lost in an output.
-    losses: u64,
+    drops: u64,
 }
 
 impl Fates {
@@ -89,7 +89,7 @@ impl Fates {
     pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
         let rings: Vec<_> = retain.map(Ring::new).collect();
         // All that a turn ever takes: one that needs memory for itself could not lose its records quietly.
-        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0, losses: 0 }
+        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0, drops: 0 }
     }
 
     /// A record of the turn; returns its number.
@@ -109,8 +109,8 @@ impl Fates {
     }
 
     /// How often a record was lost in an output, ever.
-    pub(super) fn losses(&self) -> u64 {
-        self.losses
+    pub(super) fn drops(&self) -> u64 {
+        self.drops
     }
 
     /// How many lines an output retains.
@@ -131,7 +131,7 @@ impl Fates {
     /// An output has lost a record of the turn.
     pub(super) fn lose(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
         let fate = &mut self.turn[number];
-        counters.outputs[output].lost.count(fate.level, reason);
+        counters.outputs[output].dropped.count(fate.level, reason);
         fate.lose(as_number(output), reason);
     }
 
@@ -178,7 +178,7 @@ impl Fates {
         match outcome {
             Ok(()) => kept.fate.written = true,
             Err(reason) => {
-                counters.outputs[output].lost.count(kept.fate.level, reason);
+                counters.outputs[output].dropped.count(kept.fate.level, reason);
                 kept.fate.lose(as_number(output), reason);
             }
         }
@@ -189,7 +189,7 @@ impl Fates {
             fate.kept = others;
             return;
         }
-        self.losses += u64::from(outcome.is_err());
+        self.drops += u64::from(outcome.is_err());
         if let Some(others) = others {
             self.tell(others, &kept.fate);
         }
@@ -221,7 +221,7 @@ impl Fates {
         let mut turn = std::mem::take(&mut self.turn);
         let (mut written, mut truncated) = (0, 0);
         for fate in turn.drain(..) {
-            self.losses += u64::from(fate.lost.is_some());
+            self.drops += u64::from(fate.lost.is_some());
             if let Some(place) = fate.kept {
                 self.tell(place, &fate);
             }
@@ -298,7 +298,7 @@ fn count_written(records: u64, truncated: u64, counters: &Counters) {
 }
 
 fn count_lost(fate: &Fate, counters: &Counters) {
-    counters.writer.lost.count(fate.level, fate.lost.map_or(DropReason::IoError, |(_, reason)| reason));
+    counters.writer.dropped.count(fate.level, fate.lost.map_or(DropReason::IoError, |(_, reason)| reason));
 }
 
 fn as_number(output: usize) -> u16 {

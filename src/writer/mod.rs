@@ -198,7 +198,7 @@ impl Writer {
     }
 
     fn take_requests(&mut self) {
-        let lost_before = self.fates.losses();
+        let lost_before = self.fates.drops();
         while let Some(request) = self.queue.next_request() {
             match request {
                 Request::Flush(answer) => self.flushes.push(Flush { left: self.queue.len(), lost_before, answer }),
@@ -302,10 +302,10 @@ impl Writer {
     fn settle(&mut self) -> usize {
         let taken = self.fates.len();
         self.fates.settle(&self.queue.counters);
-        let losses = self.fates.losses();
-        if losses > self.lost.1 {
+        let drops = self.fates.drops();
+        if drops > self.lost.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
-            self.lost = (cause.unwrap_or(Cause::Io), losses);
+            self.lost = (cause.unwrap_or(Cause::Io), drops);
         }
         taken
     }
@@ -354,7 +354,7 @@ impl Writer {
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.queue.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        let (cause, lost) = (self.lost.0, self.fates.losses());
+        let (cause, lost) = (self.lost.0, self.fates.drops());
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
             let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
             flush.answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
@@ -378,7 +378,7 @@ impl Writer {
             finished = finished.and(output.finish(now, &self.queue.counters, &mut self.fates, &mut self.tell));
         }
         self.queue.end();
-        let (cause, lost) = (self.lost.0, self.fates.losses());
+        let (cause, lost) = (self.lost.0, self.fates.drops());
         for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
             let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
             answer.send(finished.and(nothing_lost).map_err(FlushError::Suspended));

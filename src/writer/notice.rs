@@ -9,34 +9,34 @@ use crate::error::FilterError;
 use crate::event::Cause;
 use crate::format::utc_text;
 use crate::record::{Notice, Value};
-use crate::stats::{DropReason, Losses};
+use crate::stats::{DropReason, Drops};
 
 use super::output::Untold;
 
 /// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
-pub(super) fn lost(at: SystemTime, losses: &Losses) -> Notice {
+pub(super) fn lost(at: SystemTime, drops: &Drops) -> Notice {
     let mut pairs = Vec::new();
-    push_losses(&mut pairs, losses);
-    warn(at, format_args!("{} records lost", losses.total()), &pairs)
+    push_drops(&mut pairs, drops);
+    warn(at, format_args!("{} records lost", drops.total()), &pairs)
 }
 
 /// The gap line: the output is back, this is what is missing, and so many lines follow that were retained.
 pub(super) fn resumed(
     (from, to): (SystemTime, SystemTime),
     cause: Cause,
-    losses: &Losses,
+    drops: &Drops,
     retained: usize,
     untold: &Untold,
 ) -> Notice {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
-    push_losses(&mut pairs, losses);
+    push_drops(&mut pairs, drops);
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
     }
     push_happened(&mut pairs, untold);
-    warn(to, format_args!("logging resumed, {} records lost", losses.total()), &pairs)
+    warn(to, format_args!("logging resumed, {} records lost", drops.total()), &pairs)
 }
 
 /// The last line before it gets quiet.
@@ -95,10 +95,10 @@ fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, untold: &Untold) {
 }
 
 /// The losses by level and by reason, those that are not zero.
-fn push_losses(pairs: &mut Vec<(&'static str, Value<'_>)>, losses: &Losses) {
+fn push_drops(pairs: &mut Vec<(&'static str, Value<'_>)>, drops: &Drops) {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-    let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, losses.by_level(level)));
-    let by_reason = DropReason::ALL.into_iter().map(|reason| (reason.word(), losses.by_reason(reason)));
+    let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, drops.by_level(level)));
+    let by_reason = DropReason::ALL.into_iter().map(|reason| (reason.word(), drops.by_reason(reason)));
     let counted = by_level.chain(by_reason).filter(|(_, count)| *count > 0);
     pairs.extend(counted.map(|(word, count)| (word, Value::U64(count))));
 }

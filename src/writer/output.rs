@@ -12,7 +12,7 @@ use crate::event::{Cause, Event, State};
 use crate::format::{Encoder, LineBuf};
 use crate::record::{Notice, Record};
 use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
-use crate::stats::{Counters, DropReason, Losses, OutputCounters};
+use crate::stats::{Counters, DropReason, Drops, OutputCounters};
 
 use super::fates::Fates;
 use super::retained::BESIDE;
@@ -29,7 +29,7 @@ const QUIET_AT_LEAST: Duration = Duration::from_secs(1);
 const READY_RETRY: Duration = Duration::from_millis(100);
 /// The line that says that it gets quiet: at most this often.
 const SUSPENDED_LINE_EVERY: Duration = Duration::from_secs(60);
-/// Losses that are no gap are told at most this often.
+/// Drops that are no gap are told at most this often.
 const LOST_LINE_EVERY: Duration = Duration::from_secs(5);
 /// A retained line that is the first behind a gap line and does not go in gets so many chances: one that is longer than all the room there
 /// is would keep the output from coming back for what is shorter.
@@ -53,7 +53,7 @@ pub(crate) struct Output {
     /// It has resumed, but the gate is not open yet.
     returned: Option<Event>,
     /// What the log has told of this output's losses.
-    told: Losses,
+    told: Drops,
     lost_line: Option<Instant>,
     suspended_line: Option<Instant>,
     /// When the sink is asked next how it is.
@@ -85,7 +85,7 @@ struct Episode {
 /// What becomes of the lines of a batch that are not in.
 #[derive(Clone, Copy)]
 enum Rest {
-    Lost(DropReason),
+    Dropped(DropReason),
     /// Those that the output retains it retains; the others are lost, and so is what has to go for them.
     Suspended(DropReason),
 }
@@ -128,7 +128,7 @@ struct Lines {
 
 /// What a line of the crate's own tells once it is in.
 enum Leading {
-    Lost(Losses),
+    Dropped(Drops),
     Happened(Untold),
     Failed,
     Opening,
@@ -171,7 +171,7 @@ impl Output {
             lines: Lines::default(),
             episode: None,
             returned: None,
-            told: Losses::default(),
+            told: Drops::default(),
             lost_line: None,
             suspended_line: None,
             check_at: None,
@@ -265,7 +265,7 @@ impl Output {
             self.command(command, now, counters, tell);
         }
         self.look_and_lead(now, counters, tell);
-        self.lead_with_losses(now, counters, false);
+        self.lead_with_drops(now, counters, false);
     }
 
     /// What comes before any line: a look at the sink, and what has to be said of it.
@@ -293,15 +293,15 @@ impl Output {
         }
     }
 
-    fn lead_with_losses(&mut self, now: Now, counters: &Counters, at_once: bool) {
+    fn lead_with_drops(&mut self, now: Now, counters: &Counters, at_once: bool) {
         let due = is_due(self.lost_line, LOST_LINE_EVERY, now.monotonic);
         if !(due || at_once) || self.episode.is_some() {
             return;
         }
-        let losses = self.untold(counters);
-        if losses.total() > 0 {
+        let drops = self.untold(counters);
+        if drops.total() > 0 {
             self.lost_line = Some(now.monotonic);
-            self.lead(Leading::Lost(losses), &notice::lost(now.wall, &losses));
+            self.lead(Leading::Dropped(drops), &notice::lost(now.wall, &drops));
         }
     }
 
@@ -312,8 +312,8 @@ impl Output {
         self.lines.leading.push(what);
     }
 
-    fn untold(&self, counters: &Counters) -> Losses {
-        counters.losses_of(&counters.outputs[self.index]).since(&self.told)
+    fn untold(&self, counters: &Counters) -> Drops {
+        counters.drops_of(&counters.outputs[self.index]).since(&self.told)
     }
 
     fn check(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
@@ -392,7 +392,7 @@ impl Output {
         // What is new may have to be synced soon: the sink says when.
         self.check_at = None;
         let Ok(Err(error)) = result else {
-            return self.settle(written, &[], Rest::Lost(DropReason::Panicked), counters, fates);
+            return self.settle(written, &[], Rest::Dropped(DropReason::Panicked), counters, fates);
         };
         self.suspend(error, now, &counters.outputs[self.index], tell);
         self.write_urgent(written, now, counters, fates);
@@ -426,7 +426,7 @@ impl Output {
                 Err(Panicked) => {
                     // Whether any is in nobody knows: none may come a second time.
                     numbers.clear();
-                    rest = Rest::Lost(DropReason::Panicked);
+                    rest = Rest::Dropped(DropReason::Panicked);
                 }
             }
             self.episode = Some(episode);
@@ -440,7 +440,7 @@ impl Output {
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
             match leading {
-                Leading::Lost(losses) if line < written => self.told.add(losses),
+                Leading::Dropped(drops) if line < written => self.told.add(drops),
                 Leading::Happened(untold) if line >= written => self.untold.add(*untold),
                 Leading::Failed if line < written => self.failed = None,
                 Leading::Opening if line < written => self.opening = None,
@@ -464,7 +464,7 @@ impl Output {
                     let bytes = &self.lines.text.bytes()[end(line)..span.end];
                     fates.keep(*number, self.index, (bytes, span.time), reason, counters);
                 }
-                Rest::Suspended(reason) | Rest::Lost(reason) => fates.lose(*number, self.index, reason, counters),
+                Rest::Suspended(reason) | Rest::Dropped(reason) => fates.lose(*number, self.index, reason, counters),
             }
         }
         output.in_hands.store(fates.kept(self.index), Relaxed);
@@ -563,13 +563,13 @@ impl Output {
             }
             Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
-                let losses = self.untold(counters);
+                let drops = self.untold(counters);
                 let times = (episode.since.wall, now.wall);
-                let gap = notice::resumed(times, episode.cause, &losses, fates.kept(self.index), &self.untold);
+                let gap = notice::resumed(times, episode.cause, &drops, fates.kept(self.index), &self.untold);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
                     Ok(()) => {
-                        self.resume(episode, losses, now, output);
+                        self.resume(episode, drops, now, output);
                         return true;
                     }
                     Err(error) => {
@@ -639,8 +639,8 @@ impl Output {
         }
     }
 
-    fn resume(&mut self, episode: Episode, losses: Losses, now: Now, counters: &OutputCounters) {
-        self.told.add(&losses);
+    fn resume(&mut self, episode: Episode, drops: Drops, now: Now, counters: &OutputCounters) {
+        self.told.add(&drops);
         self.untold = Untold::default();
         self.episode = None;
         self.check_at = None;
@@ -652,7 +652,7 @@ impl Output {
             cause: episode.cause,
             since: episode.since.wall,
             at: now.wall,
-            dropped: losses.total(),
+            dropped: drops.total(),
         });
     }
 
@@ -666,7 +666,7 @@ impl Output {
 
     /// What was laid out when the turn broke off is lost.
     pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut Fates) {
-        self.settle(0, &[], Rest::Lost(DropReason::Panicked), counters, fates);
+        self.settle(0, &[], Rest::Dropped(DropReason::Panicked), counters, fates);
     }
 
     /// There is no later attempt: what is retained is lost.
@@ -717,7 +717,7 @@ impl Output {
         }
         self.tell_return(counters, tell);
         let all = self.told.total() + self.untold(counters).total();
-        self.lead_with_losses(now, counters, true);
+        self.lead_with_drops(now, counters, true);
         writes |= !self.lines.spans.is_empty();
         self.write(now, counters, fates, tell);
         let finished = self.flush(now, counters, tell);

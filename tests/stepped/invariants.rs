@@ -373,7 +373,7 @@ pub(super) fn assert_recovery(bench: &mut Bench, disk: &FakeDisk, story: &str) {
         bench.live(Duration::from_millis(50));
         waited += Duration::from_millis(50);
     }
-    // Losses that are no gap are told every 5 s; a lock that was missed is asked for again after 10 s.
+    // Drops that are no gap are told every 5 s; a lock that was missed is asked for again after 10 s.
     for _ in 0..21 {
         bench.pass(Duration::from_millis(500));
         bench.step();

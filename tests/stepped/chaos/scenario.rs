@@ -882,7 +882,7 @@ impl Machine {
             self.advance(TURN);
             self.all_step();
         }
-        // Losses that are no gap are told every 5 s.
+        // Drops that are no gap are told every 5 s.
         for _ in 0..14 {
             self.advance(Duration::from_millis(510));
             self.all_step();
