@@ -3,7 +3,7 @@
 
 mod output;
 
-mod fates;
+mod records;
 mod retained;
 
 pub(crate) mod notice;
@@ -25,11 +25,11 @@ use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
 
-use fates::Fates;
 #[cfg(test)]
 pub(crate) use output::CAUGHT;
 pub(crate) use output::Output;
 use output::guarded;
+use records::Records;
 
 /// A batch is written when it holds this much, or when the queue is empty.
 pub(crate) const BATCH_BYTES: usize = 128 * 1024;
@@ -57,7 +57,7 @@ pub(crate) struct Writer {
     threads: ThreadNames,
     /// For records whose callers read the processor's counter.
     timeline: Option<Timeline>,
-    fates: Fates,
+    records: Records,
     flushes: Vec<Flush>,
     shutdowns: Vec<Shutdown>,
     /// What is to be carried out once so many records are taken.
@@ -96,14 +96,14 @@ pub(crate) struct Turn {
 
 impl Writer {
     pub(crate) fn new(queue: Arc<Queue>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
-        let fates = Fates::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
+        let records = Records::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
         Self {
             queue,
             outputs,
             tell: Tell { on_event },
             threads: ThreadNames::default(),
             timeline: None,
-            fates,
+            records,
             flushes: Vec::new(),
             shutdowns: Vec::new(),
             orders: Vec::new(),
@@ -122,13 +122,13 @@ impl Writer {
     /// How much memory is held for what an output retains.
     #[cfg(test)]
     pub(crate) fn memory_retained(&self, output: usize) -> usize {
-        self.fates.memory(output)
+        self.records.memory(output)
     }
 
     /// How many bytes of it are in use.
     #[cfg(test)]
     pub(crate) fn bytes_retained(&self, output: usize) -> usize {
-        self.fates.lines_kept(output).map(|(kept, _)| retained::BESIDE + kept.len).sum()
+        self.records.lines_kept(output).map(|(kept, _)| retained::BESIDE + kept.len).sum()
     }
 
     #[cfg(test)]
@@ -178,7 +178,7 @@ impl Writer {
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         for output in &mut self.outputs {
-            output.tend(now, &self.queue.counters, &mut self.fates, &mut self.tell);
+            output.tend(now, &self.queue.counters, &mut self.records, &mut self.tell);
         }
         self.publish_gate();
         for output in &mut self.outputs {
@@ -198,7 +198,7 @@ impl Writer {
     }
 
     fn take_requests(&mut self) {
-        let lost_before = self.fates.drops();
+        let lost_before = self.records.drops();
         while let Some(request) = self.queue.next_request() {
             match request {
                 Request::Flush(answer) => self.flushes.push(Flush { left: self.queue.len(), lost_before, answer }),
@@ -269,12 +269,12 @@ impl Writer {
         queue.take_while(|record| {
             self.lay_out(record, counters);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
-            !full && self.fates.len() < most
+            !full && self.records.len() < most
         });
         let mut changed = false;
         for output in &mut self.outputs {
             let before = (output.suspended(), output.takes(Level::Error));
-            output.write(now, counters, &mut self.fates, &mut self.tell);
+            output.write(now, counters, &mut self.records, &mut self.tell);
             changed |= before != (output.suspended(), output.takes(Level::Error));
         }
         if changed {
@@ -285,8 +285,8 @@ impl Writer {
 
     fn lay_out(&mut self, record: &OwnedRecord, counters: &Counters) {
         let level = record.level();
-        let number = self.fates.begin(level, record.truncated());
-        counters.writer.in_hands.store(self.fates.in_hands(), Relaxed);
+        let number = self.records.begin(level, record.truncated());
+        counters.writer.in_hands.store(self.records.in_hands(), Relaxed);
         counters.writer.taken.count_alone(level);
         if let Some(name) = record.thread_name() {
             self.threads.learn(record.thread(), name);
@@ -294,15 +294,15 @@ impl Writer {
         let time = record.stamp().time(self.timeline.as_mut());
         let view = Record::new(record, time, self.threads.name(record.thread()));
         for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
-            output.lay_out(number, &view, counters, &mut self.fates);
+            output.lay_out(number, &view, counters, &mut self.records);
         }
     }
 
     /// Counts each record of the turn where it belongs. Returns how many there were.
     fn settle(&mut self) -> usize {
-        let taken = self.fates.len();
-        self.fates.settle(&self.queue.counters);
-        let drops = self.fates.drops();
+        let taken = self.records.len();
+        self.records.settle(&self.queue.counters);
+        let drops = self.records.drops();
         if drops > self.lost.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
             self.lost = (cause.unwrap_or(Cause::Io), drops);
@@ -311,9 +311,9 @@ impl Writer {
     }
 
     fn drop_what_is_in_hand(&mut self) {
-        self.fates.break_off(DropReason::Panicked);
+        self.records.break_off(DropReason::Panicked);
         for output in &mut self.outputs {
-            output.abandon(&self.queue.counters, &mut self.fates);
+            output.abandon(&self.queue.counters, &mut self.records);
         }
         self.settle();
     }
@@ -354,7 +354,7 @@ impl Writer {
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.queue.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        let (cause, lost) = (self.lost.0, self.fates.drops());
+        let (cause, lost) = (self.lost.0, self.records.drops());
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
             let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
             flush.answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
@@ -366,7 +366,7 @@ impl Writer {
         if self.queue.is_ended() {
             // Past the deadline of a shutdown.
             for output in &mut self.outputs {
-                output.forget(&self.queue.counters, &mut self.fates);
+                output.forget(&self.queue.counters, &mut self.records);
             }
             return true;
         }
@@ -375,10 +375,10 @@ impl Writer {
         }
         let mut finished = Ok(());
         for output in &mut self.outputs {
-            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.fates, &mut self.tell));
+            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.records, &mut self.tell));
         }
         self.queue.end();
-        let (cause, lost) = (self.lost.0, self.fates.drops());
+        let (cause, lost) = (self.lost.0, self.records.drops());
         for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
             let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
             answer.send(finished.and(nothing_lost).map_err(FlushError::Suspended));

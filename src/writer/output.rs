@@ -14,7 +14,7 @@ use crate::record::{Notice, Record};
 use crate::sink::{Batch, Command, News, Now, Sink, Span, WriteError};
 use crate::stats::{Counters, DropReason, Drops, OutputCounters};
 
-use super::fates::Fates;
+use super::records::Records;
 use super::retained::BESIDE;
 use super::{BATCH_BYTES, BATCH_RECORDS, Tell, notice};
 
@@ -229,29 +229,29 @@ impl Output {
     }
 
     /// Lays out one record, the `number`th of this turn; or loses it.
-    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, fates: &mut Fates) {
+    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, counters: &Counters, records: &mut Records) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
-            return fates.lose(number, self.index, cause.into(), counters);
+            return records.lose(number, self.index, cause.into(), counters);
         }
         if !self.lines.have_room() {
-            return fates.lose(number, self.index, DropReason::IoError, counters);
+            return records.lose(number, self.index, DropReason::IoError, counters);
         }
         let start = self.lines.text.len();
         match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
             Ok(Ok(())) => {
                 self.lines.close(level, record.time());
                 self.lines.records.push(number);
-                let in_hands = self.lines.records.len() + fates.kept(self.index);
+                let in_hands = self.lines.records.len() + records.kept(self.index);
                 counters.outputs[self.index].in_hands.store(in_hands, Relaxed);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 self.lines.text.truncate(start);
-                fates.lose(number, self.index, DropReason::IoError, counters);
+                records.lose(number, self.index, DropReason::IoError, counters);
             }
             Ok(Err(_)) | Err(Panicked) => {
                 self.lines.text.truncate(start);
-                fates.lose(number, self.index, DropReason::Panicked, counters);
+                records.lose(number, self.index, DropReason::Panicked, counters);
             }
         }
     }
@@ -375,12 +375,12 @@ impl Output {
     }
 
     /// Hands the batch to the sink, and settles each of its lines.
-    pub(super) fn write(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
+    pub(super) fn write(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
         if self.lines.spans.is_empty() {
             return;
         }
         if self.episode.is_some() {
-            return self.write_urgent(0, now, counters, fates);
+            return self.write_urgent(0, now, counters, records);
         }
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
         let result = guarded(|| self.sink.write(&batch));
@@ -392,20 +392,20 @@ impl Output {
         // What is new may have to be synced soon: the sink says when.
         self.check_at = None;
         let Ok(Err(error)) = result else {
-            return self.settle(written, &[], Rest::Dropped(DropReason::Panicked), counters, fates);
+            return self.settle(written, &[], Rest::Dropped(DropReason::Panicked), counters, records);
         };
         self.suspend(error, now, &counters.outputs[self.index], tell);
-        self.write_urgent(written, now, counters, fates);
+        self.write_urgent(written, now, counters, records);
     }
 
     /// Suspended: of the lines behind the first `written`, hands the sink those of the levels that it still takes.
-    fn write_urgent(&mut self, written: usize, now: Now, counters: &Counters, fates: &mut Fates) {
+    fn write_urgent(&mut self, written: usize, now: Now, counters: &Counters, records: &mut Records) {
         let Some(mut episode) = self.episode else { return };
         let mut rest = Rest::Suspended(episode.cause.into());
         let mut lines = Lines::default();
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
         for (number, line) in batch.lines().enumerate().skip(written) {
-            // One for which there is no memory shares the fate of the others.
+            // One for which there is no memory shares the state of the others.
             if line.level() <= episode.takes
                 && lines.have_room()
                 && io::Write::write_all(&mut lines.text, line.bytes()).is_ok()
@@ -431,11 +431,11 @@ impl Output {
             }
             self.episode = Some(episode);
         }
-        self.settle(written, numbers, rest, counters, fates);
+        self.settle(written, numbers, rest, counters, records);
     }
 
     /// The first `written` lines are in, and of those behind them the `urgent` ones. Afterwards there is no batch.
-    fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, counters: &Counters, fates: &mut Fates) {
+    fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, counters: &Counters, records: &mut Records) {
         let output = &counters.outputs[self.index];
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
@@ -456,18 +456,18 @@ impl Output {
         for (line, number) in (leading..).zip(&self.lines.records) {
             let span = self.lines.spans[line];
             if line < written || urgent.binary_search(&line).is_ok() {
-                fates.write(*number);
+                records.write(*number);
                 continue;
             }
             match rest {
                 Rest::Suspended(reason) if self.retains(span.level) => {
                     let bytes = &self.lines.text.bytes()[end(line)..span.end];
-                    fates.keep(*number, self.index, (bytes, span.time), reason, counters);
+                    records.keep(*number, self.index, (bytes, span.time), reason, counters);
                 }
-                Rest::Suspended(reason) | Rest::Dropped(reason) => fates.lose(*number, self.index, reason, counters),
+                Rest::Suspended(reason) | Rest::Dropped(reason) => records.lose(*number, self.index, reason, counters),
             }
         }
-        output.in_hands.store(fates.kept(self.index), Relaxed);
+        output.in_hands.store(records.kept(self.index), Relaxed);
         self.lines.clear();
     }
 
@@ -529,17 +529,17 @@ impl Output {
     }
 
     /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
-    pub(super) fn tend(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
+    pub(super) fn tend(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
         match self.episode {
             Some(episode) if now.monotonic >= episode.retry_at => {
-                let is_back = self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, fates);
+                let is_back = self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, records);
                 if is_back {
-                    self.write_retained(now, counters, fates, tell);
+                    self.write_retained(now, counters, records, tell);
                 }
             }
             None if self.check_at.is_none_or(|at| now.monotonic >= at) => {
                 self.open_batch(now, counters, tell);
-                self.write(now, counters, fates, tell);
+                self.write(now, counters, records, tell);
             }
             _ => {}
         }
@@ -552,7 +552,7 @@ impl Output {
         quiet_at_least: Duration,
         now: Now,
         counters: &Counters,
-        fates: &Fates,
+        records: &Records,
     ) -> bool {
         let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
         let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
@@ -565,7 +565,7 @@ impl Output {
             Ok(()) => {
                 let drops = self.untold(counters);
                 let times = (episode.since.wall, now.wall);
-                let gap = notice::resumed(times, episode.cause, &drops, fates.kept(self.index), &self.untold);
+                let gap = notice::resumed(times, episode.cause, &drops, records.kept(self.index), &self.untold);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
                     Ok(()) => {
@@ -590,11 +590,11 @@ impl Output {
 
     /// Behind the gap line: what was retained, the oldest first, before anything newer. What cannot be written is retained in the next
     /// episode.
-    fn write_retained(&mut self, now: Now, counters: &Counters, fates: &mut Fates, tell: &mut Tell) {
+    fn write_retained(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
         let output = &counters.outputs[self.index];
-        let before = fates.kept(self.index);
-        while self.episode.is_none() && fates.kept(self.index) > 0 {
-            self.lay_out_retained(fates);
+        let before = records.kept(self.index);
+        while self.episode.is_none() && records.kept(self.index) > 0 {
+            self.lay_out_retained(records);
             let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
             let result = match batch.len() {
                 0 => Ok(Err(WriteError::new(0, Cause::Io))), // No memory for one line.
@@ -609,33 +609,33 @@ impl Output {
             output.written.fetch_add(written as u64, Relaxed);
             for line in 0..gone {
                 let outcome = if line < written { Ok(()) } else { Err(DropReason::Panicked) };
-                fates.let_go(self.index, outcome, counters);
+                records.let_go(self.index, outcome, counters);
             }
             self.lines.clear();
-            let was_refused = matches!(result, Ok(Err(_))) && fates.kept(self.index) == before;
+            let was_refused = matches!(result, Ok(Err(_))) && records.kept(self.index) == before;
             self.refused = if was_refused { self.refused + 1 } else { 0 };
             if let Ok(Err(error)) = result {
                 if self.refused == CHANCES {
                     self.refused = 0;
-                    fates.let_go(self.index, Err(error.cause().into()), counters);
+                    records.let_go(self.index, Err(error.cause().into()), counters);
                 }
                 self.suspend(error, now, output, tell);
             }
-            output.in_hands.store(fates.kept(self.index), Relaxed);
+            output.in_hands.store(records.kept(self.index), Relaxed);
         }
-        fates.release(self.index);
+        records.release(self.index);
     }
 
     /// Makes a batch of the oldest lines that were retained, as far as there is memory for them.
-    fn lay_out_retained(&mut self, fates: &Fates) {
-        for (kept, parts) in fates.lines_kept(self.index).take(BATCH_RECORDS) {
+    fn lay_out_retained(&mut self, records: &Records) {
+        for (kept, parts) in records.lines_kept(self.index).take(BATCH_RECORDS) {
             let start = self.lines.text.len();
             let full = start > 0 && start + kept.len > BATCH_BYTES;
             let mut copied = parts.iter().map(|part| io::Write::write_all(&mut self.lines.text, part));
             if full || !copied.all(|copied| copied.is_ok()) || !self.lines.have_room() {
                 return self.lines.text.truncate(start);
             }
-            self.lines.close(kept.fate.level, kept.time);
+            self.lines.close(kept.state.level, kept.time);
         }
     }
 
@@ -665,14 +665,14 @@ impl Output {
     }
 
     /// What was laid out when the turn broke off is lost.
-    pub(super) fn abandon(&mut self, counters: &Counters, fates: &mut Fates) {
-        self.settle(0, &[], Rest::Dropped(DropReason::Panicked), counters, fates);
+    pub(super) fn abandon(&mut self, counters: &Counters, records: &mut Records) {
+        self.settle(0, &[], Rest::Dropped(DropReason::Panicked), counters, records);
     }
 
     /// There is no later attempt: what is retained is lost.
-    pub(super) fn forget(&mut self, counters: &Counters, fates: &mut Fates) {
+    pub(super) fn forget(&mut self, counters: &Counters, records: &mut Records) {
         let reason = self.suspended().map_or(DropReason::Shutdown, DropReason::from);
-        fates.lose_kept(self.index, reason, counters);
+        records.lose_kept(self.index, reason, counters);
         counters.outputs[self.index].in_hands.store(0, Relaxed);
     }
 
@@ -694,7 +694,7 @@ impl Output {
         &mut self,
         now: Now,
         counters: &Counters,
-        fates: &mut Fates,
+        records: &mut Records,
         tell: &mut Tell,
     ) -> Result<(), Cause> {
         if self.untold(counters).total() > 0 {
@@ -703,14 +703,14 @@ impl Output {
         let mut writes = self.episode.is_some();
         let mut nothing_lost = Ok(());
         while let Some(episode) = self.episode {
-            let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, fates);
+            let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, records);
             if was_back {
-                self.write_retained(now, counters, fates, tell);
+                self.write_retained(now, counters, records, tell);
             }
-            if fates.kept(self.index) > 0 {
+            if records.kept(self.index) > 0 {
                 nothing_lost = Err(episode.cause);
             }
-            self.forget(counters, fates);
+            self.forget(counters, records);
             if !was_back {
                 break;
             }
@@ -719,7 +719,7 @@ impl Output {
         let all = self.told.total() + self.untold(counters).total();
         self.lead_with_drops(now, counters, true);
         writes |= !self.lines.spans.is_empty();
-        self.write(now, counters, fates, tell);
+        self.write(now, counters, records, tell);
         let finished = self.flush(now, counters, tell);
         // A sink that panicked with that line is not suspended.
         let all_told = if self.told.total() < all { Err(Cause::Io) } else { Ok(()) };

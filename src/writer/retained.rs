@@ -8,7 +8,7 @@ use log::Level;
 
 use crate::stats::DropReason;
 
-use super::fates::{Fate, Place};
+use super::records::{LineRef, RecordState};
 
 /// What stands in the ring beside the bytes of each line.
 pub(super) const BESIDE: usize = 32;
@@ -31,7 +31,7 @@ pub(super) struct Kept {
     /// Which record of its turn it is.
     pub(super) number: u32,
     /// What is known of its record. `kept` is where the next output has its line of it; round the circle, the last one leads to the first.
-    pub(super) fate: Fate,
+    pub(super) state: RecordState,
 }
 
 impl Ring {
@@ -132,9 +132,9 @@ impl Ring {
 
 impl Kept {
     fn to_bytes(self) -> [u8; BESIDE] {
-        let Fate { level, truncated, written, lost, kept } = self.fate;
+        let RecordState { level, truncated, written, lost, kept } = self.state;
         let (secs, nanos) = since_epoch(self.time);
-        let (output, at) = kept.map_or((0, 0), Place::to_numbers);
+        let (output, at) = kept.map_or((0, 0), LineRef::to_numbers);
         let (by, reason) = lost.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
         let mut bytes = [0; BESIDE];
         bytes[0..8].copy_from_slice(&secs.to_le_bytes());
@@ -158,12 +158,12 @@ impl Kept {
             len: u32::from_le_bytes(four(12)) as usize,
             time: at_time(i64::from_le_bytes(secs), u32::from_le_bytes(four(8))),
             number: u32::from_le_bytes(four(16)),
-            fate: Fate {
+            state: RecordState {
                 level: Level::iter().find(|other| *other as u8 == level).unwrap_or(Level::Error),
                 truncated: truncated != 0,
                 written: written != 0,
                 lost: reason.map(|reason| (two(26), *reason)),
-                kept: Place::from_numbers(two(24), u32::from_le_bytes(four(20))),
+                kept: LineRef::from_numbers(two(24), u32::from_le_bytes(four(20))),
             },
         }
     }
@@ -195,8 +195,8 @@ mod tests {
     use super::*;
 
     fn kept(len: usize) -> Kept {
-        let fate = Fate { level: Level::Warn, truncated: false, written: false, lost: None, kept: None };
-        Kept { len, time: UNIX_EPOCH, number: 0, fate }
+        let state = RecordState { level: Level::Warn, truncated: false, written: false, lost: None, kept: None };
+        Kept { len, time: UNIX_EPOCH, number: 0, state }
     }
 
     #[test]
@@ -208,9 +208,9 @@ mod tests {
                 let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
                 for level in Level::iter() {
                     for lost in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
-                        for kept in [None, Place::new(0, 0), Place::new(65_534, u32::MAX)] {
-                            let fate = Fate { level, truncated: before, written: !before, lost, kept };
-                            let line = Kept { len: 1 << 30, time, number: 4095, fate };
+                        for kept in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {
+                            let state = RecordState { level, truncated: before, written: !before, lost, kept };
+                            let line = Kept { len: 1 << 30, time, number: 4095, state };
                             assert_eq!(Kept::from_bytes(line.to_bytes()), line);
                         }
                     }

@@ -15,7 +15,7 @@ use super::retained::{Kept, Ring};
 
 /// What is known of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(super) struct RecordState {
     pub(super) level: Level,
     pub(super) truncated: bool,
     /// Whole in at least one output.
@@ -23,18 +23,18 @@ pub(super) struct Fate {
     /// The first output that wanted it and has lost it, and why.
     pub(super) lost: Option<(u16, DropReason)>,
     /// One of the lines of it that are retained.
-    pub(super) kept: Option<Place>,
+    pub(super) kept: Option<LineRef>,
 }
 
 /// Where a retained line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LineRef {
     /// In whose ring, counted from 1.
     ring: NonZeroU16,
     at: u32,
 }
 
-impl Place {
+impl LineRef {
     /// None for an output so far behind that it has no number; it retains nothing.
     pub(super) fn new(output: usize, at: u32) -> Option<Self> {
         let ring = u16::try_from(output + 1).ok().and_then(NonZeroU16::new)?;
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-impl Fate {
+impl RecordState {
     fn lose(&mut self, output: u16, reason: DropReason) {
         if self.lost.is_none_or(|(first, _)| output < first) {
             self.lost = Some((output, reason));
@@ -62,7 +62,7 @@ impl Fate {
     }
 
     /// What another line of the same record knows.
-    fn learn(&mut self, other: &Fate) {
+    fn learn(&mut self, other: &RecordState) {
         self.written |= other.written;
         if let Some((output, reason)) = other.lost {
             self.lose(output, reason);
@@ -71,9 +71,9 @@ impl Fate {
 }
 
 /// The records that are not settled.
-pub(super) struct Fates {
+pub(super) struct Records {
     /// Those of the turn, by their numbers.
-    turn: Vec<Fate>,
+    turn: Vec<RecordState>,
     /// What each output retains.
     rings: Vec<Ring>,
     /// Where each ring ended when the turn began: what is behind that are records of the turn.
@@ -84,7 +84,7 @@ pub(super) struct Fates {
     drops: u64,
 }
 
-impl Fates {
+impl Records {
     /// For outputs that may retain so many bytes each, and turns of so many records.
     pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
         let rings: Vec<_> = retain.map(Ring::new).collect();
@@ -94,7 +94,7 @@ impl Fates {
 
     /// A record of the turn; returns its number.
     pub(super) fn begin(&mut self, level: Level, truncated: bool) -> usize {
-        self.turn.push(Fate { level, truncated, written: false, lost: None, kept: None });
+        self.turn.push(RecordState { level, truncated, written: false, lost: None, kept: None });
         self.turn.len() - 1
     }
 
@@ -130,15 +130,15 @@ impl Fates {
 
     /// An output has lost a record of the turn.
     pub(super) fn lose(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
-        let fate = &mut self.turn[number];
-        counters.outputs[output].dropped.count(fate.level, reason);
-        fate.lose(as_number(output), reason);
+        let state = &mut self.turn[number];
+        counters.outputs[output].dropped.count(state.level, reason);
+        state.lose(as_number(output), reason);
     }
 
     /// What no output has got to: the turn broke off.
     pub(super) fn break_off(&mut self, reason: DropReason) {
-        for fate in &mut self.turn {
-            fate.lose(u16::MAX, reason);
+        for state in &mut self.turn {
+            state.lose(u16::MAX, reason);
         }
     }
 
@@ -160,44 +160,44 @@ impl Fates {
             self.let_go(output, Err(reason), counters);
         }
         let at = self.rings[output].end();
-        let Some(place) = Place::new(output, at) else { return self.lose(number, output, reason, counters) };
-        let mut fate = self.turn[number];
-        fate.kept = Some(match fate.kept {
+        let Some(place) = LineRef::new(output, at) else { return self.lose(number, output, reason, counters) };
+        let mut state = self.turn[number];
+        state.kept = Some(match state.kept {
             None => place,
             Some(other) => self.lead(other, place),
         });
         self.turn[number].kept = Some(place);
-        self.rings[output].push(Kept { len: bytes.len(), time, number: number as u32, fate }, bytes);
+        self.rings[output].push(Kept { len: bytes.len(), time, number: number as u32, state }, bytes);
     }
 
     /// The oldest line that an output retains is written, or lost.
     pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), DropReason>, counters: &Counters) {
         let at = self.rings[output].start();
         let Some(mut kept) = self.rings[output].pop() else { return };
-        let was_written = kept.fate.written;
+        let was_written = kept.state.written;
         match outcome {
-            Ok(()) => kept.fate.written = true,
+            Ok(()) => kept.state.written = true,
             Err(reason) => {
-                counters.outputs[output].dropped.count(kept.fate.level, reason);
-                kept.fate.lose(as_number(output), reason);
+                counters.outputs[output].dropped.count(kept.state.level, reason);
+                kept.state.lose(as_number(output), reason);
             }
         }
-        let others = Place::new(output, at).and_then(|place| self.leave_circle(place, &kept));
+        let others = LineRef::new(output, at).and_then(|place| self.leave_circle(place, &kept));
         if self.is_of_the_turn(output, at) {
-            let fate = &mut self.turn[kept.number as usize];
-            fate.learn(&kept.fate);
-            fate.kept = others;
+            let state = &mut self.turn[kept.number as usize];
+            state.learn(&kept.state);
+            state.kept = others;
             return;
         }
         self.drops += u64::from(outcome.is_err());
         if let Some(others) = others {
-            self.tell(others, &kept.fate);
+            self.tell(others, &kept.state);
         }
-        if !was_written && (kept.fate.written || others.is_none()) {
+        if !was_written && (kept.state.written || others.is_none()) {
             self.open -= 1;
-            match kept.fate.written {
-                true => count_written(1, kept.fate.truncated.into(), counters),
-                false => count_lost(&kept.fate, counters),
+            match kept.state.written {
+                true => count_written(1, kept.state.truncated.into(), counters),
+                false => count_lost(&kept.state, counters),
             }
         }
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
@@ -220,18 +220,18 @@ impl Fates {
     pub(super) fn settle(&mut self, counters: &Counters) {
         let mut turn = std::mem::take(&mut self.turn);
         let (mut written, mut truncated) = (0, 0);
-        for fate in turn.drain(..) {
-            self.drops += u64::from(fate.lost.is_some());
-            if let Some(place) = fate.kept {
-                self.tell(place, &fate);
+        for state in turn.drain(..) {
+            self.drops += u64::from(state.lost.is_some());
+            if let Some(place) = state.kept {
+                self.tell(place, &state);
             }
-            if fate.written {
+            if state.written {
                 written += 1;
-                truncated += u64::from(fate.truncated);
-            } else if fate.kept.is_some() {
+                truncated += u64::from(state.truncated);
+            } else if state.kept.is_some() {
                 self.open += 1;
             } else {
-                count_lost(&fate, counters);
+                count_lost(&state, counters);
             }
         }
         self.turn = turn;
@@ -249,19 +249,19 @@ impl Fates {
     }
 
     /// Has the line at `place` lead to `next`; returns where it led before.
-    fn lead(&mut self, place: Place, next: Place) -> Place {
+    fn lead(&mut self, place: LineRef, next: LineRef) -> LineRef {
         let ring = &mut self.rings[place.output()];
         let mut kept = ring.at(place.at);
-        let before = kept.fate.kept.replace(next);
+        let before = kept.state.kept.replace(next);
         ring.set(place.at, kept);
         before.unwrap_or(place)
     }
 
     /// Closes the circle behind a line that has gone from `place`; returns another line of it, if there is one.
-    fn leave_circle(&mut self, place: Place, gone: &Kept) -> Option<Place> {
-        let next = gone.fate.kept.filter(|next| *next != place)?;
+    fn leave_circle(&mut self, place: LineRef, gone: &Kept) -> Option<LineRef> {
+        let next = gone.state.kept.filter(|next| *next != place)?;
         let mut last = next;
-        while let Some(other) = self.rings[last.output()].at(last.at).fate.kept
+        while let Some(other) = self.rings[last.output()].at(last.at).state.kept
             && other != place
         {
             last = other;
@@ -271,14 +271,14 @@ impl Fates {
     }
 
     /// Tells all lines of a circle what is known of their record.
-    fn tell(&mut self, first: Place, fate: &Fate) {
+    fn tell(&mut self, first: LineRef, state: &RecordState) {
         let mut place = first;
         loop {
             let ring = &mut self.rings[place.output()];
             let mut kept = ring.at(place.at);
-            kept.fate.learn(fate);
+            kept.state.learn(state);
             ring.set(place.at, kept);
-            match kept.fate.kept {
+            match kept.state.kept {
                 Some(next) if next != first => place = next,
                 _ => return,
             }
@@ -297,8 +297,8 @@ fn count_written(records: u64, truncated: u64, counters: &Counters) {
     counters.writer.truncated.fetch_add(truncated, Relaxed);
 }
 
-fn count_lost(fate: &Fate, counters: &Counters) {
-    counters.writer.dropped.count(fate.level, fate.lost.map_or(DropReason::IoError, |(_, reason)| reason));
+fn count_lost(state: &RecordState, counters: &Counters) {
+    counters.writer.dropped.count(state.level, state.lost.map_or(DropReason::IoError, |(_, reason)| reason));
 }
 
 fn as_number(output: usize) -> u16 {
