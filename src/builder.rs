@@ -21,7 +21,7 @@ use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
-use crate::queue::storms::Storms;
+use crate::queue::rate_limit::RateLimit;
 use crate::queue::{self, Door, Overflow, Queue, Renew};
 use crate::record::Notice;
 #[cfg(feature = "bench")]
@@ -507,8 +507,8 @@ impl Plan {
     fn queue_for(&self, outputs: &[PlannedOutput]) -> Queue {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
-        let storms = self.rate_limit.map(|(records, per)| Storms::new(records, per));
-        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, storms, Counters::new(outputs.collect()))
+        let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
+        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
     }
 
     /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.

@@ -6,7 +6,7 @@
 //! is worth it.
 
 mod door;
-pub(crate) mod storms;
+pub(crate) mod rate_limit;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::sync::process_wide;
 use crate::sync::thread::{self, Thread};
 
 pub(crate) use door::{Door, Renew};
-use storms::Storms;
+use rate_limit::RateLimit;
 
 /// What happens to a record that finds the queue full.
 ///
@@ -91,7 +91,7 @@ pub(crate) struct Queue {
     /// A number that stands for a writer who knows the names of those that have introduced themselves to it.
     audience: AtomicU64,
     /// The limit for each place of the program, if there is one.
-    storms: Option<Storms>,
+    rate_limit: Option<RateLimit>,
     pub(crate) counters: Counters,
 }
 
@@ -136,7 +136,7 @@ impl Queue {
         capacity: usize,
         overflow: Overflow,
         shutdown_timeout: Duration,
-        storms: Option<Storms>,
+        rate_limit: Option<RateLimit>,
         counters: Counters,
     ) -> Self {
         Self {
@@ -155,7 +155,7 @@ impl Queue {
             writer: OnceLock::new(),
             leaving: AtomicBool::new(false),
             shutdown_timeout,
-            storms,
+            rate_limit,
             counters,
         }
     }
@@ -199,8 +199,8 @@ impl Queue {
     #[inline]
     pub(crate) fn suppresses(&self, record: &log::Record<'_>, stamp: Stamp) -> bool {
         // With a limit nobody reads the counter.
-        let (Some(storms), Stamp::Time(time)) = (&self.storms, stamp) else { return false };
-        let admitted = storms.admit(record, time);
+        let (Some(rate_limit), Stamp::Time(time)) = (&self.rate_limit, stamp) else { return false };
+        let admitted = rate_limit.admit(record, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
@@ -461,8 +461,8 @@ impl Queue {
         }
     }
 
-    pub(crate) fn storms(&self) -> Option<&Storms> {
-        self.storms.as_ref()
+    pub(crate) fn rate_limit(&self) -> Option<&RateLimit> {
+        self.rate_limit.as_ref()
     }
 
     /// Puts in a record of the writer's own, if there is a slot; it never waits.

@@ -45,7 +45,7 @@ const LONG_NAP: Duration = Duration::from_millis(60);
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 /// The places that a rate limit watches are looked through at most this often.
-const STORMS_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+const RATE_LIMIT_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// The names of this many threads are remembered; beyond it, those that have not logged for longest are forgotten.
 const MOST_THREADS: usize = 1024;
 
@@ -64,7 +64,7 @@ pub(crate) struct Writer {
     orders: Vec<(Command, u64)>,
     started: bool,
     /// When it is looked next for records that the rate limit suppressed.
-    storms_at: Option<Instant>,
+    rate_limit_at: Option<Instant>,
     /// The last cause for which the writer lost a record, and how many it had lost then.
     lost: (Cause, u64),
 }
@@ -108,7 +108,7 @@ impl Writer {
             shutdowns: Vec::new(),
             orders: Vec::new(),
             started: false,
-            storms_at: None,
+            rate_limit_at: None,
             lost: (Cause::Io, 0),
         }
     }
@@ -174,7 +174,7 @@ impl Writer {
             self.start(now);
         }
         self.take_requests();
-        self.tell_storms(now);
+        self.report_suppressed(now);
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         for output in &mut self.outputs {
@@ -235,12 +235,12 @@ impl Writer {
 
     /// Puts a record into the queue for each place whose records were suppressed in an interval that is over; at the end,
     /// for each.
-    fn tell_storms(&mut self, now: Now) {
-        let Some(storms) = self.queue.storms() else { return };
+    fn report_suppressed(&mut self, now: Now) {
+        let Some(rate_limit) = self.queue.rate_limit() else { return };
         let ending = self.is_asked_to_end();
-        if ending || self.storms_at.is_none_or(|at| now.monotonic >= at) {
-            self.storms_at = Some(now.monotonic + storms.per().max(STORMS_AT_MOST_EVERY));
-            storms.tell(now.wall, ending, |record| self.queue.offer_own(record));
+        if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
+            self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
+            rate_limit.tell(now.wall, ending, |record| self.queue.offer_own(record));
         }
     }
 

@@ -17,7 +17,7 @@ mod filter;
 mod flush;
 mod gate;
 pub(crate) mod parts;
-mod storms;
+mod rate_limit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

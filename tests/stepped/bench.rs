@@ -12,7 +12,7 @@ use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
-use crate::queue::storms::Storms;
+use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Door, Overflow, Queue, Renew};
 use crate::record::Notice;
 use crate::sink::file::{FileSink, Target};
@@ -40,7 +40,7 @@ impl Renew for NoRenewal {
 pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
-    pub(super) storms: Option<Storms>,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn Sink>)>,
     /// What the first output says first of all.
     pub(super) opening: Option<Notice>,
@@ -53,7 +53,7 @@ impl Setup {
         Self {
             capacity: 1024,
             overflow: Overflow::DropNewest,
-            storms: None,
+            rate_limit: None,
             outputs: Vec::new(),
             opening: None,
             disk: None,
@@ -93,7 +93,7 @@ impl Setup {
             .zip(&self.outputs)
             .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
         let counters = Counters::new(counters.collect());
-        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.storms, counters));
+        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
         let mut opening = self.opening;
         let outputs = outputs.map(|(index, ((_, format, retain, sink), name))| {

@@ -18,7 +18,7 @@ mod retained;
 mod rotation;
 mod scenarios;
 mod sinks;
-mod storms;
+mod rate_limit;
 pub(crate) mod tail;
 mod threads;
 mod told;

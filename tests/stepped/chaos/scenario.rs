@@ -16,7 +16,7 @@ use crate::disk::fake::{Crash, FakeDisk, Fault, Keep, Op};
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::queue::Overflow;
-use crate::queue::storms::Storms;
+use crate::queue::rate_limit::RateLimit;
 use crate::sink::Now;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::WhenLow;
@@ -180,7 +180,7 @@ struct Process {
     bench: Option<Bench>,
     filter: FilterModel,
     logged: Vec<Logged>,
-    storms: StormModel,
+    rate_limit: StormModel,
     /// Of each level, how many lines of the rate limit went into the queue.
     storm_lines: [u64; 5],
     /// Those that went into the queue; none is one of the rate limit's.
@@ -259,8 +259,8 @@ impl Machine {
             plan.files.iter_mut().for_each(|file| file.compress = false);
         }
         self.note(format!("process {number} starts: {plan:?}"));
-        let storms = plan.rate_limit.map(|(most, per)| Storms::new(most, per));
-        let mut setup = Setup { capacity: plan.capacity, overflow: plan.overflow, storms, ..Setup::new() };
+        let rate_limit = plan.rate_limit.map(|(most, per)| RateLimit::new(most, per));
+        let mut setup = Setup { capacity: plan.capacity, overflow: plan.overflow, rate_limit, ..Setup::new() };
         let mut own = Vec::new();
         for (place, options) in self.places.iter().zip(&plan.files) {
             let format = place.layout.format(number);
@@ -284,7 +284,7 @@ impl Machine {
             plan,
             bench: Some(bench),
             filter: FilterModel::default(),
-            storms: StormModel::default(),
+            rate_limit: StormModel::default(),
             storm_lines: [0; 5],
             logged: Vec::new(),
             queued: Vec::new(),
@@ -448,7 +448,7 @@ impl Machine {
         if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
             && (closed.is_none() || process.filter.looks_at_messages())
         {
-            passes = process.storms.admits(limit, (level, target), now.wall);
+            passes = process.rate_limit.admits(limit, (level, target), now.wall);
         }
         let mut record = Record::builder();
         if has_place {
@@ -731,7 +731,7 @@ impl Machine {
         let stats = bench.handle.stats();
         let storm_lines: u64 = process.storm_lines.iter().sum();
         assert_eq!(stats.accepted, process.logged.len() as u64 + storm_lines, "{stats:?}");
-        assert_eq!(stats.suppressed, process.storms.suppressed(), "{stats:?}");
+        assert_eq!(stats.suppressed, process.rate_limit.suppressed(), "{stats:?}");
         for (output, (place, options)) in self.places.iter().zip(&process.plan.files).enumerate() {
             let most = if matches!(place.kind, Kind::Own) { 0 } else { options.retain as usize };
             let retained = bench.writer.bytes_retained(output);
@@ -1054,12 +1054,12 @@ impl Machine {
             assert!(there <= all, "{story}: {lines:?} lines of the rate limit, of {:?}", process.storm_lines);
         }
         for ((of, target), told) in &told {
-            let suppressed = process.storms.suppressed_at(*of, target);
+            let suppressed = process.rate_limit.suppressed_at(*of, target);
             assert!(*told <= suppressed, "{story}: {told} records of {suppressed} of {target} at {of}");
         }
         let all_there = level == LevelFilter::Trace && lines == process.storm_lines;
         if all_there && matches!(process.end, End::Closed(Ok(()))) {
-            let (told, suppressed) = (told.values().sum::<u64>(), process.storms.suppressed());
+            let (told, suppressed) = (told.values().sum::<u64>(), process.rate_limit.suppressed());
             assert_eq!(told, suppressed, "{story}: the log tells what the rate limit has held back");
         }
         lines

@@ -16,19 +16,19 @@ use crate::sync::thread_local;
 
 /// So many places are watched, a power of two; what does not find a slot is not limited. They take 192 KiB. A model
 /// makes them anew for each order that it tries, and does with two.
-const PLACES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
+const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A place is looked for in this many slots.
 const PROBES: usize = 8;
 
 /// Counts the records of each place, in intervals that the wall clock divides.
-pub(crate) struct Storms {
+pub(crate) struct RateLimit {
     most: u32,
     per: Duration,
-    places: Box<[Place]>,
+    call_sites: Box<[CallSite]>,
 }
 
 #[derive(Default)]
-struct Place {
+struct CallSite {
     /// Which place this is; 0: none yet. A caller claims it once, for ever.
     key: AtomicU64,
     /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
@@ -47,9 +47,9 @@ struct About {
     line: u32,
 }
 
-impl Storms {
+impl RateLimit {
     pub(crate) fn new(most: u32, per: Duration) -> Self {
-        Self { most, per, places: (0..PLACES).map(|_| Place::default()).collect() }
+        Self { most, per, call_sites: (0..CALL_SITES).map(|_| CallSite::default()).collect() }
     }
 
     /// The interval's length.
@@ -69,7 +69,7 @@ impl Storms {
         };
         // No file has a million lines.
         let key = file_key.rotate_left(20) ^ u64::from(line);
-        let Some(place) = self.place(key, || About {
+        let Some(call_site) = self.call_site(key, || About {
             level: record.level(),
             target: record.target().to_owned(),
             module_path: record.module_path_static(),
@@ -80,13 +80,13 @@ impl Storms {
         };
         let interval = self.interval(time);
         // Whatever the clock does, another interval is a new one.
-        let counted = place.interval.fetch_update(Relaxed, Relaxed, |before| match unpack(before) {
+        let counted = call_site.interval.fetch_update(Relaxed, Relaxed, |before| match unpack(before) {
             (of, _) if of != interval => Some(pack(interval, 1)),
             (_, count) if count < self.most => Some(pack(interval, count + 1)),
             _ => None,
         });
         if counted.is_err() {
-            place.suppressed.fetch_add(1, Relaxed);
+            call_site.suppressed.fetch_add(1, Relaxed);
         }
         counted.is_ok()
     }
@@ -95,34 +95,34 @@ impl Storms {
     /// what `tell` refuses is told later.
     pub(crate) fn tell(&self, now: SystemTime, all: bool, mut tell: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
-        for place in &self.places {
-            let over = all || unpack(place.interval.load(Relaxed)).0 != current;
-            if !over || place.suppressed.load(Relaxed) == 0 {
+        for call_site in &self.call_sites {
+            let over = all || unpack(call_site.interval.load(Relaxed)).0 != current;
+            if !over || call_site.suppressed.load(Relaxed) == 0 {
                 continue;
             }
-            let Some(about) = place.about.load_full() else { continue };
-            let suppressed = place.suppressed.swap(0, Relaxed);
+            let Some(about) = call_site.about.load_full() else { continue };
+            let suppressed = call_site.suppressed.swap(0, Relaxed);
             if !tell(about.record(now, suppressed)) {
-                place.suppressed.fetch_add(suppressed, Relaxed);
+                call_site.suppressed.fetch_add(suppressed, Relaxed);
             }
         }
     }
 
-    fn place(&self, key: u64, about: impl FnOnce() -> About) -> Option<&Place> {
+    fn call_site(&self, key: u64, about: impl FnOnce() -> About) -> Option<&CallSite> {
         // Fibonacci hashing (Knuth).
-        let first = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - PLACES.ilog2());
+        let first = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - CALL_SITES.ilog2());
         for probe in 0..PROBES {
-            let place = &self.places[(first as usize + probe) % PLACES];
-            match place.key.load(Relaxed) {
-                0 => match place.key.compare_exchange(0, key, Relaxed, Relaxed) {
+            let call_site = &self.call_sites[(first as usize + probe) % CALL_SITES];
+            match call_site.key.load(Relaxed) {
+                0 => match call_site.key.compare_exchange(0, key, Relaxed, Relaxed) {
                     Ok(_) => {
-                        place.about.store(Some(Arc::new(about())));
-                        return Some(place);
+                        call_site.about.store(Some(Arc::new(about())));
+                        return Some(call_site);
                     }
-                    Err(other) if other == key => return Some(place),
+                    Err(other) if other == key => return Some(call_site),
                     Err(_) => {}
                 },
-                other if other == key => return Some(place),
+                other if other == key => return Some(call_site),
                 _ => {}
             }
         }
@@ -178,8 +178,8 @@ impl About {
         };
         record.line(Some(self.line));
         let nobody = Caller { thread: 0, name: None };
-        let place = format_args!("{suppressed} similar records suppressed");
-        OwnedRecord::capture(&record.args(place).build(), Stamp::Time(now), nobody)
+        let call_site = format_args!("{suppressed} similar records suppressed");
+        OwnedRecord::capture(&record.args(call_site).build(), Stamp::Time(now), nobody)
     }
 }
 
@@ -207,18 +207,18 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn admit(storms: &Storms, line: u32, seconds: u64) -> bool {
+    fn admit(rate_limit: &RateLimit, line: u32, seconds: u64) -> bool {
         let mut record = log::Record::builder();
         record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
-        storms.admit(&record.args(format_args!("no connection")).build(), at(seconds))
+        rate_limit.admit(&record.args(format_args!("no connection")).build(), at(seconds))
     }
 
-    fn told(storms: &Storms, seconds: u64, all: bool) -> Vec<String> {
+    fn told(rate_limit: &RateLimit, seconds: u64, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        storms.tell(at(seconds), all, |record| {
+        rate_limit.tell(at(seconds), all, |record| {
             let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
-            let place = (view.file().unwrap_or(""), view.line().unwrap_or(0));
-            lines.push(format!("{} {} {place:?} {}", view.level(), view.target(), view.message()));
+            let call_site = (view.file().unwrap_or(""), view.line().unwrap_or(0));
+            lines.push(format!("{} {} {call_site:?} {}", view.level(), view.target(), view.message()));
             true
         });
         lines
@@ -226,10 +226,10 @@ mod tests {
 
     #[test]
     fn each_place_has_its_limit_in_each_interval() {
-        let storms = Storms::new(3, MINUTE);
+        let rate_limit = RateLimit::new(3, MINUTE);
         for interval in 0..3 {
             for line in [10, 20] {
-                let admitted = (0..5).filter(|second| admit(&storms, line, interval * 60 + second)).count();
+                let admitted = (0..5).filter(|second| admit(&rate_limit, line, interval * 60 + second)).count();
                 assert_eq!(admitted, 3, "line {line} in interval {interval}");
             }
         }
@@ -239,13 +239,13 @@ mod tests {
     fn an_interval_that_a_thread_remembers_is_the_one_that_it_would_look_up() {
         let lengths = [Duration::from_millis(1), Duration::from_micros(999_937), MINUTE, 60 * MINUTE];
         for (first, second) in lengths.into_iter().flat_map(|first| lengths.map(|second| (first, second))) {
-            let (first, second) = (Storms::new(1, first), Storms::new(1, second));
+            let (first, second) = (RateLimit::new(1, first), RateLimit::new(1, second));
             for step in [0, 1, 999_999, 1_000_000, 999_936_999, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 1, 0]
             {
                 let time = at(1_795_253_400) + Duration::from_nanos(step);
-                for storms in [&first, &second, &first] {
+                for rate_limit in [&first, &second, &first] {
                     let nanos = time.duration_since(UNIX_EPOCH).unwrap().as_nanos();
-                    assert_eq!(storms.interval(time), (nanos / storms.per.as_nanos()) as u32, "{time:?}");
+                    assert_eq!(rate_limit.interval(time), (nanos / rate_limit.per.as_nanos()) as u32, "{time:?}");
                 }
             }
         }
@@ -253,78 +253,78 @@ mod tests {
 
     #[test]
     fn what_was_suppressed_is_told_once_when_its_interval_is_over() {
-        let storms = Storms::new(1, MINUTE);
+        let rate_limit = RateLimit::new(1, MINUTE);
         for _ in 0..58 {
-            admit(&storms, 10, 30);
+            admit(&rate_limit, 10, 30);
         }
-        admit(&storms, 20, 30);
-        assert_eq!(told(&storms, 59, false), [""; 0], "the interval is not over");
+        admit(&rate_limit, 20, 30);
+        assert_eq!(told(&rate_limit, 59, false), [""; 0], "the interval is not over");
         let line = r#"ERROR db ("src/db.rs", 10) 57 similar records suppressed"#;
-        assert_eq!(told(&storms, 60, false), [line]);
-        assert_eq!(told(&storms, 60, true), [""; 0]);
-        admit(&storms, 20, 60);
-        admit(&storms, 20, 60);
-        assert_eq!(told(&storms, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar records suppressed"#]);
+        assert_eq!(told(&rate_limit, 60, false), [line]);
+        assert_eq!(told(&rate_limit, 60, true), [""; 0]);
+        admit(&rate_limit, 20, 60);
+        admit(&rate_limit, 20, 60);
+        assert_eq!(told(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar records suppressed"#]);
     }
 
     #[test]
     fn a_line_that_finds_no_slot_is_told_later_with_what_came_since() {
-        let storms = Storms::new(1, MINUTE);
-        admit(&storms, 10, 0);
-        admit(&storms, 10, 0);
-        storms.tell(at(60), false, |_| false);
-        admit(&storms, 10, 60);
-        admit(&storms, 10, 60);
-        assert_eq!(told(&storms, 120, false), [r#"ERROR db ("src/db.rs", 10) 2 similar records suppressed"#]);
+        let rate_limit = RateLimit::new(1, MINUTE);
+        admit(&rate_limit, 10, 0);
+        admit(&rate_limit, 10, 0);
+        rate_limit.tell(at(60), false, |_| false);
+        admit(&rate_limit, 10, 60);
+        admit(&rate_limit, 10, 60);
+        assert_eq!(told(&rate_limit, 120, false), [r#"ERROR db ("src/db.rs", 10) 2 similar records suppressed"#]);
     }
 
     #[test]
     fn a_clock_that_jumps_opens_a_new_interval_and_never_closes_the_log() {
-        let storms = Storms::new(1, MINUTE);
-        assert!(admit(&storms, 10, 1_000_000));
-        assert!(!admit(&storms, 10, 1_000_000));
-        assert!(admit(&storms, 10, 0), "back");
-        assert!(!admit(&storms, 10, 1));
-        assert!(admit(&storms, 10, 9_000_000), "forward");
+        let rate_limit = RateLimit::new(1, MINUTE);
+        assert!(admit(&rate_limit, 10, 1_000_000));
+        assert!(!admit(&rate_limit, 10, 1_000_000));
+        assert!(admit(&rate_limit, 10, 0), "back");
+        assert!(!admit(&rate_limit, 10, 1));
+        assert!(admit(&rate_limit, 10, 9_000_000), "forward");
         let before = UNIX_EPOCH - MINUTE;
-        assert_eq!(storms.interval(before), storms.interval(UNIX_EPOCH), "before 1970 there is one interval");
+        assert_eq!(rate_limit.interval(before), rate_limit.interval(UNIX_EPOCH), "before 1970 there is one interval");
     }
 
     #[test]
     fn the_place_of_a_record_that_was_handed_on_has_its_limit_too() {
-        let storms = Storms::new(1, MINUTE);
+        let rate_limit = RateLimit::new(1, MINUTE);
         let admit = |file: String| {
             let record = log::Record::builder().file(Some(&file)).line(Some(7)).args(format_args!("m")).build();
-            storms.admit(&record, at(0))
+            rate_limit.admit(&record, at(0))
         };
         assert!(admit("src/a.rs".to_owned()));
         assert!(admit("src/b.rs".to_owned()), "another file");
         assert!(!admit("src/a.rs".to_owned()));
-        assert_eq!(told(&storms, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar records suppressed"#]);
+        assert_eq!(told(&rate_limit, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar records suppressed"#]);
         let others = (0..1000).filter(|number| admit(format!("src/{number}/lib.rs"))).count();
         assert_eq!(others, 1000, "files that differ a little");
     }
 
     #[test]
     fn records_without_a_place_and_places_past_the_last_slot_are_not_limited() {
-        let storms = Storms::new(1, MINUTE);
+        let rate_limit = RateLimit::new(1, MINUTE);
         let nowhere = log::Record::builder().args(format_args!("m")).build();
-        assert!((0..5).all(|_| storms.admit(&nowhere, at(0))));
-        let first = (1..=100_000).filter(|line| admit(&storms, *line, 0)).count();
+        assert!((0..5).all(|_| rate_limit.admit(&nowhere, at(0))));
+        let first = (1..=100_000).filter(|line| admit(&rate_limit, *line, 0)).count();
         assert_eq!(first, 100_000, "each of them for the first time");
-        let limited = (1..=100_000).filter(|line| !admit(&storms, *line, 0)).count();
-        assert!((PLACES * 9 / 10..=PLACES).contains(&limited), "{limited}");
+        let limited = (1..=100_000).filter(|line| !admit(&rate_limit, *line, 0)).count();
+        assert!((CALL_SITES * 9 / 10..=CALL_SITES).contains(&limited), "{limited}");
     }
 
     #[test]
     fn many_threads_share_the_limit_of_a_place() {
-        let storms = Storms::new(100, MINUTE);
+        let rate_limit = RateLimit::new(100, MINUTE);
         let admitted: usize = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (0..1000).filter(|_| admit(&storms, 10, 0)).count())).collect();
+                (0..8).map(|_| scope.spawn(|| (0..1000).filter(|_| admit(&rate_limit, 10, 0)).count())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(admitted, 100);
-        assert_eq!(told(&storms, 0, true), [r#"ERROR db ("src/db.rs", 10) 7900 similar records suppressed"#]);
+        assert_eq!(told(&rate_limit, 0, true), [r#"ERROR db ("src/db.rs", 10) 7900 similar records suppressed"#]);
     }
 }

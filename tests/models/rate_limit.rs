@@ -6,24 +6,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::Level;
 use loom::thread;
 
-use crate::queue::storms::Storms;
+use crate::queue::rate_limit::RateLimit;
 use crate::record::Record;
 
 use super::check;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn admit(storms: &Storms, line: u32, time: SystemTime) -> bool {
+fn admit(rate_limit: &RateLimit, line: u32, time: SystemTime) -> bool {
     let mut record = log::Record::builder();
     // A text that is not static counts by what it says, not by where it stands: so each run is the same.
     record.level(Level::Error).target("db").file(Some("src/db.rs")).line(Some(line));
-    storms.admit(&record.args(format_args!("no connection")).build(), time)
+    rate_limit.admit(&record.args(format_args!("no connection")).build(), time)
 }
 
 /// How many similar records are told; every second line finds no slot.
-fn told(storms: &Storms, takes: bool) -> u64 {
+fn told(rate_limit: &RateLimit, takes: bool) -> u64 {
     let mut told = 0;
-    storms.tell(UNIX_EPOCH, true, |record| {
+    rate_limit.tell(UNIX_EPOCH, true, |record| {
         if takes {
             let view = Record::new(&record, UNIX_EPOCH, None);
             told += view.message().split(' ').next().unwrap().parse::<u64>().unwrap();
@@ -36,15 +36,15 @@ fn told(storms: &Storms, takes: bool) -> u64 {
 #[test]
 fn loom_threads_share_the_limit_of_a_place_and_all_beyond_it_is_told() {
     check(3, || {
-        let storms = Arc::new(Storms::new(1, MINUTE));
+        let rate_limit = Arc::new(RateLimit::new(1, MINUTE));
         let callers = [0, 1].map(|_| {
-            let storms = storms.clone();
-            thread::spawn(move || (0..2).filter(|_| admit(&storms, 10, UNIX_EPOCH)).count())
+            let rate_limit = rate_limit.clone();
+            thread::spawn(move || (0..2).filter(|_| admit(&rate_limit, 10, UNIX_EPOCH)).count())
         });
-        let mut counted = told(&storms, false) + told(&storms, true);
+        let mut counted = told(&rate_limit, false) + told(&rate_limit, true);
         let admitted: usize = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
         assert_eq!(admitted, 1);
-        counted += told(&storms, true);
+        counted += told(&rate_limit, true);
         assert_eq!(counted, 3, "admitted and told are all");
     });
 }
@@ -54,15 +54,15 @@ fn loom_two_places_never_share_a_slot() {
     // Of two slots some of these pairs begin with the same one, and some do not.
     for lines in [[10, 20], [10, 21], [10, 12], [10, 13]] {
         check(5, move || {
-            let storms = Arc::new(Storms::new(1, MINUTE));
+            let rate_limit = Arc::new(RateLimit::new(1, MINUTE));
             let callers = lines.map(|line| {
-                let storms = storms.clone();
-                thread::spawn(move || admit(&storms, line, UNIX_EPOCH))
+                let rate_limit = rate_limit.clone();
+                thread::spawn(move || admit(&rate_limit, line, UNIX_EPOCH))
             });
             callers.into_iter().for_each(|caller| assert!(caller.join().unwrap()));
-            assert!(lines.iter().all(|line| !admit(&storms, *line, UNIX_EPOCH)));
+            assert!(lines.iter().all(|line| !admit(&rate_limit, *line, UNIX_EPOCH)));
             let mut told = Vec::new();
-            storms.tell(UNIX_EPOCH, true, |record| {
+            rate_limit.tell(UNIX_EPOCH, true, |record| {
                 told.push(Record::new(&record, UNIX_EPOCH, None).line());
                 true
             });
