@@ -22,7 +22,7 @@ use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{self, Door, Overflow, Queue, Renew};
+use crate::queue::{self, Overflow, PerProcessPipeline, Queue, Renew};
 use crate::record::Notice;
 #[cfg(feature = "bench")]
 use crate::sink::Now;
@@ -305,10 +305,10 @@ impl Builder {
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
         let queue = Arc::new(plan.queue_for(&plan.outputs));
         let writer = plan.writer(queue.clone(), once);
-        let door = Arc::new(Door::new(queue.clone(), Box::new(plan)));
+        let per_process = Arc::new(PerProcessPipeline::new(queue.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
-        let logger = Logger::new(door.clone(), filter.clone());
-        let handle = Handle::new(door, filter.clone());
+        let logger = Logger::new(per_process.clone(), filter.clone());
+        let handle = Handle::new(per_process, filter.clone());
         Ok((Pipeline { queue, writer, filter }, logger, handle))
     }
 

@@ -10,7 +10,7 @@ use log::{LevelFilter, Metadata};
 
 use crate::clock::Stamp;
 use crate::front::filter::CurrentFilter;
-use crate::queue::{Door, Queue};
+use crate::queue::{PerProcessPipeline, Queue};
 use crate::record::{Caller, Draft, OwnedRecord};
 use crate::stats::DropReason;
 
@@ -23,13 +23,13 @@ pub struct Logger {
 
 /// What a log call needs.
 pub(crate) struct Core {
-    door: Arc<Door>,
+    per_process: Arc<PerProcessPipeline>,
     filter: Arc<CurrentFilter>,
 }
 
 impl Logger {
-    pub(crate) fn new(door: Arc<Door>, filter: Arc<CurrentFilter>) -> Self {
-        Self { core: Arc::new(Core { door, filter }) }
+    pub(crate) fn new(per_process: Arc<PerProcessPipeline>, filter: Arc<CurrentFilter>) -> Self {
+        Self { core: Arc::new(Core { per_process, filter }) }
     }
 
     /// For who must not keep the logger alive.
@@ -52,7 +52,7 @@ impl Core {
         if level > verdict.max_level {
             return;
         }
-        let queue = self.door.queue();
+        let queue = self.per_process.queue();
         if !queue.wants(level) {
             return;
         }
@@ -119,7 +119,7 @@ impl log::Log for Logger {
     /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
     fn flush(&self) {
         // `log` has no way to pass the error on; `Stats` tells what is not written.
-        let _ = self.core.door.queue().flush_in_time();
+        let _ = self.core.per_process.queue().flush_in_time();
     }
 }
 
@@ -127,7 +127,7 @@ impl Drop for Logger {
     fn drop(&mut self) {
         // In a forked child that has not logged there is nothing to end. What was not written by the deadline is counted as
         // `shutdown`; a `Handle` can still tell.
-        if let Some(queue) = self.core.door.existing_queue() {
+        if let Some(queue) = self.core.per_process.existing_pipeline() {
             queue.end_in_time();
         }
     }

@@ -5,7 +5,7 @@
 //! receiver would cost every sender a system call. It naps by itself, and the doorbell tells the callers when ringing
 //! is worth it.
 
-mod door;
+mod per_process;
 pub(crate) mod rate_limit;
 
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ use crate::sync::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender,
 use crate::sync::process_wide;
 use crate::sync::thread::{self, Thread};
 
-pub(crate) use door::{Door, Renew};
+pub(crate) use per_process::{PerProcessPipeline, Renew};
 use rate_limit::RateLimit;
 
 /// What happens to a record that finds the queue full.

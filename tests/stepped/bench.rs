@@ -13,7 +13,7 @@ use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{Door, Overflow, Queue, Renew};
+use crate::queue::{Overflow, PerProcessPipeline, Queue, Renew};
 use crate::record::Notice;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
@@ -104,7 +104,7 @@ impl Setup {
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
         queue.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
-        let door = Arc::new(Door::new(queue.clone(), Box::new(NoRenewal)));
+        let per_process = Arc::new(PerProcessPipeline::new(queue.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
         let history = Arc::new(Mutex::new(History::of(self.disk)));
@@ -115,8 +115,8 @@ impl Setup {
         });
         Bench {
             writer: Writer::new(queue.clone(), outputs.collect(), Some(on_event)),
-            logger: Logger::new(door.clone(), filter.clone()),
-            handle: Handle::new(door, filter),
+            logger: Logger::new(per_process.clone(), filter.clone()),
+            handle: Handle::new(per_process, filter),
             queue,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
             tells_records_the_time: false,

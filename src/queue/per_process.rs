@@ -6,7 +6,7 @@ use crate::os::PerProcess;
 
 use super::Queue;
 
-pub(crate) struct Door {
+pub(crate) struct PerProcessPipeline {
     queue: PerProcess<Queue>,
     renew: Box<dyn Renew>,
 }
@@ -19,7 +19,7 @@ pub(crate) trait Renew: Send + Sync {
     fn start(&self, queue: &Arc<Queue>);
 }
 
-impl Door {
+impl PerProcessPipeline {
     pub(crate) fn new(queue: Arc<Queue>, renew: Box<dyn Renew>) -> Self {
         Self { queue: PerProcess::new(queue), renew }
     }
@@ -35,7 +35,7 @@ impl Door {
     }
 
     /// The queue, if this process has made one.
-    pub(crate) fn existing_queue(&self) -> Option<&Queue> {
+    pub(crate) fn existing_pipeline(&self) -> Option<&Queue> {
         self.queue.get()
     }
 
