@@ -22,7 +22,7 @@ use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{self, Overflow, PerProcessPipeline, Queue, Renew};
+use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline, Renew};
 use crate::record::Notice;
 #[cfg(feature = "bench")]
 use crate::sink::Now;
@@ -229,7 +229,7 @@ impl Builder {
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
         let log_panics = self.log_panics;
         let (pipeline, logger, handle) = self.prepare()?;
-        let ready = start(pipeline.queue, pipeline.writer)?;
+        let ready = start(pipeline.pipeline, pipeline.writer)?;
         if log_panics {
             panics::install(logger.core());
         }
@@ -248,7 +248,7 @@ impl Builder {
     pub fn init(self) -> Result<Handle, InitError> {
         let log_panics = self.log_panics;
         let (pipeline, logger, handle) = self.prepare()?;
-        let ready = start(pipeline.queue, pipeline.writer)?;
+        let ready = start(pipeline.pipeline, pipeline.writer)?;
         let core = logger.core();
         // Should this fail, `ready` is dropped: the thread ends without having opened anything.
         log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet)?;
@@ -269,7 +269,7 @@ impl Builder {
         Ok((logger, step))
     }
 
-    fn prepare(self) -> Result<(Pipeline, Logger, Handle), InitError> {
+    fn prepare(self) -> Result<(Prepared, Logger, Handle), InitError> {
         if self.outputs.is_empty() {
             return Err(InitError::NoOutput);
         }
@@ -303,13 +303,13 @@ impl Builder {
             by_counter: self.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
-        let queue = Arc::new(plan.queue_for(&plan.outputs));
-        let writer = plan.writer(queue.clone(), once);
-        let per_process = Arc::new(PerProcessPipeline::new(queue.clone(), Box::new(plan)));
+        let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
+        let writer = plan.writer(pipeline.clone(), once);
+        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
         let logger = Logger::new(per_process.clone(), filter.clone());
         let handle = Handle::new(per_process, filter.clone());
-        Ok((Pipeline { queue, writer, filter }, logger, handle))
+        Ok((Prepared { pipeline, writer, filter }, logger, handle))
     }
 
     fn directives(&self) -> (Vec<String>, Option<BadDirectives>) {
@@ -504,15 +504,15 @@ impl BadDirectives {
 }
 
 impl Plan {
-    fn queue_for(&self, outputs: &[PlannedOutput]) -> Queue {
+    fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
         let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
-        Queue::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
+        Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
     }
 
     /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.
-    fn writer(&self, queue: Arc<Queue>, mut once: Once) -> Writer {
+    fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
             let sink: Box<dyn Sink> = match &planned.kind {
@@ -528,7 +528,7 @@ impl Plan {
             let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
             outputs.push(output.retain(planned.retain()));
         }
-        let mut writer = Writer::new(queue, outputs, once.on_event);
+        let mut writer = Writer::new(pipeline, outputs, once.on_event);
         if self.by_counter
             && let Some(timeline) = Timeline::new()
         {
@@ -541,23 +541,23 @@ impl Plan {
 /// What a forked child does at its first log call: files and consoles anew; the program's own sinks and its callback stay with the
 /// parent. No lock that a vanished thread could hold is taken.
 impl Renew for Plan {
-    fn queue(&self) -> Arc<Queue> {
+    fn pipeline(&self) -> Arc<Pipeline> {
         let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
-        Arc::new(self.queue_for(&inherited.cloned().collect::<Vec<_>>()))
+        Arc::new(self.pipeline_for(&inherited.cloned().collect::<Vec<_>>()))
     }
 
-    fn start(&self, queue: &Arc<Queue>) {
-        match start(queue.clone(), self.writer(queue.clone(), Once::default())) {
+    fn start(&self, pipeline: &Arc<Pipeline>) {
+        match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default())) {
             Ok(ready) => ready.begin(),
             // The state says `Closed`, and what is logged is counted.
-            Err(_) => queue.end(),
+            Err(_) => pipeline.end(),
         }
     }
 }
 
 /// A pipeline whose thread does not run yet.
-struct Pipeline {
-    queue: Arc<Queue>,
+struct Prepared {
+    pipeline: Arc<Pipeline>,
     writer: Writer,
     filter: Arc<CurrentFilter>,
 }
@@ -565,11 +565,11 @@ struct Pipeline {
 /// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
 struct Ready {
     word: mpsc::Sender<os::Registration>,
-    queue: Arc<Queue>,
+    pipeline: Arc<Pipeline>,
     thread: thread::Thread,
 }
 
-fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
+fn start(pipeline: Arc<Pipeline>, writer: Writer) -> Result<Ready, InitError> {
     // std asks for a thread's stack politely, and for what its signal handler needs on the new thread by a panic that nobody catches.
     if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
@@ -580,15 +580,15 @@ fn start(queue: Arc<Queue>, writer: Writer) -> Result<Ready, InitError> {
             writer.run(registration);
         }
     });
-    Ok(Ready { word, queue, thread: thread.map_err(InitError::Thread)?.thread().clone() })
+    Ok(Ready { word, pipeline, thread: thread.map_err(InitError::Thread)?.thread().clone() })
 }
 
 impl Ready {
     fn begin(self) {
         os::watch_forks();
         // Here, not on the new thread: the program may end before that has run at all.
-        let registration = os::register_at_exit(self.queue.clone());
-        self.queue.set_writer(self.thread);
+        let registration = os::register_at_exit(self.pipeline.clone());
+        self.pipeline.set_writer(self.thread);
         // The thread waits for nothing else; it cannot be gone.
         let _ = self.word.send(registration);
     }

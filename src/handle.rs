@@ -37,17 +37,17 @@ impl Handle {
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
     pub fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
-        self.per_process.queue().flush(at_most)
+        self.per_process.pipeline().flush(at_most)
     }
 
     /// The account at this moment.
     pub fn stats(&self) -> Stats {
-        self.per_process.queue().stats()
+        self.per_process.pipeline().stats()
     }
 
     /// The state of the worst output.
     pub fn state(&self) -> State {
-        self.per_process.queue().state()
+        self.per_process.pipeline().state()
     }
 
     /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level` after
@@ -89,7 +89,7 @@ impl Handle {
     /// An empty file stays as it is, and so does one whose lock another process holds. While an output is suspended it waits for its
     /// return. Calls that come before the writer has looked are one.
     pub fn rotate(&self) {
-        self.per_process.queue().order(Orders::rotate);
+        self.per_process.pipeline().order(Orders::rotate);
     }
 
     /// Has every file opened anew by its path, behind the records that are pending at the call; for logrotate's `postrotate`. Does
@@ -97,7 +97,7 @@ impl Handle {
     ///
     /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a write and 500 ms at rest.
     pub fn reopen(&self) {
-        self.per_process.queue().order(Orders::reopen);
+        self.per_process.pipeline().order(Orders::reopen);
     }
 
     /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.
@@ -109,7 +109,7 @@ impl Handle {
     ///
     /// As [`flush`](Self::flush); `Closed` if it was shut down before.
     pub fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
-        self.per_process.queue().shutdown(at_most)
+        self.per_process.pipeline().shutdown(at_most)
     }
 }
 

@@ -10,7 +10,7 @@ use log::{LevelFilter, Metadata};
 
 use crate::clock::Stamp;
 use crate::front::filter::CurrentFilter;
-use crate::queue::{PerProcessPipeline, Queue};
+use crate::queue::{PerProcessPipeline, Pipeline};
 use crate::record::{Caller, Draft, OwnedRecord};
 use crate::stats::DropReason;
 
@@ -52,20 +52,20 @@ impl Core {
         if level > verdict.max_level {
             return;
         }
-        let queue = self.per_process.queue();
-        if !queue.wants(level) {
+        let pipeline = self.per_process.pipeline();
+        if !pipeline.wants(level) {
             return;
         }
-        let closed = queue.closed_to(level);
+        let closed = pipeline.closed_to(level);
         if let (Some(reason), false) = (closed, verdict.by_message) {
-            queue.refuse(level, reason);
+            pipeline.refuse(level, reason);
             return;
         }
-        let stamp = queue.stamp();
-        if !verdict.by_message && queue.suppresses(record, stamp) {
+        let stamp = pipeline.stamp();
+        if !verdict.by_message && pipeline.suppresses(record, stamp) {
             return;
         }
-        let audience = queue.audience();
+        let audience = pipeline.audience();
         let (mut number, introduced_to) = THREAD.get();
         let introduces = (introduced_to != audience).then(thread::current);
         if number == 0 {
@@ -73,10 +73,10 @@ impl Core {
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
         let is_in = if verdict.by_message {
-            self.offer_if_taken(queue, record, stamp, caller, closed)
+            self.offer_if_taken(pipeline, record, stamp, caller, closed)
         } else {
             let draft = Draft::new(record, caller);
-            queue.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
+            pipeline.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
         };
         if is_in && introduces.is_some() {
             THREAD.set((number, audience));
@@ -87,20 +87,20 @@ impl Core {
     #[cold]
     fn offer_if_taken(
         &self,
-        queue: &Queue,
+        pipeline: &Pipeline,
         record: &log::Record<'_>,
         stamp: Stamp,
         caller: Caller<'_>,
         closed: Option<DropReason>,
     ) -> bool {
         let owned = OwnedRecord::capture(record, stamp, caller);
-        if !self.filter.load().takes(owned.message()) || queue.suppresses(record, stamp) {
+        if !self.filter.load().takes(owned.message()) || pipeline.suppresses(record, stamp) {
             return false;
         }
         match closed {
-            None => queue.offer(record.level(), owned.spilled(), owned),
+            None => pipeline.offer(record.level(), owned.spilled(), owned),
             Some(reason) => {
-                queue.refuse(record.level(), reason);
+                pipeline.refuse(record.level(), reason);
                 false
             }
         }
@@ -119,7 +119,7 @@ impl log::Log for Logger {
     /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
     fn flush(&self) {
         // `log` has no way to pass the error on; `Stats` tells what is not written.
-        let _ = self.core.per_process.queue().flush_in_time();
+        let _ = self.core.per_process.pipeline().flush_in_time();
     }
 }
 
@@ -127,8 +127,8 @@ impl Drop for Logger {
     fn drop(&mut self) {
         // In a forked child that has not logged there is nothing to end. What was not written by the deadline is counted as
         // `shutdown`; a `Handle` can still tell.
-        if let Some(queue) = self.core.per_process.existing_pipeline() {
-            queue.end_in_time();
+        if let Some(pipeline) = self.core.per_process.existing_pipeline() {
+            pipeline.end_in_time();
         }
     }
 }

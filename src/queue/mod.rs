@@ -66,7 +66,7 @@ const ARMED: u8 = 1;
 const ENDED: u8 = 2;
 
 /// One pipeline's meeting place.
-pub(crate) struct Queue {
+pub(crate) struct Pipeline {
     records: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
     requests: (Sender<Request>, Receiver<Request>),
     orders: Orders,
@@ -131,7 +131,7 @@ impl Reply {
     }
 }
 
-impl Queue {
+impl Pipeline {
     pub(crate) fn new(
         capacity: usize,
         overflow: Overflow,
@@ -582,7 +582,7 @@ fn new_audience() -> u64 {
 }
 
 /// The end of the process: no lock, no channel, nothing that could be gone.
-impl AtExit for Queue {
+impl AtExit for Pipeline {
     fn begin(&self) {
         self.gate.store(Gate::SHUT.0, SeqCst);
         self.leaving.store(true, SeqCst);

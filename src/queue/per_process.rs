@@ -4,46 +4,46 @@ use std::sync::Arc;
 
 use crate::os::PerProcess;
 
-use super::Queue;
+use super::Pipeline;
 
 pub(crate) struct PerProcessPipeline {
-    queue: PerProcess<Queue>,
+    pipeline: PerProcess<Pipeline>,
     renew: Box<dyn Renew>,
 }
 
 /// Makes a pipeline for a forked child, from the plan.
 pub(crate) trait Renew: Send + Sync {
-    fn queue(&self) -> Arc<Queue>;
+    fn pipeline(&self) -> Arc<Pipeline>;
 
     /// Starts the writer of the queue that came first; if that fails, the queue ends.
-    fn start(&self, queue: &Arc<Queue>);
+    fn start(&self, pipeline: &Arc<Pipeline>);
 }
 
 impl PerProcessPipeline {
-    pub(crate) fn new(queue: Arc<Queue>, renew: Box<dyn Renew>) -> Self {
-        Self { queue: PerProcess::new(queue), renew }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, renew: Box<dyn Renew>) -> Self {
+        Self { pipeline: PerProcess::new(pipeline), renew }
     }
 
     #[inline]
-    pub(crate) fn queue(&self) -> &Queue {
+    pub(crate) fn pipeline(&self) -> &Pipeline {
         loop {
-            match self.queue.get() {
-                Some(queue) => return queue,
+            match self.pipeline.get() {
+                Some(pipeline) => return pipeline,
                 None => self.renew(),
             }
         }
     }
 
     /// The queue, if this process has made one.
-    pub(crate) fn existing_pipeline(&self) -> Option<&Queue> {
-        self.queue.get()
+    pub(crate) fn existing_pipeline(&self) -> Option<&Pipeline> {
+        self.pipeline.get()
     }
 
     #[cold]
     fn renew(&self) {
-        let queue = self.renew.queue();
-        if self.queue.put(&queue) {
-            self.renew.start(&queue);
+        let pipeline = self.renew.pipeline();
+        if self.pipeline.put(&pipeline) {
+            self.renew.start(&pipeline);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, OnEvent};
 use crate::os;
-use crate::queue::{Gate, Orders, Queue, Reply, Request};
+use crate::queue::{Gate, Orders, Pipeline, Reply, Request};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
@@ -51,7 +51,7 @@ const MOST_THREADS: usize = 1024;
 
 /// What the writer's thread owns.
 pub(crate) struct Writer {
-    queue: Arc<Queue>,
+    pipeline: Arc<Pipeline>,
     outputs: Vec<Output>,
     tell: Tell,
     threads: ThreadNames,
@@ -95,10 +95,10 @@ pub(crate) struct Turn {
 }
 
 impl Writer {
-    pub(crate) fn new(queue: Arc<Queue>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
         let records = Records::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
         Self {
-            queue,
+            pipeline,
             outputs,
             tell: Tell { on_event },
             threads: ThreadNames::default(),
@@ -116,7 +116,7 @@ impl Writer {
     /// From now on callers read the processor's counter, and the writer works out their time.
     pub(crate) fn keep_time(&mut self, timeline: Timeline) {
         self.timeline = Some(timeline);
-        self.queue.read_counter(true);
+        self.pipeline.read_counter(true);
     }
 
     /// How much memory is held for what an output retains.
@@ -139,14 +139,14 @@ impl Writer {
     /// The writer's thread. As long as it runs, the end of the process waits for it.
     pub(crate) fn run(mut self, _waited_for: os::Registration) {
         os::block_signals();
-        let _end = EndOfQueue(self.queue.clone());
+        let _end = EndOfPipeline(self.pipeline.clone());
         let mut active = Instant::now();
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
             let Ok(turn) = guarded(|| self.step(now)) else {
                 // A defect of this crate, not of a format or sink: what was in hand is lost, the writer lives.
                 self.drop_what_is_in_hand();
-                self.queue.nap(SHORT_NAP, false);
+                self.pipeline.nap(SHORT_NAP, false);
                 continue;
             };
             if turn.ended {
@@ -163,7 +163,7 @@ impl Writer {
                 _ => IDLE_NAP,
             };
             let due = turn.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
-            self.queue.nap(nap.min(due.max(SHORT_NAP)), idle >= ALERT_FOR);
+            self.pipeline.nap(nap.min(due.max(SHORT_NAP)), idle >= ALERT_FOR);
         }
     }
 
@@ -178,11 +178,11 @@ impl Writer {
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         for output in &mut self.outputs {
-            output.tend(now, &self.queue.counters, &mut self.records, &mut self.tell);
+            output.tend(now, &self.pipeline.counters, &mut self.records, &mut self.tell);
         }
         self.publish_gate();
         for output in &mut self.outputs {
-            output.tell_return(&self.queue.counters, &mut self.tell);
+            output.tell_return(&self.pipeline.counters, &mut self.tell);
         }
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
@@ -192,21 +192,21 @@ impl Writer {
     fn start(&mut self, now: Now) {
         self.started = true;
         for output in &mut self.outputs {
-            output.start(now, &self.queue.counters, &mut self.tell);
+            output.start(now, &self.pipeline.counters, &mut self.tell);
         }
         self.publish_gate();
     }
 
     fn take_requests(&mut self) {
         let lost_before = self.records.drops();
-        while let Some(request) = self.queue.next_request() {
+        while let Some(request) = self.pipeline.next_request() {
             match request {
-                Request::Flush(answer) => self.flushes.push(Flush { left: self.queue.len(), lost_before, answer }),
+                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), lost_before, answer }),
                 Request::Shutdown(answer) => self.shutdowns.push(Shutdown { lost_before, answer }),
             }
         }
-        let rotate = self.queue.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
-        let reopen = self.queue.take_order(Orders::reopen).map(|behind| (Command::Reopen, behind));
+        let rotate = self.pipeline.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
+        let reopen = self.pipeline.take_order(Orders::reopen).map(|behind| (Command::Reopen, behind));
         self.orders.extend(rotate.into_iter().chain(reopen));
     }
 
@@ -215,12 +215,12 @@ impl Writer {
         if self.orders.is_empty() {
             return;
         }
-        let taken = self.queue.counters.writer.taken.total();
+        let taken = self.pipeline.counters.writer.taken.total();
         // Of those it was to come behind, some may have been evicted.
-        let all = self.queue.len() == 0;
+        let all = self.pipeline.len() == 0;
         for (command, _) in self.orders.extract_if(.., |(_, behind)| all || *behind <= taken) {
             for output in &mut self.outputs {
-                output.command(command, now, &self.queue.counters, &mut self.tell);
+                output.command(command, now, &self.pipeline.counters, &mut self.tell);
             }
         }
         self.publish_gate();
@@ -228,7 +228,7 @@ impl Writer {
 
     /// How many records may be taken before an order is due.
     fn before_the_next_order(&self) -> usize {
-        let taken = self.queue.counters.writer.taken.total();
+        let taken = self.pipeline.counters.writer.taken.total();
         let left = self.orders.iter().map(|(_, behind)| behind.saturating_sub(taken)).min();
         left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX).max(1)
     }
@@ -236,28 +236,28 @@ impl Writer {
     /// Puts a record into the queue for each place whose records were suppressed in an interval that is over; at the end,
     /// for each.
     fn report_suppressed(&mut self, now: Now) {
-        let Some(rate_limit) = self.queue.rate_limit() else { return };
+        let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();
         if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
             self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
-            rate_limit.tell(now.wall, ending, |record| self.queue.offer_own(record));
+            rate_limit.tell(now.wall, ending, |record| self.pipeline.offer_own(record));
         }
     }
 
     fn is_asked_to_end(&self) -> bool {
-        !self.shutdowns.is_empty() || self.queue.is_leaving()
+        !self.shutdowns.is_empty() || self.pipeline.is_leaving()
     }
 
     fn take_batch(&mut self, now: Now) -> usize {
-        if self.queue.len() == 0 {
+        if self.pipeline.len() == 0 {
             return 0;
         }
-        let queue = self.queue.clone();
-        let counters = &queue.counters;
+        let pipeline = self.pipeline.clone();
+        let counters = &pipeline.counters;
         if let Some(timeline) = &mut self.timeline
             && !timeline.look()
         {
-            queue.read_counter(false);
+            pipeline.read_counter(false);
         }
         for output in &mut self.outputs {
             output.open_batch(now, counters, &mut self.tell);
@@ -266,7 +266,7 @@ impl Writer {
         if !self.orders.is_empty() {
             most = most.min(self.before_the_next_order());
         }
-        queue.take_while(|record| {
+        pipeline.take_while(|record| {
             self.lay_out(record, counters);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
             !full && self.records.len() < most
@@ -301,7 +301,7 @@ impl Writer {
     /// Counts each record of the turn where it belongs. Returns how many there were.
     fn settle(&mut self) -> usize {
         let taken = self.records.len();
-        self.records.settle(&self.queue.counters);
+        self.records.settle(&self.pipeline.counters);
         let drops = self.records.drops();
         if drops > self.lost.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
@@ -313,14 +313,14 @@ impl Writer {
     fn drop_what_is_in_hand(&mut self) {
         self.records.break_off(DropReason::Panicked);
         for output in &mut self.outputs {
-            output.abandon(&self.queue.counters, &mut self.records);
+            output.abandon(&self.pipeline.counters, &mut self.records);
         }
         self.settle();
     }
 
     /// Tells the callers which levels no output can take, and why.
     fn publish_gate(&self) {
-        let counters = &self.queue.counters;
+        let counters = &self.pipeline.counters;
         let mut gate = Gate::OPEN;
         // With all of them suspended the gate is never fully open, whatever they want: then nobody rings.
         let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
@@ -332,7 +332,7 @@ impl Writer {
                 gate.close(level, cause.into());
             }
         }
-        self.queue.set_gate(gate);
+        self.pipeline.set_gate(gate);
     }
 
     /// Answers the flushes whose records are all written.
@@ -340,7 +340,7 @@ impl Writer {
         // Where nothing can be written there is nothing to wait for: a flood that is only retained must not keep the answer.
         let mut outputs = self.outputs.iter();
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
-        let at_once = nothing_goes || self.queue.len() == 0;
+        let at_once = nothing_goes || self.pipeline.len() == 0;
         for flush in &mut self.flushes {
             flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
         }
@@ -349,11 +349,11 @@ impl Writer {
         }
         let mut flushed = Ok(());
         for output in &mut self.outputs {
-            flushed = flushed.and(output.flush(now, &self.queue.counters, &mut self.tell));
+            flushed = flushed.and(output.flush(now, &self.pipeline.counters, &mut self.tell));
         }
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
-        let closed = if self.queue.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
+        let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         let (cause, lost) = (self.lost.0, self.records.drops());
         for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
             let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
@@ -363,21 +363,21 @@ impl Writer {
 
     /// Ends when it was asked to and nothing is left.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
-        if self.queue.is_ended() {
+        if self.pipeline.is_ended() {
             // Past the deadline of a shutdown.
             for output in &mut self.outputs {
-                output.forget(&self.queue.counters, &mut self.records);
+                output.forget(&self.pipeline.counters, &mut self.records);
             }
             return true;
         }
-        if !self.is_asked_to_end() || taken > 0 || self.queue.len() > 0 {
+        if !self.is_asked_to_end() || taken > 0 || self.pipeline.len() > 0 {
             return false;
         }
         let mut finished = Ok(());
         for output in &mut self.outputs {
-            finished = finished.and(output.finish(now, &self.queue.counters, &mut self.records, &mut self.tell));
+            finished = finished.and(output.finish(now, &self.pipeline.counters, &mut self.records, &mut self.tell));
         }
-        self.queue.end();
+        self.pipeline.end();
         let (cause, lost) = (self.lost.0, self.records.drops());
         for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
             let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
@@ -388,9 +388,9 @@ impl Writer {
 }
 
 /// However the writer's thread ends, nobody waits for it afterwards.
-struct EndOfQueue(Arc<Queue>);
+struct EndOfPipeline(Arc<Pipeline>);
 
-impl Drop for EndOfQueue {
+impl Drop for EndOfPipeline {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -7,25 +7,25 @@ use loom::thread;
 
 use crate::error::FlushError;
 use crate::os::AtExit;
-use crate::queue::{Overflow, Queue};
+use crate::queue::{Overflow, Pipeline};
 
 use super::{EVER, check, offer, queue, take_all};
 
 /// A writer that takes one long nap, and `ring`ers beside it. When they are through and `must_wake` says so, it wakes.
-fn one_nap(ringers: Vec<fn(&Queue)>, must_wake: fn(&Queue) -> bool) {
-    let queue = queue(4, Overflow::DropNewest);
-    let napping = queue.clone();
+fn one_nap(ringers: Vec<fn(&Pipeline)>, must_wake: fn(&Pipeline) -> bool) {
+    let pipeline = pipeline(4, Overflow::DropNewest);
+    let napping = pipeline.clone();
     let writer = thread::spawn(move || napping.nap(EVER, true));
-    queue.set_writer(writer.thread().clone());
+    pipeline.set_writer(writer.thread().clone());
     let ringers: Vec<_> = ringers
         .into_iter()
         .map(|ring| {
-            let queue = queue.clone();
-            thread::spawn(move || ring(&queue))
+            let pipeline = pipeline.clone();
+            thread::spawn(move || ring(&pipeline))
         })
         .collect();
     ringers.into_iter().for_each(|ringer| ringer.join().unwrap());
-    if !must_wake(&queue) {
+    if !must_wake(&pipeline) {
         writer.thread().unpark();
     }
     writer.join().unwrap();
@@ -33,43 +33,43 @@ fn one_nap(ringers: Vec<fn(&Queue)>, must_wake: fn(&Queue) -> bool) {
 
 #[test]
 fn loom_an_error_ends_a_long_nap() {
-    let error = |queue: &Queue| assert!(offer(queue, Level::Error));
+    let error = |pipeline: &Pipeline| assert!(offer(pipeline, Level::Error));
     check(5, move || one_nap(vec![error], |_| true));
 }
 
 #[test]
 fn loom_a_request_ends_a_long_nap() {
-    let request = |queue: &Queue| assert_eq!(queue.flush(Duration::ZERO), Err(FlushError::Timeout));
+    let request = |pipeline: &Pipeline| assert_eq!(pipeline.flush(Duration::ZERO), Err(FlushError::Timeout));
     check(5, move || one_nap(vec![request], |_| true));
 }
 
 #[test]
 fn loom_the_exit_ends_a_long_nap() {
-    check(5, move || one_nap(vec![|queue| queue.begin()], |_| true));
+    check(5, move || one_nap(vec![|queue| pipeline.begin()], |_| true));
 }
 
 #[test]
 fn loom_a_half_full_queue_ends_a_long_nap() {
-    fn info(queue: &Queue) {
-        offer(queue, Level::Info);
+    fn info(pipeline: &Pipeline) {
+        offer(pipeline, Level::Info);
     }
-    check(5, || one_nap(vec![info, info], |queue| queue.len() >= 2));
+    check(5, || one_nap(vec![info, info], |queue| pipeline.len() >= 2));
 }
 
 /// The same over more than one nap, with the writer taking what it finds.
 #[test]
 fn loom_every_error_is_taken_however_often_the_writer_naps() {
     check(5, || {
-        let queue = queue(4, Overflow::DropNewest);
-        queue.set_writer(thread::current());
+        let pipeline = pipeline(4, Overflow::DropNewest);
+        pipeline.set_writer(thread::current());
         let callers = [0, 1].map(|_| {
-            let queue = queue.clone();
-            thread::spawn(move || assert!(offer(&queue, Level::Error)))
+            let pipeline = pipeline.clone();
+            thread::spawn(move || assert!(offer(&pipeline, Level::Error)))
         });
         let mut taken = 0;
         while taken < 2 {
-            match take_all(&queue) {
-                0 => queue.nap(EVER, true),
+            match take_all(&pipeline) {
+                0 => pipeline.nap(EVER, true),
                 some => taken += some,
             }
         }
@@ -81,16 +81,16 @@ fn loom_every_error_is_taken_however_often_the_writer_naps() {
 #[test]
 fn loom_a_blocked_caller_wakes_the_writer() {
     check(5, || {
-        let queue = queue(1, Overflow::Block);
-        queue.set_writer(thread::current());
+        let pipeline = pipeline(1, Overflow::Block);
+        pipeline.set_writer(thread::current());
         let caller = {
-            let queue = queue.clone();
-            thread::spawn(move || (0..2).for_each(|_| assert!(offer(&queue, Level::Info))))
+            let pipeline = pipeline.clone();
+            thread::spawn(move || (0..2).for_each(|_| assert!(offer(&pipeline, Level::Info))))
         };
         let mut taken = 0;
         while taken < 2 {
-            match take_all(&queue) {
-                0 => queue.nap(EVER, true),
+            match take_all(&pipeline) {
+                0 => pipeline.nap(EVER, true),
                 some => taken += some,
             }
         }

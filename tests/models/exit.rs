@@ -67,29 +67,29 @@ fn loom_a_slot_is_taken_by_one_at_a_time() {
 #[test]
 fn loom_the_end_of_the_process_waits_for_a_writer_that_naps() {
     check(5, || {
-        let queue = queue(4, Overflow::DropNewest);
-        let registration = register(queue.clone());
+        let pipeline = pipeline(4, Overflow::DropNewest);
+        let registration = register(pipeline.clone());
         let writer = {
-            let queue = queue.clone();
+            let pipeline = pipeline.clone();
             thread::spawn(move || {
                 loop {
-                    if take_all(&queue) > 0 {
+                    if take_all(&pipeline) > 0 {
                         continue;
                     }
-                    if queue.is_leaving() && queue.len() == 0 {
+                    if pipeline.is_leaving() && pipeline.len() == 0 {
                         break;
                     }
-                    queue.nap(EVER, true);
+                    pipeline.nap(EVER, true);
                 }
-                queue.end();
+                pipeline.end();
                 drop(registration);
             })
         };
-        queue.set_writer(writer.thread().clone());
-        offer(&queue, Level::Info);
+        pipeline.set_writer(writer.thread().clone());
+        offer(&pipeline, Level::Info);
         drain_all();
-        assert!(queue.is_ended());
-        let stats = queue.stats();
+        assert!(pipeline.is_ended());
+        let stats = pipeline.stats();
         assert_eq!((stats.accepted, stats.pending, stats.dropped.total()), (1, 0, 0), "it was written: {stats:?}");
         writer.join().unwrap();
     });

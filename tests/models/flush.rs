@@ -10,7 +10,7 @@ use loom::thread::{self, JoinHandle};
 use crate::error::FlushError;
 use crate::format::{Encoder, Format};
 use crate::os::AtExit;
-use crate::queue::{Overflow, Queue};
+use crate::queue::{Overflow, Pipeline};
 use crate::sink::{Batch, Now, Sink, WriteError};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Writer};
@@ -30,7 +30,7 @@ impl Sink for CountingSink {
 
 /// A pipeline whose writer runs.
 struct Running {
-    queue: Arc<Queue>,
+    pipeline: Arc<Pipeline>,
     /// How many records the sink has.
     records: Arc<AtomicU64>,
     writer: JoinHandle<()>,
@@ -42,24 +42,24 @@ impl Running {
         let born = *BORN.get_or_init(Instant::now);
         let now = Now { wall: UNIX_EPOCH, monotonic: born };
         let counters = Counters::new(vec![OutputCounters::new("a".into(), LevelFilter::Trace, born)]);
-        let queue = Arc::new(Queue::new(4, Overflow::DropNewest, EVER, None, counters));
+        let pipeline = Arc::new(Pipeline::new(4, Overflow::DropNewest, EVER, None, counters));
         let records = Arc::new(AtomicU64::new(0));
         let sink = Box::new(CountingSink(records.clone()));
         let output = Output::new(0, "a".into(), Encoder::new(Format::text()), sink, None);
-        let writer = Writer::new(queue.clone(), vec![output], None);
+        let writer = Writer::new(pipeline.clone(), vec![output], None);
         let writer = {
-            let queue = queue.clone();
-            thread::spawn(move || run(writer, &queue, now))
+            let pipeline = pipeline.clone();
+            thread::spawn(move || run(writer, &pipeline, now))
         };
-        queue.set_writer(writer.thread().clone());
-        Self { queue, records, writer }
+        pipeline.set_writer(writer.thread().clone());
+        Self { pipeline, records, writer }
     }
 
     /// Logs, flushes, and sees what the answer promises.
     fn log_and_flush(&self) -> Result<(), FlushError> {
         let before = self.records.load(Relaxed);
-        let is_in = offer(&self.queue, Level::Info);
-        let flushed = self.queue.flush(EVER);
+        let is_in = offer(&self.pipeline, Level::Info);
+        let flushed = self.pipeline.flush(EVER);
         if flushed.is_ok() && is_in {
             assert!(self.records.load(Relaxed) > before, "flushed, and not written");
         }
@@ -68,7 +68,7 @@ impl Running {
 
     fn assert_settled(self, accepted: u64) {
         self.writer.join().unwrap();
-        let stats = self.queue.stats();
+        let stats = self.pipeline.stats();
         assert_eq!(stats.accepted, accepted);
         assert_eq!(stats.pending, 0, "{stats:?}");
         assert_eq!(stats.accepted, stats.written + stats.dropped.total(), "{stats:?}");
@@ -77,18 +77,18 @@ impl Running {
 }
 
 /// `Writer::run` without its clock: turns, and naps that only a wake-up ends.
-fn run(mut writer: Writer, queue: &Queue, now: Now) {
+fn run(mut writer: Writer, pipeline: &Pipeline, now: Now) {
     loop {
         let turn = writer.step(now);
-        if turn.ended || queue.is_ended() {
+        if turn.ended || pipeline.is_ended() {
             break;
         }
         if turn.taken == 0 {
-            queue.nap(EVER, true);
+            pipeline.nap(EVER, true);
         }
     }
     drop(writer);
-    queue.end();
+    pipeline.end();
 }
 
 /// `other` runs beside a thread that logs and flushes.
@@ -108,10 +108,10 @@ fn beside_a_flush<T: 'static>(
 fn loom_a_flush_answers_when_all_that_was_logged_before_it_is_written() {
     check(3, || {
         let running = Running::new();
-        assert!(offer(&running.queue, Level::Info));
+        assert!(offer(&running.pipeline, Level::Info));
         assert_eq!(running.log_and_flush(), Ok(()));
         assert_eq!(running.records.load(Relaxed), 2);
-        assert_eq!(running.queue.shutdown(EVER), Ok(()));
+        assert_eq!(running.pipeline.shutdown(EVER), Ok(()));
         running.assert_settled(2);
     });
 }
@@ -120,7 +120,7 @@ fn loom_a_flush_answers_when_all_that_was_logged_before_it_is_written() {
 fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
     check(3, || {
         let running = Arc::new(Running::new());
-        let (flushed, shut) = beside_a_flush(&running, |running| running.queue.shutdown(EVER));
+        let (flushed, shut) = beside_a_flush(&running, |running| running.pipeline.shutdown(EVER));
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         assert_eq!(shut, Ok(()));
         Arc::into_inner(running).unwrap().assert_settled(1);
@@ -131,7 +131,7 @@ fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
 fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_written() {
     check(2, || {
         let running = Arc::new(Running::new());
-        let (flushed, _) = beside_a_flush(&running, |running| running.queue.shutdown(Duration::ZERO));
+        let (flushed, _) = beside_a_flush(&running, |running| running.pipeline.shutdown(Duration::ZERO));
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });
@@ -141,7 +141,7 @@ fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_wri
 fn loom_a_flush_against_the_exit_is_answered_or_closed() {
     check(3, || {
         let running = Arc::new(Running::new());
-        let (flushed, ()) = beside_a_flush(&running, |running| running.queue.begin());
+        let (flushed, ()) = beside_a_flush(&running, |running| running.pipeline.begin());
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });

@@ -26,7 +26,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use log::Level;
 
 use crate::clock::Stamp;
-use crate::queue::{Overflow, Queue};
+use crate::queue::{Overflow, Pipeline};
 use crate::record::{Caller, OwnedRecord};
 use crate::stats::Counters;
 
@@ -48,12 +48,12 @@ pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static
 }
 
 /// A queue that has no writer yet.
-pub(crate) fn queue(capacity: usize, overflow: Overflow) -> Arc<Queue> {
-    Arc::new(Queue::new(capacity, overflow, EVER, None, Counters::new(Vec::new())))
+pub(crate) fn pipeline(capacity: usize, overflow: Overflow) -> Arc<Pipeline> {
+    Arc::new(Pipeline::new(capacity, overflow, EVER, None, Counters::new(Vec::new())))
 }
 
-pub(crate) fn offer(queue: &Queue, level: Level) -> bool {
-    queue.offer(level, 0, record(level))
+pub(crate) fn offer(pipeline: &Pipeline, level: Level) -> bool {
+    pipeline.offer(level, 0, record(level))
 }
 
 fn record(level: Level) -> OwnedRecord {
@@ -62,10 +62,10 @@ fn record(level: Level) -> OwnedRecord {
 }
 
 /// Takes out all there is, as the writer does; returns how many records that were.
-pub(crate) fn take_all(queue: &Queue) -> usize {
+pub(crate) fn take_all(pipeline: &Pipeline) -> usize {
     let mut taken = 0;
-    queue.take_while(|record| {
-        queue.counters.writer.taken.count_alone(record.level());
+    pipeline.take_while(|record| {
+        pipeline.counters.writer.taken.count_alone(record.level());
         taken += 1;
         true
     });

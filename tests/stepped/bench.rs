@@ -13,7 +13,7 @@ use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
 use crate::handle::Handle;
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{Overflow, PerProcessPipeline, Queue, Renew};
+use crate::queue::{Overflow, PerProcessPipeline, Pipeline, Renew};
 use crate::record::Notice;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
@@ -29,11 +29,11 @@ pub(super) const PATH: &str = "/logs/app.log";
 struct NoRenewal;
 
 impl Renew for NoRenewal {
-    fn queue(&self) -> Arc<Queue> {
+    fn pipeline(&self) -> Arc<Pipeline> {
         unreachable!("a forked bench")
     }
 
-    fn start(&self, _queue: &Arc<Queue>) {}
+    fn start(&self, _queue: &Arc<Pipeline>) {}
 }
 
 /// What a bench is built from.
@@ -93,7 +93,7 @@ impl Setup {
             .zip(&self.outputs)
             .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
         let counters = Counters::new(counters.collect());
-        let queue = Arc::new(Queue::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
+        let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
         let outputs = self.outputs.into_iter().zip(names).enumerate();
         let mut opening = self.opening;
         let outputs = outputs.map(|(index, ((_, format, retain, sink), name))| {
@@ -103,8 +103,8 @@ impl Setup {
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
-        queue.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
-        let per_process = Arc::new(PerProcessPipeline::new(queue.clone(), Box::new(NoRenewal)));
+        pipeline.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
+        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
         let history = Arc::new(Mutex::new(History::of(self.disk)));
@@ -114,10 +114,10 @@ impl Setup {
             heard.lock().unwrap().push(event.clone());
         });
         Bench {
-            writer: Writer::new(queue.clone(), outputs.collect(), Some(on_event)),
+            writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
             logger: Logger::new(per_process.clone(), filter.clone()),
             handle: Handle::new(per_process, filter),
-            queue,
+            pipeline,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
             tells_records_the_time: false,
             next: 0,
@@ -132,7 +132,7 @@ pub(super) struct Bench {
     pub(super) writer: Writer,
     pub(super) logger: Logger,
     pub(super) handle: Handle,
-    pub(super) queue: Arc<Queue>,
+    pub(super) pipeline: Arc<Pipeline>,
     pub(super) now: Now,
     /// Records are of the time that the writer is told, too.
     pub(super) tells_records_the_time: bool,

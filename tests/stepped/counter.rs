@@ -72,7 +72,7 @@ impl Machine {
     }
 
     fn counter_is_read(&self) -> bool {
-        matches!(self.bench.queue.stamp(), Stamp::Ticks(_))
+        matches!(self.bench.pipeline.stamp(), Stamp::Ticks(_))
     }
 }
 

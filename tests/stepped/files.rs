@@ -441,7 +441,7 @@ fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is
         }
         others(&disk);
         bench.pass(Duration::from_millis(150));
-        let answer = bench.queue.ask_without_waiting(true);
+        let answer = bench.pipeline.ask_without_waiting(true);
         while !bench.step().ended {}
         assert_eq!(answer.try_recv().unwrap(), Ok(()));
         let lost = bench.handle.stats().dropped.total();
@@ -467,7 +467,7 @@ fn an_end_without_a_word_leaves_no_new_file() {
     bench.step();
     disk.rename(PATH, "/logs/aside");
     bench.pass(Duration::from_millis(150));
-    let answer = bench.queue.ask_without_waiting(true);
+    let answer = bench.pipeline.ask_without_waiting(true);
     while !bench.step().ended {}
     assert_eq!(answer.try_recv().unwrap(), Ok(()));
     assert_eq!(disk.names(), ["/logs/aside"]);
@@ -620,7 +620,7 @@ fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
         let mut bench = Setup::new().file(&disk, Some(0), fsync).bench();
         let flush = |bench: &mut super::bench::Bench| {
             bench.log(Level::Info);
-            let answered = bench.queue.ask_without_waiting(false);
+            let answered = bench.pipeline.ask_without_waiting(false);
             bench.step();
             answered.try_recv().ok()
         };

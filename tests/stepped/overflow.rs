@@ -139,7 +139,7 @@ fn a_blocked_call_does_not_wait_as_long_as_the_shutdown_does() {
         let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
         // Nobody has taken anything out yet.
         blocked.join().unwrap();
-        assert_eq!((bench.handle.stats().dropped.shutdown, bench.queue.len()), (1, 1));
+        assert_eq!((bench.handle.stats().dropped.shutdown, bench.pipeline.len()), (1, 1));
         while !asked.is_finished() {
             bench.writer.step(bench.now);
         }
@@ -180,7 +180,7 @@ fn a_flood_of_long_low_messages_leaves_heap_for_errors() {
     }
     let stats = bench.handle.stats();
     assert!(stats.dropped.by_level(Level::Debug) > 0, "the flood did not reach the bound");
-    let (spilled, most) = bench.queue.spilled();
+    let (spilled, most) = bench.pipeline.spilled();
     assert!(spilled > most / 4 * 3, "only {spilled} of {most} bytes for the low levels");
     for level in [Level::Warn, Level::Error] {
         for _ in 0..100 {
@@ -205,18 +205,18 @@ fn a_blocked_call_waits_for_the_heap_too_and_loses_nothing() {
             }
         });
         // Less than two of them are missing: there are slots, and the next call waits, or the one after it.
-        let (_, most) = bench.queue.spilled();
-        while bench.queue.spilled().0 < most - 140_000 {
+        let (_, most) = bench.pipeline.spilled();
+        while bench.pipeline.spilled().0 < most - 140_000 {
             std::thread::yield_now();
         }
         while !blocked.is_finished() {
-            assert!(bench.queue.len() < 140, "nobody waits for the heap");
+            assert!(bench.pipeline.len() < 140, "nobody waits for the heap");
             bench.writer.step(bench.now);
         }
     });
     while bench.step().taken > 0 {}
     assert_eq!(bench.handle.stats().written, CALLS);
-    assert_eq!(bench.queue.spilled().0, 0, "what was taken out is not counted any more");
+    assert_eq!(bench.pipeline.spilled().0, 0, "what was taken out is not counted any more");
     bench.assert_identity("blocked by the heap");
 }
 

@@ -37,7 +37,7 @@ fn a_flush_answers_when_what_was_pending_is_written() {
     for _ in 0..9000 {
         bench.log(Level::Error);
     }
-    let answered = bench.queue.ask_without_waiting(false);
+    let answered = bench.pipeline.ask_without_waiting(false);
     let mut turns = 0;
     let answer = loop {
         bench.step();
@@ -57,7 +57,7 @@ fn a_flush_does_not_wait_for_what_is_logged_behind_it() {
     for _ in 0..5000 {
         bench.log(Level::Error);
     }
-    let answered = bench.queue.ask_without_waiting(false);
+    let answered = bench.pipeline.ask_without_waiting(false);
     let answer = (0..100).find_map(|_| {
         let taken = bench.step().taken;
         (0..taken).for_each(|_| bench.log(Level::Error));
@@ -78,7 +78,7 @@ fn a_flush_says_why_something_was_lost_although_all_is_well_again() {
     for _ in 0..15_000 {
         bench.log(Level::Error);
     }
-    let answered = bench.queue.ask_without_waiting(false);
+    let answered = bench.pipeline.ask_without_waiting(false);
     limited.world().longest = Some(0);
     bench.step();
     limited.world().longest = None;
@@ -123,7 +123,7 @@ fn a_shutdown_writes_what_is_pending_and_closes() {
     assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
     assert_eq!(bench.handle.state(), State::Closed);
     for level in Level::iter() {
-        assert_eq!(bench.queue.closed_to(level), Some(DropReason::Shutdown), "{level}");
+        assert_eq!(bench.pipeline.closed_to(level), Some(DropReason::Shutdown), "{level}");
     }
     bench.log(Level::Error);
     assert_eq!(bench.handle.stats().dropped.shutdown, 1);
@@ -188,11 +188,11 @@ fn a_shutdown_does_not_say_ok_for_what_a_panic_lost() {
     bench.step();
     bench.log_some(5);
     *sink.panics_after.lock().unwrap() = Some(0);
-    let queue = bench.queue.clone();
+    let pipeline = bench.pipeline.clone();
     std::thread::scope(|scope| {
         let handle = bench.handle.clone();
         let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
-        while !queue.has_requests() {
+        while !pipeline.has_requests() {
             std::thread::yield_now();
         }
         bench.writer.step(bench.now);

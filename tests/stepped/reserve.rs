@@ -52,7 +52,7 @@ fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could(
         bench.log(Level::Error);
         bench.step();
     }
-    assert_eq!(bench.queue.closed_to(Level::Error), Some(crate::stats::DropReason::DiskFull));
+    assert_eq!(bench.pipeline.closed_to(Level::Error), Some(crate::stats::DropReason::DiskFull));
     assert!(disk.read(PATH).len() as u64 > 40 * KIB - 600);
     disk.world().capacity = Some(80 * KIB);
     bench.live(Duration::from_secs(3));
@@ -116,7 +116,7 @@ fn on_a_disk_that_was_full_from_the_start_there_is_no_reserve_and_the_gate_is_sh
     bench.log(Level::Error);
     bench.step();
     assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 2);
-    assert!(bench.queue.closed_to(Level::Error).is_some());
+    assert!(bench.pipeline.closed_to(Level::Error).is_some());
     disk.world().filler = 0;
     bench.live(Duration::from_secs(9));
     assert_invariants(&bench, &disk, "freed");

@@ -231,13 +231,13 @@ fn warnings_and_errors_pass_the_gate_and_nothing_below_is_even_formatted() {
     let disk = FakeDisk::with_capacity(MIB);
     let bench = full(&disk, 64 * KIB);
     for level in Level::iter() {
-        let closed = bench.queue.closed_to(level);
+        let closed = bench.pipeline.closed_to(level);
         assert_eq!(closed, if level <= Level::Warn { None } else { Some(DropReason::DiskFull) }, "{level}");
     }
     // So little that no line can ever fit.
     for retain in [0, 1, BESIDE] {
         let bench = full(&FakeDisk::with_capacity(MIB), retain);
-        assert_eq!(bench.queue.closed_to(Level::Error), Some(DropReason::DiskFull), "retain {retain}");
+        assert_eq!(bench.pipeline.closed_to(Level::Error), Some(DropReason::DiskFull), "retain {retain}");
     }
 }
 
@@ -249,13 +249,13 @@ fn the_gate_of_a_suspended_log_is_never_fully_open_whatever_its_outputs_want() {
         let sink = FileSink::new(disk.clone(), Target::Path(PATH.into()), options(|file| file));
         let mut bench = Setup::new().output(level, Format::text(), sink).retain(64 * KIB).bench();
         bench.step();
-        assert!(Level::iter().all(|level| bench.queue.closed_to(level).is_none()), "in health it is open");
+        assert!(Level::iter().all(|level| bench.pipeline.closed_to(level).is_none()), "in health it is open");
         fill(&disk);
         bench.log(Level::Error);
         bench.step();
         assert!(bench.suspended());
-        assert_eq!(bench.queue.closed_to(Level::Error), None);
-        assert!(bench.queue.closed_to(Level::Trace).is_some(), "{level}");
+        assert_eq!(bench.pipeline.closed_to(Level::Error), None);
+        assert!(bench.pipeline.closed_to(Level::Trace).is_some(), "{level}");
     }
 }
 
@@ -672,13 +672,13 @@ fn a_flush_of_a_suspended_log_answers_at_once_however_much_is_queued() {
     std::thread::scope(|scope| {
         let handle = bench.handle.clone();
         let asked = scope.spawn(move || handle.flush(Duration::MAX));
-        while !bench.queue.has_requests() {
+        while !bench.pipeline.has_requests() {
             std::thread::yield_now();
         }
         bench.writer.step(bench.now);
         assert_eq!(asked.join().unwrap(), Err(FlushError::Suspended(Cause::DiskFull)));
     });
-    assert!(bench.queue.len() > 10_000, "{} are still in the queue", bench.queue.len());
+    assert!(bench.pipeline.len() > 10_000, "{} are still in the queue", bench.pipeline.len());
 }
 
 /// Once a second a gap line went in, and the line behind it never.
@@ -807,7 +807,7 @@ fn a_sink_of_the_programs_own_retains_nothing() {
     bench.log_some(4);
     bench.step();
     assert_eq!((bench.handle.stats().pending, bench.handle.stats().dropped.io_error), (0, 4));
-    assert!(bench.queue.closed_to(Level::Error).is_some());
+    assert!(bench.pipeline.closed_to(Level::Error).is_some());
 }
 
 #[test]

@@ -479,7 +479,7 @@ fn what_goes_for_the_last_line_of_all_is_told_too() {
     }
     let free = disk.world().free();
     disk.world().filler = free;
-    let answer = bench.queue.ask_without_waiting(true);
+    let answer = bench.pipeline.ask_without_waiting(true);
     assert!(bench.step().ended);
     assert_eq!(answer.try_recv().unwrap(), Ok(()));
     let text = String::from_utf8(disk.read(PATH)).unwrap();

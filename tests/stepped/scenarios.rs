@@ -97,7 +97,7 @@ impl Life {
         std::thread::scope(|scope| {
             let handle = self.bench.handle.clone();
             let asked = scope.spawn(move || what(&handle));
-            while !self.bench.queue.has_requests() {
+            while !self.bench.pipeline.has_requests() {
                 std::thread::yield_now();
             }
             // What is in the queue, and then the answer; a fixed number of turns, so that each run is like the other.

@@ -87,7 +87,7 @@ fn a_flush_does_not_say_ok_for_what_a_panic_lost() {
     let handle = bench.handle.clone();
     std::thread::scope(|scope| {
         let asked = scope.spawn(move || handle.flush(Duration::MAX));
-        while !bench.queue.has_requests() {
+        while !bench.pipeline.has_requests() {
             std::thread::yield_now();
         }
         while !asked.is_finished() {
@@ -162,8 +162,8 @@ fn the_gate_closes_only_for_levels_that_no_output_can_take() {
     *all.takes.lock().unwrap() = Some(0);
     bench.log(Level::Info);
     bench.step();
-    assert!(bench.queue.closed_to(Level::Info).is_some());
-    assert!(bench.queue.closed_to(Level::Warn).is_none());
+    assert!(bench.pipeline.closed_to(Level::Info).is_some());
+    assert!(bench.pipeline.closed_to(Level::Warn).is_none());
     for level in Level::iter() {
         bench.log(level);
     }
@@ -181,11 +181,11 @@ fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
     bench.log_some(1);
     bench.step();
     *sink.takes.lock().unwrap() = None;
-    let (queue, seen) = (bench.queue.clone(), Arc::new(Mutex::new(None)));
+    let (pipeline, seen) = (bench.pipeline.clone(), Arc::new(Mutex::new(None)));
     let saw = seen.clone();
     bench.writer.on_event(Box::new(move |event| {
         if let crate::Event::Resumed { .. } = event {
-            *saw.lock().unwrap() = Some((queue.closed_to(Level::Info).is_none(), queue.state()));
+            *saw.lock().unwrap() = Some((pipeline.closed_to(Level::Info).is_none(), pipeline.state()));
         }
     }));
     bench.live(Duration::from_secs(2));
@@ -206,7 +206,7 @@ fn a_shutdown_does_not_say_ok_when_a_panic_took_the_line_that_tells_the_losses()
         let lost = bench.handle.stats().dropped.total();
         assert!((1..lost).contains(&told(&sink)), "{} of {lost}", told(&sink));
         *sink.panics.lock().unwrap() = panics;
-        let answer = bench.queue.ask_without_waiting(true);
+        let answer = bench.pipeline.ask_without_waiting(true);
         while !bench.step().ended {}
         let expected = if panics { Err(FlushError::Suspended(Cause::Io)) } else { Ok(()) };
         assert_eq!(answer.try_recv().unwrap(), expected);

@@ -59,7 +59,7 @@ fn of_too_many_threads_those_that_logged_last_keep_their_names() {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
         let record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread, name });
-        assert!(bench.queue.offer(Level::Error, record.spilled(), record));
+        assert!(bench.pipeline.offer(Level::Error, record.spilled(), record));
         bench.step();
     };
     // A thousand are remembered: all of these.

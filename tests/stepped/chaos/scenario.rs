@@ -341,7 +341,7 @@ impl Machine {
     fn close(&mut self, index: usize) {
         self.note(format!("process {} is shut down", self.processes[index].number));
         let bench = self.processes[index].bench.as_ref().unwrap();
-        let answer = bench.queue.ask_without_waiting(true);
+        let answer = bench.pipeline.ask_without_waiting(true);
         // One more than its end would need.
         for turn in 0.. {
             assert!(turn < 1000, "the shutdown has no end");
@@ -432,7 +432,7 @@ impl Machine {
         let wanted = self.places.iter().any(|place| level <= place.level);
         if self.processes[index].plan.overflow == Overflow::Block {
             // The producer waits, and the writer goes on meanwhile.
-            while self.bench(index).queue.len() >= self.processes[index].plan.capacity {
+            while self.bench(index).pipeline.len() >= self.processes[index].plan.capacity {
                 self.step(index);
             }
         }
@@ -442,8 +442,8 @@ impl Machine {
         let logged = Logged { level, target, producer, number: process.producers[producer], dashes };
         let message = logged.message(process.number, process.logged.len());
         let mut passes = wanted && process.filter.lets_through(level, target, &message);
-        let accepted = bench.queue.counters.callers.accepted.total();
-        let (before, closed) = (bench.queue.len(), bench.queue.closed_to(level));
+        let accepted = bench.pipeline.counters.callers.accepted.total();
+        let (before, closed) = (bench.pipeline.len(), bench.pipeline.closed_to(level));
         // What nobody can take is refused first; but for that it has to be known to pass.
         if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
             && (closed.is_none() || process.filter.looks_at_messages())
@@ -458,11 +458,11 @@ impl Machine {
         }
         bench.now = now;
         bench.hand_in(&record.args(format_args!("{message}")).level(level).target(target).build());
-        let accepted = bench.queue.counters.callers.accepted.total() - accepted;
+        let accepted = bench.pipeline.counters.callers.accepted.total() - accepted;
         assert_eq!(accepted, u64::from(passes), "{message} by {:?}", process.filter);
-        let len = bench.queue.len();
+        let len = bench.pipeline.len();
         assert!(len <= process.plan.capacity);
-        let (spilled, most_spilled) = bench.queue.spilled();
+        let (spilled, most_spilled) = bench.pipeline.spilled();
         assert!(spilled <= most_spilled && (len > 0 || spilled == 0), "{spilled} bytes beside {len} records");
         if passes {
             let evicting = process.plan.overflow == Overflow::DropOldest;
@@ -481,7 +481,7 @@ impl Machine {
         let bench = process.bench.as_mut().unwrap();
         bench.now = now;
         let accepted_up_to = |bench: &Bench| {
-            LevelFilter::iter().map(|level| bench.queue.counters.callers.accepted.up_to(level)).collect::<Vec<_>>()
+            LevelFilter::iter().map(|level| bench.pipeline.counters.callers.accepted.up_to(level)).collect::<Vec<_>>()
         };
         let accepted = accepted_up_to(bench);
         let turn = bench.step();
@@ -563,10 +563,10 @@ impl Machine {
 
     fn flush(&mut self, index: usize) {
         let process = &mut self.processes[index];
-        let queue = &process.bench.as_ref().unwrap().queue;
-        let pending = process.queued[process.queued.len() - queue.len()..].to_vec();
+        let pipeline = &process.bench.as_ref().unwrap().pipeline;
+        let pending = process.queued[process.queued.len() - pipeline.len()..].to_vec();
         self.steps.lock().unwrap().push(format!("  flush of {}", pending.len()));
-        process.flushes.push((queue.ask_without_waiting(false), pending.into_iter().flatten().collect()));
+        process.flushes.push((pipeline.ask_without_waiting(false), pending.into_iter().flatten().collect()));
     }
 
     fn fail(&mut self, rng: &mut Rng) {
