@@ -176,9 +176,9 @@ pub(crate) struct OutputCounters {
     pub(crate) failures: AtomicU64,
     pub(crate) dropped: DropCounters,
     pub(crate) suspensions: AtomicU64,
-    /// Nanoseconds spent suspended in episodes that are over.
+    /// Nanoseconds spent suspended in suspensions that are over.
     pub(crate) suspended_nanos: AtomicU64,
-    /// Nanoseconds from `born` to the start of the episode that is not over, plus one; 0: none.
+    /// Nanoseconds from `born` to the start of the suspension that is not over, plus one; 0: none.
     pub(crate) suspended_since: AtomicU64,
     pub(crate) born: Instant,
 }
@@ -372,6 +372,6 @@ pub struct OutputStats {
     pub failures: u64,
     /// How often it was suspended.
     pub suspensions: u64,
-    /// How long it was suspended, all episodes together, one that is not over included.
+    /// How long it was suspended, all suspensions together, one that is not over included.
     pub time_suspended: Duration,
 }

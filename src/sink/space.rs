@@ -171,7 +171,7 @@ impl Space {
         self.known.is_some_and(|known| known.marks.stop > 0 && known.free < known.marks.low)
     }
 
-    /// A batch is whole in the file: an episode, if there was one, is over.
+    /// A batch is whole in the file: a suspension, if there was one, is over.
     pub(crate) fn works(&mut self) {
         self.suspended = None;
     }
@@ -180,7 +180,7 @@ impl Space {
     pub(crate) fn failed(&mut self, cause: Cause, bytes: u64) {
         let by_attempt = match cause {
             Cause::LowSpace => false,
-            // The query says that there is room, and there is not: it is of no use in this episode.
+            // The query says that there is room, and there is not: it is of no use in this suspension.
             Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.allowance() >= bytes,
             _ => true,
         };

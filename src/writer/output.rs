@@ -49,7 +49,7 @@ pub(crate) struct Output {
     /// How often in a row none of them went in behind a gap line.
     refused: u32,
     lines: Lines,
-    episode: Option<Episode>,
+    suspension: Option<Suspension>,
     /// It has resumed, but the gate is not open yet.
     returned: Option<Event>,
     /// What the log has told of this output's losses.
@@ -72,7 +72,7 @@ pub(crate) struct Output {
 
 /// From the suspension to the gap line.
 #[derive(Clone, Copy)]
-struct Episode {
+struct Suspension {
     cause: Cause,
     since: Now,
     retry_at: Instant,
@@ -169,7 +169,7 @@ impl Output {
             retain: 0,
             refused: 0,
             lines: Lines::default(),
-            episode: None,
+            suspension: None,
             returned: None,
             told: Drops::default(),
             lost_line: None,
@@ -200,12 +200,12 @@ impl Output {
 
     /// Why it takes nothing at the moment, if so.
     pub(super) fn suspended(&self) -> Option<Cause> {
-        self.episode.map(|episode| episode.cause)
+        self.suspension.map(|suspension| suspension.cause)
     }
 
     /// Whether it can take a record of this level now.
     pub(super) fn takes(&self, level: Level) -> bool {
-        self.episode.is_none_or(|episode| level <= episode.takes)
+        self.suspension.is_none_or(|suspension| level <= suspension.takes)
     }
 
     /// Whether it would keep a record of this level that it cannot take.
@@ -258,7 +258,7 @@ impl Output {
 
     /// Before the records of a turn: what the sink noticed, and what has to be said first.
     pub(super) fn open_batch(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
-        if self.episode.is_some() {
+        if self.suspension.is_some() {
             return;
         }
         for command in std::mem::take(&mut self.orders) {
@@ -270,10 +270,10 @@ impl Output {
 
     /// What comes before any line: a look at the sink, and what has to be said of it.
     fn look_and_lead(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
-        if self.episode.is_none() {
+        if self.suspension.is_none() {
             self.check(now, &counters.outputs[self.index], tell);
         }
-        if self.episode.is_some() {
+        if self.suspension.is_some() {
             return;
         }
         if let Some(opening) = self.opening.take() {
@@ -295,7 +295,7 @@ impl Output {
 
     fn lead_with_drops(&mut self, now: Now, counters: &Counters, at_once: bool) {
         let due = is_due(self.lost_line, LOST_LINE_EVERY, now.monotonic);
-        if !(due || at_once) || self.episode.is_some() {
+        if !(due || at_once) || self.suspension.is_some() {
             return;
         }
         let drops = self.untold(counters);
@@ -359,14 +359,14 @@ impl Output {
 
     /// What the program asked for: now, or when it is no longer suspended.
     pub(super) fn command(&mut self, command: Command, now: Now, counters: &Counters, tell: &mut Tell) {
-        if self.episode.is_some() && command != Command::Close {
+        if self.suspension.is_some() && command != Command::Close {
             if !self.orders.contains(&command) {
                 self.orders.push(command);
             }
             return;
         }
         if let Ok(Err(error)) = guarded(|| self.sink.command(command, now))
-            && self.episode.is_none()
+            && self.suspension.is_none()
         {
             self.suspend(error, now, &counters.outputs[self.index], tell);
         }
@@ -379,7 +379,7 @@ impl Output {
         if self.lines.spans.is_empty() {
             return;
         }
-        if self.episode.is_some() {
+        if self.suspension.is_some() {
             return self.write_urgent(0, now, counters, records);
         }
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
@@ -400,13 +400,13 @@ impl Output {
 
     /// Suspended: of the lines behind the first `written`, hands the sink those of the levels that it still takes.
     fn write_urgent(&mut self, written: usize, now: Now, counters: &Counters, records: &mut Records) {
-        let Some(mut episode) = self.episode else { return };
-        let mut rest = Rest::Suspended(episode.cause.into());
+        let Some(mut suspension) = self.suspension else { return };
+        let mut rest = Rest::Suspended(suspension.cause.into());
         let mut lines = Lines::default();
         let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
         for (number, line) in batch.lines().enumerate().skip(written) {
             // One for which there is no memory shares the state of the others.
-            if line.level() <= episode.takes
+            if line.level() <= suspension.takes
                 && lines.have_room()
                 && io::Write::write_all(&mut lines.text, line.bytes()).is_ok()
             {
@@ -421,7 +421,7 @@ impl Output {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     numbers.truncate(error.written());
-                    episode.takes = error.still_takes;
+                    suspension.takes = error.still_takes;
                 }
                 Err(Panicked) => {
                     // Whether any is in nobody knows: none may come a second time.
@@ -429,7 +429,7 @@ impl Output {
                     rest = Rest::Dropped(DropReason::Panicked);
                 }
             }
-            self.episode = Some(episode);
+            self.suspension = Some(suspension);
         }
         self.settle(written, numbers, rest, counters, records);
     }
@@ -476,7 +476,7 @@ impl Output {
         let delay = FIRST_RETRY;
         let takes = error.still_takes;
         let retry_at = now.monotonic + self.jitter.shorten(delay);
-        self.episode = Some(Episode { cause, since: now, retry_at, delay, takes });
+        self.suspension = Some(Suspension { cause, since: now, retry_at, delay, takes });
         counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
         counters.suspensions.fetch_add(1, Relaxed);
         let since = now.monotonic.saturating_duration_since(counters.born).as_nanos() as u64;
@@ -530,9 +530,9 @@ impl Output {
 
     /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
     pub(super) fn tend(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
-        match self.episode {
-            Some(episode) if now.monotonic >= episode.retry_at => {
-                let is_back = self.try_to_resume(episode, QUIET_AT_LEAST, now, counters, records);
+        match self.suspension {
+            Some(suspension) if now.monotonic >= suspension.retry_at => {
+                let is_back = self.try_to_resume(suspension, QUIET_AT_LEAST, now, counters, records);
                 if is_back {
                     self.write_retained(now, counters, records, tell);
                 }
@@ -548,52 +548,53 @@ impl Output {
     /// One attempt to come back; says whether it is.
     fn try_to_resume(
         &mut self,
-        mut episode: Episode,
+        mut suspension: Suspension,
         quiet_at_least: Duration,
         now: Now,
         counters: &Counters,
         records: &Records,
     ) -> bool {
-        let ready = guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, episode.cause)));
-        let quiet_for = now.monotonic.saturating_duration_since(episode.since.monotonic);
+        let ready =
+            guarded(|| self.sink.retry(now)).unwrap_or_else(|Panicked| Err(WriteError::new(0, suspension.cause)));
+        let quiet_for = now.monotonic.saturating_duration_since(suspension.since.monotonic);
         let wanted = match ready {
             Err(error) => {
-                episode.takes = error.still_takes;
+                suspension.takes = error.still_takes;
                 error.wanted_delay()
             }
             Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
                 let drops = self.untold(counters);
-                let times = (episode.since.wall, now.wall);
-                let gap = notice::resumed(times, episode.cause, &drops, records.kept(self.index), &self.untold);
+                let times = (suspension.since.wall, now.wall);
+                let gap = notice::resumed(times, suspension.cause, &drops, records.kept(self.index), &self.untold);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
                     Ok(()) => {
-                        self.resume(episode, drops, now, output);
+                        self.resume(suspension, drops, now, output);
                         return true;
                     }
                     Err(error) => {
-                        episode.takes = error.as_ref().map_or(LevelFilter::Off, |error| error.still_takes);
+                        suspension.takes = error.as_ref().map_or(LevelFilter::Off, |error| error.still_takes);
                         error.and_then(|error| error.wanted_delay())
                     }
                 }
             }
         };
         let delay = wanted.unwrap_or_else(|| {
-            episode.delay = (episode.delay * 2).min(LAST_RETRY);
-            episode.delay
+            suspension.delay = (suspension.delay * 2).min(LAST_RETRY);
+            suspension.delay
         });
-        episode.retry_at = now.monotonic + self.jitter.shorten(delay.clamp(RETRY_AT_MOST_EVERY, LAST_RETRY));
-        self.episode = Some(episode);
+        suspension.retry_at = now.monotonic + self.jitter.shorten(delay.clamp(RETRY_AT_MOST_EVERY, LAST_RETRY));
+        self.suspension = Some(suspension);
         false
     }
 
     /// Behind the gap line: what was retained, the oldest first, before anything newer. What cannot be written is retained in the next
-    /// episode.
+    /// suspension.
     fn write_retained(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
         let output = &counters.outputs[self.index];
         let before = records.kept(self.index);
-        while self.episode.is_none() && records.kept(self.index) > 0 {
+        while self.suspension.is_none() && records.kept(self.index) > 0 {
             self.lay_out_retained(records);
             let batch = Batch::new(self.lines.text.bytes(), &self.lines.spans, now);
             let result = match batch.len() {
@@ -639,18 +640,18 @@ impl Output {
         }
     }
 
-    fn resume(&mut self, episode: Episode, drops: Drops, now: Now, counters: &OutputCounters) {
+    fn resume(&mut self, suspension: Suspension, drops: Drops, now: Now, counters: &OutputCounters) {
         self.told.add(&drops);
         self.untold = Untold::default();
-        self.episode = None;
+        self.suspension = None;
         self.check_at = None;
-        let nanos = now.monotonic.saturating_duration_since(episode.since.monotonic).as_nanos() as u64;
+        let nanos = now.monotonic.saturating_duration_since(suspension.since.monotonic).as_nanos() as u64;
         counters.suspended_nanos.fetch_add(nanos, Relaxed);
         counters.suspended_since.store(0, Relaxed);
         self.returned = Some(Event::Resumed {
             output: self.name.to_string(),
-            cause: episode.cause,
-            since: episode.since.wall,
+            cause: suspension.cause,
+            since: suspension.since.wall,
             at: now.wall,
             dropped: drops.total(),
         });
@@ -678,7 +679,7 @@ impl Output {
 
     /// Everything that is written is handed on; or why not.
     pub(super) fn flush(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
-        if self.episode.is_none() {
+        if self.suspension.is_none() {
             match guarded(|| self.sink.flush()) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.suspend(error, now, &counters.outputs[self.index], tell),
@@ -700,15 +701,15 @@ impl Output {
         if self.untold(counters).total() > 0 {
             self.look_and_lead(now, counters, tell);
         }
-        let mut writes = self.episode.is_some();
+        let mut writes = self.suspension.is_some();
         let mut nothing_lost = Ok(());
-        while let Some(episode) = self.episode {
-            let was_back = self.try_to_resume(episode, Duration::ZERO, now, counters, records);
+        while let Some(suspension) = self.suspension {
+            let was_back = self.try_to_resume(suspension, Duration::ZERO, now, counters, records);
             if was_back {
                 self.write_retained(now, counters, records, tell);
             }
             if records.kept(self.index) > 0 {
-                nothing_lost = Err(episode.cause);
+                nothing_lost = Err(suspension.cause);
             }
             self.forget(counters, records);
             if !was_back {
@@ -733,7 +734,7 @@ impl Output {
     /// What came of the last lines: they may have rotated the file, or old ones may have gone for them. Nothing comes behind them that could
     /// fail.
     fn hear_the_last(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
-        if self.episode.is_some() {
+        if self.suspension.is_some() {
             return;
         }
         match guarded(|| self.sink.check(now)) {
@@ -745,8 +746,8 @@ impl Output {
 
     /// When it wants to be tended next.
     pub(super) fn next(&self) -> Option<Instant> {
-        match self.episode {
-            Some(episode) => Some(episode.retry_at),
+        match self.suspension {
+            Some(suspension) => Some(suspension.retry_at),
             None => self.check_at,
         }
     }

@@ -26,7 +26,7 @@ pub(crate) fn a_disk_that_toggles_every_100_ms_suspends_and_resumes_the_log_once
     place: &Place,
 ) -> Outcome {
     let seconds = if is_long() { 60 } else { 12 };
-    // An attempt to write finds the free half of the time as often as the full one, and each ends an episode or begins one.
+    // An attempt to write finds the free half of the time as often as the full one, and each ends a suspension or begins one.
     toggles(place, Cause::DiskFull, seconds, seconds / 6, |file| file.min_free_space(0))
 }
 
@@ -74,12 +74,12 @@ fn toggles(
     authors.push(lone);
     let (stats, told) = subject.end();
     let (suspended, closest) = (told.suspended.len() as u64, subject.assert_no_flapping());
-    assert!((at_least..=seconds + 1).contains(&suspended), "{suspended} episodes in {seconds} s: {told:?}");
+    assert!((at_least..=seconds + 1).contains(&suspended), "{suspended} suspensions in {seconds} s: {told:?}");
     assert!(told.suspended.iter().all(|why| *why == cause), "{told:?}");
-    assert_eq!(told.resumed.len(), told.suspended.len(), "one event at each end of an episode: {told:?}");
+    assert_eq!(told.resumed.len(), told.suspended.len(), "one event at each end of a suspension: {told:?}");
     assert_accounted(&Log::of_whole_lines(&subject.read()), &authors, &stats, &told);
     let apart = if suspended > 1 { format!("{closest:.2?} apart at least") } else { "one".to_owned() };
-    let more = format!("{turns} turns in {seconds} s, {suspended} episodes, {apart}");
+    let more = format!("{turns} turns in {seconds} s, {suspended} suspensions, {apart}");
     Evidence { stats, longest_call: Some(longest(&authors)), resumed: Some(resumed), more }.into()
 }
 

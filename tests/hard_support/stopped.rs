@@ -53,7 +53,7 @@ pub(crate) fn a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was(plac
     let stood_still = stop_this_process(None);
     subject.wait_until_given_up();
     subject.assert_flush_says(Cause::DiskFull);
-    assert_eq!(subject.told().suspended, [Cause::DiskFull], "still the same episode");
+    assert_eq!(subject.told().suspended, [Cause::DiskFull], "still the same suspension");
 
     subject.calm_when_resumed(&load);
     let mut lone = Author::new(LONE);

@@ -196,7 +196,7 @@ impl Bench {
     }
 
     /// How often an output was suspended, and how often one resumed, by the events.
-    pub(super) fn episodes(&self) -> (usize, usize) {
+    pub(super) fn suspensions(&self) -> (usize, usize) {
         let events = self.events.lock().unwrap();
         let suspended = events.iter().filter(|event| matches!(event, Event::Suspended { .. })).count();
         let resumed = events.iter().filter(|event| matches!(event, Event::Resumed { .. })).count();

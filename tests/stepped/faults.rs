@@ -117,8 +117,8 @@ fn settle(scenario: &Scenario, life: &mut Life) {
         assert!(unfinished.is_empty(), "{unfinished:?}");
     }
     assert_invariants(bench, disk, "afterwards");
-    let (suspended, resumed) = bench.episodes();
-    assert_eq!(suspended, resumed, "every episode has its end");
+    let (suspended, resumed) = bench.suspensions();
+    assert_eq!(suspended, resumed, "every suspension has its end");
     let history = bench.history.lock().unwrap();
     assert!(scenario.deletes || history.deleted.is_empty(), "{:?}", history.deleted);
 }
@@ -253,5 +253,5 @@ fn the_free_space_never_falls_below_the_reserve_by_our_own_bytes() {
     assert!(free < reserve + 3 * 4096, "it stopped with {free} bytes free, long before the reserve of {reserve}");
     bench.live(Duration::from_secs(3));
     assert_eq!(disk.world().free(), free, "nothing is written while it is suspended");
-    assert_eq!(bench.episodes(), (1, 0));
+    assert_eq!(bench.suspensions(), (1, 0));
 }

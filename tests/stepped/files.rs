@@ -31,7 +31,7 @@ fn a_full_disk_suspends_quietly_and_resumes_with_one_gap_line() {
     assert_recovery(&mut bench, &disk, "freed");
     assert_invariants(&bench, &disk, "freed");
     assert_eq!(parse(&[disk.read(PATH)]).gaps, 1);
-    assert_eq!(bench.episodes(), (1, 1));
+    assert_eq!(bench.suspensions(), (1, 1));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_disk_that_toggles_gives_at_most_one_pair_of_transitions_a_second() {
         bench.log_some(3);
         bench.live(Duration::from_millis(100));
     }
-    let (suspended, resumed) = bench.episodes();
+    let (suspended, resumed) = bench.suspensions();
     assert!(suspended > 1, "it never saw the disk full");
     assert!(suspended <= 60 && resumed <= suspended, "{suspended} suspensions in a minute");
     disk.world().filler = 0;
@@ -309,7 +309,7 @@ fn a_path_that_may_not_be_looked_at_leaves_a_file_that_works_alone() {
         bench.log_some(1);
         bench.live(Duration::from_millis(200));
     }
-    assert_eq!((bench.handle.stats().written, bench.episodes()), (10, (0, 0)));
+    assert_eq!((bench.handle.stats().written, bench.suspensions()), (10, (0, 0)));
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn a_call_that_is_interrupted_is_made_again_and_is_no_failure() {
     let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
     bench.log_some(3);
     bench.step();
-    assert_eq!((bench.handle.stats().written, bench.episodes()), (3, (0, 0)));
+    assert_eq!((bench.handle.stats().written, bench.suspensions()), (3, (0, 0)));
 }
 
 #[test]

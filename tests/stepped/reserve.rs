@@ -59,7 +59,7 @@ fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could(
     assert_eq!(bench.handle.state(), State::Healthy);
     bench.live(Duration::from_secs(6));
     assert_invariants(&bench, &disk, "freed");
-    assert_eq!(bench.episodes(), (1, 1));
+    assert_eq!(bench.suspensions(), (1, 1));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_our_own_cut_gives_back_is_no_recovery() {
     disk.world().filler += free;
     bench.live(Duration::from_secs(20));
     assert!(bench.suspended(), "the disk is as full as it was");
-    assert_eq!(bench.episodes(), (1, 0));
+    assert_eq!(bench.suspensions(), (1, 0));
     let next = bench.next;
     bench.log(Level::Error);
     bench.step();
@@ -207,7 +207,7 @@ fn where_there_is_little_room_half_of_it_is_kept_and_the_log_begins() {
     bench.step();
     assert_eq!(parse(&[disk.read(PATH)]).records.last(), Some(&next));
     bench.live(Duration::from_secs(30));
-    assert_eq!(bench.episodes(), (1, 0), "a full disk is full");
+    assert_eq!(bench.suspensions(), (1, 0), "a full disk is full");
 }
 
 /// Each ERROR that did not fit into what is kept started the half second anew in which there must be room: with ten of them a second

@@ -488,7 +488,7 @@ fn fails_midway(fault: Option<Fault>, short_once: Option<(u64, usize)>, fsync: F
     assert_invariants(&bench, &disk, story);
     let stats = bench.handle.stats();
     assert_eq!(stats.dropped.by_level(Level::Warn) + stats.dropped.by_level(Level::Error), 24 - pending, "{story}");
-    let (suspended, resumed) = bench.episodes();
+    let (suspended, resumed) = bench.suspensions();
     assert_eq!(suspended, resumed, "{story}");
     disk.world().faulted
 }
@@ -542,7 +542,7 @@ fn a_disk_that_is_full_again_midway_gets_the_rest_when_it_can() {
         let story = format!("{room} bytes of room");
         bench.assert_identity(&story);
         assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0, "{story}");
-        assert!(bench.episodes().0 <= 6, "{story}: {:?} in 5 s", bench.episodes());
+        assert!(bench.suspensions().0 <= 6, "{story}: {:?} in 5 s", bench.suspensions());
         free(&disk);
         assert_recovery(&mut bench, &disk, &story);
         assert_invariants(&bench, &disk, &story);
@@ -695,11 +695,11 @@ fn a_line_for_which_there_never_is_room_does_not_keep_the_log_from_coming_back()
     assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 1);
     assert_recovery(&mut bench, &disk, "without it");
     assert_invariants(&bench, &disk, "without it");
-    let (suspended, resumed) = bench.episodes();
-    assert!(suspended == resumed && suspended <= 4, "{suspended} episodes");
+    let (suspended, resumed) = bench.suspensions();
+    assert!(suspended == resumed && suspended <= 4, "{suspended} suspensions");
 }
 
-/// The chances that a line had used up in one episode were missing in the next.
+/// The chances that a line had used up in one suspension were missing in the next.
 #[test]
 fn a_line_has_all_its_chances_in_each_episode() {
     let disk = FakeDisk::with_capacity(MIB);
@@ -713,7 +713,7 @@ fn a_line_has_all_its_chances_in_each_episode() {
         assert!(bench.suspended());
     };
     little(&mut bench);
-    assert_eq!((bench.episodes(), bench.handle.stats().pending), ((3, 2), 1));
+    assert_eq!((bench.suspensions(), bench.handle.stats().pending), ((3, 2), 1));
     free(&disk);
     bench.live(Duration::from_secs(2));
     assert_eq!((bench.handle.state(), bench.handle.stats().pending), (State::Healthy, 0));
@@ -721,7 +721,7 @@ fn a_line_has_all_its_chances_in_each_episode() {
     bench.log_padded(Level::Error, 30_000);
     bench.step();
     little(&mut bench);
-    assert_eq!((bench.episodes(), bench.handle.stats().pending), ((6, 5), 1));
+    assert_eq!((bench.suspensions(), bench.handle.stats().pending), ((6, 5), 1));
     free(&disk);
     bench.live(Duration::from_secs(2));
     assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0);

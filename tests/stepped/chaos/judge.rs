@@ -286,12 +286,12 @@ impl Held {
     /// What the lines of a process say is lost.
     pub(super) fn told_by(&self, process: usize) -> [u64; 5] {
         let mut told = [0; 5];
-        // Of one episode the last gap line counts: what stands before it is the beginning of one that could not be cut.
-        let mut episodes = BTreeSet::new();
+        // Of one suspension the last gap line counts: what stands before it is the beginning of one that could not be cut.
+        let mut suspensions = BTreeSet::new();
         for line in self.lines.iter().rev() {
             if let Line::Notice { process: of, lost, from } = line
                 && *of == process
-                && from.as_ref().is_none_or(|from| episodes.insert(from))
+                && from.as_ref().is_none_or(|from| suspensions.insert(from))
             {
                 told.iter_mut().zip(lost).for_each(|(told, lost)| *told += lost);
             }
