@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Compression, Disk, DiskFile, Entry, Kind, Place, Room, Stream};
+use super::{Compression, Disk, DiskFile, Entry, Kind, PathState, Room, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub(crate) enum Op {
     Room,
     Lock,
     Sync,
-    Place,
+    CheckPath,
     Create,
     Link,
     Rename,
@@ -763,13 +763,13 @@ impl DiskFile for FakeFile {
         Ok(())
     }
 
-    fn place(&mut self, path: &Path) -> io::Result<Place> {
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
         let mut world = self.disk.world();
-        world.ask(Op::Place)?;
+        world.ask(Op::CheckPath)?;
         Ok(match world.names.get(path) {
-            Some(inode) if *inode == self.inode => Place::Here,
-            _ if world.files[self.inode].names == 0 => Place::Deleted,
-            _ => Place::Moved,
+            Some(inode) if *inode == self.inode => PathState::Same,
+            _ if world.files[self.inode].names == 0 => PathState::Deleted,
+            _ => PathState::Moved,
         })
     }
     fn modified(&mut self) -> io::Result<SystemTime> {

@@ -127,7 +127,7 @@ pub(crate) trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
 
     /// Whether the path still leads to this file.
-    fn place(&mut self, path: &Path) -> io::Result<Place>;
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState>;
 
     /// When it was written last.
     fn modified(&mut self) -> io::Result<SystemTime>;
@@ -160,9 +160,9 @@ pub(crate) enum Kind {
 
 /// Where an open file stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum PathState {
     /// At its path.
-    Here,
+    Same,
     /// Elsewhere: renamed, or the path leads to another file.
     Moved,
     /// Nowhere: its last name is gone, and its bytes with it once it is closed.
@@ -533,22 +533,22 @@ impl DiskFile for RealFile {
     }
 
     #[cfg(unix)]
-    fn place(&mut self, path: &Path) -> io::Result<Place> {
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
         use std::os::unix::fs::MetadataExt as _;
 
         let ours = self.file.metadata()?;
         match fs::metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Ok(Place::Here),
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Ok(PathState::Same),
             Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
-            _ if ours.nlink() == 0 => Ok(Place::Deleted),
-            _ => Ok(Place::Moved),
+            _ if ours.nlink() == 0 => Ok(PathState::Deleted),
+            _ => Ok(PathState::Moved),
         }
     }
 
     /// Elsewhere an open file can only be compared by name: one that was replaced under our hands is not noticed.
     #[cfg(not(unix))]
-    fn place(&mut self, path: &Path) -> io::Result<Place> {
-        Ok(if path.exists() { Place::Here } else { Place::Moved })
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
+        Ok(if path.exists() { PathState::Same } else { PathState::Moved })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
-use crate::disk::{Disk, DiskFile, Kind, Place, Stream};
+use crate::disk::{Disk, DiskFile, Kind, PathState, Stream};
 use crate::event::Cause;
 
 use super::history::History;
@@ -164,15 +164,15 @@ impl<D: Disk> FileSink<D> {
         open.looked = Some(now.monotonic);
         // Where the path may not be looked at (a program that has dropped its privileges), the descriptor still works; if it does
         // not, the write tells.
-        let place = open.file.place(path).unwrap_or(Place::Here);
+        let place = open.file.check_path(path).unwrap_or(PathState::Same);
         let unseen = std::mem::take(&mut open.unseen);
         match place {
-            Place::Here => {
+            PathState::Same => {
                 self.measure();
                 return Ok(());
             }
-            Place::Moved => self.sync_old(),
-            Place::Deleted => self.news.push(News::Vanished(unseen)),
+            PathState::Moved => self.sync_old(),
+            PathState::Deleted => self.news.push(News::Vanished(unseen)),
         }
         self.reopen(now)
     }
@@ -740,7 +740,7 @@ fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result
     loop {
         openings += 1;
         let (mut open, torn) = Open::new(open_path(disk, path)?, true, now)?;
-        let is_elsewhere = open.locked && open.file.place(path).is_ok_and(|place| place != Place::Here);
+        let is_elsewhere = open.locked && open.file.check_path(path).is_ok_and(|place| place != PathState::Same);
         if !is_elsewhere || openings == MOST_OPENINGS {
             return Ok((open, torn));
         }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::disk::{Compression, Disk, DiskFile, Entry, Place};
+use crate::disk::{Compression, Disk, DiskFile, Entry, PathState};
 
 use super::archive::{Archive, Names};
 use super::log_file::FileOptions;
@@ -211,7 +211,7 @@ impl History {
         now: Now,
     ) -> io::Result<(Open<D::File>, PathBuf)> {
         // With the lock of the open file in hand: nobody of ours can have put it aside before, and nobody can now.
-        if old.file.place(&self.path)? != Place::Here {
+        if old.file.check_path(&self.path)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
         if !self.is_clean {
@@ -252,7 +252,7 @@ impl History {
             let linked = match disk.link(&self.path, &path) {
                 Ok(()) => Ok(true),
                 // A network file system may have done it and say that it has not.
-                Err(_) if old.file.place(&path).is_ok_and(|place| place == Place::Here) => Ok(true),
+                Err(_) if old.file.check_path(&path).is_ok_and(|place| place == PathState::Same) => Ok(true),
                 // Then the active name is absent for a moment.
                 Err(error) if has_no_links(&error) => disk.rename_new(&self.path, &path).map(|()| false),
                 Err(error) => Err(error),
@@ -286,15 +286,15 @@ impl History {
         linked: bool,
     ) -> io::Result<()> {
         // Somebody else may have put another file at the active path since we looked: that one is not ours to replace.
-        if old.file.place(archive)? != Place::Here {
+        if old.file.check_path(archive)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
         let renamed =
             if linked { disk.rename(unfinished, &self.path) } else { disk.rename_new(unfinished, &self.path) };
         match renamed {
             // A network file system may have done it and say that it has not.
-            Err(error) => match new.file.place(&self.path) {
-                Ok(Place::Here) => Ok(()),
+            Err(error) => match new.file.check_path(&self.path) {
+                Ok(PathState::Same) => Ok(()),
                 _ => Err(error),
             },
             Ok(()) => Ok(()),
@@ -324,7 +324,7 @@ impl History {
                 // Under way.
                 None if self.compressing.is_some_and(|archive| names.unfinished_archive(archive) == entry.name) => {}
                 // Not its only name.
-                Some(_) if active.place(&self.path)? != Place::Here => {}
+                Some(_) if active.check_path(&self.path)? != PathState::Same => {}
                 _ => disk.remove(&self.beside(entry.name))?,
             }
         }
@@ -347,7 +347,7 @@ impl History {
     /// Whether it is known that the open file is not the active one any more: then neither are the archives ours to look after. The next
     /// look opens the right one.
     fn is_elsewhere<F: DiskFile>(&self, open: &mut Open<F>) -> bool {
-        open.file.place(&self.path).is_ok_and(|place| place != Place::Here)
+        open.file.check_path(&self.path).is_ok_and(|place| place != PathState::Same)
     }
 
     /// Whether the archives have to be looked through.

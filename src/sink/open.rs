@@ -312,7 +312,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::disk::{Place, Room};
+    use crate::disk::{PathState, Room};
 
     /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a write finds none.
     #[derive(Default)]
@@ -380,7 +380,7 @@ mod tests {
         fn sync(&mut self) -> io::Result<()> {
             unreachable!()
         }
-        fn place(&mut self, _path: &Path) -> io::Result<Place> {
+        fn check_path(&mut self, _path: &Path) -> io::Result<PathState> {
             unreachable!()
         }
         fn modified(&mut self) -> io::Result<SystemTime> {

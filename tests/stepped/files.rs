@@ -304,7 +304,7 @@ fn a_sync_comes_when_it_is_due_though_nothing_is_logged() {
 fn a_path_that_may_not_be_looked_at_leaves_a_file_that_works_alone() {
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
-    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Place), forever: true, errno: 13 });
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::CheckPath), forever: true, errno: 13 });
     for _ in 0..10 {
         bench.log_some(1);
         bench.live(Duration::from_millis(200));

@@ -40,8 +40,18 @@ struct Life {
 
 impl Life {
     fn of(choices: &mut Choices<'_>) -> Self {
-        let ops =
-            [Op::Write, Op::Write, Op::LastByte, Op::Len, Op::End, Op::Cut, Op::Lock, Op::Open, Op::Place, Op::Room];
+        let ops = [
+            Op::Write,
+            Op::Write,
+            Op::LastByte,
+            Op::Len,
+            Op::End,
+            Op::Cut,
+            Op::Lock,
+            Op::Open,
+            Op::CheckPath,
+            Op::Room,
+        ];
         let locked_by_other = choices.flag();
         let options = FileOptions {
             min_free_space: choices.one_of(&[Some(0), None]),

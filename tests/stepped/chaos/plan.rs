@@ -93,20 +93,20 @@ pub(super) enum Kind {
 
 /// One output: what all processes of a world have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct PathState {
     pub(super) kind: Kind,
     pub(super) level: LevelFilter,
     pub(super) layout: Layout,
 }
 
-pub(super) fn places(rng: &mut Rng) -> Vec<Place> {
+pub(super) fn places(rng: &mut Rng) -> Vec<PathState> {
     let paths = ["/logs/app.log", "/logs/b", "/var/c.d.json"];
     let count = one_of(rng, &[1, 1, 1, 2, 2, 3]);
     let mut places = Vec::new();
     for path in paths.into_iter().take(count) {
         let kind = if !places.is_empty() && percent(rng, 40) { Kind::Own } else { Kind::File { path } };
         let level = one_of(rng, &[LevelFilter::Trace, LevelFilter::Trace, LevelFilter::Info, LevelFilter::Warn]);
-        places.push(Place { kind, level, layout: Layout::any(rng) });
+        places.push(PathState { kind, level, layout: Layout::any(rng) });
     }
     places
 }
@@ -169,7 +169,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn any(rng: &mut Rng, places: &[Place]) -> Self {
+    pub(super) fn any(rng: &mut Rng, places: &[PathState]) -> Self {
         let overflow = match rng.u32(..8) {
             0..=3 => Overflow::DropNewest,
             4 | 5 => Overflow::DropOldest,

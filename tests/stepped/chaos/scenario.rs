@@ -9,7 +9,7 @@ use fastrand::Rng;
 use log::{Level, LevelFilter, Record};
 
 use super::judge::{Held, Logged, Torn, cannot_be_laid_out, missing};
-use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, Place, Plan, StormModel, TARGETS, one_of, percent};
+use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, PathState, Plan, StormModel, TARGETS, one_of, percent};
 use super::{Steps, panicked};
 use crate::KIB;
 use crate::disk::fake::{Crash, FakeDisk, Fault, Keep, Op};
@@ -38,7 +38,7 @@ const OPS: [Op; 22] = [
     Op::Room,
     Op::Lock,
     Op::Sync,
-    Op::Place,
+    Op::CheckPath,
     Op::Create,
     Op::Link,
     Op::Rename,
@@ -135,7 +135,7 @@ impl Scenario {
 
 struct Machine {
     disk: FakeDisk,
-    places: Vec<Place>,
+    places: Vec<PathState>,
     processes: Vec<Process>,
     now: Now,
     steps: Steps,
@@ -204,7 +204,7 @@ impl Process {
 }
 
 impl Machine {
-    fn new(disk: FakeDisk, places: Vec<Place>, now: Now, steps: Steps) -> Self {
+    fn new(disk: FakeDisk, places: Vec<PathState>, now: Now, steps: Steps) -> Self {
         disk.world().wall = Some(now.wall);
         Self {
             disk,
@@ -1071,7 +1071,7 @@ impl Machine {
     }
 
     /// All that was ever written to one file.
-    fn held(&self, place: &Place) -> Held {
+    fn held(&self, place: &PathState) -> Held {
         let mut held = Held::default();
         let Kind::File { path } = place.kind else { return held };
         let torn = match self.shared {
