@@ -40,14 +40,14 @@ impl Stamp {
 
 /// All three clocks at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct ClockSample {
     ticks: u64,
     wall: SystemTime,
     /// What the counter is judged by, in nanoseconds.
     steady: u64,
 }
 
-impl Look {
+impl ClockSample {
     /// A look that takes longer than this many ticks, some 3 us, was interrupted; it is off by its length at most.
     const MOST_TICKS: u64 = 8_000;
     const TRIES: usize = 4;
@@ -78,9 +78,9 @@ impl Look {
 
 /// The writer's: what the counter says, in the time of the wall clock.
 pub(crate) struct Timeline {
-    first: Look,
-    last: Look,
-    before_last: Look,
+    first: ClockSample,
+    last: ClockSample,
+    before_last: ClockSample,
     nanos_per_tick: f64,
     believed: bool,
 }
@@ -96,29 +96,30 @@ impl Timeline {
 
     /// Nothing, where the clocks are slow to read: then the kernel does not keep its time by the counter.
     pub(crate) fn new() -> Option<Self> {
-        let (look, short) = Look::now();
-        short.then(|| Self::from(look))
+        let (sample, short) = ClockSample::now();
+        short.then(|| Self::from(sample))
     }
 
     /// Looks at the clocks. Says whether the counter can still be believed: if not, it never is again.
-    pub(crate) fn look(&mut self) -> bool {
+    pub(crate) fn sample(&mut self) -> bool {
         if self.believed {
-            let (look, short) = Look::now();
-            self.take(look);
+            let (sample, short) = ClockSample::now();
+            self.take(sample);
             self.believed &= short;
         }
         self.believed
     }
 
-    fn take(&mut self, look: Look) {
-        let [passed, alive] = [self.last, self.first].map(|earlier| look.steady.saturating_sub(earlier.steady) as f64);
-        let apart = (self.nanos_between(self.last.ticks, look.ticks) - passed).abs();
+    fn take(&mut self, sample: ClockSample) {
+        let [passed, alive] =
+            [self.last, self.first].map(|earlier| sample.steady.saturating_sub(earlier.steady) as f64);
+        let apart = (self.nanos_between(self.last.ticks, sample.ticks) - passed).abs();
         self.believed = alive - passed < Self::MEASURED || apart <= Self::MOST_APART + passed / 1000.0;
-        let ticks = look.ticks.wrapping_sub(self.first.ticks);
+        let ticks = sample.ticks.wrapping_sub(self.first.ticks);
         if self.believed && ticks > 0 {
             self.nanos_per_tick = alive / ticks as f64;
         }
-        (self.before_last, self.last) = (self.last, look);
+        (self.before_last, self.last) = (self.last, sample);
     }
 
     /// When the counter said that.
@@ -126,7 +127,7 @@ impl Timeline {
         let ahead = self.nanos_between(self.last.ticks, ticks);
         if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {
             // Either the batch takes long, or the counter is no longer what it was.
-            self.look();
+            self.sample();
         }
         // On each side of a sleep there is one of them.
         let near = if distance(self.last.ticks, ticks).unsigned_abs()
@@ -152,8 +153,8 @@ fn distance(earlier: u64, later: u64) -> i64 {
     later.wrapping_sub(earlier) as i64
 }
 
-impl From<Look> for Timeline {
-    fn from(first: Look) -> Self {
+impl From<ClockSample> for Timeline {
+    fn from(first: ClockSample) -> Self {
         // There is no pace yet; the first batch begins with a look.
         Self { first, last: first, before_last: first, nanos_per_tick: 0.0, believed: true }
     }
@@ -229,14 +230,14 @@ mod tests {
     /// A machine whose clocks are moved by hand.
     #[derive(Clone, Copy)]
     struct Machine {
-        look: Look,
+        sample: ClockSample,
     }
 
     impl Machine {
         fn new() -> (Self, Timeline) {
             let wall = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
-            let machine = Self { look: Look { ticks: 77_000_000_000, wall, steady: 30_000_000_000 } };
-            (machine, Timeline::from(machine.look))
+            let machine = Self { sample: ClockSample { ticks: 77_000_000_000, wall, steady: 30_000_000_000 } };
+            (machine, Timeline::from(machine.sample))
         }
 
         /// The same, when the pace is known.
@@ -249,31 +250,31 @@ mod tests {
 
         /// Time goes on for all clocks.
         fn pass(&mut self, time: Duration) {
-            self.look.wall += time;
-            self.look.steady += time.as_nanos() as u64;
+            self.sample.wall += time;
+            self.sample.steady += time.as_nanos() as u64;
             self.count(time);
         }
 
         fn count(&mut self, time: Duration) {
-            self.look.ticks = self.look.ticks.wrapping_add((time.as_nanos() as f64 * GHZ) as u64);
+            self.sample.ticks = self.sample.ticks.wrapping_add((time.as_nanos() as f64 * GHZ) as u64);
         }
 
         /// It is the time of this machine on this thread.
         fn tell(&self, each: u64) {
-            let Look { ticks, wall, steady } = self.look;
+            let ClockSample { ticks, wall, steady } = self.sample;
             system::tell(Some(wall));
             system::tell_counter(Some(system::Counter { ticks, steady, each }));
         }
 
         fn is_believed_by(&self, timeline: &mut Timeline) -> bool {
             self.tell(0);
-            timeline.look()
+            timeline.sample()
         }
 
         /// By how many nanoseconds the time that comes out for a stamp taken now is wrong.
         fn error(&self, timeline: &mut Timeline) -> i128 {
             let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i128;
-            nanos(timeline.time_of(self.look.ticks)) - nanos(self.look.wall)
+            nanos(timeline.time_of(self.sample.ticks)) - nanos(self.sample.wall)
         }
 
         fn is_right_by(&self, timeline: &mut Timeline) -> bool {
@@ -290,9 +291,9 @@ mod tests {
             assert!(machine.is_believed_by(&mut timeline));
             let late = machine;
             machine.pass(Duration::from_millis(3));
-            assert!(called.is_right_by(&mut timeline), "{wait:?} before the look");
+            assert!(called.is_right_by(&mut timeline), "{wait:?} before the sample");
             assert!(late.is_right_by(&mut timeline));
-            assert!(machine.is_right_by(&mut timeline), "behind the look, while a batch is taken");
+            assert!(machine.is_right_by(&mut timeline), "behind the sample, while a batch is taken");
         }
     }
 
@@ -315,9 +316,9 @@ mod tests {
                 let before = machine;
                 machine.pass(Duration::from_millis(10));
                 if back {
-                    machine.look.wall -= set
+                    machine.sample.wall -= set
                 } else {
-                    machine.look.wall += set
+                    machine.sample.wall += set
                 }
                 let after = machine;
                 machine.pass(Duration::from_millis(19));
@@ -334,7 +335,7 @@ mod tests {
         let (mut machine, mut timeline) = Machine::new();
         for rest in [Duration::from_millis(30), HOUR, 1000 * HOUR, Duration::from_millis(1)] {
             machine.pass(rest);
-            machine.look.wall += rest / 10;
+            machine.sample.wall += rest / 10;
             assert!(machine.is_believed_by(&mut timeline), "{rest:?}");
             assert!(machine.is_right_by(&mut timeline));
         }
@@ -344,8 +345,8 @@ mod tests {
     fn breaks() -> [fn(&mut Machine); 4] {
         [
             |machine| machine.count(8 * HOUR),
-            |machine| machine.look.ticks = 1_000,
-            |machine| machine.look.ticks = machine.look.ticks.wrapping_sub(26_000_000_000),
+            |machine| machine.sample.ticks = 1_000,
+            |machine| machine.sample.ticks = machine.sample.ticks.wrapping_sub(26_000_000_000),
             |machine| machine.count(Duration::from_millis(5)),
         ]
     }
@@ -358,7 +359,7 @@ mod tests {
             let before = machine;
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.look.wall += 8 * HOUR;
+            machine.sample.wall += 8 * HOUR;
             let behind = machine;
             machine.pass(Duration::from_millis(2));
             assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
@@ -380,10 +381,10 @@ mod tests {
             let (mut machine, mut timeline) = Machine::running();
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.look.wall += 8 * HOUR;
+            machine.sample.wall += 8 * HOUR;
             machine.tell(0);
             assert!(machine.is_right_by(&mut timeline), "sleep {number}: {}", machine.error(&mut timeline));
-            assert!(!timeline.look());
+            assert!(!timeline.sample());
         }
     }
 
@@ -393,7 +394,7 @@ mod tests {
         machine.pass(HOUR);
         machine.tell(0);
         assert!(machine.is_right_by(&mut timeline));
-        assert!(timeline.look());
+        assert!(timeline.sample());
     }
 
     /// A machine that slept before the pace was known has a wrong one, which the next look finds.
@@ -414,12 +415,12 @@ mod tests {
         machine.pass(Duration::from_secs(5));
         let called = machine;
         machine.pass(Duration::from_secs(5));
-        machine.tell(Look::MOST_TICKS);
-        assert!(!timeline.look());
+        machine.tell(ClockSample::MOST_TICKS);
+        assert!(!timeline.sample());
         assert!(called.error(&mut timeline).abs() < 10_000);
-        machine.tell(Look::MOST_TICKS);
+        machine.tell(ClockSample::MOST_TICKS);
         assert!(Timeline::new().is_none());
-        machine.tell(Look::MOST_TICKS - 1);
+        machine.tell(ClockSample::MOST_TICKS - 1);
         assert!(Timeline::new().is_some());
     }
 
@@ -436,7 +437,7 @@ mod tests {
             let before = SystemTime::now();
             let stamp = Stamp::by_counter();
             let after = SystemTime::now();
-            timeline.look();
+            timeline.sample();
             let time = stamp.time(Some(&mut timeline));
             assert!(before - SLACK <= time && time <= after + SLACK, "{before:?} {time:?} {after:?}");
         }

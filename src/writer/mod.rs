@@ -255,7 +255,7 @@ impl Writer {
         let pipeline = self.pipeline.clone();
         let counters = &pipeline.counters;
         if let Some(timeline) = &mut self.timeline
-            && !timeline.look()
+            && !timeline.sample()
         {
             pipeline.read_counter(false);
         }
