@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Compression, Disk, DiskFile, Entry, Kind, PathState, Room, Stream};
+use super::{Compression, Disk, DiskFile, Entry, FreeSpace, Kind, PathState, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(crate) enum Op {
     Len,
     LastByte,
     Cut,
-    Room,
+    FreeSpace,
     Lock,
     Sync,
     CheckPath,
@@ -730,10 +730,10 @@ impl DiskFile for FakeFile {
         Ok(())
     }
 
-    fn room(&mut self) -> io::Result<Room> {
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
         let mut world = self.disk.world();
-        world.ask(Op::Room)?;
-        Ok(Room { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
+        world.ask(Op::FreeSpace)?;
+        Ok(FreeSpace { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
     }
 
     fn lock(&mut self) -> io::Result<bool> {

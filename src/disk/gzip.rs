@@ -157,7 +157,7 @@ impl Write for Guarded<'_> {
         }
         let bytes = &bytes[..bytes.len().min(PIECE)];
         // Where it cannot be asked, the write itself tells.
-        if let Ok(room) = self.to.room()
+        if let Ok(room) = self.to.free_space()
             && room.total > 0
             && room.free < self.leave.saturating_add(bytes.len() as u64).saturating_add(2 * room.block)
         {

@@ -115,7 +115,7 @@ pub(crate) trait DiskFile: Send {
     /// Shortens the file.
     fn cut(&mut self, len: u64) -> io::Result<()>;
 
-    fn room(&mut self) -> io::Result<Room>;
+    fn free_space(&mut self) -> io::Result<FreeSpace>;
 
     /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where there are no locks.
     fn lock(&mut self) -> io::Result<bool>;
@@ -171,7 +171,7 @@ pub(crate) enum PathState {
 
 /// Bytes of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct FreeSpace {
     /// 0: unlimited.
     pub(crate) total: u64,
     /// What an ordinary user may still take.
@@ -488,16 +488,20 @@ impl DiskFile for RealFile {
     }
 
     #[cfg(unix)]
-    fn room(&mut self) -> io::Result<Room> {
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
         let answer = rustix::fs::fstatvfs(&self.file)?;
         let block = answer.f_frsize;
-        Ok(Room { total: answer.f_blocks.saturating_mul(block), free: answer.f_bavail.saturating_mul(block), block })
+        Ok(FreeSpace {
+            total: answer.f_blocks.saturating_mul(block),
+            free: answer.f_bavail.saturating_mul(block),
+            block,
+        })
     }
 
     #[cfg(not(unix))]
-    fn room(&mut self) -> io::Result<Room> {
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
         let path = self.path.parent().unwrap_or(&self.path);
-        Ok(Room { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
+        Ok(FreeSpace { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
     }
 
     fn lock(&mut self) -> io::Result<bool> {

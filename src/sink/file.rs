@@ -722,7 +722,7 @@ impl<D: Disk> Sink for FileSink<D> {
 fn ask_for_room<F: DiskFile>(space: &mut Space, open: &mut Open<F>, now: Instant) {
     let answer = match open.kind {
         Kind::Stream => Answer::Unknown,
-        Kind::Regular => match open.file.room() {
+        Kind::Regular => match open.file.free_space() {
             Ok(room) => Answer::Known { total: room.total, free: room.free, block: room.block },
             Err(_) => Answer::Unknown, // The write will tell, if something is wrong.
         },

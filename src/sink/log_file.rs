@@ -188,7 +188,7 @@ impl LogFile {
         self
     }
 
-    /// Room that is kept for ERROR records, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
+    /// FreeSpace that is kept for ERROR records, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
     ///
     /// The file holds so many blocks beyond its end (`fallocate`; its length does not show it, `du` does). When the disk is full, or
     /// the free space at its reserve, records of lower levels are dropped as ever, but ERROR records are still written, until these blocks

@@ -312,7 +312,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::disk::{PathState, Room};
+    use crate::disk::{FreeSpace, PathState};
 
     /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a write finds none.
     #[derive(Default)]
@@ -368,7 +368,7 @@ mod tests {
         fn cut(&mut self, _len: u64) -> io::Result<()> {
             unreachable!()
         }
-        fn room(&mut self) -> io::Result<Room> {
+        fn free_space(&mut self) -> io::Result<FreeSpace> {
             unreachable!()
         }
         fn lock(&mut self) -> io::Result<bool> {

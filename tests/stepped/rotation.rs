@@ -504,7 +504,7 @@ fn a_first_line_that_does_not_go_in_leaves_everything_as_it_was() {
         bench.log(Level::Info);
         bench.step();
     }
-    // Room for the first bytes of the line.
+    // FreeSpace for the first bytes of the line.
     let free = disk.world().free();
     disk.world().filler = free - 10;
     bench.log(Level::Info);

@@ -50,7 +50,7 @@ impl Life {
             Op::Lock,
             Op::Open,
             Op::CheckPath,
-            Op::Room,
+            Op::FreeSpace,
         ];
         let locked_by_other = choices.flag();
         let options = FileOptions {

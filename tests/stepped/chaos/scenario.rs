@@ -35,7 +35,7 @@ const OPS: [Op; 22] = [
     Op::Len,
     Op::LastByte,
     Op::Cut,
-    Op::Room,
+    Op::FreeSpace,
     Op::Lock,
     Op::Sync,
     Op::CheckPath,
@@ -815,7 +815,7 @@ impl Machine {
             assert_eq!(before.moves, after.moves, "while it is suspended nothing is renamed, deleted or created");
         }
         let reserve = files().map(|(_, file)| file.min_free_space.unwrap_or(0)).min().unwrap_or(0);
-        let known = !self.disk.world().faulted_ops.contains(&Op::Room) && self.disk.world().capacity.is_some();
+        let known = !self.disk.world().faulted_ops.contains(&Op::FreeSpace) && self.disk.world().capacity.is_some();
         if known && reserve > 0 && after.free < before.free {
             let at_least =
                 if before.free >= reserve + 3 * 4096 { reserve } else { reserve.min(before.free.saturating_sub(600)) };
