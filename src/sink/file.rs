@@ -278,9 +278,9 @@ impl<D: Disk> FileSink<D> {
     fn budget(&self) -> u64 {
         match &self.open {
             Some(open) if open.can_reserve() => {
-                self.space.allowance().saturating_add(open.ahead()).saturating_sub(self.kept())
+                self.space.writable().saturating_add(open.ahead()).saturating_sub(self.kept())
             }
-            _ => self.space.allowance(),
+            _ => self.space.writable(),
         }
     }
 
@@ -299,10 +299,10 @@ impl<D: Disk> FileSink<D> {
         let kept = self.kept();
         let Some(open) = &mut self.open else { return Ok(()) };
         let bytes = bytes.saturating_add(kept);
-        if kept == 0 || self.space.allowance().saturating_add(open.ahead()) < bytes {
+        if kept == 0 || self.space.writable().saturating_add(open.ahead()) < bytes {
             return Ok(()); // There is none, or it is not for us to take.
         }
-        open.reserve(bytes, self.space.plenty(), self.space.block())?;
+        open.reserve(bytes, self.space.preallocation_step(), self.space.block())?;
         self.most_kept = self.most_kept.max(kept);
         Ok(())
     }
@@ -380,7 +380,7 @@ impl<D: Disk> FileSink<D> {
     fn rotate(&mut self, first: &Batch<'_>) -> Result<bool, WriteError> {
         let now = first.now();
         let bytes = first.bytes().len() as u64;
-        if let Some(cause) = self.space.lacks(bytes) {
+        if let Some(cause) = self.space.cannot_fit(bytes) {
             self.space.failed(cause, bytes);
             let error = self.low_space(0);
             return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
@@ -444,7 +444,7 @@ impl<D: Disk> FileSink<D> {
         let space = &mut self.space;
         let missing = |open: &mut Open<D::File>| {
             ask_for_room(space, open, now.monotonic);
-            space.missing()
+            space.shortfall()
         };
         history.give_way(&mut self.disk, open, missing, &mut self.news)
     }
@@ -618,7 +618,7 @@ impl<D: Disk> FileSink<D> {
                 history.tidy(&mut self.disk, open, now, &mut self.news);
             }
             if !self.space.is_low() {
-                history.compress(&mut self.disk, open, self.space.comfort(), now.monotonic, &mut self.news);
+                history.compress(&mut self.disk, open, self.space.headroom(), now.monotonic, &mut self.news);
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ struct Suspended {
 impl Known {
     /// What may be written: the free space above the reserve, less one block because the file may straddle one more than
     /// its bytes fill, and one for the line that says that it gets quiet.
-    fn allowance(&self) -> u64 {
+    fn writable(&self) -> u64 {
         match self.marks.stop {
             0 => u64::MAX,
             stop => self.free.saturating_sub(stop).saturating_sub(self.block.saturating_mul(2)),
@@ -114,21 +114,21 @@ impl Space {
     }
 
     /// How many bytes may be written now.
-    pub(crate) fn allowance(&self) -> u64 {
-        self.known.map_or(u64::MAX, |known| known.allowance())
+    pub(crate) fn writable(&self) -> u64 {
+        self.known.map_or(u64::MAX, |known| known.writable())
     }
 
     /// Why so many bytes will not fit, if that is known without trying.
-    pub(crate) fn lacks(&self, bytes: u64) -> Option<Cause> {
+    pub(crate) fn cannot_fit(&self, bytes: u64) -> Option<Cause> {
         let known = self.known?;
-        if known.allowance() < bytes {
+        if known.writable() < bytes {
             return Some(Cause::LowSpace);
         }
         (known.free < bytes).then_some(Cause::DiskFull)
     }
 
     /// How many bytes have to become free before an output that was suspended for want of room may resume.
-    pub(crate) fn missing(&self) -> u64 {
+    pub(crate) fn shortfall(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
 
@@ -139,7 +139,7 @@ impl Space {
 
     /// How many bytes can be written, as far as that is known.
     pub(crate) fn left(&self) -> u64 {
-        self.known.map_or(u64::MAX, |_| self.allowance().min(self.free_for_certain()))
+        self.known.map_or(u64::MAX, |_| self.writable().min(self.free_for_certain()))
     }
 
     /// The unit in which room is taken.
@@ -147,18 +147,18 @@ impl Space {
         self.known.map_or(4096, |known| known.block.max(1))
     }
 
-    /// What is free but for two blocks, as in the allowance; nothing where it is not known.
+    /// What is free but for two blocks, as in the writable; nothing where it is not known.
     pub(crate) fn free_for_certain(&self) -> u64 {
         self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
     }
 
     /// What has to stay free so that space gets neither low nor too little to resume.
-    pub(crate) fn comfort(&self) -> u64 {
+    pub(crate) fn headroom(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.low.max(known.marks.resume))
     }
 
     /// How many bytes may be taken ahead of need: nothing when space is, or might get, low.
-    pub(crate) fn plenty(&self) -> u64 {
+    pub(crate) fn preallocation_step(&self) -> u64 {
         self.known.map_or(0, |known| (known.free.saturating_sub(known.marks.low) / 64).min(MIB))
     }
 
@@ -181,7 +181,7 @@ impl Space {
         let by_attempt = match cause {
             Cause::LowSpace => false,
             // The query says that there is room, and there is not: it is of no use in this suspension.
-            Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.allowance() >= bytes,
+            Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.writable() >= bytes,
             _ => true,
         };
         self.suspended = Some(Suspended { by_attempt, good_since: None });
@@ -196,7 +196,7 @@ impl Space {
         let Some(known) = self.known.filter(|known| known.marks.stop > 0) else { return Ok(()) };
         let Some(suspended) = &mut self.suspended else {
             // The first look at this file.
-            if known.allowance() > 0 {
+            if known.writable() > 0 {
                 return Ok(());
             }
             self.failed(Cause::LowSpace, 0);
@@ -253,9 +253,9 @@ mod tests {
     #[test]
     fn the_allowance_leaves_the_reserve_and_two_blocks() {
         let now = Instant::now();
-        assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).allowance(), MIB - 2 * BLOCK);
-        assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).allowance(), 0);
-        assert_eq!(asked(Some(0), GIB, 0, now).allowance(), u64::MAX);
+        assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).writable(), MIB - 2 * BLOCK);
+        assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).writable(), 0);
+        assert_eq!(asked(Some(0), GIB, 0, now).writable(), u64::MAX);
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         for answer in [Answer::Unknown, known(0, 0)] {
             let mut space = Space::new(Some(GIB));
             space.answer(answer, now);
-            assert_eq!(space.allowance(), u64::MAX);
+            assert_eq!(space.writable(), u64::MAX);
             assert!(!space.is_low());
             assert_eq!(space.may_resume(now), Ok(()));
             space.failed(Cause::DiskFull, 1);
@@ -345,9 +345,9 @@ mod tests {
             (0, 0, 0, None),
         ];
         for (reserve, free, bytes, why) in cases {
-            assert_eq!(asked(Some(reserve), GIB, free, now).lacks(bytes), why, "{bytes} of {free} bytes");
+            assert_eq!(asked(Some(reserve), GIB, free, now).cannot_fit(bytes), why, "{bytes} of {free} bytes");
         }
-        assert_eq!(Space::new(None).lacks(u64::MAX), None, "not known");
+        assert_eq!(Space::new(None).cannot_fit(u64::MAX), None, "not known");
     }
 
     #[test]
@@ -361,22 +361,28 @@ mod tests {
     #[test]
     fn what_may_be_taken_ahead_of_need_follows_the_free_space() {
         let now = Instant::now();
-        // (free, plenty, comfort, has marks)
+        // (free, preallocation_step, headroom, has marks)
         let (resume, low) = (GIB / 2 + 256 * MIB, GIB / 2 + GIB);
         assert!(resume < low);
-        for (free, plenty) in [(low, 0), (low + 64 * KIB, KIB), (low + 32 * MIB, 512 * KIB), (100 * GIB, MIB)] {
+        for (free, preallocation_step) in
+            [(low, 0), (low + 64 * KIB, KIB), (low + 32 * MIB, 512 * KIB), (100 * GIB, MIB)]
+        {
             let space = asked(Some(GIB / 2), 200 * GIB, free, now);
-            assert_eq!((space.plenty(), space.comfort(), space.has_marks()), (plenty, low, true), "{free} bytes free");
+            assert_eq!(
+                (space.preallocation_step(), space.headroom(), space.has_marks()),
+                (preallocation_step, low, true),
+                "{free} bytes free"
+            );
         }
         let small = asked(Some(10 * KIB), GIB, MIB, now);
-        assert_eq!(small.comfort(), 74 * KIB, "to resume takes more than not to be low");
-        assert_eq!(small.missing(), 0);
-        assert_eq!(asked(Some(10 * KIB), GIB, 70 * KIB, now).missing(), 4 * KIB);
+        assert_eq!(small.headroom(), 74 * KIB, "to resume takes more than not to be low");
+        assert_eq!(small.shortfall(), 0);
+        assert_eq!(asked(Some(10 * KIB), GIB, 70 * KIB, now).shortfall(), 4 * KIB);
         let without = asked(Some(0), GIB, MIB, now);
         assert!(!without.has_marks());
         assert_eq!(without.block(), BLOCK);
         let mut bare = Space::new(Some(0));
-        assert_eq!((bare.plenty(), bare.comfort(), bare.missing(), bare.block()), (0, 0, 0, BLOCK));
+        assert_eq!((bare.preallocation_step(), bare.headroom(), bare.shortfall(), bare.block()), (0, 0, 0, BLOCK));
         bare.answer(Answer::Known { total: GIB, free: GIB, block: 0 }, now);
         assert_eq!(bare.block(), 1);
         bare.answer(Answer::Known { total: GIB, free: GIB, block: 512 }, now);
@@ -387,9 +393,9 @@ mod tests {
     fn what_was_said_of_one_file_does_not_hold_for_the_next() {
         let now = Instant::now();
         let mut space = asked(Some(MIB), GIB, MIB, now);
-        assert_eq!(space.allowance(), 0);
+        assert_eq!(space.writable(), 0);
         space.forget();
-        assert_eq!(space.allowance(), u64::MAX);
+        assert_eq!(space.writable(), u64::MAX);
         assert!(space.must_look(now));
     }
 
