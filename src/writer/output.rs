@@ -629,7 +629,7 @@ impl Output {
 
     /// Makes a batch of the oldest lines that were retained, as far as there is memory for them.
     fn lay_out_retained(&mut self, records: &Records) {
-        for (kept, parts) in records.lines_kept(self.index).take(BATCH_RECORDS) {
+        for (kept, parts) in records.retained_lines(self.index).take(BATCH_RECORDS) {
             let start = self.lines.text.len();
             let full = start > 0 && start + kept.len > BATCH_BYTES;
             let mut copied = parts.iter().map(|part| io::Write::write_all(&mut self.lines.text, part));
@@ -673,7 +673,7 @@ impl Output {
     /// There is no later attempt: what is retained is lost.
     pub(super) fn forget(&mut self, counters: &Counters, records: &mut Records) {
         let reason = self.suspended().map_or(DropReason::Shutdown, DropReason::from);
-        records.lose_kept(self.index, reason, counters);
+        records.drop_retained(self.index, reason, counters);
         counters.outputs[self.index].in_hands.store(0, Relaxed);
     }
 

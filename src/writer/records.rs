@@ -11,7 +11,7 @@ use log::Level;
 
 use crate::stats::{Counters, DropReason};
 
-use super::retained::{Kept, Ring};
+use super::retained::{RetainedLine, Ring};
 
 /// What is known of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Records {
     }
 
     /// The lines that an output retains, the oldest first.
-    pub(super) fn lines_kept(&self, output: usize) -> impl Iterator<Item = (Kept, [&[u8]; 2])> {
+    pub(super) fn retained_lines(&self, output: usize) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         self.rings[output].lines()
     }
 
@@ -167,7 +167,7 @@ impl Records {
             Some(other) => self.lead(other, place),
         });
         self.turn[number].kept = Some(place);
-        self.rings[output].push(Kept { len: bytes.len(), time, number: number as u32, state }, bytes);
+        self.rings[output].push(RetainedLine { len: bytes.len(), time, number: number as u32, state }, bytes);
     }
 
     /// The oldest line that an output retains is written, or lost.
@@ -204,7 +204,7 @@ impl Records {
     }
 
     /// All that an output retains is lost.
-    pub(super) fn lose_kept(&mut self, output: usize, reason: DropReason, counters: &Counters) {
+    pub(super) fn drop_retained(&mut self, output: usize, reason: DropReason, counters: &Counters) {
         while self.kept(output) > 0 {
             self.let_go(output, Err(reason), counters);
         }
@@ -258,7 +258,7 @@ impl Records {
     }
 
     /// Closes the circle behind a line that has gone from `place`; returns another line of it, if there is one.
-    fn leave_circle(&mut self, place: LineRef, gone: &Kept) -> Option<LineRef> {
+    fn leave_circle(&mut self, place: LineRef, gone: &RetainedLine) -> Option<LineRef> {
         let next = gone.state.kept.filter(|next| *next != place)?;
         let mut last = next;
         while let Some(other) = self.rings[last.output()].at(last.at).state.kept

@@ -25,7 +25,7 @@ pub(super) struct Ring {
 
 /// What is remembered of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct RetainedLine {
     pub(super) len: usize,
     pub(super) time: SystemTime,
     /// Which record of its turn it is.
@@ -65,14 +65,14 @@ impl Ring {
     }
 
     /// Puts in a line for which there is room.
-    pub(super) fn push(&mut self, kept: Kept, line: &[u8]) {
+    pub(super) fn push(&mut self, kept: RetainedLine, line: &[u8]) {
         self.bytes.extend(&kept.to_bytes());
         self.bytes.extend(line);
         self.lines += 1;
     }
 
     /// Takes out the oldest line.
-    pub(super) fn pop(&mut self) -> Option<Kept> {
+    pub(super) fn pop(&mut self) -> Option<RetainedLine> {
         if self.lines == 0 {
             return None;
         }
@@ -92,21 +92,21 @@ impl Ring {
     }
 
     /// What is remembered of the line at this place, which must be one.
-    pub(super) fn at(&self, place: u32) -> Kept {
+    pub(super) fn at(&self, place: u32) -> RetainedLine {
         let mut bytes = [0; BESIDE];
         let index = place.wrapping_sub(self.start) as usize;
         bytes.iter_mut().zip(self.bytes.range(index..index + BESIDE)).for_each(|(to, from)| *to = *from);
-        Kept::from_bytes(bytes)
+        RetainedLine::from_bytes(bytes)
     }
 
     /// Remembers something else of it.
-    pub(super) fn set(&mut self, place: u32, kept: Kept) {
+    pub(super) fn set(&mut self, place: u32, kept: RetainedLine) {
         let index = place.wrapping_sub(self.start) as usize;
         self.bytes.range_mut(index..index + BESIDE).zip(kept.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
     /// The lines, the oldest first; where the ring closes a line has two parts.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (Kept, [&[u8]; 2])> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         let mut index = 0;
         (0..self.lines).map(move |_| {
             let kept = self.at(self.start.wrapping_add(index as u32));
@@ -130,7 +130,7 @@ impl Ring {
     }
 }
 
-impl Kept {
+impl RetainedLine {
     fn to_bytes(self) -> [u8; BESIDE] {
         let RecordState { level, truncated, written, lost, kept } = self.state;
         let (secs, nanos) = since_epoch(self.time);
@@ -194,9 +194,9 @@ fn at_time(secs: i64, nanos: u32) -> SystemTime {
 mod tests {
     use super::*;
 
-    fn kept(len: usize) -> Kept {
+    fn kept(len: usize) -> RetainedLine {
         let state = RecordState { level: Level::Warn, truncated: false, written: false, lost: None, kept: None };
-        Kept { len, time: UNIX_EPOCH, number: 0, state }
+        RetainedLine { len, time: UNIX_EPOCH, number: 0, state }
     }
 
     #[test]
@@ -210,8 +210,8 @@ mod tests {
                     for lost in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
                         for kept in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {
                             let state = RecordState { level, truncated: before, written: !before, lost, kept };
-                            let line = Kept { len: 1 << 30, time, number: 4095, state };
-                            assert_eq!(Kept::from_bytes(line.to_bytes()), line);
+                            let line = RetainedLine { len: 1 << 30, time, number: 4095, state };
+                            assert_eq!(RetainedLine::from_bytes(line.to_bytes()), line);
                         }
                     }
                 }
