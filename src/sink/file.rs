@@ -53,7 +53,7 @@ pub(crate) struct FileSink<D: Disk> {
     most_kept: u64,
     gave_way: Option<Instant>,
     /// It was told that there are no locks here.
-    told_no_lock: bool,
+    no_lock_reported: bool,
     /// What has happened, not told yet.
     news: Vec<News>,
 }
@@ -77,7 +77,7 @@ impl<D: Disk> FileSink<D> {
             quiet: false,
             most_kept: 0,
             gave_way: None,
-            told_no_lock: false,
+            no_lock_reported: false,
             news: Vec::new(),
         }
     }
@@ -133,7 +133,7 @@ impl<D: Disk> FileSink<D> {
         let Some(error) = self.open.as_mut().and_then(|open| open.no_lock.take()) else { return };
         let needed =
             self.options.when_low == WhenLow::DeleteOldest || self.history.as_ref().is_some_and(History::is_kept);
-        if needed && !std::mem::replace(&mut self.told_no_lock, true) {
+        if needed && !std::mem::replace(&mut self.no_lock_reported, true) {
             self.news.push(News::Failed("lock", error));
         }
     }

@@ -11,7 +11,7 @@ use crate::format::utc_text;
 use crate::record::{Notice, Value};
 use crate::stats::{DropReason, Drops};
 
-use super::output::Untold;
+use super::output::Unreported;
 
 /// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
 pub(super) fn lost(at: SystemTime, drops: &Drops) -> Notice {
@@ -26,7 +26,7 @@ pub(super) fn resumed(
     cause: Cause,
     drops: &Drops,
     retained: usize,
-    untold: &Untold,
+    unreported: &Unreported,
 ) -> Notice {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
@@ -35,7 +35,7 @@ pub(super) fn resumed(
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
     }
-    push_happened(&mut pairs, untold);
+    push_happened(&mut pairs, unreported);
     warn(to, format_args!("logging resumed, {} records lost", drops.total()), &pairs)
 }
 
@@ -46,11 +46,11 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -
 }
 
 /// What happened to the file under our hands, or was done to make room.
-pub(super) fn happened(at: SystemTime, untold: &Untold) -> Notice {
+pub(super) fn happened(at: SystemTime, unreported: &Unreported) -> Notice {
     let mut pairs = Vec::new();
-    push_happened(&mut pairs, untold);
-    let lines = untold.vanished;
-    match (lines, untold.cut_short) {
+    push_happened(&mut pairs, unreported);
+    let lines = unreported.vanished;
+    match (lines, unreported.cut_short) {
         (1.., _) => {
             // The number stands in the words.
             pairs.remove(0);
@@ -83,8 +83,8 @@ fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<
 }
 
 /// What happened, as far as it did.
-fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, untold: &Untold) {
-    let Untold { vanished, cut_short, files_deleted, bytes_deleted } = *untold;
+fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, unreported: &Unreported) {
+    let Unreported { vanished, cut_short, files_deleted, bytes_deleted } = *unreported;
     let counted = [
         ("lines_deleted", vanished),
         ("bytes_cut_off", cut_short),

@@ -53,13 +53,13 @@ pub(crate) struct Output {
     /// It has resumed, but the gate is not open yet.
     returned: Option<Event>,
     /// What the log has told of this output's losses.
-    told: Drops,
+    reported: Drops,
     lost_line: Option<Instant>,
     suspended_line: Option<Instant>,
     /// When the sink is asked next how it is.
     check_at: Option<Instant>,
     /// What happened to the file, not told yet.
-    untold: Untold,
+    unreported: Unreported,
     /// What the program asked for while it was suspended.
     orders: Vec<Command>,
     /// What failed and was got around, not told yet: how often, and the last time.
@@ -92,7 +92,7 @@ enum Rest {
 
 /// What readers of the log should know of what happened to it.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Untold {
+pub(super) struct Unreported {
     /// Lines that went away with their file.
     pub(super) vanished: u64,
     /// Bytes that somebody else cut off.
@@ -102,12 +102,12 @@ pub(super) struct Untold {
     pub(super) bytes_deleted: u64,
 }
 
-impl Untold {
+impl Unreported {
     fn is_nothing(&self) -> bool {
         self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
     }
 
-    fn add(&mut self, other: Untold) {
+    fn add(&mut self, other: Unreported) {
         self.vanished += other.vanished;
         self.cut_short += other.cut_short;
         self.files_deleted += other.files_deleted;
@@ -129,7 +129,7 @@ struct Lines {
 /// What a line of the crate's own tells once it is in.
 enum Leading {
     Dropped(Drops),
-    Happened(Untold),
+    Happened(Unreported),
     Failed,
     Opening,
 }
@@ -171,11 +171,11 @@ impl Output {
             lines: Lines::default(),
             suspension: None,
             returned: None,
-            told: Drops::default(),
+            reported: Drops::default(),
             lost_line: None,
             suspended_line: None,
             check_at: None,
-            untold: Untold::default(),
+            unreported: Unreported::default(),
             orders: Vec::new(),
             failed: None,
             failed_line: None,
@@ -280,9 +280,9 @@ impl Output {
             self.lead(Leading::Opening, &opening);
             self.opening = Some(opening);
         }
-        if !self.untold.is_nothing() {
-            let untold = std::mem::take(&mut self.untold);
-            self.lead(Leading::Happened(untold), &notice::happened(now.wall, &untold));
+        if !self.unreported.is_nothing() {
+            let unreported = std::mem::take(&mut self.unreported);
+            self.lead(Leading::Happened(unreported), &notice::happened(now.wall, &unreported));
         }
         if is_due(self.failed_line, LOST_LINE_EVERY, now.monotonic)
             && let Some((times, doing, error)) = &self.failed
@@ -298,7 +298,7 @@ impl Output {
         if !(due || at_once) || self.suspension.is_some() {
             return;
         }
-        let drops = self.untold(counters);
+        let drops = self.unreported(counters);
         if drops.total() > 0 {
             self.lost_line = Some(now.monotonic);
             self.lead(Leading::Dropped(drops), &notice::lost(now.wall, &drops));
@@ -312,8 +312,8 @@ impl Output {
         self.lines.leading.push(what);
     }
 
-    fn untold(&self, counters: &Counters) -> Drops {
-        counters.drops_of(&counters.outputs[self.index]).since(&self.told)
+    fn unreported(&self, counters: &Counters) -> Drops {
+        counters.drops_of(&counters.outputs[self.index]).since(&self.reported)
     }
 
     fn check(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
@@ -337,8 +337,8 @@ impl Output {
         for news in news {
             let output = self.name.to_string();
             match news {
-                News::Vanished(lines) => self.untold.vanished += lines,
-                News::CutShort(bytes) => self.untold.cut_short += bytes,
+                News::Vanished(lines) => self.unreported.vanished += lines,
+                News::CutShort(bytes) => self.unreported.cut_short += bytes,
                 News::Failed(doing, error) => {
                     let error = Arc::new(error);
                     let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
@@ -349,8 +349,8 @@ impl Output {
                 News::Rotated(archive) => tell.event(Event::Rotated { output, archive }),
                 News::Deleted(path, bytes) => tell.event(Event::Deleted { output, path, bytes }),
                 News::GaveWay(path, bytes) => {
-                    self.untold.files_deleted += 1;
-                    self.untold.bytes_deleted += bytes;
+                    self.unreported.files_deleted += 1;
+                    self.unreported.bytes_deleted += bytes;
                     tell.event(Event::Deleted { output, path, bytes });
                 }
             }
@@ -440,8 +440,8 @@ impl Output {
         let leading = self.lines.leading.len();
         for (line, leading) in self.lines.leading.iter().enumerate() {
             match leading {
-                Leading::Dropped(drops) if line < written => self.told.add(drops),
-                Leading::Happened(untold) if line >= written => self.untold.add(*untold),
+                Leading::Dropped(drops) if line < written => self.reported.add(drops),
+                Leading::Happened(unreported) if line >= written => self.unreported.add(*unreported),
                 Leading::Failed if line < written => self.failed = None,
                 Leading::Opening if line < written => self.opening = None,
                 _ => {}
@@ -564,9 +564,9 @@ impl Output {
             }
             Ok(()) if quiet_for < quiet_at_least => Some(READY_RETRY.min(quiet_at_least - quiet_for)),
             Ok(()) => {
-                let drops = self.untold(counters);
+                let drops = self.unreported(counters);
                 let times = (suspension.since.wall, now.wall);
-                let gap = notice::resumed(times, suspension.cause, &drops, records.kept(self.index), &self.untold);
+                let gap = notice::resumed(times, suspension.cause, &drops, records.kept(self.index), &self.unreported);
                 let output = &counters.outputs[self.index];
                 match self.write_alone(&gap, output, |bytes, spans| Batch::new(bytes, spans, now)) {
                     Ok(()) => {
@@ -641,8 +641,8 @@ impl Output {
     }
 
     fn resume(&mut self, suspension: Suspension, drops: Drops, now: Now, counters: &OutputCounters) {
-        self.told.add(&drops);
-        self.untold = Untold::default();
+        self.reported.add(&drops);
+        self.unreported = Unreported::default();
         self.suspension = None;
         self.check_at = None;
         let nanos = now.monotonic.saturating_duration_since(suspension.since.monotonic).as_nanos() as u64;
@@ -698,7 +698,7 @@ impl Output {
         records: &mut Records,
         tell: &mut Tell,
     ) -> Result<(), Cause> {
-        if self.untold(counters).total() > 0 {
+        if self.unreported(counters).total() > 0 {
             self.look_and_lead(now, counters, tell);
         }
         let mut writes = self.suspension.is_some();
@@ -717,13 +717,13 @@ impl Output {
             }
         }
         self.tell_return(counters, tell);
-        let all = self.told.total() + self.untold(counters).total();
+        let all = self.reported.total() + self.unreported(counters).total();
         self.lead_with_drops(now, counters, true);
         writes |= !self.lines.spans.is_empty();
         self.write(now, counters, records, tell);
         let finished = self.flush(now, counters, tell);
         // A sink that panicked with that line is not suspended.
-        let all_told = if self.told.total() < all { Err(Cause::Io) } else { Ok(()) };
+        let all_told = if self.reported.total() < all { Err(Cause::Io) } else { Ok(()) };
         if writes {
             self.hear_the_last(now, &counters.outputs[self.index], tell);
         }

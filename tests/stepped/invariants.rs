@@ -316,7 +316,7 @@ pub(super) fn assert_invariants(bench: &Bench, disk: &FakeDisk, story: &str) {
     bench.history.lock().unwrap().assert_safe(story);
 }
 
-/// The same for a bench that was shut down while something may have failed: what could not be told stays untold, but then the answer
+/// The same for a bench that was shut down while something may have failed: what could not be told stays unreported, but then the answer
 /// says so.
 pub(super) fn assert_ended(bench: &Bench, disk: &FakeDisk, answer: Result<(), FlushError>) {
     let story = "after the end";

@@ -192,7 +192,7 @@ fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
     assert_eq!(*seen.lock().unwrap(), Some((true, State::Healthy)));
 }
 
-/// The losses of the last five seconds are told at the end; a sink that panicked just then left them untold, and all was well.
+/// The losses of the last five seconds are told at the end; a sink that panicked just then left them unreported, and all was well.
 #[test]
 fn a_shutdown_does_not_say_ok_when_a_panic_took_the_line_that_tells_the_losses() {
     for panics in [false, true] {
