@@ -14,7 +14,7 @@ use log::LevelFilter;
 use crate::clock::Timeline;
 use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
-use crate::event::{Event, OnEvent, output_name};
+use crate::event::{Event, EventHook, output_name};
 use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::logger::Logger;
@@ -75,7 +75,7 @@ pub struct Builder {
     overflow: Overflow,
     rate_limit: Option<(u32, Duration)>,
     shutdown_timeout: Duration,
-    on_event: Option<OnEvent>,
+    on_event: Option<EventHook>,
     log_panics: bool,
 }
 
@@ -486,7 +486,7 @@ enum Kind {
 #[derive(Default)]
 struct Once {
     sinks: Vec<Option<Box<dyn Sink>>>,
-    on_event: Option<OnEvent>,
+    on_event: Option<EventHook>,
     opening: Option<BadDirectives>,
 }
 

@@ -192,7 +192,7 @@ impl Event {
 }
 
 /// The program's callback.
-pub(crate) type OnEvent = Box<dyn FnMut(&Event) + Send>;
+pub(crate) type EventHook = Box<dyn FnMut(&Event) + Send>;
 
 /// The name of an output that is a file.
 pub(crate) fn output_name(path: &Path) -> Arc<str> {

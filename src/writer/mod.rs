@@ -18,7 +18,7 @@ use log::Level;
 
 use crate::clock::Timeline;
 use crate::error::FlushError;
-use crate::event::{Cause, Event, OnEvent};
+use crate::event::{Cause, Event, EventHook};
 use crate::os;
 use crate::queue::{Gate, Orders, Pipeline, Reply, Request};
 use crate::record::{OwnedRecord, Record};
@@ -53,7 +53,7 @@ const MOST_THREADS: usize = 1024;
 pub(crate) struct Writer {
     pipeline: Arc<Pipeline>,
     outputs: Vec<Output>,
-    tell: Tell,
+    events: Events,
     threads: ThreadNames,
     /// For records whose callers read the processor's counter.
     timeline: Option<Timeline>,
@@ -95,12 +95,12 @@ pub(crate) struct Turn {
 }
 
 impl Writer {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, outputs: Vec<Output>, on_event: Option<OnEvent>) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, outputs: Vec<Output>, on_event: Option<EventHook>) -> Self {
         let records = Records::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
         Self {
             pipeline,
             outputs,
-            tell: Tell { on_event },
+            events: Events { on_event },
             threads: ThreadNames::default(),
             timeline: None,
             records,
@@ -132,8 +132,8 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(crate) fn on_event(&mut self, tell: OnEvent) {
-        self.tell.on_event = Some(tell);
+    pub(crate) fn on_event(&mut self, hook: EventHook) {
+        self.events.on_event = Some(hook);
     }
 
     /// The writer's thread. As long as it runs, the end of the process waits for it.
@@ -178,11 +178,11 @@ impl Writer {
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         for output in &mut self.outputs {
-            output.tend(now, &self.pipeline.counters, &mut self.records, &mut self.tell);
+            output.tend(now, &self.pipeline.counters, &mut self.records, &mut self.events);
         }
         self.publish_gate();
         for output in &mut self.outputs {
-            output.tell_return(&self.pipeline.counters, &mut self.tell);
+            output.tell_return(&self.pipeline.counters, &mut self.events);
         }
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
@@ -192,7 +192,7 @@ impl Writer {
     fn start(&mut self, now: Now) {
         self.started = true;
         for output in &mut self.outputs {
-            output.start(now, &self.pipeline.counters, &mut self.tell);
+            output.start(now, &self.pipeline.counters, &mut self.events);
         }
         self.publish_gate();
     }
@@ -220,7 +220,7 @@ impl Writer {
         let all = self.pipeline.len() == 0;
         for (command, _) in self.orders.extract_if(.., |(_, behind)| all || *behind <= taken) {
             for output in &mut self.outputs {
-                output.command(command, now, &self.pipeline.counters, &mut self.tell);
+                output.command(command, now, &self.pipeline.counters, &mut self.events);
             }
         }
         self.publish_gate();
@@ -260,7 +260,7 @@ impl Writer {
             pipeline.read_counter(false);
         }
         for output in &mut self.outputs {
-            output.open_batch(now, counters, &mut self.tell);
+            output.open_batch(now, counters, &mut self.events);
         }
         let mut most = BATCH_RECORDS;
         if !self.orders.is_empty() {
@@ -274,7 +274,7 @@ impl Writer {
         let mut changed = false;
         for output in &mut self.outputs {
             let before = (output.suspended(), output.takes(Level::Error));
-            output.write(now, counters, &mut self.records, &mut self.tell);
+            output.write(now, counters, &mut self.records, &mut self.events);
             changed |= before != (output.suspended(), output.takes(Level::Error));
         }
         if changed {
@@ -349,7 +349,7 @@ impl Writer {
         }
         let mut flushed = Ok(());
         for output in &mut self.outputs {
-            flushed = flushed.and(output.flush(now, &self.pipeline.counters, &mut self.tell));
+            flushed = flushed.and(output.flush(now, &self.pipeline.counters, &mut self.events));
         }
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
@@ -375,7 +375,7 @@ impl Writer {
         }
         let mut finished = Ok(());
         for output in &mut self.outputs {
-            finished = finished.and(output.finish(now, &self.pipeline.counters, &mut self.records, &mut self.tell));
+            finished = finished.and(output.finish(now, &self.pipeline.counters, &mut self.records, &mut self.events));
         }
         self.pipeline.end();
         let (cause, lost) = (self.lost.0, self.records.drops());
@@ -397,11 +397,11 @@ impl Drop for EndOfPipeline {
 }
 
 /// The program's callback.
-pub(crate) struct Tell {
-    on_event: Option<OnEvent>,
+pub(crate) struct Events {
+    on_event: Option<EventHook>,
 }
 
-impl Tell {
+impl Events {
     fn event(&mut self, event: Event) {
         if let Some(on_event) = &mut self.on_event {
             // A callback that panics is the program's to mend; its panic hook has said so.

@@ -16,7 +16,7 @@ use crate::stats::{Counters, DropReason, Drops, OutputCounters};
 
 use super::records::Records;
 use super::retained::BESIDE;
-use super::{BATCH_BYTES, BATCH_RECORDS, Tell, notice};
+use super::{BATCH_BYTES, BATCH_RECORDS, Events, notice};
 
 /// The first attempt to come back, after this; each later one after twice the time.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -219,11 +219,11 @@ impl Output {
     }
 
     /// Gets the sink ready, once, before the first record.
-    pub(super) fn start(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+    pub(super) fn start(&mut self, now: Now, counters: &Counters, events: &mut Events) {
         let counters = &counters.outputs[self.index];
         match guarded(|| self.sink.retry(now)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.suspend(error, now, counters, tell),
+            Ok(Err(error)) => self.suspend(error, now, counters, events),
             Err(Panicked) => {} // The first batch will tell.
         }
     }
@@ -257,21 +257,21 @@ impl Output {
     }
 
     /// Before the records of a turn: what the sink noticed, and what has to be said first.
-    pub(super) fn open_batch(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+    pub(super) fn open_batch(&mut self, now: Now, counters: &Counters, events: &mut Events) {
         if self.suspension.is_some() {
             return;
         }
         for command in std::mem::take(&mut self.orders) {
-            self.command(command, now, counters, tell);
+            self.command(command, now, counters, events);
         }
-        self.look_and_lead(now, counters, tell);
+        self.look_and_lead(now, counters, events);
         self.lead_with_drops(now, counters, false);
     }
 
     /// What comes before any line: a look at the sink, and what has to be said of it.
-    fn look_and_lead(&mut self, now: Now, counters: &Counters, tell: &mut Tell) {
+    fn look_and_lead(&mut self, now: Now, counters: &Counters, events: &mut Events) {
         if self.suspension.is_none() {
-            self.check(now, &counters.outputs[self.index], tell);
+            self.check(now, &counters.outputs[self.index], events);
         }
         if self.suspension.is_some() {
             return;
@@ -316,24 +316,24 @@ impl Output {
         counters.drops_of(&counters.outputs[self.index]).since(&self.reported)
     }
 
-    fn check(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+    fn check(&mut self, now: Now, counters: &OutputCounters, events: &mut Events) {
         self.check_at = Some(now.monotonic + CHECK_EVERY);
         match guarded(|| self.sink.check(now)) {
             Ok(Ok(health)) => {
                 if let Some(after) = health.check_after {
                     self.check_at = Some(now.monotonic + after.clamp(CHECK_AT_MOST_EVERY, CHECK_EVERY));
                 }
-                self.hear(health.news, counters, tell);
+                self.hear(health.news, counters, events);
                 let state = if health.low { State::Low } else { State::Healthy };
                 counters.state.store(state.to_byte(), Relaxed);
             }
-            Ok(Err(error)) => self.suspend(error, now, counters, tell),
+            Ok(Err(error)) => self.suspend(error, now, counters, events),
             Err(Panicked) => {} // As at the start: the batch will tell.
         }
     }
 
     /// Tells the program what has happened to the sink, and remembers what the log has to tell of it.
-    fn hear(&mut self, news: Vec<News>, counters: &OutputCounters, tell: &mut Tell) {
+    fn hear(&mut self, news: Vec<News>, counters: &OutputCounters, events: &mut Events) {
         for news in news {
             let output = self.name.to_string();
             match news {
@@ -344,21 +344,21 @@ impl Output {
                     let times = self.failed.as_ref().map_or(0, |(times, ..)| *times);
                     self.failed = Some((times + 1, doing, error.clone()));
                     counters.failures.fetch_add(1, Relaxed);
-                    tell.event(Event::Failed { output, doing, error });
+                    events.event(Event::Failed { output, doing, error });
                 }
-                News::Rotated(archive) => tell.event(Event::Rotated { output, archive }),
-                News::Deleted(path, bytes) => tell.event(Event::Deleted { output, path, bytes }),
+                News::Rotated(archive) => events.event(Event::Rotated { output, archive }),
+                News::Deleted(path, bytes) => events.event(Event::Deleted { output, path, bytes }),
                 News::GaveWay(path, bytes) => {
                     self.unreported.files_deleted += 1;
                     self.unreported.bytes_deleted += bytes;
-                    tell.event(Event::Deleted { output, path, bytes });
+                    events.event(Event::Deleted { output, path, bytes });
                 }
             }
         }
     }
 
     /// What the program asked for: now, or when it is no longer suspended.
-    pub(super) fn command(&mut self, command: Command, now: Now, counters: &Counters, tell: &mut Tell) {
+    pub(super) fn command(&mut self, command: Command, now: Now, counters: &Counters, events: &mut Events) {
         if self.suspension.is_some() && command != Command::Close {
             if !self.orders.contains(&command) {
                 self.orders.push(command);
@@ -368,14 +368,14 @@ impl Output {
         if let Ok(Err(error)) = guarded(|| self.sink.command(command, now))
             && self.suspension.is_none()
         {
-            self.suspend(error, now, &counters.outputs[self.index], tell);
+            self.suspend(error, now, &counters.outputs[self.index], events);
         }
         // The sink has news.
         self.check_at = None;
     }
 
     /// Hands the batch to the sink, and settles each of its lines.
-    pub(super) fn write(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
+    pub(super) fn write(&mut self, now: Now, counters: &Counters, records: &mut Records, events: &mut Events) {
         if self.lines.spans.is_empty() {
             return;
         }
@@ -394,7 +394,7 @@ impl Output {
         let Ok(Err(error)) = result else {
             return self.settle(written, &[], Rest::Dropped(DropReason::Panicked), counters, records);
         };
-        self.suspend(error, now, &counters.outputs[self.index], tell);
+        self.suspend(error, now, &counters.outputs[self.index], events);
         self.write_urgent(written, now, counters, records);
     }
 
@@ -471,7 +471,7 @@ impl Output {
         self.lines.clear();
     }
 
-    fn suspend(&mut self, error: WriteError, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+    fn suspend(&mut self, error: WriteError, now: Now, counters: &OutputCounters, events: &mut Events) {
         let cause = error.cause();
         let delay = FIRST_RETRY;
         let takes = error.still_takes;
@@ -485,16 +485,16 @@ impl Output {
             match news {
                 // The suspension tells it.
                 News::Failed(doing, error) => {
-                    tell.event(Event::Failed { output: self.name.to_string(), doing, error: Arc::new(error) });
+                    events.event(Event::Failed { output: self.name.to_string(), doing, error: Arc::new(error) });
                 }
-                other => self.hear(vec![other], counters, tell),
+                other => self.hear(vec![other], counters, events),
             }
         }
         // It was back for as long as the first lines took that it had retained.
         if let Some(returned) = self.returned.take() {
-            tell.event(returned);
+            events.event(returned);
         }
-        tell.event(Event::Suspended { output: self.name.to_string(), cause, at: now.wall });
+        events.event(Event::Suspended { output: self.name.to_string(), cause, at: now.wall });
         let due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
         if let Some(room) = error.room.filter(|_| due) {
             self.suspended_line = Some(now.monotonic);
@@ -529,17 +529,17 @@ impl Output {
     }
 
     /// At rest and between batches: tries to come back if it is time, or sees how the sink is.
-    pub(super) fn tend(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
+    pub(super) fn tend(&mut self, now: Now, counters: &Counters, records: &mut Records, events: &mut Events) {
         match self.suspension {
             Some(suspension) if now.monotonic >= suspension.retry_at => {
                 let is_back = self.try_to_resume(suspension, QUIET_AT_LEAST, now, counters, records);
                 if is_back {
-                    self.write_retained(now, counters, records, tell);
+                    self.write_retained(now, counters, records, events);
                 }
             }
             None if self.check_at.is_none_or(|at| now.monotonic >= at) => {
-                self.open_batch(now, counters, tell);
-                self.write(now, counters, records, tell);
+                self.open_batch(now, counters, events);
+                self.write(now, counters, records, events);
             }
             _ => {}
         }
@@ -591,7 +591,7 @@ impl Output {
 
     /// Behind the gap line: what was retained, the oldest first, before anything newer. What cannot be written is retained in the next
     /// suspension.
-    fn write_retained(&mut self, now: Now, counters: &Counters, records: &mut Records, tell: &mut Tell) {
+    fn write_retained(&mut self, now: Now, counters: &Counters, records: &mut Records, events: &mut Events) {
         let output = &counters.outputs[self.index];
         let before = records.kept(self.index);
         while self.suspension.is_none() && records.kept(self.index) > 0 {
@@ -620,7 +620,7 @@ impl Output {
                     self.refused = 0;
                     records.let_go(self.index, Err(error.cause().into()), counters);
                 }
-                self.suspend(error, now, output, tell);
+                self.suspend(error, now, output, events);
             }
             output.in_hands.store(records.kept(self.index), Relaxed);
         }
@@ -658,10 +658,10 @@ impl Output {
     }
 
     /// After the gate was opened: only now is it true that records are taken again.
-    pub(super) fn tell_return(&mut self, counters: &Counters, tell: &mut Tell) {
+    pub(super) fn tell_return(&mut self, counters: &Counters, events: &mut Events) {
         if let Some(event) = self.returned.take() {
             counters.outputs[self.index].state.store(State::Healthy.to_byte(), Relaxed);
-            tell.event(event);
+            events.event(event);
         }
     }
 
@@ -678,11 +678,11 @@ impl Output {
     }
 
     /// Everything that is written is handed on; or why not.
-    pub(super) fn flush(&mut self, now: Now, counters: &Counters, tell: &mut Tell) -> Result<(), Cause> {
+    pub(super) fn flush(&mut self, now: Now, counters: &Counters, events: &mut Events) -> Result<(), Cause> {
         if self.suspension.is_none() {
             match guarded(|| self.sink.flush()) {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => self.suspend(error, now, &counters.outputs[self.index], tell),
+                Ok(Err(error)) => self.suspend(error, now, &counters.outputs[self.index], events),
                 Err(Panicked) => return Err(Cause::Io),
             }
         }
@@ -696,17 +696,17 @@ impl Output {
         now: Now,
         counters: &Counters,
         records: &mut Records,
-        tell: &mut Tell,
+        events: &mut Events,
     ) -> Result<(), Cause> {
         if self.unreported(counters).total() > 0 {
-            self.look_and_lead(now, counters, tell);
+            self.look_and_lead(now, counters, events);
         }
         let mut writes = self.suspension.is_some();
         let mut nothing_lost = Ok(());
         while let Some(suspension) = self.suspension {
             let was_back = self.try_to_resume(suspension, Duration::ZERO, now, counters, records);
             if was_back {
-                self.write_retained(now, counters, records, tell);
+                self.write_retained(now, counters, records, events);
             }
             if records.kept(self.index) > 0 {
                 nothing_lost = Err(suspension.cause);
@@ -716,30 +716,30 @@ impl Output {
                 break;
             }
         }
-        self.tell_return(counters, tell);
+        self.tell_return(counters, events);
         let all = self.reported.total() + self.unreported(counters).total();
         self.lead_with_drops(now, counters, true);
         writes |= !self.lines.spans.is_empty();
-        self.write(now, counters, records, tell);
-        let finished = self.flush(now, counters, tell);
+        self.write(now, counters, records, events);
+        let finished = self.flush(now, counters, events);
         // A sink that panicked with that line is not suspended.
         let all_told = if self.reported.total() < all { Err(Cause::Io) } else { Ok(()) };
         if writes {
-            self.hear_the_last(now, &counters.outputs[self.index], tell);
+            self.hear_the_last(now, &counters.outputs[self.index], events);
         }
-        self.command(Command::Close, now, counters, tell);
+        self.command(Command::Close, now, counters, events);
         finished.and(all_told).and(nothing_lost)
     }
 
     /// What came of the last lines: they may have rotated the file, or old ones may have gone for them. Nothing comes behind them that could
     /// fail.
-    fn hear_the_last(&mut self, now: Now, counters: &OutputCounters, tell: &mut Tell) {
+    fn hear_the_last(&mut self, now: Now, counters: &OutputCounters, events: &mut Events) {
         if self.suspension.is_some() {
             return;
         }
         match guarded(|| self.sink.check(now)) {
-            Ok(Ok(health)) => self.hear(health.news, counters, tell),
-            Ok(Err(error)) => self.hear(error.news, counters, tell),
+            Ok(Ok(health)) => self.hear(health.news, counters, events),
+            Ok(Err(error)) => self.hear(error.news, counters, events),
             Err(Panicked) => {} // Its hook has said so.
         }
     }
