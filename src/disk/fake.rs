@@ -34,7 +34,7 @@ pub(crate) enum Op {
     Modified,
     Id,
     CanReserve,
-    Reserve,
+    Preallocate,
     /// A compression is begun.
     Compress,
     // What it does then, one behind the other.
@@ -707,7 +707,7 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.len() as u64)
     }
 
-    fn taken(&mut self) -> io::Result<u64> {
+    fn allocated(&mut self) -> io::Result<u64> {
         let mut world = self.disk.world();
         world.ask(Op::Len)?;
         Ok(world.files[self.inode].takes())
@@ -783,14 +783,14 @@ impl DiskFile for FakeFile {
         Some((0, self.inode as u64))
     }
 
-    fn can_reserve(&self) -> bool {
+    fn can_preallocate(&self) -> bool {
         let mut world = self.disk.world();
         world.ask(Op::CanReserve).is_ok() && world.reserves
     }
 
-    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
+    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
         let mut world = self.disk.world();
-        world.ask(Op::Reserve)?;
+        world.ask(Op::Preallocate)?;
         // Somebody else may have written since it was seen where the end is.
         let file = &world.files[self.inode];
         if from > to || world.free() < to.saturating_sub(file.takes()) {

@@ -7,7 +7,7 @@ mod entries;
 pub(crate) mod fake;
 #[cfg(feature = "gzip")]
 mod gzip;
-mod reserve;
+mod preallocate;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -107,7 +107,7 @@ pub(crate) trait DiskFile: Send {
     fn len(&mut self) -> io::Result<u64>;
 
     /// How many bytes its blocks are, those beyond its end included.
-    fn taken(&mut self) -> io::Result<u64>;
+    fn allocated(&mut self) -> io::Result<u64>;
 
     /// `None`: the file is empty, or may not be read.
     fn last_byte(&mut self) -> io::Result<Option<u8>>;
@@ -136,10 +136,10 @@ pub(crate) trait DiskFile: Send {
     fn id(&mut self) -> Option<(u64, u64)>;
 
     /// Whether blocks beyond the end can be taken, and are then really there.
-    fn can_reserve(&self) -> bool;
+    fn can_preallocate(&self) -> bool;
 
     /// Takes blocks from the end of the file to `to`, without making it longer; a full disk shows here. A cut gives them back.
-    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()>;
+    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()>;
 }
 
 /// One of the streams that a process is started with.
@@ -464,13 +464,13 @@ impl DiskFile for RealFile {
     }
 
     #[cfg(unix)]
-    fn taken(&mut self) -> io::Result<u64> {
+    fn allocated(&mut self) -> io::Result<u64> {
         // Whatever the file system's blocks are, these have 512 bytes.
         Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?).saturating_mul(512))
     }
 
     #[cfg(not(unix))]
-    fn taken(&mut self) -> io::Result<u64> {
+    fn allocated(&mut self) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -528,12 +528,12 @@ impl DiskFile for RealFile {
         entries::id(&self.file.metadata().ok()?)
     }
 
-    fn can_reserve(&self) -> bool {
-        self.kind == Kind::Regular && reserve::is_known_to_work(&self.file)
+    fn can_preallocate(&self) -> bool {
+        self.kind == Kind::Regular && preallocate::is_known_to_work(&self.file)
     }
 
-    fn reserve(&mut self, from: u64, to: u64) -> io::Result<()> {
-        keeping_time(&self.file, |file| reserve::take(file, from, to))
+    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
+        keeping_time(&self.file, |file| preallocate::take(file, from, to))
     }
 
     #[cfg(unix)]

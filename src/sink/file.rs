@@ -277,7 +277,7 @@ impl<D: Disk> FileSink<D> {
     /// How many bytes may be written now: what the space allows and what is the file's already, but for the reserve.
     fn budget(&self) -> u64 {
         match &self.open {
-            Some(open) if open.can_reserve() => {
+            Some(open) if open.can_preallocate() => {
                 self.space.writable().saturating_add(open.ahead()).saturating_sub(self.kept())
             }
             _ => self.space.writable(),
@@ -295,20 +295,20 @@ impl<D: Disk> FileSink<D> {
     }
 
     /// Takes the room for so many bytes and for the reserve behind them: the full disk shows here, before anything is written.
-    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+    fn preallocate(&mut self, bytes: u64) -> io::Result<()> {
         let kept = self.kept();
         let Some(open) = &mut self.open else { return Ok(()) };
         let bytes = bytes.saturating_add(kept);
         if kept == 0 || self.space.writable().saturating_add(open.ahead()) < bytes {
             return Ok(()); // There is none, or it is not for us to take.
         }
-        open.reserve(bytes, self.space.preallocation_step(), self.space.block())?;
+        open.preallocate(bytes, self.space.preallocation_step(), self.space.block())?;
         self.most_kept = self.most_kept.max(kept);
         Ok(())
     }
 
     fn lacks_reserve(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.can_reserve() && open.ahead() < self.kept())
+        self.open.as_ref().is_some_and(|open| open.can_preallocate() && open.ahead() < self.kept())
     }
 
     /// Writes the records of `batch`: into this file what belongs into it, the others into the next.
@@ -394,7 +394,7 @@ impl<D: Disk> FileSink<D> {
             Ok(done) => done,
             Err(error) => {
                 self.news.push(News::Failed("rotate", error));
-                let _ = self.reserve(0); // It may have been given back.
+                let _ = self.preallocate(0); // It may have been given back.
                 return Ok(false);
             }
         };
@@ -411,7 +411,7 @@ impl<D: Disk> FileSink<D> {
         self.news.push(News::Rotated(archive));
         self.sync_dir();
         // What the old file has given back is the new one's reserve before it is anybody else's.
-        let _ = self.reserve(0);
+        let _ = self.preallocate(0);
         Ok(true)
     }
 
@@ -462,7 +462,7 @@ impl<D: Disk> FileSink<D> {
         }
         let mut full = None;
         while batch.purpose() == Purpose::Records
-            && let Err(error) = self.reserve((end + newline) as u64)
+            && let Err(error) = self.preallocate((end + newline) as u64)
         {
             // What is left is for these records before it is left over, so that a short line does not find room a moment later.
             let fits = self.left_before_reserve(full.is_none(), batch.now()).saturating_sub(newline);
@@ -497,7 +497,7 @@ impl<D: Disk> FileSink<D> {
         self.wrote(&batch.first(whole));
         if let Err(error) = result {
             // What a cut has given back is taken again before anybody takes it for room.
-            let _ = self.reserve(0);
+            let _ = self.preallocate(0);
             return Err(self.no_room(whole, error, batch.bytes().len() - end, batch.now()));
         }
         self.torn = false;
@@ -580,7 +580,7 @@ impl<D: Disk> FileSink<D> {
         }
         match may_resume {
             Ok(()) => {
-                let _ = self.reserve(0); // Without it the next batch tells.
+                let _ = self.preallocate(0); // Without it the next batch tells.
                 Ok(())
             }
             Err(after) => {
@@ -610,7 +610,7 @@ impl<D: Disk> FileSink<D> {
         if self.space.must_look(now.monotonic) || self.lacks_reserve() {
             self.ask_for_room(now.monotonic);
         }
-        let _ = self.reserve(0); // As above.
+        let _ = self.preallocate(0); // As above.
         if let (Some(history), Some(open)) = (&mut self.history, &mut self.open)
             && open.is_ours_alone()
         {

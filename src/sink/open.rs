@@ -52,7 +52,7 @@ impl<F: DiskFile> Open<F> {
     /// Also says whether the file is torn, where that can be seen. One of which nothing can be seen may be.
     pub(super) fn new(file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
-        let reserves = ours && file.can_reserve();
+        let reserves = ours && file.can_preallocate();
         let mut open = Self {
             file,
             kind,
@@ -118,7 +118,7 @@ impl<F: DiskFile> Open<F> {
         // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or where somebody has written again
         // since, its blocks alone show that.
         let is_hidden = self.reserved > len && (len == 0 || self.shared);
-        if shorter > 0 || is_hidden && self.file.taken().map_or(true, |taken| taken < self.taken) {
+        if shorter > 0 || is_hidden && self.file.allocated().map_or(true, |taken| taken < self.taken) {
             self.reserved = 0;
         }
         (self.len, self.measured) = (len, true);
@@ -135,7 +135,7 @@ impl<F: DiskFile> Open<F> {
         self.reserved.saturating_sub(self.len)
     }
 
-    pub(super) fn can_reserve(&self) -> bool {
+    pub(super) fn can_preallocate(&self) -> bool {
         self.reserves && self.locked && self.measured
     }
 
@@ -145,8 +145,8 @@ impl<F: DiskFile> Open<F> {
     /// # Errors
     ///
     /// There is no room for them.
-    pub(super) fn reserve(&mut self, bytes: u64, more: u64, block: u64) -> io::Result<()> {
-        if !self.can_reserve() || self.ahead() >= bytes {
+    pub(super) fn preallocate(&mut self, bytes: u64, more: u64, block: u64) -> io::Result<()> {
+        if !self.can_preallocate() || self.ahead() >= bytes {
             return Ok(());
         }
         // Whole blocks: what is left of the last one would look like room to whoever asks for a little more.
@@ -155,10 +155,10 @@ impl<F: DiskFile> Open<F> {
         // On a full disk each attempt may cost a wait for the file system's journal.
         let steps = [least.saturating_add(more), least];
         for to in steps.into_iter().skip(usize::from(more == 0)) {
-            match self.file.reserve(self.len, to) {
+            match self.file.preallocate(self.len, to) {
                 Ok(()) => {
                     self.reserved = to;
-                    self.taken = self.file.taken().unwrap_or(u64::MAX); // Then the next doubt says that they are gone.
+                    self.taken = self.file.allocated().unwrap_or(u64::MAX); // Then the next doubt says that they are gone.
                     return Ok(());
                 }
                 Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
@@ -345,7 +345,7 @@ mod tests {
             !stands_still
         }
 
-        fn can_reserve(&self) -> bool {
+        fn can_preallocate(&self) -> bool {
             false
         }
 
@@ -359,7 +359,7 @@ mod tests {
         fn len(&mut self) -> io::Result<u64> {
             unreachable!()
         }
-        fn taken(&mut self) -> io::Result<u64> {
+        fn allocated(&mut self) -> io::Result<u64> {
             unreachable!()
         }
         fn last_byte(&mut self) -> io::Result<Option<u8>> {
@@ -389,7 +389,7 @@ mod tests {
         fn id(&mut self) -> Option<(u64, u64)> {
             unreachable!()
         }
-        fn reserve(&mut self, _from: u64, _to: u64) -> io::Result<()> {
+        fn preallocate(&mut self, _from: u64, _to: u64) -> io::Result<()> {
             unreachable!()
         }
     }

@@ -135,12 +135,12 @@ fn the_reserve_moves_with_the_file_and_is_given_back() {
         assert!((4 * KIB..12 * KIB).contains(&ahead), "{ahead} bytes beyond the ends of all files");
     }
     // A look at the file finds nobody else's bytes, and the blocks are still there.
-    let asked = disk.world().asked(Op::Reserve);
+    let asked = disk.world().asked(Op::Preallocate);
     for _ in 0..3 {
         bench.pass(Duration::from_millis(150));
         bench.step();
     }
-    assert_eq!(disk.world().asked(Op::Reserve), asked, "what is taken is not taken again");
+    assert_eq!(disk.world().asked(Op::Preallocate), asked, "what is taken is not taken again");
     std::thread::scope(|scope| {
         let handle = bench.handle.clone();
         let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
@@ -180,12 +180,13 @@ fn what_our_own_cut_gives_back_is_no_recovery() {
 fn where_blocks_cannot_be_kept_the_log_goes_on_without_them() {
     for errno in [95, 27, 22, 5] {
         let disk = FakeDisk::with_capacity(40 * KIB);
-        disk.world().fault = Some(crate::disk::fake::Fault { at: 1, only: Some(Op::Reserve), forever: true, errno });
+        disk.world().fault =
+            Some(crate::disk::fake::Fault { at: 1, only: Some(Op::Preallocate), forever: true, errno });
         let mut bench = bench(&disk, |file| file);
         bench.log_some(20);
         bench.step();
         assert_eq!(bench.handle.stats().written, 20);
-        assert_eq!(disk.world().asked(Op::Reserve), 1, "asked once for a file");
+        assert_eq!(disk.world().asked(Op::Preallocate), 1, "asked once for a file");
     }
 }
 
@@ -417,7 +418,7 @@ fn no_more_is_taken_ahead_than_the_reserve_and_a_mebibyte() {
         let ahead = capacity - free - disk.read(PATH).len() as u64;
         assert!((4 * KIB..1024 * KIB + 12 * KIB).contains(&ahead), "{ahead} bytes ahead");
     }
-    assert!(disk.world().asked(Op::Reserve) < 10, "a step is so large that it is not taken again each time");
+    assert!(disk.world().asked(Op::Preallocate) < 10, "a step is so large that it is not taken again each time");
 }
 
 #[test]
@@ -425,7 +426,7 @@ fn an_interrupted_call_or_a_full_disk_does_not_end_the_reserve() {
     // EINTR, ENOSPC, EDQUOT
     for errno in [4, 28, 122] {
         let disk = FakeDisk::with_capacity(256 * KIB);
-        disk.world().fault = Some(Fault { at: 1, only: Some(Op::Reserve), forever: false, errno });
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::Preallocate), forever: false, errno });
         let mut bench = bench(&disk, |file| file);
         bench.log_some(1);
         bench.live(Duration::from_secs(3));
@@ -496,7 +497,7 @@ fn without_a_reserve_no_blocks_are_taken_and_without_the_lock_none_are_kept() {
         let reserve = if locked { 64 * KIB } else { 0 };
         let mut bench = bench(&disk, |file| file.retain(0).min_free_space(64 * KIB).error_reserve(reserve));
         fill_by_records(&mut bench);
-        assert_eq!(disk.world().asked(Op::Reserve), 0);
+        assert_eq!(disk.world().asked(Op::Preallocate), 0);
         assert!(disk.world().free() < 64 * KIB + 9 * KIB, "{} bytes are free", disk.world().free());
     }
 }

@@ -47,7 +47,7 @@ const OPS: [Op; 22] = [
     Op::List,
     Op::SyncDir,
     Op::Modified,
-    Op::Reserve,
+    Op::Preallocate,
 ];
 /// With one of these a torn tail cannot be cut, or is not seen.
 const REPAIR: [Op; 5] = [Op::Cut, Op::End, Op::Len, Op::LastByte, Op::Lock];
