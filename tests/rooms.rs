@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
+    ("_docs/", &[], &[]),
     (
         "config.rs",
         &["builder", "error", "format", "queue", "sink", "KIB", "MIB", "GIB"],

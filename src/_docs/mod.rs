@@ -1,0 +1,78 @@
+//! The documentation pages: what is too long for the page of one type. Text only; nothing runs.
+//!
+//! Each page tells its subject once. Its code is compiled together with the tests of the
+//! documentation.
+//!
+//! | page | question |
+//! |---|---|
+//! | [`formats`] | What does a line look like, and which reader takes it? |
+//! | [`filters`] | Which records are written, and how does that change while the program runs? |
+//! | [`config`] | Which options are there, and how do they stand in a file? |
+//! | [`rotation`] | When is a file rotated, how is an archive called, and which archives go? |
+//! | [`losing_records`] | In which ways can a record be dropped, and which counter says so? |
+//! | [`shutdown`] | What is written when the process ends, and what is not? |
+//! | [`full_disk`] | What happens when there is no space, and how does the output come back? |
+//! | [`files`] | How is a file opened and shared, and what may others do to it? |
+//! | [`file_systems`] | What holds on which file system? |
+//! | [`platforms`] | What holds on which operating system? |
+//! | [`outputs`] | How does a program write to a destination of its own? |
+//! | [`migrating`] | How does a set-up of another logger look here? |
+
+#[doc = include_str!("formats.md")]
+pub mod formats {}
+
+#[doc = include_str!("filters.md")]
+pub mod filters {}
+
+#[doc = include_str!("config.md")]
+pub mod config {}
+
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
+
+#[doc = include_str!("losing_records.md")]
+pub mod losing_records {}
+
+#[doc = include_str!("shutdown.md")]
+pub mod shutdown {}
+
+#[doc = include_str!("full_disk.md")]
+pub mod full_disk {}
+
+#[doc = include_str!("files.md")]
+pub mod files {}
+
+#[doc = include_str!("file_systems.md")]
+pub mod file_systems {}
+
+#[doc = include_str!("platforms.md")]
+pub mod platforms {}
+
+#[doc = include_str!("outputs.md")]
+pub mod outputs {}
+
+/// The set-ups of other loggers, next to the set-up of this crate that does the same.
+///
+/// | from | page |
+/// |---|---|
+/// | env_logger | [`env_logger`](migrating::env_logger) |
+/// | flexi_logger | [`flexi_logger`](migrating::flexi_logger) |
+/// | log4rs | [`log4rs`](migrating::log4rs) |
+/// | fern | [`fern`](migrating::fern) |
+/// | tracing-appender | [`tracing_appender`](migrating::tracing_appender) |
+pub mod migrating {
+    #[doc = include_str!("migrating/env_logger.md")]
+    pub mod env_logger {}
+
+    #[doc = include_str!("migrating/flexi_logger.md")]
+    pub mod flexi_logger {}
+
+    #[doc = include_str!("migrating/log4rs.md")]
+    pub mod log4rs {}
+
+    #[doc = include_str!("migrating/fern.md")]
+    pub mod fern {}
+
+    #[doc = include_str!("migrating/tracing_appender.md")]
+    pub mod tracing_appender {}
+}

@@ -1,0 +1,145 @@
+//! The documentation against the code: every option stands in the table of options, every message that a page quotes is one
+//! that the writer lays out, and prose is wrapped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WIDTH: usize = 100;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|other| other == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The pages, and the documents that a newcomer reads.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files(&root().join("src/_docs"), "md");
+    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name)));
+    pages
+}
+
+/// The methods of a type that take it by value and give it back: its options.
+fn options_in_code(owner: &str) -> BTreeSet<String> {
+    let mut options = BTreeSet::new();
+    for path in files(&root().join("src"), "rs") {
+        let text = fs::read_to_string(path).unwrap();
+        let Some((_, body)) = text.split_once(&format!("\nimpl {owner} {{\n")) else { continue };
+        let body = body.split_once("\n}\n").unwrap().0;
+        for method in body.split("    pub fn ").skip(1) {
+            let (name, rest) = method.split_once('(').unwrap();
+            let signature = rest.split_once('{').unwrap().0;
+            let by_value = ["self", "mut self"].iter().any(|receiver| rest.trim_start().starts_with(receiver));
+            if by_value && signature.contains("-> Self") {
+                options.insert(name.split('<').next().unwrap().to_owned());
+            }
+        }
+    }
+    options
+}
+
+/// The names in the first column of the table with this heading.
+fn options_in_table(heading: &str) -> BTreeSet<String> {
+    let page = fs::read_to_string(root().join("src/_docs/config.md")).unwrap();
+    let section = page.split_once(&format!("\n# {heading}\n")).unwrap().1;
+    let section = section.split("\n# ").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    cells.map(|cell| cell.split('(').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_option_stands_in_the_table_and_every_row_is_an_option() {
+    for owner in ["Builder", "LogFile", "Console", "Rotation", "Format"] {
+        let options = options_in_code(owner);
+        assert!(!options.is_empty(), "no option of `{owner}` found: has its `impl` moved?");
+        assert_eq!(options_in_table(owner), options, "src/_docs/config.md (left) against the code (right): {owner}");
+    }
+}
+
+/// Whether the pieces between a message's arguments stand in the line, in this order.
+fn could_be(template: &str, line: &str) -> bool {
+    let mut rest = line;
+    for (index, piece) in template.split('{').enumerate() {
+        let literal = if index == 0 { piece } else { piece.split_once('}').map_or(piece, |(_, literal)| literal) };
+        match rest.find(literal) {
+            Some(0) if index == 0 => rest = &rest[literal.len()..],
+            Some(at) if index > 0 => rest = &rest[at + literal.len()..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn every_line_of_the_crate_that_a_page_quotes_is_one_that_it_writes() {
+    let sources = files(&root().join("src/writer"), "rs");
+    let code: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let templates: Vec<&str> =
+        code.split("format_args!(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let mut quoted = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("20")) {
+            let Some((_, said)) = line.split_once(" unfazed: ") else { continue };
+            quoted += 1;
+            // A template without a word fits anything.
+            let fits = templates.iter().filter(|template| template.contains(' '));
+            assert!(fits.clone().any(|template| could_be(template, said)), "{}: {line}", page.display());
+            for key in said.split(' ').filter_map(|word| word.split_once('=')).map(|(key, _)| key) {
+                let known = code.contains(&format!("\"{key}\"")) || is_level_or_reason(key);
+                assert!(known, "{}: the key `{key}` in {line}", page.display());
+            }
+        }
+    }
+    assert!(quoted > 0);
+}
+
+fn is_level_or_reason(key: &str) -> bool {
+    ["error", "warn", "info", "debug", "trace"].contains(&key)
+        || ["queue_full", "disk_full", "io_error", "panicked", "shutdown"].contains(&key)
+}
+
+#[test]
+fn prose_is_wrapped_and_the_readme_is_short() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            in_code ^= line.starts_with("```");
+            let may_be_long = in_code || line.starts_with(['|', '!']);
+            assert!(
+                may_be_long || line.chars().count() <= WIDTH,
+                "{}:{}: more than {WIDTH} columns",
+                page.display(),
+                number + 1
+            );
+        }
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.split_whitespace().count() <= 1200, "README.md has more than 1200 words");
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file() {
+    for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            let is_elsewhere = link.starts_with("http") || link.is_empty();
+            assert!(is_elsewhere || root().join(link).exists(), "{page}: {link}");
+        }
+    }
+}
