@@ -1,45 +1,33 @@
-//! `Builder`, and the plan it makes: the one room where the parts are joined. Runs on the thread that sets the logger up.
-//!
-//! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
-//! exists only once (a sink of the program's own, its event callback) goes to the first one.
+//! `Builder`: options and their checks; `build` and `init`. Together with `plan.rs` the one room where the parts are joined. Runs on
+//! the thread that sets the logger up.
 
-use std::io;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+#[cfg(feature = "bench")]
+use std::time::Instant;
+use std::time::{Duration, SystemTime};
 
 use log::LevelFilter;
 
-use crate::clock::Timeline;
-use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
-use crate::event::{Event, EventHook, output_name};
-use crate::format::{Encoder, Format};
+use crate::event::{Event, EventHook};
+use crate::format::Format;
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
-use crate::queue::rate_limit::RateLimit;
-use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline, Renew};
-use crate::record::Notice;
+use crate::plan::{BadDirectives, Files, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
+use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "bench")]
 use crate::sink::Now;
 use crate::sink::Sink;
-use crate::sink::console::{Color, Console};
-use crate::sink::file::{FileSink, Target};
-use crate::sink::log_file::{FileOptions, LogFile};
-use crate::stats::{Counters, OutputCounters};
-use crate::sync::thread;
-use crate::writer::{Output, Writer, notice};
+use crate::sink::console::Console;
+use crate::sink::log_file::LogFile;
+use crate::writer::Writer;
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
 const MOST_CAPACITY: usize = 1 << 20;
-/// The stack that std gives a thread unless the environment says otherwise.
-const THREAD_STACK: usize = 2 << 20;
-/// What must be there beside what is taken in one piece: counters, the places of a rate limit, the outputs.
-const MEMORY_BESIDE: usize = 256 << 10;
 /// The intervals that a rate limit may have.
 const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
@@ -57,6 +45,7 @@ const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
 /// | [`on_event`](Self::on_event) | nothing is called |
 /// | [`log_panics`](Self::log_panics) | `false` |
+/// | [`require_outputs`](Self::require_outputs) | `false` |
 ///
 /// ```no_run
 /// unfazed::Builder::new().file("app.log").init()?;
@@ -77,18 +66,7 @@ pub struct Builder {
     shutdown_timeout: Duration,
     on_event: Option<EventHook>,
     log_panics: bool,
-}
-
-/// What kind of output.
-#[derive(Debug)]
-enum Spec {
-    File {
-        path: PathBuf,
-        options: FileOptions,
-    },
-    Console(Console),
-    /// The name, and the place among the program's own sinks.
-    Sink(String, usize),
+    require_outputs: bool,
 }
 
 impl Builder {
@@ -107,6 +85,7 @@ impl Builder {
             shutdown_timeout: Duration::from_secs(2),
             on_event: None,
             log_panics: false,
+            require_outputs: false,
         }
     }
 
@@ -221,42 +200,101 @@ impl Builder {
         self
     }
 
+    /// Makes an output that cannot be opened an error of [`init`](Self::init) and [`build`](Self::build), instead of an output that begins
+    /// suspended. Default: `false`.
+    ///
+    /// The error names the output and the cause, and nothing is left behind: no thread, no logger, and none of the files and directories
+    /// that the attempt had created. An output that is open but has less free space than its
+    /// [`min_free_space`](LogFile::min_free_space) is no error. An output that does not answer within 2 s is one; its thread ends when
+    /// the operating system answers.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let file = dir.path().join("file");
+    /// # std::fs::write(&file, "").unwrap();
+    /// let error = unfazed::Builder::new().file(&file.join("app.log")).require_outputs(true).init().unwrap_err();
+    /// assert!(matches!(error, unfazed::InitError::Output { cause: unfazed::Cause::Missing, .. }));
+    /// ```
+    pub fn require_outputs(mut self, require_outputs: bool) -> Self {
+        self.require_outputs = require_outputs;
+        self
+    }
+
     /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends the thread.
+    ///
+    /// When it returns, the first attempt to open the outputs has been made, as with [`init`](Self::init).
     ///
     /// # Errors
     ///
-    /// An [`InitError`] that names the option; nothing is left behind.
+    /// An [`InitError`] that names the option or the output; nothing is left behind.
+    ///
+    /// ```no_run
+    /// let (logger, handle) = unfazed::Builder::new().file("app.log").build()?;
+    /// log::set_max_level(logger.max_level());
+    /// log::info!(logger: logger, "hello");
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
         let log_panics = self.log_panics;
-        let (pipeline, logger, handle) = self.prepare()?;
-        let ready = start(pipeline.pipeline, pipeline.writer)?;
+        let (prepared, logger, handle) = self.prepare()?;
+        let ready = start(prepared.pipeline, prepared.writer)?;
+        match prepared.files {
+            None => ready.begin().wait(),
+            Some(files) => ready.begin_with_all_outputs(files)?.go_on(),
+        }
         if log_panics {
             panics::install(logger.core());
         }
-        ready.begin();
         Ok((logger, handle))
     }
 
-    /// Makes a logger and installs it behind the `log` macros, for the rest of the process. The [`Handle`] may be kept or
+    /// Makes a logger and installs it as the target of the `log` macros, for the rest of the process. The [`Handle`] may be kept or
     /// dropped.
     ///
-    /// A disk that is full or a directory that cannot be made is no error: then the output begins suspended.
+    /// When it returns, the writer's thread has made its first attempt to open every output: the files exist, with the umask and the
+    /// rights of this moment, and [`Handle::state`] says what came of it. So what a daemon does next (`chown`, `umask`, `setuid`,
+    /// `chroot`) is safe. It waits for that at most 250 ms, because a file system that hangs must stop nobody.
+    ///
+    /// A disk that is full or a directory that cannot be made is no error: then the output begins suspended
+    /// ([`require_outputs`](Self::require_outputs) makes it one).
     ///
     /// # Errors
     ///
-    /// An [`InitError`] that names the option, or that says that a logger is already set; nothing is left behind.
+    /// An [`InitError`] that names the option or the output, or that says that a logger is already set; nothing is left behind.
+    ///
+    /// ```no_run
+    /// let handle = unfazed::Builder::new().file("/var/log/app.log").init()?;
+    /// if handle.state() != unfazed::State::Healthy {
+    ///     eprintln!("the log is {}", handle.state());
+    /// }
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn init(self) -> Result<Handle, InitError> {
         let log_panics = self.log_panics;
-        let (pipeline, logger, handle) = self.prepare()?;
-        let ready = start(pipeline.pipeline, pipeline.writer)?;
+        let (prepared, logger, handle) = self.prepare()?;
+        let ready = start(prepared.pipeline, prepared.writer)?;
         let core = logger.core();
-        // Should this fail, `ready` is dropped: the thread ends without having opened anything.
-        log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet)?;
-        pipeline.filter.installed();
+        let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
+        match prepared.files {
+            None => {
+                // Should this fail, `ready` is dropped: the thread ends without having opened anything.
+                install()?;
+                prepared.filter.installed();
+                ready.begin().wait();
+            }
+            Some(files) => {
+                let opened = ready.begin_with_all_outputs(files)?;
+                if let Err(error) = install() {
+                    opened.undo(false);
+                    return Err(error);
+                }
+                opened.go_on();
+                prepared.filter.installed();
+            }
+        }
         if log_panics {
             panics::install(core);
         }
-        ready.begin();
         Ok(handle)
     }
 
@@ -303,13 +341,14 @@ impl Builder {
             by_counter: self.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
+        let files = self.require_outputs.then(|| Files::look(&plan.outputs));
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
         let writer = plan.writer(pipeline.clone(), once);
         let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
         let logger = Logger::new(per_process.clone(), filter.clone());
         let handle = Handle::new(per_process, filter.clone());
-        Ok((Prepared { pipeline, writer, filter }, logger, handle))
+        Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
     }
 
     fn directives(&self) -> (Vec<String>, Option<BadDirectives>) {
@@ -360,198 +399,8 @@ impl std::fmt::Debug for Builder {
             .field("rate_limit", &self.rate_limit)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("log_panics", &self.log_panics)
+            .field("require_outputs", &self.require_outputs)
             .finish_non_exhaustive()
-    }
-}
-
-/// Checks the outputs one by one and against each other; only looks at the file system.
-fn plan_outputs(
-    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
-    format: &Format,
-) -> Result<Vec<PlannedOutput>, InitError> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    let mut links: Vec<PathBuf> = Vec::new();
-    let mut planned = Vec::new();
-    for (level, own_format, spec) in outputs {
-        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
-        if let Some(key) = format.bad_field() {
-            return Err(InitError::Option {
-                option: "field",
-                value: format!("`{key}`"),
-                range: "a name that the format does not write itself and that does not begin with `kv.`",
-            });
-        }
-        let mut color = Color::Never;
-        let (name, kind) = match spec {
-            Spec::File { path, mut options } => {
-                if let Some((option, value, range)) = options.out_of_range() {
-                    return Err(InitError::Option { option, value, range });
-                }
-                let absolute = fit_path(&path)?;
-                if let Some(link) = &options.symlink {
-                    let absolute_link = fit_path(link)?;
-                    if absolute_link == absolute || links.contains(&absolute_link) {
-                        return Err(InitError::SamePath { path: link.clone() });
-                    }
-                    links.push(absolute_link.clone());
-                    options.symlink = Some(absolute_link);
-                }
-                if paths.iter().any(|other| disk::same_file(other, &absolute)) {
-                    return Err(InitError::SamePath { path });
-                }
-                paths.push(absolute.clone());
-                (output_name(&path), Kind::File { target: Target::Path(absolute), options })
-            }
-            Spec::Console(console) => {
-                let name = match console.stream {
-                    disk::Stream::Stderr => "stderr",
-                    disk::Stream::Stdout => "stdout",
-                };
-                if planned.iter().any(|other: &PlannedOutput| &*other.name == name) {
-                    return Err(InitError::Option {
-                        option: "console",
-                        value: format!("{name}, twice"),
-                        range: "each stream at most once",
-                    });
-                }
-                color = console.color.by_environment();
-                let target = Target::Stream(console.stream);
-                (name.into(), Kind::File { target, options: FileOptions::default() })
-            }
-            Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
-        };
-        planned.push(PlannedOutput { name, level, format, color, kind });
-    }
-    if let Some(link) = links.iter().find(|link| paths.contains(link)) {
-        return Err(InitError::SamePath { path: link.clone() });
-    }
-    Ok(planned)
-}
-
-/// The path as it stays, wherever the program goes; or why it can never be a log file.
-fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
-    let unfit = |what| InitError::Path { path: path.to_owned(), what };
-    if let Some(what) = disk::unfit(path) {
-        return Err(unfit(what));
-    }
-    std::path::absolute(path).map_err(|_| unfit("relative, and there is no current directory"))
-}
-
-/// How a pipeline is made.
-struct Plan {
-    outputs: Vec<PlannedOutput>,
-    capacity: usize,
-    overflow: Overflow,
-    rate_limit: Option<(u32, Duration)>,
-    shutdown_timeout: Duration,
-    /// Callers take the time from the processor's counter.
-    by_counter: bool,
-}
-
-#[derive(Clone)]
-struct PlannedOutput {
-    name: Arc<str>,
-    level: LevelFilter,
-    format: Format,
-    color: Color,
-    kind: Kind,
-}
-
-impl PlannedOutput {
-    /// Its format at work. A child that was forked may have another terminal, or none.
-    fn encoder(&self) -> Encoder {
-        let colored = match &self.kind {
-            Kind::File { target: Target::Stream(stream), .. } => self.color.suits(*stream),
-            _ => false,
-        };
-        Encoder::new(self.format.clone().colored(colored))
-    }
-
-    /// How much it may keep in memory while it is suspended: a file alone does.
-    fn retain(&self) -> u64 {
-        match &self.kind {
-            Kind::File { target: Target::Path(_), options } => options.retain,
-            _ => 0,
-        }
-    }
-}
-
-#[derive(Clone)]
-enum Kind {
-    File { target: Target, options: FileOptions },
-    Sink(usize),
-}
-
-/// What only the first pipeline gets.
-#[derive(Default)]
-struct Once {
-    sinks: Vec<Option<Box<dyn Sink>>>,
-    on_event: Option<EventHook>,
-    opening: Option<BadDirectives>,
-}
-
-/// What `filter_env` had to skip.
-struct BadDirectives {
-    at: SystemTime,
-    variable: String,
-    errors: Vec<FilterError>,
-}
-
-impl BadDirectives {
-    fn notice(&self) -> Notice {
-        notice::bad_directives(self.at, &self.variable, &self.errors)
-    }
-}
-
-impl Plan {
-    fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
-        let born = Instant::now();
-        let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
-        let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
-        Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
-    }
-
-    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.
-    fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
-        let mut outputs = Vec::new();
-        for planned in &self.outputs {
-            let sink: Box<dyn Sink> = match &planned.kind {
-                Kind::File { target, options } => {
-                    Box::new(FileSink::new(RealDisk::new(options.mode), target.clone(), options.clone()))
-                }
-                Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
-                    Some(sink) => sink,
-                    None => continue,
-                },
-            };
-            let opening = once.opening.as_ref().map(BadDirectives::notice);
-            let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
-            outputs.push(output.retain(planned.retain()));
-        }
-        let mut writer = Writer::new(pipeline, outputs, once.on_event);
-        if self.by_counter
-            && let Some(timeline) = Timeline::new()
-        {
-            writer.keep_time(timeline);
-        }
-        writer
-    }
-}
-
-/// What a forked child does at its first log call: files and consoles anew; the program's own sinks and its callback stay with the
-/// parent. No lock that a vanished thread could hold is taken.
-impl Renew for Plan {
-    fn pipeline(&self) -> Arc<Pipeline> {
-        let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
-        Arc::new(self.pipeline_for(&inherited.cloned().collect::<Vec<_>>()))
-    }
-
-    fn start(&self, pipeline: &Arc<Pipeline>) {
-        match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default())) {
-            Ok(ready) => ready.begin(),
-            // The state says `Closed`, and what is logged is counted.
-            Err(_) => pipeline.end(),
-        }
     }
 }
 
@@ -560,57 +409,6 @@ struct Prepared {
     pipeline: Arc<Pipeline>,
     writer: Writer,
     filter: Arc<CurrentFilter>,
-}
-
-/// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
-struct Ready {
-    word: mpsc::Sender<os::Registration>,
-    pipeline: Arc<Pipeline>,
-    thread: thread::Thread,
-}
-
-fn start(pipeline: Arc<Pipeline>, writer: Writer) -> Result<Ready, InitError> {
-    // std asks for a thread's stack politely, and for what its signal handler needs on the new thread by a panic that nobody catches.
-    if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
-        return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
-    }
-    let (word, waits) = mpsc::channel();
-    let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
-        if let Ok(registration) = waits.recv() {
-            writer.run(registration);
-        }
-    });
-    Ok(Ready { word, pipeline, thread: thread.map_err(InitError::Thread)?.thread().clone() })
-}
-
-impl Ready {
-    fn begin(self) {
-        os::watch_forks();
-        // Here, not on the new thread: the program may end before that has run at all.
-        let registration = os::register_at_exit(self.pipeline.clone());
-        self.pipeline.set_writer(self.thread);
-        // The thread waits for nothing else; it cannot be gone.
-        let _ = self.word.send(registration);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_retains_what_it_is_told_to_and_nothing_else_retains_anything() {
-        let file = |file: LogFile| Spec::File { path: file.path, options: file.options };
-        let specs = [
-            (file(LogFile::new("a.log")), 64 << 10),
-            (file(LogFile::new("b.log").retain(0)), 0),
-            (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
-            (Spec::Console(Console::stderr()), 0),
-            (Spec::Sink("own".into(), 0), 0),
-        ];
-        let (specs, expected): (Vec<_>, Vec<_>) = specs.into_iter().unzip();
-        let outputs = specs.into_iter().map(|spec| (LevelFilter::Trace, None, spec)).collect();
-        let planned = plan_outputs(outputs, &Format::default()).unwrap();
-        assert_eq!(planned.iter().map(PlannedOutput::retain).collect::<Vec<_>>(), expected);
-    }
+    /// What the first attempt may create, where every output is required.
+    files: Option<Files>,
 }

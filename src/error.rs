@@ -44,6 +44,18 @@ pub enum InitError {
         /// The path, as it was given the second time.
         path: PathBuf,
     },
+    /// An output could not be opened, and `Builder::require_outputs` asks for all of them.
+    #[error("failed to open output `{output}`: {cause}")]
+    #[non_exhaustive]
+    Output {
+        /// The output's name: the path of a file, `stderr`, `stdout`, or the name of a sink.
+        output: String,
+        /// Why.
+        cause: Cause,
+        /// What the operating system answered, if it was asked; `TimedOut` if it did not answer in time.
+        #[source]
+        error: Option<io::Error>,
+    },
     /// Another logger is already set in this process.
     #[error("a logger is already set for the `log` facade")]
     LoggerSet(#[source] log::SetLoggerError),

@@ -87,6 +87,7 @@ mod builder;
 #[cfg(feature = "serde")]
 mod config;
 mod handle;
+mod plan;
 
 mod clock;
 mod front;

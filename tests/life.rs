@@ -38,6 +38,9 @@ mod readback;
 #[path = "life_support/sinks.rs"]
 mod sinks;
 #[cfg(unix)]
+#[path = "life_support/start.rs"]
+mod start;
+#[cfg(unix)]
 #[path = "life_support/unix.rs"]
 mod unix;
 
@@ -49,6 +52,7 @@ fn main() {
     cases.extend(forks::cases());
     cases.extend(flush::cases());
     cases.extend(odd::cases());
+    cases.extend(start::cases());
     harness::main(cases);
 }
 

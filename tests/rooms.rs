@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
     ("_docs/", &[], &[]),
+    ("plan.rs", &["*"], &["*"]),
     (
         "config.rs",
         &["builder", "error", "format", "queue", "sink", "KIB", "MIB", "GIB"],

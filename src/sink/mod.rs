@@ -334,6 +334,17 @@ impl WriteError {
         self.cause
     }
 
+    /// The error of the operating system, where there was one: a copy, because the event takes the original.
+    pub(crate) fn io_error(&self) -> Option<io::Error> {
+        self.news.iter().find_map(|news| match news {
+            News::Failed(_, error) => Some(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            _ => None,
+        })
+    }
+
     pub(crate) fn wanted_delay(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -10,8 +10,9 @@ pub(crate) mod notice;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
@@ -84,6 +85,34 @@ struct Shutdown {
     answer: Reply,
 }
 
+/// The way back to whoever starts the writer and waits for its outputs.
+pub(crate) struct FirstAttempt {
+    /// Takes what became of each output, in their order.
+    pub(crate) each: mpsc::Sender<Result<(), Unopened>>,
+    /// Where the writer waits for the word to go on. Dropped without it, the writer ends, and has written nothing.
+    pub(crate) go_on: Option<mpsc::Receiver<()>>,
+}
+
+/// Why an output is not open after the first attempt.
+#[derive(Debug)]
+pub(crate) struct Unopened {
+    pub(crate) cause: Cause,
+    pub(crate) error: Option<io::Error>,
+}
+
+impl FirstAttempt {
+    fn answer(&self, opened: Result<(), Unopened>) {
+        // Whoever waited may have stopped.
+        let _ = self.each.send(opened);
+    }
+
+    /// Waits for the word, and says whether it came. No output is answered for afterwards.
+    fn wait_for_word(self) -> bool {
+        drop(self.each);
+        self.go_on.is_none_or(|word| word.recv().is_ok())
+    }
+}
+
 /// What a turn came to.
 pub(crate) struct Turn {
     /// How many records it took.
@@ -137,9 +166,18 @@ impl Writer {
     }
 
     /// The writer's thread. As long as it runs, the end of the process waits for it.
-    pub(crate) fn run(mut self, _waited_for: os::Registration) {
+    pub(crate) fn run(mut self, _waited_for: os::Registration, first_attempt: FirstAttempt) {
         os::block_signals();
         let _end = EndOfPipeline(self.pipeline.clone());
+        let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
+        // What panics here is a defect of this crate: the outputs that were not tried yet are tried by their first batch.
+        let _ = guarded(|| self.start(now, |opened| first_attempt.answer(opened)));
+        if !first_attempt.wait_for_word() {
+            for output in &mut self.outputs {
+                output.close(now, &self.pipeline.counters, &mut self.events);
+            }
+            return;
+        }
         let mut active = Instant::now();
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
@@ -171,7 +209,7 @@ impl Writer {
     /// sinks.
     pub(crate) fn step(&mut self, now: Now) -> Turn {
         if !self.started {
-            self.start(now);
+            self.start(now, |_| {});
         }
         self.take_requests();
         self.report_suppressed(now);
@@ -189,10 +227,11 @@ impl Writer {
         Turn { taken, next, ended: self.end_if_asked(taken, now) }
     }
 
-    fn start(&mut self, now: Now) {
+    /// Opens each output for the first time, and says of each what came of it.
+    fn start(&mut self, now: Now, mut opened: impl FnMut(Result<(), Unopened>)) {
         self.started = true;
         for output in &mut self.outputs {
-            output.start(now, &self.pipeline.counters, &mut self.events);
+            opened(output.start(now, &self.pipeline.counters, &mut self.events));
         }
         self.publish_gate();
     }

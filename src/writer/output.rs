@@ -16,7 +16,7 @@ use crate::stats::{Counters, DropReason, Drops, OutputCounters};
 
 use super::records::Records;
 use super::retained::BESIDE;
-use super::{BATCH_BYTES, BATCH_RECORDS, Events, notice};
+use super::{BATCH_BYTES, BATCH_RECORDS, Events, Unopened, notice};
 
 /// The first attempt to come back, after this; each later one after twice the time.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -218,14 +218,24 @@ impl Output {
         self.lines.text.len()
     }
 
-    /// Gets the sink ready, once, before the first record.
-    pub(super) fn start(&mut self, now: Now, counters: &Counters, events: &mut Events) {
+    /// Gets the sink ready, once, before the first record. An output that is open, but has too little free space, is ready.
+    pub(super) fn start(&mut self, now: Now, counters: &Counters, events: &mut Events) -> Result<(), Unopened> {
         let counters = &counters.outputs[self.index];
         match guarded(|| self.sink.retry(now)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.suspend(error, now, counters, events),
-            Err(Panicked) => {} // The first batch will tell.
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let (cause, why) = (error.cause(), error.io_error());
+                self.suspend(error, now, counters, events);
+                if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
+            }
+            // The first batch will tell.
+            Err(Panicked) => Err(Unopened { cause: Cause::Io, error: None }),
         }
+    }
+
+    /// Nothing was written, and nothing will be.
+    pub(super) fn close(&mut self, now: Now, counters: &Counters, events: &mut Events) {
+        self.command(Command::Close, now, counters, events);
     }
 
     /// Lays out one record, the `number`th of this turn; or loses it.

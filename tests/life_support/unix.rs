@@ -76,6 +76,25 @@ pub(crate) fn exit_immediately(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Sets the umask, and says what it was.
+pub(crate) fn umask(mask: u32) -> u32 {
+    // SAFETY: touches no memory.
+    unsafe { libc::umask(mask as libc::mode_t) as u32 }
+}
+
+pub(crate) fn is_root() -> bool {
+    // SAFETY: touches no memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Gives up the rights of root for good.
+pub(crate) fn become_nobody() {
+    const NOBODY: libc::uid_t = 65_534;
+    // SAFETY: touches no memory.
+    let given_up = unsafe { libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
+    assert!(given_up, "setuid: {}", std::io::Error::last_os_error());
+}
+
 /// The leader of a new session, with no terminal.
 pub(crate) fn new_session() {
     // SAFETY: takes nothing and touches no memory.

@@ -1,0 +1,430 @@
+//! `Plan`: how a pipeline is made, and made again in a forked child; starts the writer's thread. Runs on the thread that sets the
+//! logger up, and in a forked child on the thread of its first log call.
+//!
+//! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
+//! exists only once (a sink of the program's own, its event callback) goes to the first one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::LevelFilter;
+
+use crate::clock::Timeline;
+use crate::disk::{self, RealDisk};
+use crate::error::{FilterError, InitError};
+use crate::event::{Cause, EventHook, output_name};
+use crate::format::{Encoder, Format};
+use crate::os;
+use crate::queue::rate_limit::RateLimit;
+use crate::queue::{Overflow, Pipeline, Renew};
+use crate::record::Notice;
+use crate::sink::Sink;
+use crate::sink::console::{Color, Console};
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::FileOptions;
+use crate::stats::{Counters, OutputCounters};
+use crate::sync::thread;
+use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
+
+/// The stack that std gives a thread unless the environment says otherwise.
+const THREAD_STACK: usize = 2 << 20;
+/// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a rate limit, the outputs.
+pub(crate) const MEMORY_BESIDE: usize = 256 << 10;
+/// `init` and `build` wait at most this long for the first attempt to open the outputs: a file system that hangs stops nobody.
+const OPENED_WITHIN: Duration = Duration::from_millis(250);
+/// The same where every output is required: a busy machine must not turn a sound path into an error.
+const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What kind of output.
+#[derive(Debug)]
+pub(crate) enum Spec {
+    File {
+        path: PathBuf,
+        options: FileOptions,
+    },
+    Console(Console),
+    /// The name, and the place among the program's own sinks.
+    Sink(String, usize),
+}
+
+/// Checks the outputs one by one and against each other; only looks at the file system.
+pub(crate) fn plan_outputs(
+    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
+    format: &Format,
+) -> Result<Vec<PlannedOutput>, InitError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut links: Vec<PathBuf> = Vec::new();
+    let mut planned = Vec::new();
+    for (level, own_format, spec) in outputs {
+        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
+        if let Some(key) = format.bad_field() {
+            return Err(InitError::Option {
+                option: "field",
+                value: format!("`{key}`"),
+                range: "a name that the format does not write itself and that does not begin with `kv.`",
+            });
+        }
+        let mut color = Color::Never;
+        let (name, kind) = match spec {
+            Spec::File { path, mut options } => {
+                if let Some((option, value, range)) = options.out_of_range() {
+                    return Err(InitError::Option { option, value, range });
+                }
+                let absolute = fit_path(&path)?;
+                if let Some(link) = &options.symlink {
+                    let absolute_link = fit_path(link)?;
+                    if absolute_link == absolute || links.contains(&absolute_link) {
+                        return Err(InitError::SamePath { path: link.clone() });
+                    }
+                    links.push(absolute_link.clone());
+                    options.symlink = Some(absolute_link);
+                }
+                if paths.iter().any(|other| disk::same_file(other, &absolute)) {
+                    return Err(InitError::SamePath { path });
+                }
+                paths.push(absolute.clone());
+                (output_name(&path), Kind::File { target: Target::Path(absolute), options })
+            }
+            Spec::Console(console) => {
+                let name = match console.stream {
+                    disk::Stream::Stderr => "stderr",
+                    disk::Stream::Stdout => "stdout",
+                };
+                if planned.iter().any(|other: &PlannedOutput| &*other.name == name) {
+                    return Err(InitError::Option {
+                        option: "console",
+                        value: format!("{name}, twice"),
+                        range: "each stream at most once",
+                    });
+                }
+                color = console.color.by_environment();
+                let target = Target::Stream(console.stream);
+                (name.into(), Kind::File { target, options: FileOptions::default() })
+            }
+            Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
+        };
+        planned.push(PlannedOutput { name, level, format, color, kind });
+    }
+    if let Some(link) = links.iter().find(|link| paths.contains(link)) {
+        return Err(InitError::SamePath { path: link.clone() });
+    }
+    Ok(planned)
+}
+
+/// The path as it stays, wherever the program goes; or why it can never be a log file.
+fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
+    let unfit = |what| InitError::Path { path: path.to_owned(), what };
+    if let Some(what) = disk::unfit(path) {
+        return Err(unfit(what));
+    }
+    std::path::absolute(path).map_err(|_| unfit("relative, and there is no current directory"))
+}
+
+/// How a pipeline is made.
+pub(crate) struct Plan {
+    pub(crate) outputs: Vec<PlannedOutput>,
+    pub(crate) capacity: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) rate_limit: Option<(u32, Duration)>,
+    pub(crate) shutdown_timeout: Duration,
+    /// Callers take the time from the processor's counter.
+    pub(crate) by_counter: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct PlannedOutput {
+    name: Arc<str>,
+    level: LevelFilter,
+    format: Format,
+    color: Color,
+    kind: Kind,
+}
+
+impl PlannedOutput {
+    /// Its format at work. A child that was forked may have another terminal, or none.
+    fn encoder(&self) -> Encoder {
+        let colored = match &self.kind {
+            Kind::File { target: Target::Stream(stream), .. } => self.color.suits(*stream),
+            _ => false,
+        };
+        Encoder::new(self.format.clone().colored(colored))
+    }
+
+    /// How much it may keep in memory while it is suspended: a file alone does.
+    fn retain(&self) -> u64 {
+        match &self.kind {
+            Kind::File { target: Target::Path(_), options } => options.retain,
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Kind {
+    File { target: Target, options: FileOptions },
+    Sink(usize),
+}
+
+/// What only the first pipeline gets.
+#[derive(Default)]
+pub(crate) struct Once {
+    pub(crate) sinks: Vec<Option<Box<dyn Sink>>>,
+    pub(crate) on_event: Option<EventHook>,
+    pub(crate) opening: Option<BadDirectives>,
+}
+
+/// What `filter_env` had to skip.
+pub(crate) struct BadDirectives {
+    pub(crate) at: SystemTime,
+    pub(crate) variable: String,
+    pub(crate) errors: Vec<FilterError>,
+}
+
+impl BadDirectives {
+    fn notice(&self) -> Notice {
+        notice::bad_directives(self.at, &self.variable, &self.errors)
+    }
+}
+
+impl Plan {
+    pub(crate) fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
+        let born = Instant::now();
+        let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
+        let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
+        Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
+    }
+
+    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.
+    pub(crate) fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
+        let mut outputs = Vec::new();
+        for planned in &self.outputs {
+            let sink: Box<dyn Sink> = match &planned.kind {
+                Kind::File { target, options } => {
+                    Box::new(FileSink::new(RealDisk::new(options.mode), target.clone(), options.clone()))
+                }
+                Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
+                    Some(sink) => sink,
+                    None => continue,
+                },
+            };
+            let opening = once.opening.as_ref().map(BadDirectives::notice);
+            let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
+            outputs.push(output.retain(planned.retain()));
+        }
+        let mut writer = Writer::new(pipeline, outputs, once.on_event);
+        if self.by_counter
+            && let Some(timeline) = Timeline::new()
+        {
+            writer.keep_time(timeline);
+        }
+        writer
+    }
+}
+
+/// What a forked child does at its first log call: files and consoles anew; the program's own sinks and its callback stay with the
+/// parent. No lock that a vanished thread could hold is taken.
+impl Renew for Plan {
+    fn pipeline(&self) -> Arc<Pipeline> {
+        let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
+        Arc::new(self.pipeline_for(&inherited.cloned().collect::<Vec<_>>()))
+    }
+
+    fn start(&self, pipeline: &Arc<Pipeline>) {
+        match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default())) {
+            // A log call waits for nothing: the outputs are opened while it goes on.
+            Ok(ready) => drop(ready.begin()),
+            // The state says `Closed`, and what is logged is counted.
+            Err(_) => pipeline.end(),
+        }
+    }
+}
+
+/// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
+pub(crate) struct Ready {
+    word: mpsc::Sender<(os::Registration, FirstAttempt)>,
+    pipeline: Arc<Pipeline>,
+    thread: thread::JoinHandle<()>,
+}
+
+pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer) -> Result<Ready, InitError> {
+    // std asks for a thread's stack politely, and for what its signal handler needs on the new thread by a panic that nobody catches.
+    if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
+        return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
+    }
+    let (word, waits) = mpsc::channel();
+    let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
+        if let Ok((registration, first_attempt)) = waits.recv() {
+            writer.run(registration, first_attempt);
+        }
+    });
+    Ok(Ready { word, pipeline, thread: thread.map_err(InitError::Thread)? })
+}
+
+impl Ready {
+    /// Lets the thread open its outputs and write.
+    pub(crate) fn begin(self) -> Opening {
+        self.pipeline.set_writer(self.thread.thread().clone());
+        self.let_go(None).0
+    }
+
+    /// Lets the thread open its outputs and no more, and waits until each of them is open.
+    ///
+    /// # Errors
+    ///
+    /// An output that cannot be opened; then the thread has ended, and what it had created is deleted.
+    pub(crate) fn begin_with_all_outputs(self, files: Files) -> Result<Opened, InitError> {
+        let (pipeline, names) = (self.pipeline.clone(), self.names());
+        let (go_on, waits) = mpsc::channel();
+        let (opening, thread) = self.let_go(Some(waits));
+        let opened = Opened { go_on, pipeline, thread, files };
+        match opening.wait_for(&names, REQUIRED_WITHIN) {
+            Ok(()) => Ok(opened),
+            Err(error) => {
+                // A thread that hangs in a system call ends when that returns.
+                let hangs = matches!(error, InitError::Output { ref error, .. } if is_timeout(error.as_ref()));
+                opened.undo(hangs);
+                Err(error)
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.pipeline.counters.outputs.iter().map(|output| output.name.clone()).collect()
+    }
+
+    fn let_go(self, go_on: Option<mpsc::Receiver<()>>) -> (Opening, thread::JoinHandle<()>) {
+        os::watch_forks();
+        // Here, not on the new thread: the program may end before that has run at all.
+        let registration = os::register_at_exit(self.pipeline.clone());
+        let (each, opened) = mpsc::channel();
+        // The thread waits for nothing else; it cannot be gone.
+        let _ = self.word.send((registration, FirstAttempt { each, go_on }));
+        (Opening { opened }, self.thread)
+    }
+}
+
+/// The first attempt of the writer to open its outputs.
+pub(crate) struct Opening {
+    /// What became of each output, in their order.
+    opened: mpsc::Receiver<Result<(), Unopened>>,
+}
+
+impl Opening {
+    /// Waits until each output was tried, for at most 250 ms. Their states say what came of it.
+    pub(crate) fn wait(self) {
+        let deadline = Instant::now() + OPENED_WITHIN;
+        // The writer drops its end after the last output.
+        while self.opened.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+    }
+
+    /// Waits until each of the named outputs is open.
+    fn wait_for(&self, names: &[Arc<str>], at_most: Duration) -> Result<(), InitError> {
+        let deadline = Instant::now() + at_most;
+        for name in names {
+            let unopened = match self.opened.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Ok(())) => continue,
+                Ok(Err(unopened)) => unopened,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    Unopened { cause: Cause::Io, error: Some(io::ErrorKind::TimedOut.into()) }
+                }
+                // A defect of this crate has ended the attempt.
+                Err(mpsc::RecvTimeoutError::Disconnected) => Unopened { cause: Cause::Io, error: None },
+            };
+            let Unopened { cause, error } = unopened;
+            return Err(InitError::Output { output: name.to_string(), cause, error });
+        }
+        Ok(())
+    }
+}
+
+fn is_timeout(error: Option<&io::Error>) -> bool {
+    error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+/// A thread whose outputs are all open, and which waits for the word to write.
+pub(crate) struct Opened {
+    go_on: mpsc::Sender<()>,
+    pipeline: Arc<Pipeline>,
+    thread: thread::JoinHandle<()>,
+    files: Files,
+}
+
+impl Opened {
+    pub(crate) fn go_on(self) {
+        self.pipeline.set_writer(self.thread.thread().clone());
+        // It waits for nothing else.
+        let _ = self.go_on.send(());
+    }
+
+    /// Ends the thread and deletes what it had created. Does not wait for a thread that hangs.
+    pub(crate) fn undo(self, hangs: bool) {
+        drop(self.go_on);
+        if !hangs {
+            // A panic of it has been caught; what it was is of no use here.
+            let _ = self.thread.join();
+            self.files.delete_what_is_new();
+        }
+    }
+}
+
+/// The paths of the files, links and directories that were not there before the outputs were opened.
+pub(crate) struct Files {
+    /// What lies in a directory before the directory.
+    missing: Vec<PathBuf>,
+}
+
+impl Files {
+    pub(crate) fn look(outputs: &[PlannedOutput]) -> Self {
+        let mut missing = Vec::new();
+        for output in outputs {
+            if let Kind::File { target: Target::Path(path), options } = &output.kind {
+                for path in options.symlink.iter().chain([path]) {
+                    missing.extend(path.ancestors().take_while(|path| is_missing(path)).map(Path::to_owned));
+                }
+            }
+        }
+        missing.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        Self { missing }
+    }
+
+    /// Deletes empty files, links and empty directories, and nothing that holds a byte.
+    fn delete_what_is_new(&self) {
+        for path in &self.missing {
+            // Whatever cannot be deleted stays: there is nobody to tell, and the `InitError` is the news.
+            let _ = match fs::symlink_metadata(path) {
+                Ok(found) if found.is_dir() => fs::remove_dir(path),
+                Ok(found) if found.is_symlink() || (found.is_file() && found.len() == 0) => fs::remove_file(path),
+                _ => Ok(()),
+            };
+        }
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::log_file::LogFile;
+
+    #[test]
+    fn a_file_retains_what_it_is_told_to_and_nothing_else_retains_anything() {
+        let file = |file: LogFile| Spec::File { path: file.path, options: file.options };
+        let specs = [
+            (file(LogFile::new("a.log")), 64 << 10),
+            (file(LogFile::new("b.log").retain(0)), 0),
+            (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
+            (Spec::Console(Console::stderr()), 0),
+            (Spec::Sink("own".into(), 0), 0),
+        ];
+        let (specs, expected): (Vec<_>, Vec<_>) = specs.into_iter().unzip();
+        let outputs = specs.into_iter().map(|spec| (LevelFilter::Trace, None, spec)).collect();
+        let planned = plan_outputs(outputs, &Format::default()).unwrap();
+        assert_eq!(planned.iter().map(PlannedOutput::retain).collect::<Vec<_>>(), expected);
+    }
+}
