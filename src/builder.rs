@@ -71,6 +71,11 @@ pub struct Builder {
 
 impl Builder {
     /// A builder with the defaults. Reads no environment.
+    ///
+    /// ```no_run
+    /// unfazed::Builder::new().file("app.log").init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             level: LevelFilter::Info,
@@ -90,6 +95,10 @@ impl Builder {
     }
 
     /// The most verbose level of everything that no directive names. Default: `Info`.
+    ///
+    /// ```
+    /// let builder = unfazed::Builder::new().level(log::LevelFilter::Debug);
+    /// ```
     pub fn level(mut self, max: LevelFilter) -> Self {
         self.level = max;
         self
@@ -99,6 +108,16 @@ impl Builder {
     ///
     /// What stands behind a `/` must be in the message: a regular expression with the feature `regex`, a plain substring
     /// without it. Default: none.
+    ///
+    /// ```
+    /// use log::{Level, Log as _, Metadata};
+    ///
+    /// let (logger, _handle) = unfazed::Builder::new().filter("info,hyper=warn").file("/dev/null").build()?;
+    /// let info = |target| Metadata::builder().level(Level::Info).target(target).build();
+    /// assert!(logger.enabled(&info("app")));
+    /// assert!(!logger.enabled(&info("hyper::client")));
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn filter(mut self, directives: &str) -> Self {
         self.filter = Some(directives.to_owned());
         self
@@ -108,12 +127,27 @@ impl Builder {
     ///
     /// It is read once, when the logger is made. A variable that is not set changes nothing; a directive that cannot be
     /// parsed is skipped and told in one WARN record. Default: none.
+    ///
+    /// ```no_run
+    /// unfazed::Builder::new().filter("hyper=warn").filter_env("RUST_LOG").file("app.log").init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn filter_env(mut self, variable: &str) -> Self {
         self.filter_env = Some(variable.to_owned());
         self
     }
 
     /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for another path.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, LogFile, Rotation};
+    ///
+    /// Builder::new()
+    ///     .file("app.log")
+    ///     .file(LogFile::new("errors.log").level(log::LevelFilter::Error).rotation(Rotation::monthly()))
+    ///     .init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn file(mut self, file: impl Into<LogFile>) -> Self {
         let LogFile { path, level, format, options } = file.into();
         self.outputs.push((level, format, Spec::File { path, options }));
@@ -121,6 +155,13 @@ impl Builder {
     }
 
     /// Adds standard error or standard output.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Console};
+    ///
+    /// Builder::new().file("app.log").console(Console::stderr().level(log::LevelFilter::Warn)).init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn console(mut self, console: Console) -> Self {
         self.outputs.push((console.level, console.format.clone(), Spec::Console(console)));
         self
@@ -128,6 +169,31 @@ impl Builder {
 
     /// Adds an output of the program's own, which takes all levels in the builder's format. `name` is what events and
     /// `Stats` call it. It stays with this process: a forked child goes on without it.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    /// use std::time::Duration;
+    ///
+    /// use unfazed::{Batch, Builder, Sink, WriteError};
+    ///
+    /// /// Counts lines.
+    /// struct Counter;
+    ///
+    /// static LINES: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// impl Sink for Counter {
+    ///     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+    ///         LINES.fetch_add(batch.len(), Relaxed);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let handle = Builder::new().sink("counter", Counter).init()?;
+    /// log::info!("hello");
+    /// handle.flush(Duration::from_secs(2))?;
+    /// assert_eq!(LINES.load(Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sink(mut self, name: &str, sink: impl Sink + 'static) -> Self {
         self.outputs.push((LevelFilter::Trace, None, Spec::Sink(name.to_owned(), self.sinks.len())));
         self.sinks.push(Box::new(sink));
@@ -135,6 +201,17 @@ impl Builder {
     }
 
     /// As [`sink`](Self::sink), with a level and a format of its own: the most verbose level it takes, and how its lines look.
+    ///
+    /// ```
+    /// # use unfazed::{Batch, Builder, Format, Sink, WriteError};
+    /// # struct Alarm;
+    /// # impl Sink for Alarm {
+    /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let builder = Builder::new().sink_with("alarm", Alarm, log::LevelFilter::Error, Format::logfmt());
+    /// ```
     pub fn sink_with(
         mut self,
         name: &str,
@@ -148,18 +225,33 @@ impl Builder {
     }
 
     /// The format of the outputs that set none. Default: [`Format::text`].
+    ///
+    /// ```
+    /// let builder = unfazed::Builder::new().format(unfazed::Format::logfmt());
+    /// ```
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = format.into();
         self
     }
 
     /// How many records the queue holds, from 1 to 1 048 576. Default: 8192, which take about 2 MiB.
+    ///
+    /// ```
+    /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
+    /// ```
     pub fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;
         self
     }
 
     /// What happens when the queue is full. Default: [`Overflow::DropNewest`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unfazed::{Builder, Overflow};
+    ///
+    /// let builder = Builder::new().overflow(Overflow::BlockAtMost(Duration::from_millis(50)));
+    /// ```
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
@@ -174,6 +266,13 @@ impl Builder {
     /// call some 7 ns, and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// // Each location may log 100 records a minute.
+    /// let builder = unfazed::Builder::new().rate_limit(100, Duration::from_secs(60));
+    /// ```
     pub fn rate_limit(mut self, records: u32, per: Duration) -> Self {
         self.rate_limit = Some((records, per));
         self
@@ -181,6 +280,12 @@ impl Builder {
 
     /// How long the end may take: the end of the process, the drop of a [`Logger`], and `log::logger().flush()`. Default: 2 s. Zero does not
     /// wait; `Duration::MAX` waits for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let builder = unfazed::Builder::new().shutdown_timeout(Duration::from_secs(10));
+    /// ```
     pub fn shutdown_timeout(mut self, at_most: Duration) -> Self {
         self.shutdown_timeout = at_most;
         self
@@ -188,6 +293,20 @@ impl Builder {
 
     /// Called with everything that happens to an output, on the writer's thread: no record is written until it returns.
     /// It may log. A forked child does not call it. Default: nothing is called.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    ///
+    /// use unfazed::{Builder, Event};
+    ///
+    /// static LOG_WORKS: AtomicBool = AtomicBool::new(true);
+    ///
+    /// let builder = Builder::new().on_event(|event| match event {
+    ///     Event::Suspended { .. } => LOG_WORKS.store(false, Relaxed),
+    ///     Event::Resumed { .. } => LOG_WORKS.store(true, Relaxed),
+    ///     _ => {}
+    /// });
+    /// ```
     pub fn on_event(mut self, tell: impl FnMut(&Event) + Send + 'static) -> Self {
         self.on_event = Some(Box::new(tell));
         self
@@ -195,6 +314,12 @@ impl Builder {
 
     /// Whether every panic of the program becomes an ERROR record (target `panic`) with its thread and place, before the panic hook
     /// that was there already runs. The hook stays for the life of the process. Default: `false`.
+    ///
+    /// ```no_run
+    /// unfazed::Builder::new().log_panics(true).file("app.log").init()?;
+    /// panic!("this text stands in app.log");
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn log_panics(mut self, log_panics: bool) -> Self {
         self.log_panics = log_panics;
         self

@@ -8,6 +8,12 @@ use thiserror::Error;
 use crate::event::Cause;
 
 /// Why `Builder::init` or `Builder::build` did not make a logger. Nothing is left behind: no thread, no file, no hook.
+///
+/// ```
+/// use unfazed::{Builder, InitError};
+///
+/// assert!(matches!(Builder::new().build(), Err(InitError::NoOutput)));
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InitError {
@@ -72,6 +78,13 @@ pub enum InitError {
 }
 
 /// A filter whose directives cannot be parsed.
+///
+/// ```
+/// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// let error = handle.set_filter("hyper=loud").unwrap_err();
+/// assert_eq!(error.directives, "hyper=loud");
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("bad filter `{directives}`: {why}")]
 #[non_exhaustive]
@@ -83,6 +96,19 @@ pub struct FilterError {
 }
 
 /// Why `Handle::flush` or `Handle::shutdown` cannot say that all is written.
+///
+/// ```
+/// use std::time::Duration;
+/// use unfazed::FlushError;
+///
+/// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// match handle.flush(Duration::from_secs(2)) {
+///     Ok(()) => { /* the operating system has it */ }
+///     Err(FlushError::Suspended(cause)) => { /* an output does not write */ }
+///     Err(_) => {}
+/// }
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum FlushError {

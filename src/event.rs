@@ -7,6 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// How an output, or the logger as a whole, is doing.
+///
+/// ```
+/// use unfazed::{Cause, State};
+///
+/// assert_eq!(State::Healthy.to_string(), "healthy");
+/// let is_bad = |state: State| matches!(state, State::Suspended(_) | State::Closed);
+/// assert!(is_bad(State::Suspended(Cause::DiskFull)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
@@ -21,6 +29,13 @@ pub enum State {
 }
 
 /// Why an output is suspended.
+///
+/// ```
+/// use unfazed::Cause;
+///
+/// let is_about_space = |cause| matches!(cause, Cause::LowSpace | Cause::DiskFull | Cause::Quota);
+/// assert!(is_about_space(Cause::DiskFull));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -121,6 +136,19 @@ impl State {
 }
 
 /// Something that happened to an output. Given to the callback of `Builder::on_event`, on the writer's thread.
+///
+/// ```
+/// use unfazed::{Builder, Event};
+///
+/// let builder = Builder::new().on_event(|event| match event {
+///     Event::Suspended { output, cause, .. } => { /* raise an alarm */ }
+///     Event::Resumed { output, dropped, .. } => { /* end it */ }
+///     Event::Rotated { archive, .. } => { /* ship `archive` */ }
+///     Event::Deleted { path, bytes, .. } => {}
+///     Event::Failed { doing, error, .. } => {}
+///     _ => {}
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -180,6 +208,14 @@ pub enum Event {
 
 impl Event {
     /// The name of the output this is about.
+    ///
+    /// ```
+    /// let builder = unfazed::Builder::new().on_event(|event| {
+    ///     if event.output() == "app.log" {
+    ///         // ...
+    ///     }
+    /// });
+    /// ```
     pub fn output(&self) -> &str {
         match self {
             Event::Suspended { output, .. }

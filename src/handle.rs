@@ -13,6 +13,21 @@ use crate::queue::{Orders, PerProcessPipeline};
 use crate::stats::Stats;
 
 /// A handle on a running logger. Cheap to clone, usable from any thread; dropping it does nothing.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// let handle = unfazed::Builder::new().file("app.log").init()?;
+/// let watcher = handle.clone();
+/// std::thread::spawn(move || {
+///     loop {
+///         std::thread::sleep(Duration::from_secs(60));
+///         let stats = watcher.stats();
+///         log::info!(written = stats.written, dropped = stats.dropped.total(); "log statistics");
+///     }
+/// });
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     per_process: Arc<PerProcessPipeline>,
@@ -36,22 +51,58 @@ impl Handle {
     /// - [`FlushError::Suspended`]: an output is suspended, or lost a record that was pending.
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.flush(Duration::from_secs(2))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
         self.per_process.pipeline().flush(at_most)
     }
 
     /// The account at this moment.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// let stats = handle.stats();
+    /// if stats.dropped.total() > 0 {
+    ///     // `stats.dropped` says why, `stats.outputs` where.
+    /// }
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn stats(&self) -> Stats {
         self.per_process.pipeline().stats()
     }
 
     /// The state of the worst output.
+    ///
+    /// ```
+    /// use unfazed::State;
+    ///
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// match handle.state() {
+    ///     State::Suspended(cause) => { /* `cause` says why */ }
+    ///     State::Low => { /* space is running out */ }
+    ///     _ => {}
+    /// }
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn state(&self) -> State {
         self.per_process.pipeline().state()
     }
 
     /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level` after
     /// `Builder::build`.
+    ///
+    /// ```
+    /// let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// // Wrap `logger` in one of your own, install that, then:
+    /// log::set_max_level(handle.max_level());
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn max_level(&self) -> LevelFilter {
         self.filter.load().max_level()
     }
@@ -62,6 +113,13 @@ impl Handle {
     /// # Errors
     ///
     /// The directives cannot be parsed; the old ones stay in force.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.set_filter("info,app::db=trace")?;
+    /// assert!(handle.set_filter("info,app::db=loud").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_filter(&self, directives: &str) -> Result<(), FilterError> {
         self.filter.set(directives)
     }
@@ -74,11 +132,27 @@ impl Handle {
     /// # Errors
     ///
     /// The directives cannot be parsed; nothing is pushed.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.push_filter("debug")?;
+    /// // ... and when enough was seen:
+    /// handle.pop_filter();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push_filter(&self, directives: &str) -> Result<(), FilterError> {
         self.filter.push(directives)
     }
 
     /// Takes back what was pushed last; with nothing pushed, does nothing.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.push_filter("trace")?;
+    /// handle.pop_filter();
+    /// assert_eq!(handle.max_level(), log::LevelFilter::Info);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pop_filter(&self) {
         self.filter.pop();
     }
@@ -88,6 +162,16 @@ impl Handle {
     ///
     /// An empty file stays as it is, and so does one whose lock another process holds. While an output is suspended it waits for its
     /// return. Calls that come before the writer has looked are one.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let handle = unfazed::Builder::new().file("app.log").init()?;
+    /// log::info!("the last record of this file");
+    /// handle.rotate();
+    /// handle.flush(Duration::from_secs(2))?; // now it is done
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rotate(&self) {
         self.per_process.pipeline().order(Orders::rotate);
     }
@@ -96,6 +180,17 @@ impl Handle {
     /// not wait, as [`rotate`](Self::rotate).
     ///
     /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a write and 500 ms at rest.
+    ///
+    /// ```no_run
+    /// let handle = unfazed::Builder::new().file("app.log").init()?;
+    /// let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGHUP])?;
+    /// std::thread::spawn(move || {
+    ///     for _ in signals.forever() {
+    ///         handle.reopen(); // logrotate's `postrotate` sends the signal
+    ///     }
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reopen(&self) {
         self.per_process.pipeline().order(Orders::reopen);
     }
@@ -108,6 +203,17 @@ impl Handle {
     /// # Errors
     ///
     /// As [`flush`](Self::flush); `Closed` if it was shut down before.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unfazed::{FlushError, State};
+    ///
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.shutdown(Duration::from_secs(2))?;
+    /// assert_eq!(handle.state(), State::Closed);
+    /// assert_eq!(handle.flush(Duration::ZERO), Err(FlushError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
         self.per_process.pipeline().shutdown(at_most)
     }

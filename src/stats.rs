@@ -279,6 +279,16 @@ impl Counters {
 ///
 /// Whenever nothing is under way, `accepted == written + dropped.total() + pending`, and for each output
 /// `offered == written + dropped.total() + pending`.
+///
+/// ```
+/// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// let stats = handle.stats();
+/// assert_eq!(stats.accepted, stats.written + stats.dropped.total() + stats.pending);
+/// for output in &stats.outputs {
+///     println!("{} is {}: {} written", output.name, output.state, output.written);
+/// }
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -302,6 +312,13 @@ pub struct Stats {
 }
 
 /// Lost records, by reason.
+///
+/// ```
+/// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// let dropped = handle.stats().dropped;
+/// println!("{} at a full queue, {} on a full disk", dropped.queue_full, dropped.disk_full);
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dropped {
@@ -320,11 +337,23 @@ pub struct Dropped {
 
 impl Dropped {
     /// All reasons together.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// assert_eq!(handle.stats().dropped.total(), 0);
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn total(&self) -> u64 {
         self.by_level.iter().sum()
     }
 
     /// The records of one level, all reasons together.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// assert_eq!(handle.stats().dropped.by_level(log::Level::Error), 0);
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn by_level(&self, level: Level) -> u64 {
         self.by_level[level as usize - 1]
     }
@@ -348,6 +377,14 @@ impl From<&Drops> for Dropped {
 }
 
 /// The account of one output, at one moment.
+///
+/// ```
+/// let (_logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// let output = &handle.stats().outputs[0];
+/// assert_eq!(output.name, "/dev/null");
+/// assert_eq!(output.offered, output.written + output.dropped.total() + output.pending);
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputStats {

@@ -62,6 +62,14 @@ pub(crate) use time::utc_text;
 /// `"-Infinity"`. Where an engine's own schema has fewer types, they are told apart no further: see [`ecs`](Self::ecs) and
 /// [`gelf`](Self::gelf). An integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles rounds it
 /// (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
+///
+/// ```
+/// use unfazed::{Builder, Console, Format, LogFile};
+///
+/// let builder = Builder::new()
+///     .console(Console::stderr().format(Format::text().local_time().thread()))
+///     .file(LogFile::new("app.log").format(Format::logfmt().field("service", "shop")));
+/// ```
 #[derive(Clone)]
 pub struct Format {
     layout: Layout,
@@ -95,6 +103,10 @@ impl Format {
     ///
     /// Control characters are escaped, so that no message can forge a line or drive a terminal. On a terminal the level is coloured
     /// ([`Console::color`](crate::Console::color)).
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::text());
+    /// ```
     pub fn text() -> Self {
         Self::of(Layout::Text)
     }
@@ -103,6 +115,10 @@ impl Format {
     /// types.
     ///
     /// `thread`, `file` and `line` by option. Needs the feature `json`, which is on by default, as the other four JSON formats do.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::json());
+    /// ```
     #[cfg(feature = "json")]
     pub fn json() -> Self {
         Self::of(Layout::Json(Map::Plain))
@@ -115,6 +131,10 @@ impl Format {
     /// semantic conventions 1.36 (`code.file.path`, `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
     /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where `service.name` belongs. An integer that does not
     /// fit 64 bits with a sign is a `stringValue`.
+    ///
+    /// ```
+    /// let format = unfazed::Format::otel().field("service.name", "shop");
+    /// ```
     #[cfg(feature = "json")]
     pub fn otel() -> Self {
         Self::of(Layout::Json(Map::Otel))
@@ -127,6 +147,10 @@ impl Format {
     /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys become `_`, as the specification
     /// demands. A [`field`](Self::field) stands beside `message`, to be named as in the schema: `service.name`, `service.version`,
     /// `host.name`. `event.dataset` is the `service.name` if it is not given.
+    ///
+    /// ```
+    /// let format = unfazed::Format::ecs().field("service.name", "shop").field("service.version", "1.2.0");
+    /// ```
     #[cfg(feature = "json")]
     pub fn ecs() -> Self {
         Self::of(Layout::Json(Map::Ecs))
@@ -142,6 +166,10 @@ impl Format {
     /// strings, and so do integers that do not fit 64 bits with a sign, of which Graylog would keep the lower half. Keys that Graylog
     /// keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank message: it is written as
     /// `full_message`, with `-` for the `short_message`.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::gelf());
+    /// ```
     #[cfg(feature = "json")]
     pub fn gelf() -> Self {
         Self::of(Layout::Json(Map::Gelf))
@@ -152,6 +180,10 @@ impl Format {
     /// `severity` (DEBUG for TRACE, too), `time`, `message`, `target`, `thread`, `logging.googleapis.com/sourceLocation`, then the key-values. A
     /// [`field`](Self::field) is one of the `logging.googleapis.com/labels`, whose values are strings. A key-value such as
     /// `logging.googleapis.com/trace` reaches the agent as it is.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::google_cloud());
+    /// ```
     #[cfg(feature = "json")]
     pub fn google_cloud() -> Self {
         Self::of(Layout::Json(Map::GoogleCloud))
@@ -160,6 +192,10 @@ impl Format {
     /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the escapes of JSON.
     ///
     /// In a key, what would end it (a space, `=`, `"`, a control character) becomes `_`.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::logfmt());
+    /// ```
     pub fn logfmt() -> Self {
         Self::of(Layout::Logfmt)
     }
@@ -183,6 +219,10 @@ impl Format {
 
     /// Times in the local time zone, with its offset, instead of UTC (the default). A custom format gets them from
     /// [`LineBuf::timestamp`].
+    ///
+    /// ```
+    /// let format = unfazed::Format::text().local_time();
+    /// ```
     pub fn local_time(mut self) -> Self {
         self.options.local_time = true;
         self
@@ -192,6 +232,10 @@ impl Format {
     /// the formats that always do.
     ///
     /// In text it stands before the target, as in `INFO  [main] app: message`.
+    ///
+    /// ```
+    /// let format = unfazed::Format::text().thread();
+    /// ```
     pub fn thread(mut self) -> Self {
         self.options.thread = true;
         self
@@ -200,6 +244,10 @@ impl Format {
     /// Writes the source file and line of the log call. Default: not written, but by the formats that always do.
     ///
     /// In text it stands behind the target, as in `INFO  app src/main.rs:42: message`.
+    ///
+    /// ```
+    /// let format = unfazed::Format::text().place();
+    /// ```
     pub fn place(mut self) -> Self {
         self.options.place = true;
         self
@@ -210,6 +258,10 @@ impl Format {
     ///
     /// A line that is not indented is the start of a record: no message can forge one. All other control characters stay escaped, and
     /// those in key-values, too.
+    ///
+    /// ```
+    /// let format = unfazed::Format::text().multiline();
+    /// ```
     pub fn multiline(mut self) -> Self {
         self.options.multiline = true;
         self
@@ -285,6 +337,15 @@ impl fmt::Debug for Format {
 }
 
 /// Where a format writes its line: `std::io::Write`, in memory; fails only where there is no memory.
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// let format = unfazed::Format::custom(|line, record| {
+///     line.timestamp(record.time());
+///     writeln!(line, " {}", record.message())
+/// });
+/// ```
 #[derive(Debug, Default)]
 pub struct LineBuf {
     bytes: Vec<u8>,
@@ -294,6 +355,13 @@ pub struct LineBuf {
 impl LineBuf {
     /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format has
     /// [`local_time`](Format::local_time).
+    ///
+    /// ```
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.timestamp(record.time());
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn timestamp(&mut self, time: SystemTime) {
         self.time.write(&mut self.bytes, time);
     }

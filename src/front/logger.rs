@@ -17,6 +17,16 @@ use crate::stats::DropReason;
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
 ///
 /// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the writer's thread.
+///
+/// ```
+/// use log::{Level, Log as _, Record};
+///
+/// let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// logger.log(&Record::builder().level(Level::Warn).args(format_args!("hello")).build());
+/// drop(logger);
+/// assert_eq!(handle.stats().written, 1);
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 pub struct Logger {
     core: Arc<Core>,
 }
@@ -39,6 +49,14 @@ impl Logger {
 
     /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level`, without
     /// which the `log` macros let nothing through.
+    ///
+    /// ```no_run
+    /// let (logger, _handle) = unfazed::Builder::new().file("app.log").build()?;
+    /// let max_level = logger.max_level();
+    /// log::set_boxed_logger(Box::new(logger))?;
+    /// log::set_max_level(max_level);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_level(&self) -> LevelFilter {
         self.core.filter.load().max_level()
     }

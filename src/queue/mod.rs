@@ -33,6 +33,14 @@ use rate_limit::RateLimit;
 /// What happens to a record that finds the queue full.
 ///
 /// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at most every 5 s.
+///
+/// ```
+/// use std::time::Duration;
+/// use unfazed::{Builder, Overflow};
+///
+/// // Wait for the disk, but not for ever.
+/// let builder = Builder::new().overflow(Overflow::BlockAtMost(Duration::from_millis(50)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {

@@ -28,6 +28,21 @@ const FILE: u8 = 8;
 const HEAD: usize = 1 + 2 + 4;
 
 /// The value of a key, with the type the program gave it.
+///
+/// ```
+/// use std::io::Write as _;
+/// use unfazed::Value;
+///
+/// let format = unfazed::Format::custom(|line, record| {
+///     for (key, value) in record.key_values() {
+///         match value {
+///             Value::Str(text) => write!(line, "{key}={text:?} ")?,
+///             other => write!(line, "{key}={other} ")?,
+///         }
+///     }
+///     writeln!(line)
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
@@ -221,6 +236,18 @@ impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
 }
 
 /// The key-values of a record, in the order in which the program gave them.
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// let format = unfazed::Format::custom(|line, record| {
+///     write!(line, "{}", record.message())?;
+///     for (key, value) in record.key_values() {
+///         write!(line, " {key}={value}")?;
+///     }
+///     writeln!(line)
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct KeyValues<'a> {
     pub(super) bytes: &'a [u8],

@@ -423,6 +423,15 @@ pub(crate) fn level_of(number: u8) -> Level {
 }
 
 /// A record as a format sees it, on the writer's thread.
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// let format = unfazed::Format::custom(|line, record| {
+///     let thread = record.thread_name().unwrap_or("-");
+///     writeln!(line, "{} [{thread}] {}: {}", record.level(), record.target(), record.message())
+/// });
+/// ```
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     owned: &'a OwnedRecord,

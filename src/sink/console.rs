@@ -11,6 +11,15 @@ use crate::format::Format;
 ///
 /// It is written by the background thread as well, never by a log call. A reader that stops reading (a full pipe, a paused
 /// terminal) or goes away suspends this output quietly; the others and the program go on.
+///
+/// ```
+/// use unfazed::{Color, Console, Format};
+///
+/// let console = Console::stderr()
+///     .level(log::LevelFilter::Warn)
+///     .format(Format::text().local_time())
+///     .color(Color::Never);
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "give it to `Builder::console`"]
 pub struct Console {
@@ -21,6 +30,10 @@ pub struct Console {
 }
 
 /// Whether a console's text has colours.
+///
+/// ```
+/// let console = unfazed::Console::stderr().color(unfazed::Color::Always);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Color {
@@ -66,11 +79,25 @@ fn understands() -> bool {
 
 impl Console {
     /// Standard error.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Console};
+    ///
+    /// Builder::new().console(Console::stderr()).init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn stderr() -> Self {
         Self::of(Stream::Stderr)
     }
 
     /// Standard output.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Console};
+    ///
+    /// Builder::new().console(Console::stdout()).init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
     pub fn stdout() -> Self {
         Self::of(Stream::Stdout)
     }
@@ -80,12 +107,20 @@ impl Console {
     }
 
     /// The most verbose level this output takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    ///
+    /// ```
+    /// let console = unfazed::Console::stderr().level(log::LevelFilter::Error);
+    /// ```
     pub fn level(mut self, max: LevelFilter) -> Self {
         self.level = max;
         self
     }
 
     /// The format of this output. Default: the builder's.
+    ///
+    /// ```
+    /// let console = unfazed::Console::stdout().format(unfazed::Format::logfmt());
+    /// ```
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
         self
@@ -93,6 +128,10 @@ impl Console {
 
     /// Whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is read when the logger is made. Other formats, files
     /// and sinks never have any.
+    ///
+    /// ```
+    /// let console = unfazed::Console::stderr().color(unfazed::Color::Never);
+    /// ```
     pub fn color(mut self, color: Color) -> Self {
         self.color = color;
         self

@@ -33,6 +33,17 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | `retain` | 64 KiB |
 /// | `mode` | what the umask leaves of 0666 |
 /// | `symlink` | none |
+///
+/// ```no_run
+/// use unfazed::{Builder, Format, GIB, LogFile, MIB, Rotation};
+///
+/// let file = LogFile::new("/var/log/app/app.log")
+///     .format(Format::logfmt())
+///     .rotation(Rotation::daily().or_size(100 * MIB))
+///     .max_total_size(GIB);
+/// Builder::new().file(file).init()?;
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "give it to `Builder::file`"]
 pub struct LogFile {
@@ -107,17 +118,29 @@ impl FileOptions {
 
 impl LogFile {
     /// A log file at `path`. A relative path is taken from the directory that is the current one when the logger is made.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("/var/log/app/app.log");
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), level: LevelFilter::Trace, format: None, options: FileOptions::default() }
     }
 
     /// The most verbose level this file takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").level(log::LevelFilter::Warn);
+    /// ```
     pub fn level(mut self, max: LevelFilter) -> Self {
         self.level = max;
         self
     }
 
     /// The format of this file. Default: the builder's.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::logfmt());
+    /// ```
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
         self
@@ -131,12 +154,20 @@ impl LogFile {
     /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth of it. 0: no reserve; the
     /// file is written until the disk is full, and the full disk is survived in the same way. More than the file system
     /// holds: nothing is ever written. Where the free space is not known (no limit, not a regular file), there is none.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").min_free_space(500 * unfazed::MIB);
+    /// ```
     pub fn min_free_space(mut self, bytes: u64) -> Self {
         self.options.min_free_space = Some(bytes);
         self
     }
 
     /// When the file is synced to the disk. Default: `Fsync::Never`.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").fsync(unfazed::Fsync::AfterErrors);
+    /// ```
     pub fn fsync(mut self, fsync: Fsync) -> Self {
         self.options.fsync = fsync;
         self
@@ -153,6 +184,12 @@ impl LogFile {
     ///
     /// Of several processes that write to one file, the one that holds its lock (`flock`) rotates and deletes; when it ends, another one does,
     /// within 10 s. On a file system without locks nobody does, and that is told.
+    ///
+    /// ```
+    /// use unfazed::{LogFile, MIB, Rotation};
+    ///
+    /// let file = LogFile::new("app.log").rotation(Rotation::daily().local_time().or_size(100 * MIB));
+    /// ```
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.options.rotation = rotation;
         self
@@ -163,6 +200,13 @@ impl LogFile {
     /// This and the two other limits hold at the start, after each rotation, and every minute. Deleted are only files in the
     /// same directory whose whole name is one that this file's archives get, never a symbolic link. Empty archives always go,
     /// once there is a limit or a rotation.
+    ///
+    /// ```
+    /// use unfazed::{LogFile, Rotation};
+    ///
+    /// // The active file and 13 archives: two weeks.
+    /// let file = LogFile::new("app.log").rotation(Rotation::daily()).max_files(14);
+    /// ```
     pub fn max_files(mut self, files: usize) -> Self {
         self.options.limits.files = Some(files);
         self
@@ -170,6 +214,12 @@ impl LogFile {
 
     /// How many bytes the active file and its archives, compressed ones included, may have in all; the oldest archives go. At
     /// least 1. Default: any number. The active file itself never goes: use [`Rotation::size`] as well.
+    ///
+    /// ```
+    /// use unfazed::{GIB, LogFile, MIB, Rotation};
+    ///
+    /// let file = LogFile::new("app.log").rotation(Rotation::size(100 * MIB)).max_total_size(GIB);
+    /// ```
     pub fn max_total_size(mut self, bytes: u64) -> Self {
         self.options.limits.total = Some(bytes);
         self
@@ -177,12 +227,26 @@ impl LogFile {
 
     /// How long ago an archive may have been written last; older ones go. Longer than zero. Default: any time. A clock that is
     /// put far ahead makes every archive old.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unfazed::{LogFile, Rotation};
+    ///
+    /// let thirty_days = Duration::from_secs(30 * 24 * 60 * 60);
+    /// let file = LogFile::new("app.log").rotation(Rotation::daily()).max_age(thirty_days);
+    /// ```
     pub fn max_age(mut self, age: Duration) -> Self {
         self.options.limits.age = Some(age);
         self
     }
 
     /// What happens when there is no room. Default: [`WhenLow::Stop`].
+    ///
+    /// ```
+    /// use unfazed::{LogFile, Rotation, WhenLow};
+    ///
+    /// let file = LogFile::new("app.log").rotation(Rotation::hourly()).when_low(WhenLow::DeleteOldest);
+    /// ```
     pub fn when_low(mut self, then: WhenLow) -> Self {
         self.options.when_low = then;
         self
@@ -194,6 +258,10 @@ impl LogFile {
     /// the free space at its reserve, records of lower levels are dropped as ever, but ERROR records are still written, until these blocks
     /// are used up. Where there is less room than that, half of it is kept. They are given back when the file is closed or rotated. On Linux, on ext4, XFS, tmpfs, and overlay on
     /// them, by the process that holds the file's lock; elsewhere there is none (on btrfs the call succeeds and keeps nothing).
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").error_reserve(unfazed::MIB);
+    /// ```
     pub fn error_reserve(mut self, bytes: u64) -> Self {
         self.options.error_reserve = bytes;
         self
@@ -209,6 +277,10 @@ impl LogFile {
     /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is taken when the first line comes and given back
     /// when the last one is written. A line that is longer than the whole is lost; so is one for which there is no room behind three gap
     /// lines in a row. 32 and less keep nothing.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").retain(4 * unfazed::MIB);
+    /// ```
     pub fn retain(mut self, bytes: u64) -> Self {
         self.options.retain = bytes;
         self
@@ -216,6 +288,10 @@ impl LogFile {
 
     /// The permissions of files that are created (Unix), whatever the umask is, as in `0o640`; the owner must be able to write.
     /// Default: what the umask leaves of 0666. A file that is there keeps its own.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").mode(0o640);
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.options.mode = Some(mode);
         self
@@ -224,6 +300,10 @@ impl LogFile {
     /// A symbolic link that is made to lead to the file (Unix). Default: none. What stands there and is no symbolic link stays, and is
     /// told as a failure. In the file's own directory it leads there by the name alone, so that it still does where that directory is mounted
     /// elsewhere.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").symlink("/var/log/current.log");
+    /// ```
     pub fn symlink(mut self, link: impl Into<PathBuf>) -> Self {
         self.options.symlink = Some(link.into());
         self
@@ -234,6 +314,12 @@ impl LogFile {
     /// One at a time, on a thread of its own with low priority; the newest archive stays as it is until the next rotation, for
     /// agents that still read it. None is compressed while free space is low. The end of the program does not wait: an archive is
     /// plain until its compressed form is whole and on the disk.
+    ///
+    /// ```
+    /// use unfazed::{LogFile, Rotation};
+    ///
+    /// let file = LogFile::new("app.log").rotation(Rotation::daily()).compress(true);
+    /// ```
     #[cfg(feature = "gzip")]
     pub fn compress(mut self, compress: bool) -> Self {
         self.options.compress = compress;
@@ -264,6 +350,13 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
 /// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
 /// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
 /// sync (NFS, thin storage), `Every` is the advice.
+///
+/// ```
+/// use std::time::Duration;
+/// use unfazed::{Fsync, LogFile};
+///
+/// let file = LogFile::new("/mnt/nfs/app.log").fsync(Fsync::Every(Duration::from_secs(5)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fsync {
@@ -277,6 +370,12 @@ pub enum Fsync {
 }
 
 /// What a file does when the free space falls to its reserve, or the disk is full.
+///
+/// ```
+/// use unfazed::{LogFile, Rotation, WhenLow};
+///
+/// let file = LogFile::new("app.log").rotation(Rotation::hourly()).when_low(WhenLow::DeleteOldest);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenLow {

@@ -24,6 +24,26 @@ use crate::event::Cause;
 ///
 /// The writer keeps the account, lays out the lines, tells losses and decides when to try again; a sink says what it took
 /// and, if that was not all, why.
+///
+/// ```
+/// use std::io::Write as _;
+/// use unfazed::{Batch, Builder, Cause, Sink, WriteError};
+///
+/// /// Writes to whatever is a `Write`.
+/// struct Into<W>(W);
+///
+/// impl<W: std::io::Write + Send> Sink for Into<W> {
+///     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+///         self.0.write_all(batch.bytes()).map_err(|_| WriteError::new(0, Cause::Io))
+///     }
+///
+///     fn flush(&mut self) -> Result<(), WriteError> {
+///         self.0.flush().map_err(|_| WriteError::new(0, Cause::Io))
+///     }
+/// }
+///
+/// let builder = Builder::new().sink("memory", Into(Vec::new()));
+/// ```
 pub trait Sink: Send {
     /// Takes the lines of `batch`, in order.
     ///
@@ -31,6 +51,23 @@ pub trait Sink: Send {
     ///
     /// How many leading lines are in, and why not the rest. The output is suspended: the rest and what follows is dropped
     /// and counted until [`retry`](Self::retry) and one more `write`, of the line that tells the gap, succeed.
+    ///
+    /// ```
+    /// # use unfazed::{Batch, Cause, Sink, WriteError};
+    /// struct Lines(Vec<Vec<u8>>);
+    ///
+    /// impl Sink for Lines {
+    ///     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+    ///         for (written, line) in batch.lines().enumerate() {
+    ///             if self.0.len() == 1000 {
+    ///                 return Err(WriteError::new(written, Cause::DiskFull));
+    ///             }
+    ///             self.0.push(line.bytes().to_vec());
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError>;
 
     /// Hands on what the sink holds back, if it does. Called for a flush and at the end.
@@ -38,6 +75,22 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// The output is suspended, as after [`write`](Self::write).
+    ///
+    /// ```
+    /// # use unfazed::{Batch, Cause, Sink, WriteError};
+    /// # use std::io::{BufWriter, Write as _};
+    /// struct Buffered(BufWriter<std::process::ChildStdin>);
+    ///
+    /// impl Sink for Buffered {
+    ///     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+    ///         self.0.write_all(batch.bytes()).map_err(|_| WriteError::new(0, Cause::Io))
+    ///     }
+    ///
+    ///     fn flush(&mut self) -> Result<(), WriteError> {
+    ///         self.0.flush().map_err(|_| WriteError::new(0, Cause::Io))
+    ///     }
+    /// }
+    /// ```
     fn flush(&mut self) -> Result<(), WriteError> {
         Ok(())
     }
@@ -47,6 +100,27 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// Not yet. The output stays suspended.
+    ///
+    /// ```
+    /// # use std::io::Write as _;
+    /// # use std::net::TcpStream;
+    /// # use unfazed::{Batch, Cause, Now, Sink, WriteError};
+    /// struct Collector(Option<TcpStream>);
+    ///
+    /// impl Sink for Collector {
+    /// #     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+    /// #         let Some(stream) = &mut self.0 else { return Err(WriteError::new(0, Cause::Missing)) };
+    /// #         stream.write_all(batch.bytes()).map_err(|_| WriteError::new(0, Cause::Io))
+    /// #     }
+    ///     fn retry(&mut self, _now: Now) -> Result<(), WriteError> {
+    ///         if self.0.is_none() {
+    ///             let stream = TcpStream::connect("127.0.0.1:5170");
+    ///             self.0 = Some(stream.map_err(|_| WriteError::new(0, Cause::Missing))?);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     fn retry(&mut self, now: Now) -> Result<(), WriteError> {
         let _ = now;
         Ok(())
@@ -75,6 +149,20 @@ pub trait Sink: Send {
 }
 
 /// What the program can ask of a sink.
+///
+/// ```
+/// # use unfazed::{Batch, Command, Now, Sink, WriteError};
+/// # struct Own;
+/// # impl Sink for Own {
+/// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> { Ok(()) }
+/// fn command(&mut self, command: Command, _now: Now) -> Result<(), WriteError> {
+///     if command == Command::Close {
+///         // nothing comes after this
+///     }
+///     Ok(())
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Command {
@@ -87,6 +175,18 @@ pub enum Command {
 }
 
 /// One moment, by both clocks. Sinks and policies read no clock; they are told the time.
+///
+/// ```
+/// # use unfazed::{Batch, Now, Sink, WriteError};
+/// # struct Daily(Option<std::time::SystemTime>);
+/// # impl Sink for Daily {
+/// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> { Ok(()) }
+/// fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+///     self.0.get_or_insert(now.wall);
+///     Ok(())
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Now {
@@ -97,6 +197,19 @@ pub struct Now {
 }
 
 /// Whole lines, each with its newline, in the order of the queue.
+///
+/// ```
+/// # use unfazed::{Batch, Sink, WriteError};
+/// # struct Sizes(usize, usize);
+/// # impl Sink for Sizes {
+/// fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+///     assert_eq!(batch.lines().map(|line| line.bytes().len()).sum::<usize>(), batch.bytes().len());
+///     self.0 += batch.len();
+///     self.1 += batch.bytes().len();
+///     Ok(())
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     bytes: &'a [u8],
@@ -203,6 +316,18 @@ impl<'a> Batch<'a> {
 }
 
 /// One line of a batch.
+///
+/// ```
+/// # use unfazed::{Batch, Sink, WriteError};
+/// # struct Errors(Vec<Vec<u8>>);
+/// # impl Sink for Errors {
+/// fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+///     let errors = batch.lines().filter(|line| line.level() == log::Level::Error);
+///     self.0.extend(errors.map(|line| line.bytes().to_vec()));
+///     Ok(())
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
     bytes: &'a [u8],
@@ -282,6 +407,14 @@ impl News {
 }
 
 /// Why a sink did not take all lines of a batch.
+///
+/// ```
+/// use std::time::Duration;
+/// use unfazed::{Cause, WriteError};
+///
+/// // Two lines are in, the others are not; try again in 200 ms.
+/// let error = WriteError::new(2, Cause::Io).retry_after(Duration::from_millis(200));
+/// ```
 #[derive(Debug)]
 pub struct WriteError {
     written: usize,
@@ -302,11 +435,22 @@ pub(crate) struct Shortage {
 
 impl WriteError {
     /// The first `written` lines of the batch are in, the others are not.
+    ///
+    /// ```
+    /// let error = unfazed::WriteError::new(0, unfazed::Cause::Missing);
+    /// ```
     pub fn new(written: usize, cause: Cause) -> Self {
         Self { written, cause, retry_after: None, still_takes: LevelFilter::Off, room: None, news: Vec::new() }
     }
 
     /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unfazed::{Cause, WriteError};
+    ///
+    /// let error = WriteError::new(0, Cause::Io).retry_after(Duration::from_millis(200));
+    /// ```
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self

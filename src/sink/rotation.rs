@@ -42,31 +42,55 @@ enum Period {
 
 impl Rotation {
     /// Only on request, by `Handle::rotate`. The default.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::never());
+    /// ```
     pub fn never() -> Self {
         Self::default()
     }
 
     /// With the first record of each minute: to see how a rotation works, more than for a log.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::minutely());
+    /// ```
     pub fn minutely() -> Self {
         Self::each(Period::Minute)
     }
 
     /// With the first record of each hour.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::hourly());
+    /// ```
     pub fn hourly() -> Self {
         Self::each(Period::Hour)
     }
 
     /// With the first record of each day.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::daily());
+    /// ```
     pub fn daily() -> Self {
         Self::each(Period::Day)
     }
 
     /// With the first record of each week, which begins on Monday (ISO 8601).
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::weekly());
+    /// ```
     pub fn weekly() -> Self {
         Self::each(Period::Week)
     }
 
     /// With the first record of each month.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::monthly());
+    /// ```
     pub fn monthly() -> Self {
         Self::each(Period::Month)
     }
@@ -77,11 +101,21 @@ impl Rotation {
 
     /// Before the file would be longer than this, in bytes; at least 1. Only a single record that is longer may exceed it, in a
     /// file of its own.
+    ///
+    /// ```
+    /// use unfazed::{LogFile, MIB, Rotation};
+    ///
+    /// let file = LogFile::new("app.log").rotation(Rotation::size(100 * MIB)).max_files(10);
+    /// ```
     pub fn size(bytes: u64) -> Self {
         Self::default().or_size(bytes)
     }
 
     /// Also before the file would be longer than this, in bytes; at least 1.
+    ///
+    /// ```
+    /// let rotation = unfazed::Rotation::daily().or_size(100 * unfazed::MIB);
+    /// ```
     pub fn or_size(mut self, bytes: u64) -> Self {
         self.size = Some(bytes);
         self
@@ -89,12 +123,20 @@ impl Rotation {
 
     /// Hours, days and so on of the local time zone instead of UTC (the default), also in the archives' names. The hour that a clock
     /// change repeats stays in one file.
+    ///
+    /// ```
+    /// let rotation = unfazed::Rotation::daily().local_time();
+    /// ```
     pub fn local_time(mut self) -> Self {
         self.local_time = true;
         self
     }
 
     /// Also with the first record after the start, if the file holds something then.
+    ///
+    /// ```
+    /// let rotation = unfazed::Rotation::never().on_start();
+    /// ```
     pub fn on_start(mut self) -> Self {
         self.on_start = true;
         self
