@@ -102,7 +102,9 @@ fn log_lines(mut input: impl BufRead) -> io::Result<()> {
         if line.last() == Some(&b'\n') {
             line.pop();
             // The other half of a line's end on Windows and on terminals.
-            line.pop_if(|byte| *byte == b'\r');
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
         } else {
             // Either the input ends here, or the line goes on for too long.
             input.skip_until(b'\n')?;

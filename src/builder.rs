@@ -479,9 +479,8 @@ impl Builder {
     fn directives(&self) -> (Vec<String>, Option<BadDirectives>) {
         let mut directives: Vec<String> = self.filter.iter().cloned().collect();
         let mut opening = None;
-        if let Some(variable) = &self.filter_env
-            && let Some(text) = std::env::var_os(variable)
-        {
+        let set = self.filter_env.as_ref().and_then(|variable| Some((variable, std::env::var_os(variable)?)));
+        if let Some((variable, text)) = set {
             let (good, errors) = match text.to_str() {
                 Some(text) => split_env(text),
                 None => {

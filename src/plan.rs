@@ -215,9 +215,7 @@ impl Plan {
             outputs.push(output.retain(planned.retain()));
         }
         let mut writer = Writer::new(pipeline, outputs, once.on_event);
-        if self.by_counter
-            && let Some(timeline) = Timeline::new()
-        {
+        if let Some(timeline) = self.by_counter.then(Timeline::new).flatten() {
             writer.keep_time(timeline);
         }
         writer

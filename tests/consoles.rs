@@ -130,7 +130,7 @@ mod linux {
         for (case, reader_goes) in [("stdout", false), ("stdout", true), ("stderr", false), ("stderr", true)] {
             let what = format!("{case}, the reader goes: {reader_goes}");
             let dir = tempfile::tempdir().unwrap();
-            let (reader, writer) = std::io::pipe().unwrap();
+            let (reader, writer) = rustix::pipe::pipe().unwrap();
             let kept = (!reader_goes).then_some(reader);
             let mut child = child(case, &dir);
             let child = if case == "stdout" { child.stdout(writer) } else { child.stderr(writer) };

@@ -157,10 +157,11 @@ impl Write for Guarded<'_> {
         }
         let bytes = &bytes[..bytes.len().min(PIECE)];
         // Where it cannot be asked, the write itself tells.
-        if let Ok(room) = self.to.free_space()
-            && room.total > 0
-            && room.free < self.leave.saturating_add(bytes.len() as u64).saturating_add(2 * room.block)
-        {
+        let is_short = self.to.free_space().is_ok_and(|space| {
+            let needed = self.leave.saturating_add(bytes.len() as u64).saturating_add(2 * space.block);
+            space.total > 0 && space.free < needed
+        });
+        if is_short {
             return Err(io::ErrorKind::StorageFull.into());
         }
         DiskFile::write(&mut self.to, bytes)

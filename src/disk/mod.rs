@@ -261,9 +261,7 @@ impl Disk for RealDisk {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
         }
         let file = options.create_new(true).open(path)?;
-        if let Some(mode) = self.mode
-            && let Err(error) = entries::set_mode(&file, mode)
-        {
+        if let Some(Err(error)) = self.mode.map(|mode| entries::set_mode(&file, mode)) {
             let _ = fs::remove_file(path); // The error that is told is the one before.
             return Err(error);
         }

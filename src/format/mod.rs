@@ -290,11 +290,12 @@ impl Format {
     /// Fills in the name of the machine, if the format must have it and was given none.
     pub(crate) fn host(self, name: impl FnOnce() -> Option<String>) -> Self {
         #[cfg(feature = "json")]
-        if let Layout::Json(Map::Gelf) = self.layout
-            && self.options.fields.pairs().all(|(key, _)| key != json::HOST)
-            && let Some(name) = name()
         {
-            return self.field(json::HOST, name);
+            let is_missing = matches!(self.layout, Layout::Json(Map::Gelf))
+                && self.options.fields.pairs().all(|(key, _)| key != json::HOST);
+            if let Some(name) = is_missing.then(name).flatten() {
+                return self.field(json::HOST, name);
+            }
         }
         #[cfg(not(feature = "json"))]
         let _ = name;

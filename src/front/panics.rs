@@ -22,7 +22,9 @@ pub(crate) fn install(core: Weak<Core>) {
 fn tell(core: &Core, info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("<unnamed>");
-    let message = info.payload_as_str().unwrap_or("a value that is no text");
+    let payload = info.payload();
+    let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("a value that is no text");
     let mut record = log::Record::builder();
     record.level(Level::Error).target("panic");
     match info.location() {

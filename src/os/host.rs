@@ -7,7 +7,7 @@ pub(crate) fn host_name() -> Option<String> {
     // SAFETY: the pointer and the length are those of `name`, which outlives the call; no pointer is kept.
     let asked = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
     let name = name.split(|&byte| byte == 0).next().filter(|name| asked == 0 && !name.is_empty())?;
-    str::from_utf8(name).ok().map(str::to_owned)
+    std::str::from_utf8(name).ok().map(str::to_owned)
 }
 
 #[cfg(not(unix))]

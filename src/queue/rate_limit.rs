@@ -178,8 +178,13 @@ impl About {
         };
         record.line(Some(self.line));
         let nobody = Caller { thread: 0, name: None };
-        let call_site = format_args!("{suppressed} similar records suppressed");
-        OwnedRecord::capture(&record.args(call_site).build(), Stamp::Time(now), nobody)
+        let stamp = Stamp::Time(now);
+        let records = if suppressed == 1 { "record" } else { "records" };
+        OwnedRecord::capture(
+            &record.args(format_args!("{suppressed} similar {records} suppressed")).build(),
+            stamp,
+            nobody,
+        )
     }
 }
 
@@ -264,7 +269,7 @@ mod tests {
         assert_eq!(told(&rate_limit, 60, true), [""; 0]);
         admit(&rate_limit, 20, 60);
         admit(&rate_limit, 20, 60);
-        assert_eq!(told(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar records suppressed"#]);
+        assert_eq!(told(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar record suppressed"#]);
     }
 
     #[test]
@@ -300,7 +305,7 @@ mod tests {
         assert!(admit("src/a.rs".to_owned()));
         assert!(admit("src/b.rs".to_owned()), "another file");
         assert!(!admit("src/a.rs".to_owned()));
-        assert_eq!(told(&rate_limit, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar records suppressed"#]);
+        assert_eq!(told(&rate_limit, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar record suppressed"#]);
         let others = (0..1000).filter(|number| admit(format!("src/{number}/lib.rs"))).count();
         assert_eq!(others, 1000, "files that differ a little");
     }

@@ -110,7 +110,7 @@ impl<'a> Value<'a> {
             I128 => Value::I128(i128::from_le_bytes(number(bytes))),
             U128 => Value::U128(u128::from_le_bytes(number(bytes))),
             F64 => Value::F64(f64::from_le_bytes(number(bytes))),
-            _ => Value::Str(str::from_utf8(bytes).unwrap_or("")),
+            _ => Value::Str(std::str::from_utf8(bytes).unwrap_or("")),
         }
     }
 }
@@ -264,7 +264,7 @@ impl<'a> KeyValues<'a> {
     pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
         let all = self.clone();
         match self.next_raw() {
-            Some((FILE, _, file)) => (str::from_utf8(file).ok(), self),
+            Some((FILE, _, file)) => (std::str::from_utf8(file).ok(), self),
             _ => (None, all),
         }
     }
@@ -285,7 +285,7 @@ impl<'a> Iterator for KeyValues<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (tag, key, value) = self.next_raw()?;
-        Some((str::from_utf8(key).unwrap_or(""), Value::decode(tag, value)))
+        Some((std::str::from_utf8(key).unwrap_or(""), Value::decode(tag, value)))
     }
 }
 

@@ -195,7 +195,7 @@ impl OwnedRecord {
 
     fn text(&self, start: usize, len: usize) -> &str {
         // Only whole `str`s were pushed, each cut at a character's boundary: this cannot fail.
-        self.body.bytes().get(start..start + len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or("")
+        self.body.bytes().get(start..start + len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
     fn key_values(&self) -> KeyValues<'_> {
@@ -409,7 +409,10 @@ fn same_text(one: &str, other: &str) -> bool {
 }
 
 fn cut(text: &str, most: usize) -> &str {
-    &text[..text.floor_char_boundary(most)]
+    // A character has at most four bytes.
+    let most = most.min(text.len());
+    let end = (most.saturating_sub(3)..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
 }
 
 pub(crate) fn level_of(number: u8) -> Level {

@@ -98,7 +98,7 @@ impl Names {
             COMPRESSED => true,
             _ => return None,
         };
-        let (time, number) = str::from_utf8(stamp).ok()?.split_at_checked(TIME_LEN)?;
+        let (time, number) = std::str::from_utf8(stamp).ok()?.split_at_checked(TIME_LEN)?;
         let second = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc().timestamp();
         let archive = Archive { second, number: number.strip_prefix('-')?.parse().ok()?, compressed };
         // A parser is more generous than what writes: signs, leap seconds, blanks.

@@ -121,9 +121,8 @@ impl<D: Disk> FileSink<D> {
 
     /// Has the symbolic link lead to the file.
     fn point(&mut self) {
-        if let (Some(link), Target::Path(path)) = (&self.options.symlink, &self.target)
-            && let Err(error) = self.disk.point(link, path)
-        {
+        let (Some(link), Target::Path(path)) = (&self.options.symlink, &self.target) else { return };
+        if let Err(error) = self.disk.point(link, path) {
             self.news.push(News::Failed("link", error));
         }
     }
@@ -204,9 +203,10 @@ impl<D: Disk> FileSink<D> {
 
     /// A file that is left is still there for somebody: its lines are as durable as they were asked to be.
     fn sync_old(&mut self) {
-        if self.options.fsync != Fsync::Never
-            && let Some(Err(error)) = self.open.as_mut().and_then(Open::sync)
-        {
+        if self.options.fsync == Fsync::Never {
+            return;
+        }
+        if let Some(Err(error)) = self.open.as_mut().and_then(Open::sync) {
             self.news.push(News::Failed("fsync", error));
         }
     }
@@ -417,9 +417,8 @@ impl<D: Disk> FileSink<D> {
 
     /// Names are as durable as lines were asked to be.
     fn sync_dir(&mut self) {
-        if let (true, Some(history)) = (self.options.fsync != Fsync::Never, &self.history)
-            && let Err(error) = self.disk.sync_dir(history.dir())
-        {
+        let Some(history) = self.history.as_ref().filter(|_| self.options.fsync != Fsync::Never) else { return };
+        if let Err(error) = self.disk.sync_dir(history.dir()) {
             self.news.push(News::Failed("fsync of the directory", error));
         }
     }
@@ -461,9 +460,8 @@ impl<D: Disk> FileSink<D> {
             return Err(self.too_little(0, batch, 0));
         }
         let mut full = None;
-        while batch.purpose() == Purpose::Records
-            && let Err(error) = self.preallocate((end + newline) as u64)
-        {
+        while batch.purpose() == Purpose::Records {
+            let Err(error) = self.preallocate((end + newline) as u64) else { break };
             // What is left is for these records before it is left over, so that a short line does not find room a moment later.
             let fits = self.left_before_reserve(full.is_none(), batch.now()).saturating_sub(newline);
             (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
@@ -598,10 +596,10 @@ impl<D: Disk> FileSink<D> {
         if self.open.is_none() {
             self.reopen(now)?;
         }
-        if let Some(open) = &mut self.open
-            && open.lock_again(now.monotonic)
-        {
-            self.torn = open.is_torn().unwrap_or(self.torn);
+        if let Some(open) = &mut self.open {
+            if open.lock_again(now.monotonic) {
+                self.torn = open.is_torn().unwrap_or(self.torn);
+            }
         }
         self.tell_no_lock();
         self.look(now)?;
@@ -611,9 +609,8 @@ impl<D: Disk> FileSink<D> {
             self.ask_for_room(now.monotonic);
         }
         let _ = self.preallocate(0); // As above.
-        if let (Some(history), Some(open)) = (&mut self.history, &mut self.open)
-            && open.is_ours_alone()
-        {
+        let open = self.open.as_mut().filter(|open| open.is_ours_alone());
+        if let (Some(history), Some(open)) = (&mut self.history, open) {
             if history.must_tidy(open.len, now.monotonic) {
                 history.tidy(&mut self.disk, open, now, &mut self.news);
             }

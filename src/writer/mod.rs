@@ -257,7 +257,10 @@ impl Writer {
         let taken = self.pipeline.counters.writer.taken.total();
         // Of those it was to come behind, some may have been evicted.
         let all = self.pipeline.len() == 0;
-        for (command, _) in self.orders.extract_if(.., |(_, behind)| all || *behind <= taken) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.orders).into_iter().partition(|(_, behind)| all || *behind <= taken);
+        self.orders = later;
+        for (command, _) in due {
             for output in &mut self.outputs {
                 output.command(command, now, &self.pipeline.counters, &mut self.events);
             }
@@ -293,9 +296,7 @@ impl Writer {
         }
         let pipeline = self.pipeline.clone();
         let counters = &pipeline.counters;
-        if let Some(timeline) = &mut self.timeline
-            && !timeline.sample()
-        {
+        if self.timeline.as_mut().is_some_and(|timeline| !timeline.sample()) {
             pipeline.read_counter(false);
         }
         for output in &mut self.outputs {
@@ -394,7 +395,10 @@ impl Writer {
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         let (cause, lost) = (self.lost.0, self.records.drops());
-        for flush in self.flushes.extract_if(.., |flush| flush.left == 0) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
+        self.flushes = later;
+        for flush in due {
             let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
             flush.answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
         }

@@ -54,8 +54,12 @@ pub(super) fn happened(at: SystemTime, unreported: &Unreported) -> Notice {
         (1.., _) => {
             // The number stands in the words.
             pairs.remove(0);
-            let words = format_args!("the log file was deleted, with {lines} lines written since the last look at it");
-            warn(at, words, &pairs)
+            let noun = if lines == 1 { "line" } else { "lines" };
+            warn(
+                at,
+                format_args!("the log file was deleted, with {lines} {noun} written since the last look at it"),
+                &pairs,
+            )
         }
         (0, 1..) => warn(at, format_args!("the log file was cut short by somebody else"), &pairs),
         (0, 0) => warn(at, format_args!("old log files were deleted to make room"), &pairs),

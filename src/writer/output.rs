@@ -294,9 +294,8 @@ impl Output {
             let unreported = std::mem::take(&mut self.unreported);
             self.lead(Leading::Happened(unreported), &notice::happened(now.wall, &unreported));
         }
-        if is_due(self.failed_line, LOST_LINE_EVERY, now.monotonic)
-            && let Some((times, doing, error)) = &self.failed
-        {
+        let is_due = is_due(self.failed_line, LOST_LINE_EVERY, now.monotonic);
+        if let Some((times, doing, error)) = self.failed.as_ref().filter(|_| is_due) {
             self.failed_line = Some(now.monotonic);
             let notice = notice::failed(now.wall, doing, *times, error);
             self.lead(Leading::Failed, &notice);
@@ -375,10 +374,11 @@ impl Output {
             }
             return;
         }
-        if let Ok(Err(error)) = guarded(|| self.sink.command(command, now))
-            && self.suspension.is_none()
-        {
-            self.suspend(error, now, &counters.outputs[self.index], events);
+        match guarded(|| self.sink.command(command, now)) {
+            Ok(Err(error)) if self.suspension.is_none() => {
+                self.suspend(error, now, &counters.outputs[self.index], events);
+            }
+            _ => {}
         }
         // The sink has news.
         self.check_at = None;

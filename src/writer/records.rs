@@ -261,9 +261,7 @@ impl Records {
     fn leave_circle(&mut self, place: LineRef, gone: &RetainedLine) -> Option<LineRef> {
         let next = gone.state.kept.filter(|next| *next != place)?;
         let mut last = next;
-        while let Some(other) = self.rings[last.output()].at(last.at).state.kept
-            && other != place
-        {
+        while let Some(other) = self.rings[last.output()].at(last.at).state.kept.filter(|other| *other != place) {
             last = other;
         }
         self.lead(last, next);

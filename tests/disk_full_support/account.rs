@@ -109,7 +109,7 @@ impl Log {
 
 /// Level, target and the rest of a line, as in `2026-01-31T23:59:59.123456Z WARN  app: the rest`.
 fn parts(line: &[u8]) -> Option<(Level, &str, &str)> {
-    let line = str::from_utf8(line).ok()?;
+    let line = std::str::from_utf8(line).ok()?;
     let (time, rest) = line.split_at_checked(27)?;
     let shape = time.bytes().zip(b"dddd-dd-ddTdd:dd:dd.ddddddZ");
     let (level, rest) = rest.strip_prefix(' ')?.split_at_checked(6)?;

@@ -224,8 +224,9 @@ fn run_in(case: &Case, dir: &Path) -> Result<ExitStatus, String> {
     let stream = |name: &str| File::create(dir.join(name)).map_err(|error| error.to_string());
     command.env(CASE, case.name).env(DIR, dir);
     command.stdin(Stdio::null()).stdout(stream("stdout")?).stderr(stream("stderr")?);
-    let mut child =
-        command.spawn().map_err(|error| format!("`{}` cannot be started: {error}", command.get_program().display()))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("`{}` cannot be started: {error}", command.get_program().to_string_lossy()))?;
     // `unshare` without `--fork` becomes the case: there is one process to wait for, and to end.
     let at_most = if is_long() { LONG_CASE_DEADLINE } else { CASE_DEADLINE };
     let deadline = Instant::now() + at_most;

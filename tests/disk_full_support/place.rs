@@ -103,7 +103,8 @@ impl Place {
         let mut mount = Command::new("mount");
         mount.args(["-o", "loop"]).arg(&image).arg(&point);
         for command in [&mut make, &mut mount] {
-            let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            let output =
+                command.output().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
             if !output.status.success() {
                 return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
             }
@@ -126,7 +127,7 @@ pub(crate) fn assert_no_loop_device_is_left(dir: &Path) {
     while let Some(device) = used() {
         if Instant::now() > deadline {
             run(Command::new("losetup").arg("-d").arg(Path::new("/dev").join(&device)));
-            panic!("{} was left behind", device.display());
+            panic!("{} was left behind", device.to_string_lossy());
         }
         thread::sleep(Duration::from_millis(5));
     }

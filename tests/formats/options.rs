@@ -70,8 +70,8 @@ fn a_custom_format_has_all_of_a_record_and_its_time_as_text() {
 
 #[cfg(feature = "json")]
 #[test]
-fn the_readme_shows_what_the_formats_write() {
-    let readme = include_str!("../../README.md");
+fn the_page_on_formats_shows_what_they_write() {
+    let page = include_str!("../../src/_docs/formats.md");
     let text = |text: &str| Given::Str(text.to_owned());
     let of = |target: &str, message: &str| Logged { target: target.to_owned(), ..Logged::message(message) };
     let item = Logged { place: Some(("src/cart.rs", 42)), ..of("shop::cart", "item added") }
@@ -99,6 +99,6 @@ fn the_readme_shows_what_the_formats_write() {
     for (number, line) in lines.iter().enumerate() {
         // The last two are of other moments.
         let line = if number < 7 { line } else { line.split_once(' ').unwrap().1 };
-        assert!(readme.contains(line), "not in the README: {line}");
+        assert!(page.contains(line), "not in src/_docs/formats.md: {line}");
     }
 }

@@ -104,7 +104,7 @@ fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Lin
         let from = pairs.split(' ').find(|pair| pair.starts_with("from=")).map(str::to_owned);
         return Some(Line::Notice { process, lost, from });
     }
-    if let Some(count) = message.strip_suffix(" similar records suppressed") {
+    if let Some((count, _)) = message.strip_suffix(" suppressed").and_then(|rest| rest.split_once(" similar record")) {
         return Some(Line::Suppressed { process, level, target, count: count.parse().ok()? });
     }
     let (said, rest) = message.strip_prefix("record ")?.split_once('.')?;
