@@ -112,7 +112,8 @@ impl Builder {
     /// ```
     /// use log::{Level, Log as _, Metadata};
     ///
-    /// let (logger, _handle) = unfazed::Builder::new().filter("info,hyper=warn").file("/dev/null").build()?;
+    /// let builder = unfazed::Builder::new().filter("info,hyper=warn").file("/dev/null");
+    /// let (logger, _handle) = builder.build()?;
     /// let info = |target| Metadata::builder().level(Level::Info).target(target).build();
     /// assert!(logger.enabled(&info("app")));
     /// assert!(!logger.enabled(&info("hyper::client")));
@@ -140,11 +141,11 @@ impl Builder {
     /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for another path.
     ///
     /// ```no_run
-    /// use unfazed::{Builder, LogFile, Rotation};
+    /// use unfazed::{Builder, LogFile};
     ///
     /// Builder::new()
     ///     .file("app.log")
-    ///     .file(LogFile::new("errors.log").level(log::LevelFilter::Error).rotation(Rotation::monthly()))
+    ///     .file(LogFile::new("errors.log").level(log::LevelFilter::Error))
     ///     .init()?;
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
@@ -159,7 +160,8 @@ impl Builder {
     /// ```no_run
     /// use unfazed::{Builder, Console};
     ///
-    /// Builder::new().file("app.log").console(Console::stderr().level(log::LevelFilter::Warn)).init()?;
+    /// let warnings = Console::stderr().level(log::LevelFilter::Warn);
+    /// Builder::new().file("app.log").console(warnings).init()?;
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn console(mut self, console: Console) -> Self {
@@ -210,7 +212,8 @@ impl Builder {
     /// #         Ok(())
     /// #     }
     /// # }
-    /// let builder = Builder::new().sink_with("alarm", Alarm, log::LevelFilter::Error, Format::logfmt());
+    /// let level = log::LevelFilter::Error;
+    /// let builder = Builder::new().sink_with("alarm", Alarm, level, Format::logfmt());
     /// ```
     pub fn sink_with(
         mut self,
@@ -337,7 +340,8 @@ impl Builder {
     /// # let dir = tempfile::tempdir().unwrap();
     /// # let file = dir.path().join("file");
     /// # std::fs::write(&file, "").unwrap();
-    /// let error = unfazed::Builder::new().file(&file.join("app.log")).require_outputs(true).init().unwrap_err();
+    /// let builder = unfazed::Builder::new().file(&file.join("app.log"));
+    /// let error = builder.require_outputs(true).init().unwrap_err();
     /// assert!(matches!(error, unfazed::InitError::Output { cause: unfazed::Cause::Missing, .. }));
     /// ```
     pub fn require_outputs(mut self, require_outputs: bool) -> Self {

@@ -43,7 +43,8 @@ use crate::sink::rotation::Rotation;
 /// level = "debug"
 /// format = { kind = "json", fields = { service = "shop" } }
 /// min_free_space = "500 MiB"           # or a number of bytes
-/// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }  # minute, hour, day, week or month
+/// # every: minute, hour, day, week or month
+/// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }
 /// max_files = 30
 /// max_total_size = "1 GiB"
 /// max_age = "30days"
@@ -67,11 +68,13 @@ use crate::sink::rotation::Rotation;
 /// [`Handle::set_filter`](crate::Handle::set_filter) takes: no restart is needed for them.
 ///
 /// ```
-/// let config: unfazed::Config = serde_json::from_str(r#"{ "file": [{ "path": "app.log" }], "filter": "hyper=warn" }"#)?;
+/// let text = r#"{ "file": [{ "path": "app.log" }], "filter": "hyper=warn" }"#;
+/// let config: unfazed::Config = serde_json::from_str(text)?;
 /// # let _ = || -> Result<(), Box<dyn std::error::Error>> {
 /// let handle = config.builder()?.init()?;
 ///
-/// let changed: unfazed::Config = serde_json::from_str(r#"{ "level": "debug", "filter": "hyper=info" }"#)?;
+/// let text = r#"{ "level": "debug", "filter": "hyper=info" }"#;
+/// let changed: unfazed::Config = serde_json::from_str(text)?;
 /// handle.set_filter(&changed.directives())?;
 /// # Ok(()) };
 /// # Ok::<(), serde_json::Error>(())

@@ -33,7 +33,9 @@ pub enum State {
 /// ```
 /// use unfazed::Cause;
 ///
-/// let is_about_space = |cause| matches!(cause, Cause::LowSpace | Cause::DiskFull | Cause::Quota);
+/// let is_about_space = |cause| {
+///     matches!(cause, Cause::LowSpace | Cause::DiskFull | Cause::Quota)
+/// };
 /// assert!(is_about_space(Cause::DiskFull));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -23,7 +23,7 @@ use crate::stats::Stats;
 ///     loop {
 ///         std::thread::sleep(Duration::from_secs(60));
 ///         let stats = watcher.stats();
-///         log::info!(written = stats.written, dropped = stats.dropped.total(); "log statistics");
+///         log::info!("{} written, {} dropped", stats.written, stats.dropped.total());
 ///     }
 /// });
 /// # Ok::<(), unfazed::InitError>(())

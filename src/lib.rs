@@ -1,4 +1,4 @@
-//! A non-blocking, fire-and-forget backend for the [`log`] facade that survives a full disk.
+//! A non-blocking, fire-and-forget backend for the [`log`](https://docs.rs/log) facade that survives a full disk.
 //!
 //! ```no_run
 //! unfazed::Builder::new().file("app.log").filter_env("RUST_LOG").init()?;

@@ -143,3 +143,22 @@ fn every_relative_link_leads_to_a_file() {
         }
     }
 }
+
+/// What a page of the documentation shows at an ordinary width without being scrolled.
+const EXAMPLE_WIDTH: usize = 93;
+
+#[test]
+fn no_example_is_cut_off() {
+    for path in files(&root().join("src"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let Some(doc) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { continue };
+            let doc = doc.strip_prefix(' ').unwrap_or(doc);
+            in_code ^= doc.starts_with("```");
+            let is_seen = in_code && !doc.starts_with("# ");
+            assert!(!is_seen || doc.chars().count() <= EXAMPLE_WIDTH, "{}:{}", path.display(), number + 1);
+        }
+    }
+}

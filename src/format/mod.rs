@@ -49,6 +49,14 @@ pub(crate) use time::utc_text;
 /// | [`multiline`](Self::multiline) | yes | - | - | - | - | - | - |
 /// | [`field`](Self::field) | yes | yes | yes | yes | labels | resource | yes |
 ///
+/// ```
+/// use unfazed::{Builder, Console, Format, LogFile};
+///
+/// let builder = Builder::new()
+///     .console(Console::stderr().format(Format::text().local_time().thread()))
+///     .file(LogFile::new("app.log").format(Format::logfmt().field("service", "shop")));
+/// ```
+///
 /// # Names
 ///
 /// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names that the format itself writes there, or
@@ -62,14 +70,6 @@ pub(crate) use time::utc_text;
 /// `"-Infinity"`. Where an engine's own schema has fewer types, they are told apart no further: see [`ecs`](Self::ecs) and
 /// [`gelf`](Self::gelf). An integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles rounds it
 /// (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
-///
-/// ```
-/// use unfazed::{Builder, Console, Format, LogFile};
-///
-/// let builder = Builder::new()
-///     .console(Console::stderr().format(Format::text().local_time().thread()))
-///     .file(LogFile::new("app.log").format(Format::logfmt().field("service", "shop")));
-/// ```
 #[derive(Clone)]
 pub struct Format {
     layout: Layout,
@@ -149,7 +149,9 @@ impl Format {
     /// `host.name`. `event.dataset` is the `service.name` if it is not given.
     ///
     /// ```
-    /// let format = unfazed::Format::ecs().field("service.name", "shop").field("service.version", "1.2.0");
+    /// let format = unfazed::Format::ecs()
+    ///     .field("service.name", "shop")
+    ///     .field("service.version", "1.2.0");
     /// ```
     #[cfg(feature = "json")]
     pub fn ecs() -> Self {
@@ -274,7 +276,9 @@ impl Format {
     ///
     /// ```
     /// # #[cfg(feature = "json")]
-    /// let format = unfazed::Format::otel().field("service.name", "shop").field("process.pid", std::process::id());
+    /// let format = unfazed::Format::otel()
+    ///     .field("service.name", "shop")
+    ///     .field("process.pid", std::process::id());
     /// ```
     pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
         self.options.fields.push(key, value.to_value());

@@ -432,7 +432,7 @@ pub(crate) fn level_of(number: u8) -> Level {
 ///
 /// let format = unfazed::Format::custom(|line, record| {
 ///     let thread = record.thread_name().unwrap_or("-");
-///     writeln!(line, "{} [{thread}] {}: {}", record.level(), record.target(), record.message())
+///     writeln!(line, "{} [{thread}] {}", record.level(), record.message())
 /// });
 /// ```
 #[derive(Clone, Copy)]

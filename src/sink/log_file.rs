@@ -188,7 +188,8 @@ impl LogFile {
     /// ```
     /// use unfazed::{LogFile, MIB, Rotation};
     ///
-    /// let file = LogFile::new("app.log").rotation(Rotation::daily().local_time().or_size(100 * MIB));
+    /// let rotation = Rotation::daily().local_time().or_size(100 * MIB);
+    /// let file = LogFile::new("app.log").rotation(rotation);
     /// ```
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.options.rotation = rotation;
@@ -245,7 +246,9 @@ impl LogFile {
     /// ```
     /// use unfazed::{LogFile, Rotation, WhenLow};
     ///
-    /// let file = LogFile::new("app.log").rotation(Rotation::hourly()).when_low(WhenLow::DeleteOldest);
+    /// let file = LogFile::new("app.log")
+    ///     .rotation(Rotation::hourly())
+    ///     .when_low(WhenLow::DeleteOldest);
     /// ```
     pub fn when_low(mut self, then: WhenLow) -> Self {
         self.options.when_low = then;
@@ -374,7 +377,9 @@ pub enum Fsync {
 /// ```
 /// use unfazed::{LogFile, Rotation, WhenLow};
 ///
-/// let file = LogFile::new("app.log").rotation(Rotation::hourly()).when_low(WhenLow::DeleteOldest);
+/// let file = LogFile::new("app.log")
+///     .rotation(Rotation::hourly())
+///     .when_low(WhenLow::DeleteOldest);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -20,7 +20,9 @@ use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
 /// ```
 /// use unfazed::{LogFile, MIB, Rotation};
 /// # let _ =
-/// LogFile::new("app.log").rotation(Rotation::daily().local_time().or_size(100 * MIB)).max_files(14);
+/// LogFile::new("app.log")
+///     .rotation(Rotation::daily().local_time().or_size(100 * MIB))
+///     .max_files(14);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use = "give it to `LogFile::rotation`"]
