@@ -1,5 +1,6 @@
 //! Which output has colours: a process of its own logs to a real terminal, to a pipe and to a file.
 #![cfg(target_os = "linux")]
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 mod terminal;

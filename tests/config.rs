@@ -1,4 +1,5 @@
 //! Options from a file: every one of them arrives, and what is wrong is named.
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::fs;

@@ -2,7 +2,7 @@
 //! nothing but its records.
 //!
 //! A target with a harness of its own, because the standard one would write to the children's streams.
-
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 

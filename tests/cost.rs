@@ -7,6 +7,8 @@
 //! passed, bytes), and where a promise is a time, it is the median of many tries. After the run there is one line with the numbers for
 //! each case. What this machine cannot do (no `strace`, no ptrace, a clock that is a system call) is reported as ignored, with the
 //! reason.
+#![allow(clippy::incompatible_msrv)]
+// only the library keeps to the oldest compiler
 
 // This is a test with a harness of its own, which fails by panicking, and with an allocator that counts.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]

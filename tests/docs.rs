@@ -1,5 +1,6 @@
 //! The documentation against the code: every option stands in the table of options, every message that a page quotes is one
 //! that the writer lays out, and prose is wrapped.
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::collections::BTreeSet;

@@ -4,6 +4,8 @@
 //!
 //! Each case has a directory of its own and reads back every byte of every file in it. Who is to be killed is a process of its own,
 //! started again from this executable. What this machine cannot do is reported as ignored, with the reason.
+#![allow(clippy::incompatible_msrv)]
+// only the library keeps to the oldest compiler
 
 // This is a test with a harness of its own, which fails by panicking.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,4 +1,5 @@
 //! The arrows between the rooms: each source file names only what the table allows. `ARCHITECTURE.md` has the drawing.
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::collections::BTreeSet;
