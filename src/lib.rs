@@ -76,7 +76,7 @@
 //!
 //! # Minimum supported Rust version
 //!
-//! `rust-version` in `Cargo.toml` states it; the README says when it may rise.
+//! 1.85; the README says when it may rise.
 #![warn(missing_docs)]
 #![doc(test(attr(deny(unused_must_use))))]
 #![cfg_attr(fuzzing, allow(dead_code))] // a property needs only a part of what the tests share

@@ -30,7 +30,7 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 /// The pages, and the documents that a newcomer reads.
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root().join("src/_docs"), "md");
-    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name)));
+    pages.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name)));
     pages
 }
 
@@ -162,4 +162,17 @@ fn no_example_is_cut_off() {
             assert!(!is_seen || doc.chars().count() <= EXAMPLE_WIDTH, "{}:{}", path.display(), number + 1);
         }
     }
+}
+
+#[test]
+fn every_file_that_the_architecture_names_is_there() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut named = 0;
+    for word in text.split('`').skip(1).step_by(2) {
+        if word.starts_with("src/") || (word.starts_with("tests/") && !word.contains(' ')) {
+            named += 1;
+            assert!(root().join(word).exists(), "ARCHITECTURE.md: `{word}`");
+        }
+    }
+    assert!(named > 0);
 }
