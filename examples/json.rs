@@ -9,7 +9,7 @@ use unfazed::{Builder, Console, FlushError, Format};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = |format: Format| format.field("service.name", "shop").field("service.version", "1.2.0");
     let formats = [
-        Format::json().thread().place(),
+        Format::json().thread().location(),
         service(Format::otel()),
         service(Format::ecs()),
         service(Format::gelf()).field("host", "web-1"),

@@ -95,6 +95,17 @@ pub struct FilterError {
     pub why: String,
 }
 
+/// A text that is no value of an option: `"wait".parse::<Overflow>()`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("failed to parse `{text}`: expected {expected}")]
+#[non_exhaustive]
+pub struct ParseOptionError {
+    /// The text, as it was given.
+    pub text: String,
+    /// What it may be.
+    pub expected: &'static str,
+}
+
 /// Why `Handle::flush` or `Handle::shutdown` cannot say that all is written.
 ///
 /// ```

@@ -84,8 +84,7 @@
 pub mod _docs;
 
 mod builder;
-#[cfg(feature = "serde")]
-mod config;
+mod options;
 mod handle;
 mod plan;
 
@@ -109,13 +108,13 @@ mod event;
 mod stats;
 
 pub use builder::Builder;
-#[cfg(feature = "serde")]
-pub use config::Config;
-pub use error::{FilterError, FlushError, InitError};
+pub use error::{FilterError, FlushError, InitError, ParseOptionError};
 pub use event::{Cause, Event, State};
 pub use format::{Format, LineBuf};
 pub use front::logger::Logger;
 pub use handle::Handle;
+#[cfg(feature = "serde")]
+pub use options::config::Config;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
 pub use sink::console::{Color, Console};

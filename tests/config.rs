@@ -107,11 +107,11 @@ fn every_option_arrives_from_toml() {
 
 #[test]
 fn what_the_documents_show_is_a_configuration_with_each_key_there_is() {
-    let readme = include_str!("../README.md");
-    let shown_there = readme.split("```toml\n").skip(2).map(|rest| rest.split("```").next().unwrap());
+    let page = include_str!("../src/_docs/config.md");
+    let shown_there = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut examples: Vec<String> = shown_there.map(str::to_owned).collect();
-    assert_eq!(examples.len(), 1, "the second TOML block of the README");
-    let source = include_str!("../src/config.rs");
+    assert_eq!(examples.len(), 1, "the TOML block of the page on options");
+    let source = include_str!("../src/options/config.rs");
     let block = source.split("/// ```toml\n").nth(1).unwrap().split("/// ```").next().unwrap();
     examples.push(block.lines().map(|line| line.trim_start_matches("///").trim_start().to_owned() + "\n").collect());
     for text in &examples {
@@ -176,6 +176,13 @@ fn every_word_has_its_meaning() {
         ("fsync = 'never'", LogFile::new("a").fsync(Fsync::Never)),
         ("min_free_space = '3 KiB'", LogFile::new("a").min_free_space(3 * KIB)),
         ("min_free_space = '7 B'", LogFile::new("a").min_free_space(7)),
+        ("min_free_space = '10MB'", LogFile::new("a").min_free_space(10_000_000)),
+        ("min_free_space = '1.5 GiB'", LogFile::new("a").min_free_space(1536 * MIB)),
+        ("max_age = '30d'", LogFile::new("a").max_age(Duration::from_secs(30 * 86_400))),
+        ("rotation = 'daily size=10MiB'", LogFile::new("a").rotation(Rotation::daily().or_size(10 * MIB))),
+        ("fsync = 'every=5s'", LogFile::new("a").fsync(Fsync::Every(Duration::from_secs(5)))),
+        ("level = 'WARN'", LogFile::new("a").level(LevelFilter::Warn)),
+        ("level = 'Warn'", LogFile::new("a").level(LevelFilter::Warn)),
     ] {
         assert_eq!(file(option), shown(&Builder::new().file(expected)), "{option}");
     }
@@ -202,11 +209,19 @@ fn an_error_names_the_key_or_the_value_and_what_there_is() {
         ("[[file]]\npath = 'a'\nrotation = { each = 'day' }", ["each", "every"]),
         ("[[file]]\npath = 'a'\nfsync = { after = '1s' }", ["after", "every"]),
         ("[[file]]\npath = 'a'\nmode = 640", ["640", "octal"]),
-        ("[[file]]\npath = 'a'\nmin_free_space = '5 MB'", ["5 MB", "KiB"]),
+        ("[[file]]\npath = 'a'\nmin_free_space = '5 PB'", ["5 PB", "KiB"]),
         ("[[file]]\npath = 'a'\nmin_free_space = '99999999999999 GiB'", ["99999999999999 GiB", "KiB"]),
         ("[[file]]\npath = 'a'\nmin_free_space = -1", ["-1", "bytes"]),
         ("shutdown_timeout = 2", ["2", "unit"]),
         ("level = 'loud'", ["loud", "level"]),
+        ("level = 'info'\nformat = 'xml'", ["line 2", "google_cloud"]),
+        ("format = { kind = 'xml' }", ["line 1", "google_cloud"]),
+        ("format = 'custom'", ["`custom`", "logfmt"]),
+        ("file = 'app.log'", ["app.log", "[[file]]"]),
+        ("[file]\npath = 'app.log'", ["line 1", "[[file]]"]),
+        ("file = ['~/app.log']", ["`~/app.log`", "the whole path"]),
+        ("[[file]]\npath = '$HOME/app.log'", ["line 2", "the whole path"]),
+        ("[[file]]\npath = 'a'\nsymlink = '${LOGS}/b'", ["line 3", "the whole path"]),
     ];
     for (text, words) in cases {
         let error = toml::from_str::<Config>(text).expect_err(text).to_string().to_lowercase();
@@ -219,7 +234,6 @@ fn an_error_names_the_key_or_the_value_and_what_there_is() {
 #[test]
 fn what_the_builder_cannot_do_is_an_error_that_names_the_option() {
     for (text, option) in [
-        ("format = 'xml'", "format"),
         ("file = ['a.log']\ncapacity = 0", "capacity"),
         ("file = ['a.log']\nrate_limit = { records = 0, per = '1s' }", "rate_limit"),
         ("[[file]]\npath = 'a.log'\nmax_files = 0", "max_files"),

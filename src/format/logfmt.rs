@@ -16,7 +16,7 @@ use super::{Options, push_number, thread};
 /// The logfmt format with its options, decided once.
 pub(super) struct Logfmt {
     thread: bool,
-    place: bool,
+    location: bool,
     /// The constant fields, as they stand in each line.
     fields: Vec<u8>,
     names: Names,
@@ -28,7 +28,7 @@ impl Logfmt {
         let mut fields = Vec::new();
         push_pairs(&mut fields, &names, options.fields.pairs());
         names.take(&options.fields);
-        Self { thread: options.thread, place: options.place, fields, names }
+        Self { thread: options.thread, location: options.location, fields, names }
     }
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
@@ -46,7 +46,7 @@ impl Logfmt {
             out.extend_from_slice(b" thread=");
             push_word(out, &thread, Controls::Json);
         }
-        if let (true, Some(file)) = (self.place, record.file()) {
+        if let (true, Some(file)) = (self.location, record.file()) {
             out.extend_from_slice(b" file=");
             push_word(out, file, Controls::Json);
             if let Some(line) = record.line() {
@@ -65,7 +65,7 @@ impl Logfmt {
 pub(super) fn names(options: &Options) -> Names {
     let mut own = vec!["ts", "level", "target", "msg"];
     own.extend(options.thread.then_some("thread"));
-    own.extend(options.place.then_some(["file", "line"]).into_iter().flatten());
+    own.extend(options.location.then_some(["file", "line"]).into_iter().flatten());
     Names::new(&own, letter)
 }
 

@@ -7,6 +7,7 @@ mod logfmt;
 mod names;
 mod text;
 mod time;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,6 +25,8 @@ use logfmt::Logfmt;
 use text::Text;
 use time::TimeText;
 pub(crate) use time::utc_text;
+#[cfg(feature = "serde")]
+pub(crate) use words::{NAMES, by_name};
 
 /// How a record becomes a line.
 ///
@@ -91,7 +94,7 @@ enum Layout {
 struct Options {
     local_time: bool,
     thread: bool,
-    place: bool,
+    location: bool,
     multiline: bool,
     /// Decided by the output.
     colored: bool,
@@ -248,11 +251,16 @@ impl Format {
     /// In text it stands behind the target, as in `INFO  app src/main.rs:42: message`.
     ///
     /// ```
-    /// let format = unfazed::Format::text().place();
+    /// let format = unfazed::Format::text().location();
     /// ```
-    pub fn place(mut self) -> Self {
-        self.options.place = true;
+    pub fn location(mut self) -> Self {
+        self.options.location = true;
         self
+    }
+
+    /// The former name of [`location`](Self::location).
+    pub fn place(self) -> Self {
+        self.location()
     }
 
     /// In text, writes a message of several lines as several lines, each but the first indented by four spaces. Default: its

@@ -17,7 +17,7 @@ pub(super) struct Text {
     /// Something stands beside time, level, target and message.
     more: bool,
     thread: bool,
-    place: bool,
+    location: bool,
     /// The level's words in colour, the quietest level first; `None`: without colour.
     colors: Option<Vec<String>>,
     /// The constant fields, as they stand in each line.
@@ -30,9 +30,9 @@ impl Text {
         push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
         Self {
             message: if options.multiline { Controls::Indented } else { Controls::Rust },
-            more: options.thread || options.place,
+            more: options.thread || options.location,
             thread: options.thread,
-            place: options.place,
+            location: options.location,
             colors: options.colored.then(|| Level::iter().map(colored).collect()),
             fields,
         }
@@ -66,7 +66,7 @@ impl Text {
             out.extend_from_slice(b"] ");
         }
         push_text(out, record.target(), Controls::Rust);
-        if let (true, Some(file)) = (self.place, record.file()) {
+        if let (true, Some(file)) = (self.location, record.file()) {
             out.push(b' ');
             push_text(out, file, Controls::Rust);
             if let Some(line) = record.line() {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn thread_and_place_stand_around_the_target() {
-        let options = Options { thread: true, place: true, ..Options::default() };
+        let options = Options { thread: true, location: true, ..Options::default() };
         let line = text_with(&options, "m", &[]);
         assert_eq!(line, "1970-01-01T00:00:01.000000Z INFO  [main] app src/app.rs:7: m");
     }

@@ -27,14 +27,14 @@ use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[must_use = "give it to `LogFile::rotation`"]
 pub struct Rotation {
-    every: Option<Period>,
+    pub(crate) every: Option<Period>,
     pub(crate) size: Option<u64>,
-    local_time: bool,
+    pub(crate) local_time: bool,
     pub(crate) on_start: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Period {
+pub(crate) enum Period {
     Minute,
     Hour,
     Day,

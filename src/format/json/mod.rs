@@ -45,7 +45,7 @@ impl Map {
 pub(super) struct Json {
     map: Map,
     thread: bool,
-    place: bool,
+    location: bool,
     /// The constant fields, as they stand in each line.
     fields: Vec<u8>,
     /// How key-values are named.
@@ -64,7 +64,7 @@ impl Json {
         };
         // Writing to memory does not fail.
         let fields = fields.unwrap_or_default();
-        Self { map, thread: options.thread, place: options.place, fields, names }
+        Self { map, thread: options.thread, location: options.location, fields, names }
     }
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::{Fields, Json, Names, Options, Record, TimeText, as_it_is, members, p
 pub(super) fn names(options: &Options) -> Names {
     let mut own = vec!["timestamp", "level", "target", "message"];
     own.extend(options.thread.then_some("thread"));
-    own.extend(options.place.then_some(["file", "line"]).into_iter().flatten());
+    own.extend(options.location.then_some(["file", "line"]).into_iter().flatten());
     Names::new(&own, as_it_is)
 }
 
@@ -28,7 +28,7 @@ impl Json {
             push(out, ",\"thread\":");
             push_str(out, &thread)?;
         }
-        if let (true, Some(file)) = (self.place, record.file()) {
+        if let (true, Some(file)) = (self.location, record.file()) {
             push(out, ",\"file\":");
             push_str(out, file)?;
             if let Some(line) = record.line() {

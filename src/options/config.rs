@@ -1,0 +1,569 @@
+//! `Config`: every option of the builder that can stand in a file, through serde. Runs on the thread that sets the logger up.
+//!
+//! A configuration says what the builder's methods are given; what is possible, the builder itself decides.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+
+use crate::builder::Builder;
+use crate::error::{InitError, ParseOptionError};
+use crate::format::{self, Format};
+use crate::queue::Overflow;
+use crate::sink::console::{Color, Console};
+use crate::sink::log_file::{Fsync, LogFile, WhenLow};
+use crate::sink::rotation::Rotation;
+
+use super::units::{parse_duration, parse_size};
+
+/// The options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde reads. Needs the feature `serde`.
+///
+/// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left out has the method's default. A key
+/// that does not exist is an error that names it. What only code can give (a sink, a callback, a custom format) is added to the
+/// builder afterwards.
+///
+/// ```toml
+/// level = "info"
+/// filter = "hyper=warn"
+/// filter_env = "RUST_LOG"
+/// format = "text"                      # or json, logfmt, otel, ecs, gelf, google_cloud
+/// capacity = 8192
+/// overflow = "drop_newest"             # or drop_oldest, block, { block_at_most = "50ms" }
+/// rate_limit = { records = 100, per = "1m" }
+/// shutdown_timeout = "2s"
+/// log_panics = true
+///
+/// [[file]]
+/// path = "/var/log/app/app.json"
+/// level = "debug"
+/// format = { kind = "json", fields = { service = "shop" } }
+/// min_free_space = "500 MiB"           # or a number of bytes
+/// # every: minute, hour, day, week or month
+/// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }
+/// max_files = 30
+/// max_total_size = "1 GiB"
+/// max_age = "30days"
+/// when_low = "stop"                    # or delete_oldest
+/// error_reserve = "64 KiB"
+/// retain = "64 KiB"
+/// fsync = "never"                      # or after_errors, { every = "5s" }
+/// mode = "0640"
+/// symlink = "/var/log/current.json"
+/// compress = true                      # with the feature gzip
+///
+/// [stderr]                             # or stdout
+/// level = "warn"
+/// format = { kind = "text", thread = true, location = true, multiline = true, local_time = true }
+/// color = "auto"                       # or always, never
+/// ```
+///
+/// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a unit: `64 KiB`, `1.5 GiB`, `10MB`
+/// (a letter alone is binary: `100M`). Levels may be written in any case. A path is taken as it is: `~` and `$HOME` are errors.
+///
+/// When the file has changed, [`directives`](Self::directives) of the new one are what
+/// [`Handle::set_filter`](crate::Handle::set_filter) takes: no restart is needed for them.
+///
+/// ```
+/// let text = r#"{ "file": [{ "path": "app.log" }], "filter": "hyper=warn" }"#;
+/// let config: unfazed::Config = serde_json::from_str(text)?;
+/// # let _ = || -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = config.builder()?.init()?;
+///
+/// let text = r#"{ "level": "debug", "filter": "hyper=info" }"#;
+/// let changed: unfazed::Config = serde_json::from_str(text)?;
+/// handle.set_filter(&changed.directives())?;
+/// # Ok(()) };
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    level: Option<LevelFilter>,
+    filter: Option<String>,
+    filter_env: Option<String>,
+    file: Files,
+    stderr: Option<ConsoleConfig>,
+    stdout: Option<ConsoleConfig>,
+    format: Option<Format>,
+    capacity: Option<usize>,
+    overflow: Option<Overflow>,
+    rate_limit: Option<RateLimitConfig>,
+    shutdown_timeout: Option<Time>,
+    log_panics: Option<bool>,
+}
+
+impl Config {
+    /// A builder with these options, to which code may add others.
+    ///
+    /// # Errors
+    ///
+    /// A format that does not exist or whose feature is missing. Ranges are checked by [`Builder::build`] and [`Builder::init`]. An option
+    /// that its format has no use for changes nothing, as with the method of the same name.
+    pub fn builder(&self) -> Result<Builder, InitError> {
+        let mut builder = Builder::new();
+        builder = given(builder, self.level, Builder::level);
+        builder = given(builder, self.filter.as_deref(), Builder::filter);
+        builder = given(builder, self.filter_env.as_deref(), Builder::filter_env);
+        for file in &self.file.0 {
+            builder = builder.file(file.log_file()?);
+        }
+        for (console, config) in [(Console::stderr(), &self.stderr), (Console::stdout(), &self.stdout)] {
+            if let Some(config) = config {
+                builder = builder.console(config.console(console));
+            }
+        }
+        builder = given(builder, self.format.clone(), Builder::format);
+        builder = given(builder, self.capacity, Builder::capacity);
+        builder = given(builder, self.overflow, Builder::overflow);
+        builder =
+            given(builder, self.rate_limit.as_ref(), |builder, limit| builder.rate_limit(limit.records, limit.per.0));
+        builder = given(builder, self.shutdown_timeout.map(|time| time.0), Builder::shutdown_timeout);
+        Ok(given(builder, self.log_panics, Builder::log_panics))
+    }
+
+    /// Level and filter as one text of directives: `info,hyper=warn`. What the environment says is not in it.
+    pub fn directives(&self) -> String {
+        let level = self.level.unwrap_or(LevelFilter::Info).to_string().to_lowercase();
+        match self.filter.as_deref() {
+            None | Some("") => level,
+            // Only a pattern.
+            Some(filter) if filter.starts_with('/') => level + filter,
+            Some(filter) => format!("{level},{filter}"),
+        }
+    }
+}
+
+/// What is read from a text, or for some from a number.
+macro_rules! from_text {
+    ($name:ident, $expected:expr, $text:expr, $number:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+
+                impl Visitor<'_> for Reader {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
+                        let read: fn(&str) -> Result<$name, Option<String>> = $text;
+                        read(text).map_err(|why| match why {
+                            Some(why) => E::custom(why),
+                            None => E::invalid_value(Unexpected::Str(text), &self),
+                        })
+                    }
+
+                    fn visit_u64<E: Error>(self, number: u64) -> Result<$name, E> {
+                        let read: fn(u64) -> Option<$name> = $number;
+                        read(number).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+                    }
+
+                    fn visit_i64<E: Error>(self, number: i64) -> Result<$name, E> {
+                        match u64::try_from(number) {
+                            Ok(number) => self.visit_u64(number),
+                            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+                        }
+                    }
+                }
+
+                deserializer.deserialize_any(Reader)
+            }
+        }
+    };
+}
+
+/// Gives an option to what takes it, if there is one.
+fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
+    match value {
+        Some(value) => set(target, value),
+        None => target,
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConfig {
+    path: FilePath,
+    level: Option<LevelFilter>,
+    format: Option<Format>,
+    min_free_space: Option<Size>,
+    fsync: Option<Fsync>,
+    rotation: Option<Rotation>,
+    max_files: Option<usize>,
+    max_total_size: Option<Size>,
+    max_age: Option<Time>,
+    when_low: Option<WhenLow>,
+    error_reserve: Option<Size>,
+    retain: Option<Size>,
+    mode: Option<Mode>,
+    symlink: Option<FilePath>,
+    compress: Option<bool>,
+}
+
+impl FileConfig {
+    fn log_file(&self) -> Result<LogFile, InitError> {
+        let mut file = LogFile::new(&self.path.0);
+        file = given(file, self.level, LogFile::level);
+        file = given(file, self.format.clone(), LogFile::format);
+        file = given(file, self.min_free_space.map(|size| size.0), LogFile::min_free_space);
+        file = given(file, self.fsync, LogFile::fsync);
+        file = given(file, self.rotation, LogFile::rotation);
+        file = given(file, self.max_files, LogFile::max_files);
+        file = given(file, self.max_total_size.map(|size| size.0), LogFile::max_total_size);
+        file = given(file, self.max_age.map(|time| time.0), LogFile::max_age);
+        file = given(file, self.when_low, LogFile::when_low);
+        file = given(file, self.error_reserve.map(|size| size.0), LogFile::error_reserve);
+        file = given(file, self.retain.map(|size| size.0), LogFile::retain);
+        file = given(file, self.mode.map(|mode| mode.0), LogFile::mode);
+        file = given(file, self.symlink.as_ref().map(|link| &link.0), LogFile::symlink);
+        #[cfg(feature = "gzip")]
+        return Ok(given(file, self.compress, LogFile::compress));
+        #[cfg(not(feature = "gzip"))]
+        match self.compress {
+            Some(true) => Err(InitError::Option {
+                option: "compress",
+                value: "true".into(),
+                range: "false, without the feature `gzip`",
+            }),
+            _ => Ok(file),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ConsoleConfig {
+    level: Option<LevelFilter>,
+    format: Option<Format>,
+    color: Option<Color>,
+}
+
+impl ConsoleConfig {
+    fn console(&self, console: Console) -> Console {
+        let console = given(console, self.level, Console::level);
+        let console = given(console, self.format.clone(), Console::format);
+        given(console, self.color, Console::color)
+    }
+}
+
+// --- the options' own values -------------------------------------------------------------------------------------------
+
+/// The files of a configuration. One file without its list is a slip that TOML invites.
+#[derive(Clone, Debug, Default)]
+struct Files(Vec<FileConfig>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of files: write `[[file]]` before the options of each (TOML), or a list of paths")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<Files, A::Error> {
+                let mut list = Vec::new();
+                while let Some(file) = files.next_element::<WordOr<FileConfig>>()? {
+                    list.push(file.0);
+                }
+                Ok(Files(list))
+            }
+        }
+
+        deserializer.deserialize_any(List)
+    }
+}
+
+/// A path alone is a file with the defaults.
+impl WordOrTable for FileConfig {
+    const EXPECTED: &'static str = "a path, or a table with one";
+    type Table = Self;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        Ok(Self { path: FilePath::read(word)?, ..Self::default() })
+    }
+
+    fn from_table(table: Self) -> Self {
+        table
+    }
+}
+
+/// A path as it is: no shell has been at it.
+#[derive(Clone, Debug, Default)]
+struct FilePath(PathBuf);
+
+impl FilePath {
+    fn read(text: &str) -> Result<Self, Option<String>> {
+        let home = text.starts_with("~/") || text == "~";
+        let variable = text.contains("$HOME") || text.contains("${");
+        if home || variable {
+            let what = if home { "`~`" } else { "a variable" };
+            return Err(Some(format!("path `{text}`: {what} is not expanded, write the whole path")));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+from_text!(FilePath, "a path", FilePath::read, |_| None);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormatTable {
+    kind: FormatName,
+    #[serde(default)]
+    local_time: bool,
+    #[serde(default)]
+    thread: bool,
+    #[serde(default, alias = "place")]
+    location: bool,
+    #[serde(default)]
+    multiline: bool,
+    #[serde(default)]
+    fields: BTreeMap<String, Field>,
+}
+
+/// A format without its options.
+struct FormatName(Format);
+
+from_text!(FormatName, format::NAMES, |text| format::by_name(text).map(FormatName).ok_or(None), |_| None);
+
+impl WordOrTable for Format {
+    const EXPECTED: &'static str = "the name of a format, or a table with its `kind`";
+    type Table = FormatTable;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        word.parse().map_err(|error: ParseOptionError| Some(error.to_string()))
+    }
+
+    fn from_table(table: FormatTable) -> Self {
+        let mut format = table.kind.0;
+        for (wanted, set) in [
+            (table.local_time, Format::local_time as fn(Format) -> Format),
+            (table.thread, Format::thread),
+            (table.location, Format::location),
+            (table.multiline, Format::multiline),
+        ] {
+            format = if wanted { set(format) } else { format };
+        }
+        for (key, field) in &table.fields {
+            format = match field {
+                Field::Bool(value) => format.field(key, value),
+                Field::Integer(value) => format.field(key, value),
+                Field::Float(value) => format.field(key, value),
+                Field::Text(value) => format.field(key, value.as_str()),
+            };
+        }
+        format
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a text, a number or a boolean")]
+enum Field {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateLimitConfig {
+    records: u32,
+    per: Time,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverflowTable {
+    block_at_most: Time,
+}
+
+impl WordOrTable for Overflow {
+    const EXPECTED: &'static str = "`drop_newest`, `drop_oldest`, `block` or a table with `block_at_most`";
+    type Table = OverflowTable;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        word.parse().map_err(|_| None)
+    }
+
+    fn from_table(table: OverflowTable) -> Self {
+        Overflow::BlockAtMost(table.block_at_most.0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FsyncTable {
+    every: Time,
+}
+
+impl WordOrTable for Fsync {
+    const EXPECTED: &'static str = "`never`, `after_errors` or a table with `every`";
+    type Table = FsyncTable;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        word.parse().map_err(|_| None)
+    }
+
+    fn from_table(table: FsyncTable) -> Self {
+        Fsync::Every(table.every.0)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RotationTable {
+    every: Option<Every>,
+    size: Option<Size>,
+    local_time: bool,
+    on_start: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Every {
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+}
+
+impl WordOrTable for Rotation {
+    const EXPECTED: &'static str = "`never`, `minutely`, `hourly`, `daily`, `weekly`, `monthly` or a table with `every`, `size`, `local_time`, `on_start`";
+    type Table = RotationTable;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        word.parse().map_err(|_| None)
+    }
+
+    fn from_table(table: RotationTable) -> Self {
+        let mut rotation = match table.every {
+            None => Rotation::never(),
+            Some(Every::Minute) => Rotation::minutely(),
+            Some(Every::Hour) => Rotation::hourly(),
+            Some(Every::Day) => Rotation::daily(),
+            Some(Every::Week) => Rotation::weekly(),
+            Some(Every::Month) => Rotation::monthly(),
+        };
+        rotation = given(rotation, table.size.map(|size| size.0), Rotation::or_size);
+        rotation = if table.local_time { rotation.local_time() } else { rotation };
+        if table.on_start { rotation.on_start() } else { rotation }
+    }
+}
+
+from_text!(WhenLow, "`stop` or `delete_oldest`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
+from_text!(Color, "`auto`, `always` or `never`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
+
+// --- how they are read --------------------------------------------------------------------------------------------------
+
+/// A value that may be written as one word, or as a table. Unlike an untagged enum it says which key of the table is wrong.
+trait WordOrTable: Sized {
+    const EXPECTED: &'static str;
+    type Table;
+
+    /// # Errors
+    ///
+    /// What is wrong, or nothing if `EXPECTED` says enough.
+    fn from_word(word: &str) -> Result<Self, Option<String>>;
+
+    fn from_table(table: Self::Table) -> Self;
+}
+
+fn word_or_table<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: WordOrTable<Table: Deserialize<'de>>,
+    D: Deserializer<'de>,
+{
+    struct Either<T>(PhantomData<T>);
+
+    impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Visitor<'de> for Either<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(T::EXPECTED)
+        }
+
+        fn visit_str<E: Error>(self, word: &str) -> Result<T, E> {
+            T::from_word(word).map_err(|why| match why {
+                Some(why) => E::custom(why),
+                None => E::invalid_value(Unexpected::Str(word), &self),
+            })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::Table::deserialize(MapAccessDeserializer::new(map)).map(T::from_table)
+        }
+    }
+
+    deserializer.deserialize_any(Either(PhantomData))
+}
+
+/// The public options are read by themselves.
+macro_rules! word_or_table {
+    ($($name:ident)*) => {$(
+        /// Reads the word, or the table, that a configuration file has for it. Needs the feature `serde`.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                word_or_table(deserializer)
+            }
+        }
+    )*};
+}
+
+word_or_table!(Format Overflow Fsync Rotation);
+
+/// A file in a list.
+struct WordOr<T>(T);
+
+impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Deserialize<'de> for WordOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        word_or_table(deserializer).map(Self)
+    }
+}
+
+/// `2s`, `500ms`, `30d`.
+#[derive(Clone, Copy, Debug)]
+struct Time(Duration);
+
+/// A number of bytes, or `64 KiB`.
+#[derive(Clone, Copy, Debug)]
+struct Size(u64);
+
+/// `0640`.
+#[derive(Clone, Copy, Debug)]
+struct Mode(u32);
+
+from_text!(
+    Time,
+    "a time with its unit, as in `2s`, `500ms` or `30d`",
+    |text| parse_duration(text).map(Time).ok_or(None),
+    |_| None
+);
+from_text!(
+    Size,
+    "a number of bytes, as in `1048576`, `64 KiB` or `10MB`",
+    |text| parse_size(text).map(Size).ok_or(None),
+    |number| Some(Size(number))
+);
+from_text!(
+    Mode,
+    "permissions as octal text, as in `0640`",
+    |text| match u32::from_str_radix(text, 8) {
+        Ok(mode) if !text.starts_with('+') => Ok(Mode(mode)),
+        _ => Err(None),
+    },
+    |_| None
+);
