@@ -211,7 +211,8 @@ impl Plan {
                 },
             };
             let opening = once.opening.as_ref().map(BadDirectives::notice);
-            let output = Output::new(outputs.len(), planned.name.clone(), planned.encoder(), sink, opening);
+            let counters = pipeline.counters.outputs[outputs.len()].clone();
+            let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
             outputs.push(output.retain(planned.retain()));
         }
         let mut writer = Writer::new(pipeline, outputs, once.on_event);

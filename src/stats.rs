@@ -159,7 +159,7 @@ pub(crate) struct WriterCounters {
 pub(crate) struct Counters {
     pub(crate) callers: CallerCounters,
     pub(crate) writer: WriterCounters,
-    pub(crate) outputs: Vec<OutputCounters>,
+    pub(crate) outputs: Vec<Arc<OutputCounters>>,
 }
 
 /// The counters of one output; the writer alone writes them.
@@ -222,7 +222,11 @@ impl OutputCounters {
 
 impl Counters {
     pub(crate) fn new(outputs: Vec<OutputCounters>) -> Self {
-        Self { callers: CallerCounters::default(), writer: WriterCounters::default(), outputs }
+        Self {
+            callers: CallerCounters::default(),
+            writer: WriterCounters::default(),
+            outputs: outputs.into_iter().map(Arc::new).collect(),
+        }
     }
 
     /// All that `output` has lost so far: what callers refused of the levels it wants, and what it lost itself.

@@ -182,6 +182,11 @@ impl Pipeline {
         self.audience.load(Relaxed)
     }
 
+    /// Has every thread send its name again.
+    pub(crate) fn begin_epoch(&self) {
+        self.audience.store(new_audience(), Relaxed);
+    }
+
     /// Whether any output wants records of this level. All that pass the filter are wanted, but in a forked child whose parent
     /// has kept an output.
     #[inline]
@@ -286,7 +291,7 @@ impl Pipeline {
                 self.counters.callers.dropped.count(oldest.level(), DropReason::QueueFull);
                 if oldest.thread_name().is_some() {
                     // The writer has not learnt it: every thread introduces itself again.
-                    self.audience.store(new_audience(), Relaxed);
+                    self.begin_epoch();
                 }
                 false
             });

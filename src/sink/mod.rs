@@ -95,7 +95,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// One cheap attempt to get ready for writing: once at the start, and while suspended after 50 ms, doubling to 1 s.
+    /// Makes one cheap attempt to get ready for writing: once at the start, and while suspended after 50 ms, doubling to 1 s; to 100 ms
+    /// where the cause is space, to 250 ms where the file is missing or read-only.
     ///
     /// # Errors
     ///

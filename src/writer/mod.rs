@@ -3,13 +3,18 @@
 
 mod output;
 
+mod lines;
+mod recovery;
+mod suspension;
+mod unreported;
+
 mod records;
 mod retained;
 
+mod guard;
 pub(crate) mod notice;
+mod thread_names;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
@@ -27,10 +32,11 @@ use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
 
 #[cfg(test)]
-pub(crate) use output::CAUGHT;
+pub(crate) use guard::CAUGHT;
+use guard::guarded;
 pub(crate) use output::Output;
-use output::guarded;
 use records::Records;
+use thread_names::ThreadNames;
 
 /// A batch is written when it holds this much, or when the queue is empty.
 pub(crate) const BATCH_BYTES: usize = 128 * 1024;
@@ -47,8 +53,6 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 /// The places that a rate limit watches are looked through at most this often.
 const RATE_LIMIT_AT_MOST_EVERY: Duration = Duration::from_millis(100);
-/// The names of this many threads are remembered; beyond it, those that have not logged for longest are forgotten.
-const MOST_THREADS: usize = 1024;
 
 /// What the writer's thread owns.
 pub(crate) struct Writer {
@@ -113,8 +117,23 @@ impl FirstAttempt {
     }
 }
 
+/// What everything that a turn does works with.
+struct Turn<'a> {
+    now: Now,
+    counters: &'a Counters,
+    records: &'a mut Records,
+    events: &'a mut Events,
+}
+
+impl Turn<'_> {
+    /// Notes that an output has dropped a record of the turn.
+    fn drop_record(&mut self, number: usize, output: usize, reason: DropReason) {
+        self.records.lose(number, output, reason, self.counters);
+    }
+}
+
 /// What a turn came to.
-pub(crate) struct Turn {
+pub(crate) struct Step {
     /// How many records it took.
     pub(crate) taken: usize,
     /// When there is something to do even if nothing comes.
@@ -161,8 +180,8 @@ impl Writer {
     }
 
     #[cfg(test)]
-    pub(crate) fn on_event(&mut self, hook: EventHook) {
-        self.events.on_event = Some(hook);
+    pub(crate) fn on_event(&mut self, on_event: EventHook) {
+        self.events.on_event = Some(on_event);
     }
 
     /// The writer's thread. As long as it runs, the end of the process waits for it.
@@ -173,24 +192,22 @@ impl Writer {
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried by their first batch.
         let _ = guarded(|| self.start(now, |opened| first_attempt.answer(opened)));
         if !first_attempt.wait_for_word() {
-            for output in &mut self.outputs {
-                output.close(now, &self.pipeline.counters, &mut self.events);
-            }
+            self.each(now, |output, turn| output.command(Command::Close, turn));
             return;
         }
         let mut active = Instant::now();
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
-            let Ok(turn) = guarded(|| self.step(now)) else {
+            let Ok(step) = guarded(|| self.step(now)) else {
                 // A defect of this crate, not of a format or sink: what was in hand is lost, the writer lives.
-                self.drop_what_is_in_hand();
+                self.drop_what_is_in_hand(now);
                 self.pipeline.nap(SHORT_NAP, false);
                 continue;
             };
-            if turn.ended {
+            if step.ended {
                 return;
             }
-            if turn.taken > 0 {
+            if step.taken > 0 {
                 active = now.monotonic;
                 continue;
             }
@@ -200,14 +217,14 @@ impl Writer {
                 _ if idle < IDLE_AFTER => LONG_NAP,
                 _ => IDLE_NAP,
             };
-            let due = turn.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
+            let due = step.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
             self.pipeline.nap(nap.min(due.max(SHORT_NAP)), idle >= ALERT_FOR);
         }
     }
 
     /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits for anything but the
     /// sinks.
-    pub(crate) fn step(&mut self, now: Now) -> Turn {
+    pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
             self.start(now, |_| {});
         }
@@ -215,24 +232,25 @@ impl Writer {
         self.report_suppressed(now);
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
-        for output in &mut self.outputs {
-            output.tend(now, &self.pipeline.counters, &mut self.records, &mut self.events);
-        }
+        self.each(now, Output::tend);
         self.publish_gate();
-        for output in &mut self.outputs {
-            output.tell_return(&self.pipeline.counters, &mut self.events);
-        }
+        self.each(now, Output::tell_return);
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
-        Turn { taken, next, ended: self.end_if_asked(taken, now) }
+        Step { taken, next, ended: self.end_if_asked(taken, now) }
+    }
+
+    /// Has each output do its part of the turn.
+    fn each(&mut self, now: Now, mut part: impl FnMut(&mut Output, &mut Turn<'_>)) {
+        let Self { pipeline, outputs, records, events, .. } = self;
+        let mut turn = Turn { now, counters: &pipeline.counters, records, events };
+        outputs.iter_mut().for_each(|output| part(output, &mut turn));
     }
 
     /// Opens each output for the first time, and says of each what came of it.
     fn start(&mut self, now: Now, mut opened: impl FnMut(Result<(), Unopened>)) {
         self.started = true;
-        for output in &mut self.outputs {
-            opened(output.start(now, &self.pipeline.counters, &mut self.events));
-        }
+        self.each(now, |output, turn| opened(output.start(turn)));
         self.publish_gate();
     }
 
@@ -257,12 +275,11 @@ impl Writer {
         let taken = self.pipeline.counters.writer.taken.total();
         // Of those it was to come behind, some may have been evicted.
         let all = self.pipeline.len() == 0;
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.orders).into_iter().partition(|(_, behind)| all || *behind <= taken);
-        self.orders = later;
-        for (command, _) in due {
-            for output in &mut self.outputs {
-                output.command(command, now, &self.pipeline.counters, &mut self.events);
+        for (command, behind) in std::mem::take(&mut self.orders) {
+            if all || behind <= taken {
+                self.each(now, |output, turn| output.command(command, turn));
+            } else {
+                self.orders.push((command, behind));
             }
         }
         self.publish_gate();
@@ -295,46 +312,45 @@ impl Writer {
             return 0;
         }
         let pipeline = self.pipeline.clone();
-        let counters = &pipeline.counters;
         if self.timeline.as_mut().is_some_and(|timeline| !timeline.sample()) {
             pipeline.read_counter(false);
         }
-        for output in &mut self.outputs {
-            output.open_batch(now, counters, &mut self.events);
-        }
+        self.each(now, Output::open_batch);
         let mut most = BATCH_RECORDS;
         if !self.orders.is_empty() {
             most = most.min(self.before_the_next_order());
         }
         pipeline.take_while(|record| {
-            self.lay_out(record, counters);
+            self.lay_out(record, now);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
             !full && self.records.len() < most
         });
         let mut changed = false;
-        for output in &mut self.outputs {
+        self.each(now, |output, turn| {
             let before = (output.suspended(), output.takes(Level::Error));
-            output.write(now, counters, &mut self.records, &mut self.events);
+            output.write(turn);
             changed |= before != (output.suspended(), output.takes(Level::Error));
-        }
+        });
         if changed {
             self.publish_gate();
         }
         self.settle()
     }
 
-    fn lay_out(&mut self, record: &OwnedRecord, counters: &Counters) {
-        let level = record.level();
-        let number = self.records.begin(level, record.truncated());
-        counters.writer.in_hands.store(self.records.in_hands(), Relaxed);
+    fn lay_out(&mut self, record: &OwnedRecord, now: Now) {
+        let Self { pipeline, outputs, events, threads, timeline, records, .. } = self;
+        let (level, counters) = (record.level(), &pipeline.counters);
+        let number = records.begin(level, record.truncated());
+        counters.writer.in_hands.store(records.in_hands(), Relaxed);
         counters.writer.taken.count_alone(level);
-        if let Some(name) = record.thread_name() {
-            self.threads.learn(record.thread(), name);
+        if record.thread_name().is_some_and(|name| threads.learn(record.thread(), name)) {
+            pipeline.begin_epoch();
         }
-        let time = record.stamp().time(self.timeline.as_mut());
-        let view = Record::new(record, time, self.threads.name(record.thread()));
-        for output in self.outputs.iter_mut().filter(|output| output.wants(counters, level)) {
-            output.lay_out(number, &view, counters, &mut self.records);
+        let time = record.stamp().time(timeline.as_mut());
+        let view = Record::new(record, time, threads.name(record.thread()));
+        let mut turn = Turn { now, counters, records, events };
+        for output in outputs.iter_mut().filter(|output| output.wants(level)) {
+            output.lay_out(number, &view, &mut turn);
         }
     }
 
@@ -350,22 +366,19 @@ impl Writer {
         taken
     }
 
-    fn drop_what_is_in_hand(&mut self) {
+    fn drop_what_is_in_hand(&mut self, now: Now) {
         self.records.break_off(DropReason::Panicked);
-        for output in &mut self.outputs {
-            output.abandon(&self.pipeline.counters, &mut self.records);
-        }
+        self.each(now, Output::abandon);
         self.settle();
     }
 
     /// Tells the callers which levels no output can take, and why.
     fn publish_gate(&self) {
-        let counters = &self.pipeline.counters;
         let mut gate = Gate::OPEN;
         // With all of them suspended the gate is never fully open, whatever they want: then nobody rings.
         let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
         for level in Level::iter() {
-            let mut wanting = self.outputs.iter().filter(|output| output.wants(counters, level)).peekable();
+            let mut wanting = self.outputs.iter().filter(|output| output.wants(level)).peekable();
             let first = wanting.peek().map_or(all, |output| output.suspended());
             let nobody = wanting.all(|output| !output.takes(level) && !output.retains(level));
             if let (Some(cause), true) = (first, nobody) {
@@ -388,19 +401,16 @@ impl Writer {
             return;
         }
         let mut flushed = Ok(());
-        for output in &mut self.outputs {
-            flushed = flushed.and(output.flush(now, &self.pipeline.counters, &mut self.events));
-        }
+        self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         let (cause, lost) = (self.lost.0, self.records.drops());
-        let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
-        self.flushes = later;
-        for flush in due {
-            let nothing_lost = if lost > flush.lost_before { Err(cause) } else { Ok(()) };
-            flush.answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
+        let (answered, waiting) = std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
+        self.flushes = waiting;
+        for Flush { lost_before, answer, .. } in answered {
+            let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
+            answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
         }
     }
 
@@ -408,18 +418,14 @@ impl Writer {
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
         if self.pipeline.is_ended() {
             // Past the deadline of a shutdown.
-            for output in &mut self.outputs {
-                output.forget(&self.pipeline.counters, &mut self.records);
-            }
+            self.each(now, Output::forget);
             return true;
         }
         if !self.is_asked_to_end() || taken > 0 || self.pipeline.len() > 0 {
             return false;
         }
         let mut finished = Ok(());
-        for output in &mut self.outputs {
-            finished = finished.and(output.finish(now, &self.pipeline.counters, &mut self.records, &mut self.events));
-        }
+        self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();
         let (cause, lost) = (self.lost.0, self.records.drops());
         for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
@@ -445,55 +451,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    fn event(&mut self, event: Event) {
+    fn tell(&mut self, event: Event) {
         if let Some(on_event) = &mut self.on_event {
             // A callback that panics is the program's to mend; its panic hook has said so.
             let _ = guarded(|| on_event(&event));
         }
-    }
-}
-
-/// Which thread has which name, for as many threads as are worth remembering.
-#[derive(Default)]
-struct ThreadNames {
-    names: HashMap<u32, (Box<str>, u64), BuildHasherDefault<NumberHasher>>,
-    uses: u64,
-}
-
-/// Thread numbers are given out by this crate, one after the other: nobody can choose them so that they collide.
-#[derive(Default)]
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // Fibonacci hashing (Knuth), turned so that the well mixed bits are where the table looks.
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl ThreadNames {
-    fn learn(&mut self, thread: u32, name: &str) {
-        if self.names.len() >= MOST_THREADS {
-            let mut uses: Vec<_> = self.names.values().map(|(_, used)| *used).collect();
-            let (_, median, _) = uses.select_nth_unstable(MOST_THREADS / 2);
-            let median = *median;
-            self.names.retain(|_, (_, used)| *used > median);
-        }
-        self.names.insert(thread, (name.into(), self.uses));
-    }
-
-    fn name(&mut self, thread: u32) -> Option<&str> {
-        self.uses += 1;
-        let (name, used) = self.names.get_mut(&thread)?;
-        *used = self.uses;
-        Some(name)
     }
 }

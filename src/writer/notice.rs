@@ -9,12 +9,13 @@ use crate::error::FilterError;
 use crate::event::Cause;
 use crate::format::utc_text;
 use crate::record::{Notice, Value};
+use crate::sink::Shortage;
 use crate::stats::{DropReason, Drops};
 
-use super::output::Unreported;
+use super::unreported::Happened;
 
 /// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
-pub(super) fn lost(at: SystemTime, drops: &Drops) -> Notice {
+pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {
     let mut pairs = Vec::new();
     push_drops(&mut pairs, drops);
     warn(at, format_args!("{} records lost", drops.total()), &pairs)
@@ -26,7 +27,7 @@ pub(super) fn resumed(
     cause: Cause,
     drops: &Drops,
     retained: usize,
-    unreported: &Unreported,
+    happened: &Happened,
 ) -> Notice {
     let (from, to_text) = (utc_text(from), utc_text(to));
     let mut pairs =
@@ -35,22 +36,26 @@ pub(super) fn resumed(
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
     }
-    push_happened(&mut pairs, unreported);
+    push_happened(&mut pairs, happened);
     warn(to, format_args!("logging resumed, {} records lost", drops.total()), &pairs)
 }
 
 /// The last line before it gets quiet.
-pub(super) fn suspended(at: SystemTime, cause: Cause, free: u64, reserve: u64) -> Notice {
-    let pairs = [("cause", Value::Str(cause.word())), ("free", Value::U64(free)), ("reserve", Value::U64(reserve))];
+pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> Notice {
+    let pairs = [
+        ("cause", Value::Str(cause.word())),
+        ("free", Value::U64(shortage.free)),
+        ("reserve", Value::U64(shortage.reserve)),
+    ];
     warn(at, format_args!("logging suspended"), &pairs)
 }
 
 /// What happened to the file under our hands, or was done to make room.
-pub(super) fn happened(at: SystemTime, unreported: &Unreported) -> Notice {
+pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let mut pairs = Vec::new();
-    push_happened(&mut pairs, unreported);
-    let lines = unreported.vanished;
-    match (lines, unreported.cut_short) {
+    push_happened(&mut pairs, happened);
+    let lines = happened.vanished;
+    match (lines, happened.cut_short) {
         (1.., _) => {
             // The number stands in the words.
             pairs.remove(0);
@@ -87,8 +92,8 @@ fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<
 }
 
 /// What happened, as far as it did.
-fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, unreported: &Unreported) {
-    let Unreported { vanished, cut_short, files_deleted, bytes_deleted } = *unreported;
+fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened) {
+    let Happened { vanished, cut_short, files_deleted, bytes_deleted } = *happened;
     let counted = [
         ("lines_deleted", vanished),
         ("bytes_cut_off", cut_short),

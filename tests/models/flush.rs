@@ -45,7 +45,7 @@ impl Running {
         let pipeline = Arc::new(Pipeline::new(4, Overflow::DropNewest, EVER, None, counters));
         let records = Arc::new(AtomicU64::new(0));
         let sink = Box::new(CountingSink(records.clone()));
-        let output = Output::new(0, "a".into(), Encoder::new(Format::text()), sink, None);
+        let output = Output::new(0, pipeline.counters.outputs[0].clone(), Encoder::new(Format::text()), sink, None);
         let writer = Writer::new(pipeline.clone(), vec![output], None);
         let writer = {
             let pipeline = pipeline.clone();

@@ -19,7 +19,7 @@ use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, Sink};
 use crate::stats::{Counters, OutputCounters};
-use crate::writer::{Output, Turn, Writer};
+use crate::writer::{Output, Step, Writer};
 
 use super::invariants::{History, Ledger};
 
@@ -94,10 +94,11 @@ impl Setup {
             .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
         let counters = Counters::new(counters.collect());
         let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
-        let outputs = self.outputs.into_iter().zip(names).enumerate();
+        let outputs = self.outputs.into_iter().enumerate();
         let mut opening = self.opening;
-        let outputs = outputs.map(|(index, ((_, format, retain, sink), name))| {
-            Output::new(index, name.into(), Encoder::new(format), sink, opening.take()).retain(retain)
+        let outputs = outputs.map(|(index, (_, format, retain, sink))| {
+            Output::new(index, pipeline.counters.outputs[index].clone(), Encoder::new(format), sink, opening.take())
+                .retain(retain)
         });
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
@@ -173,7 +174,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn step(&mut self) -> Turn {
+    pub(super) fn step(&mut self) -> Step {
         self.writer.step(self.now)
     }
 

@@ -101,7 +101,15 @@ fn a_disk_that_toggles_gives_at_most_one_pair_of_transitions_a_second() {
     }
     let (suspended, resumed) = bench.suspensions();
     assert!(suspended > 1, "it never saw the disk full");
-    assert!(suspended <= 60 && resumed <= suspended, "{suspended} suspensions in a minute");
+    // The first suspension ends at once, each later one a second after the last resume.
+    assert!(suspended <= 61 && resumed <= suspended, "{suspended} suspensions in a minute");
+    let resumes = |event: &Event| match event {
+        Event::Resumed { at, .. } => Some(*at),
+        _ => None,
+    };
+    let resumes: Vec<_> = bench.events.lock().unwrap().iter().filter_map(resumes).collect();
+    let apart = resumes.windows(2).map(|pair| pair[1].duration_since(pair[0]).unwrap()).min();
+    assert!(apart >= Some(Duration::from_secs(1)), "two resumes are only {apart:?} apart");
     disk.world().filler = 0;
     assert_recovery(&mut bench, &disk, "freed");
     assert_invariants(&bench, &disk, "toggled");

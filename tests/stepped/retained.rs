@@ -709,7 +709,7 @@ fn a_line_has_all_its_chances_in_each_episode() {
     // Two chances.
     let little = |bench: &mut Bench| {
         disk.world().filler -= 10_000;
-        bench.live(Duration::from_millis(2400));
+        bench.live(Duration::from_millis(1400));
         assert!(bench.suspended());
     };
     little(&mut bench);
@@ -788,7 +788,9 @@ fn a_sink_that_panics_over_what_was_retained_loses_that_batch_and_it_is_counted(
     // The gap line goes in; it panics over what comes behind.
     *sink.panics_after.lock().unwrap() = Some(1);
     bench.live(Duration::from_secs(2));
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io), "a panic is an error of the output");
     *sink.panics_after.lock().unwrap() = None;
+    bench.live(Duration::from_secs(2));
     assert_eq!(bench.handle.state(), State::Healthy);
     let stats = bench.handle.stats();
     assert_eq!((stats.pending, stats.dropped.panicked, stats.dropped.io_error), (0, 20, 20));

@@ -216,7 +216,7 @@ fn a_shutdown_does_not_say_ok_when_a_panic_took_the_line_that_tells_the_losses()
 }
 
 #[test]
-fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
+fn a_sink_that_panics_drops_its_batch_and_is_suspended_until_it_takes_lines_again() {
     let sink = KeepSink::default();
     let mut bench = Setup::new().sink(sink.clone()).bench();
     bench.log_some(5);
@@ -224,13 +224,17 @@ fn a_sink_that_panics_loses_its_batch_and_nothing_else() {
     *sink.panics.lock().unwrap() = true;
     bench.log_some(5);
     bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    bench.live(Duration::from_secs(2));
+    assert!(bench.suspended(), "it still panics");
     *sink.panics.lock().unwrap() = false;
+    bench.live(Duration::from_secs(1));
+    assert_eq!((bench.handle.state(), bench.suspensions()), (State::Healthy, (1, 1)));
     bench.log_some(5);
     bench.step();
-    bench.live(Duration::from_secs(6));
     assert_eq!(bench.handle.stats().dropped.panicked, 5);
     let parsed = parse(&[sink.kept.lock().unwrap().clone()]);
-    assert_eq!((parsed.records.len(), parsed.told), (10, 5));
+    assert_eq!((parsed.records.len(), parsed.told, parsed.gaps), (10, 5, 1));
     bench.assert_identity("panicked");
 }
 

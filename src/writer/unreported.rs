@@ -1,0 +1,179 @@
+//! What an output has still to report to the readers of its log: dropped records, what happened to
+//! the file, failures, the start-up notice. Runs on the writer's thread.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::{Cause, Event};
+use crate::record::Notice;
+use crate::sink::{News, Now, Shortage};
+use crate::stats::Drops;
+
+use super::notice;
+use super::suspension::Suspension;
+
+/// Drops that are no gap, and failures, are reported at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The line that says that an output is suspended is written at most this often.
+const SUSPENDED_LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// One output's list of what is unreported.
+#[derive(Default)]
+pub(super) struct Unreported {
+    /// The start-up notice.
+    opening: Option<Notice>,
+    happened: Happened,
+    failed: Option<Failed>,
+    /// The drops that the log has reported so far.
+    reported: Drops,
+    drops_line: Option<Instant>,
+    failed_line: Option<Instant>,
+    suspended_line: Option<Instant>,
+    /// What the lines report that lead the batch in hand.
+    leading: Vec<Leading>,
+}
+
+/// What happened to the file.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Happened {
+    /// Lines that vanished with their file.
+    pub(super) vanished: u64,
+    /// Bytes that somebody else cut off.
+    pub(super) cut_short: u64,
+    /// Archives, and their bytes, that were deleted to free space.
+    pub(super) files_deleted: u64,
+    pub(super) bytes_deleted: u64,
+}
+
+/// What failed without a suspension: how often, and the last time.
+struct Failed {
+    times: u64,
+    doing: &'static str,
+    error: Arc<io::Error>,
+}
+
+/// What a line of the crate's own reports.
+enum Leading {
+    Opening,
+    Happened(Happened),
+    Failed,
+    Drops(Drops),
+}
+
+impl Happened {
+    fn is_nothing(&self) -> bool {
+        self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
+    }
+
+    fn add(&mut self, other: Happened) {
+        self.vanished += other.vanished;
+        self.cut_short += other.cut_short;
+        self.files_deleted += other.files_deleted;
+        self.bytes_deleted += other.bytes_deleted;
+    }
+}
+
+impl Unreported {
+    pub(super) fn new(opening: Option<Notice>) -> Self {
+        Self { opening, ..Self::default() }
+    }
+
+    /// Takes news of the sink. Returns the event that tells the program.
+    pub(super) fn hear(&mut self, news: News, output: &str) -> Option<Event> {
+        match news {
+            News::Vanished(lines) => self.happened.vanished += lines,
+            News::CutShort(bytes) => self.happened.cut_short += bytes,
+            News::Failed(doing, error) => {
+                let error = Arc::new(error);
+                let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
+                self.failed = Some(Failed { times, doing, error: error.clone() });
+                return Some(Event::Failed { output: output.to_owned(), doing, error });
+            }
+            News::Rotated(archive) => return Some(Event::Rotated { output: output.to_owned(), archive }),
+            News::Deleted(path, bytes) => return Some(Event::Deleted { output: output.to_owned(), path, bytes }),
+            News::GaveWay(path, bytes) => {
+                self.happened.files_deleted += 1;
+                self.happened.bytes_deleted += bytes;
+                return Some(Event::Deleted { output: output.to_owned(), path, bytes });
+            }
+        }
+        None
+    }
+
+    /// Returns the part of `dropped`, all drops of the output, that the log has not reported.
+    pub(super) fn drops(&self, dropped: Drops) -> Drops {
+        dropped.since(&self.reported)
+    }
+
+    /// Hands the lines that lead the next batch to `line`, in their order. `dropped` are all drops of
+    /// the output. At the end they are reported at once.
+    pub(super) fn lead(&mut self, dropped: Drops, now: Now, at_the_end: bool, mut line: impl FnMut(&Notice)) {
+        if let Some(opening) = &self.opening {
+            line(opening);
+            self.leading.push(Leading::Opening);
+        }
+        if !self.happened.is_nothing() {
+            let happened = std::mem::take(&mut self.happened);
+            line(&notice::happened(now.wall, &happened));
+            self.leading.push(Leading::Happened(happened));
+        }
+        if let Some(failed) = self.failed.as_ref().filter(|_| is_due(self.failed_line, LINE_EVERY, now.monotonic)) {
+            self.failed_line = Some(now.monotonic);
+            line(&notice::failed(now.wall, failed.doing, failed.times, &failed.error));
+            self.leading.push(Leading::Failed);
+        }
+        let drops = self.drops(dropped);
+        if drops.total() > 0 && (at_the_end || is_due(self.drops_line, LINE_EVERY, now.monotonic)) {
+            self.drops_line = Some(now.monotonic);
+            line(&notice::dropped(now.wall, &drops));
+            self.leading.push(Leading::Drops(drops));
+        }
+    }
+
+    /// Marks as reported what the first `written` lines of the batch report. Returns how many lines
+    /// of the batch were the crate's own.
+    pub(super) fn settle(&mut self, written: usize) -> usize {
+        let leading = std::mem::take(&mut self.leading);
+        for (line, leading) in leading.iter().enumerate() {
+            match leading {
+                Leading::Drops(drops) if line < written => self.reported.add(drops),
+                Leading::Happened(happened) if line >= written => self.happened.add(*happened),
+                Leading::Failed if line < written => self.failed = None,
+                Leading::Opening if line < written => self.opening = None,
+                _ => {}
+            }
+        }
+        leading.len()
+    }
+
+    /// Returns the gap line: `drops` are missing, and `retained` lines follow it.
+    pub(super) fn gap(&self, suspension: &Suspension, drops: &Drops, retained: usize, now: Now) -> Notice {
+        notice::resumed((suspension.since.wall, now.wall), suspension.cause, drops, retained, &self.happened)
+    }
+
+    /// Marks as reported what a gap line with `drops` reports.
+    pub(super) fn gap_is_in(&mut self, drops: &Drops, now: Now) {
+        self.reported.add(drops);
+        self.happened = Happened::default();
+        self.drops_line = Some(now.monotonic);
+    }
+
+    /// Returns the line that says that the output is suspended, if it is due.
+    pub(super) fn suspended(&mut self, cause: Cause, shortage: &Shortage, now: Now) -> Option<Notice> {
+        let is_due = is_due(self.suspended_line, SUSPENDED_LINE_EVERY, now.monotonic);
+        is_due.then(|| {
+            self.suspended_line = Some(now.monotonic);
+            notice::suspended(now.wall, cause, shortage)
+        })
+    }
+
+    /// Returns how many records the log has reported as dropped.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported.total()
+    }
+}
+
+fn is_due(last: Option<Instant>, every: Duration, now: Instant) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= every)
+}
