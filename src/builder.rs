@@ -70,7 +70,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder with the defaults. Reads no environment.
+    /// Returns a builder with the defaults. Reads no environment.
     ///
     /// ```no_run
     /// unfazed::Builder::new().file("app.log").init()?;
@@ -94,7 +94,7 @@ impl Builder {
         }
     }
 
-    /// The most verbose level of everything that no directive names. Default: `Info`.
+    /// Sets the most verbose level of everything that no directive names. Default: `Info`.
     ///
     /// ```
     /// let builder = unfazed::Builder::new().level(log::LevelFilter::Debug);
@@ -104,7 +104,8 @@ impl Builder {
         self
     }
 
-    /// Directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`, on top of [`level`](Self::level).
+    /// Sets directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`. They
+    /// override [`level`](Self::level) for the targets that they name.
     ///
     /// What stands behind a `/` must be in the message: a regular expression with the feature `regex`, a plain substring
     /// without it. Default: none.
@@ -169,8 +170,8 @@ impl Builder {
         self
     }
 
-    /// Adds an output of the program's own, which takes all levels in the builder's format. `name` is what events and
-    /// `Stats` call it. It stays with this process: a forked child goes on without it.
+    /// Adds an output of the program's own, which takes all levels in the builder's format. Events
+    /// and `Stats` call it `name`. It stays with this process: a forked child goes on without it.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -202,7 +203,8 @@ impl Builder {
         self
     }
 
-    /// As [`sink`](Self::sink), with a level and a format of its own: the most verbose level it takes, and how its lines look.
+    /// Adds an output of the program's own, like [`sink`](Self::sink), with the most verbose level
+    /// that it takes and a format.
     ///
     /// ```
     /// # use unfazed::{Batch, Builder, Format, Sink, WriteError};
@@ -227,7 +229,7 @@ impl Builder {
         self
     }
 
-    /// The format of the outputs that set none. Default: [`Format::text`].
+    /// Sets the format of the outputs that set none. Default: [`Format::text`].
     ///
     /// ```
     /// let builder = unfazed::Builder::new().format(unfazed::Format::logfmt());
@@ -237,7 +239,8 @@ impl Builder {
         self
     }
 
-    /// How many records the queue holds, from 1 to 1 048 576. Default: 8192, which take about 2 MiB.
+    /// Sets how many records the queue holds, from 1 to 1 048 576. Default: 8192, which take about
+    /// 2 MiB.
     ///
     /// ```
     /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
@@ -247,7 +250,7 @@ impl Builder {
         self
     }
 
-    /// What happens when the queue is full. Default: [`Overflow::DropNewest`].
+    /// Sets what happens to a record that finds the queue full. Default: [`Overflow::DropNewest`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -281,8 +284,8 @@ impl Builder {
         self
     }
 
-    /// How long the end may take: the end of the process, the drop of a [`Logger`], and `log::logger().flush()`. Default: 2 s. Zero does not
-    /// wait; `Duration::MAX` waits for ever.
+    /// Limits how long the end may take: the end of the process, the drop of a [`Logger`], and
+    /// `log::logger().flush()`. Default: 2 s. Zero does not wait; `Duration::MAX` waits for ever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -294,8 +297,8 @@ impl Builder {
         self
     }
 
-    /// Called with everything that happens to an output, on the writer's thread: no record is written until it returns.
-    /// It may log. A forked child does not call it. Default: nothing is called.
+    /// Calls this with every event of an output, on the writer's thread: no record is written until
+    /// it returns. It may log. A forked child does not call it. Default: nothing is called.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

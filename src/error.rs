@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::event::Cause;
 
-/// Why `Builder::init` or `Builder::build` did not make a logger. Nothing is left behind: no thread, no file, no hook.
+/// Says why `Builder::init` or `Builder::build` did not make a logger. Nothing is left behind: no
+/// thread, no file, no hook.
 ///
 /// ```
 /// use unfazed::{Builder, InitError};
@@ -106,7 +107,7 @@ pub struct ParseOptionError {
     pub expected: &'static str,
 }
 
-/// Why `Handle::flush` or `Handle::shutdown` cannot say that all is written.
+/// Says why `Handle::flush` or `Handle::shutdown` cannot promise that every record is written.
 ///
 /// ```
 /// use std::time::Duration;

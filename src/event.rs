@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// How an output, or the logger as a whole, is doing.
+/// Says how an output, or the logger as a whole, is doing.
 ///
 /// ```
 /// use unfazed::{Cause, State};
@@ -28,7 +28,7 @@ pub enum State {
     Closed,
 }
 
-/// Why an output is suspended.
+/// Says why an output is suspended.
 ///
 /// ```
 /// use unfazed::Cause;
@@ -209,7 +209,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The name of the output this is about.
+    /// Returns the name of the output that the event is about.
     ///
     /// ```
     /// let builder = unfazed::Builder::new().on_event(|event| {

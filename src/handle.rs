@@ -12,7 +12,8 @@ use crate::front::filter::CurrentFilter;
 use crate::queue::{Orders, PerProcessPipeline};
 use crate::stats::Stats;
 
-/// A handle on a running logger. Cheap to clone, usable from any thread; dropping it does nothing.
+/// Controls a running logger, from any thread. A handle is cheap to clone, and dropping it does
+/// nothing.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -63,7 +64,7 @@ impl Handle {
         self.per_process.pipeline().flush(at_most)
     }
 
-    /// The account at this moment.
+    /// Returns the account at this moment.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -77,7 +78,7 @@ impl Handle {
         self.per_process.pipeline().stats()
     }
 
-    /// The state of the worst output.
+    /// Returns the state of the worst output.
     ///
     /// ```
     /// use unfazed::State;
@@ -94,8 +95,8 @@ impl Handle {
         self.per_process.pipeline().state()
     }
 
-    /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level` after
-    /// `Builder::build`.
+    /// Returns the most verbose level that can pass the filter and that some output takes. A
+    /// program that made its logger with `Builder::build` gives it to `log::set_max_level`.
     ///
     /// ```
     /// let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -157,11 +158,12 @@ impl Handle {
         self.filter.pop();
     }
 
-    /// Has every file put aside as an archive and begun anew, behind the records that are pending at the call. Does not wait: a
-    /// [`flush`](Self::flush) behind it answers when it is done.
+    /// Rotates every file after the records that are pending now. Does not block;
+    /// [`flush`](Self::flush) afterwards waits for it. Repeated calls that the writer has not seen
+    /// yet are merged.
     ///
-    /// An empty file stays as it is, and so does one whose lock another process holds. While an output is suspended it waits for its
-    /// return. Calls that come before the writer has looked are one.
+    /// An empty file is not rotated, nor is a file whose lock another process holds. A suspended
+    /// output is rotated after it has resumed.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -176,10 +178,11 @@ impl Handle {
         self.per_process.pipeline().order(Orders::rotate);
     }
 
-    /// Has every file opened anew by its path, behind the records that are pending at the call; for logrotate's `postrotate`. Does
-    /// not wait, as [`rotate`](Self::rotate).
+    /// Opens every file again by its path after the records that are pending now, for logrotate's
+    /// `postrotate`. Does not block.
     ///
-    /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a write and 500 ms at rest.
+    /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a
+    /// write and 500 ms at rest.
     ///
     /// ```no_run
     /// let handle = unfazed::Builder::new().file("app.log").init()?;
@@ -195,7 +198,8 @@ impl Handle {
         self.per_process.pipeline().order(Orders::reopen);
     }
 
-    /// Lets no record in any more, writes what is pending for at most this long, and ends the writer's thread.
+    /// Ends the writer's thread. No record is accepted any more; pending records are written for at
+    /// most this long.
     ///
     /// What comes later, or is still in the queue at the deadline, is counted as `Dropped::shutdown`. What the writer holds
     /// while a sink hangs stays `Stats::pending`: it may yet be written.

@@ -279,7 +279,7 @@ impl Counters {
     }
 }
 
-/// The account of a logger, at one moment.
+/// Holds the account of a logger, at one moment.
 ///
 /// Whenever nothing is under way, `accepted == written + dropped.total() + pending`, and for each output
 /// `offered == written + dropped.total() + pending`.
@@ -315,7 +315,7 @@ pub struct Stats {
     pub outputs: Vec<OutputStats>,
 }
 
-/// Lost records, by reason.
+/// Counts dropped records, by reason.
 ///
 /// ```
 /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -340,7 +340,7 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// All reasons together.
+    /// Returns the sum of all reasons.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -351,7 +351,7 @@ impl Dropped {
         self.by_level.iter().sum()
     }
 
-    /// The records of one level, all reasons together.
+    /// Returns the dropped records of one level, all reasons together.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -380,7 +380,7 @@ impl From<&Drops> for Dropped {
     }
 }
 
-/// The account of one output, at one moment.
+/// Holds the account of one output, at one moment.
 ///
 /// ```
 /// let (_logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;

@@ -28,7 +28,7 @@ pub(crate) use time::utc_text;
 #[cfg(feature = "serde")]
 pub(crate) use words::{NAMES, by_name};
 
-/// How a record becomes a line.
+/// Lays out a record as a line.
 ///
 /// Whatever the format, one record is one line: the built-in ones escape control characters and what else would make a reader see
 /// other lines than there are (U+2028, U+2029, the bidirectional overrides and isolates of "Trojan Source"), and a custom one that
@@ -205,7 +205,7 @@ impl Format {
         Self::of(Layout::Logfmt)
     }
 
-    /// A format of the program's own, run on the writer's thread.
+    /// Returns a format of the program's own. The closure runs on the writer's thread.
     ///
     /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and the writer goes on. A
     /// forked child uses it, too.
@@ -349,7 +349,8 @@ impl fmt::Debug for Format {
     }
 }
 
-/// Where a format writes its line: `std::io::Write`, in memory; fails only where there is no memory.
+/// Takes the line that a format writes: `std::io::Write`, in memory. It fails only where there is
+/// no memory.
 ///
 /// ```
 /// use std::io::Write as _;

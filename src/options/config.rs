@@ -23,7 +23,8 @@ use crate::sink::rotation::Rotation;
 
 use super::units::{parse_duration, parse_size};
 
-/// The options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde reads. Needs the feature `serde`.
+/// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
+/// reads. Needs the feature `serde`.
 ///
 /// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left out has the method's default. A key
 /// that does not exist is an error that names it. What only code can give (a sink, a callback, a custom format) is added to the
@@ -60,7 +61,7 @@ use super::units::{parse_duration, parse_size};
 ///
 /// [stderr]                             # or stdout
 /// level = "warn"
-/// format = { kind = "text", thread = true, location = true, multiline = true, local_time = true }
+/// format = { kind = "text", thread = true, location = true, local_time = true }
 /// color = "auto"                       # or always, never
 /// ```
 ///
@@ -100,7 +101,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A builder with these options, to which code may add others.
+    /// Returns a builder with these options, to which code may add others.
     ///
     /// # Errors
     ///
@@ -128,7 +129,8 @@ impl Config {
         Ok(given(builder, self.log_panics, Builder::log_panics))
     }
 
-    /// Level and filter as one text of directives: `info,hyper=warn`. What the environment says is not in it.
+    /// Returns level and filter as one text of directives: `info,hyper=warn`. It does not contain
+    /// the environment.
     pub fn directives(&self) -> String {
         let level = self.level.unwrap_or(LevelFilter::Info).to_string().to_lowercase();
         match self.filter.as_deref() {

@@ -30,7 +30,7 @@ use crate::sync::thread::{self, Thread};
 pub(crate) use per_process::{PerProcessPipeline, Renew};
 use rate_limit::RateLimit;
 
-/// What happens to a record that finds the queue full.
+/// Decides what happens to a record that finds the queue full.
 ///
 /// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at most every 5 s.
 ///

@@ -27,7 +27,7 @@ const STR: u8 = 7;
 const FILE: u8 = 8;
 const HEAD: usize = 1 + 2 + 4;
 
-/// The value of a key, with the type the program gave it.
+/// Holds the value of a key, with the type that the program gave it.
 ///
 /// ```
 /// use std::io::Write as _;
@@ -235,7 +235,7 @@ impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
     }
 }
 
-/// The key-values of a record, in the order in which the program gave them.
+/// Gives the key-values of a record, in the order in which the program gave them.
 ///
 /// ```
 /// use std::io::Write as _;

@@ -425,7 +425,7 @@ pub(crate) fn level_of(number: u8) -> Level {
     }
 }
 
-/// A record as a format sees it, on the writer's thread.
+/// Shows a record to a format, on the writer's thread.
 ///
 /// ```
 /// use std::io::Write as _;
@@ -453,12 +453,12 @@ impl<'a> Record<'a> {
         self.time
     }
 
-    /// Its level.
+    /// Returns the level.
     pub fn level(&self) -> Level {
         self.owned.level()
     }
 
-    /// Its target: the module path unless the program named another.
+    /// Returns the target: the module path unless the program named another.
     pub fn target(&self) -> &'a str {
         self.owned.target()
     }
@@ -469,12 +469,13 @@ impl<'a> Record<'a> {
         self.owned.module_path
     }
 
-    /// The source file that logged it; `None` where the program did not say.
+    /// Returns the source file of the log call; `None` where the program did not say.
     pub fn file(&self) -> Option<&'a str> {
         self.owned.file()
     }
 
-    /// The line in that file, counted from 1; `None` where the program did not say.
+    /// Returns the line of the log call in its file, counted from 1; `None` where the program did
+    /// not say.
     pub fn line(&self) -> Option<u32> {
         (self.owned.line > 0).then_some(self.owned.line)
     }
@@ -485,7 +486,7 @@ impl<'a> Record<'a> {
         self.owned.thread
     }
 
-    /// The name of the thread that logged it; `None` if it has none.
+    /// Returns the name of the thread that logged it; `None` if it has none.
     pub fn thread_name(&self) -> Option<&'a str> {
         self.thread_name
     }
@@ -495,12 +496,12 @@ impl<'a> Record<'a> {
         self.owned.text_len()
     }
 
-    /// The message, without its key-values; at most 64 KiB.
+    /// Returns the message, without its key-values; at most 64 KiB.
     pub fn message(&self) -> &'a str {
         self.owned.message()
     }
 
-    /// The key-values.
+    /// Returns the key-values.
     pub fn key_values(&self) -> KeyValues<'a> {
         self.owned.key_values()
     }

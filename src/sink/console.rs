@@ -7,7 +7,7 @@ use log::LevelFilter;
 use crate::disk::Stream;
 use crate::format::Format;
 
-/// An output to standard error or standard output.
+/// Writes to standard error or standard output.
 ///
 /// It is written by the background thread as well, never by a log call. A reader that stops reading (a full pipe, a paused
 /// terminal) or goes away suspends this output quietly; the others and the program go on.
@@ -29,7 +29,7 @@ pub struct Console {
     pub(crate) color: Color,
 }
 
-/// Whether a console's text has colours.
+/// Decides whether a console's text has colours.
 ///
 /// ```
 /// let console = unfazed::Console::stderr().color(unfazed::Color::Always);
@@ -78,7 +78,7 @@ fn understands() -> bool {
 }
 
 impl Console {
-    /// Standard error.
+    /// Returns the output to standard error.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Console};
@@ -90,7 +90,7 @@ impl Console {
         Self::of(Stream::Stderr)
     }
 
-    /// Standard output.
+    /// Returns the output to standard output.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Console};
@@ -106,7 +106,8 @@ impl Console {
         Self { stream, level: LevelFilter::Trace, format: None, color: Color::Auto }
     }
 
-    /// The most verbose level this output takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes
+    /// the filter. `Off` takes nothing.
     ///
     /// ```
     /// let console = unfazed::Console::stderr().level(log::LevelFilter::Error);
@@ -116,7 +117,7 @@ impl Console {
         self
     }
 
-    /// The format of this output. Default: the builder's.
+    /// Sets the format of this output. Default: the builder's.
     ///
     /// ```
     /// let console = unfazed::Console::stdout().format(unfazed::Format::logfmt());
@@ -126,8 +127,8 @@ impl Console {
         self
     }
 
-    /// Whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is read when the logger is made. Other formats, files
-    /// and sinks never have any.
+    /// Sets whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is
+    /// read when the logger is made. Other formats, files and sinks never have colours.
     ///
     /// ```
     /// let console = unfazed::Console::stderr().color(unfazed::Color::Never);

@@ -15,7 +15,7 @@ const MOST_ERROR_RESERVE: u64 = 1 << 30;
 const DEFAULT_RETAIN: u64 = 64 << 10;
 const MOST_RETAIN: u64 = 1 << 30;
 
-/// A log file and its options.
+/// Writes to a file, with options of its own.
 ///
 /// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`. Missing directories are made.
 /// The file is opened by the writer's thread; if that fails, the output begins suspended and tries again.
@@ -117,7 +117,8 @@ impl FileOptions {
 }
 
 impl LogFile {
-    /// A log file at `path`. A relative path is taken from the directory that is the current one when the logger is made.
+    /// Returns a log file at `path`. A relative path is taken from the directory that is the
+    /// current one when the logger is made.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("/var/log/app/app.log");
@@ -126,7 +127,8 @@ impl LogFile {
         Self { path: path.into(), level: LevelFilter::Trace, format: None, options: FileOptions::default() }
     }
 
-    /// The most verbose level this file takes. Default: `Trace`, that is all that passes the filter; `Off` takes nothing.
+    /// Sets the most verbose level that this file takes. Default: `Trace`, everything that passes
+    /// the filter. `Off` takes nothing.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").level(log::LevelFilter::Warn);
@@ -136,7 +138,7 @@ impl LogFile {
         self
     }
 
-    /// The format of this file. Default: the builder's.
+    /// Sets the format of this file. Default: the builder's.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::logfmt());
@@ -146,7 +148,7 @@ impl LogFile {
         self
     }
 
-    /// The reserve, in bytes: room on the file system that this logger leaves to others.
+    /// Sets how many bytes must stay free on the file system, for others.
     ///
     /// Nothing is written that would leave less free space (as an ordinary user sees it, for root too); the output is
     /// suspended instead, and resumes when half the reserve more (from 64 KiB to 256 MiB) is free.
@@ -163,7 +165,7 @@ impl LogFile {
         self
     }
 
-    /// When the file is synced to the disk. Default: `Fsync::Never`.
+    /// Sets when the file is synced to the disk. Default: `Fsync::Never`.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").fsync(unfazed::Fsync::AfterErrors);
@@ -173,17 +175,17 @@ impl LogFile {
         self
     }
 
-    /// When the file is put aside as an archive and a new one begun. Default: [`Rotation::never`].
+    /// Sets when the file is rotated: it becomes an archive, and a new active file begins. Default:
+    /// [`Rotation::never`].
     ///
-    /// The active file keeps its name and is never absent. `app.log` is archived as `app.2026-11-21T09-30-00-0000.log`: the time of
-    /// its last record (in UTC, or in local time with [`Rotation::local_time`]) and a number that tells apart what one second brings.
-    /// Names sort by age as plain text, also after a clock was put back; none is ever used twice, and nothing is copied or cut.
-    /// While the output is suspended nothing is rotated. A rotation that fails is told and tried again, after 1 s, doubling to 60 s; until then
-    /// the old file goes on, beyond its size if need be. One that can never be done is that of a file which is a mount of its own (a container's
-    /// volume of one file): mount its directory.
+    /// The active file keeps its name. `app.log` is archived as `app.2026-11-21T09-30-00-0000.log`:
+    /// the time of its last record and a number. Names sort by age as plain text, and nothing is
+    /// copied or cut. While the output is suspended, nothing is rotated. A rotation that fails is
+    /// reported and tried again after 1 s, doubling to 60 s; until then the old file goes on,
+    /// beyond its size if need be.
     ///
-    /// Of several processes that write to one file, the one that holds its lock (`flock`) rotates and deletes; when it ends, another one does,
-    /// within 10 s. On a file system without locks nobody does, and that is told.
+    /// Of several processes that write to one file, the one that holds its lock (`flock`) rotates
+    /// and deletes. See [rotation](crate::_docs::rotation).
     ///
     /// ```
     /// use unfazed::{LogFile, MIB, Rotation};
@@ -196,11 +198,13 @@ impl LogFile {
         self
     }
 
-    /// How many files may be there in all, the active one and the archives; the oldest go. At least 1. Default: any number.
+    /// Limits how many files there may be in all, the active one and the archives; the oldest are
+    /// deleted. At least 1. Default: no limit.
     ///
-    /// This and the two other limits hold at the start, after each rotation, and every minute. Deleted are only files in the
-    /// same directory whose whole name is one that this file's archives get, never a symbolic link. Empty archives always go,
-    /// once there is a limit or a rotation.
+    /// This and the two other limits hold at the start, after each rotation, and every minute. A
+    /// file is deleted only if it is in the same directory and its whole name is one that this
+    /// file's archives get; symbolic links never. Empty archives are always deleted, once there is
+    /// a limit or a rotation.
     ///
     /// ```
     /// use unfazed::{LogFile, Rotation};
@@ -213,8 +217,9 @@ impl LogFile {
         self
     }
 
-    /// How many bytes the active file and its archives, compressed ones included, may have in all; the oldest archives go. At
-    /// least 1. Default: any number. The active file itself never goes: use [`Rotation::size`] as well.
+    /// Limits how many bytes the active file and its archives, compressed ones included, may have
+    /// in all; the oldest archives are deleted. At least 1. Default: no limit. The active file
+    /// itself is never deleted: use [`Rotation::size`] as well.
     ///
     /// ```
     /// use unfazed::{GIB, LogFile, MIB, Rotation};
@@ -226,8 +231,8 @@ impl LogFile {
         self
     }
 
-    /// How long ago an archive may have been written last; older ones go. Longer than zero. Default: any time. A clock that is
-    /// put far ahead makes every archive old.
+    /// Limits the age of an archive, from its last write; older ones are deleted. Longer than zero.
+    /// Default: no limit. A clock that is set far ahead makes every archive old.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,7 +246,7 @@ impl LogFile {
         self
     }
 
-    /// What happens when there is no room. Default: [`WhenLow::Stop`].
+    /// Sets what happens when there is not enough free space. Default: [`WhenLow::Stop`].
     ///
     /// ```
     /// use unfazed::{LogFile, Rotation, WhenLow};
@@ -255,12 +260,16 @@ impl LogFile {
         self
     }
 
-    /// FreeSpace that is kept for ERROR records, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
+    /// Preallocates this many bytes for ERROR records, at most 1 GiB. Default: 64 KiB. 0: none.
     ///
-    /// The file holds so many blocks beyond its end (`fallocate`; its length does not show it, `du` does). When the disk is full, or
-    /// the free space at its reserve, records of lower levels are dropped as ever, but ERROR records are still written, until these blocks
-    /// are used up. Where there is less room than that, half of it is kept. They are given back when the file is closed or rotated. On Linux, on ext4, XFS, tmpfs, and overlay on
-    /// them, by the process that holds the file's lock; elsewhere there is none (on btrfs the call succeeds and keeps nothing).
+    /// The blocks lie beyond the end of the file (`fallocate`: visible in `du`, not in the file's
+    /// length). When the disk is full, or the free space is at `min_free_space`, records of lower
+    /// levels are dropped, but ERROR records are still written until these blocks are used up.
+    /// Where there is less space than that, half of it is preallocated. The blocks are given back
+    /// when the file is closed or rotated.
+    ///
+    /// It works on Linux, on ext4, XFS, tmpfs, and overlay on them, in the process that holds the
+    /// file's lock. On btrfs the call succeeds and keeps nothing.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").error_reserve(unfazed::MIB);
@@ -270,16 +279,21 @@ impl LogFile {
         self
     }
 
-    /// Memory for the newest WARN and ERROR records while the file cannot be written, in bytes, at most 1 GiB. Default: 64 KiB. 0: none.
+    /// Retains the newest WARN and ERROR records in this many bytes of memory while the file cannot
+    /// be written, at most 1 GiB. Default: 64 KiB. 0: none.
     ///
-    /// While the output is suspended, records of lower levels are dropped as ever. WARN and ERROR are laid out as lines (an ERROR only if it
-    /// does not fit into [`error_reserve`](Self::error_reserve)) and retained; when there is no room for a new one the oldest are dropped and
-    /// counted. On resume the gap line says how many follow it (`retained=12`), and they are written behind it, with their own times, before
-    /// anything newer. Until then they are `pending` ([`OutputStats`](crate::OutputStats)). If the program ends first, they are lost and counted.
+    /// While the output is suspended, records of lower levels are dropped. WARN and ERROR are laid
+    /// out as lines and retained (an ERROR only if it does not fit into
+    /// [`error_reserve`](Self::error_reserve)). When there is no space for a new one, the oldest
+    /// are dropped and counted. On resume the gap line says how many follow it (`retained=12`), and
+    /// they are written after it, with their own times, before anything newer. Until then they are
+    /// `pending` ([`OutputStats`](crate::OutputStats)). If the program ends first, they are dropped
+    /// and counted.
     ///
-    /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is taken when the first line comes and given back
-    /// when the last one is written. A line that is longer than the whole is lost; so is one for which there is no room behind three gap
-    /// lines in a row. 32 and less keep nothing.
+    /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is
+    /// taken when the first line comes and given back when the last one is written. A line that is
+    /// longer than the whole is dropped; so is a line that does not fit after three gap lines in a
+    /// row. 32 and less retain nothing.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").retain(4 * unfazed::MIB);
@@ -289,8 +303,9 @@ impl LogFile {
         self
     }
 
-    /// The permissions of files that are created (Unix), whatever the umask is, as in `0o640`; the owner must be able to write.
-    /// Default: what the umask leaves of 0666. A file that is there keeps its own.
+    /// Sets the permissions of files that are created (Unix), whatever the umask is, as in `0o640`;
+    /// the owner must be able to write. Default: what the umask leaves of 0666. An existing file
+    /// keeps its own.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").mode(0o640);
@@ -300,9 +315,9 @@ impl LogFile {
         self
     }
 
-    /// A symbolic link that is made to lead to the file (Unix). Default: none. What stands there and is no symbolic link stays, and is
-    /// told as a failure. In the file's own directory it leads there by the name alone, so that it still does where that directory is mounted
-    /// elsewhere.
+    /// Maintains a symbolic link that leads to the file (Unix). Default: none. Anything else that
+    /// stands there stays, which is reported as a failure. In the file's own directory the link
+    /// leads to the bare name, so that it still works where that directory is mounted elsewhere.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").symlink("/var/log/current.log");
@@ -312,7 +327,7 @@ impl LogFile {
         self
     }
 
-    /// Whether archives are compressed (`.gz`). Default: `false`. Needs the feature `gzip`.
+    /// Sets whether archives are compressed (`.gz`). Default: `false`. Needs the feature `gzip`.
     ///
     /// One at a time, on a thread of its own with low priority; the newest archive stays as it is until the next rotation, for
     /// agents that still read it. None is compressed while free space is low. The end of the program does not wait: an archive is
@@ -348,7 +363,8 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
     }
 }
 
-/// When a file is synced to the disk (fdatasync), so that its records survive a crash of the machine.
+/// Decides when a file is synced to the disk (fdatasync), so that its records survive a crash of
+/// the machine.
 ///
 /// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
 /// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
@@ -372,7 +388,7 @@ pub enum Fsync {
     Every(Duration),
 }
 
-/// What a file does when the free space falls to its reserve, or the disk is full.
+/// Decides what a file does when the free space falls to `min_free_space`, or the disk is full.
 ///
 /// ```
 /// use unfazed::{LogFile, Rotation, WhenLow};

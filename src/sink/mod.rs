@@ -20,7 +20,7 @@ use log::{Level, LevelFilter};
 
 use crate::event::Cause;
 
-/// An output: takes whole lines, on the writer's thread, one call at a time.
+/// Takes whole lines, on the writer's thread, one call at a time.
 ///
 /// The writer keeps the account, lays out the lines, tells losses and decides when to try again; a sink says what it took
 /// and, if that was not all, why.
@@ -175,7 +175,7 @@ pub enum Command {
     Close,
 }
 
-/// One moment, by both clocks. Sinks and policies read no clock; they are told the time.
+/// Holds one moment, by both clocks. Sinks and policies read no clock; the time is an argument.
 ///
 /// ```
 /// # use unfazed::{Batch, Now, Sink, WriteError};
@@ -197,7 +197,7 @@ pub struct Now {
     pub monotonic: Instant,
 }
 
-/// Whole lines, each with its newline, in the order of the queue.
+/// Holds whole lines, each with its newline, in the order of the queue.
 ///
 /// ```
 /// # use unfazed::{Batch, Sink, WriteError};
@@ -283,27 +283,27 @@ impl<'a> Batch<'a> {
         Self { bytes: &self.bytes[start - self.base..], spans: &self.spans[lines..], base: start, ..*self }
     }
 
-    /// All lines, one behind the other.
+    /// Returns all lines, one after the other.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The number of lines.
+    /// Returns the number of lines.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there is no line.
+    /// Returns `true` if there is no line.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// When the writer made the batch.
+    /// Returns the moment at which the writer made the batch.
     pub fn now(&self) -> Now {
         self.now
     }
 
-    /// The lines one by one.
+    /// Returns the lines one by one.
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'a>> + use<'a> {
         let (bytes, base) = (self.bytes, self.base);
         let mut start = 0;
@@ -316,7 +316,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// One line of a batch.
+/// Holds one line of a batch.
 ///
 /// ```
 /// # use unfazed::{Batch, Sink, WriteError};
@@ -337,17 +337,17 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The line with its newline; empty if a custom format wrote nothing.
+    /// Returns the line with its newline; empty if a custom format wrote nothing.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The level of its record.
+    /// Returns the level of the record.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// When its record was logged.
+    /// Returns the time at which the record was logged.
     pub fn time(&self) -> SystemTime {
         self.time
     }
@@ -407,7 +407,7 @@ impl News {
     }
 }
 
-/// Why a sink did not take all lines of a batch.
+/// Says why a sink did not take all lines of a batch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -435,7 +435,7 @@ pub(crate) struct Shortage {
 }
 
 impl WriteError {
-    /// The first `written` lines of the batch are in, the others are not.
+    /// Returns an error of a batch whose first `written` lines are in, and the others are not.
     ///
     /// ```
     /// let error = unfazed::WriteError::new(0, unfazed::Cause::Missing);

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
 
-/// When the log file is put aside under an archive's name and a new one begun.
+/// Decides when the log file is rotated.
 ///
 /// | | |
 /// |---|---|
@@ -43,7 +43,7 @@ pub(crate) enum Period {
 }
 
 impl Rotation {
-    /// Only on request, by `Handle::rotate`. The default.
+    /// Rotates only on request, by `Handle::rotate`. The default.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::never());
@@ -52,7 +52,8 @@ impl Rotation {
         Self::default()
     }
 
-    /// With the first record of each minute: to see how a rotation works, more than for a log.
+    /// Rotates with the first record of each minute: to see how a rotation works, more than for a
+    /// log.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::minutely());
@@ -61,7 +62,7 @@ impl Rotation {
         Self::each(Period::Minute)
     }
 
-    /// With the first record of each hour.
+    /// Rotates with the first record of each hour.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::hourly());
@@ -70,7 +71,7 @@ impl Rotation {
         Self::each(Period::Hour)
     }
 
-    /// With the first record of each day.
+    /// Rotates with the first record of each day.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::daily());
@@ -79,7 +80,7 @@ impl Rotation {
         Self::each(Period::Day)
     }
 
-    /// With the first record of each week, which begins on Monday (ISO 8601).
+    /// Rotates with the first record of each week, which begins on Monday (ISO 8601).
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::weekly());
@@ -88,7 +89,7 @@ impl Rotation {
         Self::each(Period::Week)
     }
 
-    /// With the first record of each month.
+    /// Rotates with the first record of each month.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::monthly());
@@ -101,8 +102,8 @@ impl Rotation {
         Self { every: Some(period), ..Self::default() }
     }
 
-    /// Before the file would be longer than this, in bytes; at least 1. Only a single record that is longer may exceed it, in a
-    /// file of its own.
+    /// Rotates before the file would be longer than this, in bytes; at least 1. Only a single
+    /// record that is longer may exceed it, in a file of its own.
     ///
     /// ```
     /// use unfazed::{LogFile, MIB, Rotation};
@@ -113,7 +114,7 @@ impl Rotation {
         Self::default().or_size(bytes)
     }
 
-    /// Also before the file would be longer than this, in bytes; at least 1.
+    /// Rotates also before the file would be longer than this, in bytes; at least 1.
     ///
     /// ```
     /// let rotation = unfazed::Rotation::daily().or_size(100 * unfazed::MIB);
@@ -123,8 +124,8 @@ impl Rotation {
         self
     }
 
-    /// Hours, days and so on of the local time zone instead of UTC (the default), also in the archives' names. The hour that a clock
-    /// change repeats stays in one file.
+    /// Uses the days and hours of the local time zone instead of UTC (the default), also in the
+    /// archives' names. The hour that a clock change repeats stays in one file.
     ///
     /// ```
     /// let rotation = unfazed::Rotation::daily().local_time();
@@ -134,7 +135,7 @@ impl Rotation {
         self
     }
 
-    /// Also with the first record after the start, if the file holds something then.
+    /// Rotates also with the first record after the start, if the file is not empty then.
     ///
     /// ```
     /// let rotation = unfazed::Rotation::never().on_start();
