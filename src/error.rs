@@ -1,5 +1,6 @@
 //! The errors of the public calls. Plain data, any thread.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use crate::event::Cause;
 ///
 /// assert!(matches!(Builder::new().build(), Err(InitError::NoOutput)));
 /// ```
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum InitError {
     /// No file, console or sink was given.
@@ -33,8 +34,8 @@ pub enum InitError {
         range: &'static str,
     },
     /// The directives of `Builder::filter` cannot be parsed.
-    #[error("option `filter` cannot be parsed")]
-    Filter(#[source] FilterError),
+    #[error("option `filter`: {0}")]
+    Filter(FilterError),
     /// The path of a `LogFile` can never be a log file.
     #[error("option `file`: `{}` cannot be a log file: it is {what}", path.display())]
     #[non_exhaustive]
@@ -78,6 +79,19 @@ pub enum InitError {
     Thread(#[source] io::Error),
 }
 
+/// Writes the text of `Display`, and after it that of each source: a `main` that returns a `Result` prints an error in this form.
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// A filter whose directives cannot be parsed.
 ///
 /// ```
@@ -87,7 +101,7 @@ pub enum InitError {
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("bad filter `{directives}`: {why}")]
+#[error("failed to parse the directives `{directives}`: {why}")]
 #[non_exhaustive]
 pub struct FilterError {
     /// The directives, as they were given.
@@ -136,4 +150,33 @@ pub enum FlushError {
     /// Called from an event callback, a format or a sink: the writer cannot wait for itself.
     #[error("called on the writer's own thread")]
     OnWriter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_main_returns_is_printed_as_text() {
+        let filter = FilterError { directives: "app=loud".into(), why: "`loud` is no level".into() };
+        let output = "app.log".to_owned();
+        let error = Some(io::Error::other("why"));
+        let cases = [
+            (
+                InitError::Filter(filter),
+                "option `filter`: failed to parse the directives `app=loud`: `loud` is no level",
+            ),
+            (
+                InitError::Output { output, cause: Cause::Missing, error },
+                "failed to open output `app.log`: the file or its directory does not exist: why",
+            ),
+            (
+                InitError::Option { option: "max_files", value: "0".into(), range: "at least 1" },
+                "option `max_files` is 0: it must be at least 1",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(format!("{error:?}"), text);
+        }
+    }
 }

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 /// assert!(is_bad(State::Suspended(Cause::DiskFull)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum State {
     /// Records are written.
@@ -39,6 +40,7 @@ pub enum State {
 /// assert!(is_about_space(Cause::DiskFull));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {
     /// Less free space than the reserve (`LogFile::min_free_space`).
@@ -89,13 +91,13 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cause::LowSpace => "free space is below the reserve",
+            Cause::LowSpace => "free space is below `min_free_space`",
             Cause::DiskFull => "the disk is full",
             Cause::Quota => "the quota is used up",
-            Cause::FileTooLarge => "the file may not grow",
-            Cause::ReadOnly => "the file may not be written",
-            Cause::Missing => "the file is missing",
-            Cause::Io => "writing fails",
+            Cause::FileTooLarge => "the file has reached its size limit",
+            Cause::ReadOnly => "the file cannot be written: permission denied, or a read-only file system",
+            Cause::Missing => "the file or its directory does not exist",
+            Cause::Io => "an I/O error",
         })
     }
 }
@@ -229,6 +231,31 @@ impl Event {
     }
 }
 
+/// Writes one line of text, without the time: `output `app.log` is suspended: the disk is full`.
+///
+/// ```no_run
+/// let tell = |event: &unfazed::Event| eprintln!("log: {event}");
+/// unfazed::Builder::new().file("app.log").on_event(tell).init()?;
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Suspended { output, cause, .. } => write!(f, "output `{output}` is suspended: {cause}"),
+            Event::Resumed { output, dropped: 1, .. } => write!(f, "output `{output}` resumed, 1 record was dropped"),
+            Event::Resumed { output, dropped, .. } => {
+                write!(f, "output `{output}` resumed, {dropped} records were dropped")
+            }
+            Event::Rotated { output, archive } => write!(f, "output `{output}` was rotated to `{}`", archive.display()),
+            Event::Deleted { output, path, bytes } => {
+                let unit = if *bytes == 1 { "byte" } else { "bytes" };
+                write!(f, "output `{output}` deleted `{}` ({bytes} {unit})", path.display())
+            }
+            Event::Failed { output, doing, error } => write!(f, "output `{output}` failed to {doing}: {error}"),
+        }
+    }
+}
+
 /// The program's callback.
 pub(crate) type EventHook = Box<dyn FnMut(&Event) + Send>;
 
@@ -250,5 +277,35 @@ mod tests {
             assert_eq!(State::from_byte(state.to_byte()), *state);
         }
         assert!(states.is_sorted_by_key(|state| state.to_byte()));
+    }
+
+    #[test]
+    fn an_event_is_a_sentence_for_one_and_for_many() {
+        let (output, at) = (|| "app.log".to_owned(), SystemTime::UNIX_EPOCH);
+        let resumed = |dropped| Event::Resumed { output: output(), cause: Cause::Io, since: at, at, dropped };
+        let error = Arc::new(io::Error::other("why"));
+        let cases = [
+            (
+                Event::Suspended { output: output(), cause: Cause::DiskFull, at },
+                "output `app.log` is suspended: the disk is full",
+            ),
+            (resumed(1), "output `app.log` resumed, 1 record was dropped"),
+            (resumed(2), "output `app.log` resumed, 2 records were dropped"),
+            (
+                Event::Rotated { output: output(), archive: "app.0.log".into() },
+                "output `app.log` was rotated to `app.0.log`",
+            ),
+            (
+                Event::Deleted { output: output(), path: "app.0.log".into(), bytes: 1 },
+                "output `app.log` deleted `app.0.log` (1 byte)",
+            ),
+            (
+                Event::Failed { output: output(), doing: "delete an archive", error },
+                "output `app.log` failed to delete an archive: why",
+            ),
+        ];
+        for (event, text) in cases {
+            assert_eq!(event.to_string(), text);
+        }
     }
 }

@@ -60,13 +60,6 @@ pub(crate) fn plan_outputs(
     let mut planned = Vec::new();
     for (level, own_format, spec) in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
-        if let Some(key) = format.bad_field() {
-            return Err(InitError::Option {
-                option: "field",
-                value: format!("`{key}`"),
-                range: "a name that the format does not write itself and that does not begin with `kv.`",
-            });
-        }
         let mut color = Color::Never;
         let (name, kind) = match spec {
             Spec::File { path, mut options } => {
@@ -96,7 +89,7 @@ pub(crate) fn plan_outputs(
                 if planned.iter().any(|other: &PlannedOutput| &*other.name == name) {
                     return Err(InitError::Option {
                         option: "console",
-                        value: format!("{name}, twice"),
+                        value: format!("`{name}`, given twice"),
                         range: "each stream at most once",
                     });
                 }
@@ -106,6 +99,13 @@ pub(crate) fn plan_outputs(
             }
             Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
         };
+        if let Some(key) = format.bad_field() {
+            return Err(InitError::Option {
+                option: "field",
+                value: format!("`{key}` in the format `{}` of the output `{name}`", format.name()),
+                range: "a name that the format does not write itself and that does not begin with `kv.`",
+            });
+        }
         planned.push(PlannedOutput { name, level, format, color, kind });
     }
     if let Some(link) = links.iter().find(|link| paths.contains(link)) {

@@ -293,7 +293,11 @@ impl Counters {
 /// }
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
+///
+/// With the feature `serde` it can be serialized: `time_suspended` in seconds, drops by level as a map, a state as `"healthy"` or
+/// `{"suspended": "disk_full"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Records that passed the filter and that some output wanted.
@@ -324,6 +328,7 @@ pub struct Stats {
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dropped {
     /// The queue was full and the overflow policy said so.
@@ -336,6 +341,7 @@ pub struct Dropped {
     pub panicked: u64,
     /// Logged after the end, or not written by the deadline of a shutdown.
     pub shutdown: u64,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::by_level"))]
     by_level: [u64; 5],
 }
 
@@ -390,6 +396,7 @@ impl From<&Drops> for Dropped {
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OutputStats {
     /// The path of a file, `stderr`, `stdout`, or the name a sink was given.
@@ -414,5 +421,26 @@ pub struct OutputStats {
     /// How often it was suspended.
     pub suspensions: u64,
     /// How long it was suspended, all suspensions together, one that is not over included.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::seconds"))]
     pub time_suspended: Duration,
+}
+
+/// How the account is written by serde: what has no obvious form there.
+#[cfg(feature = "serde")]
+mod serialized {
+    use std::time::Duration;
+
+    use log::Level;
+    use serde::Serializer;
+
+    /// A map from `error`, `warn` ... to the number.
+    pub(super) fn by_level<S: Serializer>(numbers: &[u64; 5], serializer: S) -> Result<S::Ok, S::Error> {
+        let names = Level::iter().map(|level| level.as_str().to_ascii_lowercase());
+        serializer.collect_map(names.zip(numbers))
+    }
+
+    /// Seconds as a floating-point number.
+    pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(time.as_secs_f64())
+    }
 }

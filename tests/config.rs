@@ -285,3 +285,22 @@ fn directives_are_level_and_filter_in_one_text() {
         assert_eq!(from_toml(text).directives(), expected);
     }
 }
+
+#[test]
+fn the_account_is_serialized_with_the_names_of_its_fields() {
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let dir = tempfile::tempdir().unwrap();
+    let file = LogFile::new(dir.path().join("no/app.log"));
+    fs::write(dir.path().join("no"), "").unwrap();
+    let (logger, handle) = Builder::new().file(file.retain(0)).build().unwrap();
+    log::warn!(logger: logger, "dropped");
+    let _ = handle.flush(Duration::from_secs(60));
+    let stats: serde_json::Value = serde_json::to_value(handle.stats()).unwrap();
+    assert_eq!((&stats["accepted"], &stats["dropped"]["io_error"]), (&1.into(), &1.into()));
+    assert_eq!(
+        stats["dropped"]["by_level"],
+        serde_json::json!({"error": 0, "warn": 1, "info": 0, "debug": 0, "trace": 0})
+    );
+    assert_eq!(stats["outputs"][0]["state"], serde_json::json!({"suspended": "missing"}));
+    assert!(stats["outputs"][0]["time_suspended"].is_f64());
+}

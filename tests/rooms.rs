@@ -17,9 +17,9 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("options/", &["options", "builder", "error", "format", "queue", "sink", "KIB", "MIB", "GIB"], &["log", "serde"]),
     ("record/", &["record", "clock"], &["log", "arrayvec"]),
     ("clock.rs", &["os"], &[]),
-    ("event.rs", &["error", "stats"], &["log", "thiserror"]),
+    ("event.rs", &["error", "stats"], &["log", "thiserror", "serde"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
-    ("stats.rs", &["event", "error"], &["log", "thiserror"]),
+    ("stats.rs", &["event", "error"], &["log", "thiserror", "serde"]),
     ("sync.rs", &["models"], &["arc_swap", "crossbeam_channel"]),
     ("queue/", &["queue", "record", "clock", "stats", "event", "error", "os", "sync"], &["log"]),
     (

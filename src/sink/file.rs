@@ -419,7 +419,7 @@ impl<D: Disk> FileSink<D> {
     fn sync_dir(&mut self) {
         let Some(history) = self.history.as_ref().filter(|_| self.options.fsync != Fsync::Never) else { return };
         if let Err(error) = self.disk.sync_dir(history.dir()) {
-            self.news.push(News::Failed("fsync of the directory", error));
+            self.news.push(News::Failed("fsync the directory", error));
         }
     }
 

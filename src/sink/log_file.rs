@@ -109,10 +109,18 @@ impl FileOptions {
         }
         match self.mode {
             Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
-                Some(("mode", format!("{mode:o}"), "from 0200 to 0777, and writable by its owner"))
+                Some(("mode", mode_text(mode), "from 0o200 to 0o777, and writable by its owner"))
             }
             _ => None,
         }
+    }
+}
+
+/// The mode as it was written in the program: one without `0o` is a slip.
+fn mode_text(mode: u32) -> String {
+    match u32::from_str_radix(&mode.to_string(), 8) {
+        Ok(meant) if meant <= 0o777 && meant & 0o200 != 0 => format!("{mode}, which is not octal (meant is 0o{mode})"),
+        _ => format!("0o{mode:o}"),
     }
 }
 
@@ -413,6 +421,15 @@ pub enum WhenLow {
 mod tests {
     use super::*;
     use crate::{GIB, KIB};
+
+    #[test]
+    fn a_mode_that_was_meant_in_octal_is_named() {
+        let said = |mode| LogFile::new("app.log").mode(mode).options.out_of_range().map(|(_, value, _)| value);
+        assert_eq!(said(640).unwrap(), "640, which is not octal (meant is 0o640)");
+        assert_eq!(said(0o577).unwrap(), "0o577");
+        assert_eq!(said(1999).unwrap(), "0o3717");
+        assert_eq!(said(0o640), None);
+    }
 
     #[test]
     fn what_is_documented_as_the_default_or_as_the_most_is() {

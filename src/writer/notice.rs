@@ -74,7 +74,7 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
 /// Something did not work, and the output went on without it.
 pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> Notice {
     let error = error.to_string();
-    warn(at, format_args!("{doing} failed"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
+    warn(at, format_args!("failed to {doing}"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
 }
 
 /// A directive in the environment was skipped.
@@ -82,7 +82,7 @@ pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterErr
     let skipped = errors.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
     warn(
         at,
-        format_args!("directives skipped that cannot be parsed"),
+        format_args!("failed to parse directives of the environment"),
         &[("variable", Value::Str(variable)), ("directives", Value::Str(&skipped))],
     )
 }

@@ -24,8 +24,12 @@ fn a_constant_field_with_a_name_of_the_format_is_an_error_that_names_it() {
         (Format::gelf(), "kv.level"),
     ];
     for (format, key) in cases {
+        let name = format.name();
         let error = crate::Builder::new().file("never.log").format(format.field(key, 1)).build().unwrap_err();
-        let said = format!("option `field` is `{key}`: it must be a name that the format does not write itself");
+        let said = format!(
+            "option `field` is `{key}` in the format `{name}` of the output `never.log`: \
+             it must be a name that the format does not write itself"
+        );
         assert!(error.to_string().starts_with(&said), "{error}");
     }
     for format in [Format::text().field("level", 1), Format::logfmt().field("file", 1)] {

@@ -90,7 +90,7 @@ fn where_there_are_no_locks_that_is_told_once_if_anything_was_asked_for_that_nee
         bench.live(Duration::from_secs(6));
         assert_eq!(failures(&bench), vec!["lock"; told], "case {case}");
         let text = String::from_utf8(disk.read(PATH)).unwrap();
-        assert_eq!(text.matches(" WARN  unfazed: lock failed times=1 error=").count(), told, "{text}");
+        assert_eq!(text.matches(" WARN  unfazed: failed to lock times=1 error=").count(), told, "{text}");
         assert_eq!(disk.names(), [PATH]);
         assert_eq!(parse(&[text.into_bytes()]).records, (0..60).collect::<Vec<_>>());
     }

@@ -220,7 +220,7 @@ fn a_rotation_that_fails_leaves_the_old_file_is_told_and_is_tried_again_with_a_b
     let events = bench.events.lock().unwrap().clone();
     let failed = events.iter().filter(|event| matches!(event, Event::Failed { doing: "rotate", .. })).count();
     assert_eq!(failed as u64, tried);
-    assert!(String::from_utf8_lossy(&disk.read(PATH)).contains(" WARN  unfazed: rotate failed times="));
+    assert!(String::from_utf8_lossy(&disk.read(PATH)).contains(" WARN  unfazed: failed to rotate times="));
     disk.world().fault = None;
     bench.live(Duration::from_secs(60));
     bench.log_some(1);

@@ -95,7 +95,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     bench.log(Level::Info);
     bench.live(Duration::from_secs(10));
     let text = sink.text();
-    assert_eq!(text.matches("tidy failed times=1 error=\"permission denied\"").count(), 1, "{text}");
+    assert_eq!(text.matches("failed to tidy times=1 error=\"permission denied\"").count(), 1, "{text}");
     // The line is in, and the record behind it is not.
     sink.set(|state| {
         state.news = vec![News::Failed("tidy", io::ErrorKind::PermissionDenied.into())];
@@ -108,7 +108,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     bench.log(Level::Info);
     bench.live(Duration::from_secs(20));
     let text = sink.text();
-    assert_eq!(text.matches("tidy failed").count(), 1, "{text}");
+    assert_eq!(text.matches("failed to tidy").count(), 1, "{text}");
 }
 
 #[test]
@@ -127,8 +127,11 @@ fn what_is_to_be_said_first_is_said_once_and_when_it_can_be() {
         bench.live(Duration::from_secs(3));
     }
     let text = sink.text();
-    assert_eq!(text.matches("directives skipped").count(), 1, "{text}");
-    assert!(text.lines().nth(1).is_some_and(|line| line.contains("directives skipped")), "behind the gap line: {text}");
+    assert_eq!(text.matches("failed to parse directives").count(), 1, "{text}");
+    assert!(
+        text.lines().nth(1).is_some_and(|line| line.contains("failed to parse directives")),
+        "behind the gap line: {text}"
+    );
 }
 
 #[test]
