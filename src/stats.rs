@@ -92,7 +92,7 @@ impl DropCounters {
         self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    fn read(&self, up_to: LevelFilter) -> Drops {
+    pub(crate) fn read(&self, up_to: LevelFilter) -> Drops {
         let mut drops = Drops::default();
         for (row, counters) in drops.0.iter_mut().zip(&self.0) {
             for (number, counter) in row.iter_mut().zip(counters).take(up_to as usize) {

@@ -143,12 +143,17 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// No room above the reserve.
-    fn low_space(&self, written: usize) -> WriteError {
-        let room = self.space.free_and_reserve().filter(|(free, _)| *free >= ROOM_FOR_NOTICE);
+    /// Less than `needed` bytes are writable.
+    fn low_space(&self, written: usize, needed: usize) -> WriteError {
+        let known = self.space.free_and_reserve().filter(|(free, _)| *free >= ROOM_FOR_NOTICE);
         let mut error = WriteError::new(written, Cause::LowSpace);
         error.still_takes = self.still_takes();
-        error.room = room.map(|(free, reserve)| Shortage { free, reserve });
+        error.shortage = known.map(|(free_space, min_free_space)| Shortage {
+            free_space,
+            min_free_space,
+            error_reserve: self.options.error_reserve,
+            needed: needed as u64,
+        });
         error
     }
 
@@ -382,7 +387,7 @@ impl<D: Disk> FileSink<D> {
         let bytes = first.bytes().len() as u64;
         if let Some(cause) = self.space.cannot_fit(bytes) {
             self.space.failed(cause, bytes);
-            let error = self.low_space(0);
+            let error = self.low_space(0, 0);
             return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
         }
         let (Some(history), Some(open)) = (&mut self.history, &mut self.open) else { return Ok(false) };
@@ -511,7 +516,7 @@ impl<D: Disk> FileSink<D> {
         if batch.purpose() == Purpose::Records {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
         }
-        self.low_space(lines)
+        self.low_space(lines, batch.bytes().len() - end)
     }
 
     /// How many bytes there is room for in front of the reserve: by what the file system says, or what is the file's for certain.
@@ -582,7 +587,7 @@ impl<D: Disk> FileSink<D> {
                 Ok(())
             }
             Err(after) => {
-                let error = self.low_space(0);
+                let error = self.low_space(0, 0);
                 Err(match after {
                     Some(after) => error.retry_after(after),
                     None => error,

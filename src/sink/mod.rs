@@ -423,15 +423,19 @@ pub struct WriteError {
     retry_after: Option<Duration>,
     /// While it is suspended the sink still takes these levels.
     pub(crate) still_takes: LevelFilter,
-    pub(crate) room: Option<Shortage>,
+    pub(crate) shortage: Option<Shortage>,
     pub(crate) news: Vec<News>,
 }
 
-/// How little room there is, where that is the cause and one line about it still fits.
+/// Why lines do not fit, where the cause is low space and one more line still fits. All in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shortage {
-    pub(crate) free: u64,
-    pub(crate) reserve: u64,
+    pub(crate) free_space: u64,
+    pub(crate) min_free_space: u64,
+    /// The part of the free space that is for ERROR lines.
+    pub(crate) error_reserve: u64,
+    /// The lines that did not fit. At a start there are none yet.
+    pub(crate) needed: u64,
 }
 
 impl WriteError {
@@ -441,7 +445,7 @@ impl WriteError {
     /// let error = unfazed::WriteError::new(0, unfazed::Cause::Missing);
     /// ```
     pub fn new(written: usize, cause: Cause) -> Self {
-        Self { written, cause, retry_after: None, still_takes: LevelFilter::Off, room: None, news: Vec::new() }
+        Self { written, cause, retry_after: None, still_takes: LevelFilter::Off, shortage: None, news: Vec::new() }
     }
 
     /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.

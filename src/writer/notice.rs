@@ -14,11 +14,11 @@ use crate::stats::{DropReason, Drops};
 
 use super::unreported::Happened;
 
-/// Records were lost, and nothing else is wrong: the queue was full, a format panicked.
+/// Records were dropped, and nothing else is wrong: the queue was full, a format panicked.
 pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {
     let mut pairs = Vec::new();
     push_drops(&mut pairs, drops);
-    warn(at, format_args!("{} records lost", drops.total()), &pairs)
+    warn(at, format_args!("{} dropped", records(drops.total())), &pairs)
 }
 
 /// The gap line: the output is back, this is what is missing, and so many lines follow that were retained.
@@ -37,16 +37,19 @@ pub(super) fn resumed(
         pairs.push(("retained", Value::U64(retained as u64)));
     }
     push_happened(&mut pairs, happened);
-    warn(to, format_args!("logging resumed, {} records lost", drops.total()), &pairs)
+    warn(to, format_args!("logging resumed, {} dropped", records(drops.total())), &pairs)
 }
 
-/// The last line before it gets quiet.
+/// The last line before a suspension: which lines did not fit, and why.
 pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> Notice {
-    let pairs = [
+    let Shortage { free_space, min_free_space, error_reserve, needed } = *shortage;
+    let mut pairs = vec![
         ("cause", Value::Str(cause.word())),
-        ("free", Value::U64(shortage.free)),
-        ("reserve", Value::U64(shortage.reserve)),
+        ("free", Value::U64(free_space)),
+        ("min_free_space", Value::U64(min_free_space)),
     ];
+    let more = [("error_reserve", error_reserve), ("needed", needed)];
+    pairs.extend(more.into_iter().filter(|(_, bytes)| *bytes > 0).map(|(word, bytes)| (word, Value::U64(bytes))));
     warn(at, format_args!("logging suspended"), &pairs)
 }
 
@@ -87,6 +90,11 @@ pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterErr
     )
 }
 
+/// Returns a number of records in words: `1 record`, `2 records`.
+fn records(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "record" } else { "records" })
+}
+
 fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<'_>)]) -> Notice {
     Notice::new(Level::Warn, at, message, pairs)
 }
@@ -110,4 +118,49 @@ fn push_drops(pairs: &mut Vec<(&'static str, Value<'_>)>, drops: &Drops) {
     let by_reason = DropReason::ALL.into_iter().map(|reason| (reason.word(), drops.by_reason(reason)));
     let counted = by_level.chain(by_reason).filter(|(_, count)| *count > 0);
     pairs.extend(counted.map(|(word, count)| (word, Value::U64(count))));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use log::LevelFilter;
+
+    use super::*;
+    use crate::stats::DropCounters;
+
+    fn drops(count: u64) -> Drops {
+        let counters = DropCounters::default();
+        (0..count).for_each(|_| counters.count(Level::Info, DropReason::QueueFull));
+        counters.read(LevelFilter::Trace)
+    }
+
+    fn text(notice: &Notice) -> String {
+        let record = notice.record();
+        let pairs = record.key_values().map(|(key, value)| format!(" {key}={value}"));
+        format!("{}{}", record.message(), pairs.collect::<String>())
+    }
+
+    #[test]
+    fn a_line_is_right_for_one_record_and_for_more() {
+        let times = (UNIX_EPOCH, UNIX_EPOCH);
+        for (count, said) in [(0, "0 records dropped"), (1, "1 record dropped"), (2, "2 records dropped")] {
+            assert!(text(&dropped(UNIX_EPOCH, &drops(count))).starts_with(said));
+            let gap = text(&resumed(times, Cause::DiskFull, &drops(count), 0, &Happened::default()));
+            assert!(gap.starts_with(&format!("logging resumed, {said} cause=disk_full")), "{gap}");
+        }
+    }
+
+    /// `free=163840 reserve=83886` looked like enough space for a line.
+    #[test]
+    fn a_suspension_names_what_did_not_fit() {
+        let shortage = Shortage { free_space: 163_840, min_free_space: 83_886, error_reserve: 65_536, needed: 9000 };
+        assert_eq!(
+            text(&suspended(UNIX_EPOCH, Cause::LowSpace, &shortage)),
+            "logging suspended cause=low_space free=163840 min_free_space=83886 error_reserve=65536 needed=9000"
+        );
+        let start = Shortage { error_reserve: 0, needed: 0, ..shortage };
+        let said = text(&suspended(UNIX_EPOCH, Cause::LowSpace, &start));
+        assert_eq!(said, "logging suspended cause=low_space free=163840 min_free_space=83886");
+    }
 }

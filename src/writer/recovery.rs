@@ -46,7 +46,7 @@ impl Output {
             turn.events.tell(event);
         }
         turn.events.tell(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
-        let line = error.room.and_then(|shortage| self.unreported.suspended(cause, &shortage, now));
+        let line = error.shortage.and_then(|shortage| self.unreported.suspended(cause, &shortage, now));
         if let Some(notice) = line {
             // A line that does not go in is not tried again; the gap line says when it was.
             let _ = self.write_alone(&notice, |lines| lines.last_words(now));

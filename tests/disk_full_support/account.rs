@@ -91,8 +91,9 @@ impl Log {
                     self.promised = value(text, "retained")?;
                 }
                 // It says the sum in words and the parts in numbers.
-                let said = text.strip_prefix("logging resumed, ").unwrap_or(text).split_once(" records lost");
-                if said.is_some_and(|(sum, _)| sum.parse() != Ok(notice.lost())) {
+                let said = text.strip_prefix("logging resumed, ").unwrap_or(text).split_once(" dropped");
+                let noun = if notice.lost() == 1 { "record" } else { "records" };
+                if said.is_some_and(|(sum, _)| sum != format!("{} {noun}", notice.lost())) {
                     return None;
                 }
                 self.notices.push(notice);

@@ -152,11 +152,11 @@ impl Parsed {
             return record_in(rest).map_or_else(|| Line::Fragment(line.to_owned()), Line::Record);
         };
         let is_gap = message.starts_with("logging resumed");
-        if let Some((before, behind)) = message.split_once(" records lost") {
+        if let Some((before, behind)) = message.split_once(" dropped") {
             if is_gap {
                 self.promised = 0;
             }
-            self.told += before.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+            self.told += before.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
             let pairs = behind.split(' ').filter_map(|pair| pair.split_once('='));
             for (key, value) in pairs {
                 if key == "retained" {

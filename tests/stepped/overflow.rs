@@ -155,7 +155,7 @@ fn losses_of_the_queue_are_told_in_one_line_and_at_most_every_five_seconds() {
     bench.step();
     let lines = |disk: &FakeDisk| {
         let text = String::from_utf8(disk.read(PATH)).unwrap();
-        text.lines().filter(|line| line.contains("records lost")).count()
+        text.lines().filter(|line| line.contains(" dropped ")).count()
     };
     for _ in 0..4 {
         for _ in 0..30 {

@@ -483,7 +483,7 @@ fn what_goes_for_the_last_line_of_all_is_told_too() {
     assert!(bench.step().ended);
     assert_eq!(answer.try_recv().unwrap(), Ok(()));
     let text = String::from_utf8(disk.read(PATH)).unwrap();
-    assert_eq!(text.matches(" records lost").count(), 2, "{text}");
+    assert_eq!(text.matches(" dropped ").count(), 2, "{text}");
     assert_eq!((archives(&disk).len(), told(&bench).1.len()), (2, 2));
 }
 

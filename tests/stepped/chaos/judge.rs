@@ -84,16 +84,20 @@ fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Lin
     let level: Level = level.trim_end().parse().ok()?;
     if target == "unfazed" {
         // A record, or another such line, behind a fragment of such a line, on its line.
-        if message.contains("record ") || pairs.contains("proc=") {
+        if message.replacen("1 record dropped", "", 1).contains("record ") || pairs.contains("proc=") {
             return None;
         }
         let mut lost = [0; 5];
-        if message.contains("records lost") {
+        if message.contains(" dropped") {
             for (number, word) in lost.iter_mut().zip(["error", "warn", "info", "debug", "trace"]) {
                 *number = pair(&pairs, word).unwrap_or(0);
             }
-            let (before, _) = message.split_once(" records lost")?;
+            let (before, _) = message.split_once(" dropped")?;
+            let (before, noun) = before.rsplit_once(' ')?;
             let total: u64 = before.rsplit(' ').next()?.parse().ok()?;
+            if noun != if total == 1 { "record" } else { "records" } {
+                return None;
+            }
             let reasons = ["queue_full", "disk_full", "io_error", "panicked", "shutdown"];
             let by_reason: u64 = reasons.iter().filter_map(|word| pair(&pairs, word)).sum();
             // Otherwise it is the beginning of one.
