@@ -13,11 +13,12 @@ use crate::error::{FilterError, InitError};
 use crate::event::{Event, EventHook};
 use crate::format::Format;
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
+use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
 use crate::os;
-use crate::plan::{BadDirectives, Files, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
+use crate::plan::{Files, FilterDoubts, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "bench")]
 use crate::sink::Now;
@@ -127,8 +128,9 @@ impl Builder {
 
     /// Reads further directives from this environment variable, as in `RUST_LOG`, on top of [`filter`](Self::filter).
     ///
-    /// It is read once, when the logger is made. A variable that is not set changes nothing; a directive that cannot be
-    /// parsed is skipped and told in one WARN record. Default: none.
+    /// It is read once, when the logger is made. A variable that is not set changes nothing. One WARN
+    /// record reports the directives that were skipped because they cannot be parsed, and those that
+    /// match nothing as they are written, as `hyper = warn`. Default: none.
     ///
     /// ```no_run
     /// unfazed::Builder::new().filter("hyper=warn").filter_env("RUST_LOG").file("app.log").init()?;
@@ -483,9 +485,9 @@ impl Builder {
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
     }
 
-    fn directives(&self) -> (Vec<String>, Option<BadDirectives>) {
+    fn directives(&self) -> (Vec<String>, Option<FilterDoubts>) {
         let mut directives: Vec<String> = self.filter.iter().cloned().collect();
-        let mut opening = None;
+        let mut doubts = FilterDoubts::new(SystemTime::now());
         let set = self.filter_env.as_ref().and_then(|variable| Some((variable, std::env::var_os(variable)?)));
         if let Some((variable, text)) = set {
             let (good, errors) = match text.to_str() {
@@ -496,14 +498,14 @@ impl Builder {
                 }
             };
             directives.push(good);
-            if !errors.is_empty() {
-                opening = Some(BadDirectives { at: SystemTime::now(), variable: variable.clone(), errors });
-            }
+            doubts.skipped = errors;
+            doubts.variable = Some(variable.clone());
         }
-        (directives, opening)
+        doubts.advice = directives.iter().flat_map(|text| advice(text, log::STATIC_MAX_LEVEL)).collect();
+        (directives, Some(doubts).filter(FilterDoubts::is_any))
     }
 
-    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<BadDirectives>), InitError> {
+    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<FilterDoubts>), InitError> {
         let (set, opening) = self.directives();
         let layers = Layers { set, pushed: Vec::new() };
         let filter = Filter::new(self.level, layers, cap).map_err(InitError::Filter)?;

@@ -173,19 +173,31 @@ enum Kind {
 pub(crate) struct Once {
     pub(crate) sinks: Vec<Option<Box<dyn Sink>>>,
     pub(crate) on_event: Option<EventHook>,
-    pub(crate) opening: Option<BadDirectives>,
+    pub(crate) opening: Option<FilterDoubts>,
 }
 
-/// What `filter_env` had to skip.
-pub(crate) struct BadDirectives {
+/// Directives that were skipped or that match nothing; the first line of the log reports them.
+pub(crate) struct FilterDoubts {
     pub(crate) at: SystemTime,
-    pub(crate) variable: String,
-    pub(crate) errors: Vec<FilterError>,
+    /// The variable that `filter_env` has read.
+    pub(crate) variable: Option<String>,
+    /// What stands in it and cannot be parsed.
+    pub(crate) skipped: Vec<FilterError>,
+    /// One sentence for each directive that matches nothing as it is written.
+    pub(crate) advice: Vec<String>,
 }
 
-impl BadDirectives {
+impl FilterDoubts {
+    pub(crate) fn new(at: SystemTime) -> Self {
+        Self { at, variable: None, skipped: Vec::new(), advice: Vec::new() }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        !self.skipped.is_empty() || !self.advice.is_empty()
+    }
+
     fn notice(&self) -> Notice {
-        notice::bad_directives(self.at, &self.variable, &self.errors)
+        notice::filter_doubts(self.at, self.variable.as_deref(), &self.skipped, &self.advice)
     }
 }
 
@@ -210,7 +222,7 @@ impl Plan {
                     None => continue,
                 },
             };
-            let opening = once.opening.as_ref().map(BadDirectives::notice);
+            let opening = once.opening.as_ref().map(FilterDoubts::notice);
             let counters = pipeline.counters.outputs[outputs.len()].clone();
             let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
             outputs.push(output.retain(planned.retain()));

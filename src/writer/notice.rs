@@ -80,14 +80,31 @@ pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::E
     warn(at, format_args!("failed to {doing}"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
 }
 
-/// A directive in the environment was skipped.
-pub(crate) fn bad_directives(at: SystemTime, variable: &str, errors: &[FilterError]) -> Notice {
-    let skipped = errors.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
-    warn(
-        at,
-        format_args!("failed to parse directives of the environment"),
-        &[("variable", Value::Str(variable)), ("directives", Value::Str(&skipped))],
-    )
+/// Makes the line on directives that were skipped, or that match nothing as they are written.
+pub(crate) fn filter_doubts(
+    at: SystemTime,
+    variable: Option<&str>,
+    skipped: &[FilterError],
+    advice: &[String],
+) -> Notice {
+    let directives = skipped.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
+    let advice_text = advice.join("; ");
+    let mut pairs = Vec::new();
+    if let (Some(variable), false) = (variable, skipped.is_empty()) {
+        pairs.push(("variable", Value::Str(variable)));
+        pairs.push(("directives", Value::Str(&directives)));
+    }
+    if !advice.is_empty() {
+        pairs.push(("advice", Value::Str(&advice_text)));
+    }
+    let plural = |count: usize| if count == 1 { "directive" } else { "directives" };
+    match (skipped.len(), advice.len()) {
+        (0, count) => {
+            let match_nothing = if count == 1 { "matches" } else { "match" };
+            warn(at, format_args!("{count} {} of the filter {match_nothing} nothing", plural(count)), &pairs)
+        }
+        (count, _) => warn(at, format_args!("failed to parse {count} {} of the environment", plural(count)), &pairs),
+    }
 }
 
 /// Returns a number of records in words: `1 record`, `2 records`.

@@ -115,7 +115,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
 fn what_is_to_be_said_first_is_said_once_and_when_it_can_be() {
     let sink = NewsSink::default();
     sink.set(|state| state.takes = Some(0));
-    let opening = crate::writer::notice::bad_directives(std::time::UNIX_EPOCH, "RUST_LOG", &[]);
+    let opening = crate::writer::notice::filter_doubts(std::time::UNIX_EPOCH, None, &[], &["x".to_owned()]);
     let mut bench = Setup { opening: Some(opening), ..Setup::new() }.sink(sink.clone()).bench();
     bench.log(Level::Info);
     bench.step();
@@ -127,10 +127,10 @@ fn what_is_to_be_said_first_is_said_once_and_when_it_can_be() {
         bench.live(Duration::from_secs(3));
     }
     let text = sink.text();
-    assert_eq!(text.matches("failed to parse directives").count(), 1, "{text}");
+    assert_eq!(text.matches("of the filter matches nothing").count(), 1, "{text}");
     assert!(
-        text.lines().nth(1).is_some_and(|line| line.contains("failed to parse directives")),
-        "behind the gap line: {text}"
+        text.lines().nth(1).is_some_and(|line| line.contains("of the filter matches nothing")),
+        "after the gap line: {text}"
     );
 }
 

@@ -1,0 +1,153 @@
+//! Advice on directives that parse but match nothing as they are written. Pure; runs on the thread
+//! that sets the logger up.
+
+use log::LevelFilter;
+
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::Off),
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+];
+/// Names that other loggers and syslog give to a level.
+const OTHER_NAMES: [(&str, &str); 9] = [
+    ("all", "trace"),
+    ("crit", "error"),
+    ("critical", "error"),
+    ("err", "error"),
+    ("fatal", "error"),
+    ("information", "info"),
+    ("none", "off"),
+    ("verbose", "trace"),
+    ("warning", "warn"),
+];
+
+/// Returns one sentence for each directive of `text` that matches nothing as it is written.
+/// `compiled` is the most verbose level that `log` was compiled with.
+pub(crate) fn advice(text: &str, compiled: LevelFilter) -> Vec<String> {
+    let levels = text.split_once('/').map_or(text, |(levels, _)| levels);
+    levels.split(',').filter_map(|directive| advice_on(directive, compiled)).collect()
+}
+
+fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
+    // `env_filter` trims a directive as a whole.
+    let directive = directive.trim();
+    let (name, level) = match directive.split_once('=') {
+        Some((name, level)) => (name, Some(level)),
+        None => (directive, None),
+    };
+    let level_of =
+        |word: &str| LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, level)| *level);
+    let asked = level.map_or_else(|| level_of(name), |level| level_of(level.trim()));
+    if let Some(asked) = asked.filter(|asked| *asked > compiled) {
+        let asked = asked.as_str().to_lowercase();
+        return Some(format!(
+            "`{directive}`: `log` was compiled without the level {asked} (its `max_level_*` features)"
+        ));
+    }
+    if name.is_empty() || (level.is_none() && asked.is_some()) {
+        return None;
+    }
+    let plain = |name: &str| name.replace('-', "_");
+    let what = if name.contains(char::is_whitespace) {
+        format!("a space is part of the name; write `{}`", directive.split_whitespace().collect::<String>())
+    } else if name.contains(['"', '\'']) {
+        format!("a quote is part of the name; write `{}`", directive.replace(['"', '\''], ""))
+    } else if name.contains(';') {
+        format!("directives are separated by commas; write `{}`", directive.replace(';', ","))
+    } else if name.contains('*') {
+        let all = name.trim_end_matches('*').trim_end_matches("::");
+        match level {
+            _ if all.is_empty() => "there are no wildcards; a level alone holds for every target".to_owned(),
+            Some(level) => format!("there are no wildcards, a name covers all below it; write `{all}={level}`"),
+            None => format!("there are no wildcards, a name covers all below it; write `{all}`"),
+        }
+    } else if name.contains('-') {
+        format!("the name of a module has no hyphen; write `{}`", plain(directive))
+    } else if let Some(known) = level.is_none().then(|| closest_level(name)).flatten() {
+        format!("it is taken for a target; the level is called `{known}`")
+    } else {
+        return None;
+    };
+    Some(format!("`{directive}`: {what}"))
+}
+
+/// Returns the level that `word` was probably meant to be.
+fn closest_level(word: &str) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase();
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == word).map(|(_, level)| *level);
+    other.or_else(|| LEVELS.iter().map(|(name, _)| *name).find(|name| is_misspelled(&word, name)))
+}
+
+/// Tells whether `word` is `name` with one letter too many or too few, or with two exchanged. A wrong
+/// letter makes another word too often, as in `ward`.
+fn is_misspelled(word: &str, name: &str) -> bool {
+    let (word, name) = (word.as_bytes(), name.as_bytes());
+    let start = word.iter().zip(name).take_while(|(one, other)| one == other).count();
+    let (word, name) = (&word[start..], &name[start..]);
+    match (word, name) {
+        // Short names are close to many words.
+        _ if start == 0 => false,
+        ([one, other, rest @ ..], [first, second, end @ ..]) if one == second && other == first && rest == end => true,
+        ([_, rest @ ..], _) if rest == name => true,
+        (_, [_, end @ ..]) if word == end => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_that_matches_nothing_as_it_is_written_has_advice() {
+        let cases = [
+            ("hyper = warn", "`hyper = warn`: a space is part of the name; write `hyper=warn`"),
+            ("info hyper=warn", "`info hyper=warn`: a space is part of the name; write `infohyper=warn`"),
+            ("my-app=debug", "`my-app=debug`: the name of a module has no hyphen; write `my_app=debug`"),
+            ("warning", "`warning`: it is taken for a target; the level is called `warn`"),
+            ("inof", "`inof`: it is taken for a target; the level is called `info`"),
+            ("Debg", "`Debg`: it is taken for a target; the level is called `debug`"),
+            ("\"debug\"", "`\"debug\"`: a quote is part of the name; write `debug`"),
+            ("info;app=debug", "`info;app=debug`: directives are separated by commas; write `info,app=debug`"),
+            ("app::*=debug", "`app::*=debug`: there are no wildcards, a name covers all below it; write `app=debug`"),
+            ("*=debug", "`*=debug`: there are no wildcards; a level alone holds for every target"),
+        ];
+        for (directive, expected) in cases {
+            assert_eq!(advice(directive, LevelFilter::Trace), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_directive_that_can_match_has_none() {
+        for text in [
+            "",
+            " ",
+            ",",
+            "info",
+            "OFF",
+            "Warn",
+            "hyper",
+            "hyper=warn",
+            " hyper=warn , my_app=debug ",
+            "app::db=trace",
+            "error,app=off",
+            "info/my-app = \"x\"",
+            "app",
+            "database",
+            "ward",
+            "offer",
+            "trades",
+        ] {
+            assert_eq!(advice(text, LevelFilter::Trace), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_level_that_was_compiled_out_is_named() {
+        let expected = "`app=debug`: `log` was compiled without the level debug (its `max_level_*` features)";
+        assert_eq!(advice("app=debug,hyper=warn,info", LevelFilter::Info), [expected]);
+    }
+}
