@@ -60,8 +60,16 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The cause that an error of the file stands for.
-    pub(crate) fn of(error: &io::Error) -> Self {
+    /// Returns the cause that an I/O error stands for.
+    ///
+    /// ```
+    /// use std::io;
+    /// use unfazed::Cause;
+    ///
+    /// assert_eq!(Cause::of(&io::ErrorKind::StorageFull.into()), Cause::DiskFull);
+    /// assert_eq!(Cause::of(&io::ErrorKind::BrokenPipe.into()), Cause::Io);
+    /// ```
+    pub fn of(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull => Cause::DiskFull,
             io::ErrorKind::QuotaExceeded => Cause::Quota,

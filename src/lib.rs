@@ -97,7 +97,7 @@ mod queue;
 mod writer;
 
 mod format;
-mod sink;
+pub mod sink;
 
 mod disk;
 mod os;
@@ -120,7 +120,8 @@ pub use record::{KeyValues, Record, Value};
 pub use sink::console::{Color, Console};
 pub use sink::log_file::{Fsync, LogFile, WhenLow};
 pub use sink::rotation::Rotation;
-pub use sink::{Batch, Command, Health, Line, News, Now, Sink, WriteError};
+#[doc(no_inline)]
+pub use sink::{Batch, Line, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};
 
 /// 1024 bytes.

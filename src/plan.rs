@@ -21,10 +21,10 @@ use crate::os;
 use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Overflow, Pipeline, Renew};
 use crate::record::Notice;
-use crate::sink::Sink;
 use crate::sink::console::{Color, Console};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::FileOptions;
+use crate::sink::{OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
 use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
@@ -213,12 +213,12 @@ impl Plan {
     pub(crate) fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
-            let sink: Box<dyn Sink> = match &planned.kind {
+            let sink: Box<dyn OutputSink> = match &planned.kind {
                 Kind::File { target, options } => {
                     Box::new(FileSink::new(RealDisk::new(options.mode), target.clone(), options.clone()))
                 }
                 Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
-                    Some(sink) => sink,
+                    Some(sink) => Box::new(sink),
                     None => continue,
                 },
             };

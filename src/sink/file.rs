@@ -14,7 +14,7 @@ use super::history::History;
 use super::log_file::{FileOptions, Fsync, WhenLow};
 use super::open::Open;
 use super::space::{Answer, Space};
-use super::{Batch, Command, Health, News, Now, Purpose, Shortage, Sink, WriteError};
+use super::{Batch, Command, Health, News, Now, OutputSink, Purpose, Shortage, WriteError};
 
 /// The path is compared with the open file at most this often, before a write.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -123,7 +123,7 @@ impl<D: Disk> FileSink<D> {
     fn point(&mut self) {
         let (Some(link), Target::Path(path)) = (&self.options.symlink, &self.target) else { return };
         if let Err(error) = self.disk.point(link, path) {
-            self.news.push(News::Failed("link", error));
+            self.news.push(News::Failed { doing: "link", error });
         }
     }
 
@@ -133,7 +133,7 @@ impl<D: Disk> FileSink<D> {
         let needed =
             self.options.when_low == WhenLow::DeleteOldest || self.history.as_ref().is_some_and(History::is_kept);
         if needed && !std::mem::replace(&mut self.no_lock_reported, true) {
-            self.news.push(News::Failed("lock", error));
+            self.news.push(News::Failed { doing: "lock", error });
         }
     }
 
@@ -176,7 +176,7 @@ impl<D: Disk> FileSink<D> {
                 return Ok(());
             }
             PathState::Moved => self.sync_old(),
-            PathState::Deleted => self.news.push(News::Vanished(unseen)),
+            PathState::Deleted => self.news.push(News::Vanished { lines: unseen }),
         }
         self.reopen(now)
     }
@@ -202,7 +202,7 @@ impl<D: Disk> FileSink<D> {
             if let (0, Some(history)) = (open.len, &mut self.history) {
                 history.emptied();
             }
-            self.news.push(News::CutShort(shorter));
+            self.news.push(News::CutShort { bytes: shorter });
         }
     }
 
@@ -212,7 +212,7 @@ impl<D: Disk> FileSink<D> {
             return;
         }
         if let Some(Err(error)) = self.open.as_mut().and_then(Open::sync) {
-            self.news.push(News::Failed("fsync", error));
+            self.news.push(News::Failed { doing: "fsync", error });
         }
     }
 
@@ -251,7 +251,7 @@ impl<D: Disk> FileSink<D> {
             self.closed_by = cause;
             return Err(error);
         }
-        self.news.push(News::Failed("fsync", error));
+        self.news.push(News::Failed { doing: "fsync", error });
         self.reopen(now).map_err(|error| error.after(written))
     }
 
@@ -398,7 +398,7 @@ impl<D: Disk> FileSink<D> {
         let (new, archive) = match history.rotate(&mut self.disk, open, first.bytes(), now) {
             Ok(done) => done,
             Err(error) => {
-                self.news.push(News::Failed("rotate", error));
+                self.news.push(News::Failed { doing: "rotate", error });
                 let _ = self.preallocate(0); // It may have been given back.
                 return Ok(false);
             }
@@ -413,7 +413,7 @@ impl<D: Disk> FileSink<D> {
         open.unseen = first.len() as u64;
         self.torn = false;
         self.wrote(first);
-        self.news.push(News::Rotated(archive));
+        self.news.push(News::Rotated { archive });
         self.sync_dir();
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
@@ -424,7 +424,7 @@ impl<D: Disk> FileSink<D> {
     fn sync_dir(&mut self) {
         let Some(history) = self.history.as_ref().filter(|_| self.options.fsync != Fsync::Never) else { return };
         if let Err(error) = self.disk.sync_dir(history.dir()) {
-            self.news.push(News::Failed("fsync the directory", error));
+            self.news.push(News::Failed { doing: "fsync the directory", error });
         }
     }
 
@@ -642,7 +642,7 @@ impl<D: Disk> FileSink<D> {
     }
 }
 
-impl<D: Disk> Sink for FileSink<D> {
+impl<D: Disk> OutputSink for FileSink<D> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         match batch.purpose() {
             Purpose::Records => {

@@ -366,7 +366,7 @@ impl History {
             Ok(found) => found,
             Err(error) => {
                 self.archived = 0; // Not known: what is too much is seen next time.
-                return news.push(News::Failed("list archives", error));
+                return news.push(News::Failed { doing: "list archives", error });
             }
         };
         self.see(&found);
@@ -380,10 +380,10 @@ impl History {
             }
             let path = self.beside(std::mem::take(&mut found.entry.name));
             match disk.remove(&path) {
-                Ok(()) => news.push(News::Deleted(path, found.entry.bytes)),
+                Ok(()) => news.push(News::Deleted { path, bytes: found.entry.bytes }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // It is not counted, so that it is tried again no sooner than usual.
-                Err(error) => news.push(News::Failed("delete an archive", error)),
+                Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
         self.archived = left;
@@ -407,7 +407,7 @@ impl History {
             Some(Ok(false)) => self.put_compression_off(now),
             Some(Err(error)) => {
                 let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
-                news.push(News::Failed("compress an archive", error));
+                news.push(News::Failed { doing: "compress an archive", error });
                 // The others get their turn first.
                 let aside = if is_taken { &mut self.never_compressed } else { &mut self.not_compressed };
                 aside.extend(self.compressing.take());
@@ -447,7 +447,7 @@ impl History {
         match disk.compress(what) {
             // As soon as this one is done the next may follow.
             Ok(()) => (self.compressing, self.compress_at) = (Some(next.archive.compressed()), None),
-            Err(error) => news.push(News::Failed("compress an archive", error)),
+            Err(error) => news.push(News::Failed { doing: "compress an archive", error }),
         }
     }
 
@@ -469,7 +469,7 @@ impl History {
         let found = match self.find(disk, &mut open.file) {
             Ok(found) => found,
             Err(error) => {
-                news.push(News::Failed("list archives", error));
+                news.push(News::Failed { doing: "list archives", error });
                 return false;
             }
         };
@@ -486,9 +486,9 @@ impl History {
                 Ok(()) => {
                     any = true;
                     at_most = at_most.saturating_sub(found.entry.bytes);
-                    news.push(News::GaveWay(path, found.entry.bytes));
+                    news.push(News::GaveWay { path, bytes: found.entry.bytes });
                 }
-                Err(error) => news.push(News::Failed("delete an archive", error)),
+                Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
         any

@@ -11,7 +11,7 @@ use log::Level;
 use crate::event::{Cause, Event, State};
 use crate::format::Encoder;
 use crate::record::{Notice, Record};
-use crate::sink::{Command, Health, News, Now, Sink, WriteError};
+use crate::sink::{Command, Health, News, Now, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
 
 use super::guard::{Panicked, guarded};
@@ -31,7 +31,7 @@ pub(crate) struct Output {
     pub(super) index: usize,
     pub(super) counters: Arc<OutputCounters>,
     pub(super) encoder: Encoder,
-    pub(super) sink: Box<dyn Sink>,
+    pub(super) sink: Box<dyn OutputSink>,
     /// While it is suspended it may retain this many bytes of the newest WARN and ERROR lines.
     retain: usize,
     /// How often in a row no retained line went in after a gap line.
@@ -74,7 +74,7 @@ impl Output {
         index: usize,
         counters: Arc<OutputCounters>,
         encoder: Encoder,
-        sink: Box<dyn Sink>,
+        sink: Box<dyn OutputSink>,
         opening: Option<Notice>,
     ) -> Self {
         Self {
@@ -140,7 +140,10 @@ impl Output {
     }
 
     /// Asks the sink for something, and makes an error of its panic.
-    pub(super) fn ask<T>(&mut self, what: impl FnOnce(&mut dyn Sink) -> Result<T, WriteError>) -> Result<T, Refusal> {
+    pub(super) fn ask<T>(
+        &mut self,
+        what: impl FnOnce(&mut dyn OutputSink) -> Result<T, WriteError>,
+    ) -> Result<T, Refusal> {
         match guarded(|| what(&mut *self.sink)) {
             Ok(answer) => answer.map_err(|error| Refusal { error, panicked: false }),
             Err(Panicked) => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: true }),
@@ -230,7 +233,7 @@ impl Output {
     /// Takes the sink's news: some are events, some are reported, some are both.
     pub(super) fn hear(&mut self, news: Vec<News>, turn: &mut Turn<'_>) {
         for news in news {
-            self.counters.failures.fetch_add(u64::from(matches!(news, News::Failed(..))), Relaxed);
+            self.counters.failures.fetch_add(u64::from(matches!(news, News::Failed { .. })), Relaxed);
             if let Some(event) = self.unreported.hear(news, &self.counters.name) {
                 turn.events.tell(event);
             }

@@ -34,7 +34,7 @@ impl Output {
         for news in error.news {
             match news {
                 // The suspension reports it.
-                News::Failed(doing, error) => {
+                News::Failed { doing, error } => {
                     let output = self.counters.name.to_string();
                     turn.events.tell(Event::Failed { output, doing, error: Arc::new(error) });
                 }
@@ -110,7 +110,7 @@ impl Output {
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
         }
-        Attempt::NotYet { retry_after: refusal.error.wanted_delay() }
+        Attempt::NotYet { retry_after: refusal.error.get_retry_after() }
     }
 
     /// Writes the gap line, which is the canary: if it is in, the output is back.

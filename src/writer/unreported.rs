@@ -82,17 +82,17 @@ impl Unreported {
     /// Takes news of the sink. Returns the event that tells the program.
     pub(super) fn hear(&mut self, news: News, output: &str) -> Option<Event> {
         match news {
-            News::Vanished(lines) => self.happened.vanished += lines,
-            News::CutShort(bytes) => self.happened.cut_short += bytes,
-            News::Failed(doing, error) => {
+            News::Vanished { lines } => self.happened.vanished += lines,
+            News::CutShort { bytes } => self.happened.cut_short += bytes,
+            News::Failed { doing, error } => {
                 let error = Arc::new(error);
                 let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
                 self.failed = Some(Failed { times, doing, error: error.clone() });
                 return Some(Event::Failed { output: output.to_owned(), doing, error });
             }
-            News::Rotated(archive) => return Some(Event::Rotated { output: output.to_owned(), archive }),
-            News::Deleted(path, bytes) => return Some(Event::Deleted { output: output.to_owned(), path, bytes }),
-            News::GaveWay(path, bytes) => {
+            News::Rotated { archive } => return Some(Event::Rotated { output: output.to_owned(), archive }),
+            News::Deleted { path, bytes } => return Some(Event::Deleted { output: output.to_owned(), path, bytes }),
+            News::GaveWay { path, bytes } => {
                 self.happened.files_deleted += 1;
                 self.happened.bytes_deleted += bytes;
                 return Some(Event::Deleted { output: output.to_owned(), path, bytes });

@@ -11,7 +11,7 @@ use crate::error::FlushError;
 use crate::format::{Encoder, Format};
 use crate::os::AtExit;
 use crate::queue::{Overflow, Pipeline};
-use crate::sink::{Batch, Now, Sink, WriteError};
+use crate::sink::{Batch, Now, OutputSink, WriteError};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Writer};
 
@@ -20,7 +20,7 @@ use super::{EVER, check, offer};
 /// Counts the records it is given; the crate's own lines are WARN.
 struct CountingSink(Arc<AtomicU64>);
 
-impl Sink for CountingSink {
+impl OutputSink for CountingSink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let records = batch.lines().filter(|line| line.level() == Level::Info).count();
         self.0.fetch_add(records as u64, Relaxed);

@@ -17,7 +17,7 @@ use crate::queue::{Overflow, PerProcessPipeline, Pipeline, Renew};
 use crate::record::Notice;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
-use crate::sink::{Now, Sink};
+use crate::sink::{Now, OutputSink};
 use crate::stats::{Counters, OutputCounters};
 use crate::writer::{Output, Step, Writer};
 
@@ -41,7 +41,7 @@ pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
     pub(super) rate_limit: Option<RateLimit>,
-    pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn Sink>)>,
+    pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn OutputSink>)>,
     /// What the first output says first of all.
     pub(super) opening: Option<Notice>,
     /// Where the archives of the first file are.
@@ -60,11 +60,11 @@ impl Setup {
         }
     }
 
-    pub(super) fn sink(self, sink: impl Sink + 'static) -> Self {
+    pub(super) fn sink(self, sink: impl OutputSink + 'static) -> Self {
         self.output(LevelFilter::Trace, Format::text(), sink)
     }
 
-    pub(super) fn output(mut self, level: LevelFilter, format: Format, sink: impl Sink + 'static) -> Self {
+    pub(super) fn output(mut self, level: LevelFilter, format: Format, sink: impl OutputSink + 'static) -> Self {
         self.outputs.push((level, format, 0, Box::new(sink)));
         self
     }

@@ -516,22 +516,23 @@ fn what_fails_again_and_again_while_suspended_is_told_once() {
 #[test]
 fn what_is_counted_while_suspended_adds_up() {
     use crate::sink::News;
-    let again = |kind: std::io::ErrorKind| News::Failed("link", kind.into());
+    let again = |kind: std::io::ErrorKind| News::Failed { doing: "link", error: kind.into() };
     let mut news = vec![
-        News::Vanished(1),
+        News::Vanished { lines: 1 },
         again(std::io::ErrorKind::AlreadyExists),
-        News::CutShort(10),
-        News::Failed("rotate", std::io::ErrorKind::Other.into()),
-        News::Vanished(2),
+        News::CutShort { bytes: 10 },
+        News::Failed { doing: "rotate", error: std::io::ErrorKind::Other.into() },
+        News::Vanished { lines: 2 },
         again(std::io::ErrorKind::NotFound),
-        News::CutShort(5),
-        News::Rotated("a".into()),
-        News::Rotated("a".into()),
+        News::CutShort { bytes: 5 },
+        News::Rotated { archive: "a".into() },
+        News::Rotated { archive: "a".into() },
     ];
     News::join(&mut news);
     let joined = format!("{news:?}");
-    let expected = r#"[Vanished(3), Failed("link", Kind(NotFound)), CutShort(15), Failed("rotate", Kind(Other)), "#;
-    assert_eq!(joined, expected.to_owned() + r#"Rotated("a"), Rotated("a")]"#);
+    let expected = "[Vanished { lines: 3 }, Failed { doing: \"link\", error: Kind(NotFound) }, CutShort { bytes: 15 }, \
+                    Failed { doing: \"rotate\", error: Kind(Other) }, Rotated { archive: \"a\" }, Rotated { archive: \"a\" }]";
+    assert_eq!(joined, expected);
 }
 
 #[test]

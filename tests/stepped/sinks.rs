@@ -12,7 +12,7 @@ use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::format::Format;
-use crate::sink::{Batch, Sink, WriteError};
+use crate::sink::{Batch, OutputSink, WriteError};
 
 /// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after so many batches.
 #[derive(Clone, Default)]
@@ -24,7 +24,7 @@ pub(super) struct KeepSink {
     pub(super) panics_after: Arc<Mutex<Option<usize>>>,
 }
 
-impl Sink for KeepSink {
+impl OutputSink for KeepSink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         if *self.panics.lock().unwrap() {
             panic!("a sink that panics");
@@ -52,7 +52,7 @@ impl KeepSink {
 /// Refuses everything, and asks for odd times until the next attempt.
 struct OddSink(Duration, Arc<Mutex<u64>>);
 
-impl Sink for OddSink {
+impl OutputSink for OddSink {
     fn write(&mut self, _batch: &Batch<'_>) -> Result<(), WriteError> {
         Err(WriteError::new(usize::MAX, Cause::Io).retry_after(self.0))
     }
@@ -290,7 +290,7 @@ fn a_format_that_ends_no_line_gets_its_newline() {
 #[derive(Clone, Default)]
 struct NoteSink(Option<Duration>, Arc<Mutex<Vec<std::time::Instant>>>);
 
-impl Sink for NoteSink {
+impl OutputSink for NoteSink {
     fn write(&mut self, _batch: &Batch<'_>) -> Result<(), WriteError> {
         Err(WriteError::new(0, Cause::Io))
     }

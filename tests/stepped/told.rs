@@ -11,7 +11,7 @@ use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::rotation::Rotation;
-use crate::sink::{Batch, Command, Health, News, Now, Sink, WriteError};
+use crate::sink::{Batch, Command, Health, News, Now, OutputSink, WriteError};
 
 /// Has news, and takes only so many lines of each batch.
 #[derive(Clone, Default)]
@@ -25,7 +25,7 @@ struct Told {
     commands: Vec<Command>,
 }
 
-impl Sink for NewsSink {
+impl OutputSink for NewsSink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let mut state = self.0.lock().unwrap();
         let takes = state.takes.unwrap_or(batch.len());
@@ -63,7 +63,11 @@ fn what_happened_to_the_file_is_told_by_the_gap_line_if_no_other_line_went_in() 
     bench.step();
     for _ in 0..2 {
         sink.set(|state| {
-            state.news = vec![News::Vanished(3), News::CutShort(5), News::GaveWay("old".into(), 7)];
+            state.news = vec![
+                News::Vanished { lines: 3 },
+                News::CutShort { bytes: 5 },
+                News::GaveWay { path: "old".into(), bytes: 7 },
+            ];
             state.takes = Some(0);
         });
         bench.log(Level::Info);
@@ -85,7 +89,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     let mut bench = Setup::new().sink(sink.clone()).bench();
     bench.step();
     sink.set(|state| {
-        state.news = vec![News::Failed("tidy", io::ErrorKind::PermissionDenied.into())];
+        state.news = vec![News::Failed { doing: "tidy", error: io::ErrorKind::PermissionDenied.into() }];
         state.takes = Some(0);
     });
     bench.log(Level::Info);
@@ -98,7 +102,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     assert_eq!(text.matches("failed to tidy times=1 error=\"permission denied\"").count(), 1, "{text}");
     // The line is in, and the record behind it is not.
     sink.set(|state| {
-        state.news = vec![News::Failed("tidy", io::ErrorKind::PermissionDenied.into())];
+        state.news = vec![News::Failed { doing: "tidy", error: io::ErrorKind::PermissionDenied.into() }];
         state.takes = Some(1);
     });
     bench.log(Level::Info);

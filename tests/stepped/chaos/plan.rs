@@ -15,7 +15,7 @@ use crate::format::Format;
 use crate::queue::Overflow;
 use crate::sink::log_file::{FileOptions, Fsync, LogFile, WhenLow};
 use crate::sink::rotation::Rotation;
-use crate::sink::{Batch, Now, Sink, WriteError};
+use crate::sink::{Batch, Now, OutputSink, WriteError};
 
 pub(super) const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 pub(super) const TARGETS: [&str; 3] = ["chaos::a", "chaos::b", "other"];
@@ -297,7 +297,7 @@ pub(super) struct FlakySink {
     pub(super) rng: Rng,
 }
 
-impl Sink for FlakySink {
+impl OutputSink for FlakySink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         if !percent(&mut self.rng, *self.fails.lock().unwrap()) {
             self.kept.lock().unwrap().extend_from_slice(batch.bytes());
