@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     work("as it was started");
 
     // Over what is in force: `noisy` stays at WARN.
-    handle.push_filter("debug")?;
+    let debug = handle.push_filter("debug")?;
     work("with debug pushed");
-    handle.pop_filter();
+    drop(debug);
     work("with debug popped");
 
     // Instead of what `filter` and RUST_LOG said.

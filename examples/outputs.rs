@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use log::{LevelFilter, debug, error, info, warn};
-use unfazed::{Batch, Builder, Console, Format, LogFile, Sink, WriteError};
+use unfazed::{Batch, Builder, Console, Format, LogFile, Sink, SinkOutput, WriteError};
 
 /// An output of the program's own: here it only counts.
 struct Counting {
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .file(&everything)
         .file(LogFile::new(&warnings).level(LevelFilter::Warn).format(Format::json()))
         .console(Console::stderr().level(LevelFilter::Error))
-        .sink_with("counting", Counting { errors: errors.clone() }, LevelFilter::Error, Format::text());
+        .output(SinkOutput::new("counting", Counting { errors: errors.clone() }).level(LevelFilter::Error));
     if Path::new("/dev/full").exists() {
         builder = builder.file("/dev/full");
     }

@@ -17,6 +17,7 @@ use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
+use crate::options::sink_output::SinkOutput;
 use crate::os;
 use crate::plan::{Files, FilterDoubts, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
@@ -136,6 +137,8 @@ impl Builder {
     /// unfazed::Builder::new().filter("hyper=warn").filter_env("RUST_LOG").file("app.log").init()?;
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
+    #[doc(alias = "from_env")]
+    #[doc(alias = "parse_default_env")]
     pub fn filter_env(mut self, variable: &str) -> Self {
         self.filter_env = Some(variable.to_owned());
         self
@@ -152,6 +155,8 @@ impl Builder {
     ///     .init()?;
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
+    #[doc(alias = "append")]
+    #[doc(alias = "log_to_file")]
     pub fn file(mut self, file: impl Into<LogFile>) -> Self {
         let LogFile { path, level, format, options } = file.into();
         self.outputs.push((level, format, Spec::File { path, options }));
@@ -167,6 +172,9 @@ impl Builder {
     /// Builder::new().file("app.log").console(warnings).init()?;
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
+    #[doc(alias = "duplicate_to_stderr")]
+    #[doc(alias = "duplicate_to_stdout")]
+    #[doc(alias = "log_to_stderr")]
     pub fn console(mut self, console: Console) -> Self {
         self.outputs.push((console.level, console.format.clone(), Spec::Console(console)));
         self
@@ -199,36 +207,41 @@ impl Builder {
     /// assert_eq!(LINES.load(Relaxed), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn sink(mut self, name: &str, sink: impl Sink + 'static) -> Self {
-        self.outputs.push((LevelFilter::Trace, None, Spec::Sink(name.to_owned(), self.sinks.len())));
-        self.sinks.push(Box::new(sink));
-        self
+    pub fn sink(self, name: &str, sink: impl Sink + 'static) -> Self {
+        self.output(SinkOutput::new(name, sink))
     }
 
-    /// Adds an output of the program's own, like [`sink`](Self::sink), with the most verbose level
-    /// that it takes and a format.
+    /// Adds an output of the program's own with options: a [`SinkOutput`].
     ///
     /// ```
-    /// # use unfazed::{Batch, Builder, Format, Sink, WriteError};
+    /// # use unfazed::{Batch, Builder, Format, Sink, SinkOutput, WriteError};
     /// # struct Alarm;
     /// # impl Sink for Alarm {
     /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
     /// #         Ok(())
     /// #     }
     /// # }
-    /// let level = log::LevelFilter::Error;
-    /// let builder = Builder::new().sink_with("alarm", Alarm, level, Format::logfmt());
+    /// let alarm = SinkOutput::new("alarm", Alarm).level(log::LevelFilter::Error).format(Format::logfmt());
+    /// let builder = Builder::new().output(alarm);
     /// ```
+    #[doc(alias = "log_to_writer")]
+    pub fn output(mut self, output: SinkOutput) -> Self {
+        let SinkOutput { name, sink, level, format } = output;
+        self.outputs.push((level, format, Spec::Sink(name, self.sinks.len())));
+        self.sinks.push(sink);
+        self
+    }
+
+    /// The former way to [`output`](Self::output).
+    #[doc(hidden)]
     pub fn sink_with(
-        mut self,
+        self,
         name: &str,
         sink: impl Sink + 'static,
         level: LevelFilter,
         format: impl Into<Format>,
     ) -> Self {
-        self.outputs.push((level, Some(format.into()), Spec::Sink(name.to_owned(), self.sinks.len())));
-        self.sinks.push(Box::new(sink));
-        self
+        self.output(SinkOutput::new(name, sink).level(level).format(format))
     }
 
     /// Sets the format of the outputs that set none. Default: [`Format::text`].
@@ -236,6 +249,7 @@ impl Builder {
     /// ```
     /// let builder = unfazed::Builder::new().format(unfazed::Format::logfmt());
     /// ```
+    #[doc(alias = "formatter")]
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = format.into();
         self
@@ -247,6 +261,7 @@ impl Builder {
     /// ```
     /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
     /// ```
+    #[doc(alias = "buffered_lines_limit")]
     pub fn capacity(mut self, records: usize) -> Self {
         self.capacity = records;
         self
@@ -260,6 +275,8 @@ impl Builder {
     ///
     /// let builder = Builder::new().overflow(Overflow::BlockAtMost(Duration::from_millis(50)));
     /// ```
+    #[doc(alias = "lossy")]
+    #[doc(alias = "non_blocking")]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
@@ -328,6 +345,7 @@ impl Builder {
     /// panic!("this text stands in app.log");
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
+    #[doc(alias = "panic_hook")]
     pub fn log_panics(mut self, log_panics: bool) -> Self {
         self.log_panics = log_panics;
         self

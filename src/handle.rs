@@ -1,6 +1,7 @@
 //! `Handle`: what the program can ask of its running logger. Any thread.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +112,10 @@ impl Handle {
     /// Replaces the directives, on top of `Builder::level`. For an installed logger `log::max_level` follows. What was
     /// pushed stays on top.
     ///
+    /// A logger from [`Builder::build`](crate::Builder::build) that stands inside one of your own is not
+    /// known to the `log` facade. There the macros keep their old level until you set it:
+    /// `log::set_max_level(handle.max_level())`.
+    ///
     /// # Errors
     ///
     /// The directives cannot be parsed; the old ones stay in force.
@@ -121,14 +126,30 @@ impl Handle {
     /// assert!(handle.set_filter("info,app::db=loud").is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "parse_new_spec")]
+    #[doc(alias = "set_new_spec")]
     pub fn set_filter(&self, directives: &str) -> Result<(), FilterError> {
         self.filter.set(directives)
     }
 
-    /// Lays directives over those in force until [`pop_filter`](Self::pop_filter): "debug for the next five minutes".
+    /// Returns the directives in force, with `Builder::level` and all that was pushed, as one text:
+    /// `info,hyper=warn`. [`set_filter`](Self::set_filter) with that text means the same.
     ///
-    /// They override what they name and leave the rest: over `info,hyper=warn`, `debug` means `debug,hyper=warn`. Pushes
-    /// may be stacked.
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.set_filter("hyper=warn")?;
+    /// assert_eq!(handle.filter(), "info,hyper=warn");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn filter(&self) -> String {
+        self.filter.directives()
+    }
+
+    /// Lays directives over those in force until the guard is dropped: "debug for the next five
+    /// minutes". [`FilterGuard::keep`] leaves them in force without a guard.
+    ///
+    /// They override what they name and leave the rest: over `info,hyper=warn`, `debug` means
+    /// `debug,hyper=warn`. Pushes may be stacked, and dropped in any order.
     ///
     /// # Errors
     ///
@@ -136,24 +157,29 @@ impl Handle {
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
-    /// handle.push_filter("debug")?;
-    /// // ... and when enough was seen:
-    /// handle.pop_filter();
+    /// let debug = handle.push_filter("debug")?;
+    /// assert_eq!(handle.filter(), "debug");
+    /// drop(debug);
+    /// assert_eq!(handle.filter(), "info");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn push_filter(&self, directives: &str) -> Result<(), FilterError> {
-        self.filter.push(directives)
+    #[doc(alias = "push_temp_spec")]
+    pub fn push_filter(&self, directives: &str) -> Result<FilterGuard, FilterError> {
+        let number = self.filter.push(directives)?;
+        Ok(FilterGuard { filter: self.filter.clone(), number })
     }
 
-    /// Takes back what was pushed last; with nothing pushed, does nothing.
+    /// Takes back what was pushed last, whether its guard is still there or not. With nothing pushed
+    /// it does nothing.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
-    /// handle.push_filter("trace")?;
+    /// handle.push_filter("trace")?.keep();
     /// handle.pop_filter();
     /// assert_eq!(handle.max_level(), log::LevelFilter::Info);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "pop_temp_spec")]
     pub fn pop_filter(&self) {
         self.filter.pop();
     }
@@ -226,5 +252,83 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// A handle has no state that a panic could leave half changed.
+impl UnwindSafe for Handle {}
+impl RefUnwindSafe for Handle {}
+
+/// Keeps pushed directives in force. Made by [`Handle::push_filter`]; dropping it takes them back, and
+/// no others.
+///
+/// ```
+/// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+/// let outer = handle.push_filter("debug")?;
+/// let inner = handle.push_filter("hyper=trace")?;
+/// drop(outer);
+/// assert_eq!(handle.filter(), "info,hyper=trace");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropped at once, the directives are in force for no time"]
+pub struct FilterGuard {
+    filter: Arc<CurrentFilter>,
+    number: u64,
+}
+
+impl FilterGuard {
+    /// Leaves the directives in force until [`Handle::pop_filter`] takes them back.
+    ///
+    /// ```
+    /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
+    /// handle.push_filter("debug")?.keep();
+    /// assert_eq!(handle.filter(), "debug");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(mut self) {
+        // No filter has this number: there is nothing to take back.
+        self.number = 0;
+    }
+}
+
+impl Drop for FilterGuard {
+    fn drop(&mut self) {
+        if self.number != 0 {
+            self.filter.take_back(self.number);
+        }
+    }
+}
+
+impl fmt::Debug for FilterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterGuard").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_and_a_logger_may_cross_a_caught_panic() {
+        fn cross<T: UnwindSafe + RefUnwindSafe>() {}
+        cross::<Handle>();
+        cross::<crate::Logger>();
+    }
+
+    #[test]
+    fn guards_take_back_their_own_directives_in_any_order() {
+        let (_logger, handle) = crate::Builder::new().file("/dev/null").build().unwrap();
+        let first = handle.push_filter("a=debug").unwrap();
+        let second = handle.push_filter("b=trace").unwrap();
+        handle.push_filter("c=warn").unwrap().keep();
+        drop(first);
+        assert_eq!(handle.filter(), "info,b=trace,c=warn");
+        handle.pop_filter();
+        assert_eq!(handle.filter(), "info,b=trace");
+        handle.pop_filter();
+        drop(second);
+        assert_eq!(handle.filter(), "info", "taken back once");
+        assert!(handle.push_filter("a=loud").is_err());
     }
 }

@@ -112,9 +112,10 @@ pub use error::{FilterError, FlushError, InitError, ParseOptionError};
 pub use event::{Cause, Event, State};
 pub use format::{Format, LineBuf};
 pub use front::logger::Logger;
-pub use handle::Handle;
+pub use handle::{FilterGuard, Handle};
 #[cfg(feature = "serde")]
 pub use options::config::Config;
+pub use options::sink_output::SinkOutput;
 pub use queue::Overflow;
 pub use record::{KeyValues, Record, Value};
 pub use sink::console::{Color, Console};

@@ -105,7 +105,7 @@ mod linux {
             _ => {
                 let handle = builder.level(LevelFilter::Warn).filter_env("UNFAZED_TEST_LOG").init().unwrap();
                 assert_eq!(log::max_level(), LevelFilter::Debug);
-                handle.push_filter("trace").unwrap();
+                handle.push_filter("trace").unwrap().keep();
                 assert_eq!(log::max_level(), LevelFilter::Trace);
                 handle.set_filter("error").unwrap();
                 assert_eq!(log::max_level(), LevelFilter::Trace, "still pushed");

@@ -28,7 +28,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log", "env_filter", "regex"],
     ),
     ("handle.rs", &["queue", "stats", "event", "error", "front::filter"], &["log"]),
-    ("format/", &["record", "format", "error::ParseOptionError"], &["log", "chrono", "serde_json", "anstyle"]),
+    (
+        "format/",
+        &["record", "format", "clock::Stamp", "error::ParseOptionError"],
+        &["log", "chrono", "serde_json", "anstyle"],
+    ),
     ("writer/", &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),
     ("sink/rotation.rs", &[], &["chrono"]),

@@ -1,6 +1,7 @@
 //! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
 
 mod escape;
+mod line_buf;
 #[cfg(feature = "json")]
 mod json;
 mod logfmt;
@@ -17,10 +18,12 @@ use std::time::SystemTime;
 
 use log::kv::ToValue;
 
-use crate::record::{Fields, Notice, Record};
+use crate::clock::Stamp;
+use crate::record::{Caller, Fields, Notice, OwnedRecord, Record};
 
 #[cfg(feature = "json")]
 use json::{Json, Map};
+pub use line_buf::LineBuf;
 use logfmt::Logfmt;
 use text::Text;
 use time::TimeText;
@@ -74,6 +77,7 @@ pub(crate) use words::{NAMES, by_name};
 /// [`gelf`](Self::gelf). An integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles rounds it
 /// (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
 #[derive(Clone)]
+#[must_use = "give it to an output or to `Builder::format`"]
 pub struct Format {
     layout: Layout,
     options: Options,
@@ -293,6 +297,28 @@ impl Format {
         self
     }
 
+    /// Lays out one record as a file with this format would, for the unit tests of a program. The thread
+    /// is number 1 and has no name.
+    ///
+    /// # Errors
+    ///
+    /// The format's own, or `OutOfMemory`.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let record = log::Record::builder().level(log::Level::Info).target("app").args(format_args!("hello")).build();
+    /// let line = unfazed::Format::text().line(&record, UNIX_EPOCH)?;
+    /// assert_eq!(line, b"1970-01-01T00:00:00.000000Z INFO  app: hello\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn line(&self, record: &log::Record<'_>, time: SystemTime) -> io::Result<Vec<u8>> {
+        let caller = Caller { thread: 1, name: None };
+        let owned = OwnedRecord::capture(record, Stamp::Time(time), caller);
+        let mut line = LineBuf::default();
+        Encoder::new(self.clone()).line(&mut line, &Record::new(&owned, time, None))?;
+        Ok(line.bytes().to_vec())
+    }
+
     /// Whether the level is coloured; what the output says, where it is a terminal.
     pub(crate) fn colored(mut self, colored: bool) -> Self {
         self.options.colored = colored;
@@ -330,6 +356,29 @@ impl Format {
     }
 }
 
+/// Makes a [`custom`](Format::custom) format of a function, so that every `format` option takes one.
+///
+/// ```
+/// use std::io::{self, Write as _};
+/// use unfazed::{Builder, LineBuf, Record};
+///
+/// fn short(line: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
+///     write!(line, "{} ", record.level())?;
+///     line.text(record.message());
+///     Ok(())
+/// }
+///
+/// let builder = Builder::new().file("app.log").format(short);
+/// ```
+impl<F> From<F> for Format
+where
+    F: Fn(&mut LineBuf, &Record<'_>) -> io::Result<()> + Send + Sync + 'static,
+{
+    fn from(format: F) -> Self {
+        Self::custom(format)
+    }
+}
+
 impl Default for Format {
     fn default() -> Self {
         Self::text()
@@ -349,80 +398,11 @@ impl fmt::Debug for Format {
     }
 }
 
-/// Takes the line that a format writes: `std::io::Write`, in memory. It fails only where there is
-/// no memory.
-///
-/// ```
-/// use std::io::Write as _;
-///
-/// let format = unfazed::Format::custom(|line, record| {
-///     line.timestamp(record.time());
-///     writeln!(line, " {}", record.message())
-/// });
-/// ```
-#[derive(Debug, Default)]
-pub struct LineBuf {
-    bytes: Vec<u8>,
-    time: TimeText,
-}
-
-impl LineBuf {
-    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format has
-    /// [`local_time`](Format::local_time).
-    ///
-    /// ```
-    /// let format = unfazed::Format::custom(|line, record| {
-    ///     line.timestamp(record.time());
-    ///     Ok(())
-    /// });
-    /// ```
-    pub fn timestamp(&mut self, time: SystemTime) {
-        self.time.write(&mut self.bytes, time);
-    }
-
-    /// All lines so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
-    }
-
-    /// Forgets the lines, and gives back the memory of an unusual one.
-    pub(crate) fn clear(&mut self, keep: usize) {
-        self.bytes.clear();
-        self.bytes.shrink_to(keep);
-    }
-}
-
-impl io::Write for LineBuf {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes.try_reserve(bytes.len())?;
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A format at work: its options decided, and with what it remembers from line to line.
 pub(crate) struct Encoder {
     work: Work,
     local_time: bool,
+    colored: bool,
     time: TimeText,
 }
 
@@ -444,28 +424,31 @@ impl Encoder {
             Layout::Logfmt => Work::Logfmt(Logfmt::new(options)),
             Layout::Custom(custom) => Work::Custom(custom),
         };
-        Self { work, local_time: options.local_time, time: TimeText::new(options.local_time) }
+        Self { work, local_time: options.local_time, colored: options.colored, time: TimeText::new(options.local_time) }
     }
 
     /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was. Without memory for it
     /// the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
-        make_room(&mut out.bytes, record)?;
+        make_room(out.bytes_mut(), record)?;
         match &self.work {
-            Work::Text(text) => text.line(&mut out.bytes, record, &mut self.time),
+            Work::Text(text) => text.line(out.bytes_mut(), record, &mut self.time),
             #[cfg(feature = "json")]
-            Work::Json(json) => json.line(&mut out.bytes, record, &mut self.time)?,
-            Work::Logfmt(logfmt) => logfmt.line(&mut out.bytes, record, &mut self.time),
+            Work::Json(json) => json.line(out.bytes_mut(), record, &mut self.time)?,
+            Work::Logfmt(logfmt) => logfmt.line(out.bytes_mut(), record, &mut self.time),
             Work::Custom(custom) => {
                 let start = out.len();
-                out.time.set_local(self.local_time);
+                out.begin(self.local_time, self.colored);
                 custom(out, record)?;
-                if out.len() == start || out.bytes.last() == Some(&b'\n') {
+                if !out.is_complete() {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+                if out.len() == start || out.bytes().last() == Some(&b'\n') {
                     return Ok(());
                 }
             }
         }
-        out.bytes.push(b'\n');
+        out.bytes_mut().push(b'\n');
         Ok(())
     }
 
@@ -476,8 +459,8 @@ impl Encoder {
         let attempt = std::panic::AssertUnwindSafe(|| self.line(out, &record));
         if !matches!(std::panic::catch_unwind(attempt), Ok(Ok(()))) || out.len() == start {
             out.truncate(start);
-            Text::new(&Options::default()).line(&mut out.bytes, &record, &mut self.time);
-            out.bytes.push(b'\n');
+            Text::new(&Options::default()).line(out.bytes_mut(), &record, &mut self.time);
+            out.bytes_mut().push(b'\n');
         }
     }
 }

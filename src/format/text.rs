@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anstyle::{AnsiColor, Effects};
+use anstyle::{AnsiColor, Effects, Style};
 use log::Level;
 
 use crate::record::{KeyValues, Record, Value};
@@ -88,21 +88,24 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// The same in env_logger's colours.
-fn colored(level: Level) -> String {
-    let style = match level {
+/// The level's style: env_logger's colours.
+pub(super) fn style(level: Level) -> Style {
+    match level {
         Level::Error => AnsiColor::Red.on_default().effects(Effects::BOLD),
         Level::Warn => AnsiColor::Yellow.on_default(),
         Level::Info => AnsiColor::Green.on_default(),
         Level::Debug => AnsiColor::Blue.on_default(),
         Level::Trace => AnsiColor::Cyan.on_default(),
-    };
-    let name = level.as_str();
+    }
+}
+
+fn colored(level: Level) -> String {
+    let (name, style) = (level.as_str(), style(level));
     word(level).replace(name, &format!("{style}{name}{style:#}"))
 }
 
 /// The key-values as ` key=value`, the value quoted where a reader could not tell where it ends.
-fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
+pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
     for (key, value) in pairs {
         out.push(b' ');
         push_key(out, key);

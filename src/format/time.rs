@@ -43,6 +43,22 @@ impl TimeText {
         }
     }
 
+    /// With `digits` digits after the second, at most nine.
+    pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: SystemTime, digits: usize) {
+        let (second, _) = split(time);
+        if self.second != Some(second) {
+            self.set_second(second);
+        }
+        let (date, offset) = self.text.split_at(self.micros - 1);
+        out.extend_from_slice(date);
+        if digits > 0 {
+            let nanos = format!(".{:09}", nanos_of(time));
+            out.extend_from_slice(&nanos.as_bytes()[..=digits]);
+        }
+        // After the point and its six digits.
+        out.extend_from_slice(&offset[7..]);
+    }
+
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
         let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
@@ -71,6 +87,14 @@ pub(super) fn split(time: SystemTime) -> (i64, u32) {
                 micros => (-seconds - 1, 1_000_000 - micros),
             }
         }
+    }
+}
+
+/// The nanoseconds after the second that `split` gives.
+fn nanos_of(time: SystemTime) -> u32 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.subsec_nanos(),
+        Err(before) => (1_000_000_000 - before.duration().subsec_nanos()) % 1_000_000_000,
     }
 }
 

@@ -21,8 +21,8 @@ use crate::sync::{process_wide, thread_local};
 pub(crate) struct Layers {
     /// In force until they are replaced.
     pub(crate) set: Vec<String>,
-    /// For a while, on top of those.
-    pub(crate) pushed: Vec<String>,
+    /// For a while, on top of those; each with the number by which it is taken back.
+    pub(crate) pushed: Vec<(u64, String)>,
 }
 
 /// Directives ready to be asked.
@@ -42,7 +42,7 @@ impl Filter {
         let mut builder = env_filter::Builder::new();
         builder.filter_level(base);
         let mut message = None;
-        for text in layers.set.iter().chain(&layers.pushed) {
+        for text in layers.set.iter().chain(layers.pushed.iter().map(|(_, text)| text)) {
             let bad = |why: String| FilterError { directives: text.clone(), why };
             let (levels, pattern) = match text.split_once('/') {
                 Some((levels, pattern)) => (levels, Some(pattern)),
@@ -107,6 +107,15 @@ impl MessagePattern {
 
     fn is_in(&self, message: &str) -> bool {
         message.contains(&*self.0)
+    }
+}
+
+/// What a directive names: nothing if it is a level alone.
+fn target_of(directive: &str) -> &str {
+    match directive.split_once('=') {
+        Some((target, _)) => target.trim(),
+        None if directive.parse::<LevelFilter>().is_ok() => "",
+        None => directive,
     }
 }
 
@@ -266,8 +275,36 @@ impl CurrentFilter {
         self.change(|layers| layers.set = vec![directives.to_owned()])
     }
 
-    pub(crate) fn push(&self, directives: &str) -> Result<(), FilterError> {
-        self.change(|layers| layers.pushed.push(directives.to_owned()))
+    /// Lays directives over those in force, and returns the number by which they are taken back.
+    pub(crate) fn push(&self, directives: &str) -> Result<u64, FilterError> {
+        let number = new_version();
+        self.change(|layers| layers.pushed.push((number, directives.to_owned())))?;
+        Ok(number)
+    }
+
+    /// Takes back what was pushed under this number; nothing if it has been taken back before.
+    pub(crate) fn take_back(&self, number: u64) {
+        // What is left has been parsed before.
+        let _ = self.change(|layers| layers.pushed.retain(|(other, _)| *other != number));
+    }
+
+    /// The directives in force as one text, which means the same if it is set.
+    pub(crate) fn directives(&self) -> String {
+        let filter = self.filter.load();
+        let layers = filter.layers.set.iter().chain(filter.layers.pushed.iter().map(|(_, text)| text));
+        let base = self.base.as_str().to_ascii_lowercase();
+        let (mut directives, mut pattern) = (vec![base.as_str()], None);
+        for text in layers {
+            let (levels, its_pattern) = text.split_once('/').map_or((text.as_str(), None), |(l, p)| (l, Some(p)));
+            directives.extend(levels.split(',').map(str::trim).filter(|directive| !directive.is_empty()));
+            pattern = its_pattern.or(pattern);
+        }
+        // Of two directives for one target the later one is in force.
+        let targets: Vec<_> = directives.iter().map(|directive| target_of(directive)).collect();
+        let is_last = |at: usize| !targets[at + 1..].contains(&targets[at]);
+        let last = directives.iter().enumerate().filter(|(at, _)| is_last(*at)).map(|(_, directive)| *directive);
+        let levels = last.collect::<Vec<_>>().join(",");
+        pattern.map_or(levels.clone(), |pattern| format!("{levels}/{pattern}"))
     }
 
     /// Takes back what was pushed last.
@@ -368,6 +405,26 @@ mod tests {
             assert_eq!(verdict(&filter, "app"), LevelFilter::Warn);
             assert_eq!(verdict(&filter, "app::db"), LevelFilter::Warn);
             assert_eq!(verdict(&filter, "other"), LevelFilter::Info);
+        }
+    }
+
+    #[test]
+    fn the_directives_in_force_are_one_text_that_means_the_same() {
+        for (set, pushed, text) in [
+            (vec![], vec![], "info"),
+            (vec!["hyper=warn,app"], vec![], "info,hyper=warn,app"),
+            (vec!["warn , hyper=error", "hyper=off"], vec!["debug"], "hyper=off,debug"),
+            (vec!["a=info/one"], vec!["a=debug", "trace/two"], "a=debug,trace/two"),
+        ] {
+            let filter = Filter::new(LevelFilter::Info, layers(&set), LevelFilter::Trace).unwrap();
+            let filter = CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace);
+            for text in pushed {
+                filter.push(text).unwrap();
+            }
+            assert_eq!(filter.directives(), text);
+            let before = filter.load().max_level();
+            filter.set(text).unwrap();
+            assert_eq!(filter.load().max_level(), before);
         }
     }
 

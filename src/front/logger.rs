@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
@@ -150,6 +151,10 @@ impl Drop for Logger {
         }
     }
 }
+
+/// A logger has no state that a panic could leave half changed.
+impl UnwindSafe for Logger {}
+impl RefUnwindSafe for Logger {}
 
 impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,5 +2,6 @@
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;
+pub(crate) mod sink_output;
 pub(crate) mod units;
 mod words;

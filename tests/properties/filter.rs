@@ -28,7 +28,7 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
             1 => {
                 assert_eq!(filter.push(&text).is_ok(), sound, "{text:?}");
                 if sound {
-                    layers.pushed.push(text);
+                    layers.pushed.push((0, text));
                 }
             }
             2 => {
@@ -62,7 +62,7 @@ fn only_good(text: &str) -> String {
 fn agree(filter: &CurrentFilter, base: LevelFilter, cap: LevelFilter, layers: &Layers, target: &str, message: &str) {
     let mut reference = env_filter::Builder::new();
     reference.filter_level(base);
-    let texts = || layers.set.iter().chain(&layers.pushed);
+    let texts = || layers.set.iter().chain(layers.pushed.iter().map(|(_, text)| text));
     for text in texts() {
         reference.try_parse(text).unwrap();
     }

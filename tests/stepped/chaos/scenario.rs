@@ -551,7 +551,7 @@ impl Machine {
                 process.filter.set(&directives);
             }
             1 => {
-                handle.push_filter(&directives).unwrap();
+                handle.push_filter(&directives).unwrap().keep();
                 process.filter.push(&directives);
             }
             _ => {

@@ -1,0 +1,246 @@
+//! `LineBuf`: where a format writes its line, with the parts that the formats of this crate are made of. Runs on the writer's thread.
+
+use std::io::{self, Write as _};
+use std::time::SystemTime;
+
+use log::Level;
+
+use crate::record::{KeyValues, Value};
+
+use super::escape::{Controls, push_text};
+use super::text::{push_pairs, style};
+use super::time::TimeText;
+use super::{BESIDE_TEXT, LONGEST_ESCAPE};
+
+/// A value that is no text, and the signs around it, take at most this many bytes.
+const LONGEST_NUMBER: usize = 64;
+
+/// Takes the line that a format writes: `std::io::Write`, in memory, and the parts of a line that
+/// nobody can forge. It fails only where there is no memory.
+///
+/// What is written by `write!` stands in the line as it is. Whatever comes from outside the program
+/// belongs to [`text`](Self::text), which escapes it.
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// let format = unfazed::Format::custom(|line, record| {
+///     line.timestamp(record.time());
+///     write!(line, " ")?;
+///     line.level(record.level());
+///     write!(line, " ")?;
+///     line.text(record.message());
+///     line.key_values(record.key_values());
+///     Ok(())
+/// });
+/// ```
+#[derive(Debug, Default)]
+pub struct LineBuf {
+    bytes: Vec<u8>,
+    time: TimeText,
+    /// The output wants colours.
+    colored: bool,
+    /// A part was left out, because there was no memory for it.
+    incomplete: bool,
+}
+
+impl LineBuf {
+    /// Writes text as `Format::text` does: newlines, escape sequences and all other characters that
+    /// mislead are escaped, so that no text can forge a line or drive a terminal.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.text(record.message());
+    ///     Ok(())
+    /// });
+    /// let record = log::Record::builder().args(format_args!("two\nlines")).build();
+    /// assert_eq!(format.line(&record, UNIX_EPOCH)?, b"two\\nlines\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn text(&mut self, text: &str) {
+        if self.has_memory(text.len()) {
+            push_text(&mut self.bytes, text, Controls::Rust);
+        }
+    }
+
+    /// Writes the level's name, in colour where the output wants it
+    /// ([`Console::color`](crate::Console::color)).
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.level(record.level());
+    ///     Ok(())
+    /// });
+    /// let record = log::Record::builder().level(log::Level::Warn).build();
+    /// assert_eq!(format.line(&record, UNIX_EPOCH)?, b"WARN\n", "a file has no colours");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn level(&mut self, level: Level) {
+        let style = if self.colored { style(level) } else { anstyle::Style::new() };
+        // The error is that there is no memory.
+        self.incomplete |= write!(self, "{style}{level}{style:#}").is_err();
+    }
+
+    /// Writes key-values as `Format::text` does: ` key=value` for each, quoted where a reader could not
+    /// tell where a value ends, and escaped.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.text(record.message());
+    ///     line.key_values(record.key_values());
+    ///     Ok(())
+    /// });
+    /// let pairs = [("user", "anna b")];
+    /// let record = log::Record::builder().args(format_args!("hello")).key_values(&pairs).build();
+    /// assert_eq!(format.line(&record, UNIX_EPOCH)?, b"hello user=\"anna b\"\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn key_values(&mut self, pairs: KeyValues<'_>) {
+        let len = |value: Value<'_>| if let Value::Str(text) = value { text.len() } else { LONGEST_NUMBER };
+        if self.has_memory(pairs.clone().map(|(key, value)| key.len() + len(value)).sum()) {
+            push_pairs(&mut self.bytes, pairs, Controls::Rust);
+        }
+    }
+
+    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format has
+    /// [`local_time`](crate::Format::local_time).
+    ///
+    /// ```
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.timestamp(record.time());
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn timestamp(&mut self, time: SystemTime) {
+        if self.has_memory(0) {
+            self.time.write(&mut self.bytes, time);
+        }
+    }
+
+    /// Writes a time as [`timestamp`](Self::timestamp) does, with this many digits after the second: 0
+    /// to 9, and 9 for more.
+    ///
+    /// ```
+    /// # use std::time::{Duration, UNIX_EPOCH};
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.timestamp_digits(record.time(), 3);
+    ///     Ok(())
+    /// });
+    /// let time = UNIX_EPOCH + Duration::from_micros(1_234_567);
+    /// let record = log::Record::builder().build();
+    /// assert_eq!(format.line(&record, time)?, b"1970-01-01T00:00:01.234Z\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn timestamp_digits(&mut self, time: SystemTime, digits: u8) {
+        if self.has_memory(0) {
+            self.time.write_digits(&mut self.bytes, time, usize::from(digits.min(9)));
+        }
+    }
+
+    /// Gets ready for the line of a custom format.
+    pub(super) fn begin(&mut self, local_time: bool, colored: bool) {
+        self.time.set_local(local_time);
+        self.colored = colored;
+        self.incomplete = false;
+    }
+
+    /// Whether everything that was to be written is there.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.incomplete
+    }
+
+    /// All lines so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
+    /// Forgets the lines, and gives back the memory of an unusual one.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(keep);
+    }
+
+    /// Whether there is memory for a text of this length and what stands around it, however it is escaped.
+    fn has_memory(&mut self, text: usize) -> bool {
+        let has = self.bytes.try_reserve(BESIDE_TEXT + text * LONGEST_ESCAPE).is_ok();
+        self.incomplete |= !has;
+        has
+    }
+}
+
+impl io::Write for LineBuf {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.try_reserve(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut LineBuf)) -> String {
+        let mut line = LineBuf::default();
+        write(&mut line);
+        assert!(line.is_complete());
+        String::from_utf8(line.bytes).unwrap()
+    }
+
+    #[test]
+    fn text_forges_no_line_and_drives_no_terminal() {
+        assert_eq!(written(|line| line.text("a\nb\u{1b}[31m\u{2028}é")), "a\\nb\\u{1b}[31m\\u{2028}é");
+    }
+
+    #[test]
+    fn a_level_is_coloured_where_the_output_wants_it() {
+        assert_eq!(written(|line| line.level(Level::Info)), "INFO");
+        let colored = |line: &mut LineBuf| {
+            line.begin(false, true);
+            line.level(Level::Info);
+        };
+        assert_eq!(written(colored), "\u{1b}[32mINFO\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_time_has_as_many_digits_as_wanted() {
+        let time = UNIX_EPOCH + Duration::new(1, 234_567_891);
+        let text = |digits| written(|line| line.timestamp_digits(time, digits));
+        assert_eq!(text(0), "1970-01-01T00:00:01Z");
+        assert_eq!(text(1), "1970-01-01T00:00:01.2Z");
+        assert_eq!(text(3), "1970-01-01T00:00:01.234Z");
+        assert_eq!(text(6), written(|line| line.timestamp(time)));
+        assert_eq!(text(9), "1970-01-01T00:00:01.234567891Z");
+        assert_eq!(text(255), text(9));
+        let before = UNIX_EPOCH - Duration::from_nanos(500);
+        assert_eq!(written(|line| line.timestamp_digits(before, 9)), "1969-12-31T23:59:59.999999500Z");
+    }
+}
