@@ -13,7 +13,7 @@ const GIB: u64 = 1024 * MIB;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The same while it is low.
 const ASK_EVERY_LOW: Duration = Duration::from_millis(250);
-/// For this long every probe must find enough room before writing resumes.
+/// For this long every probe must find `resume` or more before writing resumes, unless one finds `ample`.
 const GOOD_FOR: Duration = Duration::from_millis(500);
 /// The time between two probes while they find enough room.
 const GOOD_PROBE: Duration = Duration::from_millis(100);
@@ -34,8 +34,10 @@ pub(crate) struct Marks {
     pub(crate) stop: u64,
     /// Below this the output is low on space.
     pub(crate) low: u64,
-    /// Above this it resumes.
+    /// With this it resumes after a while.
     pub(crate) resume: u64,
+    /// With this it resumes at once: twice as far above the reserve as `resume` is.
+    pub(crate) ample: u64,
 }
 
 impl Marks {
@@ -46,7 +48,8 @@ impl Marks {
         let low = stop.saturating_add(stop.saturating_mul(3).min(GIB));
         let half_way = stop.saturating_add(total.saturating_sub(stop) / 2);
         let resume = stop.saturating_add((stop / 2).clamp(64 * KIB, 256 * MIB)).min(half_way);
-        Self { stop, low, resume }
+        let ample = resume.saturating_add(resume - stop);
+        Self { stop, low, resume, ample }
     }
 }
 
@@ -209,6 +212,9 @@ impl Space {
             suspended.good_since = None;
             return Err(None);
         }
+        if known.free >= known.marks.ample {
+            return Ok(());
+        }
         let since = *suspended.good_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= GOOD_FOR { Ok(()) } else { Err(Some(GOOD_PROBE)) }
     }
@@ -232,21 +238,21 @@ mod tests {
 
     #[test]
     fn the_marks_follow_the_size_of_the_file_system() {
-        // (total, set, stop, low, resume)
+        // (total, set, stop, low, resume, ample)
         let cases = [
-            (100 * GIB, None, 256 * MIB, GIB, 384 * MIB),
-            (GIB, None, GIB / 100, 4 * (GIB / 100), GIB / 100 + GIB / 200),
-            (MIB, None, 64 * KIB, 256 * KIB, 128 * KIB),
-            (256 * KIB, None, 32 * KIB, 128 * KIB, 96 * KIB),
-            (0, None, 0, 0, 0),
-            (100 * GIB, Some(0), 0, 0, 64 * KIB),
-            (100 * GIB, Some(10 * GIB), 10 * GIB, 11 * GIB, 10 * GIB + 256 * MIB),
-            (MIB, Some(MIB - KIB), MIB - KIB, 4 * (MIB - KIB), MIB - KIB / 2),
-            (MIB, Some(u64::MAX), u64::MAX, u64::MAX, u64::MAX),
+            (100 * GIB, None, 256 * MIB, GIB, 384 * MIB, 512 * MIB),
+            (GIB, None, GIB / 100, 4 * (GIB / 100), GIB / 100 + GIB / 200, GIB / 100 + 2 * (GIB / 200)),
+            (MIB, None, 64 * KIB, 256 * KIB, 128 * KIB, 192 * KIB),
+            (256 * KIB, None, 32 * KIB, 128 * KIB, 96 * KIB, 160 * KIB),
+            (0, None, 0, 0, 0, 0),
+            (100 * GIB, Some(0), 0, 0, 64 * KIB, 128 * KIB),
+            (100 * GIB, Some(10 * GIB), 10 * GIB, 11 * GIB, 10 * GIB + 256 * MIB, 10 * GIB + 512 * MIB),
+            (MIB, Some(MIB - KIB), MIB - KIB, 4 * (MIB - KIB), MIB - KIB / 2, MIB),
+            (MIB, Some(u64::MAX), u64::MAX, u64::MAX, u64::MAX, u64::MAX),
         ];
-        for (total, reserve, stop, low, resume) in cases {
+        for (total, reserve, stop, low, resume, ample) in cases {
             let marks = Marks::new(reserve, total);
-            assert_eq!(marks, Marks { stop, low, resume }, "total {total}, set {reserve:?}");
+            assert_eq!(marks, Marks { stop, low, resume, ample }, "total {total}, set {reserve:?}");
         }
     }
 
@@ -302,6 +308,26 @@ mod tests {
         assert_eq!(probe(350, enough), Err(Some(GOOD_PROBE)));
         assert_eq!(probe(800, enough), Err(Some(GOOD_PROBE)));
         assert_eq!(probe(850, enough), Ok(()));
+    }
+
+    #[test]
+    fn it_resumes_at_the_first_probe_that_finds_twice_as_much_as_resume_asks() {
+        let start = Instant::now();
+        // (free, answer of the first probe that finds it)
+        let (resume, ample) = (MIB + 512 * KIB, 2 * MIB);
+        for (free, answer) in [
+            (resume - 1, Err(None)),
+            (resume, Err(Some(GOOD_PROBE))),
+            (ample - 1, Err(Some(GOOD_PROBE))),
+            (ample, Ok(())),
+            (GIB, Ok(())),
+        ] {
+            let mut space = asked(Some(MIB), GIB, MIB, start);
+            space.failed(Cause::LowSpace, 1);
+            assert_eq!(space.may_resume(start), Err(None));
+            space.answer(known(GIB, free), start + Duration::from_millis(100));
+            assert_eq!(space.may_resume(start + Duration::from_millis(100)), answer, "{free} bytes free");
+        }
     }
 
     #[test]
@@ -402,7 +428,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_in_ends_the_episode() {
         let now = Instant::now();
-        let mut space = asked(Some(MIB), GIB, 2 * MIB, now);
+        let mut space = asked(Some(MIB), GIB, 2 * MIB - 1, now);
         space.failed(Cause::LowSpace, 1);
         assert_eq!(space.may_resume(now), Err(Some(GOOD_PROBE)));
         space.works();
