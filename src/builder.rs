@@ -12,6 +12,7 @@ use log::LevelFilter;
 use crate::error::{FilterError, InitError};
 use crate::event::{Event, EventHook};
 use crate::format::Format;
+use crate::front::captured::{Captured, Printed};
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
@@ -69,6 +70,8 @@ pub struct Builder {
     on_event: Option<EventHook>,
     log_panics: bool,
     require_outputs: bool,
+    /// The last `Console::test`.
+    captured: Option<Console>,
 }
 
 impl Builder {
@@ -93,6 +96,7 @@ impl Builder {
             on_event: None,
             log_panics: false,
             require_outputs: false,
+            captured: None,
         }
     }
 
@@ -176,6 +180,12 @@ impl Builder {
     #[doc(alias = "duplicate_to_stdout")]
     #[doc(alias = "log_to_stderr")]
     pub fn console(mut self, console: Console) -> Self {
+        if console.captured {
+            let mut printed = SinkOutput::new("test", Printed).level(console.level);
+            printed.format = console.format.clone();
+            self.captured = Some(console);
+            return self.output(printed);
+        }
         self.outputs.push((console.level, console.format.clone(), Spec::Console(console)));
         self
     }
@@ -450,6 +460,29 @@ impl Builder {
         Ok(handle)
     }
 
+    /// Makes a logger and installs it, as [`init`](Self::init) does; `None` if a logger is already set.
+    /// For tests, each of which asks for the logger that the first of them has set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`init`](Self::init), except that a logger is already set.
+    ///
+    /// ```
+    /// use unfazed::{Builder, Console};
+    ///
+    /// let first = Builder::new().console(Console::test()).try_init()?;
+    /// let second = Builder::new().console(Console::test()).try_init()?;
+    /// assert!(first.is_some() && second.is_none());
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
+    pub fn try_init(self) -> Result<Option<Handle>, InitError> {
+        match self.init() {
+            Ok(handle) => Ok(Some(handle)),
+            Err(InitError::LoggerSet(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// For the benchmarks: no thread, the writer is stepped by hand. Not part of the public API.
     #[cfg(feature = "bench")]
     #[doc(hidden)]
@@ -498,7 +531,11 @@ impl Builder {
         let writer = plan.writer(pipeline.clone(), once);
         let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
-        let logger = Logger::new(per_process.clone(), filter.clone());
+        let captured = self.captured.map(|console| {
+            let format = console.format.unwrap_or(self.format).host(os::host_name);
+            Captured::new(console.level, format)
+        });
+        let logger = Logger::new(per_process.clone(), filter.clone(), captured);
         let handle = Handle::new(per_process, filter.clone());
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
     }

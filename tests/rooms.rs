@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("stats.rs", &["event", "error"], &["log", "thiserror", "serde"]),
     ("sync.rs", &["models"], &["arc_swap", "crossbeam_channel"]),
     ("queue/", &["queue", "record", "clock", "stats", "event", "error", "os", "sync"], &["log"]),
+    ("front/captured.rs", &["format", "sink"], &["log"]),
     (
         "front/",
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync"],

@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 use log::{LevelFilter, Metadata};
 
 use crate::clock::Stamp;
+use crate::front::captured::Captured;
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline};
 use crate::record::{Caller, Draft, OwnedRecord};
@@ -36,11 +37,17 @@ pub struct Logger {
 pub(crate) struct Core {
     per_process: Arc<PerProcessPipeline>,
     filter: Arc<CurrentFilter>,
+    /// For `Console::test`.
+    captured: Option<Captured>,
 }
 
 impl Logger {
-    pub(crate) fn new(per_process: Arc<PerProcessPipeline>, filter: Arc<CurrentFilter>) -> Self {
-        Self { core: Arc::new(Core { per_process, filter }) }
+    pub(crate) fn new(
+        per_process: Arc<PerProcessPipeline>,
+        filter: Arc<CurrentFilter>,
+        captured: Option<Captured>,
+    ) -> Self {
+        Self { core: Arc::new(Core { per_process, filter, captured }) }
     }
 
     /// For who must not keep the logger alive.
@@ -84,6 +91,9 @@ impl Core {
         if !verdict.by_message && pipeline.suppresses(record, stamp) {
             return;
         }
+        if let (Some(captured), false) = (&self.captured, verdict.by_message) {
+            captured.print(record);
+        }
         let audience = pipeline.audience();
         let (mut number, introduced_to) = THREAD.get();
         let introduces = (introduced_to != audience).then(thread::current);
@@ -115,6 +125,9 @@ impl Core {
         let owned = OwnedRecord::capture(record, stamp, caller);
         if !self.filter.load().takes(owned.message()) || pipeline.suppresses(record, stamp) {
             return false;
+        }
+        if let Some(captured) = &self.captured {
+            captured.print(record);
         }
         match closed {
             None => pipeline.offer(record.level(), owned.spilled(), owned),

@@ -1,5 +1,6 @@
 //! What runs on the caller's thread: nothing in this room may wait.
 
+pub(crate) mod captured;
 pub(crate) mod filter;
 pub(crate) mod filter_advice;
 pub(crate) mod logger;

@@ -27,6 +27,8 @@ pub struct Console {
     pub(crate) level: LevelFilter,
     pub(crate) format: Option<Format>,
     pub(crate) color: Color,
+    /// Printed by the calling thread, for a test harness to capture.
+    pub(crate) captured: bool,
 }
 
 /// Decides whether a console's text has colours.
@@ -102,8 +104,32 @@ impl Console {
         Self::of(Stream::Stdout)
     }
 
+    /// Makes an output for the tests of a program: `cargo test` captures it, shows the lines of failing
+    /// tests, and no others.
+    ///
+    /// The harness captures by thread, so that the calling thread itself prints each record to standard
+    /// error, at once and without colours; a log call waits for that. The output's name is `test`, and
+    /// what is printed counts as written. Not for a running program.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Console};
+    ///
+    /// # fn main() {}
+    /// #[test]
+    /// fn it_works() -> Result<(), unfazed::InitError> {
+    ///     let _ = Builder::new().console(Console::test()).try_init()?;
+    ///     log::info!("shown if this test fails");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "is_test")]
+    #[doc(alias = "with_test_writer")]
+    pub fn test() -> Self {
+        Self { captured: true, ..Self::of(Stream::Stderr) }
+    }
+
     fn of(stream: Stream) -> Self {
-        Self { stream, level: LevelFilter::Trace, format: None, color: Color::Auto }
+        Self { stream, level: LevelFilter::Trace, format: None, color: Color::Auto, captured: false }
     }
 
     /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes

@@ -116,7 +116,7 @@ impl Setup {
         });
         Bench {
             writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
-            logger: Logger::new(per_process.clone(), filter.clone()),
+            logger: Logger::new(per_process.clone(), filter.clone(), None),
             handle: Handle::new(per_process, filter),
             pipeline,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
