@@ -175,6 +175,8 @@ pub(crate) struct OutputCounters {
     pub(crate) notices: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) dropped: DropCounters,
+    /// Records that were born in the output's own code, which the output is not offered.
+    pub(crate) own: AtomicU64,
     pub(crate) suspensions: AtomicU64,
     /// Nanoseconds spent suspended in suspensions that are over.
     pub(crate) suspended_nanos: AtomicU64,
@@ -195,6 +197,7 @@ impl OutputCounters {
             notices: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             dropped: DropCounters::default(),
+            own: AtomicU64::new(0),
             suspensions: AtomicU64::new(0),
             suspended_nanos: AtomicU64::new(0),
             suspended_since: AtomicU64::new(0),
@@ -261,16 +264,16 @@ impl Counters {
         let dropped = Dropped::from(&self.drops_of(output));
         let written = output.written.load(Relaxed);
         let in_hands = output.in_hands.load(Relaxed) as u64;
-        let offered = self.callers.accepted.up_to(output.level);
+        let accepted = self.callers.accepted.up_to(output.level);
         OutputStats {
             name: output.name.to_string(),
             state: if closed { State::Closed } else { output.state() },
-            offered,
+            offered: accepted.saturating_sub(output.own.load(Relaxed)),
             written,
             bytes: output.bytes.load(Relaxed),
             dropped,
             // Still in the queue, by the flow through it, and what the writer holds.
-            pending: offered.saturating_sub(refused).saturating_sub(taken) + in_hands,
+            pending: accepted.saturating_sub(refused).saturating_sub(taken) + in_hands,
             notices: output.notices.load(Relaxed),
             failures: output.failures.load(Relaxed),
             suspensions: output.suspensions.load(Relaxed),
@@ -313,7 +316,8 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Records written, but cut: to the longest message allowed (64 KiB), or to what there was memory for.
     pub truncated: u64,
-    /// Records that `Builder::rate_limit` kept out: not among the accepted ones.
+    /// Records that `Builder::rate_limit` kept out, or that an output's own code logged too often
+    /// or where no other output wants them: not among the accepted ones.
     pub suppressed: u64,
     /// The account of each output, in the order in which the builder was given them.
     pub outputs: Vec<OutputStats>,
@@ -403,7 +407,7 @@ pub struct OutputStats {
     pub name: String,
     /// How it is doing.
     pub state: State,
-    /// Records of the levels it wants.
+    /// Records of the levels it wants, except those that its own code logged.
     pub offered: u64,
     /// Of these: whole in the operating system's hands, or taken by the sink.
     pub written: u64,

@@ -1,9 +1,7 @@
 //! `Logger`, the `log::Log` of this crate: filter, gate, record, queue. Runs on the caller's thread.
 
-use std::cell::Cell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
 
@@ -12,7 +10,7 @@ use log::{LevelFilter, Metadata};
 use crate::clock::Stamp;
 use crate::front::captured::Captured;
 use crate::front::filter::CurrentFilter;
-use crate::queue::{PerProcessPipeline, Pipeline};
+use crate::queue::{PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Draft, OwnedRecord};
 use crate::stats::DropReason;
 
@@ -95,10 +93,14 @@ impl Core {
             captured.print(record);
         }
         let audience = pipeline.audience();
-        let (mut number, introduced_to) = THREAD.get();
+        let (mut number, introduced_to) = origin::origin();
         let introduces = (introduced_to != audience).then(thread::current);
         if number == 0 {
-            number = new_thread_number();
+            number = origin::new_thread_number();
+            origin::introduced(number, 0);
+        }
+        if origin::is_output(number) && !pipeline.admits_own(number, level) {
+            return;
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
         let is_in = if verdict.by_message {
@@ -108,7 +110,7 @@ impl Core {
             pipeline.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
         };
         if is_in && introduces.is_some() {
-            THREAD.set((number, audience));
+            origin::introduced(number, audience);
         }
     }
 
@@ -173,18 +175,4 @@ impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
     }
-}
-
-thread_local! {
-    /// The number of this thread, 0 before it has one, and the audience that has been told the thread's name. It has
-    /// no destructor, so that a log call in the destructor of another thread-local finds it as well.
-    static THREAD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
-}
-
-#[cold]
-fn new_thread_number() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let number = NEXT.fetch_add(1, Relaxed);
-    THREAD.set((number, 0));
-    number
 }

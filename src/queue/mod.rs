@@ -5,6 +5,7 @@
 //! receiver would cost every sender a system call. It naps by itself, and the doorbell tells the callers when ringing
 //! is worth it.
 
+pub(crate) mod origin;
 mod per_process;
 pub(crate) mod rate_limit;
 
@@ -218,6 +219,27 @@ impl Pipeline {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
         !admitted
+    }
+
+    /// Returns whether a record that is logged in the code of an output is taken: another output wants it, and there were not too
+    /// many of them. Otherwise it counts as suppressed. To another logger, the writer's thread is a thread like any other.
+    #[cold]
+    pub(crate) fn admits_own(&self, origin: u32, level: Level) -> bool {
+        if !origin::is_inside(self.address()) {
+            return true;
+        }
+        let mut others =
+            self.counters.outputs.iter().enumerate().filter(|(output, _)| origin::output(origin) != Some(*output));
+        let admits = others.any(|(_, output)| output.wants(level)) && origin::admit(origin);
+        if !admits {
+            self.counters.callers.suppressed.fetch_add(1, Relaxed);
+        }
+        admits
+    }
+
+    /// Returns what tells this pipeline from another one of the process.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(&self.counters).addr()
     }
 
     /// Counts a record that is not even formatted.

@@ -52,6 +52,16 @@ pub(crate) use outcome::{Command, Health, News, OutputSink, Shortage};
 /// ```
 ///
 /// A unit test makes a batch with [`BatchBuf`].
+///
+/// # Sinks that log or panic
+///
+/// A record that is logged inside the code of a sink or of a format goes to the other outputs only.
+/// What they log while they handle it is not taken. Eight such records are taken at once, and one more
+/// each second; the rest counts in `Stats::suppressed`, and so does a record that no other output
+/// wants.
+///
+/// A panic of a sink is an error of its output: the batch is dropped and counted as `panicked`, and the
+/// output is suspended until an attempt works. A panic of a format drops the record that it had.
 pub trait Sink: Send {
     /// Takes the lines of `batch`, in order.
     ///

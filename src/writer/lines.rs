@@ -18,6 +18,8 @@ pub(super) struct Lines {
     spans: Vec<Span>,
     /// The number of the record in its turn, for each line that is a record's.
     pub(super) records: Vec<usize>,
+    /// True if a record among them was born in the code of another output.
+    pub(super) own: bool,
 }
 
 impl Lines {
@@ -70,5 +72,6 @@ impl Lines {
         self.text.clear(2 * BATCH_BYTES);
         self.spans.clear();
         self.records.clear();
+        self.own = false;
     }
 }

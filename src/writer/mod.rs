@@ -26,7 +26,7 @@ use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, EventHook};
 use crate::os;
-use crate::queue::{Gate, Orders, Pipeline, Reply, Request};
+use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
@@ -143,7 +143,8 @@ pub(crate) struct Step {
 }
 
 impl Writer {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, outputs: Vec<Output>, on_event: Option<EventHook>) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, mut outputs: Vec<Output>, on_event: Option<EventHook>) -> Self {
+        outputs.iter_mut().for_each(|output| output.belongs_to(pipeline.address()));
         let records = Records::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
         Self {
             pipeline,
@@ -228,6 +229,7 @@ impl Writer {
         if !self.started {
             self.start(now, |_| {});
         }
+        origin::refill(now.monotonic);
         self.take_requests();
         self.report_suppressed(now);
         let taken = self.take_batch(now);
@@ -349,8 +351,13 @@ impl Writer {
         let time = record.stamp().time(timeline.as_mut());
         let view = Record::new(record, time, threads.name(record.thread()));
         let mut turn = Turn { now, counters, records, events };
+        let born_in = origin::output(record.thread());
         for output in outputs.iter_mut().filter(|output| output.wants(level)) {
-            output.lay_out(number, &view, &mut turn);
+            if born_in == Some(output.index) {
+                output.counters.own.fetch_add(1, Relaxed);
+            } else {
+                output.lay_out(number, &view, born_in.is_some(), &mut turn);
+            }
         }
     }
 

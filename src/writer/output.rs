@@ -10,6 +10,7 @@ use log::Level;
 
 use crate::event::{Cause, Event, State};
 use crate::format::Encoder;
+use crate::queue::origin;
 use crate::record::{Notice, Record};
 use crate::sink::{Command, Health, News, Now, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
@@ -29,6 +30,8 @@ const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
 pub(crate) struct Output {
     /// The number by which `Records` knows the output.
     pub(super) index: usize,
+    /// The address of its pipeline.
+    pub(super) pipeline: usize,
     pub(super) counters: Arc<OutputCounters>,
     pub(super) encoder: Encoder,
     pub(super) sink: Box<dyn OutputSink>,
@@ -79,6 +82,7 @@ impl Output {
     ) -> Self {
         Self {
             index,
+            pipeline: 0,
             encoder,
             sink,
             retain: 0,
@@ -97,6 +101,11 @@ impl Output {
     pub(crate) fn retain(mut self, bytes: u64) -> Self {
         self.retain = usize::try_from(bytes).unwrap_or(usize::MAX);
         self
+    }
+
+    /// Says which pipeline the output belongs to.
+    pub(super) fn belongs_to(&mut self, pipeline: usize) {
+        self.pipeline = pipeline;
     }
 
     pub(super) fn most_retained(&self) -> usize {
@@ -144,7 +153,8 @@ impl Output {
         &mut self,
         what: impl FnOnce(&mut dyn OutputSink) -> Result<T, WriteError>,
     ) -> Result<T, Refusal> {
-        match guarded(|| what(&mut *self.sink)) {
+        let silent = self.lines.own;
+        match origin::inside(self.pipeline, self.index, silent, || guarded(|| what(&mut *self.sink))) {
             Ok(answer) => answer.map_err(|error| Refusal { error, panicked: false }),
             Err(Panicked) => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: true }),
         }
@@ -159,8 +169,8 @@ impl Output {
         if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
     }
 
-    /// Lays out one record, the `number`th of this turn; or drops it.
-    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, turn: &mut Turn<'_>) {
+    /// Lays out one record, the `number`th of this turn; or drops it. One that `is_own` was born in the code of another output.
+    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, is_own: bool, turn: &mut Turn<'_>) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
             return turn.drop_record(number, self.index, cause.into());
@@ -169,8 +179,11 @@ impl Output {
             return turn.drop_record(number, self.index, DropReason::IoError);
         }
         let start = self.lines.text.len();
-        let reason = match guarded(|| self.encoder.line(&mut self.lines.text, record)) {
+        let (encoder, text) = (&mut self.encoder, &mut self.lines.text);
+        let line = || guarded(|| encoder.line(text, record));
+        let reason = match origin::inside(self.pipeline, self.index, is_own, line) {
             Ok(Ok(())) => {
+                self.lines.own |= is_own;
                 self.lines.close(level, record.time());
                 self.lines.records.push(number);
                 let in_hands = self.lines.records.len() + turn.records.kept(self.index);
@@ -203,7 +216,11 @@ impl Output {
         }
         let dropped = turn.counters.drops_of(&self.counters);
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
-        self.unreported.lead(dropped, turn.now, at_the_end, |notice| lines.push_notice(notice, encoder));
+        let (unreported, now) = (&mut self.unreported, turn.now);
+        // What the format logs of the crate's own lines is not taken.
+        origin::inside(self.pipeline, self.index, true, || {
+            unreported.lead(dropped, now, at_the_end, |notice| lines.push_notice(notice, encoder));
+        });
     }
 
     /// Returns the drops that the log has not reported.
@@ -267,6 +284,7 @@ impl Output {
         }
         let lines = std::mem::take(&mut self.lines);
         let batch = lines.batch(turn.now);
+        self.lines.own = lines.own;
         let result = self.ask(|sink| sink.write(&batch));
         let len = batch.len();
         self.lines = lines;

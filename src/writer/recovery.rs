@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::LevelFilter;
 
 use crate::event::{Cause, Event, State};
+use crate::queue::origin;
 use crate::record::Notice;
 use crate::sink::{Batch, News, WriteError};
 use crate::stats::{DropReason, Drops};
@@ -60,7 +61,8 @@ impl Output {
         batch: impl for<'a> FnOnce(&'a Lines) -> Batch<'a>,
     ) -> Result<(), Refusal> {
         let mut lines = Lines::default();
-        lines.push_notice(notice, &mut self.encoder);
+        let encoder = &mut self.encoder;
+        origin::inside(self.pipeline, self.index, true, || lines.push_notice(notice, encoder));
         match self.ask(|sink| sink.write(&batch(&lines))) {
             Err(refusal) if refusal.error.written() == 0 => return Err(refusal),
             // An error after the line (a sync) is met again by the next batch.

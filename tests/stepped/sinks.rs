@@ -1,7 +1,7 @@
 //! Outputs of the program's own, several at once, and what they may do wrong.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use log::{Level, LevelFilter};
@@ -12,6 +12,7 @@ use crate::disk::fake::FakeDisk;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::format::Format;
+use crate::front::logger::Core;
 use crate::sink::{Batch, OutputSink, WriteError};
 
 /// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after so many batches.
@@ -350,4 +351,103 @@ fn records_that_were_cut_are_counted() {
     bench.step();
     while bench.step().taken > 0 {}
     assert_eq!(bench.handle.stats().truncated, 3);
+}
+
+/// Logs one line for each batch that it takes, as a client of a network may; may panic instead of taking it.
+#[derive(Clone, Default)]
+struct LogSink {
+    inner: KeepSink,
+    core: Arc<OnceLock<Weak<Core>>>,
+}
+
+impl LogSink {
+    fn log(core: &OnceLock<Weak<Core>>, who: &str) {
+        let args = format_args!("own {who}");
+        let record = log::Record::builder().args(args).level(Level::Error).target("own").build();
+        core.get().unwrap().upgrade().unwrap().log(&record);
+    }
+
+    fn own_lines(&self) -> usize {
+        String::from_utf8(self.inner.kept.lock().unwrap().clone()).unwrap().matches("own ").count()
+    }
+}
+
+impl OutputSink for LogSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        Self::log(&self.core, "sink");
+        self.inner.write(batch)
+    }
+}
+
+/// 90 321 records in two seconds, from a sink whose client logs one line.
+#[test]
+fn what_a_sink_logs_goes_to_the_other_outputs_once() {
+    let (sink, other) = (LogSink::default(), KeepSink::default());
+    let mut bench = Setup::new().sink(sink.clone()).sink(other.clone()).bench();
+    sink.core.set(bench.logger.core()).unwrap();
+    bench.log(Level::Info);
+    bench.live(Duration::from_secs(5));
+    let text = String::from_utf8(other.kept.lock().unwrap().clone()).unwrap();
+    assert_eq!((text.matches("own sink").count(), sink.own_lines()), (1, 0), "{text}");
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written, stats.outputs[0].offered, stats.outputs[1].offered), (2, 2, 1, 2));
+    bench.assert_identity("a sink that logs");
+    // A flood of batches has it log often.
+    for _ in 0..100 {
+        bench.log(Level::Info);
+        bench.step();
+    }
+    let text = String::from_utf8(other.kept.lock().unwrap().clone()).unwrap();
+    assert!((5..=9).contains(&text.matches("own sink").count()), "{text}");
+    assert!(bench.handle.stats().suppressed >= 90);
+    bench.assert_identity("a flood");
+}
+
+#[test]
+fn two_sinks_that_log_do_not_answer_each_other() {
+    let (one, other) = (LogSink::default(), LogSink::default());
+    let mut bench = Setup::new().sink(one.clone()).sink(other.clone()).bench();
+    one.core.set(bench.logger.core()).unwrap();
+    other.core.set(bench.logger.core()).unwrap();
+    bench.log(Level::Info);
+    bench.live(Duration::from_secs(5));
+    assert_eq!((one.own_lines(), other.own_lines()), (1, 1));
+    bench.assert_identity("two sinks that log");
+}
+
+#[test]
+fn what_the_only_output_logs_is_not_taken() {
+    let sink = LogSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    sink.core.set(bench.logger.core()).unwrap();
+    for _ in 0..10 {
+        bench.log(Level::Info);
+        bench.step();
+    }
+    bench.live(Duration::from_secs(5));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written, sink.own_lines()), (10, 10, 0));
+    assert!(stats.suppressed >= 10);
+}
+
+/// One record became 57 725 in two seconds: `log_panics` logs each panic of a format, which panics again.
+#[test]
+fn a_format_that_logs_and_panics_costs_its_record_and_no_other() {
+    let core = Arc::new(OnceLock::new());
+    let (logs, other) = (core.clone(), KeepSink::default());
+    let format = Format::custom(move |_, _| {
+        LogSink::log(&logs, "format");
+        panic!("a format that panics");
+    });
+    let setup = Setup::new().output(LevelFilter::Trace, format, KeepSink::default());
+    let mut bench = setup.sink(other.clone()).bench();
+    core.set(bench.logger.core()).unwrap();
+    bench.log(Level::Info);
+    bench.live(Duration::from_secs(2));
+    let text = String::from_utf8(other.kept.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("own format").count(), 1, "{text}");
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written), (2, 2));
+    assert_eq!((stats.outputs[0].dropped.panicked, stats.outputs[0].offered), (1, 1));
+    bench.assert_identity("a format that logs");
 }
