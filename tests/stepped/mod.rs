@@ -14,6 +14,7 @@ mod moved;
 mod overflow;
 mod requests;
 mod reserve;
+mod resume;
 mod retained;
 mod rotation;
 mod scenarios;
