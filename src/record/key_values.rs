@@ -10,8 +10,15 @@ use log::kv::{self, VisitSource, VisitValue};
 
 use super::{Body, TextWriter, cut};
 
-/// All key-values of one record together take at most this many bytes.
+/// The key-values of one record take at most this many bytes; a text that does not fit is cut.
 const MOST_KEY_VALUES: usize = 64 * 1024;
+
+/// What a record has beyond that, so that small pairs after a large one are not lost: the request's
+/// number after its body.
+const MOST_LATE_KEY_VALUES: usize = 8 * 1024;
+
+/// A text takes this many bytes of that at most.
+const LONGEST_LATE_TEXT: usize = 256;
 
 /// The path of a source file longer than this is cut.
 const LONGEST_FILE: usize = 4096;
@@ -109,31 +116,44 @@ impl<'a> Value<'a> {
             U64 => Value::U64(u64::from_le_bytes(number(bytes))),
             I128 => Value::I128(i128::from_le_bytes(number(bytes))),
             U128 => Value::U128(u128::from_le_bytes(number(bytes))),
-            F64 => Value::F64(f64::from_le_bytes(number(bytes))),
+            F64 => Value::F64(as_it_was_written(f64::from_le_bytes(number(bytes)))),
             _ => Value::Str(std::str::from_utf8(bytes).unwrap_or("")),
         }
     }
+}
+
+/// Undoes the widening of an `f32`, which `log` hands on as an `f64`: `0.1f32` is 0.1 again, not
+/// 0.10000000149011612. Whole numbers stay as they are up to 2^64, because they may count something.
+fn as_it_was_written(value: f64) -> f64 {
+    const MOST_COUNTED: f64 = 18_446_744_073_709_551_616.0;
+
+    let narrow = value as f32;
+    let is_f32 = f64::from(narrow) == value && (value.fract() != 0.0 || value.abs() >= MOST_COUNTED);
+    // The shortest text that gives the same `f32`, by std's `Display`.
+    is_f32.then(|| narrow.to_string().parse().ok()).flatten().unwrap_or(value)
 }
 
 pub(super) struct KeyValueWriter<'a> {
     body: &'a mut Body,
     start: usize,
     /// Something was cut or left out.
-    pub(super) full: bool,
+    pub(super) truncated: bool,
+    /// There is no memory for more.
+    full: bool,
 }
 
 impl<'a> KeyValueWriter<'a> {
     pub(super) fn new(body: &'a mut Body) -> Self {
         let start = body.bytes().len();
-        Self { body, start, full: false }
+        Self { body, start, truncated: false, full: false }
     }
 
     /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is no memory for it.
     pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
         let head = self.body.bytes().len();
         let key = cut(key, u16::MAX.into());
-        if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES {
-            self.full = true;
+        if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES + MOST_LATE_KEY_VALUES {
+            self.truncated = true;
             return;
         }
         let mut tag = NULL;
@@ -142,7 +162,7 @@ impl<'a> KeyValueWriter<'a> {
         if !(named && value(self.body, &mut tag)) {
             // Half a pair could not be read back.
             self.body.cut_to(head);
-            self.full = true;
+            (self.truncated, self.full) = (true, true);
             return;
         }
         let len = (self.body.bytes().len() - from) as u32;
@@ -162,18 +182,23 @@ impl<'a> KeyValueWriter<'a> {
 
     fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
         let used = self.body.bytes().len() - self.start + HEAD + key.len();
-        let most = MOST_KEY_VALUES.saturating_sub(used);
-        let mut cut_short = false;
+        let left = (MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).saturating_sub(used);
+        let most = MOST_KEY_VALUES.saturating_sub(used).max(LONGEST_LATE_TEXT).min(left);
+        let (mut was_cut, mut no_memory) = (false, false);
         self.pair(key, |body, tag| {
             *tag = STR;
             let start = body.bytes().len();
             let mut writer = TextWriter { body, start, most, full: false };
             // As with the message: an error is the value's own, and what it wrote is kept.
             let _ = write(&mut writer);
-            cut_short = writer.full;
+            was_cut = writer.full;
+            if was_cut {
+                no_memory = !body.mark_cut(start, most);
+            }
             true
         });
-        self.full |= cut_short;
+        self.truncated |= was_cut;
+        self.full |= no_memory;
     }
 }
 
@@ -326,6 +351,62 @@ mod tests {
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
 
     #[test]
+    fn a_value_that_is_too_long_is_cut_and_marked_and_small_ones_after_it_are_there() {
+        for len in [65_000, 65_536, 70_000, 1_000_000] {
+            let (body, other) = ("b".repeat(len), "o".repeat(1000));
+            let pairs: &[(&str, kv::Value<'_>)] = &[
+                ("body", (&*body).into()),
+                ("other", (&*other).into()),
+                ("status", 500.into()),
+                ("request_id", "r-42".into()),
+            ];
+            let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+            let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+            assert!(owned.truncated());
+            let got: Vec<_> = owned.key_values().collect();
+            assert_eq!(got[2..], [("status", Value::I64(500)), ("request_id", Value::Str("r-42"))], "{len}");
+            let Value::Str(text) = got[0].1 else { panic!("no text: {:?}", got[0]) };
+            assert!(text == body || text.ends_with("b...[cut]") && text.len() > 65_000 - 600, "{}", text.len());
+            let Value::Str(text) = got[1].1 else { panic!("no text: {:?}", got[1]) };
+            assert!(text.ends_with("o...[cut]"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_f32_has_the_shortest_text_that_gives_it_back() {
+        let cases = [
+            (f64::from(0.1_f32), 0.1),
+            (f64::from(16.7_f32), 16.7),
+            (f64::from(-12345.67_f32), -12345.67),
+            (f64::from(f32::MAX), 3.4028235e38),
+            (f64::from(f32::MIN_POSITIVE), 1.1754944e-38),
+            (0.1, 0.1),
+            (0.5, 0.5),
+            (1e300, 1e300),
+            (f64::from(1_u32 << 30), 1_073_741_824.0),
+            (9_007_199_254_740_993.0, 9_007_199_254_740_993.0),
+            (f64::INFINITY, f64::INFINITY),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(as_it_was_written(value), expected);
+        }
+        assert!(as_it_was_written(f64::NAN).is_nan());
+        assert_eq!(as_it_was_written(-0.0).to_bits(), (-0.0_f64).to_bits());
+    }
+
+    #[test]
+    fn any_number_of_pairs_has_a_bound() {
+        let keys: Vec<_> = (0..3000).map(|number| format!("key-{number}")).collect();
+        let text = "x".repeat(100);
+        let pairs: Vec<(&str, kv::Value<'_>)> = keys.iter().map(|key| (&**key, (&*text).into())).collect();
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+        assert!(owned.truncated());
+        let bytes: usize = owned.key_values().map(|(key, value)| key.len() + value.to_string().len()).sum();
+        assert!((MOST_KEY_VALUES / 2..MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
     fn key_values_keep_their_types() {
         let pairs: &[(&str, kv::Value<'_>)] = &[
             ("b", kv::Value::from(true)),
@@ -351,17 +432,6 @@ mod tests {
                 ("d", Value::Str("[1, 2]")),
             ]
         );
-        assert_eq!(owned.message(), "m");
-    }
-
-    #[test]
-    fn key_values_past_their_limit_are_cut_and_the_record_says_so() {
-        let long = "v".repeat(MOST_KEY_VALUES);
-        let pairs: &[(&str, &str)] = &[("a", &long), ("b", "lost")];
-        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
-        assert!(owned.truncated());
-        assert_eq!(owned.key_values().count(), 1);
         assert_eq!(owned.message(), "m");
     }
 }

@@ -246,7 +246,7 @@ impl Body {
             }
             // The visitor never fails, and a source that does has given what it had.
             let _ = key_values.visit(&mut writer);
-            parts.truncated |= writer.full;
+            parts.truncated |= writer.truncated;
         }
         parts
     }
@@ -256,16 +256,23 @@ impl Body {
         let mut writer = TextWriter { body: self, start, most: LONGEST_MESSAGE, full: false };
         // An error here is the caller's `Display` giving up: what it wrote before is the message.
         let _ = writer.write_fmt(message);
-        let full = writer.full;
-        if full {
-            // Where there was no memory for more, the mark goes into what there is.
-            let most = (start + LONGEST_MESSAGE).min(self.capacity());
-            self.cut_to(most.saturating_sub(CUT_MARK.len()).max(start));
-            // Where not even the mark fits, the count of what was cut has it.
-            let _ = self.push(CUT_MARK.as_bytes());
+        if writer.full {
+            let _ = self.mark_cut(start, LONGEST_MESSAGE);
             parts.truncated = true;
         }
         parts.message_len = (self.bytes().len() - start) as u32;
+    }
+
+    /// Ends the text that begins at `start`, and has at most `most` bytes, with the mark that says
+    /// that it was cut. Returns whether memory was no reason for the cut.
+    fn mark_cut(&mut self, start: usize, most: usize) -> bool {
+        // Where there was no memory for more, the mark goes into what there is.
+        let end = (start + most).min(self.capacity());
+        // A character has at most four bytes: a text that was cut for its length ends just before it.
+        let has_memory = self.bytes().len() + 4 > start + most;
+        self.cut_to(end.saturating_sub(CUT_MARK.len()).max(start));
+        // Where not even the mark fits, the count of what was cut has it.
+        self.push(CUT_MARK.as_bytes()) && has_memory
     }
 
     fn bytes(&self) -> &[u8] {
