@@ -511,7 +511,7 @@ impl Builder {
             }
             _ => {}
         }
-        if !os::has_memory(queue::memory_for(self.capacity).saturating_add(MEMORY_BESIDE)) {
+        if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(MEMORY_BESIDE)) {
             return Err(InitError::Memory { records: self.capacity });
         }
         let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);

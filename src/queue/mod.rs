@@ -84,7 +84,7 @@ pub(crate) struct Pipeline {
     overflow: Overflow,
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
-    kept: usize,
+    reserved_slots: usize,
     /// The writer sets it; callers read it on every call.
     gate: AtomicU32,
     bell: AtomicU8,
@@ -150,13 +150,13 @@ impl Pipeline {
     ) -> Self {
         Self {
             audience: AtomicU64::new(new_audience()),
-            records: bounded(capacity),
+            records: bounded(capacity + slack(overflow)),
             requests: bounded(MOST_REQUESTS),
             orders: Orders::default(),
             wanted: counters.outputs.iter().map(|output| output.level).max().unwrap_or(LevelFilter::Off),
             overflow,
             capacity,
-            kept: (capacity / 8).max(64).min(capacity / 2),
+            reserved_slots: (capacity / 8).max(64).min(capacity / 2),
             gate: AtomicU32::new(Gate::OPEN.0),
             bell: AtomicU8::new(QUIET),
             counter_is_read: AtomicBool::new(false),
@@ -256,8 +256,8 @@ impl Pipeline {
         self.counters.callers.accepted.count(level);
         let is_in = match self.overflow {
             Overflow::DropNewest => {
-                (level <= Level::Warn || self.len() < self.capacity - self.kept)
-                    && self.put(level, spilled, record).is_ok()
+                let reserved = if level <= Level::Warn { 0 } else { self.reserved_slots };
+                self.len() < self.capacity - reserved && self.put(level, spilled, record).is_ok()
             }
             Overflow::DropOldest => self.put_evicting(level, spilled, record),
             Overflow::Block => self.put_waiting(level, spilled, record, None),
@@ -305,9 +305,11 @@ impl Pipeline {
 
     fn put_evicting(&self, level: Level, spilled: usize, mut record: OwnedRecord) -> bool {
         for _ in 0..MOST_EVICTIONS {
-            match self.put(level, spilled, record) {
-                Ok(()) => return true,
-                Err(back) => record = back,
+            if self.len() < self.capacity {
+                match self.put(level, spilled, record) {
+                    Ok(()) => return true,
+                    Err(back) => record = back,
+                }
             }
             self.take_while(|oldest| {
                 self.counters.callers.dropped.count(oldest.level(), DropReason::QueueFull);
@@ -503,7 +505,7 @@ impl Pipeline {
     /// Puts in a record of the writer's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
         let (level, spilled) = (record.level(), record.spilled());
-        let is_in = self.put(level, spilled, record).is_ok();
+        let is_in = self.len() < self.capacity && self.put(level, spilled, record).is_ok();
         if is_in {
             self.counters.callers.accepted.count(level);
         }
@@ -603,12 +605,24 @@ impl Pipeline {
     }
 }
 
-/// What a queue of so many records takes, in bytes. The channel takes it at once, and ends the process where there is no memory.
-pub(crate) fn memory_for(capacity: usize) -> usize {
+/// Returns how many slots the channel has beyond the capacity. `try_send` and `try_recv` spin on a slot
+/// that another thread has claimed and not released: with a full channel every caller meets the slot
+/// that the writer was reading when it was preempted, which costs a caller of higher priority on the
+/// same processor all of its time. Callers that wait for a slot need the channel to be full.
+fn slack(overflow: Overflow) -> usize {
+    match overflow {
+        Overflow::DropNewest | Overflow::DropOldest if cfg!(not(all(loom, test))) => 128,
+        _ => 0,
+    }
+}
+
+/// Returns what a queue of this capacity takes, in bytes. The channel takes it at once, and ends the
+/// process where there is no memory.
+pub(crate) fn memory_for(capacity: usize, overflow: Overflow) -> usize {
     /// What a slot holds beside the record: its stamp.
     const STAMP: usize = size_of::<usize>();
 
-    capacity.saturating_mul(size_of::<OwnedRecord>() + STAMP)
+    capacity.saturating_add(slack(overflow)).saturating_mul(size_of::<OwnedRecord>() + STAMP)
 }
 
 fn new_audience() -> u64 {
