@@ -4,14 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use log::LevelFilter;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use crate::builder::Builder;
 use crate::error::{InitError, ParseOptionError};
@@ -21,7 +18,7 @@ use crate::sink::console::{Color, Console};
 use crate::sink::log_file::{Fsync, LogFile, WhenLow};
 use crate::sink::rotation::Rotation;
 
-use super::units::{parse_duration, parse_size};
+use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -85,6 +82,7 @@ use super::units::{parse_duration, parse_size};
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[doc(alias = "specfile")]
 pub struct Config {
     level: Option<LevelFilter>,
     filter: Option<String>,
@@ -142,47 +140,6 @@ impl Config {
     }
 }
 
-/// What is read from a text, or for some from a number.
-macro_rules! from_text {
-    ($name:ident, $expected:expr, $text:expr, $number:expr) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Reader;
-
-                impl Visitor<'_> for Reader {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
-                        let read: fn(&str) -> Result<$name, Option<String>> = $text;
-                        read(text).map_err(|why| match why {
-                            Some(why) => E::custom(why),
-                            None => E::invalid_value(Unexpected::Str(text), &self),
-                        })
-                    }
-
-                    fn visit_u64<E: Error>(self, number: u64) -> Result<$name, E> {
-                        let read: fn(u64) -> Option<$name> = $number;
-                        read(number).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
-                    }
-
-                    fn visit_i64<E: Error>(self, number: i64) -> Result<$name, E> {
-                        match u64::try_from(number) {
-                            Ok(number) => self.visit_u64(number),
-                            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-                        }
-                    }
-                }
-
-                deserializer.deserialize_any(Reader)
-            }
-        }
-    };
-}
-
 /// Gives an option to what takes it, if there is one.
 fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
     match value {
@@ -193,7 +150,7 @@ fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileConfig {
+pub(super) struct FileConfig {
     path: FilePath,
     level: Option<LevelFilter>,
     format: Option<Format>,
@@ -321,7 +278,7 @@ from_text!(FilePath, "a path", FilePath::read, |_| None);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FormatTable {
+pub(super) struct FormatTable {
     kind: FormatName,
     #[serde(default)]
     local_time: bool,
@@ -388,7 +345,7 @@ struct RateLimitConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OverflowTable {
+pub(super) struct OverflowTable {
     block_at_most: Time,
 }
 
@@ -407,7 +364,7 @@ impl WordOrTable for Overflow {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FsyncTable {
+pub(super) struct FsyncTable {
     every: Time,
 }
 
@@ -426,7 +383,7 @@ impl WordOrTable for Fsync {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RotationTable {
+pub(super) struct RotationTable {
     every: Option<Every>,
     size: Option<Size>,
     local_time: bool,
@@ -469,50 +426,6 @@ impl WordOrTable for Rotation {
 from_text!(WhenLow, "`stop` or `delete_oldest`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
 from_text!(Color, "`auto`, `always` or `never`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
 
-// --- how they are read --------------------------------------------------------------------------------------------------
-
-/// A value that may be written as one word, or as a table. Unlike an untagged enum it says which key of the table is wrong.
-trait WordOrTable: Sized {
-    const EXPECTED: &'static str;
-    type Table;
-
-    /// # Errors
-    ///
-    /// What is wrong, or nothing if `EXPECTED` says enough.
-    fn from_word(word: &str) -> Result<Self, Option<String>>;
-
-    fn from_table(table: Self::Table) -> Self;
-}
-
-fn word_or_table<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: WordOrTable<Table: Deserialize<'de>>,
-    D: Deserializer<'de>,
-{
-    struct Either<T>(PhantomData<T>);
-
-    impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Visitor<'de> for Either<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(T::EXPECTED)
-        }
-
-        fn visit_str<E: Error>(self, word: &str) -> Result<T, E> {
-            T::from_word(word).map_err(|why| match why {
-                Some(why) => E::custom(why),
-                None => E::invalid_value(Unexpected::Str(word), &self),
-            })
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::Table::deserialize(MapAccessDeserializer::new(map)).map(T::from_table)
-        }
-    }
-
-    deserializer.deserialize_any(Either(PhantomData))
-}
-
 /// The public options are read by themselves.
 macro_rules! word_or_table {
     ($($name:ident)*) => {$(
@@ -526,46 +439,3 @@ macro_rules! word_or_table {
 }
 
 word_or_table!(Format Overflow Fsync Rotation);
-
-/// A file in a list.
-struct WordOr<T>(T);
-
-impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Deserialize<'de> for WordOr<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        word_or_table(deserializer).map(Self)
-    }
-}
-
-/// `2s`, `500ms`, `30d`.
-#[derive(Clone, Copy, Debug)]
-struct Time(Duration);
-
-/// A number of bytes, or `64 KiB`.
-#[derive(Clone, Copy, Debug)]
-struct Size(u64);
-
-/// `0640`.
-#[derive(Clone, Copy, Debug)]
-struct Mode(u32);
-
-from_text!(
-    Time,
-    "a time with its unit, as in `2s`, `500ms` or `30d`",
-    |text| parse_duration(text).map(Time).ok_or(None),
-    |_| None
-);
-from_text!(
-    Size,
-    "a number of bytes, as in `1048576`, `64 KiB` or `10MB`",
-    |text| parse_size(text).map(Size).ok_or(None),
-    |number| Some(Size(number))
-);
-from_text!(
-    Mode,
-    "permissions as octal text, as in `0640`",
-    |text| match u32::from_str_radix(text, 8) {
-        Ok(mode) if !text.starts_with('+') => Ok(Mode(mode)),
-        _ => Err(None),
-    },
-    |_| None
-);

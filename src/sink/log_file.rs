@@ -201,6 +201,8 @@ impl LogFile {
     /// let rotation = Rotation::daily().local_time().or_size(100 * MIB);
     /// let file = LogFile::new("app.log").rotation(rotation);
     /// ```
+    #[doc(alias = "rolling")]
+    #[doc(alias = "roll")]
     pub fn rotation(mut self, rotation: Rotation) -> Self {
         self.options.rotation = rotation;
         self
@@ -220,6 +222,10 @@ impl LogFile {
     /// // The active file and 13 archives: two weeks.
     /// let file = LogFile::new("app.log").rotation(Rotation::daily()).max_files(14);
     /// ```
+    #[doc(alias = "keep")]
+    #[doc(alias = "max_log_files")]
+    #[doc(alias = "backup_count")]
+    #[doc(alias = "KeepLogFiles")]
     pub fn max_files(mut self, files: usize) -> Self {
         self.options.limits.files = Some(files);
         self
@@ -330,6 +336,7 @@ impl LogFile {
     /// ```
     /// let file = unfazed::LogFile::new("app.log").symlink("/var/log/current.log");
     /// ```
+    #[doc(alias = "create_symlink")]
     pub fn symlink(mut self, link: impl Into<PathBuf>) -> Self {
         self.options.symlink = Some(link.into());
         self
@@ -346,6 +353,7 @@ impl LogFile {
     ///
     /// let file = LogFile::new("app.log").rotation(Rotation::daily()).compress(true);
     /// ```
+    #[doc(alias = "gzip")]
     #[cfg(feature = "gzip")]
     pub fn compress(mut self, compress: bool) -> Self {
         self.options.compress = compress;

@@ -110,6 +110,7 @@ impl Rotation {
     ///
     /// let file = LogFile::new("app.log").rotation(Rotation::size(100 * MIB)).max_files(10);
     /// ```
+    #[doc(alias = "max_size")]
     pub fn size(bytes: u64) -> Self {
         Self::default().or_size(bytes)
     }
@@ -119,6 +120,8 @@ impl Rotation {
     /// ```
     /// let rotation = unfazed::Rotation::daily().or_size(100 * unfazed::MIB);
     /// ```
+    #[doc(alias = "max_size")]
+    #[doc(alias = "AgeOrSize")]
     pub fn or_size(mut self, bytes: u64) -> Self {
         self.size = Some(bytes);
         self

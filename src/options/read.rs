@@ -1,0 +1,139 @@
+//! How the values of a configuration file are read: from a word, a number or a table, with errors that name what there is. Pure.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
+
+use super::units::{parse_duration, parse_size};
+
+/// What is read from a text, or for some from a number.
+macro_rules! from_text {
+    ($name:ident, $expected:expr, $text:expr, $number:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+
+                impl Visitor<'_> for Reader {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
+                        let read: fn(&str) -> Result<$name, Option<String>> = $text;
+                        read(text).map_err(|why| match why {
+                            Some(why) => E::custom(why),
+                            None => E::invalid_value(Unexpected::Str(text), &self),
+                        })
+                    }
+
+                    fn visit_u64<E: Error>(self, number: u64) -> Result<$name, E> {
+                        let read: fn(u64) -> Option<$name> = $number;
+                        read(number).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+                    }
+
+                    fn visit_i64<E: Error>(self, number: i64) -> Result<$name, E> {
+                        match u64::try_from(number) {
+                            Ok(number) => self.visit_u64(number),
+                            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+                        }
+                    }
+                }
+
+                deserializer.deserialize_any(Reader)
+            }
+        }
+    };
+}
+
+pub(super) use from_text;
+
+/// A value that may be written as one word, or as a table. Unlike an untagged enum it says which key of the table is wrong.
+pub(super) trait WordOrTable: Sized {
+    const EXPECTED: &'static str;
+    type Table;
+
+    /// # Errors
+    ///
+    /// What is wrong, or nothing if `EXPECTED` says enough.
+    fn from_word(word: &str) -> Result<Self, Option<String>>;
+
+    fn from_table(table: Self::Table) -> Self;
+}
+
+pub(super) fn word_or_table<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: WordOrTable<Table: Deserialize<'de>>,
+    D: Deserializer<'de>,
+{
+    struct Either<T>(PhantomData<T>);
+
+    impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Visitor<'de> for Either<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(T::EXPECTED)
+        }
+
+        fn visit_str<E: Error>(self, word: &str) -> Result<T, E> {
+            T::from_word(word).map_err(|why| match why {
+                Some(why) => E::custom(why),
+                None => E::invalid_value(Unexpected::Str(word), &self),
+            })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::Table::deserialize(MapAccessDeserializer::new(map)).map(T::from_table)
+        }
+    }
+
+    deserializer.deserialize_any(Either(PhantomData))
+}
+
+/// A file in a list.
+pub(super) struct WordOr<T>(pub(super) T);
+
+impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Deserialize<'de> for WordOr<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        word_or_table(deserializer).map(Self)
+    }
+}
+
+/// `2s`, `500ms`, `30d`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time(pub(super) Duration);
+
+/// A number of bytes, or `64 KiB`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) u64);
+
+/// `0640`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode(pub(super) u32);
+
+from_text!(
+    Time,
+    "a time with its unit, as in `2s`, `500ms` or `30d`",
+    |text| parse_duration(text).map(Time).ok_or(None),
+    |_| None
+);
+from_text!(
+    Size,
+    "a number of bytes, as in `1048576`, `64 KiB` or `10MB`",
+    |text| parse_size(text).map(Size).ok_or(None),
+    |number| Some(Size(number))
+);
+from_text!(
+    Mode,
+    "permissions as octal text, as in `0640`",
+    |text| match u32::from_str_radix(text, 8) {
+        Ok(mode) if !text.starts_with('+') => Ok(Mode(mode)),
+        _ => Err(None),
+    },
+    |_| None
+);
