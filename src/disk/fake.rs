@@ -1,13 +1,13 @@
 //! `FakeDisk`, the double for tests: files in memory, a capacity, and faults at chosen operations.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Compression, Disk, DiskFile, Entry, FreeSpace, Kind, PathState, Stream};
+use super::{Compression, Dir, Disk, DiskFile, Entry, FreeSpace, Kind, PathState, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,13 +130,15 @@ pub(crate) struct World {
     /// When what is written is written.
     pub(crate) wall: Option<SystemTime>,
     /// What is being compressed; a test that looks at it before it is asked for sees it under way.
-    pub(crate) compressing: Option<Compression>,
+    pub(crate) compressing: Option<(PathBuf, Compression)>,
     /// Names that a listing does not show.
     pub(crate) unlisted: BTreeSet<PathBuf>,
     /// Symbolic links, and where they lead.
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
     /// How many files were ever opened: each has a number, for the lock.
     opened: u64,
+    /// The last number that nobody can foretell.
+    random: u32,
     /// The names of directories that were synced, as they were then.
     synced_names: BTreeMap<PathBuf, usize>,
     pub(crate) keep: Keep,
@@ -329,6 +331,13 @@ impl FakeDisk {
         let _ = self.world().rename(from.as_ref(), to.as_ref()); // Nobody has to be there.
     }
 
+    /// Gives a file a second name.
+    pub(crate) fn link(&self, from: &str, to: &str) {
+        let mut world = self.world();
+        let inode = world.found(from.as_ref()).unwrap();
+        world.name(to.as_ref(), inode);
+    }
+
     pub(crate) fn delete(&self, path: &str) {
         let mut world = self.world();
         let _ = world.unname(Path::new(path)); // Nobody has to be there.
@@ -405,13 +414,24 @@ impl World {
         Ok(inode)
     }
 
-    fn open(&mut self, disk: &FakeDisk, inode: usize) -> FakeFile {
+    fn open(&mut self, disk: &FakeDisk, path: &Path, inode: usize) -> FakeFile {
         self.opened += 1;
-        FakeFile { disk: disk.clone(), inode, end: 0, number: self.opened }
+        let (dir, name) = (path.parent().unwrap(), path.file_name().unwrap());
+        let (disk, dir, name) = (disk.clone(), dir.to_owned(), name.to_owned());
+        FakeFile { disk, dir, name, inode, end: 0, number: self.opened }
     }
 
     fn found(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn check(&mut self, path: &Path, inode: usize) -> io::Result<PathState> {
+        self.ask(Op::CheckPath)?;
+        Ok(match self.names.get(path) {
+            Some(there) if *there == inode => PathState::Same,
+            _ if self.files[inode].names == 0 => PathState::Deleted,
+            _ => PathState::Moved,
+        })
     }
 
     fn must_be_free(&self, path: &Path) -> io::Result<()> {
@@ -480,6 +500,9 @@ impl World {
 /// An open file of the fake disk.
 pub(crate) struct FakeFile {
     disk: FakeDisk,
+    /// Where it was opened.
+    dir: PathBuf,
+    name: OsString,
     inode: usize,
     end: u64,
     number: u64,
@@ -494,6 +517,7 @@ impl Drop for FakeFile {
 
 impl Disk for FakeDisk {
     type File = FakeFile;
+    type Dir = FakeDir;
 
     fn open(&mut self, path: &Path) -> io::Result<FakeFile> {
         let mut world = self.world();
@@ -502,7 +526,7 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let inode = world.inode(path);
-        Ok(world.open(self, inode))
+        Ok(world.open(self, path, inode))
     }
 
     fn stream(&mut self, _stream: Stream) -> io::Result<FakeFile> {
@@ -519,65 +543,26 @@ impl Disk for FakeDisk {
         Ok(())
     }
 
-    fn create(&mut self, path: &Path) -> io::Result<FakeFile> {
+    fn place(&self, file: &FakeFile) -> Option<(FakeDir, OsString)> {
+        Some((FakeDir { disk: self.clone(), path: file.dir.clone() }, file.name.clone()))
+    }
+
+    fn create(&mut self, old: &FakeFile, name: &OsStr) -> io::Result<FakeFile> {
         let mut world = self.world();
         world.ask(Op::Create)?;
-        world.must_be_free(path)?;
-        let inode = world.inode(path);
-        Ok(world.open(self, inode))
+        let path = old.dir.join(name);
+        world.must_be_free(&path)?;
+        let inode = world.inode(&path);
+        let mut new = world.open(self, &path, inode);
+        new.name.clone_from(&old.name); // The name that it is to get.
+        Ok(new)
     }
 
-    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    /// The same in each run.
+    fn random(&mut self) -> u32 {
         let mut world = self.world();
-        world.ask(Op::Link)?;
-        if let Some(errno) = world.no_links {
-            return Err(io::Error::from_raw_os_error(errno));
-        }
-        let inode = world.found(from)?;
-        world.must_be_free(to)?;
-        world.name(to, inode);
-        world.deny(Op::Link)
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.world();
-        world.ask(Op::Rename)?;
-        world.rename(from, to)?;
-        world.deny(Op::Rename)
-    }
-
-    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.world();
-        world.ask(Op::RenameNew)?;
-        world.must_be_free(to)?;
-        world.rename(from, to)
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        let mut world = self.world();
-        world.ask(Op::Remove)?;
-        world.unname(path).map(drop)
-    }
-
-    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        let mut world = self.world();
-        world.ask(Op::List)?;
-        let names =
-            world.names.iter().filter(|(path, _)| path.parent() == Some(dir) && !world.unlisted.contains(*path));
-        let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
-        let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
-            let file = &world.files[inode];
-            let modified = file.modified.unwrap_or_else(birth);
-            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u64)) }
-        });
-        Ok(entries.collect())
-    }
-
-    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        let mut world = self.world();
-        world.ask(Op::SyncDir)?;
-        world.sync_dir(dir);
-        Ok(())
+        world.random += 1;
+        world.random
     }
 
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
@@ -587,36 +572,103 @@ impl Disk for FakeDisk {
         Ok(())
     }
 
-    fn resolve(&mut self, path: &Path) -> PathBuf {
-        path.to_owned()
-    }
-
-    fn compress(&mut self, what: Compression) -> io::Result<()> {
+    fn compress(&mut self, log: &FakeFile, what: Compression) -> io::Result<()> {
         let mut world = self.world();
         world.ask(Op::Compress)?;
         assert!(world.compressing.is_none(), "one at a time");
-        world.compressing = Some(what);
+        world.compressing = Some((log.dir.clone(), what));
         Ok(())
     }
 
     /// Done as soon as it is asked for, by the steps of the real one.
     fn compressed(&mut self) -> Option<io::Result<bool>> {
         let mut world = self.world();
-        let what = world.compressing.take()?;
-        match world.ask(Op::CompressRead).and_then(|()| world.found(&what.from)) {
+        let (dir, what) = world.compressing.take()?;
+        match world.ask(Op::CompressRead).and_then(|()| world.found(&dir.join(&what.from))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Ok(true)),
             Err(error) => return Some(Err(error)),
             Ok(from) => {
-                if let Err(error) = world.compress(from, &what) {
-                    let _ = world.unname(&what.unfinished); // It may never have been made.
+                if let Err(error) = world.compress(&dir, from, &what) {
+                    let _ = world.unname(&dir.join(&what.unfinished)); // It may never have been made.
                     let put_off =
                         [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
                     return Some(if put_off.contains(&error.kind()) { Ok(false) } else { Err(error) });
                 }
             }
         }
-        let removed = world.ask(Op::CompressRemove).and_then(|()| world.unname(&what.from));
+        let removed = world.ask(Op::CompressRemove).and_then(|()| world.unname(&dir.join(&what.from)));
         Some(removed.map(|_| true))
+    }
+}
+
+/// A directory of the fake disk.
+pub(crate) struct FakeDir {
+    disk: FakeDisk,
+    path: PathBuf,
+}
+
+impl Dir for FakeDir {
+    type File = FakeFile;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Link)?;
+        if let Some(errno) = world.no_links {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let inode = world.found(&self.path.join(from))?;
+        world.must_be_free(&self.path.join(to))?;
+        world.name(&self.path.join(to), inode);
+        world.deny(Op::Link)
+    }
+
+    fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Rename)?;
+        world.rename(&self.path.join(from), &self.path.join(to))?;
+        world.deny(Op::Rename)
+    }
+
+    fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::RenameNew)?;
+        world.must_be_free(&self.path.join(to))?;
+        world.rename(&self.path.join(from), &self.path.join(to))
+    }
+
+    fn remove(&mut self, name: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Remove)?;
+        world.unname(&self.path.join(name)).map(drop)
+    }
+
+    fn list(&mut self, _log: &FakeFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        let mut world = self.disk.world();
+        world.ask(Op::List)?;
+        let names =
+            world.names.iter().filter(|(path, _)| path.parent() == Some(&self.path) && !world.unlisted.contains(*path));
+        let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
+        let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
+            let file = &world.files[inode];
+            let modified = file.modified.unwrap_or_else(birth);
+            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u64)) }
+        });
+        Ok(entries.collect())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::SyncDir)?;
+        world.sync_dir(&self.path);
+        Ok(())
+    }
+
+    fn check_name(&mut self, name: &OsStr, file: &FakeFile) -> io::Result<PathState> {
+        self.disk.world().check(&self.path.join(name), file.inode)
     }
 }
 
@@ -628,14 +680,15 @@ impl World {
     }
 
     /// As `gzip.rs` does it, up to the removal of what was compressed.
-    fn compress(&mut self, from: usize, what: &Compression) -> io::Result<()> {
-        if let Ok(there) = self.found(&what.to) {
+    fn compress(&mut self, dir: &Path, from: usize, what: &Compression) -> io::Result<()> {
+        let (unfinished, to_name) = (dir.join(&what.unfinished), dir.join(&what.to));
+        if let Ok(there) = self.found(&to_name) {
             let same = self.files[there].compressed && self.files[there].bytes == self.files[from].bytes;
             return if same { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) };
         }
         self.ask(Op::CompressCreate)?;
-        let _ = self.unname(&what.unfinished); // What was left over goes.
-        let to = self.inode(&what.unfinished);
+        let _ = self.unname(&unfinished); // What was left over goes.
+        let to = self.inode(&unfinished);
         self.ask(Op::CompressWrite)?;
         let FakeInode { bytes, modified, .. } = self.files[from].clone();
         self.files[to] = FakeInode { bytes, names: 1, modified, compressed: true, ..FakeInode::default() };
@@ -645,10 +698,10 @@ impl World {
         self.ask(Op::CompressSync)?;
         self.files[to].synced = self.files[to].bytes.len();
         self.ask(Op::CompressRename)?;
-        self.must_be_free(&what.to)?;
-        self.rename(&what.unfinished, &what.to)?;
+        self.must_be_free(&to_name)?;
+        self.rename(&unfinished, &to_name)?;
         self.ask(Op::CompressSyncDir)?;
-        self.sync_dir(what.to.parent().unwrap_or(Path::new("/")));
+        self.sync_dir(dir);
         Ok(())
     }
 }
@@ -764,14 +817,9 @@ impl DiskFile for FakeFile {
     }
 
     fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
-        let mut world = self.disk.world();
-        world.ask(Op::CheckPath)?;
-        Ok(match world.names.get(path) {
-            Some(inode) if *inode == self.inode => PathState::Same,
-            _ if world.files[self.inode].names == 0 => PathState::Deleted,
-            _ => PathState::Moved,
-        })
+        self.disk.world().check(path, self.inode)
     }
+
     fn modified(&mut self) -> io::Result<SystemTime> {
         let mut world = self.disk.world();
         world.ask(Op::Modified)?;

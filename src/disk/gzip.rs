@@ -2,9 +2,8 @@
 //! and on the disk, under its final name; whatever ends the thread before leaves an unfinished file that the next start removes, or both
 //! forms, of which it removes the plain one. No compressed form is ever replaced.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::Metadata;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -13,11 +12,9 @@ use std::thread;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-#[cfg(unix)]
-use crate::os::CloseInChild;
 use crate::os::{block_signals, lower_priority};
 
-use super::{Compression, DiskFile, Kind, RealFile, entries};
+use super::{Compression, Dir as _, DiskFile, PathState, RealDir, RealFile};
 
 /// Before each piece of this size it is asked whether there is room for it, and whether to go on.
 const PIECE: usize = 64 << 10;
@@ -29,7 +26,8 @@ pub(super) struct Job {
     done: Receiver<io::Result<bool>>,
 }
 
-pub(super) fn start(what: Compression) -> io::Result<Job> {
+/// `log` is the file whose archive it is, as it is now.
+pub(super) fn start(mut dir: RealDir, log: Metadata, what: Compression) -> io::Result<Job> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let (tell, done) = mpsc::channel();
     let told = cancelled.clone();
@@ -37,7 +35,7 @@ pub(super) fn start(what: Compression) -> io::Result<Job> {
         block_signals();
         lower_priority();
         // Nobody may be left to hear it.
-        let _ = tell.send(compress(&what, &told));
+        let _ = tell.send(compress(&mut dir, &log, &what, &told));
     })?;
     Ok(Job { cancelled, done })
 }
@@ -59,57 +57,25 @@ impl Drop for Job {
 }
 
 /// Says whether it is done; if not, there was no room, or it was broken off.
-fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
-    let mut from = match open(&what.from) {
+fn compress(dir: &mut RealDir, log: &Metadata, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
+    let mut from = match dir.open_ours(&what.from, log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        // Another one's file by now: the next listing does not show it.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
         other => other?,
     };
-    #[cfg(unix)]
-    let _in_child = CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&from));
-    if fs::symlink_metadata(&what.to).is_ok() {
-        return finish(what, &mut from, cancelled);
+    if dir.exists(&what.to) {
+        return finish(dir, log, what, from, cancelled);
     }
-    let source = from.metadata()?;
-    let unfinished = create(&what.unfinished)?;
-    let result = unfinished.set_permissions(source.permissions()).and_then(|()| {
-        let to = RealFile::new(unfinished, Kind::Regular, true, &what.unfinished);
-        let mut encoder = GzEncoder::new(Guarded { to, leave: what.leave, cancelled }, flate2::Compression::default());
-        let mut read = 0;
-        let mut piece = vec![0; PIECE];
-        loop {
-            match from.read(&mut piece)? {
-                0 => break,
-                bytes => {
-                    read += bytes as u64;
-                    encoder.write_all(&piece[..bytes])?;
-                }
-            }
-        }
-        let to = encoder.finish()?.to;
-        to.file.set_modified(source.modified()?)?;
-        to.file.sync_all()?;
-        // Nobody has written to the archive, or taken away what belongs to us, while we were at it.
-        let same = |path: &Path, file: &File| {
-            let there = fs::symlink_metadata(path)?;
-            Ok::<_, io::Error>(entries::id(&there) == entries::id(&file.metadata()?))
-        };
-        let unchanged = from.metadata()?.len() == read
-            && same(&what.from, &from)?
-            && same(&what.unfinished, &to.file)?
-            && !cancelled.load(Relaxed);
-        if !unchanged {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        entries::rename_new(&what.unfinished, &what.to)?;
-        entries::sync_dir(what.to.parent().unwrap_or(Path::new(".")))
-    });
-    match result {
-        Ok(()) => fs::remove_file(&what.from).map(|()| true),
+    let source = from.file.metadata()?;
+    let to = dir.create_private(&what.unfinished)?;
+    match write(dir, log, what, &mut from, to, &source, cancelled) {
+        Ok(()) => dir.remove(&what.from).map(|()| true),
         Err(error) => {
-            let _ = fs::remove_file(&what.unfinished); // The next start finds it.
+            let _ = dir.remove(&what.unfinished); // The next start finds it.
             match error.kind() {
                 // It was deleted meanwhile, by our own limits or by others: there is nothing to be done.
-                io::ErrorKind::NotFound if fs::symlink_metadata(&what.from).is_err() => Ok(true),
+                io::ErrorKind::NotFound if !dir.exists(&what.from) => Ok(true),
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
             }
@@ -117,19 +83,62 @@ fn compress(what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     }
 }
 
+/// Writes the compressed form, and gives it its name when it is whole.
+fn write(
+    dir: &mut RealDir,
+    log: &Metadata,
+    what: &Compression,
+    from: &mut RealFile,
+    to: RealFile,
+    source: &Metadata,
+    cancelled: &AtomicBool,
+) -> io::Result<()> {
+    let mut encoder = GzEncoder::new(Guarded { to, leave: what.leave, cancelled }, flate2::Compression::default());
+    let mut read = 0;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.file.read(&mut piece)? {
+            0 => break,
+            bytes => {
+                read += bytes as u64;
+                encoder.write_all(&piece[..bytes])?;
+            }
+        }
+    }
+    let to = encoder.finish()?.to;
+    to.file.set_modified(source.modified()?)?;
+    to.be_readable_as(source, log)?;
+    to.file.sync_all()?;
+    // Nobody has written to the archive, or taken away what belongs to us, while we were at it.
+    let unchanged = from.file.metadata()?.len() == read
+        && dir.check_name(&what.from, from)? == PathState::Same
+        && dir.check_name(&what.unfinished, &to)? == PathState::Same
+        && !cancelled.load(Relaxed);
+    if !unchanged {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    dir.rename_new(&what.unfinished, &what.to)?;
+    dir.sync()
+}
+
 /// There is a compressed form: if it is this archive's, only the plain one's removal is missing. Whatever else it is, it stays, and so does
 /// the archive.
-fn finish(what: &Compression, from: &mut File, cancelled: &AtomicBool) -> io::Result<bool> {
-    let there = open(&what.to)?;
-    #[cfg(unix)]
-    let _in_child = CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&there));
-    let mut unpacked = MultiGzDecoder::new(there);
+fn finish(
+    dir: &mut RealDir,
+    log: &Metadata,
+    what: &Compression,
+    from: RealFile,
+    cancelled: &AtomicBool,
+) -> io::Result<bool> {
+    let there = dir.open_ours(&what.to, log).map_err(|_| io::ErrorKind::AlreadyExists)?;
+    let mut unpacked = MultiGzDecoder::new(&there.file);
+    let mut plain = &from.file;
     let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
     loop {
         if cancelled.load(Relaxed) {
             return Ok(false);
         }
-        let got = from.read(&mut one)?;
+        let got = plain.read(&mut one)?;
         let same = match got {
             0 => unpacked.read(&mut other).is_ok_and(|more| more == 0),
             _ => unpacked.read_exact(&mut other[..got]).is_ok() && one[..got] == other[..got],
@@ -138,7 +147,7 @@ fn finish(what: &Compression, from: &mut File, cancelled: &AtomicBool) -> io::Re
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         if got == 0 {
-            return fs::remove_file(&what.from).map(|()| true);
+            return dir.remove(&what.from).map(|()| true);
         }
     }
 }
@@ -169,36 +178,5 @@ impl Write for Guarded<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    }
-    options.open(path)
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-
-        options.mode(0o600); // Until it has the archive's own permissions.
-    }
-    let create = || options.open(path);
-    match create() {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(path)?;
-            create()
-        }
-        other => other,
     }
 }

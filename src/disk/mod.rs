@@ -1,7 +1,11 @@
 //! The outside world: what a file sink asks of the system, and the real system. Runs on the writer's thread, but for
 //! `unfit` and `same_file`, which only look.
 
-mod entries;
+#[cfg(unix)]
+mod dir;
+#[cfg(not(unix))]
+#[path = "dir_by_path.rs"]
+mod dir;
 #[cfg(any(test, fuzzing))]
 #[allow(clippy::unwrap_used)] // a double for tests
 pub(crate) mod fake;
@@ -10,17 +14,22 @@ mod gzip;
 mod preallocate;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
 use crate::os::CloseInChild;
 
+pub(crate) use dir::RealDir;
+use dir::Walk;
+
 /// Where files are opened. The double for tests is `fake::FakeDisk`.
 pub(crate) trait Disk: Send {
     type File: DiskFile;
+    type Dir: Dir<File = Self::File>;
 
     /// Opens for appending, and creates if need be; never truncates and never waits for a reader.
     fn open(&mut self, path: &Path) -> io::Result<Self::File>;
@@ -31,49 +40,63 @@ pub(crate) trait Disk: Send {
     /// Makes a directory and those above it.
     fn make_dir(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Creates a file for appending; an error if anything stands there.
-    fn create(&mut self, path: &Path) -> io::Result<Self::File>;
+    /// Where an open file really is, and its name there; `None` if it was not opened by a path.
+    fn place(&self, file: &Self::File) -> Option<(Self::Dir, OsString)>;
 
-    /// Gives a file a second name; an error if anything stands there.
-    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Creates the file that follows `old`, for appending, in its directory; an error if anything stands there.
+    fn create(&mut self, old: &Self::File, name: &OsStr) -> io::Result<Self::File>;
 
-    /// Renames; what stands there is replaced at the same moment.
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Renames; an error if anything stands there.
-    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Removes a name that is no directory's. A symbolic link is removed, not followed.
-    fn remove(&mut self, path: &Path) -> io::Result<()>;
-
-    /// The regular files of a directory whose names are `wanted`; symbolic links are none.
-    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
-
-    /// Makes what happened to the names of a directory survive a crash of the machine.
-    fn sync_dir(&mut self, dir: &Path) -> io::Result<()>;
+    /// A number that nobody can foretell, for the name of a file that is not finished.
+    fn random(&mut self) -> u32;
 
     /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an error.
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()>;
 
-    /// Where a path leads to, if it is a symbolic link; otherwise the path itself.
-    fn resolve(&mut self, path: &Path) -> PathBuf;
-
-    /// Begins to compress a file, on a thread of its own; nobody waits for it, and what it did is told once by `compressed`. At most
+    /// Begins to compress an archive of `log`, on a thread of its own; nobody waits for it, and what it did is told once by `compressed`. At most
     /// one at a time.
-    fn compress(&mut self, what: Compression) -> io::Result<()>;
+    fn compress(&mut self, log: &Self::File, what: Compression) -> io::Result<()>;
 
     /// What came of it, once: `true` if it is done, `false` if it was put off because there is no room.
     fn compressed(&mut self) -> Option<io::Result<bool>>;
 }
 
-/// A file that is to be compressed.
+/// An open directory. Names are taken in it whatever happens to its path.
+pub(crate) trait Dir {
+    type File;
+
+    /// Its path when it was opened: for messages.
+    fn path(&self) -> &Path;
+
+    /// Gives a file a second name; an error if anything stands there.
+    fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
+
+    /// Renames; what stands there is replaced at the same moment.
+    fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
+
+    /// Renames; an error if anything stands there.
+    fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
+
+    /// Removes a name that is no directory's. A symbolic link is removed, not followed.
+    fn remove(&mut self, name: &OsStr) -> io::Result<()>;
+
+    /// The files that are ours, as `log` is, and whose names are `wanted`. What is another's is not seen.
+    fn list(&mut self, log: &Self::File, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
+
+    /// Makes what happened to the names survive a crash of the machine.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Whether `name` leads to this file.
+    fn check_name(&mut self, name: &OsStr, file: &Self::File) -> io::Result<PathState>;
+}
+
+/// A file that is to be compressed: names in the directory of the log.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "gzip"), allow(dead_code))] // named, and never made
 pub(crate) struct Compression {
-    pub(crate) from: PathBuf,
+    pub(crate) from: OsString,
     /// What it is called until it is whole.
-    pub(crate) unfinished: PathBuf,
-    pub(crate) to: PathBuf,
+    pub(crate) unfinished: OsString,
+    pub(crate) to: OsString,
     /// So many bytes must stay free.
     pub(crate) leave: u64,
 }
@@ -204,107 +227,53 @@ pub(crate) struct RealFile {
     file: File,
     kind: Kind,
     readable: bool,
-    /// Where there is no descriptor to ask, the room is asked for by path.
-    #[cfg(not(unix))]
-    path: std::path::PathBuf,
+    place: Option<(RealDir, OsString)>,
 }
 
 impl Disk for RealDisk {
     type File = RealFile;
+    type Dir = RealDir;
 
     fn open(&mut self, path: &Path) -> io::Result<RealFile> {
-        // A pipe opened for reading as well would be its own reader, and one that is there already needs no creating
-        // (which Linux forbids for another user's pipe in a sticky directory).
-        let found = fs::metadata(path);
-        let regular = found.as_ref().map_or(true, fs::Metadata::is_file);
-        if self.mode.is_some() && found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            match self.create(path) {
-                // Somebody else was faster, or it is a symbolic link to nothing.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => return other,
-            }
-        }
-        let opened = if regular {
-            match options(true, true).open(path) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    (options(false, true).open(path)?, false)
-                }
-                other => (other?, true),
-            }
-        } else {
-            (options(false, false).open(path)?, false)
-        };
-        let (file, readable) = opened;
-        let kind = kind_of(&file)?;
-        if kind == Kind::Stream && readable {
-            // It was put there between the look and the opening: the next attempt sees it.
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        Ok(RealFile::new(file, kind, readable, path))
+        let (dir, name) = RealDir::locate(path, Walk::Open)?;
+        dir.open_log(&name, self.mode)
     }
 
     fn stream(&mut self, stream: Stream) -> io::Result<RealFile> {
         let file = duplicate(stream)?;
         let kind = kind_of(&file)?;
-        Ok(RealFile::new(file, kind, false, Path::new("")))
+        Ok(RealFile::new(file, kind, false, None))
     }
 
     fn make_dir(&mut self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        RealDir::open(path, Walk::Make).map(drop)
     }
 
-    fn create(&mut self, path: &Path) -> io::Result<RealFile> {
-        let mut options = options(true, true);
-        #[cfg(unix)]
-        if let Some(mode) = self.mode {
-            // From the first moment: whoever opens it in between would keep it.
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-        }
-        let file = options.create_new(true).open(path)?;
-        if let Some(Err(error)) = self.mode.map(|mode| entries::set_mode(&file, mode)) {
-            let _ = fs::remove_file(path); // The error that is told is the one before.
-            return Err(error);
-        }
-        Ok(RealFile::new(file, Kind::Regular, true, path))
+    fn place(&self, file: &RealFile) -> Option<(RealDir, OsString)> {
+        file.place.clone()
     }
 
-    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
+    fn create(&mut self, old: &RealFile, name: &OsStr) -> io::Result<RealFile> {
+        let (dir, active) = old.place.clone().ok_or(io::ErrorKind::Unsupported)?;
+        let mut new = dir.create_next(name, old, self.mode)?;
+        new.place = Some((dir, active)); // The name that it is to get.
+        Ok(new)
     }
 
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        entries::rename_new(from, to)
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn list(&mut self, dir: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        entries::list(dir, wanted)
-    }
-
-    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        entries::sync_dir(dir)
+    fn random(&mut self) -> u32 {
+        // The keys of a hash map: from the system, once for each thread, and other ones each time.
+        RandomState::new().build_hasher().finish() as u32
     }
 
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
-        entries::point(link, target)
-    }
-
-    fn resolve(&mut self, path: &Path) -> PathBuf {
-        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-        let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
-        resolved.unwrap_or_else(|| path.to_owned())
+        let random = self.random();
+        dir::point(link, target, random)
     }
 
     #[cfg(feature = "gzip")]
-    fn compress(&mut self, what: Compression) -> io::Result<()> {
-        self.job = Some(gzip::start(what)?);
+    fn compress(&mut self, log: &RealFile, what: Compression) -> io::Result<()> {
+        let (dir, _) = log.place.clone().ok_or(io::ErrorKind::Unsupported)?;
+        self.job = Some(gzip::start(dir, log.file.metadata()?, what)?);
         Ok(())
     }
 
@@ -316,7 +285,7 @@ impl Disk for RealDisk {
     }
 
     #[cfg(not(feature = "gzip"))]
-    fn compress(&mut self, _what: Compression) -> io::Result<()> {
+    fn compress(&mut self, _log: &RealFile, _what: Compression) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -337,16 +306,14 @@ impl RealDisk {
 }
 
 impl RealFile {
-    #[cfg_attr(unix, allow(unused_variables))] // the path is asked only where there is no descriptor
-    fn new(file: File, kind: Kind, readable: bool, path: &Path) -> Self {
+    fn new(file: File, kind: Kind, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
         Self {
             #[cfg(unix)]
             _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)),
             file,
             kind,
             readable,
-            #[cfg(not(unix))]
-            path: path.to_owned(),
+            place,
         }
     }
 }
@@ -360,20 +327,6 @@ fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io
         let _ = file.set_modified(before);
     }
     changed
-}
-
-fn options(read: bool, create: bool) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.append(true).read(read).create(create);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-
-        use rustix::fs::OFlags;
-
-        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
-    }
-    options
 }
 
 /// On Unix this leaves the place of the last write as it is.
@@ -406,7 +359,7 @@ fn duplicate(stream: Stream) -> io::Result<File> {
     if cfg!(target_os = "linux") && kind_of(&file)? == Kind::Stream {
         // Opening it anew makes a description that is not shared. A socket cannot be opened so, nor what belongs to another
         // user; a regular file must not be, because the program's own output goes to the same place in it.
-        if let Ok(own) = options(false, false).open(format!("/proc/self/fd/{number}")) {
+        if let Ok(own) = dir::open_again(number) {
             return Ok(own);
         }
     }
@@ -498,7 +451,7 @@ impl DiskFile for RealFile {
 
     #[cfg(not(unix))]
     fn free_space(&mut self) -> io::Result<FreeSpace> {
-        let path = self.path.parent().unwrap_or(&self.path);
+        let path = self.place.as_ref().map_or(Path::new("."), |(dir, _)| dir.path());
         Ok(FreeSpace { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
     }
 
@@ -523,7 +476,7 @@ impl DiskFile for RealFile {
     }
 
     fn id(&mut self) -> Option<(u64, u64)> {
-        entries::id(&self.file.metadata().ok()?)
+        dir::id(&self.file)
     }
 
     fn can_preallocate(&self) -> bool {
@@ -534,23 +487,11 @@ impl DiskFile for RealFile {
         keeping_time(&self.file, |file| preallocate::take(file, from, to))
     }
 
-    #[cfg(unix)]
     fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
-        use std::os::unix::fs::MetadataExt as _;
-
-        let ours = self.file.metadata()?;
-        match fs::metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Ok(PathState::Same),
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
-            _ if ours.nlink() == 0 => Ok(PathState::Deleted),
-            _ => Ok(PathState::Moved),
+        match &self.place {
+            Some((dir, name)) => dir.check_path(name, self, path),
+            None => Ok(PathState::Same),
         }
-    }
-
-    /// Elsewhere an open file can only be compared by name: one that was replaced under our hands is not noticed.
-    #[cfg(not(unix))]
-    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
-        Ok(if path.exists() { PathState::Same } else { PathState::Moved })
     }
 }
 

@@ -18,6 +18,8 @@ const FIRST_SECOND: i64 = -62_167_219_200;
 const LAST_SECOND: i64 = 253_402_300_799;
 
 const COMPRESSED: &[u8] = b".gz";
+/// A dot and eight digits.
+const RANDOM_LEN: usize = 9;
 /// Stands before and behind the name of a file that is not finished.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
@@ -34,7 +36,12 @@ impl Archive {
     /// The name for what was written last at `second`, where `newest` is the youngest one there is.
     pub(crate) fn after(newest: Option<Archive>, second: i64) -> Self {
         let first = Self { second: second.clamp(FIRST_SECOND, LAST_SECOND), number: 0, compressed: false };
-        newest.map_or(first, |newest| newest.next().max(first))
+        match newest.map(|newest| (newest, newest.next())) {
+            // There is none after the last one: it was no clock of ours that gave it.
+            Some((newest, next)) if next <= newest => first,
+            Some((_, next)) => next.max(first),
+            None => first,
+        }
     }
 
     /// The name after this one. The very last one has none, and stays.
@@ -105,30 +112,45 @@ impl Names {
         (self.name(archive).as_encoded_bytes() == name).then_some(archive)
     }
 
-    /// The name of the next active file, until it is one.
-    pub(crate) fn unfinished(&self) -> OsString {
-        unfinished(&self.active)
+    /// A name for the next active file, until it is one.
+    pub(crate) fn unfinished(&self, random: u32) -> OsString {
+        unfinished(&self.active, random)
     }
 
-    /// The name of a compressed archive, until it is one.
-    pub(crate) fn unfinished_archive(&self, archive: Archive) -> OsString {
-        unfinished(&self.name(archive))
+    /// A name for a compressed archive, until it is one.
+    pub(crate) fn unfinished_archive(&self, archive: Archive, random: u32) -> OsString {
+        unfinished(&self.name(archive), random)
+    }
+
+    /// The name of the active file itself.
+    pub(crate) fn active(&self) -> &OsStr {
+        &self.active
     }
 
     /// Whether this is the name of something that was begun and, unless it is under way, never finished.
     pub(crate) fn is_unfinished(&self, name: &OsStr) -> bool {
-        let (before, behind) = UNFINISHED;
-        let rest = name.as_encoded_bytes().strip_prefix(before.as_bytes());
-        rest.and_then(|rest| rest.strip_suffix(behind.as_bytes())).is_some_and(|finished| {
+        self.finished(name.as_encoded_bytes()).is_some_and(|finished| {
             finished == self.active.as_encoded_bytes()
                 || self.parse_bytes(finished).is_some_and(|archive| archive.compressed)
         })
     }
+
+    /// Which name something unfinished was to get.
+    fn finished<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+        let (before, after) = UNFINISHED;
+        let name = name.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
+        let (finished, random) = name.split_at_checked(name.len().checked_sub(RANDOM_LEN)?)?;
+        let digits = random.strip_prefix(b".")?;
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        digits.iter().all(is_digit).then_some(finished)
+    }
 }
 
-fn unfinished(name: &OsStr) -> OsString {
+/// Nobody can foretell it, so nobody can stand in its way.
+fn unfinished(name: &OsStr, random: u32) -> OsString {
     let mut unfinished = OsString::from(UNFINISHED.0);
     unfinished.push(name);
+    unfinished.push(format!(".{random:08x}"));
     unfinished.push(UNFINISHED.1);
     unfinished
 }
@@ -272,6 +294,9 @@ mod tests {
         assert_eq!(names.name(Archive::after(None, i64::MIN)), "app.0000-01-01T00-00-00-0000.log");
         let end = Archive { second: LAST_SECOND, number: MOST_NUMBER, compressed: false };
         assert_eq!(end.next(), end);
+        let now = second("2026-11-21T09-30-00");
+        let after = names.name(Archive::after(Some(end), now));
+        assert_eq!(after, "app.2026-11-21T09-30-00-0000.log", "the last name ends nothing");
         let last = Archive { second: LAST_SECOND, number: 0, compressed: false };
         assert_eq!(last.next(), Archive { number: 1, ..last }, "the last second has numbers, too");
     }
@@ -279,18 +304,25 @@ mod tests {
     #[test]
     fn only_what_we_leave_unfinished_is_known_as_such() {
         let names = names("app.log");
-        let archive = Archive::after(None, second("2026-11-21T09-30-00"));
-        assert_eq!(names.unfinished(), ".app.log.new");
-        assert_eq!(names.unfinished_archive(archive.compressed()), ".app.2026-11-21T09-30-00-0000.log.gz.new");
-        for ours in [".app.log.new", ".app.2026-11-21T09-30-00-0000.log.gz.new"] {
+        let archive = Archive::after(None, second("2026-11-21T09-30-00")).compressed();
+        assert_eq!(names.unfinished(0xab), ".app.log.000000ab.new");
+        assert_eq!(names.unfinished_archive(archive, 1), ".app.2026-11-21T09-30-00-0000.log.gz.00000001.new");
+        for ours in [".app.log.01234567.new", ".app.2026-11-21T09-30-00-0000.log.gz.89abcdef.new"] {
             assert!(names.is_unfinished(OsStr::new(ours)), "{ours}");
         }
         for other in [
             ".app.new",
             "app.log.new",
             ".app.log",
-            ".app.2026-11-21T09-30-00-0000.log.new",
-            ".app.log.gz.new",
+            ".app.log.new",
+            "app.log.00000000.new",
+            ".app.log.0000000.new",
+            ".app.log.0000000g.new",
+            ".app.log.0000000A.new",
+            ".app.log00000000.new",
+            ".app.2026-11-21T09-30-00-0000.log.00000000.new",
+            ".app.log.gz.00000000.new",
+            ".00000000.new",
             ".new",
             "",
         ] {
@@ -306,9 +338,9 @@ mod tests {
 
         let names = Names::new(OsStr::from_bytes(b"a\xff.log"));
         let archive = Archive::after(None, second("2026-11-21T09-30-00"));
-        assert!(names.is_unfinished(&names.unfinished()));
-        assert!(names.is_unfinished(&names.unfinished_archive(archive.compressed())));
-        assert!(!names.is_unfinished(&names.unfinished_archive(archive)));
-        assert!(!names.is_unfinished(OsStr::from_bytes(b".a\xfe.log.new")));
+        assert!(names.is_unfinished(&names.unfinished(7)));
+        assert!(names.is_unfinished(&names.unfinished_archive(archive.compressed(), 7)));
+        assert!(!names.is_unfinished(&names.unfinished_archive(archive, 7)));
+        assert!(!names.is_unfinished(OsStr::from_bytes(b".a\xfe.log.00000007.new")));
     }
 }

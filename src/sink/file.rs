@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter};
 
-use crate::disk::{Disk, DiskFile, Kind, PathState, Stream};
+use crate::disk::{Dir as _, Disk, DiskFile, Kind, PathState, Stream};
 use crate::event::Cause;
 
 use super::history::History;
@@ -98,8 +98,8 @@ impl<D: Disk> FileSink<D> {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
                 self.torn = torn.unwrap_or(self.torn || open.len > 0);
                 let open = self.open.insert(open);
-                if let (Some(history), Target::Path(path)) = (&mut self.history, &self.target) {
-                    history.begin(&mut self.disk, path, open);
+                if let Some(history) = &mut self.history {
+                    history.begin(&mut self.disk, open);
                 }
                 // It may have been made just now: a file that is synced is of no use without its name.
                 if open.len == 0 && open.kind == Kind::Regular {
@@ -166,9 +166,17 @@ impl<D: Disk> FileSink<D> {
             return Ok(());
         }
         open.looked = Some(now.monotonic);
-        // Where the path may not be looked at (a program that has dropped its privileges), the descriptor still works; if it does
-        // not, the write tells.
-        let place = open.file.check_path(path).unwrap_or(PathState::Same);
+        // Where the path may not be looked at (a program that has dropped its privileges), or leads elsewhere by a way that is not
+        // safe, the descriptor still works; if it does not, the write tells.
+        let place = match open.file.check_path(path) {
+            Ok(place) => place,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !open.reported_untrusted => {
+                open.reported_untrusted = true;
+                self.news.push(News::Failed { doing: "follow the path", error });
+                PathState::Same
+            }
+            Err(_) => PathState::Same,
+        };
         let unseen = std::mem::take(&mut open.unseen);
         match place {
             PathState::Same => {
@@ -405,10 +413,10 @@ impl<D: Disk> FileSink<D> {
         };
         self.sync_old();
         let Some(open) = &mut self.open else { return Ok(false) };
-        let shared = open.shared;
+        let (shared, reported_untrusted) = (open.shared, open.reported_untrusted);
         open.release();
         *open = new;
-        open.shared = shared;
+        (open.shared, open.reported_untrusted) = (shared, reported_untrusted);
         self.most_kept = 0;
         open.unseen = first.len() as u64;
         self.torn = false;
@@ -422,8 +430,11 @@ impl<D: Disk> FileSink<D> {
 
     /// Names are as durable as lines were asked to be.
     fn sync_dir(&mut self) {
-        let Some(history) = self.history.as_ref().filter(|_| self.options.fsync != Fsync::Never) else { return };
-        if let Err(error) = self.disk.sync_dir(history.dir()) {
+        if self.options.fsync == Fsync::Never {
+            return;
+        }
+        let Some((mut dir, _)) = self.open.as_ref().and_then(|open| self.disk.place(&open.file)) else { return };
+        if let Err(error) = dir.sync() {
             self.news.push(News::Failed { doing: "fsync the directory", error });
         }
     }

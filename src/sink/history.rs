@@ -5,12 +5,12 @@
 //! and gets its first line; the active file gets a second name, the archive's; the new file takes over the active name. Nothing is
 //! copied or cut, no name is replaced but the active one, and that only once its file has another.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::disk::{Compression, Disk, DiskFile, Entry, PathState};
+use crate::disk::{Compression, Dir, Disk, DiskFile, Entry, PathState};
 
 use super::archive::{Archive, Names};
 use super::log_file::FileOptions;
@@ -26,8 +26,10 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LAST_BACK_OFF: Duration = Duration::from_secs(60);
 /// An archive that could not be compressed is tried again, after this.
 const COMPRESS_AGAIN: Duration = Duration::from_secs(60);
-/// So many names are tried for an archive, if somebody else is always faster.
-const MOST_NAMES: usize = 100;
+/// So many names are tried for an archive, if others stand there: more than one second has.
+const MOST_NAMES: usize = 20_000;
+/// So many names are tried for a file that is not finished.
+const MOST_RANDOM_NAMES: usize = 10;
 
 /// What is known about the archives of one file.
 #[derive(Debug)]
@@ -35,8 +37,6 @@ pub(super) struct History {
     rotation: Rotation,
     limits: Limits,
     compress: bool,
-    /// Where the file really is: a symbolic link is followed once, when the file is opened.
-    path: PathBuf,
     names: Names,
     schedule: Schedule,
     /// The time of the last record in the active file.
@@ -53,8 +53,8 @@ pub(super) struct History {
     tidy_at: Option<Instant>,
     /// Bytes in the archives, by the last look.
     archived: u64,
-    /// Which archive is being compressed.
-    compressing: Option<Archive>,
+    /// Which archive is being compressed, and what it is called until it is.
+    compressing: Option<(Archive, OsString)>,
     compress_at: Option<Instant>,
     /// Those that could not be, since all that could be were.
     not_compressed: Vec<Archive>,
@@ -76,7 +76,6 @@ impl History {
             rotation: options.rotation,
             limits: options.limits,
             compress: options.compress,
-            path: path.to_owned(),
             names: Names::new(path.file_name().unwrap_or_default()),
             schedule: Schedule::new(options.rotation),
             last_record: None,
@@ -95,10 +94,11 @@ impl History {
         }
     }
 
-    /// Another file was opened at `path`.
-    pub(super) fn begin<D: Disk>(&mut self, disk: &mut D, path: &Path, open: &mut Open<D::File>) {
-        self.path = disk.resolve(path);
-        self.names = Names::new(self.path.file_name().unwrap_or_default());
+    /// Another file was opened. A symbolic link in its place was followed: the archives are next to the real file.
+    pub(super) fn begin<D: Disk>(&mut self, disk: &mut D, open: &mut Open<D::File>) {
+        if let Some((_, name)) = disk.place(&open.file) {
+            self.names = Names::new(&name);
+        }
         self.last_record = if open.len > 0 { open.file.modified().ok() } else { None };
         self.schedule.begin(self.last_record);
         // An empty file at the start has nothing to be put aside.
@@ -210,51 +210,83 @@ impl History {
         first: &[u8],
         now: Now,
     ) -> io::Result<(Open<D::File>, PathBuf)> {
+        let mut dir = dir_of(disk, old)?;
         // With the lock of the open file in hand: nobody of ours can have put it aside before, and nobody can now.
-        if old.file.check_path(&self.path)? != PathState::Same {
+        if dir.check_name(self.names.active(), &old.file)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
         if !self.is_clean {
             // Only what fails leaves something behind.
-            let found = self.find(disk, &mut old.file)?;
+            let found = self.find(&mut dir, &mut old.file)?;
             self.see(&found);
             self.is_clean = true;
         }
         let second = self.schedule.calendar_second(self.last_record.unwrap_or(now.wall));
         let archive = Archive::after(self.newest, second);
-        let unfinished = self.beside(self.names.unfinished());
-        let mut new = create(disk, &unfinished, first, now)?;
+        let (mut new, unfinished) = self.create(disk, &mut dir, old, first, now)?;
         // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
         old.give_back();
-        match self.exchange(disk, old, &mut new, &unfinished, archive) {
-            Ok((archive, path)) => {
+        match self.exchange(&mut dir, old, &mut new, &unfinished, archive) {
+            Ok((archive, name)) => {
                 self.newest = Some(archive);
-                Ok((new, path))
+                Ok((new, dir.path().join(name)))
             }
             Err(error) => {
-                let _ = disk.remove(&unfinished); // The next rotation, or the next start, finds it.
+                let _ = dir.remove(&unfinished); // The next rotation, or the next start, finds it.
                 Err(error)
             }
         }
     }
 
-    /// The open file gets the archive's name, and the new one the active one. After an error all is as it was.
-    fn exchange<D: Disk>(
+    /// The next active file, under its first name, with its first line in it; or nothing at all.
+    fn create<D: Disk>(
         &self,
         disk: &mut D,
-        old: &mut Open<D::File>,
-        new: &mut Open<D::File>,
-        unfinished: &Path,
+        dir: &mut D::Dir,
+        old: &Open<D::File>,
+        first: &[u8],
+        now: Now,
+    ) -> io::Result<(Open<D::File>, OsString)> {
+        let mut tries = 0;
+        let (file, name) = loop {
+            tries += 1;
+            let name = self.names.unfinished(disk.random());
+            match disk.create(&old.file, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < MOST_RANDOM_NAMES => {}
+                other => break (other?, name),
+            }
+        };
+        let filled = Open::new(file, true, now.monotonic).and_then(|(mut open, _)| {
+            let (got, result) = open.write_all(first);
+            if got > 0 {
+                open.dirty = Some(now.monotonic);
+            }
+            result.map(|()| open)
+        });
+        if filled.is_err() {
+            let _ = dir.remove(&name); // The next rotation, or the next start, finds it.
+        }
+        Ok((filled?, name))
+    }
+
+    /// The open file gets the archive's name, and the new one the active one. After an error all is as it was, as far as that
+    /// can be seen.
+    fn exchange<D: Dir<File = F>, F: DiskFile>(
+        &self,
+        dir: &mut D,
+        old: &Open<F>,
+        new: &mut Open<F>,
+        unfinished: &OsStr,
         mut archive: Archive,
-    ) -> io::Result<(Archive, PathBuf)> {
+    ) -> io::Result<(Archive, OsString)> {
         for _ in 0..MOST_NAMES {
-            let path = self.beside(self.names.name(archive));
-            let linked = match disk.link(&self.path, &path) {
+            let name = self.names.name(archive);
+            let linked = match dir.link(self.names.active(), &name) {
                 Ok(()) => Ok(true),
                 // A network file system may have done it and say that it has not.
-                Err(_) if old.file.check_path(&path).is_ok_and(|place| place == PathState::Same) => Ok(true),
+                Err(_) if dir.check_name(&name, &old.file).is_ok_and(|state| state == PathState::Same) => Ok(true),
                 // Then the active name is absent for a moment.
-                Err(error) if has_no_links(&error) => disk.rename_new(&self.path, &path).map(|()| false),
+                Err(error) if has_no_links(&error) => dir.rename_new(self.names.active(), &name).map(|()| false),
                 Err(error) => Err(error),
             };
             match linked {
@@ -263,37 +295,51 @@ impl History {
                 }
                 Err(error) => return Err(error),
                 Ok(linked) => {
-                    let result = self.take_over(disk, old, new, unfinished, &path, linked);
+                    let result = self.take_over(dir, old, new, unfinished, &name, linked);
                     if result.is_err() {
-                        // What cannot be undone either is seen at the next look: an archive that is the active file loses that
-                        // name, a file that lost its active name is left.
-                        let _ = if linked { disk.remove(&path) } else { disk.rename_new(&path, &self.path) };
+                        self.undo(dir, old, &name, linked);
                     }
-                    return result.map(|()| (archive, path));
+                    return result.map(|()| (archive, name));
                 }
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn take_over<D: Disk>(
+    /// Takes the archive's name back, only if it is seen that this is not the last name of the file: what was reported as failed may
+    /// have been done. Whatever is left is seen at the next look: an archive that is the active file loses that name, a file that lost
+    /// its active name is left.
+    fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &Open<F>, archive: &OsStr, linked: bool) {
+        let active = self.names.active();
+        let mut is_at = |name| dir.check_name(name, &old.file).is_ok_and(|state| state == PathState::Same);
+        if !is_at(archive) {
+            return;
+        }
+        if !linked {
+            let _ = dir.rename_new(archive, active); // Replaces nothing.
+        } else if is_at(active) {
+            let _ = dir.remove(archive);
+        }
+    }
+
+    fn take_over<D: Dir<File = F>, F: DiskFile>(
         &self,
-        disk: &mut D,
-        old: &mut Open<D::File>,
-        new: &mut Open<D::File>,
-        unfinished: &Path,
-        archive: &Path,
+        dir: &mut D,
+        old: &Open<F>,
+        new: &mut Open<F>,
+        unfinished: &OsStr,
+        archive: &OsStr,
         linked: bool,
     ) -> io::Result<()> {
         // Somebody else may have put another file at the active path since we looked: that one is not ours to replace.
-        if old.file.check_path(archive)? != PathState::Same {
+        if dir.check_name(archive, &old.file)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let renamed =
-            if linked { disk.rename(unfinished, &self.path) } else { disk.rename_new(unfinished, &self.path) };
+        let active = self.names.active();
+        let renamed = if linked { dir.rename(unfinished, active) } else { dir.rename_new(unfinished, active) };
         match renamed {
             // A network file system may have done it and say that it has not.
-            Err(error) => match new.file.check_path(&self.path) {
+            Err(error) => match dir.check_name(active, &new.file) {
                 Ok(PathState::Same) => Ok(()),
                 _ => Err(error),
             },
@@ -301,31 +347,25 @@ impl History {
         }
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
-    }
-
-    fn beside(&self, name: OsString) -> PathBuf {
-        self.path.with_file_name(name)
-    }
-
     // --- what there is -------------------------------------------------------------------------------------------
 
-    /// The archives, the oldest first. What a crash has left is removed: a new file that never took over, and an archive's name for what is
-    /// still the active file.
-    fn find<D: Disk>(&self, disk: &mut D, active: &mut D::File) -> io::Result<Vec<Found>> {
+    /// The archives, the oldest first. What a crash has left is removed, if it can be: a new file that never took over, and an archive's
+    /// name for what is still the active file.
+    fn find<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
         let names = &self.names;
-        let entries = disk.list(self.dir(), &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
+        let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
         let mut found = Vec::new();
         for entry in entries {
             let is_active = entry.id.is_some() && entry.id == active.id();
             match names.parse(&entry.name) {
                 Some(archive) if !is_active => found.push(Found { archive, entry }),
                 // Under way.
-                None if self.compressing.is_some_and(|archive| names.unfinished_archive(archive) == entry.name) => {}
+                None if self.compressing.as_ref().is_some_and(|(_, name)| *name == entry.name) => {}
                 // Not its only name.
-                Some(_) if active.check_path(&self.path)? != PathState::Same => {}
-                _ => disk.remove(&self.beside(entry.name))?,
+                Some(_) if dir.check_name(names.active(), active)? != PathState::Same => {}
+                _ => {
+                    let _ = dir.remove(&entry.name); // It hinders nobody.
+                }
             }
         }
         found.sort_unstable_by_key(|found| found.archive);
@@ -346,8 +386,8 @@ impl History {
 
     /// Whether it is known that the open file is not the active one any more: then neither are the archives ours to look after. The next
     /// look opens the right one.
-    fn is_elsewhere<F: DiskFile>(&self, open: &mut Open<F>) -> bool {
-        open.file.check_path(&self.path).is_ok_and(|place| place != PathState::Same)
+    fn is_elsewhere<D: Dir<File = F>, F>(&self, dir: &mut D, open: &Open<F>) -> bool {
+        dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
     }
 
     /// Whether the archives have to be looked through.
@@ -358,11 +398,12 @@ impl History {
 
     /// Deletes what is over the limits.
     pub(super) fn tidy<D: Disk>(&mut self, disk: &mut D, open: &mut Open<D::File>, now: Now, news: &mut Vec<News>) {
-        if self.is_elsewhere(open) {
+        let Ok(mut dir) = dir_of(disk, open) else { return };
+        if self.is_elsewhere(&mut dir, open) {
             return;
         }
         self.tidy_at = Some(now.monotonic + TIDY_EVERY);
-        let mut found = match self.find(disk, &mut open.file) {
+        let found = match self.find(&mut dir, &mut open.file) {
             Ok(found) => found,
             Err(error) => {
                 self.archived = 0; // Not known: what is too much is seen next time.
@@ -373,14 +414,15 @@ impl History {
         let kept: Vec<_> = found.iter().map(|found| found.entry.kept()).collect();
         let going = self.limits.exceeded_by(&kept, open.len, now.wall);
         let mut left = 0;
-        for (place, found) in found.iter_mut().enumerate() {
+        for (place, found) in found.iter().enumerate() {
             if !going.contains(&place) {
                 left += found.entry.bytes;
                 continue;
             }
-            let path = self.beside(std::mem::take(&mut found.entry.name));
-            match disk.remove(&path) {
-                Ok(()) => news.push(News::Deleted { path, bytes: found.entry.bytes }),
+            match dir.remove(&found.entry.name) {
+                Ok(()) => {
+                    news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes })
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // It is not counted, so that it is tried again no sooner than usual.
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
@@ -410,18 +452,22 @@ impl History {
                 news.push(News::Failed { doing: "compress an archive", error });
                 // The others get their turn first.
                 let aside = if is_taken { &mut self.never_compressed } else { &mut self.not_compressed };
-                aside.extend(self.compressing.take());
+                aside.extend(self.compressing.take().map(|(archive, _)| archive));
                 self.compress_at = None;
             }
             None => {}
         }
         let is_due = self.compressing.is_none() && self.compress_at.is_none_or(|at| now >= at);
-        if !is_due || self.is_elsewhere(open) {
+        if !is_due {
+            return;
+        }
+        let Ok(mut dir) = dir_of(disk, open) else { return };
+        if self.is_elsewhere(&mut dir, open) {
             return;
         }
         // After a rotation at the soonest there is one more.
         self.compress_at = Some(now + COMPRESS_AGAIN);
-        let Ok(found) = self.find(disk, &mut open.file) else { return }; // Retention tells.
+        let Ok(found) = self.find(&mut dir, &mut open.file) else { return }; // Retention tells.
         let is = |found: &Found, aside| !found.archive.compressed && found.archive.compressed() == aside;
         let is_there = |aside: &Archive| found.iter().any(|found| is(found, *aside));
         self.not_compressed.retain(is_there);
@@ -438,15 +484,13 @@ impl History {
             self.not_compressed.clear();
             return;
         };
-        let what = Compression {
-            from: self.beside(next.entry.name.clone()),
-            unfinished: self.beside(self.names.unfinished_archive(next.archive.compressed())),
-            to: self.beside(self.names.name(next.archive.compressed())),
-            leave,
-        };
-        match disk.compress(what) {
+        let archive = next.archive.compressed();
+        let unfinished = self.names.unfinished_archive(archive, disk.random());
+        let (from, to) = (next.entry.name.clone(), self.names.name(archive));
+        let what = Compression { from, unfinished: unfinished.clone(), to, leave };
+        match disk.compress(&open.file, what) {
             // As soon as this one is done the next may follow.
-            Ok(()) => (self.compressing, self.compress_at) = (Some(next.archive.compressed()), None),
+            Ok(()) => (self.compressing, self.compress_at) = (Some((archive, unfinished)), None),
             Err(error) => news.push(News::Failed { doing: "compress an archive", error }),
         }
     }
@@ -463,10 +507,11 @@ impl History {
         mut missing: impl FnMut(&mut Open<D::File>) -> u64,
         news: &mut Vec<News>,
     ) -> bool {
-        if self.is_elsewhere(open) {
+        let Ok(mut dir) = dir_of(disk, open) else { return false };
+        if self.is_elsewhere(&mut dir, open) {
             return false;
         }
-        let found = match self.find(disk, &mut open.file) {
+        let found = match self.find(&mut dir, &mut open.file) {
             Ok(found) => found,
             Err(error) => {
                 news.push(News::Failed { doing: "list archives", error });
@@ -481,12 +526,11 @@ impl History {
             if at_most == 0 || missing(open) == 0 {
                 break;
             }
-            let path = self.beside(found.entry.name);
-            match disk.remove(&path) {
+            match dir.remove(&found.entry.name) {
                 Ok(()) => {
                     any = true;
                     at_most = at_most.saturating_sub(found.entry.bytes);
-                    news.push(News::GaveWay { path, bytes: found.entry.bytes });
+                    news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes });
                 }
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
@@ -506,24 +550,8 @@ fn has_no_links(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks)
 }
 
-/// The next active file, under its first name, with its first line in it; or nothing at all.
-fn create<D: Disk>(disk: &mut D, path: &Path, first: &[u8], now: Now) -> io::Result<Open<D::File>> {
-    let file = match disk.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(path)?;
-            disk.create(path)?
-        }
-        other => other?,
-    };
-    let filled = Open::new(file, true, now.monotonic).and_then(|(mut open, _)| {
-        let (got, result) = open.write_all(first);
-        if got > 0 {
-            open.dirty = Some(now.monotonic);
-        }
-        result.map(|()| open)
-    });
-    if filled.is_err() {
-        let _ = disk.remove(path); // The next rotation, or the next start, finds it.
-    }
-    filled
+/// The directory in which the open file really is.
+fn dir_of<D: Disk>(disk: &D, open: &Open<D::File>) -> io::Result<D::Dir> {
+    let place = disk.place(&open.file).ok_or(io::ErrorKind::Unsupported)?;
+    Ok(place.0)
 }

@@ -30,6 +30,8 @@ pub(super) struct Open<F> {
     pub(super) no_lock: Option<io::Error>,
     /// When the path was compared with it; `None`: it must be.
     pub(super) looked: Option<Instant>,
+    /// It was reported that another directory is at the path, to which no safe way leads.
+    pub(super) reported_untrusted: bool,
     /// Lines written since the last look.
     pub(super) unseen: u64,
     /// Since when there is something that is not synced.
@@ -61,6 +63,7 @@ impl<F: DiskFile> Open<F> {
             lock_asked: now,
             no_lock: None,
             looked: Some(now),
+            reported_untrusted: false,
             unseen: 0,
             dirty: None,
             len: 0,

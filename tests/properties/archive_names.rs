@@ -11,8 +11,8 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
     let archive = archive(choices);
     let given = names.name(archive);
     assert_eq!(names.parse(&given), Some(archive), "{given:?}");
-    assert!(names.is_unfinished(&names.unfinished()));
-    assert!(names.is_unfinished(&names.unfinished_archive(archive.compressed())));
+    assert!(names.is_unfinished(&names.unfinished(7)));
+    assert!(names.is_unfinished(&names.unfinished_archive(archive.compressed(), 7)));
     assert!(archive <= archive.compressed());
 
     // Some name, and one that differs from ours in some place.

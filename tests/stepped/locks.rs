@@ -12,7 +12,7 @@ use crate::sink::rotation::Rotation;
 const ENOLCK: i32 = 37;
 
 const OTHERS: &str = "/logs/app.2001-09-09T01-46-50-0000.log";
-const UNFINISHED: &str = "/logs/.app.log.new";
+const UNFINISHED: &str = "/logs/.app.log.0000beef.new";
 
 fn bench(disk: &FakeDisk, file: impl FnOnce(LogFile) -> LogFile) -> Bench {
     let file = file(LogFile::new(PATH).min_free_space(0));

@@ -7,7 +7,6 @@ use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
-use crate::disk::Disk as _;
 use crate::disk::fake::{FakeDisk, Fault, Op};
 use crate::event::{Cause, Event, State};
 use crate::sink::log_file::{FileOptions, Fsync, WhenLow};
@@ -338,11 +337,11 @@ fn a_file_that_somebody_cuts_short_is_followed() {
 fn what_a_crash_has_left_is_cleaned_at_the_start() {
     let disk = FakeDisk::default();
     disk.append(PATH, b"first\n");
-    disk.append("/logs/.app.log.new", b"begun\n");
-    disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.new", b"half\n");
+    disk.append("/logs/.app.log.0000beef.new", b"begun\n");
+    disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.0000beef.new", b"half\n");
     disk.append("/logs/.app.log.other", b"not ours\n");
     disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"older\n");
-    disk.clone().link(PATH.as_ref(), "/logs/app.2001-09-09T01-46-40-0000.log".as_ref()).unwrap();
+    disk.link(PATH, "/logs/app.2001-09-09T01-46-40-0000.log");
     let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(10_000)))).bench();
     bench.step();
     bench.log_some(1);
@@ -798,15 +797,19 @@ fn what_a_network_file_system_has_done_and_denies_is_done() {
 }
 
 #[test]
-fn a_new_file_that_was_left_over_meanwhile_is_made_anew_and_the_real_error_is_told() {
+fn what_stands_at_a_temporary_name_is_left_and_another_is_taken_and_the_real_error_is_told() {
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
     bench.log_some(10);
     bench.step();
-    disk.append("/logs/.app.log.new", b"somebody's\n");
+    // The next number of this disk is told; that of a real one is not.
+    let next = told(&bench).0.len() + 1;
+    let other = format!("/logs/.app.log.{next:08x}.new");
+    disk.append(&other, b"somebody's\n");
     bench.log_some(10);
     bench.live(Duration::from_secs(1));
     assert!(told(&bench).0.len() > 2);
+    assert_eq!(disk.read(&other), b"somebody's\n");
     assert!(log_files(&disk).iter().all(|file| !file.starts_with(b"somebody")));
     bench.events.lock().unwrap().clear();
     disk.world().fault = Some(Fault { at: 1, only: Some(Op::Create), forever: true, errno: EIO });
@@ -902,10 +905,11 @@ fn what_is_being_compressed_is_not_taken_for_what_a_crash_has_left() {
     file.compress = true;
     let mut bench = Setup::new().file_with(&disk, file).bench();
     bench.step();
-    let begun = disk.world().compressing.as_ref().unwrap().unfinished.display().to_string();
+    let begun = disk.world().compressing.as_ref().map(|(dir, what)| dir.join(&what.unfinished)).unwrap();
+    let begun = begun.display().to_string();
     disk.append(&begun, b"half");
     // Nothing else is left over, so nothing is removed by whoever looks for that.
-    let other = "/logs/.app.2001-01-03T00-00-00-0000.log.gz.new";
+    let other = "/logs/.app.2001-01-03T00-00-00-0000.log.gz.0000beef.new";
     disk.append(other, b"left");
     bench.pass(Duration::from_secs(61));
     let removed = asked(&disk, Op::Remove);

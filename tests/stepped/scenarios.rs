@@ -141,8 +141,8 @@ fn disk_with_blocks_ahead() -> FakeDisk {
 fn used_disk() -> FakeDisk {
     let disk = small_disk();
     disk.append("/logs/app.2001-01-01T00-00-00-0000.log", &[b'x'; 300]);
-    disk.append("/logs/.app.log.new", b"begun\n");
-    disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.new", b"half");
+    disk.append("/logs/.app.log.0000beef.new", b"begun\n");
+    disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.0000beef.new", b"half");
     disk.append(PATH, b"2001-01-01T00:00:00.000000Z INFO  old: torn");
     disk
 }

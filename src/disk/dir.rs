@@ -1,0 +1,616 @@
+//! A directory that is opened once: everything in it is done relative to its descriptor. Runs on the writer's thread.
+//!
+//! A path is walked component by component, as systemd does it with `CHASE_SAFE`: from a component of an ordinary user the
+//! way never leads on to one of somebody else's.
+
+use std::ffi::{CStr, OsStr, OsString};
+#[cfg(feature = "gzip")]
+use std::fs;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::{Dir, Entry, Kind, PathState, RealFile};
+use crate::os::CloseInChild;
+
+/// A path with more symbolic links than this leads nowhere.
+const MOST_LINKS: usize = 40;
+/// Where directories can be opened without the right to read them.
+#[cfg(target_os = "linux")]
+const SEARCH: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const SEARCH: OFlags = OFlags::RDONLY;
+
+/// An open directory; clones share the descriptor.
+#[derive(Clone, Debug)]
+pub(crate) struct RealDir(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    /// Before `fd`, because fields are dropped in their order.
+    _in_child: CloseInChild,
+    fd: OwnedFd,
+    path: PathBuf,
+    /// The root directory when it was opened: after a `chroot` its path means something else.
+    root: (u64, u64),
+}
+
+/// What a way to a directory may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walk {
+    /// Also enters a directory of our own that stands in another user's: it was made there by us.
+    Open,
+    /// The same, and makes what is missing.
+    Make,
+    /// Nothing but safe steps: there is a directory already that would be left.
+    Follow,
+}
+
+/// A walk through a path: the directory that it has come to.
+struct Walker {
+    at: OwnedFd,
+    stat: Stat,
+    trusted: Trusted,
+    walk: Walk,
+}
+
+/// Who may lead us anywhere: we ourselves, and root. In a user namespace root may have another number: the owner of `/`.
+#[derive(Clone, Copy)]
+struct Trusted {
+    us: u32,
+    root: u32,
+}
+
+impl Trusted {
+    fn contains(self, uid: u32) -> bool {
+        uid == 0 || uid == self.us || uid == self.root
+    }
+}
+
+fn untrusted(path: &Path) -> io::Error {
+    let text = format!("an untrusted path: `{}` leads from a component of one user to one of another", path.display());
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
+impl Walker {
+    fn new(path: &Path, walk: Walk) -> io::Result<Self> {
+        let root = openat(CWD, c"/", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let stat = fstat(&root)?;
+        let trusted = Trusted { us: rustix::process::geteuid().as_raw(), root: stat.st_uid };
+        let (at, stat) = if path.is_absolute() {
+            (root, stat)
+        } else {
+            let here = openat(CWD, c".", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let stat = fstat(&here)?;
+            (here, stat)
+        };
+        Ok(Self { at, stat, trusted, walk })
+    }
+
+    /// Goes through `path`, links included.
+    fn go(&mut self, path: &Path) -> io::Result<()> {
+        let mut ahead: Vec<OsString> = components(path);
+        let mut links = 0;
+        while let Some(name) = ahead.pop() {
+            if name == "/" {
+                let root = openat(CWD, c"/", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+                self.enter(root, path)?;
+                continue;
+            }
+            let found = match statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) if self.walk == Walk::Make => {
+                    match rustix::fs::mkdirat(&self.at, &*name, Mode::from(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW)?
+                }
+                other => other?,
+            };
+            if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+                let flags = SEARCH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let next = openat(&self.at, &*name, flags, Mode::empty())?;
+                self.enter(next, path)?;
+                continue;
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            let from = self.stat.st_uid;
+            if !self.trusted.contains(from) && from != found.st_uid {
+                return Err(untrusted(path));
+            }
+            self.stat = found; // The next step is the link's.
+            let target = rustix::fs::readlinkat(&self.at, &*name, Vec::new())?;
+            ahead.extend(components(Path::new(OsStr::from_bytes(target.as_bytes()))));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, next: OwnedFd, path: &Path) -> io::Result<()> {
+        let stat = fstat(&next)?;
+        let from = self.stat.st_uid;
+        let is_link = FileType::from_raw_mode(self.stat.st_mode) == FileType::Symlink;
+        let is_made_by_us = self.walk != Walk::Follow && !is_link && stat.st_uid == self.trusted.us;
+        if !self.trusted.contains(from) && from != stat.st_uid && !is_made_by_us {
+            return Err(untrusted(path));
+        }
+        (self.at, self.stat) = (next, stat);
+        Ok(())
+    }
+}
+
+/// The components of a path, the last one first.
+fn components(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter(|component| !matches!(component, Component::CurDir));
+    let mut names: Vec<_> = names.map(|component| component.as_os_str().to_owned()).collect();
+    names.reverse();
+    names
+}
+
+/// Tells open files apart; the same as in a listing.
+pub(super) fn id(file: &File) -> Option<(u64, u64)> {
+    Some(id_of(&fstat(file).ok()?))
+}
+
+/// Opens one of the process's own streams a second time: a description of our own.
+pub(super) fn open_again(number: i32) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
+}
+
+fn id_of(stat: &Stat) -> (u64, u64) {
+    // The types differ from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    (stat.st_dev as u64, stat.st_ino as u64)
+}
+
+fn type_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Never one of the three numbers that belong to the program's streams, which may be closed.
+fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    const FIRST: i32 = 3;
+
+    if fd.as_raw_fd() >= FIRST { Ok(fd) } else { Ok(rustix::io::fcntl_dupfd_cloexec(&fd, FIRST)?) }
+}
+
+/// Tells the log's own files from planted ones, by what they are and not by their names.
+///
+/// An archive is a regular file that is owned by our effective user or by the owner of the log; in a sticky directory by the
+/// owner of the log alone. So whoever plants a file there under an archive's name has planted one that is his: it is not
+/// listed, counted, deleted or compressed, unless the log itself is his as well, and then he could do all that himself.
+fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
+    let is_sticky = Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX);
+    let us = rustix::process::geteuid().as_raw();
+    type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky && stat.st_uid == us)
+}
+
+impl RealDir {
+    pub(super) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
+        let mut walker = Walker::new(path, walk)?;
+        walker.go(path)?;
+        let fd = above_streams(walker.at)?;
+        let root = id_of(&statat(CWD, c"/", AtFlags::empty())?);
+        Ok(Self(Arc::new(Handle { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, path: path.to_owned(), root })))
+    }
+
+    /// Where the file at `path` really is, or would be. A symbolic link in its place is followed only if it is ours or
+    /// root's.
+    pub(super) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let dir = Self::open(parent, walk)?;
+            let found = match dir.stat(&name) {
+                Err(Errno::NOENT) => return Ok((dir, name)),
+                other => other?,
+            };
+            if type_of(&found) != FileType::Symlink || dir.is_magic(&name) {
+                return Ok((dir, name));
+            }
+            let trusted =
+                Trusted { us: rustix::process::geteuid().as_raw(), root: statat(CWD, c"/", AtFlags::empty())?.st_uid };
+            if !trusted.contains(found.st_uid) {
+                return Err(untrusted(&path));
+            }
+            let target = rustix::fs::readlinkat(dir.fd(), &*name, Vec::new())?;
+            path = parent.join(Path::new(OsStr::from_bytes(target.as_bytes())));
+        }
+        Err(Errno::LOOP.into())
+    }
+
+    /// `/dev/stdout` ends in a link of `/proc` whose text is no path, unless it leads to a regular file.
+    fn is_magic(&self, name: &OsStr) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            const PROC: u64 = 0x9fa0;
+
+            let is_proc = rustix::fs::fstatfs(self.fd()).is_ok_and(|answer| answer.f_type as u64 & 0xffff_ffff == PROC);
+            is_proc
+                && statat(self.fd(), name, AtFlags::empty()).is_ok_and(|found| type_of(&found) != FileType::RegularFile)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = name;
+            false
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd.as_fd()
+    }
+
+    pub(super) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {
+        statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn is_in_another_root(&self) -> bool {
+        statat(CWD, c"/", AtFlags::empty()).is_ok_and(|root| id_of(&root) != self.0.root)
+    }
+
+    pub(super) fn open_file(&self, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        above_streams(openat(self.fd(), name, flags, mode)?)
+    }
+
+    /// Opens what may be a log file, for appending, and creates it if it is missing. What is open is judged again: it may
+    /// have been exchanged after the first look.
+    pub(super) fn open_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
+        let found = match self.stat(name) {
+            Err(Errno::NOENT) => match self.create_log(name, mode) {
+                // Somebody else was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stat(name)?,
+                other => return other,
+            },
+            other => other?,
+        };
+        let is_regular = type_of(&found) == FileType::RegularFile;
+        judge(&found)?;
+        let nofollow = if type_of(&found) == FileType::Symlink { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let append = OFlags::APPEND | nofollow;
+        // A pipe opened for reading as well would be its own reader.
+        let (fd, readable) = if is_regular {
+            match self.open_file(name, OFlags::RDWR | append, Mode::empty()) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    (self.open_file(name, OFlags::WRONLY | append, Mode::empty())?, false)
+                }
+                other => (other?, true),
+            }
+        } else {
+            (self.open_file(name, OFlags::WRONLY | append, Mode::empty())?, false)
+        };
+        let opened = fstat(&fd)?;
+        judge(&opened)?;
+        if type_of(&opened) == FileType::CharacterDevice && !is_harmless(&fd, &opened) {
+            return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
+        }
+        let kind = if type_of(&opened) == FileType::RegularFile { Kind::Regular } else { Kind::Stream };
+        if kind == Kind::Stream && readable {
+            return Err(io::ErrorKind::Interrupted.into()); // The next attempt sees what it is.
+        }
+        Ok(RealFile::new(fd.into(), kind, readable, Some((self.clone(), name.to_owned()))))
+    }
+
+    fn create_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        // From the first moment: whoever opens it in between would keep it.
+        let fd = self.open_file(name, flags, Mode::from_raw_mode(mode.unwrap_or(0o666) as _))?;
+        if let Some(mode) = mode {
+            self.or_remove(name, fchmod(&fd, Mode::from_raw_mode(mode as _)).map_err(io::Error::from))?;
+        }
+        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+    }
+
+    /// Creates the file that follows `old`: with its owner and group where we may give them, and its mode, or `mode`.
+    pub(super) fn create_next(&self, name: &OsStr, old: &RealFile, mode: Option<u32>) -> io::Result<RealFile> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let before = fstat(&old.file)?;
+        let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
+        let mode = mode.unwrap_or(before.st_mode as u32 & 0o777);
+        self.or_remove(name, give(&fd, (before.st_uid, before.st_gid), mode))?;
+        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+    }
+
+    /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or has another name, under
+    /// which it may be anybody's.
+    #[cfg(feature = "gzip")]
+    pub(super) fn open_ours(&self, name: &OsStr, log: &fs::Metadata) -> io::Result<RealFile> {
+        let log = std::os::unix::fs::MetadataExt::uid(log);
+        let dir = fstat(self.fd())?;
+        let is_ours = |stat: &Stat| is_ours(stat, log, &dir) && stat.st_nlink == 1;
+        // Not even opened if it is a pipe or a device.
+        if !is_ours(&self.stat(name)?) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let fd = self.open_file(name, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())?;
+        if !is_ours(&fstat(&fd)?) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+    }
+
+    /// Creates a file that nobody else may open, until it is whole.
+    #[cfg(feature = "gzip")]
+    pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(RealFile::new(fd.into(), Kind::Regular, false, Some((self.clone(), name.to_owned()))))
+    }
+
+    #[cfg(feature = "gzip")]
+    pub(super) fn exists(&self, name: &OsStr) -> bool {
+        self.stat(name).is_ok()
+    }
+
+    /// Removes what was just created if it cannot be what it has to be. The error that is reported is the first one.
+    fn or_remove(&self, name: &OsStr, result: io::Result<()>) -> io::Result<()> {
+        if result.is_err() {
+            let _ = rustix::fs::unlinkat(self.fd(), name, AtFlags::empty());
+        }
+        result
+    }
+
+    /// Whether the file that was opened at `path` is still there.
+    ///
+    /// # Errors
+    ///
+    /// Another directory is at the path, and the way to it is not safe: the open one goes on.
+    pub(super) fn check_path(&self, name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
+        let ours = fstat(&file.file)?;
+        let is_same = |found: &Stat| id_of(found) == id_of(&ours);
+        let in_place = self.stat(name).is_ok_and(|found| is_same(&found));
+        let at_path = statat(CWD, path, AtFlags::empty()).is_ok_and(|found| is_same(&found));
+        if in_place && (at_path || self.is_in_another_root()) {
+            return Ok(PathState::Same);
+        }
+        let elsewhere = if ours.st_nlink == 0 { PathState::Deleted } else { PathState::Moved };
+        match Self::locate(path, Walk::Follow) {
+            Ok(_) => Ok(elsewhere),
+            Err(_) if !in_place => Ok(elsewhere),
+            Err(error) if error.raw_os_error().is_none() => Err(error),
+            // Gone from the path, or not to be seen there, and alive.
+            Err(_) => Ok(PathState::Same),
+        }
+    }
+}
+
+/// Refuses what is never a log file.
+fn judge(stat: &Stat) -> io::Result<()> {
+    match type_of(stat) {
+        FileType::BlockDevice => Err(never("a block device")),
+        FileType::Directory => Err(never("a directory")),
+        FileType::Socket => Err(never("a socket")),
+        _ => Ok(()),
+    }
+}
+
+fn never(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is no log file"))
+}
+
+/// Whether a character device is a terminal, or takes everything, or nothing.
+fn is_harmless(fd: &OwnedFd, opened: &Stat) -> bool {
+    let is = |path: &CStr| statat(CWD, path, AtFlags::empty()).is_ok_and(|known| known.st_rdev == opened.st_rdev);
+    fd.as_fd().is_terminal() || is(c"/dev/null") || is(c"/dev/full")
+}
+
+/// Gives a new file the owner and the group of another one, as far as we may, and then the mode. Bits for a group that it
+/// could not be given are left out.
+fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) -> io::Result<()> {
+    let now = fstat(&fd)?;
+    if now.st_uid != user {
+        let _ = fchown(&fd, Some(Uid::from_raw(user)), None); // Only root may.
+    }
+    if now.st_gid != group && fchown(&fd, None, Some(Gid::from_raw(group))).is_err() {
+        mode &= !0o070;
+    }
+    Ok(fchmod(&fd, Mode::from_raw_mode(mode as _))?)
+}
+
+#[cfg(feature = "gzip")]
+impl RealFile {
+    /// Gives a compressed archive the owner of `source` and its permissions to read and write, but none that `log` has not.
+    pub(super) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        give(&self.file, (source.uid(), source.gid()), source.mode() & log.mode() & 0o666)
+    }
+}
+
+/// Makes a symbolic link lead to `target`.
+pub(super) fn point(link: &Path, target: &Path, random: u32) -> io::Result<()> {
+    let parent = link.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = link.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    // Within one directory by the name alone, so that it leads there wherever that directory is mounted.
+    let target = match target.file_name() {
+        Some(name) if link.parent() == target.parent() => name,
+        _ => target.as_os_str(),
+    };
+    let dir = RealDir::open(parent, Walk::Open)?;
+    match dir.stat(name) {
+        Ok(found) if type_of(&found) != FileType::Symlink => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(_) if rustix::fs::readlinkat(dir.fd(), name, Vec::new())?.as_bytes() == target.as_bytes() => return Ok(()),
+        Ok(_) => {}
+        Err(Errno::NOENT) => return Ok(rustix::fs::symlinkat(target, dir.fd(), name)?),
+        Err(error) => return Err(error.into()),
+    }
+    // In one step: nobody finds the link missing.
+    let mut new = OsString::from(".");
+    new.push(name);
+    new.push(format!(".{random:08x}.new"));
+    rustix::fs::symlinkat(target, dir.fd(), &*new)?;
+    dir.or_remove(&new, rustix::fs::renameat(dir.fd(), &*new, dir.fd(), name).map_err(io::Error::from))
+}
+
+impl Dir for RealDir {
+    type File = RealFile;
+
+    fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty())?)
+    }
+
+    fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::renameat(self.fd(), from, self.fd(), to)?)
+    }
+
+    fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+
+            match renameat_with(self.fd(), from, self.fd(), to, RenameFlags::NOREPLACE) {
+                // A kernel, or a file system, that does not know the flag.
+                Err(Errno::NOSYS | Errno::INVAL) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+        // Not in one step: only who comes between the look and the renaming is not seen.
+        match self.stat(to) {
+            Err(Errno::NOENT) => self.rename(from, to),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    fn remove(&mut self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())?)
+    }
+
+    fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        let (log, dir) = (fstat(&log.file)?.st_uid, fstat(self.fd())?);
+        let fd = self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::new(fd)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if !wanted(name) {
+                continue;
+            }
+            // Not followed. What is gone by now is not there.
+            match self.stat(name) {
+                Ok(stat) if is_ours(&stat, log, &dir) => entries.push(Entry {
+                    name: name.to_owned(),
+                    bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                    modified: modified(&stat),
+                    id: Some(id_of(&stat)),
+                }),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(entries)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let fd = self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(rustix::fs::fsync(fd)?)
+    }
+
+    fn check_name(&mut self, name: &OsStr, file: &RealFile) -> io::Result<PathState> {
+        let ours = fstat(&file.file)?;
+        match self.stat(name) {
+            Ok(there) if id_of(&there) == id_of(&ours) => Ok(PathState::Same),
+            Err(error) if error != Errno::NOENT => Err(error.into()),
+            _ if ours.st_nlink == 0 => Ok(PathState::Deleted),
+            _ => Ok(PathState::Moved),
+        }
+    }
+}
+
+fn modified(stat: &Stat) -> SystemTime {
+    // The types differ from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    let (seconds, nanos) = (stat.st_mtime as i64, stat.st_mtime_nsec as u32);
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let second = match seconds {
+        0.. => SystemTime::UNIX_EPOCH.checked_add(whole),
+        _ => SystemTime::UNIX_EPOCH.checked_sub(whole),
+    };
+    second.and_then(|second| second.checked_add(Duration::from_nanos(nanos.into()))).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn open(path: &Path) -> RealDir {
+        RealDir::open(path, Walk::Open).unwrap()
+    }
+
+    #[test]
+    fn whatever_stands_at_a_name_is_not_renamed_over() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (from, to) = (temporary.path().join("from"), temporary.path().join("to"));
+        let mut dir = open(temporary.path());
+        fs::write(&from, "from").unwrap();
+        let stand: [fn(&Path); 3] = [
+            |to| fs::write(to, "to").unwrap(),
+            |to| fs::create_dir(to).unwrap(),
+            |to| std::os::unix::fs::symlink("/nowhere", to).unwrap(),
+        ];
+        for (case, stand) in stand.into_iter().enumerate() {
+            stand(&to);
+            let error = dir.rename_new(OsStr::new("from"), OsStr::new("to")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "case {case}");
+            assert_eq!(fs::read_to_string(&from).unwrap(), "from");
+            fs::remove_file(&to).or_else(|_| fs::remove_dir(&to)).unwrap();
+        }
+        dir.rename_new(OsStr::new("from"), OsStr::new("to")).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "from");
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn only_regular_files_are_listed_and_a_link_is_none() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        fs::write(path.join("file"), "12345").unwrap();
+        fs::write(path.join("other"), "").unwrap();
+        fs::create_dir(path.join("a directory")).unwrap();
+        std::os::unix::fs::symlink(path.join("file"), path.join("a link")).unwrap();
+        let mut dir = open(path);
+        let log = dir.open_log(OsStr::new("other"), None).unwrap();
+        let listed = dir.list(&log, &|name| name != "other").unwrap();
+        assert_eq!(
+            listed.iter().map(|entry| (entry.name.as_os_str(), entry.bytes)).collect::<Vec<_>>(),
+            [("file".as_ref(), 5)]
+        );
+        assert_eq!(listed[0].id, id(&File::open(path.join("file")).unwrap()));
+        assert_eq!(listed[0].modified, fs::metadata(path.join("file")).unwrap().modified().unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_is_renamed_is_still_the_same() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("logs");
+        fs::create_dir(&path).unwrap();
+        let (mut dir, name) = RealDir::locate(&path.join("app.log"), Walk::Open).unwrap();
+        let file = dir.open_log(&name, None).unwrap();
+        let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
+        assert_eq!(check(&dir), PathState::Same);
+        fs::rename(&path, temporary.path().join("elsewhere")).unwrap();
+        assert_eq!(check(&dir), PathState::Same, "it is gone from the path, and alive");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(check(&dir), PathState::Moved, "another one is there");
+        dir.remove(&name).unwrap();
+        assert_eq!(check(&dir), PathState::Deleted);
+    }
+}

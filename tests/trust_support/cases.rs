@@ -1,0 +1,327 @@
+//! What hostile hands do, and what has to hold.
+
+#![allow(unsafe_code)] // descriptors are closed by their number
+
+use std::env;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use unfazed::{Builder, Event, LogFile, Rotation, State};
+
+use crate::harness::{
+    NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, hostile, listing, log, logger, names, sticky, victim,
+    wait_until,
+};
+
+/// Less than twenty records.
+const SIZE: u64 = 2000;
+const CHILD: &str = "UNFAZED_TRUST_CHILD";
+
+fn rotating(dir: &Path) -> LogFile {
+    LogFile::new(dir.join("app.log")).rotation(Rotation::size(SIZE))
+}
+
+#[cfg(feature = "gzip")]
+pub(crate) fn a_planted_archive_is_never_compressed_whatever_its_mode(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    let planted = archive(1);
+    as_nobody(&logs, &format!("echo mine > {planted}; chmod 4777 {planted}; echo newer > {}", archive(2)));
+    let (logger, handle) = logger(rotating(&logs).compress(true));
+    log(&logger, &handle, 60);
+    let is_ours = |name: &String| name.ends_with(".gz") && fs::metadata(logs.join(name)).unwrap().uid() == 0;
+    wait_until("ours are compressed", || names(&logs).iter().any(is_ours));
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    for name in names(&logs) {
+        let metadata = fs::symlink_metadata(logs.join(&name)).unwrap();
+        assert!(metadata.uid() == NOBODY || metadata.mode() & 0o7111 == 0, "{name}: {:o}", metadata.mode());
+    }
+    assert!(names(&logs).contains(&planted) && !names(&logs).contains(&format!("{planted}.gz")));
+    Outcome::Holds
+}
+
+#[cfg(feature = "gzip")]
+pub(crate) fn a_pipe_in_the_place_of_an_archive_stops_nobody(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    as_nobody(&logs, &format!("mkfifo {}", archive(1)));
+    // One that was a file when it was listed, too: the pipe comes between the listing and the opening, again and again.
+    fs::write(logs.join(archive(2)), "ours\n").unwrap();
+    let (logger, handle) = logger(rotating(&logs).compress(true));
+    as_nobody(&logs, &format!("mkfifo pipe; mv -f pipe {}", archive(2)));
+    log(&logger, &handle, 60);
+    let is_ours = |name: &String| name.ends_with(".gz") && name.as_str() > archive(3).as_str();
+    wait_until("the thread that compresses goes on", || names(&logs).iter().any(is_ours));
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    Outcome::Holds
+}
+
+pub(crate) fn a_planted_link_to_another_file_is_not_followed_at_the_start(dir: &Path) -> Outcome {
+    let (logs, victim) = (hostile(dir), victim(dir));
+    for target in ["secret", "app.log", "not-there"] {
+        let before = listing(&victim);
+        as_nobody(&logs, &format!("ln -sfn {}/{target} app.log", victim.display()));
+        let (logger, handle) = logger(rotating(&logs).max_files(2));
+        log(&logger, &handle, 60);
+        assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
+        let _ = handle.shutdown(PATIENCE);
+        assert_eq!(handle.stats().written, 0);
+        assert_eq!(listing(&victim), before, "{target}");
+    }
+    Outcome::Holds
+}
+
+pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -> Outcome {
+    let (logs, victim) = (hostile(dir), victim(dir));
+    let before = listing(&victim);
+    let (logger, handle) = logger(rotating(&logs).max_files(2));
+    log(&logger, &handle, 5);
+    as_nobody(&logs, &format!("rm -f app.log; ln -s {}/secret app.log", victim.display()));
+    for _ in 0..5 {
+        std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+        log(&logger, &handle, 20);
+    }
+    handle.reopen();
+    log(&logger, &handle, 20);
+    let _ = handle.shutdown(PATIENCE);
+    assert_eq!(listing(&victim), before);
+    Outcome::Holds
+}
+
+pub(crate) fn a_block_device_is_not_written_at_a_reopen_either(dir: &Path) -> Outcome {
+    // A memory disk of a number that nobody has: if it is opened, that fails; what must not happen is that it is tried.
+    let device = dir.join("device");
+    let made = Command::new("mknod").arg(&device).args(["b", "7", "0"]).status();
+    if !made.is_ok_and(|status| status.success()) || !fs::metadata(&device).unwrap().file_type().is_block_device() {
+        return Outcome::Skipped("no block device can be made here".into());
+    }
+    let path = dir.join("app.log");
+    let (logger, handle) = logger(LogFile::new(&path));
+    log(&logger, &handle, 5);
+    fs::remove_file(&path).unwrap();
+    symlink(&device, &path).unwrap();
+    handle.reopen();
+    log(&logger, &handle, 5);
+    assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
+    let _ = handle.shutdown(PATIENCE);
+    Outcome::Holds
+}
+
+pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(dir: &Path) -> Outcome {
+    let (hostile, victim) = (hostile(dir), victim(dir));
+    as_nobody(&hostile, "mkdir logs");
+    let before = listing(&victim);
+    let (tell, told) = std::sync::mpsc::channel();
+    let on_event = move |event: &Event| tell.send(format!("{event:?}")).unwrap();
+    let file = rotating(&hostile.join("logs")).max_files(2).min_free_space(0);
+    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    log(&logger, &handle, 60);
+    as_nobody(&hostile, &format!("mv logs aside; ln -s {} logs", victim.display()));
+    for _ in 0..5 {
+        std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+        log(&logger, &handle, 30);
+    }
+    assert_eq!(handle.state(), State::Healthy);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(listing(&victim), before);
+    let aside = hostile.join("aside");
+    assert_eq!(archives(&aside).len(), 1, "the old directory goes on: {:?}", names(&aside));
+    assert_eq!(
+        told.try_iter().filter(|event| event.contains("untrusted path")).count(),
+        1,
+        "and that is reported once"
+    );
+    Outcome::Holds
+}
+
+pub(crate) fn the_last_possible_name_ends_no_rotation(dir: &Path) -> Outcome {
+    for whose in [0, NOBODY] {
+        let logs = dir.join(whose.to_string());
+        fs::create_dir(&logs).unwrap();
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o1777)).unwrap();
+        let last = logs.join("app.9999-12-31T23-59-59-9999.log");
+        fs::write(&last, "x").unwrap();
+        chown(&last, Some(whose), Some(whose)).unwrap();
+        let (logger, handle) = logger(rotating(&logs));
+        log(&logger, &handle, 60);
+        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+        assert!(archives(&logs).len() >= 3, "{:?}", names(&logs));
+    }
+    Outcome::Holds
+}
+
+pub(crate) fn planted_archives_delete_none_of_ours(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    for day in 1..=4 {
+        fs::write(logs.join(archive(day)), "ours\n").unwrap();
+    }
+    as_nobody(&logs, "for n in 1 2 3 4; do echo x > app.2030-01-0${n}T00-00-00-0000.log; done");
+    let before = names(&logs);
+    let (logger, handle) = logger(rotating(&logs).max_files(5));
+    log(&logger, &handle, 5);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    let after: Vec<_> = names(&logs).into_iter().filter(|name| before.contains(name)).collect();
+    assert_eq!(after, before, "ours are within the limit, and the others are not ours to delete");
+    Outcome::Holds
+}
+
+pub(crate) fn a_planted_long_archive_does_not_count(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    fs::write(logs.join(archive(1)), "ours\n").unwrap();
+    as_nobody(&logs, &format!("truncate -s 1G {}", archive(2)));
+    let (logger, handle) = logger(rotating(&logs).max_total_size(1 << 20));
+    log(&logger, &handle, 5);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!(logs.join(archive(1)).exists() && logs.join(archive(2)).exists(), "{:?}", names(&logs));
+    Outcome::Holds
+}
+
+pub(crate) fn names_that_others_took_are_passed_over(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    let (logger, handle) = logger(rotating(&logs));
+    log(&logger, &handle, 5);
+    // Every number of this second and of some more.
+    as_nobody(
+        &logs,
+        "for s in 0 1 2 3 4; do t=$(date -u -d \"+$s sec\" +%Y-%m-%dT%H-%M-%S); \
+         for n in $(seq 0 199); do mkdir app.$t-$(printf %04d $n).log; done; done; mkdir .app.log.new .app.log.lock.d",
+    );
+    log(&logger, &handle, 60);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!(archives(&logs).len() >= 3, "{:?}", archives(&logs));
+    Outcome::Holds
+}
+
+pub(crate) fn a_new_file_has_the_mode_and_the_owner_of_the_one_before(dir: &Path) -> Outcome {
+    for (number, (mode, user, group)) in
+        [(0o600, 0, 0), (0o640, 1000, 4), (0o660, NOBODY, NOBODY)].into_iter().enumerate()
+    {
+        let logs = dir.join(number.to_string());
+        let path = logs.join("app.log");
+        fs::create_dir(&logs).unwrap();
+        fs::write(&path, "older\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        chown(&path, Some(user), Some(group)).unwrap();
+        let (logger, handle) = logger(rotating(&logs).max_files(3));
+        log(&logger, &handle, 90);
+        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+        let files: Vec<_> = names(&logs).into_iter().filter(|name| name.starts_with("app")).collect();
+        assert_eq!(files.len(), 3, "they are kept to their limit: {files:?}");
+        for name in files {
+            let metadata = fs::metadata(logs.join(&name)).unwrap();
+            let is = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+            assert_eq!(is, (mode, user, group), "{name}");
+        }
+    }
+    Outcome::Holds
+}
+
+pub(crate) fn the_mode_holds_through_a_link_to_nothing(dir: &Path) -> Outcome {
+    symlink("real.log", dir.join("app.log")).unwrap();
+    let (logger, handle) = logger(LogFile::new(dir.join("app.log")).mode(0o600));
+    log(&logger, &handle, 1);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(fs::metadata(dir.join("real.log")).unwrap().mode() & 0o7777, 0o600);
+    Outcome::Holds
+}
+
+pub(crate) fn somebody_elses_log_in_a_sticky_directory_is_appended_to(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    as_nobody(&logs, "echo older > app.log; chmod 666 app.log");
+    let (logger, handle) = logger(LogFile::new(logs.join("app.log")));
+    log(&logger, &handle, 3);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(handle.stats().written, 3, "whatever `fs.protected_regular` says");
+    Outcome::Holds
+}
+
+pub(crate) fn no_log_file_takes_the_number_of_a_stream(dir: &Path) -> Outcome {
+    run_child("streams", dir)
+}
+
+pub(crate) fn after_a_chroot_the_open_file_goes_on(dir: &Path) -> Outcome {
+    // The path is there in the jail, too.
+    let path = dir.join("logs");
+    let jail = dir.join("jail");
+    fs::create_dir(&path).unwrap();
+    fs::create_dir_all(jail.join(path.strip_prefix("/").unwrap())).unwrap();
+    let outcome = run_child("chroot", dir);
+    let text = fs::read_to_string(path.join("app.log")).unwrap();
+    assert_eq!(text.lines().count(), 10, "{text}");
+    assert_eq!(names(&jail.join(path.strip_prefix("/").unwrap())), [""; 0]);
+    outcome
+}
+
+pub(crate) fn after_a_directory_was_renamed_the_open_file_goes_on(dir: &Path) -> Outcome {
+    let logs = dir.join("logs");
+    let (logger, handle) = logger(rotating(&logs));
+    log(&logger, &handle, 5);
+    fs::rename(&logs, dir.join("elsewhere")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+    log(&logger, &handle, 60);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!(archives(&dir.join("elsewhere")).len() >= 3 && !logs.exists(), "{:?}", names(dir));
+    Outcome::Holds
+}
+
+// --- processes of their own --------------------------------------------------------------------------------------
+
+fn run_child(case: &str, dir: &Path) -> Outcome {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let output = command.env(CHILD, format!("{case} {}", dir.display())).output().unwrap();
+    let told = fs::read_to_string(dir.join("told")).unwrap_or_default();
+    assert!(output.status.success(), "{told} {}", String::from_utf8_lossy(&output.stderr));
+    Outcome::Holds
+}
+
+pub(crate) fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+pub(crate) fn child() {
+    let case = env::var(CHILD).unwrap();
+    let (case, dir) = case.split_once(' ').unwrap();
+    let dir = PathBuf::from(dir);
+    match case {
+        "streams" => streams(&dir),
+        "chroot" => chroot(&dir),
+        _ => unreachable!("{case}"),
+    }
+}
+
+fn streams(dir: &Path) {
+    for stream in 0..3 {
+        // SAFETY: nothing of this process owns one of its streams.
+        unsafe { libc::close(stream) };
+    }
+    let file = rotating(dir).fsync(unfazed::Fsync::Every(std::time::Duration::ZERO)).max_files(3);
+    let (logger, handle) = logger(file);
+    for _ in 0..5 {
+        log(&logger, &handle, 20);
+        println!("this is no record");
+        // What holds one of the numbers for longer than a moment is the log's.
+        for stream in 0..3 {
+            let led = fs::read_link(format!("/proc/self/fd/{stream}"));
+            let is_log = led.as_ref().is_ok_and(|led| led.starts_with(dir));
+            fs::write(dir.join("told"), format!("{stream} is {led:?}")).unwrap();
+            assert!(!is_log);
+        }
+    }
+    handle.shutdown(PATIENCE).unwrap();
+    fs::remove_file(dir.join("told")).unwrap();
+    for name in names(dir) {
+        let mut text = String::new();
+        fs::File::open(dir.join(name)).unwrap().read_to_string(&mut text).unwrap();
+        assert!(!text.contains("this is no record"), "{text}");
+    }
+}
+
+fn chroot(dir: &Path) {
+    let (logger, handle) = logger(LogFile::new(dir.join("logs/app.log")));
+    log(&logger, &handle, 5);
+    rustix::process::chroot(dir.join("jail")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+    log(&logger, &handle, 5);
+    handle.shutdown(PATIENCE).unwrap();
+}
