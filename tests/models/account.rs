@@ -6,7 +6,7 @@ use loom::thread;
 use crate::os::AtExit;
 use crate::queue::{Overflow, Pipeline};
 
-use super::{check, offer, queue, take_all};
+use super::{check, offer, pipeline, take_all};
 
 /// What the writer took, what was refused, and what waits are all that was accepted; and nothing waits.
 fn assert_settled(pipeline: &Pipeline, accepted: u64, taken: usize) {

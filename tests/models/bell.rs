@@ -9,7 +9,7 @@ use crate::error::FlushError;
 use crate::os::AtExit;
 use crate::queue::{Overflow, Pipeline};
 
-use super::{EVER, check, offer, queue, take_all};
+use super::{EVER, check, offer, pipeline, take_all};
 
 /// A writer that takes one long nap, and `ring`ers beside it. When they are through and `must_wake` says so, it wakes.
 fn one_nap(ringers: Vec<fn(&Pipeline)>, must_wake: fn(&Pipeline) -> bool) {
@@ -45,7 +45,7 @@ fn loom_a_request_ends_a_long_nap() {
 
 #[test]
 fn loom_the_exit_ends_a_long_nap() {
-    check(5, move || one_nap(vec![|queue| pipeline.begin()], |_| true));
+    check(5, move || one_nap(vec![|pipeline| pipeline.begin()], |_| true));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn loom_a_half_full_queue_ends_a_long_nap() {
     fn info(pipeline: &Pipeline) {
         offer(pipeline, Level::Info);
     }
-    check(5, || one_nap(vec![info, info], |queue| pipeline.len() >= 2));
+    check(5, || one_nap(vec![info, info], |pipeline| pipeline.len() >= 2));
 }
 
 /// The same over more than one nap, with the writer taking what it finds.

@@ -7,7 +7,7 @@ use log::Level;
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-use crate::models::{EVER, check, offer, queue, take_all};
+use crate::models::{EVER, check, offer, pipeline, take_all};
 use crate::queue::Overflow;
 
 use super::{AtExit, drain_all, register};

@@ -7,7 +7,7 @@ use crate::os::AtExit;
 use crate::queue::{Gate, Overflow};
 use crate::stats::DropReason;
 
-use super::{check, queue};
+use super::{check, pipeline};
 
 #[test]
 fn loom_the_writer_never_opens_a_gate_that_was_shut() {

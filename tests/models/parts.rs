@@ -112,7 +112,7 @@ pub(crate) mod atomic {
 }
 
 pub(crate) mod thread {
-    pub(crate) use loom::thread::{Builder, Thread, current, spawn};
+    pub(crate) use loom::thread::{Builder, JoinHandle, Thread, current, spawn};
 
     use super::Duration;
 
