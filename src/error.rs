@@ -144,6 +144,9 @@ pub enum FlushError {
     /// An output is suspended: what it should have written is dropped and counted.
     #[error("an output is suspended: {0}")]
     Suspended(Cause),
+    /// A record that was pending at the call was dropped for a newer one (`Overflow::DropOldest`), and is counted.
+    #[error("a pending record was dropped")]
+    Dropped,
     /// The logger was shut down before.
     #[error("the logger is shut down")]
     Closed,

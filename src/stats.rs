@@ -137,6 +137,8 @@ pub(crate) struct CallerCounters {
     pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
     pub(crate) suppressed: AtomicU64,
+    /// Records that were taken out of the full queue for newer ones.
+    pub(crate) evicted: AtomicU64,
 }
 
 /// What the writer writes.
@@ -153,6 +155,15 @@ pub(crate) struct WriterCounters {
     pub(crate) dropped: DropCounters,
     /// Writer: records written although they were cut.
     pub(crate) truncated: AtomicU64,
+    /// How often an output has dropped a record that the writer had taken.
+    pub(crate) output_drops: AtomicU64,
+}
+
+/// How many records were dropped after they had been accepted, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PendingDrops {
+    pub(crate) by_outputs: u64,
+    pub(crate) evicted: u64,
 }
 
 /// The counters of one pipeline.
@@ -237,6 +248,11 @@ impl Counters {
         let mut drops = self.callers.dropped.read(output.level);
         drops.add(&output.dropped.read(LevelFilter::Trace));
         drops
+    }
+
+    /// Returns the drops of records that were pending.
+    pub(crate) fn pending_drops(&self) -> PendingDrops {
+        PendingDrops { by_outputs: self.writer.output_drops.load(Relaxed), evicted: self.callers.evicted.load(Relaxed) }
     }
 
     /// The account at this moment; `queued` is the number of records in the queue.

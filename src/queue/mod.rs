@@ -19,7 +19,7 @@ use crate::error::FlushError;
 use crate::event::State;
 use crate::os::AtExit;
 use crate::record::OwnedRecord;
-use crate::stats::{Counters, DropReason, Stats};
+use crate::stats::{Counters, DropReason, PendingDrops, Stats};
 use crate::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
@@ -131,12 +131,16 @@ impl Orders {
 }
 
 /// The way back to whoever asked.
-pub(crate) struct Reply(Sender<Result<(), FlushError>>);
+pub(crate) struct Reply {
+    answer: Sender<Result<(), FlushError>>,
+    /// What was dropped before the call. The answer is `Ok` only if nothing was dropped after it.
+    pub(crate) before: PendingDrops,
+}
 
 impl Reply {
     pub(crate) fn send(self, answer: Result<(), FlushError>) {
         // Whoever asked may have stopped waiting.
-        let _ = self.0.send(answer);
+        let _ = self.answer.send(answer);
     }
 }
 
@@ -313,6 +317,7 @@ impl Pipeline {
             }
             self.take_while(|oldest| {
                 self.counters.callers.dropped.count(oldest.level(), DropReason::QueueFull);
+                self.counters.callers.evicted.fetch_add(1, Relaxed);
                 if oldest.thread_name().is_some() {
                     // The writer has not learnt it: every thread introduces itself again.
                     self.begin_epoch();
@@ -428,13 +433,20 @@ impl Pipeline {
         }
     }
 
+    /// Makes the way back for an answer, and notes what was dropped before the call.
+    pub(crate) fn stamped_reply(&self) -> (Reply, Receiver<Result<(), FlushError>>) {
+        let before = self.counters.pending_drops();
+        let (answer, answered) = bounded(1);
+        (Reply { answer, before }, answered)
+    }
+
     fn ask(&self, request: impl FnOnce(Reply) -> Request, at_most: Duration) -> Result<(), FlushError> {
         if self.on_writer() {
             return Err(FlushError::OnWriter);
         }
+        let (reply, answered) = self.stamped_reply();
         let asked = Instant::now();
-        let (answer, answered) = bounded(1);
-        if self.requests.0.send_timeout(request(Reply(answer)), at_most).is_err() {
+        if self.requests.0.send_timeout(request(reply), at_most).is_err() {
             return Err(FlushError::Timeout);
         }
         // The same pattern as in `ring`: either the writer saw the request before it ended, or we see that it has.
@@ -534,11 +546,17 @@ impl Pipeline {
         if shutdown {
             self.gate.store(Gate::SHUT.0, SeqCst);
         }
-        let (answer, answered) = bounded(1);
+        let (reply, answered) = self.stamped_reply();
+        self.send_without_waiting(shutdown, reply);
+        answered
+    }
+
+    /// The second half of that: what happens between the two halves happens between the call and the request.
+    #[cfg(test)]
+    pub(crate) fn send_without_waiting(&self, shutdown: bool, reply: Reply) {
         let request = if shutdown { Request::Shutdown } else { Request::Flush };
         // Without a place for it the answer is that nobody answers.
-        let _ = self.requests.0.try_send(request(Reply(answer)));
-        answered
+        let _ = self.requests.0.try_send(request(reply));
     }
 
     /// What the queued records hold outside their slots, and the most they may.

@@ -29,7 +29,7 @@ use crate::os;
 use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
-use crate::stats::{Counters, DropReason};
+use crate::stats::{Counters, DropReason, PendingDrops};
 
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
@@ -64,7 +64,8 @@ pub(crate) struct Writer {
     timeline: Option<Timeline>,
     records: Records,
     flushes: Vec<Flush>,
-    shutdowns: Vec<Shutdown>,
+    /// Somebody waits for the end.
+    shutdowns: Vec<Reply>,
     /// What is to be carried out once so many records are taken.
     orders: Vec<(Command, u64)>,
     started: bool,
@@ -77,15 +78,6 @@ pub(crate) struct Writer {
 /// Somebody waits until this many more records are taken and written.
 struct Flush {
     left: usize,
-    /// How many records had been lost when it was asked.
-    lost_before: u64,
-    answer: Reply,
-}
-
-/// Somebody waits for the end.
-struct Shutdown {
-    /// As of a flush.
-    lost_before: u64,
     answer: Reply,
 }
 
@@ -257,11 +249,10 @@ impl Writer {
     }
 
     fn take_requests(&mut self) {
-        let lost_before = self.records.drops();
         while let Some(request) = self.pipeline.next_request() {
             match request {
-                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), lost_before, answer }),
-                Request::Shutdown(answer) => self.shutdowns.push(Shutdown { lost_before, answer }),
+                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), answer }),
+                Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
         let rotate = self.pipeline.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
@@ -365,7 +356,7 @@ impl Writer {
     fn settle(&mut self) -> usize {
         let taken = self.records.len();
         self.records.settle(&self.pipeline.counters);
-        let drops = self.records.drops();
+        let drops = self.pipeline.counters.pending_drops().by_outputs;
         if drops > self.lost.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
             self.lost = (cause.unwrap_or(Cause::Io), drops);
@@ -412,12 +403,21 @@ impl Writer {
         self.publish_gate();
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        let (cause, lost) = (self.lost.0, self.records.drops());
         let (answered, waiting) = std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
         self.flushes = waiting;
-        for Flush { lost_before, answer, .. } in answered {
-            let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
-            answer.send(closed.and(flushed.and(nothing_lost).map_err(FlushError::Suspended)));
+        for Flush { answer, .. } in answered {
+            let nothing_dropped = self.nothing_dropped_since(answer.before);
+            answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));
+        }
+    }
+
+    /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
+    fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
+        let now = self.pipeline.counters.pending_drops();
+        match now {
+            _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.lost.0)),
+            _ if now.evicted > before.evicted => Err(FlushError::Dropped),
+            _ => Ok(()),
         }
     }
 
@@ -434,10 +434,9 @@ impl Writer {
         let mut finished = Ok(());
         self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();
-        let (cause, lost) = (self.lost.0, self.records.drops());
-        for Shutdown { lost_before, answer } in self.shutdowns.drain(..) {
-            let nothing_lost = if lost > lost_before { Err(cause) } else { Ok(()) };
-            answer.send(finished.and(nothing_lost).map_err(FlushError::Suspended));
+        for answer in std::mem::take(&mut self.shutdowns) {
+            let nothing_dropped = self.nothing_dropped_since(answer.before);
+            answer.send(finished.map_err(FlushError::Suspended).and(nothing_dropped));
         }
         true
     }

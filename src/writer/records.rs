@@ -80,8 +80,6 @@ pub(super) struct Records {
     turn_began: Vec<u32>,
     /// Records of earlier turns that are retained and written nowhere.
     open: usize,
-    /// How often a record was found to be lost in an output.
-    drops: u64,
 }
 
 impl Records {
@@ -89,7 +87,7 @@ impl Records {
     pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
         let rings: Vec<_> = retain.map(Ring::new).collect();
         // All that a turn ever takes: one that needs memory for itself could not lose its records quietly.
-        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0, drops: 0 }
+        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
     }
 
     /// A record of the turn; returns its number.
@@ -106,11 +104,6 @@ impl Records {
     /// How many records are not settled.
     pub(super) fn in_hands(&self) -> usize {
         self.turn.len() + self.open
-    }
-
-    /// How often a record was lost in an output, ever.
-    pub(super) fn drops(&self) -> u64 {
-        self.drops
     }
 
     /// How many lines an output retains.
@@ -189,7 +182,7 @@ impl Records {
             state.kept = others;
             return;
         }
-        self.drops += u64::from(outcome.is_err());
+        counters.writer.output_drops.fetch_add(u64::from(outcome.is_err()), Relaxed);
         if let Some(others) = others {
             self.tell(others, &kept.state);
         }
@@ -219,9 +212,9 @@ impl Records {
     /// The end of the turn: each of its records is counted where it belongs, or stays open, because it is retained.
     pub(super) fn settle(&mut self, counters: &Counters) {
         let mut turn = std::mem::take(&mut self.turn);
-        let (mut written, mut truncated) = (0, 0);
+        let (mut written, mut truncated, mut drops) = (0, 0, 0);
         for state in turn.drain(..) {
-            self.drops += u64::from(state.lost.is_some());
+            drops += u64::from(state.lost.is_some());
             if let Some(place) = state.kept {
                 self.tell(place, &state);
             }
@@ -236,6 +229,7 @@ impl Records {
         }
         self.turn = turn;
         count_written(written, truncated, counters);
+        counters.writer.output_drops.fetch_add(drops, Relaxed);
         for (began, ring) in self.turn_began.iter_mut().zip(&self.rings) {
             *began = ring.end();
         }

@@ -202,3 +202,38 @@ fn a_shutdown_does_not_say_ok_for_what_a_panic_lost() {
     });
     assert_eq!(bench.handle.stats().dropped.panicked, 5);
 }
+
+/// The writer noted what was dropped so far when it saw the request: what it dropped between the call and that moment was missing
+/// from the answer, which was `Ok`.
+#[test]
+fn a_record_that_is_dropped_between_the_call_and_the_request_is_in_the_answer() {
+    for shutdown in [false, true] {
+        let disk = FakeDisk::with_capacity(256 * KIB);
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.step();
+        bench.log(Level::Info);
+        let (reply, answered) = bench.pipeline.stamped_reply();
+        disk.world().filler = 256 * KIB;
+        bench.step();
+        assert_eq!(bench.handle.stats().dropped.total(), 1);
+        disk.world().filler = 0;
+        bench.live(Duration::from_secs(2));
+        bench.pipeline.send_without_waiting(shutdown, reply);
+        bench.step();
+        assert_eq!(answered.try_recv().unwrap(), Err(FlushError::Suspended(Cause::DiskFull)), "shutdown: {shutdown}");
+    }
+}
+
+#[test]
+fn a_flush_does_not_say_ok_for_a_record_that_made_way_for_a_newer_one() {
+    let disk = FakeDisk::default();
+    let setup = Setup { capacity: 4, overflow: crate::Overflow::DropOldest, ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    for (more, answer) in [(1, Err(FlushError::Dropped)), (0, Ok(()))] {
+        (0..4).for_each(|_| bench.log(Level::Info));
+        let answered = bench.pipeline.ask_without_waiting(false);
+        (0..more).for_each(|_| bench.log(Level::Info));
+        bench.step();
+        assert_eq!(answered.try_recv().unwrap(), answer);
+    }
+}
