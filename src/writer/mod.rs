@@ -3,11 +3,13 @@
 
 mod output;
 
+mod finish;
 mod lines;
 mod recovery;
 mod suspension;
 mod unreported;
 
+mod record_state;
 mod records;
 mod retained;
 

@@ -1,5 +1,5 @@
 //! One output at work: lays out lines, hands them to the sink, and settles them. What a suspended
-//! output does is in `recovery.rs`. Runs on the writer's thread.
+//! output does is in `recovery.rs`, the end in `finish.rs`. Runs on the writer's thread.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::event::{Cause, Event, State};
 use crate::format::Encoder;
 use crate::queue::origin;
 use crate::record::{Notice, Record};
-use crate::sink::{Command, Health, News, Now, OutputSink, WriteError};
+use crate::sink::{Command, Health, News, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
 
 use super::guard::{Panicked, guarded};
@@ -35,10 +35,7 @@ pub(crate) struct Output {
     pub(super) counters: Arc<OutputCounters>,
     pub(super) encoder: Encoder,
     pub(super) sink: Box<dyn OutputSink>,
-    /// While it is suspended it may retain this many bytes of the newest WARN and ERROR lines.
-    retain: usize,
-    /// How often in a row no retained line went in after a gap line.
-    pub(super) none_went_in: u32,
+    pub(super) retention: Retention,
     pub(super) lines: Lines,
     pub(super) life: Life,
     pub(super) schedule: RetrySchedule,
@@ -47,6 +44,15 @@ pub(crate) struct Output {
     pub(super) check_at: Option<Instant>,
     /// What the program ordered while the output was suspended.
     pub(super) orders: Vec<Command>,
+}
+
+/// What an output may retain while it is suspended.
+#[derive(Default)]
+pub(super) struct Retention {
+    /// Bytes of the newest WARN and ERROR lines.
+    most: usize,
+    /// How often in a row no retained line went in after a gap line.
+    pub(super) none_went_in: u32,
 }
 
 /// The states of an output.
@@ -85,8 +91,7 @@ impl Output {
             pipeline: 0,
             encoder,
             sink,
-            retain: 0,
-            none_went_in: 0,
+            retention: Retention::default(),
             lines: Lines::default(),
             life: Life::Writing,
             schedule: RetrySchedule::new(Jitter::new(index), counters.born),
@@ -99,7 +104,7 @@ impl Output {
 
     /// Lets the output retain up to `bytes` bytes of lines while it is suspended.
     pub(crate) fn retain(mut self, bytes: u64) -> Self {
-        self.retain = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.retention.most = usize::try_from(bytes).unwrap_or(usize::MAX);
         self
     }
 
@@ -109,7 +114,7 @@ impl Output {
     }
 
     pub(super) fn most_retained(&self) -> usize {
-        self.retain
+        self.retention.most
     }
 
     pub(super) fn wants(&self, level: Level) -> bool {
@@ -140,7 +145,7 @@ impl Output {
 
     /// Returns true if the output would retain a record of this level that it cannot take.
     pub(super) fn retains(&self, level: Level) -> bool {
-        self.retain > BESIDE && level <= Level::Warn
+        self.retention.most > BESIDE && level <= Level::Warn
     }
 
     /// Returns the number of bytes that wait to be written.
@@ -384,54 +389,6 @@ impl Output {
             self.suspend(refusal.error, turn);
         }
         self.suspended().map_or(Ok(()), Err)
-    }
-
-    /// Writes the last lines. A suspended output gets one more attempt, and one for what that has
-    /// cost; there is no later one.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
-        let mut writes = self.is_suspended();
-        let mut nothing_dropped = Ok(());
-        if self.unreported_drops(turn).total() > 0 {
-            self.check(turn);
-        }
-        while let Some(cause) = self.suspended() {
-            let is_back = self.try_at_once(turn);
-            if is_back {
-                self.write_retained(turn);
-            }
-            if turn.records.kept(self.index) > 0 {
-                nothing_dropped = Err(cause);
-            }
-            self.forget(turn);
-            if !is_back {
-                break;
-            }
-        }
-        self.tell_return(turn);
-        let all = self.unreported.reported() + self.unreported_drops(turn).total();
-        self.lead(turn, true);
-        writes |= !self.lines.is_empty();
-        self.write(turn);
-        let finished = self.flush(turn);
-        let all_reported = if self.unreported.reported() < all { Err(Cause::Io) } else { Ok(()) };
-        if writes {
-            self.hear_the_last(turn);
-        }
-        self.command(Command::Close, turn);
-        finished.and(all_reported).and(nothing_dropped)
-    }
-
-    /// Takes the news of the last lines: they may have rotated the file, or archives were deleted for
-    /// them. Nothing follows that could fail.
-    fn hear_the_last(&mut self, turn: &mut Turn<'_>) {
-        if self.is_suspended() {
-            return;
-        }
-        let now: Now = turn.now;
-        match self.ask(|sink| sink.check(now)) {
-            Ok(health) => self.hear(health.news, turn),
-            Err(refusal) => self.hear(refusal.error.news, turn),
-        }
     }
 
     /// Returns when the output wants to be tended next.

@@ -1,74 +1,22 @@
-//! What becomes of each record: of those of the turn, and of those that a suspended output retains from turn to turn. Each is settled
-//! once. Runs on the writer's thread.
+//! Settles each record once, whatever becomes of its lines. Runs on the writer's thread.
 //!
-//! A record that several outputs retain has a line in the ring of each. These lines know of each other, in a circle: whichever goes
-//! first leaves word with the others, and the last one settles the record. So the account needs no memory beside the rings.
+//! 1. `begin` gives a record of the turn its number. Each output then says what became of its line:
+//!    `write`, `lose`, or `keep`, which retains it in the ring of that output (`retained.rs`).
+//! 2. At the end of the turn `settle` counts each record: written if one output has it, open if a ring
+//!    retains a line of it, otherwise dropped for the reason of the first output that wanted it.
+//! 3. A line that leaves a ring later, written or dropped, goes through `let_go`.
+//! 4. Lines of one record in several rings lead to each other, in a circle. The line that goes first
+//!    leaves word with the others; the last one settles the record.
+//! 5. So everything that is remembered stands in the rings, and their size is the whole bound.
 
-use std::num::NonZeroU16;
 use std::sync::atomic::Ordering::Relaxed;
 
 use log::Level;
 
 use crate::stats::{Counters, DropReason};
 
+use super::record_state::{LineRef, RecordState};
 use super::retained::{RetainedLine, Ring};
-
-/// What is known of one record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RecordState {
-    pub(super) level: Level,
-    pub(super) truncated: bool,
-    /// Whole in at least one output.
-    pub(super) written: bool,
-    /// The first output that wanted it and has lost it, and why.
-    pub(super) lost: Option<(u16, DropReason)>,
-    /// One of the lines of it that are retained.
-    pub(super) kept: Option<LineRef>,
-}
-
-/// Where a retained line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LineRef {
-    /// In whose ring, counted from 1.
-    ring: NonZeroU16,
-    at: u32,
-}
-
-impl LineRef {
-    /// None for an output so far behind that it has no number; it retains nothing.
-    pub(super) fn new(output: usize, at: u32) -> Option<Self> {
-        let ring = u16::try_from(output + 1).ok().and_then(NonZeroU16::new)?;
-        Some(Self { ring, at })
-    }
-
-    fn output(self) -> usize {
-        usize::from(self.ring.get()) - 1
-    }
-
-    pub(super) fn to_numbers(self) -> (u16, u32) {
-        (self.ring.get(), self.at)
-    }
-
-    pub(super) fn from_numbers(ring: u16, at: u32) -> Option<Self> {
-        NonZeroU16::new(ring).map(|ring| Self { ring, at })
-    }
-}
-
-impl RecordState {
-    fn lose(&mut self, output: u16, reason: DropReason) {
-        if self.lost.is_none_or(|(first, _)| output < first) {
-            self.lost = Some((output, reason));
-        }
-    }
-
-    /// What another line of the same record knows.
-    fn learn(&mut self, other: &RecordState) {
-        self.written |= other.written;
-        if let Some((output, reason)) = other.lost {
-            self.lose(output, reason);
-        }
-    }
-}
 
 /// The records that are not settled.
 pub(super) struct Records {

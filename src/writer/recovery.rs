@@ -185,10 +185,10 @@ impl Output {
             lines.clear();
             self.lines = lines;
             let none_went_in = result.is_err() && turn.records.kept(self.index) == before;
-            self.none_went_in = if none_went_in { self.none_went_in + 1 } else { 0 };
+            self.retention.none_went_in = if none_went_in { self.retention.none_went_in + 1 } else { 0 };
             if let Err(refusal) = result {
-                if self.none_went_in == CHANCES {
-                    self.none_went_in = 0;
+                if self.retention.none_went_in == CHANCES {
+                    self.retention.none_went_in = 0;
                     turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
                 }
                 self.suspend(refusal.error, turn);

@@ -8,7 +8,7 @@ use log::Level;
 
 use crate::stats::DropReason;
 
-use super::records::{LineRef, RecordState};
+use super::record_state::{LineRef, RecordState};
 
 /// What stands in the ring beside the bytes of each line.
 pub(super) const BESIDE: usize = 32;

@@ -1,0 +1,65 @@
+//! What is known of one record, and the way to a line of it that is retained. Pure. Runs on the writer's
+//! thread.
+
+use std::num::NonZeroU16;
+
+use log::Level;
+
+use crate::stats::DropReason;
+
+/// What is known of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordState {
+    pub(super) level: Level,
+    pub(super) truncated: bool,
+    /// Whole in at least one output.
+    pub(super) written: bool,
+    /// The first output that wanted it and has lost it, and why.
+    pub(super) lost: Option<(u16, DropReason)>,
+    /// One of the lines of it that are retained.
+    pub(super) kept: Option<LineRef>,
+}
+
+/// Where a retained line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineRef {
+    /// In whose ring, counted from 1.
+    ring: NonZeroU16,
+    pub(super) at: u32,
+}
+
+impl LineRef {
+    /// None for an output so far behind that it has no number; it retains nothing.
+    pub(super) fn new(output: usize, at: u32) -> Option<Self> {
+        let ring = u16::try_from(output + 1).ok().and_then(NonZeroU16::new)?;
+        Some(Self { ring, at })
+    }
+
+    pub(super) fn output(self) -> usize {
+        usize::from(self.ring.get()) - 1
+    }
+
+    pub(super) fn to_numbers(self) -> (u16, u32) {
+        (self.ring.get(), self.at)
+    }
+
+    pub(super) fn from_numbers(ring: u16, at: u32) -> Option<Self> {
+        NonZeroU16::new(ring).map(|ring| Self { ring, at })
+    }
+}
+
+impl RecordState {
+    pub(super) fn lose(&mut self, output: u16, reason: DropReason) {
+        if self.lost.is_none_or(|(first, _)| output < first) {
+            self.lost = Some((output, reason));
+        }
+    }
+
+    /// What another line of the same record knows.
+    pub(super) fn learn(&mut self, other: &RecordState) {
+        self.written |= other.written;
+        if let Some((output, reason)) = other.lost {
+            self.lose(output, reason);
+        }
+    }
+}
