@@ -347,8 +347,13 @@ impl Builder {
         self
     }
 
-    /// Whether every panic of the program becomes an ERROR record (target `panic`) with its thread and place, before the panic hook
-    /// that was there already runs. The hook stays for the life of the process. Default: `false`.
+    /// Makes every panic of the program an ERROR record with the target `panic`, with its thread, file
+    /// and line, and the key `backtrace` where `RUST_BACKTRACE` asks for one. Default: `false`.
+    ///
+    /// The panic hook that was there already runs after it. The hook stays for the life of the
+    /// process. It waits until the record is written, for at most
+    /// [`shutdown_timeout`](Self::shutdown_timeout), because it cannot know whether the panic will
+    /// abort the process. [`rate_limit`](Self::rate_limit) applies to panics, too.
     ///
     /// ```no_run
     /// unfazed::Builder::new().log_panics(true).file("app.log").init()?;

@@ -114,6 +114,12 @@ impl Core {
         }
     }
 
+    /// Waits until what was accepted before is written, for at most `Builder::shutdown_timeout`.
+    pub(crate) fn flush(&self) {
+        // Nobody could be told of the error; `Stats` tells what is not written.
+        let _ = self.per_process.pipeline().flush_in_time();
+    }
+
     /// Where the message decides whether the record passes at all, and only then what becomes of it.
     #[cold]
     fn offer_if_taken(
@@ -152,8 +158,7 @@ impl log::Log for Logger {
 
     /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
     fn flush(&self) {
-        // `log` has no way to pass the error on; `Stats` tells what is not written.
-        let _ = self.core.per_process.pipeline().flush_in_time();
+        self.core.flush();
     }
 }
 

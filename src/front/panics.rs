@@ -1,36 +1,54 @@
 //! The panic hook of `Builder::log_panics`. Runs on the thread that panics.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Weak;
 use std::thread;
 
 use log::Level;
+use log::kv;
 
 use super::logger::Core;
 
-/// From now on every panic becomes an ERROR record of this logger, as long as it lives; then the hook that was there before runs.
+/// Makes every panic an ERROR record of this logger, as long as the logger lives; then the hook that
+/// was there before runs.
+///
+/// A hook cannot know whether the panic will end the process: one that starts while another unwinds,
+/// or in a destructor of a thread-local, or in a function that C has called, aborts it. So each waits
+/// until the writer has what was logged so far.
 pub(crate) fn install(core: Weak<Core>) {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if let Some(core) = core.upgrade() {
-            tell(&core, info);
+            record(&core, info);
+            core.flush();
         }
         before(info);
     }));
 }
 
-fn tell(core: &Core, info: &PanicHookInfo<'_>) {
+fn record(core: &Core, info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("<unnamed>");
     let payload = info.payload();
     let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a value that is no text");
-    let mut record = log::Record::builder();
-    record.level(Level::Error).target("panic");
+    let backtrace = Backtrace::capture();
+    let pairs = [("backtrace", kv::Value::from_display(&backtrace))];
+    // Only if the environment asks for one.
+    let pairs: &[(&str, kv::Value<'_>)] = match backtrace.status() {
+        BacktraceStatus::Captured => &pairs,
+        _ => &[],
+    };
+    let log = |message: fmt::Arguments<'_>| {
+        let mut record = log::Record::builder();
+        record.level(Level::Error).target("panic").key_values(&pairs);
+        record.file(info.location().map(|at| at.file())).line(info.location().map(|at| at.line()));
+        core.log(&record.args(message).build());
+    };
     match info.location() {
-        Some(at) => core.log(
-            &record.line(Some(at.line())).args(format_args!("thread '{name}' panicked at {at}: {message}")).build(),
-        ),
-        None => core.log(&record.args(format_args!("thread '{name}' panicked: {message}")).build()),
+        Some(at) => log(format_args!("thread '{name}' panicked at {at}: {message}")),
+        None => log(format_args!("thread '{name}' panicked: {message}")),
     }
 }

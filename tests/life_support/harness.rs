@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub(crate) struct Case {
     /// So often, each time in a process of its own: for what depends on how two threads meet.
     times: usize,
     code: i32,
+    signal: Option<i32>,
     speaks: bool,
     needs_linux: bool,
     deadline: Duration,
@@ -48,6 +50,7 @@ impl Case {
             judge: Box::new(judge),
             times: 1,
             code: 0,
+            signal: None,
             speaks: false,
             needs_linux: false,
             deadline: DEADLINE,
@@ -66,6 +69,11 @@ impl Case {
     /// The exit code it must end with. Default: 0.
     pub(crate) fn ends_with(self, code: i32) -> Self {
         Self { code, ..self }
+    }
+
+    /// The signal that must end it, instead of an exit code.
+    pub(crate) fn killed_by(self, signal: i32) -> Self {
+        Self { signal: Some(signal), ..self }
     }
 
     /// It panics on purpose: the program's own message on stderr is none of the logger's.
@@ -107,8 +115,9 @@ impl Case {
         let said = |stream: &str| fs::read_to_string(place.path(stream)).unwrap_or_else(|error| error.to_string());
         let (stdout, stderr) = (said("stdout"), said("stderr"));
         let said = format!("\n--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}");
-        if ended.status.code() != Some(self.code) {
-            return Err(format!("{}, and not {}{said}", ended.status, self.code));
+        let signal = ended.status.signal();
+        if signal != self.signal || signal.is_none() && ended.status.code() != Some(self.code) {
+            return Err(format!("{}, and not {:?} or {}{said}", ended.status, self.signal, self.code));
         }
         if !stdout.is_empty() || (!stderr.is_empty() && !self.speaks) {
             return Err(format!("something was printed{said}"));

@@ -38,6 +38,25 @@ pub(crate) fn cases() -> Vec<Case> {
             assert!(log.others.is_empty(), "{:?}", log.others);
             log.assert_all(0, 10);
         }),
+        Case::new("a_panic_while_another_unwinds_loses_nothing", panic_in_a_drop, |ended| {
+            let log = ended.log();
+            log.assert_all(0, 100);
+            let messages = log.messages("panic");
+            assert!(messages.len() >= 2, "both panics: {messages:?}");
+            assert!(messages[0].ends_with(": first") && messages[1].ends_with(": second, in a drop"), "{messages:?}");
+        })
+        .killed_by(libc::SIGABRT)
+        .speaks()
+        .times(4),
+        Case::new("a_panic_in_the_destructor_of_a_thread_local_loses_nothing", panic_in_a_thread_local, |ended| {
+            let log = ended.log();
+            log.assert_all(0, 100);
+            let messages = log.messages("panic");
+            assert!(messages[0].ends_with(": second, in a drop"), "{messages:?}");
+        })
+        .killed_by(libc::SIGABRT)
+        .speaks()
+        .times(4),
         Case::inside("a_panic_that_aborts_loses_nothing_that_was_logged_before_it", panic_that_aborts)
             .deadline(Duration::from_secs(300)),
     ]
@@ -101,6 +120,34 @@ fn panic_not_asked_for(place: &Place) {
 
 fn in_worker(life: fn()) -> thread::Result<()> {
     thread::Builder::new().name("worker".into()).spawn(life).unwrap().join()
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("second, in a drop");
+    }
+}
+
+thread_local!(static BOMB: Bomb = const { Bomb });
+
+fn panic_in_a_drop(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).init().unwrap();
+    say_all(0, 100);
+    let _bomb = Bomb;
+    panic!("first");
+}
+
+fn panic_in_a_thread_local(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).init().unwrap();
+    say_all(0, 100);
+    thread::spawn(|| BOMB.with(|_| ())).join().unwrap();
+    // The process is aborted before it gets here.
+    thread::park();
 }
 
 /// Built with `panic = "abort"`, which no test of this build can have.
