@@ -95,7 +95,8 @@ pub(crate) fn plan_outputs(
                 }
                 color = console.color.by_environment();
                 let target = Target::Stream(console.stream);
-                (name.into(), Kind::File { target, options: FileOptions::default() })
+                let options = FileOptions { retain: console.backlog, ..FileOptions::default() };
+                (name.into(), Kind::File { target, options })
             }
             Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
         };
@@ -153,11 +154,11 @@ impl PlannedOutput {
         Encoder::new(self.format.clone().colored(colored))
     }
 
-    /// How much it may keep in memory while it is suspended: a file alone does.
+    /// Returns the number of bytes that it may retain while it is suspended. A sink retains nothing.
     fn retain(&self) -> u64 {
         match &self.kind {
-            Kind::File { target: Target::Path(_), options } => options.retain,
-            _ => 0,
+            Kind::File { options, .. } => options.retain,
+            Kind::Sink(_) => 0,
         }
     }
 }
@@ -424,13 +425,14 @@ mod tests {
     use crate::sink::log_file::LogFile;
 
     #[test]
-    fn a_file_retains_what_it_is_told_to_and_nothing_else_retains_anything() {
+    fn a_file_and_a_console_retain_what_they_are_told_to_and_a_sink_retains_nothing() {
         let file = |file: LogFile| Spec::File { path: file.path, options: file.options };
         let specs = [
             (file(LogFile::new("a.log")), 64 << 10),
             (file(LogFile::new("b.log").retain(0)), 0),
             (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
-            (Spec::Console(Console::stderr()), 0),
+            (Spec::Console(Console::stderr()), 1 << 20),
+            (Spec::Console(Console::stdout().backlog(u64::MAX)), 1 << 30),
             (Spec::Sink("own".into(), 0), 0),
         ];
         let (specs, expected): (Vec<_>, Vec<_>) = specs.into_iter().unzip();

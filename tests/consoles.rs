@@ -22,6 +22,7 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs::{self, File};
+    use std::io::Read as _;
     use std::process::{Child, Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ mod linux {
     const FILE: &str = "UNFAZED_TEST_CONSOLE_FILE";
     /// More than a pipe or a terminal holds.
     const RECORDS: usize = 20_000;
+    /// More than a pipe holds, and less than waits for a slow reader, twice.
+    const PAUSED: usize = 2000;
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +82,7 @@ mod linux {
         let trials = trials![
             a_terminal_that_stands_still_does_not_stop_the_file,
             a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody,
+            a_pipe_whose_reader_pauses_gets_every_record,
             a_filter_that_changes_takes_max_level_with_it_and_prints_nothing,
         ];
         libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -87,6 +91,20 @@ mod linux {
     /// What the child does.
     fn log(case: &str) {
         let file = std::env::var(FILE).unwrap();
+        if case == "pause" {
+            let handle = Builder::new().console(Console::stdout()).init().unwrap();
+            for number in 0..PAUSED {
+                log::info!("record {number}");
+            }
+            while !matches!(handle.state(), State::Suspended(_)) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            for number in PAUSED..2 * PAUSED {
+                log::info!("record {number}");
+            }
+            File::create(file).unwrap();
+            return;
+        }
         let builder = Builder::new().file(file).capacity(2 * RECORDS);
         match case {
             "stderr" | "stdout" => {
@@ -138,6 +156,24 @@ mod linux {
             assert_file_has_all(&dir, &what);
             drop(kept);
         }
+    }
+
+    /// The reader begins only when the pipe is full, the output suspended, and more was logged; then the
+    /// child ends.
+    fn a_pipe_whose_reader_pauses_gets_every_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = child("pause", &dir).stdout(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while !dir.path().join("log").exists() {
+            assert!(begun.elapsed() < PATIENCE, "the output is not suspended");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert_ends_well(child, "a reader that pauses");
+        let records = text.lines().filter_map(|line| line.split_once(" record ")?.1.parse::<usize>().ok());
+        assert!(records.eq(0..2 * PAUSED), "{text}");
+        assert!(text.contains("logging resumed, 0 records dropped"), "{text}");
     }
 
     fn a_filter_that_changes_takes_max_level_with_it_and_prints_nothing() {

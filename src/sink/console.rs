@@ -27,9 +27,16 @@ pub struct Console {
     pub(crate) level: LevelFilter,
     pub(crate) format: Option<Format>,
     pub(crate) color: Color,
+    /// The most bytes of lines that wait in memory for a slow reader.
+    pub(crate) backlog: u64,
     /// Printed by the calling thread, for a test harness to capture.
     pub(crate) captured: bool,
 }
+
+/// The default of [`Console::backlog`].
+const DEFAULT_BACKLOG: u64 = 1 << 20;
+/// More is taken as this.
+const MOST_BACKLOG: u64 = 1 << 30;
 
 /// Decides whether a console's text has colours.
 ///
@@ -129,7 +136,14 @@ impl Console {
     }
 
     fn of(stream: Stream) -> Self {
-        Self { stream, level: LevelFilter::Trace, format: None, color: Color::Auto, captured: false }
+        Self {
+            stream,
+            level: LevelFilter::Trace,
+            format: None,
+            color: Color::Auto,
+            backlog: DEFAULT_BACKLOG,
+            captured: false,
+        }
     }
 
     /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes
@@ -150,6 +164,23 @@ impl Console {
     /// ```
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
+        self
+    }
+
+    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow. Default: 1 MiB.
+    ///
+    /// A stream that has been full for 100 ms is suspended. The newest lines of all levels then wait; older
+    /// ones that do not fit are dropped and counted. Each line takes 32 bytes more than its length. Lines
+    /// that wait are written as soon as the reader reads again, also at the end of the program, for at most
+    /// `Builder::shutdown_timeout`. 32 and less let no line wait; more than 1 GiB counts as
+    /// 1 GiB. The memory is taken with the first line
+    /// that waits.
+    ///
+    /// ```
+    /// let console = unfazed::Console::stdout().backlog(64 * unfazed::KIB);
+    /// ```
+    pub fn backlog(mut self, bytes: u64) -> Self {
+        self.backlog = bytes.min(MOST_BACKLOG);
         self
     }
 

@@ -24,6 +24,8 @@ const ROOM_FOR_NOTICE: u64 = 4096;
 const ROOM_FOR_AN_ERROR: u64 = 512;
 /// A file that was put aside while it was opened is opened anew, this often.
 const MOST_OPENINGS: usize = 3;
+/// The reader of a suspended pipe or terminal is looked at this often.
+const READER_PROBE: Duration = Duration::from_millis(50);
 /// Old files are deleted for room at most this often.
 const GIVE_WAY_EVERY: Duration = Duration::from_secs(1);
 
@@ -245,6 +247,7 @@ impl<D: Disk> FileSink<D> {
         }
         self.space.failed(error.cause(), bytes);
         error.still_takes = self.still_takes();
+        error.would_block = again && matches!(self.target, Target::Stream(_));
         error
     }
 
@@ -583,6 +586,13 @@ impl<D: Disk> FileSink<D> {
             None => self.reopen(now)?,
             // While it was quiet, the full disk may have cut the line of somebody else.
             Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
+        }
+        if let (Target::Stream(_), Some(open)) = (&self.target, &mut self.open) {
+            if open.kind == Kind::Stream && !open.file.writable(Duration::ZERO) {
+                let mut error = WriteError::new(0, Cause::Io).retry_after(READER_PROBE);
+                error.would_block = true;
+                return Err(error);
+            }
         }
         self.ask_for_room(now.monotonic);
         let mut may_resume = self.space.may_resume(now.monotonic);

@@ -156,6 +156,8 @@ pub struct WriteError {
     written: usize,
     cause: Cause,
     retry_after: Option<Duration>,
+    /// The reader of a pipe or terminal is slow: lines of all levels are worth retaining.
+    pub(crate) would_block: bool,
     /// While it is suspended the sink still takes these levels.
     pub(crate) still_takes: LevelFilter,
     pub(crate) shortage: Option<Shortage>,
@@ -184,7 +186,15 @@ impl WriteError {
     /// let error = WriteError::new(0, Cause::Missing);
     /// ```
     pub fn new(written: usize, cause: Cause) -> Self {
-        Self { written, cause, retry_after: None, still_takes: LevelFilter::Off, shortage: None, news: Vec::new() }
+        Self {
+            written,
+            cause,
+            retry_after: None,
+            would_block: false,
+            still_takes: LevelFilter::Off,
+            shortage: None,
+            news: Vec::new(),
+        }
     }
 
     /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.

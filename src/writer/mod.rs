@@ -433,6 +433,11 @@ impl Writer {
         if !self.is_asked_to_end() || taken > 0 || self.pipeline.len() > 0 {
             return false;
         }
+        let mut has_backlog = false;
+        self.each(now, |output, turn| has_backlog |= output.has_backlog(turn));
+        if has_backlog {
+            return false;
+        }
         let mut finished = Ok(());
         self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();

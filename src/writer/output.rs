@@ -145,7 +145,18 @@ impl Output {
 
     /// Returns true if the output would retain a record of this level that it cannot take.
     pub(super) fn retains(&self, level: Level) -> bool {
-        self.retention.most > BESIDE && level <= Level::Warn
+        let most = if self.waits_for_reader() { Level::Trace } else { Level::Warn };
+        self.retention.most > BESIDE && level <= most
+    }
+
+    /// Returns true if the output is suspended because its reader is slow.
+    fn waits_for_reader(&self) -> bool {
+        self.suspension().is_some_and(|suspension| suspension.would_block)
+    }
+
+    /// Returns true if lines wait for a slow reader: at the end they are worth the rest of the deadline.
+    pub(super) fn has_backlog(&self, turn: &Turn<'_>) -> bool {
+        self.waits_for_reader() && turn.records.kept(self.index) > 0
     }
 
     /// Returns the number of bytes that wait to be written.

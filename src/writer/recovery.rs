@@ -26,7 +26,7 @@ impl Output {
     pub(super) fn suspend(&mut self, error: WriteError, turn: &mut Turn<'_>) {
         let (now, cause) = (turn.now, error.cause());
         self.schedule.start(cause, now.monotonic, self.counters.written.load(Relaxed));
-        let suspension = Suspension { cause, since: now, takes: error.still_takes };
+        let suspension = Suspension { cause, since: now, takes: error.still_takes, would_block: error.would_block };
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
         self.counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
         self.counters.suspensions.fetch_add(1, Relaxed);
@@ -111,6 +111,7 @@ impl Output {
         let takes = if refusal.panicked { LevelFilter::Off } else { refusal.error.still_takes };
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
+            suspension.would_block = refusal.error.would_block;
         }
         Attempt::NotYet { retry_after: refusal.error.get_retry_after() }
     }
