@@ -3,7 +3,7 @@
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
-mod terminal;
+mod support;
 
 use std::fs;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use unfazed::{Builder, Color, Console, Format};
 
-use terminal::terminal;
+use support::terminal::terminal;
 
 /// What the child shall do, and where its file is.
 const COLOR: &str = "UNFAZED_TEST_COLOR";

@@ -12,7 +12,7 @@ fn main() {
 }
 
 #[cfg(target_os = "linux")]
-mod terminal;
+mod support;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -31,7 +31,7 @@ mod linux {
     use log::LevelFilter;
     use unfazed::{Builder, Console, State};
 
-    use crate::terminal::terminal;
+    use crate::support::terminal::terminal;
 
     /// What the child shall do, and where its file is.
     const CASE: &str = "UNFAZED_TEST_CONSOLE";

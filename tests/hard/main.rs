@@ -3,7 +3,7 @@
 //!
 //! `cargo test --test hard -- --nocapture`
 //!
-//! Each case is a process of its own, as in `tests/disk_full.rs`, whose harness this is; whatever else a case looks at, it asserts
+//! Each case is a process of its own, as in `tests/disk_full`, whose harness this is; whatever else a case looks at, it asserts
 //! what those do: an end by itself with code 0, nothing printed, every line whole, every record accounted for. What this machine
 //! cannot do is reported as ignored, with the reason.
 #![allow(clippy::incompatible_msrv)]
@@ -13,48 +13,26 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(target_os = "linux")]
-#[path = "hard_support/clock.rs"]
 mod clock;
 #[cfg(target_os = "linux")]
-#[path = "hard_support/descriptors.rs"]
 mod descriptors;
 #[cfg(target_os = "linux")]
-#[path = "hard_support/memory.rs"]
 mod memory;
 #[cfg(target_os = "linux")]
-#[path = "hard_support/stopped.rs"]
 mod stopped;
 #[cfg(target_os = "linux")]
-#[path = "hard_support/threads.rs"]
 mod threads;
 
-// The support of `tests/disk_full.rs`, of which not everything is needed here.
 #[cfg(target_os = "linux")]
-#[allow(dead_code)]
-#[path = "disk_full_support/account.rs"]
-mod account;
-#[cfg(target_os = "linux")]
-#[allow(dead_code)]
-#[path = "disk_full_support/harness.rs"]
-mod harness;
-#[cfg(target_os = "linux")]
-#[allow(dead_code)]
-#[path = "disk_full_support/load.rs"]
-mod load;
-#[cfg(target_os = "linux")]
-#[allow(dead_code)]
-#[path = "disk_full_support/place.rs"]
-mod place;
-#[cfg(target_os = "linux")]
-#[allow(dead_code)]
-#[path = "disk_full_support/subject.rs"]
-mod subject;
+#[path = "../support/mod.rs"]
+mod support;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use harness::Needs::{Mounts, Nothing};
-    use harness::Voice::{Loud, Soft};
-    let cases = harness::cases![
+    use support::child;
+    use support::child::Needs::{Mounts, Nothing};
+    use support::child::Voice::{Loud, Soft};
+    let cases = child::cases![
         Soft Mounts stopped::a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was,
         Soft Mounts clock::a_clock_set_back_and_forward_disturbs_neither_order_nor_timers,
         Loud Nothing stopped::a_process_that_is_stopped_in_health_goes_on_where_it_was,
@@ -64,7 +42,7 @@ fn main() -> std::process::ExitCode {
         Soft Nothing memory::under_any_limit_of_memory_a_logger_starts_or_says_that_it_cannot,
         Soft Nothing memory::long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobody,
     ];
-    harness::main(cases, &[memory::STARTS])
+    child::main(cases, &[memory::STARTS])
 }
 
 #[cfg(not(target_os = "linux"))]

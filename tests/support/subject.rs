@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 use unfazed::{Builder, Cause, Event, FlushError, Handle, LogFile, State, Stats};
 
-use crate::load::{Author, Load, Pace};
-use crate::place::Filler;
+use super::load::{Author, Load, Pace};
+use super::place::Filler;
 
 /// The longest time from the end of a fault to the resumed log.
 pub(crate) const RESUME_AT_MOST: Duration = Duration::from_secs(2);

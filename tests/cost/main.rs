@@ -14,25 +14,18 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(target_os = "linux")]
-#[path = "cost_support/allocations.rs"]
 mod allocations;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/harness.rs"]
 mod harness;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/memory.rs"]
 mod memory;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/rest.rs"]
 mod rest;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/system_calls.rs"]
 mod system_calls;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/trace.rs"]
 mod trace;
 #[cfg(target_os = "linux")]
-#[path = "cost_support/work.rs"]
 mod work;
 
 #[cfg(target_os = "linux")]

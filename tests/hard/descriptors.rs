@@ -10,11 +10,11 @@ use std::time::Instant;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use unfazed::Cause;
 
-use crate::account::{Log, assert_accounted};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, longest};
-use crate::place::Place;
-use crate::subject::{PATIENCE, Subject, wait_until};
+use crate::support::account::{Log, assert_accounted};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, longest};
+use crate::support::place::Place;
+use crate::support::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log};
 use unfazed::{Builder, Handle, KIB};
 
-use crate::subject::{PATIENCE, wait_until};
+use super::subject::{PATIENCE, wait_until};
 
 /// The target of all records of the authors.
 pub(crate) const TARGET: &str = "case";

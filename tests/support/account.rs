@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use log::Level;
 use unfazed::Stats;
 
-use crate::load::{Author, TARGET, level, message};
-use crate::subject::{Told, tail};
+use super::load::{Author, TARGET, level, message};
+use super::subject::{Told, tail};
 
 /// What is in a log.
 #[derive(Debug, Default)]

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use unfazed::{Cause, State};
 
-use crate::account::{Log, Notice, assert_accounted};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Load, Pace, longest};
-use crate::place::{Filler, Place};
-use crate::subject::{PATIENCE, Subject, wait_until};
+use crate::support::account::{Log, Notice, assert_accounted};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, Load, Pace, longest};
+use crate::support::place::{Filler, Place};
+use crate::support::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
 const HOUR: i64 = 3600;

@@ -1,5 +1,5 @@
 //! Cases about what lasts: a disk that is full and free in turns, and a log that stays suspended under calls at full speed. Each has
-//! a long form (see `harness::is_long`).
+//! a long form (see `child::is_long`).
 
 use std::hint::spin_loop;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use unfazed::{Cause, KIB, LogFile, MIB};
 
-use crate::account::{Log, assert_accounted};
 use crate::files::Confined;
-use crate::harness::{Evidence, Outcome, is_long};
-use crate::load::{Author, longest, memory};
-use crate::place::{Filler, Place};
-use crate::subject::{PATIENCE, Subject};
+use crate::support::account::{Log, assert_accounted};
+use crate::support::child::{Evidence, Outcome, is_long};
+use crate::support::load::{Author, longest, memory};
+use crate::support::place::{Filler, Place};
+use crate::support::subject::{PATIENCE, Subject};
 
 const LONE: u32 = 99;
 /// For so long the disk is full, and for so long it is free.

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use log::Level;
 use unfazed::{Cause, FlushError, KIB, MIB, Rotation, State};
 
-use crate::account::{Log, assert_accounted, assert_identity};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, TARGET, longest};
-use crate::place::{Filler, Place, free};
-use crate::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
+use crate::support::account::{Log, assert_accounted, assert_identity};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, TARGET, longest};
+use crate::support::place::{Filler, Place, free};
+use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
 
 const LONE: u32 = 99;
 

@@ -11,16 +11,12 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(unix)]
-#[path = "files_support/archives.rs"]
 mod archives;
 #[cfg(unix)]
-#[path = "files_support/hands.rs"]
 mod hands;
 #[cfg(unix)]
-#[path = "files_support/harness.rs"]
 mod harness;
 #[cfg(unix)]
-#[path = "files_support/kills.rs"]
 mod kills;
 
 #[cfg(unix)]

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use unfazed::{Cause, State};
 
-use crate::account::{Log, assert_accounted};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Load, Pace};
-use crate::place::{Place, run};
-use crate::subject::{PATIENCE, Subject, wait_until};
+use crate::support::account::{Log, assert_accounted};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, Load, Pace};
+use crate::support::place::{Place, run};
+use crate::support::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
 /// Much longer than everything that the logger waits for.

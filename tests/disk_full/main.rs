@@ -26,49 +26,32 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/account.rs"]
-mod account;
-#[cfg(target_os = "linux")]
-#[path = "disk_full_support/ext4.rs"]
 mod ext4;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/fifos.rs"]
 mod fifos;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/files.rs"]
 mod files;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/harness.rs"]
-mod harness;
-#[cfg(target_os = "linux")]
-#[path = "disk_full_support/history.rs"]
 mod history;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/load.rs"]
-mod load;
-#[cfg(target_os = "linux")]
-#[path = "disk_full_support/long.rs"]
 mod long;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/mounts.rs"]
 mod mounts;
 #[cfg(target_os = "linux")]
-#[path = "disk_full_support/place.rs"]
-mod place;
-#[cfg(target_os = "linux")]
-#[path = "disk_full_support/subject.rs"]
-mod subject;
-#[cfg(target_os = "linux")]
-#[path = "disk_full_support/tmpfs.rs"]
 mod tmpfs;
 
 #[cfg(target_os = "linux")]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use harness::Needs::{LoopDevice, Mounts, Nothing};
-    use harness::Voice::{Loud, Soft};
+    use support::child;
+    use support::child::Needs::{LoopDevice, Mounts, Nothing};
+    use support::child::Voice::{Loud, Soft};
 
     // A loud one and a soft one in turns: they run beside each other.
-    let cases = harness::cases![
+    let cases = child::cases![
         Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
@@ -106,7 +89,7 @@ fn main() -> std::process::ExitCode {
         Loud LoopDevice ext4::an_ordinary_user_leaves_the_reserve,
         Soft LoopDevice ext4::root_without_a_reserve_writes_into_the_blocks_kept_for_it,
     ];
-    harness::main(cases, &[tmpfs::APPENDER])
+    child::main(cases, &[tmpfs::APPENDER])
 }
 
 #[cfg(not(target_os = "linux"))]

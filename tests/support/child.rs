@@ -14,8 +14,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use unfazed::Stats;
 
-use crate::load::Longest;
-use crate::place::{Place, assert_no_loop_device_is_left};
+use super::load::Longest;
+use super::place::{Place, assert_no_loop_device_is_left};
 
 /// A promise, and how it is put to the test.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ pub(crate) struct Case {
 /// The cases of a target; the name of each is the sentence that must hold.
 macro_rules! cases {
     ($($voice:ident $needs:ident $module:ident::$name:ident,)*) => {
-        &[$(harness::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
+        &[$(crate::support::child::Case { name: stringify!($name), needs: $needs, voice: $voice, run: $module::$name }),*]
     };
 }
 pub(crate) use cases;

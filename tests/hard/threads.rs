@@ -5,12 +5,12 @@ use std::thread;
 
 use unfazed::{KIB, Stats};
 
-use crate::account::{Log, assert_accounted};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, longest, memory};
 use crate::memory::one_arena;
-use crate::place::Place;
-use crate::subject::{PATIENCE, Subject};
+use crate::support::account::{Log, assert_accounted};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, longest, memory};
+use crate::support::place::Place;
+use crate::support::subject::{PATIENCE, Subject};
 
 pub(crate) fn two_thousand_threads_at_the_same_time_eight_times_are_all_accounted_for(place: &Place) -> Outcome {
     const AT_ONCE: u32 = 2000;

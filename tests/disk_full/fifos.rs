@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use unfazed::{Builder, Cause};
 
-use crate::account::{Log, assert_accounted, assert_identity};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Calls, Load, Pace};
-use crate::place::Place;
-use crate::subject::{PATIENCE, Subject, wait_until};
+use crate::support::account::{Log, assert_accounted, assert_identity};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, Calls, Load, Pace};
+use crate::support::place::Place;
+use crate::support::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
 

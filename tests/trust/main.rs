@@ -8,10 +8,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
-#[path = "trust_support/cases.rs"]
 mod cases;
 #[cfg(target_os = "linux")]
-#[path = "trust_support/harness.rs"]
 mod harness;
 
 #[cfg(target_os = "linux")]

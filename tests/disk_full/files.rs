@@ -14,11 +14,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 use unfazed::{Cause, KIB, State};
 
-use crate::account::{Log, assert_accounted, assert_identity};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, Calls, Load, Pace, TARGET, longest, message};
-use crate::place::Place;
-use crate::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
+use crate::support::account::{Log, assert_accounted, assert_identity};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, Calls, Load, Pace, TARGET, longest, message};
+use crate::support::place::Place;
+use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
 
 const LONE: u32 = 99;
 

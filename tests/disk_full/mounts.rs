@@ -6,11 +6,11 @@ use std::path::Path;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use unfazed::{KIB, Rotation};
 
-use crate::account::{Log, assert_identity};
-use crate::harness::{Evidence, Outcome};
-use crate::load::{Author, longest};
-use crate::place::Place;
-use crate::subject::{PATIENCE, Subject, wait_until};
+use crate::support::account::{Log, assert_identity};
+use crate::support::child::{Evidence, Outcome};
+use crate::support::load::{Author, longest};
+use crate::support::place::Place;
+use crate::support::subject::{PATIENCE, Subject, wait_until};
 
 const LONE: u32 = 99;
 

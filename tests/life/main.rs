@@ -13,37 +13,26 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(unix)]
-#[path = "life_support/exit.rs"]
 mod exit;
 #[cfg(unix)]
-#[path = "life_support/flush.rs"]
 mod flush;
 #[cfg(unix)]
-#[path = "life_support/forks.rs"]
 mod forks;
 #[cfg(unix)]
-#[path = "life_support/harness.rs"]
 mod harness;
 #[cfg(unix)]
-#[path = "life_support/load.rs"]
 mod load;
 #[cfg(unix)]
-#[path = "life_support/odd.rs"]
 mod odd;
 #[cfg(unix)]
-#[path = "life_support/panics.rs"]
 mod panics;
 #[cfg(unix)]
-#[path = "life_support/readback.rs"]
 mod readback;
 #[cfg(unix)]
-#[path = "life_support/sinks.rs"]
 mod sinks;
 #[cfg(unix)]
-#[path = "life_support/start.rs"]
 mod start;
 #[cfg(unix)]
-#[path = "life_support/unix.rs"]
 mod unix;
 
 /// Returns from `main` when the case does: that is one of the ways to end.

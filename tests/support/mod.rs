@@ -1,0 +1,15 @@
+//! What several test targets share. Each of them uses a part of it.
+#![allow(dead_code, unused_macros, unused_imports)]
+
+#[cfg(target_os = "linux")]
+pub(crate) mod account;
+#[cfg(target_os = "linux")]
+pub(crate) mod child;
+#[cfg(target_os = "linux")]
+pub(crate) mod load;
+#[cfg(target_os = "linux")]
+pub(crate) mod place;
+#[cfg(target_os = "linux")]
+pub(crate) mod subject;
+#[cfg(target_os = "linux")]
+pub(crate) mod terminal;
