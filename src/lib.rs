@@ -137,27 +137,8 @@ pub const GIB: u64 = 1024 * MIB;
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
 
-#[cfg(test)]
-#[path = "../tests/stepped/mod.rs"]
-mod stepped;
-
-#[cfg(all(fuzzing, not(test)))]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
-#[path = "../tests/stepped/fuzzed.rs"]
-mod stepped;
-
-#[cfg(any(test, fuzzing))]
-#[path = "../tests/formats/mod.rs"]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
-mod formats;
-
-/// Not part of the public API: for `tests/fuzz`.
+/// Not part of the public API: `tests/fuzz` reaches its properties.
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-#[path = "../tests/properties/mod.rs"]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
-pub mod properties;
-
-#[cfg(all(loom, test))]
-#[path = "../tests/models/mod.rs"]
-mod models;
+pub mod tests;

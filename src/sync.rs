@@ -1,5 +1,5 @@
 //! What threads meet by: atomics, parking, channels, pointers that are exchanged. Any thread. In a model they are those of
-//! `tests/models`, with which loom tries the interleavings; in every other build the names below and nothing else.
+//! `tests/models/parts.rs`, with which loom tries the interleavings; in every other build the names below and nothing else.
 
 /// With `--cfg loom` alone nothing changes: a program may model itself and log to this crate.
 #[cfg(not(all(loom, test)))]
@@ -26,6 +26,6 @@ mod parts {
 }
 
 #[cfg(all(loom, test))]
-use crate::models::parts;
+use crate::tests::models::parts;
 
 pub(crate) use parts::{atomic, channel, process_wide, swap, thread, thread_local};

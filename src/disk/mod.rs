@@ -6,9 +6,6 @@ mod dir;
 #[cfg(not(unix))]
 #[path = "dir_by_path.rs"]
 mod dir;
-#[cfg(any(test, fuzzing))]
-#[allow(clippy::unwrap_used)] // a double for tests
-pub(crate) mod fake;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod preallocate;
@@ -26,7 +23,7 @@ use crate::os::CloseInChild;
 pub(crate) use dir::RealDir;
 use dir::Walk;
 
-/// Where files are opened. The double for tests is `fake::FakeDisk`.
+/// Where files are opened. The double for tests is `tests::fake_disk::FakeDisk`.
 pub(crate) trait Disk: Send {
     type File: DiskFile;
     type Dir: Dir<File = Self::File>;

@@ -74,7 +74,7 @@ fn hook() {
     }
 }
 
-fn register(target: Arc<dyn AtExit>) -> Registration {
+pub(crate) fn register(target: Arc<dyn AtExit>) -> Registration {
     let slot = free_slot();
     slot.generation.store(generation(), Relaxed);
     slot.target.store(Box::into_raw(Box::new(target)), SeqCst);
@@ -156,7 +156,3 @@ fn free_slot() -> &'static Slot {
         }
     }
 }
-
-#[cfg(all(loom, test))]
-#[path = "../../tests/models/exit.rs"]
-mod models;

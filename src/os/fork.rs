@@ -36,7 +36,7 @@ pub(crate) fn watch_forks() {
 }
 
 #[cfg(unix)]
-extern "C" fn in_child() {
+pub(crate) extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
     let mut next = CELLS.load(Acquire);
     // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never changes.
@@ -140,7 +140,7 @@ const CLAIMED: i32 = -2;
 /// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct CloseInChild {
-    cell: &'static AtomicI32,
+    pub(crate) cell: &'static AtomicI32,
     generation: u64,
 }
 
@@ -183,10 +183,6 @@ fn free_cell() -> &'static AtomicI32 {
         }
     }
 }
-
-#[cfg(all(loom, test, unix))]
-#[path = "../../tests/models/fork.rs"]
-mod models;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,10 @@ mod signals;
 mod ticks;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
+#[cfg(all(loom, test))]
+pub(crate) use exit::{drain_all, register};
+#[cfg(all(loom, test, unix))]
+pub(crate) use fork::in_child;
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
 pub(crate) use host::host_name;
 pub(crate) use memory::has_memory;

@@ -1,5 +1,6 @@
 //! What several test targets share. Each of them uses a part of it.
 #![allow(dead_code, unused_macros, unused_imports)]
+#![allow(clippy::print_stdout)] // a harness prints what its cases found
 
 #[cfg(target_os = "linux")]
 pub(crate) mod account;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| unfazed::properties::archive_names(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| unfazed::tests::properties::archive_names(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| unfazed::properties::filter(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| unfazed::tests::properties::filter(bytes));

@@ -1,0 +1,851 @@
+//! `FakeDisk`, the double for tests: files in memory, a capacity, and faults at chosen operations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::disk::{Compression, Dir, Disk, DiskFile, Entry, FreeSpace, Kind, PathState, Stream};
+
+/// What the disk is asked; a fault names the operation it hits, or any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Op {
+    Open,
+    MakeDir,
+    Write,
+    End,
+    Len,
+    LastByte,
+    Cut,
+    FreeSpace,
+    Lock,
+    Sync,
+    CheckPath,
+    Create,
+    Link,
+    Rename,
+    RenameNew,
+    Remove,
+    List,
+    SyncDir,
+    Point,
+    Modified,
+    Id,
+    CanReserve,
+    Preallocate,
+    /// A compression is begun.
+    Compress,
+    // What it does then, one behind the other.
+    CompressRead,
+    CompressCreate,
+    CompressWrite,
+    CompressSync,
+    CompressRename,
+    CompressSyncDir,
+    CompressRemove,
+}
+
+/// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) at: u64,
+    pub(crate) only: Option<Op>,
+    pub(crate) forever: bool,
+    pub(crate) errno: i32,
+}
+
+impl Fault {
+    /// Whether it hits the `total`-th operation, which is the `asked`-th of its kind.
+    fn hits(self, op: Op, asked: u64, total: u64) -> bool {
+        let number = match self.only {
+            None => total,
+            Some(only) if only == op => asked,
+            Some(_) => return false,
+        };
+        number == self.at || self.forever && number > self.at
+    }
+}
+
+/// When everything was written, unless a test says otherwise; it is when the clock of a stepped test starts.
+fn birth() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
+}
+
+/// A disk in memory; clones are views of the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct FakeDisk {
+    world: Arc<Mutex<World>>,
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    names: BTreeMap<PathBuf, usize>,
+    files: Vec<FakeInode>,
+    /// Directories that are not there and cannot be made.
+    barred: BTreeSet<PathBuf>,
+    /// Directories that are not there but can be made.
+    missing: BTreeSet<PathBuf>,
+    /// Bytes in all; `None`: unlimited.
+    pub(crate) capacity: Option<u64>,
+    /// Bytes that somebody else takes.
+    pub(crate) filler: u64,
+    /// A write takes at most this many bytes at once.
+    pub(crate) short: Option<usize>,
+    /// One write, the `.0`-th, takes only `.1` bytes.
+    pub(crate) short_once: Option<(u64, usize)>,
+    pub(crate) fault: Option<Fault>,
+    /// One more, of a pair.
+    pub(crate) other_fault: Option<Fault>,
+    /// How often each operation was asked for.
+    pub(crate) asked: BTreeMap<Op, u64>,
+    pub(crate) total: u64,
+    /// How many bytes each write was given.
+    pub(crate) writes: Vec<usize>,
+    /// Whether a fault was met, whether the other one was, and at which operations.
+    pub(crate) faulted: bool,
+    pub(crate) other_faulted: bool,
+    pub(crate) faulted_ops: BTreeSet<Op>,
+    /// How many writes left a file that ends in the middle of a line.
+    pub(crate) torn: u64,
+    /// Which files have ever stood at a path, the oldest first.
+    stood: BTreeMap<PathBuf, Vec<usize>>,
+    /// Somebody else holds the lock.
+    pub(crate) locked_by_other: bool,
+    /// Somebody else puts the file aside, under this name, and a new one in its place, just before its lock is asked for next.
+    pub(crate) put_aside_at_lock: Option<(PathBuf, PathBuf)>,
+    /// So many locks are to be had all the same.
+    pub(crate) free_locks: u64,
+    /// What `link` fails with, where there are no hard links.
+    pub(crate) no_links: Option<i32>,
+    /// Its files are pipes, whose reader is slow when a fault says so.
+    pub(crate) is_pipe: bool,
+    /// What is done, and then said not to have been (EIO), as by a network file system whose answer was lost.
+    pub(crate) denied: Option<Op>,
+    /// No file may be longer (EFBIG).
+    pub(crate) longest: Option<u64>,
+    /// Blocks beyond the end can be taken.
+    pub(crate) reserves: bool,
+    /// When what is written is written.
+    pub(crate) wall: Option<SystemTime>,
+    /// What is being compressed; a test that looks at it before it is asked for sees it under way.
+    pub(crate) compressing: Option<(PathBuf, Compression)>,
+    /// Names that a listing does not show.
+    pub(crate) unlisted: BTreeSet<PathBuf>,
+    /// Symbolic links, and where they lead.
+    pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
+    /// How many files were ever opened: each has a number, for the lock.
+    opened: u64,
+    /// The last number that nobody can foretell.
+    random: u32,
+    /// The names of directories that were synced, as they were then.
+    synced_names: BTreeMap<PathBuf, usize>,
+    pub(crate) keep: Keep,
+    pub(crate) kept: Vec<Moment>,
+    /// How many records were surely written before the next moment.
+    pub(crate) promised: u64,
+}
+
+/// Which moments are kept.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Keep {
+    #[default]
+    Nothing,
+    /// The one before each operation, and those inside each write.
+    Every,
+    /// The one before the operation with this number, of all.
+    Before(u64),
+}
+
+/// A moment at which everything may end.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    /// Before which operation; with a number, after so many bytes of this write.
+    pub(crate) at: Option<(Op, Option<usize>)>,
+    pub(crate) promised: u64,
+    names: BTreeMap<PathBuf, usize>,
+    synced_names: BTreeMap<PathBuf, usize>,
+    files: Vec<FakeInode>,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The process: what it has written is in the system's hands.
+    Process,
+    /// The machine: of each file stays what was synced. Names survive, as in a file system with a journal.
+    Machine,
+    /// The same, and of the names those stay that were there when their directory was synced last.
+    MachineWithoutJournal,
+}
+
+impl Crash {
+    pub(crate) const ALL: [Crash; 3] = [Crash::Process, Crash::Machine, Crash::MachineWithoutJournal];
+}
+
+#[derive(Clone, Default)]
+struct FakeInode {
+    bytes: Vec<u8>,
+    names: usize,
+    /// Which open file holds the lock.
+    locked_by: Option<u64>,
+    /// Up to where there are blocks, if that is beyond the end.
+    reserved: u64,
+    modified: Option<SystemTime>,
+    /// It takes a tenth of what it holds.
+    compressed: bool,
+    /// So many bytes survive a crash of the machine.
+    synced: usize,
+}
+
+impl FakeInode {
+    fn len(&self) -> u64 {
+        let len = self.bytes.len() as u64;
+        if self.compressed { len.div_ceil(10) } else { len }
+    }
+
+    fn takes(&self) -> u64 {
+        self.reserved.max(self.len())
+    }
+}
+
+impl FakeDisk {
+    /// A disk of this many bytes.
+    pub(crate) fn with_capacity(bytes: u64) -> Self {
+        let disk = Self::default();
+        disk.world().capacity = Some(bytes);
+        disk
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left after a crash, on a disk that is otherwise like this one.
+    pub(crate) fn after(&self, moment: &Moment, crash: Crash) -> Self {
+        let mut files = moment.files.clone();
+        let names = match crash {
+            Crash::Process | Crash::Machine => moment.names.clone(),
+            Crash::MachineWithoutJournal => moment.synced_names.clone(),
+        };
+        for (inode, file) in files.iter_mut().enumerate() {
+            (file.reserved, file.locked_by) = (0, None);
+            file.names = names.values().filter(|named| **named == inode).count();
+            if crash != Crash::Process {
+                file.bytes.truncate(file.synced);
+            }
+        }
+        let mut stood: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        for (name, inode) in &names {
+            stood.insert(name.clone(), vec![*inode]);
+        }
+        let world = self.world();
+        let (capacity, filler, reserves, no_links) = (world.capacity, world.filler, world.reserves, world.no_links);
+        let synced_names = names.clone();
+        let left =
+            World { names, synced_names, files, stood, capacity, filler, reserves, no_links, ..World::default() };
+        Self { world: Arc::new(Mutex::new(left)) }
+    }
+
+    /// What the file at `path` holds; nothing if there is none.
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
+        let world = self.world();
+        world.names.get(Path::new(path)).map(|inode| world.files[*inode].bytes.clone()).unwrap_or_default()
+    }
+
+    /// The files that have ever stood at a path, renamed and deleted ones included, the oldest first.
+    pub(crate) fn read_all(&self, path: &str) -> Vec<Vec<u8>> {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten();
+        stood.map(|inode| world.files[*inode].bytes.clone()).collect()
+    }
+
+    /// The same with their numbers.
+    pub(crate) fn once_called(&self, path: &str) -> Vec<(usize, Vec<u8>)> {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten();
+        stood.map(|inode| (*inode, world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// Every name, and the number of the file it leads to.
+    pub(crate) fn inodes(&self) -> Vec<(String, usize)> {
+        self.world().names.iter().map(|(path, inode)| (path.display().to_string(), *inode)).collect()
+    }
+
+    /// Cuts what stands behind a name short, as somebody who does not know of us does.
+    pub(crate) fn cut_short(&self, path: &str, len: usize) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].bytes.truncate(len);
+        world.files[inode].reserved = 0;
+    }
+
+    /// Every file that has a name, by its first one; sorted by name.
+    pub(crate) fn read_named(&self) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let mut seen = BTreeSet::new();
+        let names = world.names.iter().filter(|(_, inode)| seen.insert(**inode));
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// Every name, with what the file behind it holds.
+    pub(crate) fn read_every_name(&self) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let names = world.names.iter();
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// The same without the names of the file that stands at `path`.
+    pub(crate) fn read_others(&self, path: &str) -> Vec<(String, Vec<u8>)> {
+        let world = self.world();
+        let at_path = world.names.get(Path::new(path));
+        let names = world.names.iter().filter(|(_, inode)| Some(*inode) != at_path);
+        names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
+    }
+
+    /// The names in the order of text.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.world().names.keys().map(|path| path.display().to_string()).collect()
+    }
+
+    /// What was ever in the file behind a name, cut to nothing, as copytruncate does it.
+    pub(crate) fn truncate(&self, path: &str) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].bytes.clear();
+        world.files[inode].reserved = 0;
+    }
+
+    /// Writes as another process would, which then syncs.
+    pub(crate) fn append(&self, path: &str, bytes: &[u8]) {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        let file = &mut world.files[inode];
+        file.bytes.extend_from_slice(bytes);
+        file.synced = file.bytes.len();
+        world.synced_names.insert(path.into(), inode);
+    }
+
+    pub(crate) fn rename(&self, from: &str, to: &str) {
+        let _ = self.world().rename(from.as_ref(), to.as_ref()); // Nobody has to be there.
+    }
+
+    /// Gives a file a second name.
+    pub(crate) fn link(&self, from: &str, to: &str) {
+        let mut world = self.world();
+        let inode = world.found(from.as_ref()).unwrap();
+        world.name(to.as_ref(), inode);
+    }
+
+    pub(crate) fn delete(&self, path: &str) {
+        let mut world = self.world();
+        let _ = world.unname(Path::new(path)); // Nobody has to be there.
+    }
+
+    /// Takes a directory away, with what is in it; while `barred`, it cannot be made again.
+    pub(crate) fn remove_dir(&self, dir: &str, barred: bool) {
+        let inside: Vec<_> = self
+            .world()
+            .names
+            .keys()
+            .filter(|path| path.starts_with(dir))
+            .map(|path| path.display().to_string())
+            .collect();
+        for path in inside {
+            self.delete(&path);
+        }
+        let mut world = self.world();
+        world.missing.insert(dir.into());
+        if barred {
+            world.barred.insert(dir.into());
+        }
+    }
+
+    pub(crate) fn unbar(&self) {
+        self.world().barred.clear();
+    }
+}
+
+impl World {
+    fn used(&self) -> u64 {
+        self.filler + self.files.iter().filter(|file| file.names > 0).map(|file| file.takes()).sum::<u64>()
+    }
+
+    pub(crate) fn free(&self) -> u64 {
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    /// How often an operation was asked for.
+    pub(crate) fn asked(&self, op: Op) -> u64 {
+        self.asked.get(&op).copied().unwrap_or(0)
+    }
+
+    /// How often any was.
+    pub(crate) fn asked_in_all(&self) -> u64 {
+        self.total
+    }
+
+    fn inode(&mut self, path: &Path) -> usize {
+        if let Some(inode) = self.names.get(path) {
+            return *inode;
+        }
+        self.files.push(FakeInode { modified: self.wall, ..FakeInode::default() });
+        self.name(path, self.files.len() - 1);
+        self.files.len() - 1
+    }
+
+    /// Gives a file a name; the file that had it loses it.
+    fn name(&mut self, path: &Path, inode: usize) {
+        self.files[inode].names += 1;
+        let stood = self.stood.entry(path.to_owned()).or_default();
+        if !stood.contains(&inode) {
+            stood.push(inode);
+        }
+        if let Some(replaced) = self.names.insert(path.to_owned(), inode) {
+            self.files[replaced].names -= 1;
+        }
+    }
+
+    fn unname(&mut self, path: &Path) -> io::Result<usize> {
+        let inode = self.found(path)?;
+        self.names.remove(path);
+        self.files[inode].names -= 1;
+        Ok(inode)
+    }
+
+    fn open(&mut self, disk: &FakeDisk, path: &Path, inode: usize) -> FakeFile {
+        self.opened += 1;
+        let (dir, name) = (path.parent().unwrap(), path.file_name().unwrap());
+        let (disk, dir, name) = (disk.clone(), dir.to_owned(), name.to_owned());
+        FakeFile { disk, dir, name, inode, end: 0, number: self.opened }
+    }
+
+    fn found(&self, path: &Path) -> io::Result<usize> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn check(&mut self, path: &Path, inode: usize) -> io::Result<PathState> {
+        self.ask(Op::CheckPath)?;
+        Ok(match self.names.get(path) {
+            Some(there) if *there == inode => PathState::Same,
+            _ if self.files[inode].names == 0 => PathState::Deleted,
+            _ => PathState::Moved,
+        })
+    }
+
+    fn must_be_free(&self, path: &Path) -> io::Result<()> {
+        if path.parent().is_some_and(|parent| self.missing.contains(parent)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if self.names.contains_key(path) { Err(io::ErrorKind::AlreadyExists.into()) } else { Ok(()) }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.unname(from)?;
+        self.name(to, inode);
+        Ok(())
+    }
+
+    fn deny(&self, op: Op) -> io::Result<()> {
+        if self.denied == Some(op) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn moment(&self, at: Option<(Op, Option<usize>)>) -> Moment {
+        let (names, synced_names) = (self.names.clone(), self.synced_names.clone());
+        Moment { at, promised: self.promised, names, synced_names, files: self.files.clone() }
+    }
+
+    /// Keeps the moments inside a write: after the first byte, in the middle of the lines, around their ends, before the last byte.
+    fn remember_inside(&mut self, inode: usize, bytes: &[u8]) {
+        if !matches!(self.keep, Keep::Every) {
+            return;
+        }
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let places = ends.flat_map(|end| [end.saturating_sub(40), end - 1, end, end + 1]);
+        let places: BTreeSet<_> = places.chain([1]).filter(|len| (1..bytes.len()).contains(len)).collect();
+        let before = self.files[inode].bytes.len();
+        for len in places {
+            self.files[inode].bytes.extend_from_slice(&bytes[..len]);
+            self.kept.push(self.moment(Some((Op::Write, Some(len)))));
+            self.files[inode].bytes.truncate(before);
+        }
+    }
+
+    /// Counts the operation, and fails it if its time has come.
+    fn ask(&mut self, op: Op) -> io::Result<()> {
+        self.total += 1;
+        let is_kept = match self.keep {
+            Keep::Nothing => false,
+            Keep::Every => true,
+            Keep::Before(number) => number == self.total,
+        };
+        if is_kept {
+            self.kept.push(self.moment(Some((op, None))));
+        }
+        let asked = self.asked.entry(op).or_default();
+        *asked += 1;
+        let (asked, total) = (*asked, self.total);
+        let hits = |fault: &Fault| fault.hits(op, asked, total);
+        let (one, other) = (self.fault.filter(hits), self.other_fault.filter(hits));
+        self.faulted |= one.is_some();
+        self.other_faulted |= other.is_some();
+        let Some(fault) = one.or(other) else { return Ok(()) };
+        self.faulted_ops.insert(op);
+        Err(io::Error::from_raw_os_error(fault.errno))
+    }
+}
+
+/// An open file of the fake disk.
+pub(crate) struct FakeFile {
+    disk: FakeDisk,
+    /// Where it was opened.
+    dir: PathBuf,
+    name: OsString,
+    inode: usize,
+    end: u64,
+    number: u64,
+}
+
+/// A lock belongs to the open file, and goes with it.
+impl Drop for FakeFile {
+    fn drop(&mut self) {
+        self.unlock();
+    }
+}
+
+impl Disk for FakeDisk {
+    type File = FakeFile;
+    type Dir = FakeDir;
+
+    fn open(&mut self, path: &Path) -> io::Result<FakeFile> {
+        let mut world = self.world();
+        world.ask(Op::Open)?;
+        if path.parent().is_some_and(|parent| world.missing.contains(parent)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inode = world.inode(path);
+        Ok(world.open(self, path, inode))
+    }
+
+    fn stream(&mut self, _stream: Stream) -> io::Result<FakeFile> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn make_dir(&mut self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::MakeDir)?;
+        if world.barred.contains(path) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        world.missing.remove(path);
+        Ok(())
+    }
+
+    fn place(&self, file: &FakeFile) -> Option<(FakeDir, OsString)> {
+        Some((FakeDir { disk: self.clone(), path: file.dir.clone() }, file.name.clone()))
+    }
+
+    fn create(&mut self, old: &FakeFile, name: &OsStr) -> io::Result<FakeFile> {
+        let mut world = self.world();
+        world.ask(Op::Create)?;
+        let path = old.dir.join(name);
+        world.must_be_free(&path)?;
+        let inode = world.inode(&path);
+        let mut new = world.open(self, &path, inode);
+        new.name.clone_from(&old.name); // The name that it is to get.
+        Ok(new)
+    }
+
+    /// The same in each run.
+    fn random(&mut self) -> u32 {
+        let mut world = self.world();
+        world.random += 1;
+        world.random
+    }
+
+    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Point)?;
+        world.pointers.insert(link.to_owned(), target.to_owned());
+        Ok(())
+    }
+
+    fn compress(&mut self, log: &FakeFile, what: Compression) -> io::Result<()> {
+        let mut world = self.world();
+        world.ask(Op::Compress)?;
+        assert!(world.compressing.is_none(), "one at a time");
+        world.compressing = Some((log.dir.clone(), what));
+        Ok(())
+    }
+
+    /// Done as soon as it is asked for, by the steps of the real one.
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let mut world = self.world();
+        let (dir, what) = world.compressing.take()?;
+        match world.ask(Op::CompressRead).and_then(|()| world.found(&dir.join(&what.from))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Ok(true)),
+            Err(error) => return Some(Err(error)),
+            Ok(from) => {
+                if let Err(error) = world.compress(&dir, from, &what) {
+                    let _ = world.unname(&dir.join(&what.unfinished)); // It may never have been made.
+                    let put_off =
+                        [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+                    return Some(if put_off.contains(&error.kind()) { Ok(false) } else { Err(error) });
+                }
+            }
+        }
+        let removed = world.ask(Op::CompressRemove).and_then(|()| world.unname(&dir.join(&what.from)));
+        Some(removed.map(|_| true))
+    }
+}
+
+/// A directory of the fake disk.
+pub(crate) struct FakeDir {
+    disk: FakeDisk,
+    path: PathBuf,
+}
+
+impl Dir for FakeDir {
+    type File = FakeFile;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Link)?;
+        if let Some(errno) = world.no_links {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let inode = world.found(&self.path.join(from))?;
+        world.must_be_free(&self.path.join(to))?;
+        world.name(&self.path.join(to), inode);
+        world.deny(Op::Link)
+    }
+
+    fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Rename)?;
+        world.rename(&self.path.join(from), &self.path.join(to))?;
+        world.deny(Op::Rename)
+    }
+
+    fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::RenameNew)?;
+        world.must_be_free(&self.path.join(to))?;
+        world.rename(&self.path.join(from), &self.path.join(to))
+    }
+
+    fn remove(&mut self, name: &OsStr) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Remove)?;
+        world.unname(&self.path.join(name)).map(drop)
+    }
+
+    fn list(&mut self, _log: &FakeFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+        let mut world = self.disk.world();
+        world.ask(Op::List)?;
+        let names =
+            world.names.iter().filter(|(path, _)| path.parent() == Some(&self.path) && !world.unlisted.contains(*path));
+        let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
+        let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
+            let file = &world.files[inode];
+            let modified = file.modified.unwrap_or_else(birth);
+            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u64)) }
+        });
+        Ok(entries.collect())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::SyncDir)?;
+        world.sync_dir(&self.path);
+        Ok(())
+    }
+
+    fn check_name(&mut self, name: &OsStr, file: &FakeFile) -> io::Result<PathState> {
+        self.disk.world().check(&self.path.join(name), file.inode)
+    }
+}
+
+impl World {
+    fn sync_dir(&mut self, dir: &Path) {
+        self.synced_names.retain(|name, _| name.parent() != Some(dir));
+        let names = self.names.iter().filter(|(name, _)| name.parent() == Some(dir));
+        self.synced_names.extend(names.map(|(name, inode)| (name.clone(), *inode)));
+    }
+
+    /// As `gzip.rs` does it, up to the removal of what was compressed.
+    fn compress(&mut self, dir: &Path, from: usize, what: &Compression) -> io::Result<()> {
+        let (unfinished, to_name) = (dir.join(&what.unfinished), dir.join(&what.to));
+        if let Ok(there) = self.found(&to_name) {
+            let same = self.files[there].compressed && self.files[there].bytes == self.files[from].bytes;
+            return if same { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) };
+        }
+        self.ask(Op::CompressCreate)?;
+        let _ = self.unname(&unfinished); // What was left over goes.
+        let to = self.inode(&unfinished);
+        self.ask(Op::CompressWrite)?;
+        let FakeInode { bytes, modified, .. } = self.files[from].clone();
+        self.files[to] = FakeInode { bytes, names: 1, modified, compressed: true, ..FakeInode::default() };
+        if self.free() < what.leave {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.ask(Op::CompressSync)?;
+        self.files[to].synced = self.files[to].bytes.len();
+        self.ask(Op::CompressRename)?;
+        self.must_be_free(&to_name)?;
+        self.rename(&unfinished, &to_name)?;
+        self.ask(Op::CompressSyncDir)?;
+        self.sync_dir(dir);
+        Ok(())
+    }
+}
+
+impl DiskFile for FakeFile {
+    fn kind(&self) -> Kind {
+        if self.disk.world().is_pipe { Kind::Stream } else { Kind::Regular }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.disk.world();
+        world.writes.push(bytes.len());
+        world.ask(Op::Write)?;
+        let mut most = world.short.unwrap_or(usize::MAX);
+        let number = world.asked.get(&Op::Write).copied();
+        if let Some((_, short)) = world.short_once.filter(|(at, _)| Some(*at) == number) {
+            most = short;
+            world.faulted = true;
+        }
+        let file = &world.files[self.inode];
+        let ahead = file.takes() - file.bytes.len() as u64;
+        let free = usize::try_from(world.free().saturating_add(ahead)).unwrap_or(usize::MAX);
+        let left = world.longest.map_or(u64::MAX, |longest| longest.saturating_sub(file.bytes.len() as u64));
+        if left == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let taken = bytes.len().min(most).min(free).min(usize::try_from(left).unwrap_or(usize::MAX));
+        if taken == 0 && free == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        world.remember_inside(self.inode, &bytes[..taken]);
+        let wall = world.wall;
+        let file = &mut world.files[self.inode];
+        file.modified = wall;
+        file.bytes.extend_from_slice(&bytes[..taken]);
+        self.end = file.bytes.len() as u64;
+        let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
+        world.torn += u64::from(torn);
+        Ok(taken)
+    }
+
+    fn writable(&mut self, _at_most: Duration) -> bool {
+        true
+    }
+
+    fn pause(&mut self, _time: Duration) {}
+
+    fn end(&mut self) -> io::Result<u64> {
+        self.disk.world().ask(Op::End)?;
+        Ok(self.end)
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        let mut world = self.disk.world();
+        world.ask(Op::Len)?;
+        Ok(world.files[self.inode].bytes.len() as u64)
+    }
+
+    fn allocated(&mut self) -> io::Result<u64> {
+        let mut world = self.disk.world();
+        world.ask(Op::Len)?;
+        Ok(world.files[self.inode].takes())
+    }
+
+    fn last_byte(&mut self) -> io::Result<Option<u8>> {
+        let mut world = self.disk.world();
+        world.ask(Op::LastByte)?;
+        Ok(world.files[self.inode].bytes.last().copied())
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Cut)?;
+        let bytes = &mut world.files[self.inode].bytes;
+        assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
+        bytes.truncate(len as usize);
+        let file = &mut world.files[self.inode];
+        (file.reserved, file.synced) = (0, file.synced.min(len as usize));
+        Ok(())
+    }
+
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
+        let mut world = self.disk.world();
+        world.ask(Op::FreeSpace)?;
+        Ok(FreeSpace { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
+    }
+
+    fn lock(&mut self) -> io::Result<bool> {
+        let mut world = self.disk.world();
+        world.ask(Op::Lock)?;
+        if let Some((path, aside)) = world.put_aside_at_lock.take() {
+            world.rename(&path, &aside)?;
+            world.inode(&path);
+        }
+        let is_free = world.free_locks > 0 || !world.locked_by_other;
+        world.free_locks = world.free_locks.saturating_sub(1);
+        let holder = &mut world.files[self.inode].locked_by;
+        Ok(is_free && *holder.get_or_insert(self.number) == self.number)
+    }
+
+    fn unlock(&mut self) {
+        let mut world = self.disk.world();
+        let holder = &mut world.files[self.inode].locked_by;
+        *holder = holder.filter(|holder| *holder != self.number);
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Sync)?;
+        let file = &mut world.files[self.inode];
+        file.synced = file.bytes.len();
+        Ok(())
+    }
+
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
+        self.disk.world().check(path, self.inode)
+    }
+
+    fn modified(&mut self) -> io::Result<SystemTime> {
+        let mut world = self.disk.world();
+        world.ask(Op::Modified)?;
+        Ok(world.files[self.inode].modified.unwrap_or_else(birth))
+    }
+
+    fn id(&mut self) -> Option<(u64, u64)> {
+        self.disk.world().ask(Op::Id).ok()?;
+        Some((0, self.inode as u64))
+    }
+
+    fn can_preallocate(&self) -> bool {
+        let mut world = self.disk.world();
+        world.ask(Op::CanReserve).is_ok() && world.reserves
+    }
+
+    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.ask(Op::Preallocate)?;
+        // Somebody else may have written since it was seen where the end is.
+        let file = &world.files[self.inode];
+        if from > to || world.free() < to.saturating_sub(file.takes()) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = &mut world.files[self.inode];
+        file.reserved = file.reserved.max(to);
+        Ok(())
+    }
+}

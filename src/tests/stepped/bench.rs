@@ -1,0 +1,206 @@
+//! A logger and a writer that is stepped. What must hold of what they leave behind is in `invariants.rs`.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Log, Record};
+
+use crate::clock::system;
+use crate::event::{Event, State};
+use crate::format::{Encoder, Format};
+use crate::front::filter::{CurrentFilter, Filter, Layers};
+use crate::front::logger::Logger;
+use crate::handle::Handle;
+use crate::queue::rate_limit::RateLimit;
+use crate::queue::{Overflow, PerProcessPipeline, Pipeline, Renew};
+use crate::record::Notice;
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::{Now, OutputSink};
+use crate::stats::{Counters, OutputCounters};
+use crate::tests::fake_disk::FakeDisk;
+use crate::writer::{Output, Step, Writer};
+
+use super::invariants::{History, Ledger};
+
+pub(super) const PATH: &str = "/logs/app.log";
+
+/// Nobody forks here.
+struct NoRenewal;
+
+impl Renew for NoRenewal {
+    fn pipeline(&self) -> Arc<Pipeline> {
+        unreachable!("a forked bench")
+    }
+
+    fn start(&self, _queue: &Arc<Pipeline>) {}
+}
+
+/// What a bench is built from.
+pub(super) struct Setup {
+    pub(super) capacity: usize,
+    pub(super) overflow: Overflow,
+    pub(super) rate_limit: Option<RateLimit>,
+    pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn OutputSink>)>,
+    /// What the first output says first of all.
+    pub(super) opening: Option<Notice>,
+    /// Where the archives of the first file are.
+    pub(super) disk: Option<FakeDisk>,
+}
+
+impl Setup {
+    pub(super) fn new() -> Self {
+        Self {
+            capacity: 1024,
+            overflow: Overflow::DropNewest,
+            rate_limit: None,
+            outputs: Vec::new(),
+            opening: None,
+            disk: None,
+        }
+    }
+
+    pub(super) fn sink(self, sink: impl OutputSink + 'static) -> Self {
+        self.output(LevelFilter::Trace, Format::text(), sink)
+    }
+
+    pub(super) fn output(mut self, level: LevelFilter, format: Format, sink: impl OutputSink + 'static) -> Self {
+        self.outputs.push((level, format, 0, Box::new(sink)));
+        self
+    }
+
+    /// The output that was added last retains so many bytes.
+    pub(super) fn retain(mut self, bytes: u64) -> Self {
+        self.outputs.iter_mut().next_back().unwrap().2 = bytes;
+        self
+    }
+
+    pub(super) fn file_with(mut self, disk: &FakeDisk, options: FileOptions) -> Self {
+        self.disk.get_or_insert_with(|| disk.clone());
+        let retain = options.retain;
+        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), options)).retain(retain)
+    }
+
+    pub(super) fn file(self, disk: &FakeDisk, reserve: Option<u64>, fsync: Fsync) -> Self {
+        self.file_with(disk, FileOptions { min_free_space: reserve, fsync, ..FileOptions::default() })
+    }
+
+    pub(super) fn bench(self) -> Bench {
+        let born = Instant::now();
+        let names = ["a", "b", "c"];
+        let counters = names
+            .iter()
+            .zip(&self.outputs)
+            .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
+        let counters = Counters::new(counters.collect());
+        let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
+        let outputs = self.outputs.into_iter().enumerate();
+        let mut opening = self.opening;
+        let outputs = outputs.map(|(index, (_, format, retain, sink))| {
+            Output::new(index, pipeline.counters.outputs[index].clone(), Encoder::new(format), sink, opening.take())
+                .retain(retain)
+        });
+        let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
+        let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
+        // The writer is stepped by this thread; a thread that is no more stands for its own.
+        static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
+        pipeline.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
+        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(NoRenewal)));
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        let history = Arc::new(Mutex::new(History::of(self.disk)));
+        let seen = history.clone();
+        let on_event = Box::new(move |event: &Event| {
+            seen.lock().unwrap().hear(event);
+            heard.lock().unwrap().push(event.clone());
+        });
+        Bench {
+            writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
+            logger: Logger::new(per_process.clone(), filter.clone(), None),
+            handle: Handle::new(per_process, filter),
+            pipeline,
+            now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
+            tells_records_the_time: false,
+            next: 0,
+            ledger: Ledger::default(),
+            events,
+            history,
+        }
+    }
+}
+
+pub(super) struct Bench {
+    pub(super) writer: Writer,
+    pub(super) logger: Logger,
+    pub(super) handle: Handle,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) now: Now,
+    /// Records are of the time that the writer is told, too.
+    pub(super) tells_records_the_time: bool,
+    /// The number of the next record.
+    pub(super) next: u64,
+    /// All that was logged.
+    pub(super) ledger: Ledger,
+    pub(super) events: Arc<Mutex<Vec<Event>>>,
+    pub(super) history: Arc<Mutex<History>>,
+}
+
+impl Bench {
+    /// Logs one record with the next number.
+    pub(super) fn log(&mut self, level: Level) {
+        self.log_padded(level, 40);
+    }
+
+    pub(super) fn log_padded(&mut self, level: Level, padding: usize) {
+        let number = self.next;
+        self.next += 1;
+        self.ledger.note(number, 0, level);
+        let args = format_args!("record {number} {:-<padding$} end", "");
+        self.hand_in(&Record::builder().args(args).level(level).target("bench").build());
+    }
+
+    /// Gives a record to the logger.
+    pub(super) fn hand_in(&self, record: &Record<'_>) {
+        system::tell(self.tells_records_the_time.then_some(self.now.wall));
+        self.logger.log(record);
+        system::tell(None);
+    }
+
+    /// Logs records of changing levels.
+    pub(super) fn log_some(&mut self, count: u64) {
+        for _ in 0..count {
+            let level = [Level::Error, Level::Warn, Level::Info, Level::Debug][self.next as usize % 4];
+            self.log(level);
+        }
+    }
+
+    pub(super) fn step(&mut self) -> Step {
+        self.writer.step(self.now)
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.wall += time;
+        self.now.monotonic += time;
+    }
+
+    /// Lets time pass in turns of 50 ms.
+    pub(super) fn live(&mut self, time: Duration) {
+        let end = self.now.monotonic + time;
+        while self.now.monotonic < end {
+            self.pass(Duration::from_millis(50));
+            self.step();
+        }
+    }
+
+    pub(super) fn suspended(&self) -> bool {
+        matches!(self.handle.state(), State::Suspended(_))
+    }
+
+    /// How often an output was suspended, and how often one resumed, by the events.
+    pub(super) fn suspensions(&self) -> (usize, usize) {
+        let events = self.events.lock().unwrap();
+        let suspended = events.iter().filter(|event| matches!(event, Event::Suspended { .. })).count();
+        let resumed = events.iter().filter(|event| matches!(event, Event::Resumed { .. })).count();
+        (suspended, resumed)
+    }
+}

@@ -1,0 +1,677 @@
+//! What happens to a file from outside, and what the log says about it.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::bench::{Bench, PATH, Setup};
+use super::invariants::{assert_invariants, assert_recovery, parse};
+use crate::event::{Cause, Event, State};
+use crate::sink::file::{FileSink, Target};
+use crate::sink::log_file::{FileOptions, Fsync};
+use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::{KIB, LogFile, MIB};
+
+#[test]
+fn a_full_disk_suspends_quietly_and_resumes_with_one_gap_line() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(10);
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.log_some(10);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    bench.log_some(10);
+    bench.live(Duration::from_secs(30));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.dropped.disk_full, stats.pending), (10, 10), "WARN and ERROR are retained");
+    assert_eq!(parse(&[disk.read(PATH)]).records.len(), 10);
+    disk.world().filler = 0;
+    assert_recovery(&mut bench, &disk, "freed");
+    assert_invariants(&bench, &disk, "freed");
+    assert_eq!(parse(&[disk.read(PATH)]).gaps, 1);
+    assert_eq!(bench.suspensions(), (1, 1));
+}
+
+#[test]
+fn the_gap_line_names_cause_times_and_levels() {
+    let cases = [(0, 4, " error=1 warn=2 debug=1 disk_full=4"), (64 * KIB, 1, " debug=1 disk_full=1 retained=3")];
+    for (retain, lost, end) in cases {
+        let disk = FakeDisk::with_capacity(256 * KIB);
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(retain).bench();
+        bench.step();
+        disk.world().filler = 256 * KIB;
+        for level in [Level::Error, Level::Warn, Level::Warn, Level::Debug] {
+            bench.log(level);
+            bench.step();
+        }
+        disk.world().filler = 0;
+        bench.live(Duration::from_secs(2));
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        let gap = text.lines().find(|line| line.contains("logging resumed")).unwrap();
+        let noun = if lost == 1 { "record" } else { "records" };
+        let start =
+            format!(" WARN  unfazed: logging resumed, {lost} {noun} dropped cause=disk_full from=2001-09-09T01:46:40");
+        assert!(gap.contains(&start), "{gap}");
+        assert!(gap.ends_with(end), "{gap}");
+    }
+}
+
+#[test]
+fn a_start_below_the_reserve_says_so_once_and_keeps_quiet() {
+    let disk = FakeDisk::with_capacity(MIB);
+    disk.world().filler = MIB - 32 * KIB;
+    let mut bench = Setup::new().file(&disk, Some(64 * KIB), Fsync::Never).bench();
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(
+        text.ends_with("logging suspended cause=low_space free=32768 min_free_space=65536 error_reserve=65536\n"),
+        "{text}"
+    );
+    bench.log_some(10);
+    bench.live(Duration::from_secs(100));
+    assert_eq!(disk.read(PATH), text.as_bytes(), "nothing is written while it is suspended");
+    disk.world().filler = 0;
+    assert_recovery(&mut bench, &disk, "freed");
+    assert_invariants(&bench, &disk, "freed");
+}
+
+#[test]
+fn it_is_low_before_it_stops() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(64 * KIB), Fsync::Never).bench();
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Healthy);
+    disk.world().filler = MIB - 128 * KIB;
+    bench.live(Duration::from_secs(2));
+    assert_eq!(bench.handle.state(), State::Low);
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(2));
+    assert_eq!(bench.handle.state(), State::Healthy);
+}
+
+#[test]
+fn a_disk_that_toggles_gives_at_most_one_pair_of_transitions_a_second() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    for _ in 0..600 {
+        let full = disk.world().filler > 0;
+        disk.world().filler = if full { 0 } else { MIB };
+        bench.log_some(3);
+        bench.live(Duration::from_millis(100));
+    }
+    let (suspended, resumed) = bench.suspensions();
+    assert!(suspended > 1, "it never saw the disk full");
+    // The first suspension ends at once, each later one a second after the last resume.
+    assert!(suspended <= 61 && resumed <= suspended, "{suspended} suspensions in a minute");
+    let resumes = |event: &Event| match event {
+        Event::Resumed { at, .. } => Some(*at),
+        _ => None,
+    };
+    let resumes: Vec<_> = bench.events.lock().unwrap().iter().filter_map(resumes).collect();
+    let apart = resumes.windows(2).map(|pair| pair[1].duration_since(pair[0]).unwrap()).min();
+    assert!(apart >= Some(Duration::from_secs(1)), "two resumes are only {apart:?} apart");
+    disk.world().filler = 0;
+    assert_recovery(&mut bench, &disk, "freed");
+    assert_invariants(&bench, &disk, "toggled");
+}
+
+#[test]
+fn an_unlimited_disk_has_no_reserve() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(u64::MAX), Fsync::Never).bench();
+    bench.log_some(100);
+    bench.live(Duration::from_secs(3));
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(bench.handle.stats().written, 100);
+    assert_invariants(&bench, &disk, "unlimited");
+}
+
+#[test]
+fn a_renamed_file_is_left_and_a_new_one_opened_without_a_loss() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(5);
+    bench.step();
+    disk.rename(PATH, "/logs/app.log.1");
+    bench.live(Duration::from_secs(1));
+    bench.log_some(5);
+    bench.step();
+    assert_eq!(parse(&[disk.read("/logs/app.log.1")]).records, [0, 1, 2, 3, 4]);
+    assert_eq!(parse(&[disk.read(PATH)]).records, [5, 6, 7, 8, 9]);
+    assert_invariants(&bench, &disk, "renamed");
+}
+
+#[test]
+fn what_went_away_with_a_deleted_file_is_named_in_the_new_one() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.step();
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(3);
+    bench.step();
+    disk.delete(PATH);
+    bench.live(Duration::from_secs(1));
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.ends_with("the log file was deleted, with 3 lines written since the last look at it"), "{text}");
+    assert_eq!(parse(&[text.into_bytes()]).records, [3]);
+}
+
+#[test]
+fn a_removed_directory_is_made_again() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    disk.remove_dir("/logs", false);
+    bench.live(Duration::from_secs(1));
+    bench.log_some(2);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(parse(&[disk.read(PATH)]).records, [2, 3]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_suspends_until_it_can() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    disk.remove_dir("/logs", true);
+    bench.live(Duration::from_secs(1));
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Missing));
+    bench.log_some(4);
+    bench.live(Duration::from_secs(5));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.dropped.io_error, stats.pending), (2, 2), "WARN and ERROR are retained");
+    disk.unbar();
+    assert_recovery(&mut bench, &disk, "the directory may be made");
+    assert_invariants(&bench, &disk, "directory");
+}
+
+#[test]
+fn a_torn_tail_from_an_earlier_life_stays_alone_on_its_line() {
+    let disk = FakeDisk::default();
+    disk.append(PATH, b"2026-11-21T09:30:00.123456Z INFO  bench: reco");
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.starts_with("2026-11-21T09:30:00.123456Z INFO  bench: reco\n20"), "{text}");
+    assert_eq!(parse(&[text.into_bytes()]).records, [0, 1]);
+}
+
+#[test]
+fn nothing_is_cut_while_another_process_holds_the_lock() {
+    let disk = FakeDisk::with_capacity(4 * KIB);
+    disk.world().locked_by_other = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(100);
+    bench.step();
+    let full = disk.read(PATH);
+    assert_eq!(full.len() as u64, 4 * KIB, "the fragment stays");
+    disk.append(PATH, b"of another process\n");
+    disk.world().capacity = Some(MIB);
+    assert_recovery(&mut bench, &disk, "freed");
+    assert!(disk.read(PATH).starts_with(&full), "not a byte went away");
+}
+
+#[test]
+fn a_lock_that_was_taken_is_asked_for_again_after_ten_seconds() {
+    let disk = FakeDisk::with_capacity(MIB);
+    disk.world().locked_by_other = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.live(Duration::from_secs(35));
+    assert!((2..=4).contains(&disk.world().asked(Op::Lock)), "it is asked for every ten seconds");
+    disk.world().locked_by_other = false;
+    bench.live(Duration::from_secs(11));
+    disk.world().filler = MIB - 1000;
+    bench.log_some(20);
+    bench.step();
+    assert!(bench.suspended());
+    assert!(parse(&[disk.read(PATH)]).fragments.is_empty(), "with the lock the torn tail is cut");
+}
+
+#[test]
+fn a_failed_sync_is_told_and_never_repeated_on_its_descriptor() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::ZERO)).bench();
+    bench.log_some(1);
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: false, errno: 5 });
+    bench.step();
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(bench.handle.stats().written, 2, "the record is in the file; whether it is on the disk nobody knows");
+    assert_eq!(bench.handle.state(), State::Healthy, "the file takes every write");
+    let failed = |event: &Event| matches!(event, Event::Failed { doing: "fsync", .. });
+    assert!(bench.events.lock().unwrap().iter().any(failed));
+    assert_recovery(&mut bench, &disk, "sync");
+    assert_invariants(&bench, &disk, "sync");
+    assert_eq!(disk.world().asked(Op::Open), 2, "it was opened anew");
+    assert_eq!(bench.handle.stats().outputs[0].failures, 1);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.matches("WARN  unfazed: failed to fsync times=1 error=").count(), 1, "{text}");
+}
+
+#[test]
+fn a_disk_that_never_syncs_loses_no_record_and_says_so_every_five_seconds() {
+    let disk = FakeDisk::default();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: true, errno: 5 });
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::ZERO)).bench();
+    for _ in 0..60 {
+        bench.log_some(1);
+        bench.step();
+        bench.pass(Duration::from_millis(200));
+    }
+    assert_eq!(bench.handle.stats().written, 60);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let lines = text.matches("failed to fsync").count();
+    assert!((2..=3).contains(&lines), "{lines} lines in 12 s");
+}
+
+#[test]
+fn a_full_disk_that_shows_only_at_the_sync_suspends() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::ZERO)).bench();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: false, errno: 28 });
+    bench.log_some(3);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    assert_recovery(&mut bench, &disk, "sync says full");
+    assert_invariants(&bench, &disk, "sync says full");
+}
+
+#[test]
+fn a_renamed_file_is_synced_before_it_is_left() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_secs(60))).bench();
+    bench.log_some(1);
+    bench.step();
+    disk.rename(PATH, "/logs/app.log.1");
+    bench.live(Duration::from_secs(1));
+    assert_eq!(disk.world().asked(Op::Sync), 1);
+}
+
+#[test]
+fn a_sync_comes_when_it_is_due_though_nothing_is_logged() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_millis(100))).bench();
+    bench.log_some(1);
+    let turn = bench.step();
+    assert_eq!(disk.world().asked(Op::Sync), 0);
+    assert!(turn.next.unwrap() <= bench.now.monotonic + Duration::from_millis(100));
+    bench.live(Duration::from_millis(150));
+    assert_eq!(disk.world().asked(Op::Sync), 1);
+    bench.live(Duration::from_secs(5));
+    assert_eq!(disk.world().asked(Op::Sync), 1, "there was nothing new");
+}
+
+#[test]
+fn a_path_that_may_not_be_looked_at_leaves_a_file_that_works_alone() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::CheckPath), forever: true, errno: 13 });
+    for _ in 0..10 {
+        bench.log_some(1);
+        bench.live(Duration::from_millis(200));
+    }
+    assert_eq!((bench.handle.stats().written, bench.suspensions()), (10, (0, 0)));
+}
+
+#[test]
+fn two_files_on_one_disk_leave_the_reserve_together() {
+    let reserve = 64 * KIB;
+    let disk = FakeDisk::with_capacity(MIB);
+    let file = |path: &str| {
+        FileSink::new(
+            disk.clone(),
+            Target::Path(path.into()),
+            FileOptions { min_free_space: Some(reserve), ..FileOptions::default() },
+        )
+    };
+    let mut bench = Setup::new().sink(file("/logs/a.log")).sink(file("/logs/b.log")).bench();
+    while !bench.suspended() {
+        bench.log_some(50);
+        bench.step();
+        assert!(disk.world().free() >= reserve, "{} bytes are free", disk.world().free());
+    }
+}
+
+#[test]
+fn a_gap_that_could_be_told_is_told_before_the_end() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    disk.world().filler = MIB;
+    bench.log_some(5);
+    bench.step();
+    disk.world().filler = 0;
+    let handle = bench.handle.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !asked.is_finished() {
+            bench.writer.step(bench.now);
+        }
+        assert_eq!(asked.join().unwrap(), Ok(()));
+    });
+    let parsed = parse(&[disk.read(PATH)]);
+    assert_eq!((parsed.told, parsed.records), (2, vec![0, 1, 4]));
+}
+
+/// Another program may have left half a line, as on a full disk: ours does not stand behind it.
+#[test]
+fn half_a_line_of_another_program_stays_alone() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    disk.append(PATH, b"half a line");
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains("end\nhalf a line\n2"), "{text}");
+    // The same where the end cannot be read after somebody cut the file.
+    disk.cut_short(PATH, 100);
+    let at = disk.world().asked(Op::LastByte) + 1;
+    disk.world().fault = Some(Fault { at, only: Some(Op::LastByte), forever: true, errno: 5 });
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(disk.read(PATH)[100], b'\n');
+}
+
+#[test]
+fn a_descriptor_that_would_have_to_wait_is_kept() {
+    const EAGAIN: i32 = 11;
+
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(5);
+    bench.step();
+    let opened = disk.world().asked(Op::Open);
+    let written = disk.world().asked(Op::Write);
+    disk.world().fault = Some(Fault { at: written + 1, only: Some(Op::Write), forever: true, errno: EAGAIN });
+    bench.log_some(5);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    bench.live(Duration::from_secs(3));
+    assert_recovery(&mut bench, &disk, "it takes bytes again");
+    assert_invariants(&bench, &disk, "it takes bytes again");
+    assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
+}
+
+/// Logs once more when somebody has cut a line in half and `fails` cannot be asked; the next line stands on its own.
+fn assert_half_a_line_is_seen_without(fails: &[Op], errno: i32) {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(4);
+    bench.step();
+    disk.cut_short(PATH, 100);
+    let faults = fails.iter().map(|op| (*op, disk.world().asked(*op) + 1)).collect::<Vec<_>>();
+    let mut faults = faults.into_iter().map(|(op, at)| Fault { at, only: Some(op), forever: true, errno });
+    let (fault, other_fault) = (faults.next(), faults.next());
+    disk.world().fault = fault;
+    disk.world().other_fault = other_fault;
+    bench.pass(Duration::from_millis(150));
+    bench.log_some(2);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text[100..].starts_with('\n'), "{text}");
+    assert_eq!(text[101..].lines().count(), 2, "{text}");
+}
+
+/// The cut was looked for in the length alone, and the next line stood behind what it had left of another.
+#[test]
+fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
+    assert_half_a_line_is_seen_without(&[Op::Len], 30);
+}
+
+/// Whoever opens a file of which nothing can be seen takes it for torn; at a later look it was taken for whole, and the next line stood
+/// behind what a cut had left of another.
+#[test]
+fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
+    assert_half_a_line_is_seen_without(&[Op::Len, Op::LastByte], 11);
+}
+
+/// What is told at the end was written without the look that comes before every other line.
+#[test]
+fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is_gone() {
+    let end = |others: &dyn Fn(&FakeDisk)| {
+        let disk = FakeDisk::default();
+        let mut bench = Setup { capacity: 4, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
+        // The second time the line that tells the losses is not due.
+        for _ in 0..2 {
+            bench.log_some(20);
+            bench.step();
+        }
+        others(&disk);
+        bench.pass(Duration::from_millis(150));
+        let answer = bench.pipeline.ask_without_waiting(true);
+        while !bench.step().ended {}
+        assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        let lost = bench.handle.stats().dropped.total();
+        (disk, lost)
+    };
+    let (disk, _) = end(&|disk| disk.cut_short(PATH, 100));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let behind = text[100..].strip_prefix('\n').unwrap_or_else(|| panic!("{text}"));
+    let lines: Vec<_> = behind.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("cut short") && lines[1].contains(" dropped "), "{text}");
+    let (disk, lost) = end(&|disk| disk.delete(PATH));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let told = parse(&[text.clone().into_bytes()]).told;
+    assert!(told > 0 && told < lost && text.lines().count() == 2, "{told} of {lost}: {text}");
+}
+
+/// A log that nobody writes to any more is not opened anew for nothing.
+#[test]
+fn an_end_without_a_word_leaves_no_new_file() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(4);
+    bench.step();
+    disk.rename(PATH, "/logs/aside");
+    bench.pass(Duration::from_millis(150));
+    let answer = bench.pipeline.ask_without_waiting(true);
+    while !bench.step().ended {}
+    assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    assert_eq!(disk.names(), ["/logs/aside"]);
+}
+
+/// The list of what had happened grew by one failed `link` for each reopening, about one a second, and all were told in the end.
+#[test]
+fn what_fails_again_and_again_while_suspended_is_told_once() {
+    let disk = FakeDisk::default();
+    let options = LogFile::new(PATH).symlink("/logs/no link").options;
+    let mut bench = Setup::new().file_with(&disk, options).bench();
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Point), forever: true, errno: 17 });
+    bench.log_some(1);
+    bench.step();
+    let failed = |bench: &Bench| {
+        let events = bench.events.lock().unwrap();
+        events.iter().filter(|event| matches!(event, Event::Failed { doing: "link", .. })).count()
+    };
+    assert_eq!(failed(&bench), 1, "when it was opened");
+    let at = disk.world().asked(Op::Write) + 1;
+    disk.world().fault = Some(Fault { at, only: Some(Op::Write), forever: true, errno: 5 });
+    bench.log_some(4);
+    bench.live(Duration::from_secs(100));
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
+    assert!(disk.world().asked(Op::Point) > 50, "it is opened again and again");
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(3));
+    assert_eq!(failed(&bench), 2, "once for the whole time");
+    assert_eq!(bench.handle.stats().outputs[0].failures, 2);
+    assert_recovery(&mut bench, &disk, "mended");
+    assert_invariants(&bench, &disk, "mended");
+}
+
+#[test]
+fn what_is_counted_while_suspended_adds_up() {
+    use crate::sink::News;
+    let again = |kind: std::io::ErrorKind| News::Failed { doing: "link", error: kind.into() };
+    let mut news = vec![
+        News::Vanished { lines: 1 },
+        again(std::io::ErrorKind::AlreadyExists),
+        News::CutShort { bytes: 10 },
+        News::Failed { doing: "rotate", error: std::io::ErrorKind::Other.into() },
+        News::Vanished { lines: 2 },
+        again(std::io::ErrorKind::NotFound),
+        News::CutShort { bytes: 5 },
+        News::Rotated { archive: "a".into() },
+        News::Rotated { archive: "a".into() },
+    ];
+    News::join(&mut news);
+    let joined = format!("{news:?}");
+    let expected = "[Vanished { lines: 3 }, Failed { doing: \"link\", error: Kind(NotFound) }, CutShort { bytes: 15 }, \
+                    Failed { doing: \"rotate\", error: Kind(Other) }, Rotated { archive: \"a\" }, Rotated { archive: \"a\" }]";
+    assert_eq!(joined, expected);
+}
+
+#[test]
+fn a_file_that_failed_is_opened_anew_and_one_that_is_only_full_is_kept() {
+    // EIO, EROFS, ESTALE; ENOSPC, EDQUOT, EFBIG.
+    for (errno, anew) in [(5, true), (30, true), (116, true), (28, false), (122, false), (27, false)] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(1);
+        bench.step();
+        let opened = disk.world().asked(Op::Open);
+        disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: false, errno });
+        bench.log_some(1);
+        bench.step();
+        assert!(bench.suspended());
+        bench.live(Duration::from_secs(3));
+        assert!(!bench.suspended());
+        assert_eq!(disk.world().asked(Op::Open) - opened, u64::from(anew), "errno {errno}");
+    }
+}
+
+#[test]
+fn a_call_that_is_interrupted_is_made_again_and_is_no_failure() {
+    let disk = FakeDisk::default();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Write), forever: false, errno: 4 });
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(3);
+    bench.step();
+    assert_eq!((bench.handle.stats().written, bench.suspensions()), (3, (0, 0)));
+}
+
+#[test]
+fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_file_with_none() {
+    for (before, after) in [("", ""), ("half", "half\n"), ("whole\n", "whole\n\n")] {
+        let disk = FakeDisk::default();
+        disk.append(PATH, before.as_bytes());
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::LastByte), forever: true, errno: 5 });
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(1);
+        bench.step();
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert!(text.starts_with(&format!("{after}20")), "{text:?}");
+    }
+}
+
+/// Behind half a line of an earlier life, and where nothing may be cut: a line that lacks only its newline is one.
+#[test]
+fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
+    let len = {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(3);
+        bench.step();
+        disk.read(PATH).len()
+    };
+    for (locked, before) in [(true, "half"), (false, "half"), (true, ""), (false, "")] {
+        for short in 0..len {
+            let disk = FakeDisk::default();
+            disk.append(PATH, before.as_bytes());
+            disk.world().locked_by_other = locked;
+            disk.world().short_once = Some((1, short));
+            disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: false, errno: 28 });
+            let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(0).bench();
+            bench.log_some(3);
+            bench.step();
+            bench.live(Duration::from_secs(3));
+            bench.log_some(3);
+            bench.step();
+            let story = format!("{short} bytes behind {before:?}, somebody else has the lock: {locked}");
+            bench.assert_identity(&story);
+            let text = String::from_utf8(disk.read(PATH)).unwrap();
+            assert!(
+                text.starts_with(before) && (before.is_empty() || text.as_bytes().get(4) == Some(&b'\n')),
+                "{story}: {text}"
+            );
+            let parsed = parse(&[text.as_bytes()[before.len()..].to_vec()]);
+            assert_eq!(parsed.records.len() as u64, bench.handle.stats().written, "{story}: {text}");
+            assert!(parsed.records.ends_with(&[3, 4, 5]), "{story}: {text}");
+        }
+    }
+}
+
+#[test]
+fn only_a_batch_with_an_error_is_synced_if_that_is_what_was_asked_for() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::AfterErrors).bench();
+    for (level, syncs) in [(Level::Warn, 0), (Level::Error, 1), (Level::Info, 1), (Level::Error, 2)] {
+        bench.log(level);
+        bench.step();
+        assert_eq!(disk.world().asked(Op::Sync), syncs, "{level}");
+    }
+}
+
+#[test]
+fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
+    for (fsync, syncs) in [(Fsync::Never, 0), (Fsync::AfterErrors, 1), (Fsync::Every(Duration::from_secs(3600)), 1)] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, Some(0), fsync).bench();
+        let flush = |bench: &mut super::bench::Bench| {
+            bench.log(Level::Info);
+            let answered = bench.pipeline.ask_without_waiting(false);
+            bench.step();
+            answered.try_recv().ok()
+        };
+        assert_eq!(flush(&mut bench), Some(Ok(())));
+        assert_eq!(disk.world().asked(Op::Sync), syncs, "{fsync:?}");
+        disk.world().fault = Some(Fault { at: syncs + 1, only: Some(Op::Sync), forever: true, errno: 5 });
+        let answer = if fsync == Fsync::Never { Ok(()) } else { Err(crate::FlushError::Suspended(Cause::Io)) };
+        assert_eq!(flush(&mut bench), Some(answer), "{fsync:?}");
+    }
+}
+
+/// A reader that stops in the middle of a batch leaves half of it in a pipe, where nothing can be cut or read again.
+#[test]
+fn half_a_line_in_a_pipe_stays_alone_and_what_follows_comes_in_whole_lines() {
+    let disk = FakeDisk::default();
+    disk.world().is_pipe = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(0).bench();
+    disk.world().short_once = Some((1, 30));
+    // EAGAIN, until the batch is given up; and at the first attempt to come back.
+    disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: true, errno: 11 });
+    bench.log_some(3);
+    bench.step();
+    assert!(bench.suspended());
+    bench.live(Duration::from_secs(3));
+    disk.world().fault = None;
+    disk.world().writes.clear();
+    bench.live(Duration::from_secs(3));
+    assert!(!bench.suspended());
+    assert_eq!(disk.world().writes.len(), 1, "the gap line is one write");
+    bench.log_some(200);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.lines().next().map(str::len), Some(30), "{text}");
+    assert_eq!(parse(&[text.clone().into_bytes()]).records, (3..203).collect::<Vec<_>>());
+    let mut end = 30;
+    let writes = disk.world().writes.clone();
+    for len in writes {
+        end += len;
+        assert_eq!(text.as_bytes()[end - 1], b'\n', "a write ends where a line does");
+    }
+}

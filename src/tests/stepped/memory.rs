@@ -1,0 +1,105 @@
+//! Memory that is refused to the writer in the middle of its work: an allocator that gives a thread nothing large for a while.
+#![allow(unsafe_code)] // an allocator
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr;
+use std::time::Duration;
+
+use log::Level;
+
+use super::bench::{PATH, Setup};
+use super::invariants::{assert_invariants, assert_recovery, parse};
+use crate::tests::fake_disk::FakeDisk;
+use crate::{KIB, LogFile};
+
+/// The system's, which refuses what is larger than the thread may have.
+struct Scarce;
+
+#[global_allocator]
+static SCARCE: Scarce = Scarce;
+
+thread_local! {
+    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the allocator.
+    static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
+    static REFUSED: Cell<u64> = const { Cell::new(0) };
+}
+
+fn is_refused(size: usize) -> bool {
+    let refused = size > LARGEST.get();
+    REFUSED.set(REFUSED.get() + u64::from(refused));
+    refused
+}
+
+// SAFETY: what is not refused goes on to `System` as it came, which keeps the contract; a null pointer is how to refuse, and looking at
+// a number cannot unwind.
+unsafe impl GlobalAlloc for Scarce {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc(layout) } }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised; `System` has allocated it.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promised; `System` has allocated it.
+        if is_refused(size) { ptr::null_mut() } else { unsafe { System.realloc(pointer, layout, size) } }
+    }
+}
+
+/// Nothing larger is to be had; says how often that was felt. What cannot do without it would end the process.
+fn with_at_most<T>(bytes: usize, act: impl FnOnce() -> T) -> (T, u64) {
+    REFUSED.set(0);
+    LARGEST.set(bytes);
+    let done = act();
+    LARGEST.set(usize::MAX);
+    (done, REFUSED.get())
+}
+
+/// It is retained if the memory for that is there already, and else it is lost and told. Those beside it are written into the reserve.
+#[test]
+fn an_error_for_which_a_suspended_file_has_no_memory_shares_the_fate_of_what_it_does_not_take() {
+    for has_ring in [true, false] {
+        let story = format!("with a ring: {has_ring}");
+        let disk = FakeDisk::with_capacity(256 * KIB);
+        disk.world().reserves = true;
+        let file = LogFile::new(PATH).min_free_space(0).error_reserve(64 * KIB).retain(64 * KIB);
+        let mut bench = Setup::new().file_with(&disk, file.options).bench();
+        bench.step();
+        let free = disk.world().free();
+        disk.world().filler = free;
+        // What is laid out takes no more memory than this one did, which was not written.
+        bench.log_padded(Level::Info, 60_000);
+        bench.log(if has_ring { Level::Warn } else { Level::Info });
+        bench.step();
+        assert!(bench.suspended());
+        let (small, large) = (bench.next, bench.next + 1);
+        bench.log(Level::Error);
+        bench.log_padded(Level::Error, 20_000);
+        bench.log(Level::Error);
+        let (_, refused) = with_at_most(8 * KIB as usize, || bench.step());
+        assert!(refused >= 1, "{story}");
+        bench.assert_identity(&story);
+        assert_eq!(parse(&[disk.read(PATH)]).records, [small, small + 2], "{story}: what there was memory for");
+        let stats = bench.handle.stats();
+        assert_eq!((stats.pending, stats.dropped.by_level(Level::Error)), if has_ring { (2, 0) } else { (0, 1) });
+        bench.log_padded(Level::Error, 20_000);
+        bench.step();
+        assert_eq!(parse(&[disk.read(PATH)]).records.last(), Some(&(small + 3)), "{story}: there is memory again");
+        disk.world().filler = 0;
+        assert_recovery(&mut bench, &disk, &story);
+        bench.live(Duration::from_secs(6));
+        assert_invariants(&bench, &disk, &story);
+        let parsed = parse(&[disk.read(PATH)]);
+        assert_eq!(parsed.retained, if has_ring { vec![1, large] } else { vec![] }, "{story}");
+        assert_eq!(parsed.told_of[0], u64::from(!has_ring), "{story}");
+    }
+}

@@ -1,0 +1,44 @@
+//! Tests that step the writer by hand, over a disk in memory and a clock that is told: one thread, no waiting. They are part
+//! of the crate's own test binary, because they reach behind the public names.
+
+mod bench;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod counter;
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod files;
+mod invariants;
+#[cfg(test)]
+mod locks;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod moved;
+#[cfg(test)]
+mod overflow;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod reserve;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod retained;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod sinks;
+#[cfg(test)]
+mod rate_limit;
+pub(crate) mod tail;
+#[cfg(test)]
+mod threads;
+#[cfg(test)]
+mod told;

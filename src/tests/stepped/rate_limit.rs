@@ -1,0 +1,92 @@
+//! The rate limit in the pipeline: what is suppressed is told and is no part of the account.
+
+use std::time::Duration;
+
+use log::{Level, Log, Record};
+
+use super::bench::{Bench, PATH, Setup};
+use crate::queue::rate_limit::RateLimit;
+use crate::sink::log_file::Fsync;
+use crate::tests::fake_disk::FakeDisk;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn log(bench: &Bench, line: u32, count: u64) {
+    for _ in 0..count {
+        let mut record = Record::builder();
+        record.level(Level::Warn).target("db").file_static(Some("db.rs")).line(Some(line));
+        bench.logger.log(&record.args(format_args!("no connection")).build());
+    }
+}
+
+fn messages(disk: &FakeDisk) -> Vec<String> {
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    text.lines().map(|line| line[28..].to_owned()).collect()
+}
+
+#[test]
+fn a_storm_is_cut_to_its_limit_and_told_with_its_size() {
+    let disk = FakeDisk::default();
+    let setup = Setup { rate_limit: Some(RateLimit::new(2, HOUR)), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    log(&bench, 10, 100);
+    log(&bench, 20, 1);
+    bench.step();
+    // The bench's clock stands in another year than the callers': the interval is over.
+    bench.pass(HOUR);
+    bench.step();
+    let stats = bench.handle.stats();
+    assert_eq!(stats.suppressed, 98);
+    assert_eq!((stats.accepted, stats.written, stats.dropped.total()), (4, 4, 0), "three, and the one that tells");
+    bench.assert_identity("a storm");
+    let line = "WARN  db: no connection";
+    assert_eq!(messages(&disk), [line, line, line, "WARN  db: 98 similar records suppressed"]);
+}
+
+#[test]
+fn each_interval_is_told_when_it_is_over_and_not_before() {
+    let disk = FakeDisk::default();
+    let setup = Setup { rate_limit: Some(RateLimit::new(1, HOUR)), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    for interval in 1..=3_usize {
+        crate::clock::system::tell(Some(bench.now.wall));
+        log(&bench, 10, 5);
+        bench.live(Duration::from_secs(10));
+        assert_eq!(messages(&disk).len(), 2 * interval - 1, "it is not over");
+        bench.pass(HOUR);
+        // The first turn puts the line into the queue.
+        bench.live(Duration::from_secs(1));
+        let last = messages(&disk).pop();
+        assert_eq!(
+            (messages(&disk).len(), last.as_deref()),
+            (2 * interval, Some("WARN  db: 4 similar records suppressed"))
+        );
+    }
+    crate::clock::system::tell(None);
+}
+
+#[test]
+fn a_full_queue_delays_the_line_and_the_end_waits_for_it() {
+    let disk = FakeDisk::default();
+    let setup = Setup { capacity: 2, rate_limit: Some(RateLimit::new(1, HOUR)), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    bench.step();
+    log(&bench, 10, 50);
+    log(&bench, 20, 1);
+    bench.pass(HOUR);
+    bench.step();
+    assert_eq!(messages(&disk).len(), 2, "there was no slot for the third");
+    log(&bench, 20, 7);
+    let handle = bench.handle.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !asked.is_finished() {
+            bench.step();
+        }
+        assert_eq!(asked.join().unwrap(), Ok(()));
+    });
+    let mut messages = messages(&disk);
+    messages.sort();
+    assert_eq!(messages[..2], ["WARN  db: 49 similar records suppressed", "WARN  db: 7 similar records suppressed"]);
+    bench.assert_identity("a storm at the end");
+}
