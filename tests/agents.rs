@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,8 +63,10 @@ input(type="imfile" file="{followed}" tag="app" ruleset="follow" reopenOnTruncat
         fs::write(dir.join("rsyslog.conf"), config).unwrap();
         let said = fs::File::create(dir.join("rsyslog.said")).unwrap();
         let process = Command::new(RSYSLOG)
-            .args(["-n", "-f", "rsyslog.conf", "-i", "rsyslog.pid"])
-            .current_dir(dir)
+            .arg("-n")
+            // It changes to the root directory before it opens these.
+            .args([OsStr::new("-f"), dir.join("rsyslog.conf").as_os_str()])
+            .args([OsStr::new("-i"), dir.join("rsyslog.pid").as_os_str()])
             .stdout(Stdio::null())
             .stderr(said)
             .spawn()
