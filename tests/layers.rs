@@ -1,8 +1,10 @@
-//! The arrows between the rooms: each source file names only what the table allows. `ARCHITECTURE.md` has the drawing.
+//! Holds the arrows between the rooms, which `ARCHITECTURE.md` draws: each source file names only what the table allows, whether by
+//! `crate::`, `super::` or `self::`, and no two files import each other, not even on a detour; only a module and what stands inside
+//! it may.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,30 +62,177 @@ const NEVER: &[(&str, &[&str])] = &[
     ("sink/retention.rs", &["std::io", "std::fs"]),
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// A source file, and the paths that it names.
+struct Source {
+    /// As `sink/file.rs`, below `src`.
+    file: String,
+    /// As `sink::file`; empty for the crate itself.
+    module: String,
+    /// The code without its comments and its tests.
+    code: String,
+    /// As `sink::file::FileSink`, from the crate's root on.
+    paths: BTreeSet<String>,
+    /// What it gives out under a path of its own: the name, and the path from the crate's root on.
+    exports: BTreeMap<String, String>,
+}
+
+fn source_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && path.ends_with("src/tests") {
             // Tests may name everything.
         } else if path.is_dir() {
-            sources(&path, found);
+            find(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
     }
 }
 
-/// The code of a file without its comments and its tests.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+fn sources() -> Vec<Source> {
+    let folder = source_folder();
+    let mut files = Vec::new();
+    find(&folder, &mut files);
+    assert!(files.len() > 15, "the sources are not where they were");
+    files.sort();
+    let name = |path: &PathBuf| path.strip_prefix(&folder).unwrap().to_str().unwrap().replace('\\', "/");
+    files.iter().map(|path| Source::new(name(path), &fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The first path segment behind each `prefix`.
-fn named<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
-    let word = |rest: &'a str| rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next().unwrap();
-    code.match_indices(prefix).map(|(at, _)| word(&code[at + prefix.len()..])).collect()
+impl Source {
+    fn new(file: String, text: &str) -> Self {
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = code.join("\n");
+        let module = file.trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = if module == "lib" { String::new() } else { module.replace('/', "::") };
+        let (mut paths, mut exports) = (BTreeSet::new(), BTreeMap::new());
+        for (start, _) in code.match_indices("use ").filter(|(at, _)| is_word_start(&code, *at)) {
+            let Some(end) = code[start..].find(';') else { continue };
+            let before = code[..start].trim_end();
+            let is_export = before.ends_with("pub") || before.ends_with("pub(crate)") || before.ends_with("pub(super)");
+            let tree: String = code[start + 4..start + end].split_whitespace().collect::<Vec<_>>().join(" ");
+            for (path, alias) in expanded(&tree) {
+                let name = alias.unwrap_or_else(|| path.rsplit("::").next().unwrap().to_owned());
+                let path_here = absolute(&path, &module);
+                if is_export {
+                    exports.insert(name, path_here.clone().unwrap_or_else(|| joined(&module, &path)));
+                }
+                paths.extend(path_here);
+            }
+        }
+        for start in ["crate::", "super::", "self::"] {
+            for (at, _) in code.match_indices(start).filter(|(at, _)| is_word_start(&code, *at)) {
+                let path = code[at..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next().unwrap();
+                // Before a brace, it is the beginning of a tree.
+                if !path.ends_with(':') {
+                    paths.extend(absolute(path, &module));
+                }
+            }
+        }
+        Self { file, module, code, paths, exports }
+    }
+}
+
+fn is_word_start(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+}
+
+/// The paths of a `use`, one for each name, and the names that are given to them.
+fn expanded(tree: &str) -> Vec<(String, Option<String>)> {
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        let (path, alias) = tree.split_once(" as ").unwrap_or((tree, ""));
+        return vec![(path.trim().to_owned(), Some(alias.trim().to_owned()).filter(|alias| !alias.is_empty()))];
+    };
+    let inside = rest.rsplit_once('}').map_or(rest, |(inside, _)| inside);
+    let (mut parts, mut depth) = (vec![String::new()], 0);
+    for c in inside.chars() {
+        match c {
+            ',' if depth == 0 => parts.push(String::new()),
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                parts.last_mut().unwrap().push(c);
+            }
+        }
+    }
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.flat_map(|part| expanded(&format!("{}{part}", prefix.trim()))).collect()
+}
+
+/// A path as it leads from the crate's root; `None` if it begins with the name of another crate or of a child.
+fn absolute(path: &str, module: &str) -> Option<String> {
+    let mut here: Vec<_> = module.split("::").filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<_> = path.split("::").collect();
+    let mut is_ours = false;
+    while let Some(first) = parts.first() {
+        match *first {
+            "crate" => here.clear(),
+            "super" => drop(here.pop()),
+            "self" => {}
+            _ => break,
+        }
+        is_ours = true;
+        parts.remove(0);
+    }
+    is_ours.then(|| here.into_iter().chain(parts).collect::<Vec<_>>().join("::"))
+}
+
+fn joined(module: &str, path: &str) -> String {
+    if module.is_empty() { path.to_owned() } else { format!("{module}::{path}") }
+}
+
+/// Where a path leads in the end: the module that has the name, behind all re-exports.
+fn resolved<'a>(path: &str, modules: &BTreeMap<&'a str, &'a Source>) -> Option<&'a str> {
+    let parts: Vec<_> = path.split("::").collect();
+    let is_module = |count: &usize| modules.contains_key(&*parts[..*count].join("::"));
+    let count = (1..=parts.len()).rev().find(is_module).unwrap_or(0);
+    let (module, source) = modules.get_key_value(&*parts[..count].join("::"))?;
+    let export = parts.get(count).and_then(|name| source.exports.get(*name)).filter(|export| *export != path);
+    match export {
+        Some(export) => resolved(export, modules),
+        None => Some(module),
+    }
+}
+
+/// Whether one module stands inside the other.
+fn is_inside(one: &str, other: &str) -> bool {
+    let inside = |inner: &str, outer: &str| outer.is_empty() || inner.starts_with(&format!("{outer}::"));
+    one == other || inside(one, other) || inside(other, one)
+}
+
+/// For each module: the modules that it can reach by imports, over whichever detour, but not by way of what it stands in or what
+/// stands in it.
+fn imports(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let modules: BTreeMap<_, _> = sources.iter().map(|source| (&*source.module, source)).collect();
+    let of = |source: &Source| {
+        let targets = source.paths.iter().filter_map(|path| resolved(path, &modules));
+        targets.filter(|target| !is_inside(&source.module, target)).collect()
+    };
+    sources.iter().map(|source| (&*source.module, of(source))).collect()
+}
+
+/// The groups of modules that lead to each other.
+fn cycles<'a>(imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
+    let reached = |from: &'a str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = open.pop() {
+            open.extend(imports[module].iter().filter(|target| seen.insert(**target)));
+        }
+        seen
+    };
+    let reached: BTreeMap<_, _> = imports.keys().map(|module| (*module, reached(module))).collect();
+    let mut groups: Vec<Vec<_>> = Vec::new();
+    for module in reached.keys().filter(|module| reached[*module].contains(*module)) {
+        if !groups.iter().any(|group| group.contains(module)) {
+            let both = |other: &&&str| reached[module].contains(**other) && reached[*other].contains(module);
+            groups.push(reached.keys().filter(both).copied().collect());
+        }
+    }
+    groups
 }
 
 /// The crates that `Cargo.toml` lists, as code names them.
@@ -103,54 +252,83 @@ fn dependencies() -> BTreeSet<String> {
 }
 
 #[test]
-fn each_room_names_only_what_lies_behind_its_arrows() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    assert!(files.len() > 15, "the sources are not where they were");
+fn each_room_names_only_what_lies_after_its_arrows() {
     let dependencies = dependencies();
     let mut wrong = Vec::new();
-    for path in files {
-        let name = path.strip_prefix(&source).unwrap().to_str().unwrap().replace('\\', "/");
-        let code = code(&path);
-        let row = ARROWS.iter().find(|(files, ..)| name.starts_with(files));
-        let (_, rooms, crates) = row.unwrap_or_else(|| panic!("{name} is in no room: give it a row in `ARROWS`"));
-        for target in named(&code, "crate::") {
-            if !rooms.iter().any(|room| *room == "*" || target.starts_with(room)) {
-                wrong.push(format!("{name} names crate::{target}"));
-            }
-        }
+    let sources = sources();
+    for Source { file, module, code, paths, .. } in &sources {
+        let row = ARROWS.iter().find(|(files, ..)| file.starts_with(files));
+        let (files, rooms, crates) = row.unwrap_or_else(|| panic!("{file} is in no room: give it a row in `ARROWS`"));
+        // The files of a folder may name each other, unless they have rows of their own.
+        let own = files.strip_suffix('/').unwrap_or(module).replace('/', "::");
+        let may = |path: &&String| {
+            let is_own = own == **path || path.starts_with(&format!("{own}::"));
+            is_own || path.is_empty() || rooms.iter().any(|room| *room == "*" || path.starts_with(room))
+        };
+        wrong.extend(paths.iter().filter(|path| !may(path)).map(|path| format!("{file} names crate::{path}")));
         for dependency in &dependencies {
-            let used = !named(&code, &format!("{dependency}::")).is_empty();
-            if used && !crates.contains(&"*") && !crates.contains(&dependency.as_str()) {
-                wrong.push(format!("{name} names the crate {dependency}"));
+            let is_used = code.match_indices(&format!("{dependency}::")).any(|(at, _)| is_word_start(code, at));
+            if is_used && !crates.contains(&"*") && !crates.contains(&dependency.as_str()) {
+                wrong.push(format!("{file} names the crate {dependency}"));
             }
         }
-        for (_, words) in NEVER.iter().filter(|(files, _)| name.starts_with(files)) {
-            wrong.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{name} names {word}")));
+        for (_, words) in NEVER.iter().filter(|(files, _)| file.starts_with(files)) {
+            let is_named = |word: &&&str| match word.strip_prefix("crate::") {
+                Some(path) => paths.iter().any(|named| named == path || named.starts_with(&format!("{path}::"))),
+                None => code.contains(**word),
+            };
+            wrong.extend(words.iter().filter(is_named).map(|word| format!("{file} names {word}")));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
+fn no_files_import_each_other() {
+    let sources = sources();
+    let imports = imports(&sources);
+    assert!(imports["sink::file"].contains("sink::batch"), "re-exports are not followed");
+    let mut lines = Vec::new();
+    for group in cycles(&imports) {
+        lines.push(format!("{group:?} import each other:"));
+        for module in &group {
+            let targets: Vec<_> = imports[module].iter().filter(|target| group.contains(target)).collect();
+            lines.push(format!("  {module} imports {targets:?}"));
+        }
+    }
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+}
+
+#[test]
+fn paths_are_read_as_the_compiler_reads_them() {
+    let source = |file: &str, text: &str| Source::new(file.to_owned(), text);
+    let of = |text: &str| source("a/b.rs", text).paths.into_iter().collect::<Vec<_>>();
+    assert_eq!(of("use super::{c::{D, e}, f};\n"), ["a::c::D", "a::c::e", "a::f"]);
+    assert_eq!(of("pub(crate) use super::super::g as h;"), ["g"]);
+    assert_eq!(of("fn x() -> crate::i::J<self::K> {}"), ["a::b::K", "i::J"]);
+    assert_eq!(of("// use crate::l;\n#[cfg(test)]\nmod tests { use crate::m; }"), Vec::<String>::new());
+
+    // `a` gives out what `b` has: who names it imports `b`, on a detour, and `b` imports it back.
+    let sources = [
+        source("a/mod.rs", "mod b;\npub(crate) use b::B;\npub(crate) use self::b::C;"),
+        source("a/b.rs", "use crate::d::D;"),
+        source("d.rs", "use crate::a::C;"),
+        source("e.rs", "use crate::d::D;"),
+    ];
+    assert_eq!(cycles(&imports(&sources)), [["a::b", "d"]]);
+}
+
+#[test]
 fn each_file_begins_with_what_it_is() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    for path in files {
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("//! ") || text.starts_with("#![doc"), "{} has no first doc line", path.display());
+    for Source { file, .. } in sources() {
+        let text = fs::read_to_string(source_folder().join(&file)).unwrap();
+        assert!(text.starts_with("//! ") || text.starts_with("#![doc"), "{file} has no first doc line");
     }
 }
 
 #[test]
 fn unsafe_code_is_only_in_os() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&source, &mut files);
-    for path in files.iter().filter(|path| !path.starts_with(source.join("os"))) {
-        let code = code(path);
-        assert!(!code.contains("unsafe ") && !code.contains("unsafe_code"), "{} has unsafe code", path.display());
+    for Source { file, code, .. } in sources().iter().filter(|source| !source.file.starts_with("os/")) {
+        assert!(!code.contains("unsafe ") && !code.contains("unsafe_code"), "{file} has unsafe code");
     }
 }

@@ -12,7 +12,30 @@ use crate::record::{Notice, Value};
 use crate::sink::Shortage;
 use crate::stats::{DropReason, Drops};
 
-use super::unreported::Happened;
+/// Counts what happened to the file, until a line reports it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Happened {
+    /// Lines that vanished with their file.
+    pub(super) vanished: u64,
+    /// Bytes that somebody else cut off.
+    pub(super) cut_short: u64,
+    /// Archives, and their bytes, that were deleted to free space.
+    pub(super) files_deleted: u64,
+    pub(super) bytes_deleted: u64,
+}
+
+impl Happened {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
+    }
+
+    pub(super) fn add(&mut self, other: Happened) {
+        self.vanished += other.vanished;
+        self.cut_short += other.cut_short;
+        self.files_deleted += other.files_deleted;
+        self.bytes_deleted += other.bytes_deleted;
+    }
+}
 
 /// Records were dropped, and nothing else is wrong: the queue was full, a format panicked.
 pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {

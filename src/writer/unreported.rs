@@ -10,7 +10,7 @@ use crate::record::Notice;
 use crate::sink::{News, Now, Shortage};
 use crate::stats::Drops;
 
-use super::notice;
+use super::notice::{self, Happened};
 use super::suspension::Suspension;
 
 /// Drops that are no gap, and failures, are reported at most this often.
@@ -34,18 +34,6 @@ pub(super) struct Unreported {
     leading: Vec<Leading>,
 }
 
-/// What happened to the file.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Happened {
-    /// Lines that vanished with their file.
-    pub(super) vanished: u64,
-    /// Bytes that somebody else cut off.
-    pub(super) cut_short: u64,
-    /// Archives, and their bytes, that were deleted to free space.
-    pub(super) files_deleted: u64,
-    pub(super) bytes_deleted: u64,
-}
-
 /// What failed without a suspension: how often, and the last time.
 struct Failed {
     times: u64,
@@ -59,19 +47,6 @@ enum Leading {
     Happened(Happened),
     Failed,
     Drops(Drops),
-}
-
-impl Happened {
-    fn is_nothing(&self) -> bool {
-        self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
-    }
-
-    fn add(&mut self, other: Happened) {
-        self.vanished += other.vanished;
-        self.cut_short += other.cut_short;
-        self.files_deleted += other.files_deleted;
-        self.bytes_deleted += other.bytes_deleted;
-    }
 }
 
 impl Unreported {
