@@ -50,6 +50,10 @@ pub(crate) fn a_volume_that_is_mounted_under_the_log_gets_it_and_one_that_goes_l
     // It appears late; another one over it; which is taken away although the log has a file open there; then all of them are.
     place.tmpfs_at(&first, "size=8m");
     place.tmpfs_at(&second, "size=8m");
+    // Where a volume has no such directory, the open one goes on: a parent was renamed, or the process has another root.
+    for dir in [&first, &second] {
+        fs::create_dir(dir.join("logs")).unwrap();
+    }
     mount_bind(&first, &point).expect("mount the first");
     log_until_it_is_in(&first, 50_000);
     mount_bind(&second, &point).expect("mount the second over it");
