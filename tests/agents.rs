@@ -8,16 +8,19 @@
 // This is a test with a harness of its own, which fails by panicking.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Trial};
 use unfazed::{Builder, Format, LogFile, MIB, Overflow, Rotation};
+
+use support::child::{self, Case, Outcome};
 
 /// Debian keeps it where an ordinary user's PATH does not lead.
 const RSYSLOG: &str = "/usr/sbin/rsyslogd";
@@ -26,17 +29,14 @@ const EACH: u64 = 3000;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn main() {
-    let name = "rsyslog_gets_every_record_of_a_rotating_json_file_exactly_once";
-    let case = Trial::ignorable_test(name, || {
+fn main() -> ExitCode {
+    child::main(vec![Case::new("rsyslog_gets_every_record_of_a_rotating_json_file_exactly_once", |dir| {
         if !Path::new(RSYSLOG).exists() {
-            return Ok(Completion::ignored_with(format!("there is no `{RSYSLOG}`")));
+            return Ok(Outcome::Skipped(format!("there is no `{RSYSLOG}`")));
         }
-        let dir = tempfile::Builder::new().prefix("unfazed-agents-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        rsyslog_gets_every_record(dir.path());
-        Ok(Completion::Completed)
-    });
-    libtest_mimic::run(&Arguments::from_args(), vec![case]).exit();
+        rsyslog_gets_every_record(dir);
+        Ok(Outcome::holds())
+    })])
 }
 
 /// A daemon of our own, that follows `followed` and appends what it gets to `out`.
@@ -143,11 +143,6 @@ fn lines(path: &Path) -> Vec<String> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(|line| line.trim().to_owned()).collect()
 }
 
-/// Waits for a condition, not for a time; but not for ever.
-fn wait_until(rsyslog: &Rsyslog, what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}; {}", rsyslog.said());
-        thread::sleep(Duration::from_millis(20));
-    }
+fn wait_until(rsyslog: &Rsyslog, what: &str, condition: impl FnMut() -> bool) {
+    child::wait_until(|| format!("{what}; {}", rsyslog.said()), PATIENCE, condition);
 }

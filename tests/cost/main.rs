@@ -29,15 +29,21 @@ mod trace;
 mod work;
 
 #[cfg(target_os = "linux")]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    /// The name of a case is the sentence that must hold; the name of a program is what it does.
-    macro_rules! named {
-        ($kind:ident: $($module:ident::$name:ident,)*) => {
-            &[$(harness::$kind { name: stringify!($name), run: $module::$name }),*]
+    use support::child;
+
+    /// The name of a program is what it does.
+    macro_rules! programs {
+        ($($module:ident::$name:ident,)*) => {
+            &[$(harness::Program { name: stringify!($name), run: $module::$name }),*]
         };
     }
     harness::main(
-        named![Case:
+        child::cases![
             rest::a_logger_at_rest_wakes_seldom_and_still_writes_in_time,
             system_calls::bursts_make_no_system_call,
             system_calls::sparse_records_make_no_system_call,
@@ -47,7 +53,7 @@ fn main() -> std::process::ExitCode {
             memory::a_logger_takes_less_than_4_mib,
             memory::a_sustained_run_stays_under_8_mib,
         ],
-        named![Program:
+        programs![
             rest::rest,
             system_calls::bursts,
             system_calls::sparse,

@@ -54,7 +54,7 @@ pub(crate) fn look_at_the_clocks() {
 pub(crate) fn trace(program: &str, argument: &str, dir: &Path) -> Result<Trace, Outcome> {
     can_trace(dir).map_err(Outcome::Skipped)?;
     let file = dir.join(format!("trace of {program} {argument}"));
-    let report = harness::run_under(Some(strace(&file)), program, argument, dir);
+    let report = harness::run_under(strace(&file), program, argument, dir);
     let windows = windows(&fs::read_to_string(&file).unwrap());
     let clocks = windows.iter().find(|window| window.name == "clocks").expect("the trace has the marks in it");
     if let Some(clock) = clocks.calls.first() {

@@ -11,10 +11,11 @@ use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid
 use unfazed::{Cause, KIB, State};
 
 use crate::support::account::{Log, assert_accounted, assert_identity};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace, longest};
 use crate::support::place::{Filler, Place, free, free_for_root, run};
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 use crate::tmpfs::{is_torn, leaves_the_reserve, stops_and_resumes};
 
 const LONE: u32 = 99;

@@ -11,10 +11,11 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use unfazed::{Builder, Cause};
 
 use crate::support::account::{Log, assert_accounted, assert_identity};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, Calls, Load, Pace};
 use crate::support::place::Place;
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 
 const LONE: u32 = 99;
 

@@ -15,10 +15,11 @@ use rustix::thread::{SecureComputingMode, gettid, set_secure_computing_mode};
 use unfazed::{Cause, KIB, State};
 
 use crate::support::account::{Log, assert_accounted, assert_identity};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, Calls, Load, Pace, TARGET, longest, message};
 use crate::support::place::Place;
-use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
+use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject};
 
 const LONE: u32 = 99;
 

@@ -12,10 +12,11 @@ use log::Level;
 use unfazed::{Cause, FlushError, KIB, MIB, Rotation, State};
 
 use crate::support::account::{Log, assert_accounted, assert_identity};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, TARGET, longest};
 use crate::support::place::{Filler, Place, free};
-use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject, wait_until};
+use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject};
 
 const LONE: u32 = 99;
 

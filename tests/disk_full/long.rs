@@ -1,5 +1,5 @@
 //! Cases about what lasts: a disk that is full and free in turns, and a log that stays suspended under calls at full speed. Each has
-//! a long form (see `child::is_long`).
+//! a long form (see `cases::is_long`).
 
 use std::hint::spin_loop;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use unfazed::{Cause, KIB, LogFile, MIB};
 
 use crate::files::Confined;
 use crate::support::account::{Log, assert_accounted};
-use crate::support::child::{Evidence, Outcome, is_long};
+use crate::support::cases::{Evidence, Outcome, is_long};
 use crate::support::load::{Author, longest, memory};
 use crate::support::place::{Filler, Place};
 use crate::support::subject::{PATIENCE, Subject};

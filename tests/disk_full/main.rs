@@ -46,12 +46,12 @@ mod support;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use support::child;
-    use support::child::Needs::{LoopDevice, Mounts, Nothing};
-    use support::child::Voice::{Loud, Soft};
+    use support::cases;
+    use support::cases::Needs::{LoopDevice, Mounts, Nothing};
+    use support::cases::Voice::{Loud, Soft};
 
     // A loud one and a soft one in turns: they run beside each other.
-    let cases = child::cases![
+    let all = cases::cases![
         Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
@@ -89,7 +89,7 @@ fn main() -> std::process::ExitCode {
         Loud LoopDevice ext4::an_ordinary_user_leaves_the_reserve,
         Soft LoopDevice ext4::root_without_a_reserve_writes_into_the_blocks_kept_for_it,
     ];
-    child::main(cases, &[tmpfs::APPENDER])
+    cases::main(all, &[tmpfs::APPENDER])
 }
 
 #[cfg(not(target_os = "linux"))]

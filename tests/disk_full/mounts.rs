@@ -7,10 +7,11 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use unfazed::{KIB, Rotation};
 
 use crate::support::account::{Log, assert_identity};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, longest};
 use crate::support::place::Place;
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 
 const LONE: u32 = 99;
 

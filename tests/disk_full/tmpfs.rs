@@ -13,10 +13,11 @@ use rustix::mount::MountFlags;
 use unfazed::{Cause, KIB, MIB, State};
 
 use crate::support::account::{Log, assert_accounted};
-use crate::support::child::{self, Case, Evidence, Needs, Outcome, part};
+use crate::support::cases::{Case, Evidence, Needs, Outcome, part};
+use crate::support::child::{self, wait_until};
 use crate::support::load::{Author, Load, Pace, level, longest, memory};
 use crate::support::place::{Filler, Place, free, remount};
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 
 /// The number of the author who is not one of the load.
 const LONE: u32 = 99;
@@ -343,7 +344,7 @@ pub(crate) fn another_appender_of_the_file_loses_no_byte_while_the_disk_fills(pl
     let others = place.dir().join("appender");
     fs::create_dir(&others).unwrap();
     std::os::unix::fs::symlink(&path, others.join("log")).unwrap();
-    let mut other = child::process(APPENDER.name, &others).spawn().unwrap();
+    let mut other = child::command(APPENDER.name, &others).spawn().unwrap();
     wait_until(|| "a line of the other one".into(), PATIENCE, || find(&subject.read(), b"other n0 ").is_some());
 
     let filler = subject.fill_under_a_flood(&load, &disk);

@@ -86,7 +86,7 @@ pub(crate) fn a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else(d
         assert_eq!(fs::read(dir.join(name)).unwrap(), b"not ours", "{name}");
     }
     assert!(names(dir).iter().all(|name| !name.starts_with('.')), "{:?}", names(dir));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_active_one(dir: &Path) -> Outcome {
@@ -122,7 +122,7 @@ pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_acti
     end(&handle, &[1]);
     assert_eq!(fs::read(&taken).unwrap(), b"somebody's");
     assert_eq!(handle.stats().outputs[0].failures, 1);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_link_to_the_file_is_followed_and_stays(dir: &Path) -> Outcome {
@@ -140,7 +140,7 @@ pub(crate) fn a_link_to_the_file_is_followed_and_stays(dir: &Path) -> Outcome {
     assert!(here.join("service.log").is_symlink());
     assert!(archives(&there).len() > 5);
     Text::of(&log_files(&there)).assert_complete(&[200]);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn options_out_of_range_are_named(dir: &Path) -> Outcome {
@@ -163,7 +163,7 @@ pub(crate) fn options_out_of_range_are_named(dir: &Path) -> Outcome {
         }
     }
     assert!(names(dir).is_empty(), "nothing is left behind");
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
@@ -178,7 +178,7 @@ pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
         assert_eq!(archives(dir).len(), start);
     }
     Text::of(&log_files(dir)).assert_complete(&[n]);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 /// The blocks that a start takes and an end gives back once made the file look as if it had been written then, and the day's rotation
@@ -203,7 +203,7 @@ pub(crate) fn a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is
     end(&handle, &[1]);
     assert_eq!(archives(dir).len(), 1);
     Text::of(&log_files(dir)).assert_complete(&[2]);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path) -> Outcome {
@@ -222,7 +222,7 @@ pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path
     }
     end(&handle, &[50]);
     Text::of(&log_files(dir)).assert_complete(&[50]);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 /// Until it is another program, a child has all descriptors of its parent, and a lock belongs to the open file: the file that was opened
@@ -250,7 +250,7 @@ pub(crate) fn a_program_that_starts_others_all_the_time_keeps_the_lock(dir: &Pat
     assert_eq!(archives(dir).len(), 100);
     end(&handle, &[100]);
     Text::of(&log_files(dir)).assert_complete(&[100]);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 #[cfg(not(feature = "gzip"))]
@@ -306,7 +306,7 @@ pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(dir: &Path) -> O
     assert!((2..=6).all(|day| archive(day).exists()), "{:?}", names(dir));
     assert!(!packed(6).exists(), "the newest stays plain");
     assert!(names(dir).iter().all(|name| !name.starts_with('.')), "{:?}", names(dir));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 #[cfg(not(feature = "gzip"))]
@@ -345,7 +345,7 @@ pub(crate) fn archives_are_compressed_but_for_the_newest(dir: &Path) -> Outcome 
     assert_eq!(crate::harness::read(&there[0]), "of old\n".repeat(50_000).as_bytes());
     fs::remove_file(&there[0]).unwrap();
     Text::of(&log_files(dir)).assert_complete(&logged);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 #[cfg(feature = "gzip")]
@@ -380,5 +380,5 @@ pub(crate) fn the_end_does_not_wait_for_a_compression(dir: &Path) -> Outcome {
     wait_until("it is broken off", || unfinished().is_none());
     assert_eq!(fs::read(&big).unwrap(), bytes, "the archive is as it was");
     assert!(!dir.join("app.2020-01-01T00-00-00-0000.log.gz").exists());
-    Outcome::Holds
+    Outcome::holds()
 }

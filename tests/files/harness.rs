@@ -7,35 +7,17 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Trial};
 use log::{Level, Log, Record};
 use unfazed::{Builder, Handle, LogFile, Logger, Overflow, Stats};
+
+use crate::support::child;
+pub(crate) use crate::support::child::Outcome;
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const TARGET: &str = "files";
-
-pub(crate) enum Outcome {
-    Holds,
-    /// It cannot be put to the test here, and why.
-    Skipped(String),
-}
-
-pub(crate) fn trial(name: &'static str, run: fn(&Path) -> Outcome) -> Trial {
-    Trial::ignorable_test(name, move || {
-        let dir = tempfile::Builder::new().prefix("unfazed-files-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        match run(dir.path()) {
-            Outcome::Holds => Ok(Completion::Completed),
-            Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        }
-    })
-}
-
-pub(crate) fn main(trials: Vec<Trial>) {
-    libtest_mimic::run(&Arguments::from_args(), trials).exit()
-}
 
 /// A logger of its own, whatever room the disk has. On a busy machine its callers wait: what a full queue drops is another promise.
 pub(crate) fn logger(file: LogFile) -> (Arc<Logger>, Handle) {
@@ -95,13 +77,8 @@ impl Load {
     }
 }
 
-/// Waits for a condition, not for a time; but not for ever.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    child::wait_until(|| what.to_owned(), PATIENCE, condition);
 }
 
 /// What is in some files, one behind the other.

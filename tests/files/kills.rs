@@ -5,23 +5,21 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use unfazed::{KIB, LogFile, Rotation};
 
 use crate::harness::{Outcome, PATIENCE, Text, archives, log_files, logger, names, say, wait_until};
+use crate::support::child;
 
-const DIR: &str = "UNFAZED_FILES_DIR";
+/// The role of who is killed.
+pub(crate) const VICTIM: &str = "victim";
 const ROUND: &str = "UNFAZED_FILES_ROUND";
 /// In the environment of a victim that gets no hard links.
 const NO_LINKS: &str = "UNFAZED_FILES_NO_LINKS";
 const ROUNDS: u32 = 40;
-
-pub(crate) fn is_victim() -> bool {
-    env::var_os(DIR).is_some()
-}
 
 fn file(dir: &Path) -> LogFile {
     let file = LogFile::new(dir.join("app.log")).rotation(Rotation::size(8 * KIB));
@@ -31,13 +29,12 @@ fn file(dir: &Path) -> LogFile {
 }
 
 /// Logs until it is killed; or, should its parent be, not for ever.
-pub(crate) fn victim() {
+pub(crate) fn victim(dir: &Path) {
     if env::var_os(NO_LINKS).is_some() && !forbid_links() {
         return;
     }
-    let dir = env::var_os(DIR).unwrap();
     let round = env::var(ROUND).unwrap().parse().unwrap();
-    let (logger, handle) = logger(file(dir.as_ref()));
+    let (logger, handle) = logger(file(dir));
     for n in 0..200_000 {
         say(&*logger, round, n);
         if n % 50 == 49 {
@@ -52,8 +49,8 @@ pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses
 
 /// The kernel answers as FAT does, and a network file system without hard links.
 pub(crate) fn nor_is_anything_where_there_are_no_hard_links(dir: &Path) -> Outcome {
-    let mut probe = Command::new(env::current_exe().unwrap());
-    probe.env(DIR, dir).env(ROUND, "0").env(NO_LINKS, "probe").stdin(Stdio::null());
+    let mut probe = child::command(VICTIM, dir);
+    probe.env(ROUND, "0").env(NO_LINKS, "probe");
     if !probe.status().unwrap().success() {
         return Outcome::Skipped("no system call can be forbidden here".into());
     }
@@ -106,8 +103,8 @@ fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) 
     let mut kept: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     let mut unfinished = 0;
     for round in 0..rounds {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.env(DIR, dir).env(ROUND, round.to_string()).stdin(Stdio::null());
+        let mut command = child::command(VICTIM, dir);
+        command.env(ROUND, round.to_string());
         change(&mut command);
         let mut victim = command.spawn().unwrap();
         // One that is being compressed has two names for a moment.
@@ -174,10 +171,9 @@ fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) 
         assert_eq!(wrong, None, "round {round}: a record that is missing before others, doubled or out of order");
         records += numbers.len();
     }
-    println!(
+    Outcome::Holds(format!(
         "killed {rounds} times: {records} records in {} files, {unfinished} unfinished files cleaned, {} lines cut by the kill",
         inodes.len() + 1,
         text.fragments.len()
-    );
-    Outcome::Holds
+    ))
 }

@@ -20,17 +20,19 @@ mod harness;
 mod kills;
 
 #[cfg(unix)]
-fn main() {
-    if kills::is_victim() {
-        return kills::victim();
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(unix)]
+fn main() -> std::process::ExitCode {
+    use support::child;
+
+    if let Some((role, dir)) = child::role() {
+        assert_eq!(role, kills::VICTIM);
+        kills::victim(&dir);
+        return std::process::ExitCode::SUCCESS;
     }
-    /// The name of a case is the sentence that must hold.
-    macro_rules! cases {
-        ($($module:ident::$name:ident,)*) => {
-            vec![$(harness::trial(stringify!($name), $module::$name)),*]
-        };
-    }
-    harness::main(cases![
+    child::main(child::cases![
         archives::a_year_of_rotations_keeps_to_its_limits_and_touches_nothing_else,
         archives::files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_active_one,
         archives::a_link_to_the_file_is_followed_and_stays,
@@ -51,7 +53,7 @@ fn main() {
         hands::two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates,
         kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses,
         kills::nor_is_anything_where_there_are_no_hard_links,
-    ]);
+    ])
 }
 
 #[cfg(not(unix))]

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 use unfazed::{Cause, State};
 
 use crate::support::account::{Log, Notice, assert_accounted};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace, longest};
 use crate::support::place::{Filler, Place};
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 
 const LONE: u32 = 99;
 const HOUR: i64 = 3600;

@@ -29,10 +29,10 @@ mod support;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    use support::child;
-    use support::child::Needs::{Mounts, Nothing};
-    use support::child::Voice::{Loud, Soft};
-    let cases = child::cases![
+    use support::cases;
+    use support::cases::Needs::{Mounts, Nothing};
+    use support::cases::Voice::{Loud, Soft};
+    let all = cases::cases![
         Soft Mounts stopped::a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was,
         Soft Mounts clock::a_clock_set_back_and_forward_disturbs_neither_order_nor_timers,
         Loud Nothing stopped::a_process_that_is_stopped_in_health_goes_on_where_it_was,
@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
         Soft Nothing memory::under_any_limit_of_memory_a_logger_starts_or_says_that_it_cannot,
         Soft Nothing memory::long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobody,
     ];
-    child::main(cases, &[memory::STARTS])
+    cases::main(all, &[memory::STARTS])
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -11,7 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use unfazed::{Builder, KIB, LogFile};
 
 use crate::support::account::assert_identity;
-use crate::support::child::{self, Case, Evidence, Needs, Outcome, part};
+use crate::support::cases::{Case, Evidence, Needs, Outcome, part};
+use crate::support::child;
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -27,7 +28,7 @@ pub(crate) fn under_any_limit_of_memory_a_logger_starts_or_says_that_it_cannot(p
     let (mut started, mut refused) = (0, Vec::new());
     for more in (0..ENOUGH).step_by(STEP as usize) {
         fs::write(place.dir().join(MORE), more.to_string()).unwrap();
-        let mut command = child::process(STARTS.name, place.dir());
+        let mut command = child::command(STARTS.name, place.dir());
         let ended = command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
         let stderr = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success() && stderr.is_empty(), "with {more} bytes more: {}\n{stderr}", ended.status);

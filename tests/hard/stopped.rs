@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use unfazed::{Cause, State};
 
 use crate::support::account::{Log, assert_accounted};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
+use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace};
 use crate::support::place::{Place, run};
-use crate::support::subject::{PATIENCE, Subject, wait_until};
+use crate::support::subject::{PATIENCE, Subject};
 
 const LONE: u32 = 99;
 /// Much longer than everything that the logger waits for.

@@ -7,7 +7,7 @@ use unfazed::{KIB, Stats};
 
 use crate::memory::one_arena;
 use crate::support::account::{Log, assert_accounted};
-use crate::support::child::{Evidence, Outcome};
+use crate::support::cases::{Evidence, Outcome};
 use crate::support::load::{Author, longest, memory};
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, Subject};

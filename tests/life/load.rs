@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::Log;
 use unfazed::{Builder, LogFile, Stats};
 
 use crate::harness::Place;
+use crate::support::child;
 
 /// The target of all records that are numbered.
 pub(crate) const TARGET: &str = "life";
@@ -88,13 +89,8 @@ impl Load {
     }
 }
 
-/// Waits for a condition, not for a time; but not for ever.
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "not in time: {what}");
-        thread::sleep(Duration::from_micros(500));
-    }
+    child::wait_until(|| what.to_owned(), Duration::from_secs(20), condition);
 }
 
 /// Asserts that each record is counted once.

@@ -35,16 +35,20 @@ mod start;
 #[cfg(unix)]
 mod unix;
 
+#[cfg(unix)]
+#[path = "../support/mod.rs"]
+mod support;
+
 /// Returns from `main` when the case does: that is one of the ways to end.
 #[cfg(unix)]
-fn main() {
+fn main() -> std::process::ExitCode {
     let mut cases = exit::cases();
     cases.extend(panics::cases());
     cases.extend(forks::cases());
     cases.extend(flush::cases());
     cases.extend(odd::cases());
     cases.extend(start::cases());
-    harness::main(cases);
+    harness::main(cases)
 }
 
 #[cfg(not(unix))]

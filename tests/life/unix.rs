@@ -114,12 +114,6 @@ pub(crate) fn end_after(time: Duration) {
     unsafe { libc::alarm(time.as_secs() as libc::c_uint) };
 }
 
-/// Kills a process group that was started here.
-pub(crate) fn kill_group(leader: u32) {
-    // SAFETY: touches no memory; the leader has not been waited for, so the number is still its.
-    unsafe { libc::kill(-(leader as libc::pid_t), libc::SIGKILL) };
-}
-
 /// Sets how much memory the process may map, and says how much it was.
 #[cfg(target_os = "linux")]
 pub(crate) fn limit_memory(bytes: u64) -> u64 {

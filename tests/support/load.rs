@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log};
 use unfazed::{Builder, Handle, KIB};
 
-use super::subject::{PATIENCE, wait_until};
+use super::child::wait_until;
+use super::subject::PATIENCE;
 
 /// The target of all records of the authors.
 pub(crate) const TARGET: &str = "case";

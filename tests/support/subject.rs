@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 use unfazed::{Builder, Cause, Event, FlushError, Handle, LogFile, State, Stats};
 
+use super::child::wait_until;
 use super::load::{Author, Load, Pace};
 use super::place::Filler;
 
@@ -222,13 +223,4 @@ impl Events {
 /// The end of a log, for a message.
 pub(crate) fn tail(log: &[u8]) -> String {
     String::from_utf8_lossy(&log[log.len().saturating_sub(400)..]).into_owned()
-}
-
-/// Waits for something that comes about by itself.
-pub(crate) fn wait_until(what: impl Fn() -> String, at_most: Duration, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + at_most;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not so after {at_most:?}: {}", what());
-        thread::sleep(Duration::from_millis(1));
-    }
 }

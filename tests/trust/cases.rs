@@ -2,23 +2,26 @@
 
 #![allow(unsafe_code)] // descriptors are closed by their number
 
-use std::env;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use unfazed::{Builder, Event, LogFile, Rotation, State};
 
+#[cfg(feature = "gzip")]
+use crate::harness::wait_until;
 use crate::harness::{
     NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, hostile, listing, log, logger, names, sticky, victim,
-    wait_until,
 };
+use crate::support::child;
 
 /// Less than twenty records.
 const SIZE: u64 = 2000;
-const CHILD: &str = "UNFAZED_TRUST_CHILD";
+/// No child takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn rotating(dir: &Path) -> LogFile {
     LogFile::new(dir.join("app.log")).rotation(Rotation::size(SIZE))
@@ -39,7 +42,7 @@ pub(crate) fn a_planted_archive_is_never_compressed_whatever_its_mode(dir: &Path
         assert!(metadata.uid() == NOBODY || metadata.mode() & 0o7111 == 0, "{name}: {:o}", metadata.mode());
     }
     assert!(names(&logs).contains(&planted) && !names(&logs).contains(&format!("{planted}.gz")));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 #[cfg(feature = "gzip")]
@@ -54,7 +57,7 @@ pub(crate) fn a_pipe_in_the_place_of_an_archive_stops_nobody(dir: &Path) -> Outc
     let is_ours = |name: &String| name.ends_with(".gz") && name.as_str() > archive(3).as_str();
     wait_until("the thread that compresses goes on", || names(&logs).iter().any(is_ours));
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_planted_link_to_another_file_is_not_followed_at_the_start(dir: &Path) -> Outcome {
@@ -69,7 +72,7 @@ pub(crate) fn a_planted_link_to_another_file_is_not_followed_at_the_start(dir: &
         assert_eq!(handle.stats().written, 0);
         assert_eq!(listing(&victim), before, "{target}");
     }
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -> Outcome {
@@ -79,14 +82,14 @@ pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -
     log(&logger, &handle, 5);
     as_nobody(&logs, &format!("rm -f app.log; ln -s {}/secret app.log", victim.display()));
     for _ in 0..5 {
-        std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+        std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
         log(&logger, &handle, 20);
     }
     handle.reopen();
     log(&logger, &handle, 20);
     let _ = handle.shutdown(PATIENCE);
     assert_eq!(listing(&victim), before);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_block_device_is_not_written_at_a_reopen_either(dir: &Path) -> Outcome {
@@ -105,7 +108,7 @@ pub(crate) fn a_block_device_is_not_written_at_a_reopen_either(dir: &Path) -> Ou
     log(&logger, &handle, 5);
     assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
     let _ = handle.shutdown(PATIENCE);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(dir: &Path) -> Outcome {
@@ -119,7 +122,7 @@ pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(d
     log(&logger, &handle, 60);
     as_nobody(&hostile, &format!("mv logs aside; ln -s {} logs", victim.display()));
     for _ in 0..5 {
-        std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+        std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
         log(&logger, &handle, 30);
     }
     assert_eq!(handle.state(), State::Healthy);
@@ -132,7 +135,7 @@ pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(d
         1,
         "and that is reported once"
     );
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn the_last_possible_name_ends_no_rotation(dir: &Path) -> Outcome {
@@ -148,7 +151,7 @@ pub(crate) fn the_last_possible_name_ends_no_rotation(dir: &Path) -> Outcome {
         assert_eq!(handle.shutdown(PATIENCE), Ok(()));
         assert!(archives(&logs).len() >= 3, "{:?}", names(&logs));
     }
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn planted_archives_delete_none_of_ours(dir: &Path) -> Outcome {
@@ -163,7 +166,7 @@ pub(crate) fn planted_archives_delete_none_of_ours(dir: &Path) -> Outcome {
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     let after: Vec<_> = names(&logs).into_iter().filter(|name| before.contains(name)).collect();
     assert_eq!(after, before, "ours are within the limit, and the others are not ours to delete");
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_planted_long_archive_does_not_count(dir: &Path) -> Outcome {
@@ -174,7 +177,7 @@ pub(crate) fn a_planted_long_archive_does_not_count(dir: &Path) -> Outcome {
     log(&logger, &handle, 5);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert!(logs.join(archive(1)).exists() && logs.join(archive(2)).exists(), "{:?}", names(&logs));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn names_that_others_took_are_passed_over(dir: &Path) -> Outcome {
@@ -190,7 +193,7 @@ pub(crate) fn names_that_others_took_are_passed_over(dir: &Path) -> Outcome {
     log(&logger, &handle, 60);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert!(archives(&logs).len() >= 3, "{:?}", archives(&logs));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn a_new_file_has_the_mode_and_the_owner_of_the_one_before(dir: &Path) -> Outcome {
@@ -214,7 +217,7 @@ pub(crate) fn a_new_file_has_the_mode_and_the_owner_of_the_one_before(dir: &Path
             assert_eq!(is, (mode, user, group), "{name}");
         }
     }
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn the_mode_holds_through_a_link_to_nothing(dir: &Path) -> Outcome {
@@ -223,7 +226,7 @@ pub(crate) fn the_mode_holds_through_a_link_to_nothing(dir: &Path) -> Outcome {
     log(&logger, &handle, 1);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert_eq!(fs::metadata(dir.join("real.log")).unwrap().mode() & 0o7777, 0o600);
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn somebody_elses_log_in_a_sticky_directory_is_appended_to(dir: &Path) -> Outcome {
@@ -233,7 +236,7 @@ pub(crate) fn somebody_elses_log_in_a_sticky_directory_is_appended_to(dir: &Path
     log(&logger, &handle, 3);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert_eq!(handle.stats().written, 3, "whatever `fs.protected_regular` says");
-    Outcome::Holds
+    Outcome::holds()
 }
 
 pub(crate) fn no_log_file_takes_the_number_of_a_stream(dir: &Path) -> Outcome {
@@ -258,35 +261,29 @@ pub(crate) fn after_a_directory_was_renamed_the_open_file_goes_on(dir: &Path) ->
     let (logger, handle) = logger(rotating(&logs));
     log(&logger, &handle, 5);
     fs::rename(&logs, dir.join("elsewhere")).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+    std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
     log(&logger, &handle, 60);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert!(archives(&dir.join("elsewhere")).len() >= 3 && !logs.exists(), "{:?}", names(dir));
-    Outcome::Holds
+    Outcome::holds()
 }
 
 // --- processes of their own --------------------------------------------------------------------------------------
 
 fn run_child(case: &str, dir: &Path) -> Outcome {
-    let mut command = Command::new(env::current_exe().unwrap());
-    let output = command.env(CHILD, format!("{case} {}", dir.display())).output().unwrap();
+    let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let ended = child::run(child::command(case, dir), streams.path(), DEADLINE).unwrap();
     let told = fs::read_to_string(dir.join("told")).unwrap_or_default();
-    assert!(output.status.success(), "{told} {}", String::from_utf8_lossy(&output.stderr));
-    Outcome::Holds
+    assert!(ended.status.success(), "{told}{}", ended.said());
+    Outcome::holds()
 }
 
-pub(crate) fn is_child() -> bool {
-    env::var_os(CHILD).is_some()
-}
-
-pub(crate) fn child() {
-    let case = env::var(CHILD).unwrap();
-    let (case, dir) = case.split_once(' ').unwrap();
-    let dir = PathBuf::from(dir);
-    match case {
-        "streams" => streams(&dir),
-        "chroot" => chroot(&dir),
-        _ => unreachable!("{case}"),
+/// What a process of its own does.
+pub(crate) fn play(role: &str, dir: &Path) {
+    match role {
+        "streams" => streams(dir),
+        "chroot" => chroot(dir),
+        _ => unreachable!("{role}"),
     }
 }
 
@@ -295,7 +292,7 @@ fn streams(dir: &Path) {
         // SAFETY: nothing of this process owns one of its streams.
         unsafe { libc::close(stream) };
     }
-    let file = rotating(dir).fsync(unfazed::Fsync::Every(std::time::Duration::ZERO)).max_files(3);
+    let file = rotating(dir).fsync(unfazed::Fsync::Every(Duration::ZERO)).max_files(3);
     let (logger, handle) = logger(file);
     for _ in 0..5 {
         log(&logger, &handle, 20);
@@ -321,7 +318,7 @@ fn chroot(dir: &Path) {
     let (logger, handle) = logger(LogFile::new(dir.join("logs/app.log")));
     log(&logger, &handle, 5);
     rustix::process::chroot(dir.join("jail")).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+    std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
     log(&logger, &handle, 5);
     handle.shutdown(PATIENCE).unwrap();
 }

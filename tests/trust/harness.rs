@@ -5,34 +5,27 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Trial};
 use log::{Level, Log, Record};
 use unfazed::{Builder, Handle, LogFile, Logger};
+
+use crate::support::child::Case;
+pub(crate) use crate::support::child::Outcome;
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const NOBODY: u32 = 65_534;
 
-pub(crate) enum Outcome {
-    Holds,
-    /// It cannot be put to the test here, and why.
-    Skipped(String),
-}
-
-pub(crate) fn trial(name: &'static str, run: fn(&Path) -> Outcome) -> Trial {
-    Trial::ignorable_test(name, move || {
+pub(crate) fn case(name: &'static str, run: fn(&Path) -> Outcome) -> Case {
+    Case::new(name, move |_| {
         if let Some(reason) = lacking() {
-            return Ok(Completion::ignored_with(reason));
+            return Ok(Outcome::Skipped(reason.into()));
         }
         // Not in the target directory: others must be able to get there.
-        let dir = tempfile::Builder::new().prefix("unfazed-trust-").tempdir()?;
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
-        match run(dir.path()) {
-            Outcome::Holds => Ok(Completion::Completed),
-            Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        }
+        let dir = tempfile::Builder::new().prefix("unfazed-trust-").tempdir().map_err(|error| error.to_string())?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+        Ok(run(dir.path()))
     })
 }
 
@@ -43,10 +36,6 @@ fn lacking() -> Option<&'static str> {
     let user = NOBODY.to_string();
     let works = Command::new("setpriv").args(["--reuid", &user, "--regid", &user, "--clear-groups", "true"]).status();
     if works.is_ok_and(|status| status.success()) { None } else { Some("`setpriv` cannot become another user") }
-}
-
-pub(crate) fn main(trials: Vec<Trial>) {
-    libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }
 
 /// Runs a script as `nobody`, in a directory; it has to succeed.
@@ -138,11 +127,7 @@ pub(crate) fn log(logger: &Logger, handle: &Handle, records: u64) {
     assert_eq!(stats.accepted, stats.written + stats.dropped.total() + stats.pending, "{stats:?}");
 }
 
-/// Waits for a condition, not for a time; but not for ever.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+#[cfg(feature = "gzip")]
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    crate::support::child::wait_until(|| what.to_owned(), PATIENCE, condition);
 }

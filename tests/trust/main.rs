@@ -13,17 +13,22 @@ mod cases;
 mod harness;
 
 #[cfg(target_os = "linux")]
-fn main() {
-    if cases::is_child() {
-        return cases::child();
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    if let Some((role, dir)) = support::child::role() {
+        cases::play(&role, &dir);
+        return std::process::ExitCode::SUCCESS;
     }
     /// The name of a case is the sentence that must hold.
     macro_rules! cases {
         ($($(#[$attribute:meta])* $name:ident,)*) => {
-            vec![$($(#[$attribute])* harness::trial(stringify!($name), cases::$name)),*]
+            vec![$($(#[$attribute])* harness::case(stringify!($name), cases::$name)),*]
         };
     }
-    harness::main(cases![
+    support::child::main(cases![
         #[cfg(feature = "gzip")]
         a_planted_archive_is_never_compressed_whatever_its_mode,
         #[cfg(feature = "gzip")]
@@ -42,7 +47,7 @@ fn main() {
         no_log_file_takes_the_number_of_a_stream,
         after_a_chroot_the_open_file_goes_on,
         after_a_directory_was_renamed_the_open_file_goes_on,
-    ]);
+    ])
 }
 
 #[cfg(not(target_os = "linux"))]
