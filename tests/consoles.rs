@@ -15,27 +15,25 @@ fn main() {
 mod support;
 
 #[cfg(target_os = "linux")]
-fn main() {
-    linux::main();
+fn main() -> std::process::ExitCode {
+    linux::main()
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs::{self, File};
     use std::io::Read as _;
-    use std::process::{Child, Command, Stdio};
+    use std::path::Path;
+    use std::process::{Child, Command, ExitCode, Stdio};
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
-    use libtest_mimic::{Arguments, Trial};
     use log::LevelFilter;
     use unfazed::{Builder, Console, State};
 
+    use crate::support::child::{self, Outcome, wait_until};
     use crate::support::terminal::terminal;
 
-    /// What the child shall do, and where its file is.
-    const CASE: &str = "UNFAZED_TEST_CONSOLE";
-    const FILE: &str = "UNFAZED_TEST_CONSOLE_FILE";
     /// More than a pipe or a terminal holds.
     const RECORDS: usize = 20_000;
     /// More than a pipe holds, and less than waits for a slow reader, twice.
@@ -43,55 +41,56 @@ mod linux {
     /// Longer than anything here takes.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A child with this case, with its file in `dir`.
-    fn child(case: &str, dir: &tempfile::TempDir) -> Command {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.env(CASE, case).env(FILE, dir.path().join("log")).env("UNFAZED_TEST_LOG", "debug,nonsense=loud");
-        child.stdout(Stdio::null()).stderr(Stdio::null());
+    /// A child with this role, with its file in `dir`.
+    fn child(role: &str, dir: &Path) -> Command {
+        let mut child = child::command(role, dir);
+        child.env("UNFAZED_TEST_LOG", "debug,nonsense=loud").stdout(Stdio::null()).stderr(Stdio::null());
         child
     }
 
     fn assert_ends_well(mut child: Child, what: &str) {
-        let begun = Instant::now();
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if begun.elapsed() > PATIENCE => {
-                    child.kill().unwrap();
-                    panic!("{what}: it does not end");
-                }
-                None => thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        assert!(status.success(), "{what}: {status}");
+        let mut status = None;
+        wait_until(
+            || format!("the end of the child: {what}"),
+            PATIENCE,
+            || {
+                status = child.try_wait().unwrap();
+                status.is_some()
+            },
+        );
+        assert!(status.unwrap().success(), "{what}: {status:?}");
     }
 
-    fn assert_file_has_all(dir: &tempfile::TempDir, what: &str) {
-        let text = fs::read_to_string(dir.path().join("log")).unwrap();
+    fn assert_file_has_all(dir: &Path, what: &str) {
+        let text = fs::read_to_string(dir.join("log")).unwrap();
         let numbers = text.lines().filter_map(|line| line.split_once(" record ")?.1.parse::<usize>().ok());
         assert!(numbers.eq(0..RECORDS), "{what}: {text:.200}");
     }
 
-    pub(crate) fn main() {
-        if let Ok(case) = std::env::var(CASE) {
-            return log(&case);
+    pub(crate) fn main() -> ExitCode {
+        if let Some((role, dir)) = child::role() {
+            log(&role, &dir.join("log"));
+            return ExitCode::SUCCESS;
         }
-        macro_rules! trials {
-        ($($name:ident,)*) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) }),)*] };
-    }
-        let trials = trials![
+        macro_rules! cases {
+            ($($name:ident,)*) => {
+                vec![$(child::Case::new(stringify!($name), |dir| {
+                    $name(dir);
+                    Ok(Outcome::holds())
+                })),*]
+            };
+        }
+        child::main(cases![
             a_terminal_that_stands_still_does_not_stop_the_file,
             a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody,
             a_pipe_whose_reader_pauses_gets_every_record,
             a_filter_that_changes_takes_max_level_with_it_and_prints_nothing,
-        ];
-        libtest_mimic::run(&Arguments::from_args(), trials).exit();
+        ])
     }
 
     /// What the child does.
-    fn log(case: &str) {
-        let file = std::env::var(FILE).unwrap();
-        if case == "pause" {
+    fn log(role: &str, file: &Path) {
+        if role == "pause" {
             let handle = Builder::new().console(Console::stdout()).init().unwrap();
             for number in 0..PAUSED {
                 log::info!("record {number}");
@@ -106,9 +105,9 @@ mod linux {
             return;
         }
         let builder = Builder::new().file(file).capacity(2 * RECORDS);
-        match case {
+        match role {
             "stderr" | "stdout" => {
-                let console = if case == "stderr" { Console::stderr() } else { Console::stdout() };
+                let console = if role == "stderr" { Console::stderr() } else { Console::stdout() };
                 let handle = builder.console(console).init().unwrap();
                 for number in 0..RECORDS {
                     log::info!("record {number}");
@@ -136,38 +135,32 @@ mod linux {
         }
     }
 
-    fn a_terminal_that_stands_still_does_not_stop_the_file() {
-        let dir = tempfile::tempdir().unwrap();
+    fn a_terminal_that_stands_still_does_not_stop_the_file(dir: &Path) {
         let (ours, theirs) = terminal();
-        assert_ends_well(child("stderr", &dir).stderr(theirs).spawn().unwrap(), "a terminal that nobody reads");
-        assert_file_has_all(&dir, "a terminal that nobody reads");
+        assert_ends_well(child("stderr", dir).stderr(theirs).spawn().unwrap(), "a terminal that nobody reads");
+        assert_file_has_all(dir, "a terminal that nobody reads");
         drop(ours);
     }
 
-    fn a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody() {
+    fn a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody(dir: &Path) {
         for (case, reader_goes) in [("stdout", false), ("stdout", true), ("stderr", false), ("stderr", true)] {
             let what = format!("{case}, the reader goes: {reader_goes}");
-            let dir = tempfile::tempdir().unwrap();
+            child::renew(dir);
             let (reader, writer) = rustix::pipe::pipe().unwrap();
             let kept = (!reader_goes).then_some(reader);
-            let mut child = child(case, &dir);
+            let mut child = child(case, dir);
             let child = if case == "stdout" { child.stdout(writer) } else { child.stderr(writer) };
             assert_ends_well(child.spawn().unwrap(), &what);
-            assert_file_has_all(&dir, &what);
+            assert_file_has_all(dir, &what);
             drop(kept);
         }
     }
 
     /// The reader begins only when the pipe is full, the output suspended, and more was logged; then the
     /// child ends.
-    fn a_pipe_whose_reader_pauses_gets_every_record() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = child("pause", &dir).stdout(Stdio::piped()).spawn().unwrap();
-        let begun = Instant::now();
-        while !dir.path().join("log").exists() {
-            assert!(begun.elapsed() < PATIENCE, "the output is not suspended");
-            thread::sleep(Duration::from_millis(5));
-        }
+    fn a_pipe_whose_reader_pauses_gets_every_record(dir: &Path) {
+        let mut child = child("pause", dir).stdout(Stdio::piped()).spawn().unwrap();
+        wait_until(|| "the output is suspended".to_owned(), PATIENCE, || dir.join("log").exists());
         let mut text = String::new();
         child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         assert_ends_well(child, "a reader that pauses");
@@ -176,14 +169,13 @@ mod linux {
         assert!(text.contains("logging resumed, 0 records dropped"), "{text}");
     }
 
-    fn a_filter_that_changes_takes_max_level_with_it_and_prints_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (stdout, stderr) = (dir.path().join("stdout"), dir.path().join("stderr"));
-        let mut child = child("filter", &dir);
+    fn a_filter_that_changes_takes_max_level_with_it_and_prints_nothing(dir: &Path) {
+        let (stdout, stderr) = (dir.join("stdout"), dir.join("stderr"));
+        let mut child = child("filter", dir);
         let child = child.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         assert_ends_well(child.spawn().unwrap(), "a filter");
         assert_eq!(fs::read_to_string(&stdout).unwrap() + &fs::read_to_string(&stderr).unwrap(), "");
-        let text = fs::read_to_string(dir.path().join("log")).unwrap();
+        let text = fs::read_to_string(dir.join("log")).unwrap();
         assert!(text.contains("nonsense=loud") && text.lines().count() == 1, "{text}");
     }
 }
