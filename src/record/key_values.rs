@@ -116,21 +116,10 @@ impl<'a> Value<'a> {
             U64 => Value::U64(u64::from_le_bytes(number(bytes))),
             I128 => Value::I128(i128::from_le_bytes(number(bytes))),
             U128 => Value::U128(u128::from_le_bytes(number(bytes))),
-            F64 => Value::F64(as_it_was_written(f64::from_le_bytes(number(bytes)))),
+            F64 => Value::F64(f64::from_le_bytes(number(bytes))),
             _ => Value::Str(std::str::from_utf8(bytes).unwrap_or("")),
         }
     }
-}
-
-/// Undoes the widening of an `f32`, which `log` hands on as an `f64`: `0.1f32` is 0.1 again, not
-/// 0.10000000149011612. Whole numbers stay as they are up to 2^64, because they may count something.
-fn as_it_was_written(value: f64) -> f64 {
-    const MOST_COUNTED: f64 = 18_446_744_073_709_551_616.0;
-
-    let narrow = value as f32;
-    let is_f32 = f64::from(narrow) == value && (value.fract() != 0.0 || value.abs() >= MOST_COUNTED);
-    // The shortest text that gives the same `f32`, by std's `Display`.
-    is_f32.then(|| narrow.to_string().parse().ok()).flatten().unwrap_or(value)
 }
 
 pub(super) struct KeyValueWriter<'a> {
@@ -370,28 +359,6 @@ mod tests {
             let Value::Str(text) = got[1].1 else { panic!("no text: {:?}", got[1]) };
             assert!(text.ends_with("o...[cut]"), "{text}");
         }
-    }
-
-    #[test]
-    fn an_f32_has_the_shortest_text_that_gives_it_back() {
-        let cases = [
-            (f64::from(0.1_f32), 0.1),
-            (f64::from(16.7_f32), 16.7),
-            (f64::from(-12345.67_f32), -12345.67),
-            (f64::from(f32::MAX), 3.4028235e38),
-            (f64::from(f32::MIN_POSITIVE), 1.1754944e-38),
-            (0.1, 0.1),
-            (0.5, 0.5),
-            (1e300, 1e300),
-            (f64::from(1_u32 << 30), 1_073_741_824.0),
-            (9_007_199_254_740_993.0, 9_007_199_254_740_993.0),
-            (f64::INFINITY, f64::INFINITY),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(as_it_was_written(value), expected);
-        }
-        assert!(as_it_was_written(f64::NAN).is_nan());
-        assert_eq!(as_it_was_written(-0.0).to_bits(), (-0.0_f64).to_bits());
     }
 
     #[test]
