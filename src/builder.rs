@@ -231,7 +231,9 @@ impl Builder {
     /// #         Ok(())
     /// #     }
     /// # }
-    /// let alarm = SinkOutput::new("alarm", Alarm).level(log::LevelFilter::Error).format(Format::logfmt());
+    /// let alarm = SinkOutput::new("alarm", Alarm)
+    ///     .level(log::LevelFilter::Error)
+    ///     .format(Format::logfmt());
     /// let builder = Builder::new().output(alarm);
     /// ```
     #[doc(alias = "log_to_writer")]
@@ -242,7 +244,7 @@ impl Builder {
         self
     }
 
-    /// The former way to [`output`](Self::output).
+    /// The former name of [`output`](Self::output).
     #[doc(hidden)]
     pub fn sink_with(
         self,

@@ -306,7 +306,7 @@ impl Format {
     ///
     /// ```
     /// # use std::time::UNIX_EPOCH;
-    /// let record = log::Record::builder().level(log::Level::Info).target("app").args(format_args!("hello")).build();
+    /// let record = log::Record::builder().target("app").args(format_args!("hello")).build();
     /// let line = unfazed::Format::text().line(&record, UNIX_EPOCH)?;
     /// assert_eq!(line, b"1970-01-01T00:00:00.000000Z INFO  app: hello\n");
     /// # Ok::<(), std::io::Error>(())

@@ -31,7 +31,8 @@ use crate::sink::Sink;
 ///     }
 /// }
 ///
-/// let builder = Builder::new().output(SinkOutput::new("alarm", Alarm).level(log::LevelFilter::Error));
+/// let alarm = SinkOutput::new("alarm", Alarm).level(log::LevelFilter::Error);
+/// let builder = Builder::new().output(alarm);
 /// ```
 #[must_use = "give it to `Builder::output`"]
 pub struct SinkOutput {

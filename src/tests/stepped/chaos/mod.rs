@@ -3,7 +3,7 @@
 //! seed does the same again.
 //!
 //! ```sh
-//! UNFAZED_CHAOS_SEEDS=100000 cargo test --lib stepped::chaos     # so many instead of a thousand
+//! UNFAZED_CHAOS_SEEDS=100000 cargo test --lib stepped::chaos     # instead of a thousand
 //! UNFAZED_CHAOS_SEED=17 cargo test --lib stepped::chaos          # one of them
 //! ```
 
