@@ -1,4 +1,4 @@
-//! What one log call costs its caller: `cargo bench --features bench --bench call`.
+//! What one log call costs its caller: `cargo bench --features __bench --bench call`.
 //!
 //! Calls come in bursts of 500, and the queue is emptied between them, outside the time taken: a call that finds the queue full is
 //! another question, and has a row of its own.
@@ -73,7 +73,7 @@ fn call_rows(criterion: &mut Criterion, state: &str, logger: &Logger, handle: Op
 }
 
 fn main() {
-    support::print_header("cargo bench --features bench --bench call");
+    support::print_header("cargo bench --features __bench --bench call");
     log::set_max_level(LevelFilter::Trace);
     let mut criterion = Criterion::default().configure_from_args();
 

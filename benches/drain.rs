@@ -1,4 +1,4 @@
-//! How many records a second the writer takes, lays out and hands on, on one thread: `cargo bench --features bench --bench drain`.
+//! How many records a second the writer takes, lays out and hands on, on one thread: `cargo bench --features __bench --bench drain`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
 
@@ -14,7 +14,7 @@ use unfazed::{Builder, Format, LogFile};
 const RECORDS: u64 = 8000;
 
 fn main() {
-    support::print_header("cargo bench --features bench --bench drain");
+    support::print_header("cargo bench --features __bench --bench drain");
     log::set_max_level(LevelFilter::Trace);
     let mut criterion = Criterion::default().configure_from_args();
     let custom = Format::custom(|line, record| {

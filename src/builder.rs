@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-#[cfg(feature = "bench")]
+#[cfg(feature = "__bench")]
 use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ use crate::options::sink_output::SinkOutput;
 use crate::os;
 use crate::plan::{Files, FilterDoubts, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
-#[cfg(feature = "bench")]
+#[cfg(feature = "__bench")]
 use crate::sink::Now;
 use crate::sink::Sink;
 use crate::sink::console::Console;
@@ -491,7 +491,7 @@ impl Builder {
     }
 
     /// For the benchmarks: no thread, the writer is stepped by hand. Not part of the public API.
-    #[cfg(feature = "bench")]
+    #[cfg(feature = "__bench")]
     #[doc(hidden)]
     pub fn build_stepped(self) -> Result<(Logger, impl FnMut() -> usize), InitError> {
         let (mut pipeline, logger, _) = self.prepare()?;

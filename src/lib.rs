@@ -77,6 +77,7 @@
 //! # Minimum supported Rust version
 //!
 //! 1.85; the README says when it may rise.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 #![doc(test(attr(deny(unused_must_use))))]
 #![cfg_attr(fuzzing, allow(dead_code))] // a property needs only a part of what the tests share
