@@ -381,16 +381,24 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let built = this.ancestors().nth(2).expect("the folder of the profile");
     let target = built.parent().expect("the target folder");
     let profile = match built.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
+        Some("debug") | None => "test", // as `cargo test` builds it
         Some(profile) => profile,
     };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-    cargo.args(["build", "--quiet", "--example", "pipe", "--profile", profile, "--no-default-features"]);
-    if cfg!(feature = "json") {
-        cargo.args(["--features", "json"]);
+    cargo.args(["build", "--quiet", "--example", "pipe", "--profile", profile]);
+    // With the same features nothing is built a second time.
+    if !cfg!(feature = "json") {
+        cargo.arg("--no-default-features");
     }
-    if cfg!(feature = "regex") {
-        cargo.args(["--features", "regex"]);
+    for (feature, is_on) in [
+        ("regex", cfg!(feature = "regex")),
+        ("gzip", cfg!(feature = "gzip")),
+        ("serde", cfg!(feature = "serde")),
+        ("bench", cfg!(feature = "bench")),
+    ] {
+        if is_on {
+            cargo.args(["--features", feature]);
+        }
     }
     cargo.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
     if let Ok(status) = cargo.status() {

@@ -177,7 +177,8 @@ impl Place {
 /// Plays the case that this process is to play, or runs all of them.
 pub(crate) fn main(cases: Vec<Case>) -> ExitCode {
     let Some((name, dir)) = child::role() else {
-        return child::main(cases.into_iter().map(Case::into_case).collect());
+        // Most of them wait for most of their time.
+        return child::main_by(6, cases.into_iter().map(Case::into_case).collect());
     };
     let case = cases.iter().find(|case| case.name == name).expect("no such case");
     // Should the harness be killed, nothing stays.

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use unfazed::Stats;
@@ -47,9 +47,44 @@ pub(crate) enum Needs {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Voice {
     /// Its threads log as fast as they can. One at a time, so that the calls it measures are not those of a machine that
-    /// does several other things.
+    /// does several other such things.
     Loud,
     Soft,
+}
+
+/// How many cases of a voice run at the same time.
+struct Lane {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+static LOUD: Lane = Lane::new(1);
+/// They spend their time in waits.
+static SOFT: Lane = Lane::new(3);
+
+impl Lane {
+    const fn new(free: usize) -> Self {
+        Self { free: Mutex::new(free), freed: Condvar::new() }
+    }
+}
+
+/// Ends when it is dropped.
+struct Turn(&'static Lane);
+
+impl Voice {
+    fn wait_for_a_turn(self) -> Turn {
+        let lane = if self == Voice::Loud { &LOUD } else { &SOFT };
+        let free = lane.free.lock().unwrap();
+        *lane.freed.wait_while(free, |free| *free == 0).unwrap() -= 1;
+        Turn(lane)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap() += 1;
+        self.0.freed.notify_one();
+    }
 }
 
 impl From<Evidence> for Outcome {
@@ -106,7 +141,9 @@ pub(crate) fn main(cases: &'static [Case], parts: &'static [Case]) -> ExitCode {
         play(case, &Place::new(dir));
         return ExitCode::SUCCESS;
     }
-    child::main(cases.iter().map(|case| child::Case::new(case.name, |dir| run(case, dir))).collect())
+    // A thread for each: those whose lane is full cost nothing.
+    let threads = cases.len();
+    child::main_by(threads, cases.iter().map(|case| child::Case::new(case.name, |dir| run(case, dir))).collect())
 }
 
 /// The process of a case: does it, and leaves a note of what came of it, where no stream of the process is involved.
@@ -123,8 +160,7 @@ fn run(case: &Case, dir: &Path) -> Result<Outcome, String> {
     if let Err(reason) = can(case.needs, dir) {
         return Ok(Outcome::Skipped(reason));
     }
-    static LOUD: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = (case.voice == Voice::Loud).then(|| LOUD.lock().unwrap_or_else(PoisonError::into_inner));
+    let _turn = case.voice.wait_for_a_turn();
     let ended = run_in(case, dir);
     if let Needs::LoopDevice = case.needs {
         assert_no_loop_device_is_left(dir);

@@ -60,7 +60,17 @@ pub(crate) use cases;
 
 /// Runs the cases that the command line names, or all of them.
 pub(crate) fn main(cases: Vec<Case>) -> ExitCode {
-    let args = Arguments::from_args();
+    run_all(Arguments::from_args(), cases)
+}
+
+/// The same by as many threads, unless the command line says another number.
+pub(crate) fn main_by(threads: usize, cases: Vec<Case>) -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(threads);
+    run_all(args, cases)
+}
+
+fn run_all(args: Arguments, cases: Vec<Case>) -> ExitCode {
     let found = Arc::new(Mutex::new(Vec::new()));
     let trials = cases.into_iter().enumerate().map(|(place, Case { name, run })| {
         let found = found.clone();
