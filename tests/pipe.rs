@@ -394,7 +394,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         ("regex", cfg!(feature = "regex")),
         ("gzip", cfg!(feature = "gzip")),
         ("serde", cfg!(feature = "serde")),
-        ("bench", cfg!(feature = "bench")),
+        ("__bench", cfg!(feature = "__bench")),
     ] {
         if is_on {
             cargo.args(["--features", feature]);
