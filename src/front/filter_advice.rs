@@ -50,9 +50,11 @@ fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
     if name.is_empty() || (level.is_none() && asked.is_some()) {
         return None;
     }
-    let plain = |name: &str| name.replace('-', "_");
     let what = if name.contains(char::is_whitespace) {
-        format!("a space is part of the name; write `{}`", directive.split_whitespace().collect::<String>())
+        // A space next to `=` is one too many; any other stands for a comma.
+        let tight = directive.split('=').map(str::trim).collect::<Vec<_>>().join("=");
+        let listed = tight.split_whitespace().collect::<Vec<_>>().join(",");
+        format!("a space is part of the name; write `{listed}`")
     } else if name.contains(['"', '\'']) {
         format!("a quote is part of the name; write `{}`", directive.replace(['"', '\''], ""))
     } else if name.contains(';') {
@@ -65,7 +67,7 @@ fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
             None => format!("there are no wildcards, a name covers all below it; write `{all}`"),
         }
     } else if name.contains('-') {
-        format!("the name of a module has no hyphen; write `{}`", plain(directive))
+        format!("the name of a module has no hyphen; write `{}`", directive.replace('-', "_"))
     } else if let Some(known) = level.is_none().then(|| closest_level(name)).flatten() {
         format!("it is taken for a target; the level is called `{known}`")
     } else {
@@ -105,7 +107,7 @@ mod tests {
     fn a_directive_that_matches_nothing_as_it_is_written_has_advice() {
         let cases = [
             ("hyper = warn", "`hyper = warn`: a space is part of the name; write `hyper=warn`"),
-            ("info hyper=warn", "`info hyper=warn`: a space is part of the name; write `infohyper=warn`"),
+            ("info hyper=warn", "`info hyper=warn`: a space is part of the name; write `info,hyper=warn`"),
             ("my-app=debug", "`my-app=debug`: the name of a module has no hyphen; write `my_app=debug`"),
             ("warning", "`warning`: it is taken for a target; the level is called `warn`"),
             ("inof", "`inof`: it is taken for a target; the level is called `info`"),
