@@ -69,6 +69,10 @@ struct Trusted {
 }
 
 impl Trusted {
+    fn new(root: &Stat) -> Self {
+        Self { us: rustix::process::geteuid().as_raw(), root: root.st_uid }
+    }
+
     fn contains(self, uid: u32) -> bool {
         uid == 0 || uid == self.us || uid == self.root
     }
@@ -83,7 +87,7 @@ impl Walker {
     fn new(path: &Path, walk: Walk) -> io::Result<Self> {
         let root = openat(CWD, c"/", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let stat = fstat(&root)?;
-        let trusted = Trusted { us: rustix::process::geteuid().as_raw(), root: stat.st_uid };
+        let trusted = Trusted::new(&stat);
         let (at, stat) = if path.is_absolute() {
             (root, stat)
         } else {
@@ -219,8 +223,7 @@ impl RealDir {
             if type_of(&found) != FileType::Symlink || dir.is_magic(&name) {
                 return Ok((dir, name));
             }
-            let trusted =
-                Trusted { us: rustix::process::geteuid().as_raw(), root: statat(CWD, c"/", AtFlags::empty())?.st_uid };
+            let trusted = Trusted::new(&statat(CWD, c"/", AtFlags::empty())?);
             if !trusted.contains(found.st_uid) {
                 return Err(untrusted(&path));
             }
