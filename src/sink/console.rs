@@ -9,8 +9,10 @@ use crate::format::Format;
 
 /// Writes to standard error or standard output.
 ///
-/// It is written by the background thread as well, never by a log call. A reader that stops reading (a full pipe, a paused
-/// terminal) or goes away suspends this output quietly; the others and the program go on.
+/// The background thread writes it, never a log call. A reader that stops reading (a full pipe, a
+/// paused terminal) suspends this output quietly: its newest lines wait in memory, up to
+/// [`backlog`](Self::backlog), and are written when the reader goes on. A reader that goes away
+/// suspends it, too. The other outputs and the program go on.
 ///
 /// ```
 /// use unfazed::{Color, Console, Format};

@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// An output that does not write.
 #[derive(Clone, Copy)]
 pub(super) struct Suspension {
-    /// The cause of the last attempt that failed.
+    /// The cause that began it.
     pub(super) cause: Cause,
     pub(super) since: Now,
     /// The levels that the sink still takes.
