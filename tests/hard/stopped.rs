@@ -74,7 +74,7 @@ pub(crate) fn a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was(plac
 fn stop_this_process(remove: Option<&Path>) -> Duration {
     const SCRIPT: &str = r#"kill -STOP "$1" && sleep "$2"; test -z "$3" || rm -f -- "$3"; sleep 0.1; kill -CONT "$1""#;
 
-    let over = AtomicBool::new(false);
+    let (ticks, over) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let ticker = scope.spawn(|| {
             let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
@@ -83,9 +83,12 @@ fn stop_this_process(remove: Option<&Path>) -> Duration {
                 let now = Instant::now();
                 longest = longest.max(now - last);
                 last = now;
+                ticks.store(true, Relaxed);
             }
             longest
         });
+        // A thread that has not run before the stop has nothing to compare with.
+        wait_until(|| "a first tick".into(), PATIENCE, || ticks.load(Relaxed));
         let mut shell = Command::new("sh");
         shell.args(["-c", SCRIPT, "sh", &std::process::id().to_string(), &STOPPED.as_secs().to_string()]);
         run(shell.arg(remove.unwrap_or(Path::new(""))));
