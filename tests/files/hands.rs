@@ -154,7 +154,8 @@ pub(crate) fn a_directory_that_is_removed_again_and_again_is_made_again(dir: &Pa
     let text = Text::of(&log_files(&logs));
     assert!(text.fragments.is_empty(), "{:?}", text.fragments);
     for (author, numbers) in &text.records {
-        assert_eq!(numbers.last(), Some(&(logged[*author as usize] - 1)), "it goes on to the end");
+        let last = logged[*author as usize] - 1;
+        assert_eq!(numbers.last(), Some(&last), "it goes on to the end: {stats:?}, {:?}", names(&logs));
     }
     Outcome::holds()
 }
