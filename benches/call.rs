@@ -1,7 +1,7 @@
 //! What one log call costs its caller: `cargo bench --features __bench --bench call`.
 //!
-//! Calls come in bursts of 500, and the queue is emptied between them, outside the time taken: a call that finds the queue full is
-//! another question, and has a row of its own.
+//! Calls come in bursts of 500, and the queue is emptied between them, outside the time taken: a
+//! call that finds the queue full is another question, and has a row of its own.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
 

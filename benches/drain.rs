@@ -1,4 +1,5 @@
-//! How many records a second the writer takes, lays out and hands on, on one thread: `cargo bench --features __bench --bench drain`.
+//! How many records a second the writer takes, lays out and hands on, on one thread: `cargo bench
+//! --features __bench --bench drain`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
 

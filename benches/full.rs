@@ -1,9 +1,11 @@
-//! What one log call costs its caller while the disk is full, beside what it costs in health: `cargo bench --bench full`.
+//! What one log call costs its caller while the disk is full, beside what it costs in health:
+//! `cargo bench --bench full`.
 //!
-//! Two loggers with the default options, one on a small file system in memory that has room, one on another that is full, and bursts
-//! of 500 calls by turns on the one and on the other; the healthy queue is emptied between them, outside the time taken. The file
-//! systems are mounted for this process alone (Linux, with `unshare` from util-linux). Where that does not work, two sinks take their
-//! places, one that takes everything and one that takes nothing, and the header says so.
+//! Two loggers with the default options, one on a small file system in memory that has room, one on
+//! another that is full, and bursts of 500 calls by turns on the one and on the other; the healthy
+//! queue is emptied between them, outside the time taken. The file systems are mounted for this
+//! process alone (Linux, with `unshare` from util-linux). Where that does not work, two sinks take
+//! their places, one that takes everything and one that takes nothing, and the header says so.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)] // a benchmark prints, and stops at the first surprise
 
@@ -22,7 +24,8 @@ use unfazed::{Batch, Builder, Cause, Handle, Logger, Sink, State, WriteError};
 const BURST: u32 = 500;
 const ROUNDS: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The option of the process that has the file systems, and the directory of the one with room; the full one is in it.
+/// The option of the process that has the file systems, and the directory of the one with room; the
+/// full one is in it.
 const MOUNTED: &str = "--mounted";
 const MOUNT: &str =
     r#"mount -t tmpfs -o size=256m tmpfs "$1" && mkdir "$1/full" && mount -t tmpfs -o size=16m tmpfs "$1/full""#;

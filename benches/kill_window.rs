@@ -1,7 +1,8 @@
-//! How many records are lost when the process is killed, with no chance to write anything: `cargo bench --bench kill_window`.
+//! How many records are lost when the process is killed, with no chance to write anything: `cargo
+//! bench --bench kill_window`.
 //!
-//! A child logs, and dies by `abort` or SIGKILL; the parent counts the lines that are really in the file. What is lost is what the
-//! writer had not taken yet.
+//! A child logs, and dies by `abort` or SIGKILL; the parent counts the lines that are really in the
+//! file. What is lost is what the writer had not taken yet.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
 

@@ -1,14 +1,16 @@
-//! A thousand tasks that log and wait, on an event loop of one thread: what the loop feels of its logger.
+//! A thousand tasks that log and wait, on an event loop of one thread: what the loop feels of its
+//! logger.
 //!
 //! `cargo run --release --example async`
 //!
-//! The same program runs with this logger and with a synchronous one, on a disk in health, on a full one, and on one that hangs (a FIFO
-//! whose reader does not read, as a hung network disk or a stopped log collector). Each time it prints how late a heartbeat of
-//! the loop was at most: so long did no task get on. It takes about 20 seconds. The times are what they are, and are not judged; the
-//! account of this logger is, and the exit code says whether it holds.
+//! The same program runs with this logger and with a synchronous one, on a disk in health, on a
+//! full one, and on one that hangs (a FIFO whose reader does not read, as a hung network disk or a
+//! stopped log collector). Each time it prints how late a heartbeat of the loop was at most: so
+//! long did no task get on. It takes about 20 seconds. The times are what they are, and are not
+//! judged; the account of this logger is, and the exit code says whether it holds.
 //!
-//! The full disk is a private file system of 8 MiB in memory where the machine allows one (Linux, with `unshare` from util-linux),
-//! elsewhere `/dev/full`.
+//! The full disk is a private file system of 8 MiB in memory where the machine allows one (Linux,
+//! with `unshare` from util-linux), elsewhere `/dev/full`.
 
 // It prints a table.
 #![allow(clippy::print_stdout)]
@@ -35,8 +37,8 @@ const WAIT: Duration = Duration::from_millis(50);
 const RUN: Duration = Duration::from_secs(2);
 /// The loop's heartbeat: a timer that should come this often.
 const BEAT: Duration = Duration::from_millis(1);
-/// A machine that does something else stalls the loop now and then, a logger that waits does it all the time: so there is the longest
-/// stall of each slice, too.
+/// A machine that does something else stalls the loop now and then, a logger that waits does it all
+/// the time: so there is the longest stall of each slice, too.
 const SLICE: Duration = Duration::from_millis(100);
 /// A loop that has not come back so long after its end hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-// --- The comparison --------------------------------------------------------------------------------------------------
+// --- The comparison ---
 
 /// Runs each program in a process of its own, prints its row, and says whether the accounts hold.
 fn compare() -> Result<bool> {
@@ -172,7 +174,8 @@ impl Stage {
 
 /// What runs this program with a small file system of its own at `dir`, if that is allowed here.
 fn on_private_disk(dir: &Path) -> Result<Option<Command>> {
-    // A user namespace makes anybody root of their own mounts; where there are none, root can do without.
+    // A user namespace makes anybody root of their own mounts; where there are none, root can do
+    // without.
     for namespaces in ["-rm", "-m"] {
         let on_it = |action: &str| {
             let mut command = Command::new("unshare");
@@ -189,10 +192,11 @@ fn on_private_disk(dir: &Path) -> Result<Option<Command>> {
     Ok(None)
 }
 
-// --- One program -----------------------------------------------------------------------------------------------------
+// --- One program ---
 
 fn run(logger: &str, disk: &str, path: &Path) -> Result<()> {
-    // Holds the FIFO open at both ends and never reads. What a pipe holds is taken, and then nothing more.
+    // Holds the FIFO open at both ends and never reads. What a pipe holds is taken, and then
+    // nothing more.
     let _reader = (disk == "hung").then(|| File::options().read(true).write(true).open(path)).transpose()?;
     let handle = match logger {
         "unfazed" => Some(Builder::new().file(path).init()?),
@@ -238,7 +242,8 @@ struct Seen {
     stalls: Vec<Duration>,
 }
 
-/// What an asynchronous program is: many tasks that wait most of the time, and nobody gets on while one of them does not let go.
+/// What an asynchronous program is: many tasks that wait most of the time, and nobody gets on while
+/// one of them does not let go.
 async fn event_loop(begun: Instant) -> Seen {
     let heart = tokio::spawn(async move {
         // That a thousand tasks start at once is not what is looked at.
@@ -289,9 +294,10 @@ fn fill(path: &Path) -> Result<()> {
     Ok(())
 }
 
-// --- The account -----------------------------------------------------------------------------------------------------
+// --- The account ---
 
-/// Ends this logger, and compares what it says with the calls that were made and with what is in the file.
+/// Ends this logger, and compares what it says with the calls that were made and with what is in
+/// the file.
 fn account(handle: &Handle, calls: u64, disk: &str, path: &Path) -> Result<(String, bool)> {
     // On a disk that takes nothing, the answer is that it is suspended: that is no failure here.
     let ended = handle.shutdown(Duration::from_secs(10));
@@ -330,10 +336,10 @@ fn in_the_log(disk: &str, path: &Path) -> Result<u64> {
     Ok(text.split_inclusive('\n').filter(|line| line.ends_with('\n') && line.contains(": task ")).count() as u64)
 }
 
-// --- The synchronous logger ------------------------------------------------------------------------------------------
+// --- The synchronous logger ---
 
-/// What synchronous loggers do: format, and write the line before the call returns. It spares itself the calendar, and a failed
-/// write is nobody's business (others print it to stderr).
+/// What synchronous loggers do: format, and write the line before the call returns. It spares
+/// itself the calendar, and a failed write is nobody's business (others print it to stderr).
 struct Synchronous {
     file: Mutex<(File, String)>,
 }

@@ -2,13 +2,15 @@
 //!
 //! `cargo run --release --example disk_full`
 //!
-//! Two threads answer "requests" and log one line for each. After a while something else takes all the room on the disk,
-//! and later gives it back. What matters happens in between: the program does not become slower, nothing is printed, no
-//! line is torn, and when there is room again the log goes on by itself and says what is missing.
+//! Two threads answer "requests" and log one line for each. After a while something else takes all
+//! the room on the disk, and later gives it back. What matters happens in between: the program does
+//! not become slower, nothing is printed, no line is torn, and when there is room again the log
+//! goes on by itself and says what is missing.
 //!
-//! The disk is a private file system of 16 MiB in memory where the machine allows one (Linux, with `unshare` from
-//! util-linux; root is not needed). Elsewhere, or with `-- --ordinary`, it is the disk of the temporary directory. That one
-//! is not filled: the log gets a reserve so large that it must stop early.
+//! The disk is a private file system of 16 MiB in memory where the machine allows one (Linux, with
+//! `unshare` from util-linux; root is not needed). Elsewhere, or with `-- --ordinary`, it is the
+//! disk of the temporary directory. That one is not filled: the log gets a reserve so large that it
+//! must stop early.
 
 // It is a story to be read in a terminal.
 #![allow(clippy::print_stdout)]
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-// --- The disk --------------------------------------------------------------------------------------------------------
+// --- The disk ---
 
 /// Where the story plays.
 struct Stage {
@@ -79,7 +81,8 @@ fn choose_a_disk() -> Result<ExitCode> {
     }
 }
 
-/// Mounts a small file system that only this command sees, and lets it go again; or says why that does not work.
+/// Mounts a small file system that only this command sees, and lets it go again; or says why that
+/// does not work.
 fn try_private_disk(dir: &Path) -> Result<(), String> {
     match on_private_disk(dir, "true").and_then(|mut command| command.output()) {
         Ok(output) if output.status.success() => Ok(()),
@@ -90,7 +93,8 @@ fn try_private_disk(dir: &Path) -> Result<(), String> {
     }
 }
 
-/// Runs this program again where the mount is. A process that has threads cannot move there by itself.
+/// Runs this program again where the mount is. A process that has threads cannot move there by
+/// itself.
 fn run_on_private_disk(dir: &Path) -> Result<ExitCode> {
     let status = on_private_disk(dir, r#"exec "$0" --private "$1""#)?.status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -114,8 +118,8 @@ impl Stage {
         Ok(Self { dir, reserve: 0, filler: size })
     }
 
-    /// The reserve lies below the free space by what a suspended log wants back before it goes on, and by a margin for all
-    /// the other programs that use this disk.
+    /// The reserve lies below the free space by what a suspended log wants back before it goes on,
+    /// and by a margin for all the other programs that use this disk.
     fn ordinary(dir: &Path, why: &str) -> Result<Self> {
         let free = fs2::available_space(dir)?;
         let margin = (free / 64).clamp(64 * MIB, 256 * MIB);
@@ -132,7 +136,8 @@ impl Stage {
     }
 }
 
-/// Another program that needs room. Its file has no name, so that it is gone with the process, however that ends.
+/// Another program that needs room. Its file has no name, so that it is gone with the process,
+/// however that ends.
 struct Filler {
     file: File,
     len: u64,
@@ -144,7 +149,8 @@ impl Filler {
         Ok(Self { file: tempfile::tempfile_in(&stage.dir)?, len: 0, most: stage.filler })
     }
 
-    /// Takes a little more, or all that is left if that is less. The room is allocated, not written.
+    /// Takes a little more, or all that is left if that is less. The room is allocated, not
+    /// written.
     fn grow(&mut self) {
         let most = (self.len + self.most / 25).min(self.most);
         let mut step = most - self.len;
@@ -158,7 +164,7 @@ impl Filler {
     }
 }
 
-// --- The program -----------------------------------------------------------------------------------------------------
+// --- The program ---
 
 /// What the threads share.
 #[derive(Default)]
@@ -189,7 +195,7 @@ fn answer_requests(shared: &Shared) -> Vec<(usize, Duration)> {
     calls
 }
 
-// --- The story -------------------------------------------------------------------------------------------------------
+// --- The story ---
 
 fn tell(stage: &Stage) -> Result<ExitCode> {
     let path = stage.dir.join("app.log");
@@ -249,7 +255,8 @@ struct Story<'a> {
     events: &'a mpsc::Receiver<Event>,
     stage: &'a Stage,
     start: Instant,
-    /// On a terminal one line is written over again and again; elsewhere there is one line a second.
+    /// On a terminal one line is written over again and again; elsewhere there is one line a
+    /// second.
     live: bool,
     current: usize,
     /// For each phase: how long it took, and the calls a second in each tick.
@@ -325,7 +332,7 @@ impl<'a> Story<'a> {
     }
 }
 
-// --- The account -----------------------------------------------------------------------------------------------------
+// --- The account ---
 
 fn print_account(stats: &Stats) {
     let dropped = &stats.dropped;

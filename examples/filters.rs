@@ -1,7 +1,7 @@
 //! Filters that change while the program runs: `cargo run --example filters`.
 //!
-//! Starts with env_logger's directives (and those of RUST_LOG, if it is set), asks for debug records for a while, and takes that
-//! back.
+//! Starts with env_logger's directives (and those of RUST_LOG, if it is set), asks for debug
+//! records for a while, and takes that back.
 
 use std::time::Duration;
 

@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         service(Format::gelf()).field("host", "web-1"),
         service(Format::google_cloud()),
     ];
-    // One logger after the other: `build` installs none, and a record can name the one that it is for.
+    // One logger after the other: `build` installs none, and a record can name the one that it is
+    // for.
     for format in formats {
         let (logger, handle) = Builder::new().console(Console::stdout().format(format)).build()?;
         log::set_max_level(logger.max_level());

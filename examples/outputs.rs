@@ -1,6 +1,8 @@
-//! Several outputs at once, each with its own level, format and state: `cargo run --example outputs`.
+//! Several outputs at once, each with its own level, format and state: `cargo run --example
+//! outputs`.
 //!
-//! One of them is `/dev/full`, a file on a disk that is always full: it is suspended, and the others go on.
+//! One of them is `/dev/full`, a file on a disk that is always full: it is suspended, and the
+//! others go on.
 
 #![allow(clippy::print_stdout)] // it shows what was written
 

@@ -1,7 +1,9 @@
-//! A panic in the log: `log_panics(true)` writes it as an ERROR record, with its thread and place, and nothing that was logged before
-//! it is lost; also with `panic = "abort"`: `cargo run --profile abort --example panics`.
+//! A panic in the log: `log_panics(true)` writes it as an ERROR record, with its thread and place,
+//! and nothing that was logged before it is lost; also with `panic = "abort"`: `cargo run --profile
+//! abort --example panics`.
 //!
-//! Takes the path of the log file as its argument; without one, `panics.log` in the temporary directory.
+//! Takes the path of the log file as its argument; without one, `panics.log` in the temporary
+//! directory.
 
 #![allow(clippy::panic)] // it is about panics
 

@@ -1,13 +1,15 @@
-//! Writes each line of its standard input to a log file, so that a program in any language gets a log that survives a full
-//! disk.
+//! Writes each line of its standard input to a log file, so that a program in any language gets a
+//! log that survives a full disk.
 //!
 //! `some-program 2>&1 | cargo run --release --example pipe -- app.log`
 //!
-//! A pipe can wait: when the queue is full, reading stops until there is a slot (`Overflow::Block`), and no line is lost
-//! because a program is fast. While the disk is full it goes on reading and drops what it reads, so that the program never
-//! stands still because of its log; the log file and the exit status tell how many lines that were.
+//! A pipe can wait: when the queue is full, reading stops until there is a slot
+//! (`Overflow::Block`), and no line is lost because a program is fast. While the disk is full it
+//! goes on reading and drops what it reads, so that the program never stands still because of its
+//! log; the log file and the exit status tell how many lines that were.
 //!
-//! Ctrl-C reaches both programs of a pipeline, and what was read in the last milliseconds is then not written.
+//! Ctrl-C reaches both programs of a pipeline, and what was read in the last milliseconds is then
+//! not written.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -43,8 +45,8 @@ option.
 
 /// A level is looked for in this many bytes: room for a time, a host and the name of a program.
 const NEAR_THE_START: usize = 80;
-/// What is kept of a line. The logger cuts a message at 64 KiB and marks it, so it has to see a little more than that; the
-/// rest of a line without an end must not fill the memory.
+/// What is kept of a line. The logger cuts a message at 64 KiB and marks it, so it has to see a
+/// little more than that; the rest of a line without an end must not fill the memory.
 const LONGEST_LINE: u64 = 65 * KIB;
 /// How long the end may take. A disk that is full does not use it up, only one that hangs.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -123,7 +125,8 @@ fn level_of(line: &str) -> Level {
         if at > NEAR_THE_START {
             break;
         }
-        // "no error so far" is no level: it is written in capitals, or like `error:`, `[error]`, `level=error`.
+        // "no error so far" is no level: it is written in capitals, or like `error:`, `[error]`,
+        // `level=error`.
         let marked = piece.ends_with([':', ']']) || matches!(before, "level" | "lvl" | "severity");
         if marked || !word.contains(|character: char| character.is_ascii_lowercase()) {
             match word.to_ascii_uppercase().as_str() {

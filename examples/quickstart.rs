@@ -1,6 +1,7 @@
 //! The three lines: a logger to a file, installed for the whole program.
 //!
-//! `cargo run --example quickstart` writes `quickstart.log` into the temporary directory and shows what is in it.
+//! `cargo run --example quickstart` writes `quickstart.log` into the temporary directory and shows
+//! what is in it.
 
 #![allow(clippy::print_stdout)] // an example shows what it did
 

@@ -1,7 +1,8 @@
-//! Files for years: a log that is rotated by size and by day, keeps to its limits, and rotates when it is asked to.
+//! Files for years: a log that is rotated by size and by day, keeps to its limits, and rotates when
+//! it is asked to.
 //!
-//! `cargo run --example rotation`, or with `--features gzip` to see the archives compressed. It logs into a temporary directory and
-//! shows what is in it after each step.
+//! `cargo run --example rotation`, or with `--features gzip` to see the archives compressed. It
+//! logs into a temporary directory and shows what is in it after each step.
 
 #![allow(clippy::print_stdout)] // an example shows what it does
 
@@ -24,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // At most five files in all, and 70 KiB together. The oldest go.
         .max_files(5)
         .max_total_size(70 * KIB)
-        // Before the log stops for want of room, its own history may go. Without this line it never does.
+        // Before the log stops for want of room, its own history may go. Without this line it never
+        // does.
         .when_low(WhenLow::DeleteOldest)
         // `current` always leads to the active file.
         .symlink(dir.path().join("current"));

@@ -1,5 +1,6 @@
-//! The recommended way with SIGTERM and SIGINT: a thread of the program waits for the signal and ends the program in the ordinary
-//! way; the exit hook of the logger then writes what is pending. Nothing is logged inside a signal handler.
+//! The recommended way with SIGTERM and SIGINT: a thread of the program waits for the signal and
+//! ends the program in the ordinary way; the exit hook of the logger then writes what is pending.
+//! Nothing is logged inside a signal handler.
 //!
 //! `cargo run --example signals -- app.log`, then Ctrl-C, or `kill` its process.
 
@@ -20,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             log::warn!("{} received, the program ends", signal_name(signal).unwrap_or("a signal"));
-            // By convention 128 + the signal's number. `exit` runs the exit hooks: all that was logged is written.
+            // By convention 128 + the signal's number. `exit` runs the exit hooks: all that was
+            // logged is written.
             std::process::exit(128 + signal);
         }
     })?;

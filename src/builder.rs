@@ -1,5 +1,5 @@
-//! `Builder`: options and their checks; `build` and `init`. Together with `plan.rs` the one room where the parts are joined. Runs on
-//! the thread that sets the logger up.
+//! `Builder`: options and their checks; `build` and `init`. Together with `plan.rs` the one room
+//! where the parts are joined. Runs on the thread that sets the logger up.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -113,8 +113,8 @@ impl Builder {
     /// Sets directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`. They
     /// override [`level`](Self::level) for the targets that they name.
     ///
-    /// What stands behind a `/` must be in the message: a regular expression with the feature `regex`, a plain substring
-    /// without it. Default: none.
+    /// What stands behind a `/` must be in the message: a regular expression with the feature
+    /// `regex`, a plain substring without it. Default: none.
     ///
     /// ```
     /// use log::{Level, Log as _, Metadata};
@@ -131,11 +131,12 @@ impl Builder {
         self
     }
 
-    /// Reads further directives from this environment variable, as in `RUST_LOG`, on top of [`filter`](Self::filter).
+    /// Reads further directives from this environment variable, as in `RUST_LOG`, on top of
+    /// [`filter`](Self::filter).
     ///
-    /// It is read once, when the logger is made. A variable that is not set changes nothing. One WARN
-    /// record reports the directives that were skipped because they cannot be parsed, and those that
-    /// match nothing as they are written, as `hyper = warn`. Default: none.
+    /// It is read once, when the logger is made. A variable that is not set changes nothing. One
+    /// WARN record reports the directives that were skipped because they cannot be parsed, and
+    /// those that match nothing as they are written, as `hyper = warn`. Default: none.
     ///
     /// ```no_run
     /// unfazed::Builder::new().filter("hyper=warn").filter_env("RUST_LOG").file("app.log").init()?;
@@ -148,7 +149,8 @@ impl Builder {
         self
     }
 
-    /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for another path.
+    /// Adds a file: a path, or a [`LogFile`] with options of its own. May be called again for
+    /// another path.
     ///
     /// ```no_run
     /// use unfazed::{Builder, LogFile};
@@ -294,13 +296,14 @@ impl Builder {
         self
     }
 
-    /// At most `records` records in each `per` from one place of the program (its file and line), so that an error in a loop does
-    /// not push out everything else.
+    /// At most `records` records in each `per` from one place of the program (its file and line),
+    /// so that an error in a loop does not push out everything else.
     ///
-    /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the interval is over one record of
-    /// the same level, target and place says "57 similar records suppressed". Intervals are those of the wall clock; some
-    /// 4000 places are watched, what comes later is not limited, and neither are records without a place. It costs each
-    /// call some 7 ns, and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
+    /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the
+    /// interval is over one record of the same level, target and place says "57 similar records
+    /// suppressed". Intervals are those of the wall clock; some 4000 places are watched, what comes
+    /// later is not limited, and neither are records without a place. It costs each call some 7 ns,
+    /// and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
     ///
@@ -349,8 +352,9 @@ impl Builder {
         self
     }
 
-    /// Makes every panic of the program an ERROR record with the target `panic`, with its thread, file
-    /// and line, and the key `backtrace` where `RUST_BACKTRACE` asks for one. Default: `false`.
+    /// Makes every panic of the program an ERROR record with the target `panic`, with its thread,
+    /// file and line, and the key `backtrace` where `RUST_BACKTRACE` asks for one. Default:
+    /// `false`.
     ///
     /// The panic hook that was there already runs after it. The hook stays for the life of the
     /// process. It waits until the record is written, for at most
@@ -368,13 +372,14 @@ impl Builder {
         self
     }
 
-    /// Makes an output that cannot be opened an error of [`init`](Self::init) and [`build`](Self::build), instead of an output that begins
-    /// suspended. Default: `false`.
+    /// Makes an output that cannot be opened an error of [`init`](Self::init) and
+    /// [`build`](Self::build), instead of an output that begins suspended. Default: `false`.
     ///
-    /// The error names the output and the cause, and nothing is left behind: no thread, no logger, and none of the files and directories
-    /// that the attempt had created. An output that is open but has less free space than its
-    /// [`min_free_space`](LogFile::min_free_space) is no error. An output that does not answer within 2 s is one; its thread ends when
-    /// the operating system answers.
+    /// The error names the output and the cause, and nothing is left behind: no thread, no logger,
+    /// and none of the files and directories that the attempt had created. An output that is open
+    /// but has less free space than its [`min_free_space`](LogFile::min_free_space) is no error. An
+    /// output that does not answer within 2 s is one; its thread ends when the operating system
+    /// answers.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -389,9 +394,11 @@ impl Builder {
         self
     }
 
-    /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends the thread.
+    /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends
+    /// the thread.
     ///
-    /// When it returns, the first attempt to open the outputs has been made, as with [`init`](Self::init).
+    /// When it returns, the first attempt to open the outputs has been made, as with
+    /// [`init`](Self::init).
     ///
     /// # Errors
     ///
@@ -417,19 +424,21 @@ impl Builder {
         Ok((logger, handle))
     }
 
-    /// Makes a logger and installs it as the target of the `log` macros, for the rest of the process. The [`Handle`] may be kept or
-    /// dropped.
+    /// Makes a logger and installs it as the target of the `log` macros, for the rest of the
+    /// process. The [`Handle`] may be kept or dropped.
     ///
-    /// When it returns, the writer's thread has made its first attempt to open every output: the files exist, with the umask and the
-    /// rights of this moment, and [`Handle::state`] says what came of it. So what a daemon does next (`chown`, `umask`, `setuid`,
-    /// `chroot`) is safe. It waits for that at most 250 ms, because a file system that hangs must stop nobody.
+    /// When it returns, the writer's thread has made its first attempt to open every output: the
+    /// files exist, with the umask and the rights of this moment, and [`Handle::state`] says what
+    /// came of it. So what a daemon does next (`chown`, `umask`, `setuid`, `chroot`) is safe. It
+    /// waits for that at most 250 ms, because a file system that hangs must stop nobody.
     ///
-    /// A disk that is full or a directory that cannot be made is no error: then the output begins suspended
-    /// ([`require_outputs`](Self::require_outputs) makes it one).
+    /// A disk that is full or a directory that cannot be made is no error: then the output begins
+    /// suspended ([`require_outputs`](Self::require_outputs) makes it one).
     ///
     /// # Errors
     ///
-    /// An [`InitError`] that names the option or the output, or that says that a logger is already set; nothing is left behind.
+    /// An [`InitError`] that names the option or the output, or that says that a logger is already
+    /// set; nothing is left behind.
     ///
     /// ```no_run
     /// let handle = unfazed::Builder::new().file("/var/log/app.log").init()?;
@@ -446,7 +455,8 @@ impl Builder {
         let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
         match prepared.files {
             None => {
-                // Should this fail, `ready` is dropped: the thread ends without having opened anything.
+                // Should this fail, `ready` is dropped: the thread ends without having opened
+                // anything.
                 install()?;
                 prepared.filter.installed();
                 ready.begin().wait();
@@ -467,8 +477,8 @@ impl Builder {
         Ok(handle)
     }
 
-    /// Makes a logger and installs it, as [`init`](Self::init) does; `None` if a logger is already set.
-    /// For tests, each of which asks for the logger that the first of them has set.
+    /// Makes a logger and installs it, as [`init`](Self::init) does; `None` if a logger is already
+    /// set. For tests, each of which asks for the logger that the first of them has set.
     ///
     /// # Errors
     ///

@@ -1,9 +1,11 @@
 //! The time of a record: what a caller reads, and what the writer makes of it.
 //!
-//! To read the system's clock is a tenth of a log call. Where the kernel keeps its time by the processor's counter, a caller reads that
-//! counter instead, and the writer, which looks at both before each batch, works out when that was: the nearest look, and what the counter
-//! says lies between. So a record has the time that its caller would have read, to a few microseconds; but if the clock is set, or slewed,
-//! while the record waits in the queue, that may count for the record, too.
+//! To read the system's clock is a tenth of a log call. Where the kernel keeps its time by the
+//! processor's counter, a caller reads that counter instead, and the writer, which looks at both
+//! before each batch, works out when that was: the nearest look, and what the counter says lies
+//! between. So a record has the time that its caller would have read, to a few microseconds; but if
+//! the clock is set, or slewed, while the record waits in the queue, that may count for the record,
+//! too.
 
 use std::time::{Duration, SystemTime};
 
@@ -48,7 +50,8 @@ struct ClockSample {
 }
 
 impl ClockSample {
-    /// A look that takes longer than this many ticks, some 3 us, was interrupted; it is off by its length at most.
+    /// A look that takes longer than this many ticks, some 3 us, was interrupted; it is off by its
+    /// length at most.
     const MOST_TICKS: u64 = 8_000;
     const TRIES: usize = 4;
 
@@ -88,19 +91,23 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// The counter is judged by its pace when that was measured over so many nanoseconds.
     const MEASURED: f64 = 20e6;
-    /// Between two looks the counter and the steady clock may part by this many nanoseconds, and by a thousandth of what has passed. Both
-    /// are driven by the same quartz, so they do that only when the machine sleeps, or is moved to another one.
+    /// Between two looks the counter and the steady clock may part by this many nanoseconds, and by
+    /// a thousandth of what has passed. Both are driven by the same quartz, so they do that only
+    /// when the machine sleeps, or is moved to another one.
     const MOST_APART: f64 = 1e6;
-    /// A record may be so much newer than the last look, in nanoseconds, before there is another one.
+    /// A record may be so much newer than the last look, in nanoseconds, before there is another
+    /// one.
     const MOST_AHEAD: f64 = 20e6;
 
-    /// Nothing, where the clocks are slow to read: then the kernel does not keep its time by the counter.
+    /// Nothing, where the clocks are slow to read: then the kernel does not keep its time by the
+    /// counter.
     pub(crate) fn new() -> Option<Self> {
         let (sample, short) = ClockSample::now();
         short.then(|| Self::from(sample))
     }
 
-    /// Looks at the clocks. Says whether the counter can still be believed: if not, it never is again.
+    /// Looks at the clocks. Says whether the counter can still be believed: if not, it never is
+    /// again.
     pub(crate) fn sample(&mut self) -> bool {
         if self.believed {
             let (sample, short) = ClockSample::now();
@@ -341,7 +348,8 @@ mod tests {
         }
     }
 
-    /// Suspended to memory: the counter goes on or begins anew, the steady clock stands still, the wall clock is put right.
+    /// Suspended to memory: the counter goes on or begins anew, the steady clock stands still, the
+    /// wall clock is put right.
     fn breaks() -> [fn(&mut Machine); 4] {
         [
             |machine| machine.count(8 * HOUR),
@@ -424,7 +432,8 @@ mod tests {
         assert!(Timeline::new().is_some());
     }
 
-    /// The real counter, where there is one; whatever interrupts the thread, the time lies between two looks at the clock.
+    /// The real counter, where there is one; whatever interrupts the thread, the time lies between
+    /// two looks at the clock.
     #[test]
     fn the_counter_of_this_machine_says_what_its_clock_says() {
         const SLACK: Duration = Duration::from_millis(1);

@@ -60,7 +60,8 @@ pub enum InitError {
         output: String,
         /// Why.
         cause: Cause,
-        /// What the operating system answered, if it was asked; `TimedOut` if it did not answer in time.
+        /// What the operating system answered, if it was asked; `TimedOut` if it did not answer in
+        /// time.
         #[source]
         error: Option<io::Error>,
     },
@@ -79,7 +80,8 @@ pub enum InitError {
     Thread(#[source] io::Error),
 }
 
-/// Writes the text of `Display`, and after it that of each source: a `main` that returns a `Result` prints an error in this form.
+/// Writes the text of `Display`, and after it that of each source: a `main` that returns a `Result`
+/// prints an error in this form.
 impl fmt::Debug for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -138,13 +140,15 @@ pub struct ParseOptionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum FlushError {
-    /// The deadline passed first. The records are still on their way, or counted as dropped if this was a shutdown.
+    /// The deadline passed first. The records are still on their way, or counted as dropped if this
+    /// was a shutdown.
     #[error("the deadline passed before everything was written")]
     Timeout,
     /// An output is suspended: what it should have written is dropped and counted.
     #[error("an output is suspended: {0}")]
     Suspended(Cause),
-    /// A record that was pending at the call was dropped for a newer one (`Overflow::DropOldest`), and is counted.
+    /// A record that was pending at the call was dropped for a newer one (`Overflow::DropOldest`),
+    /// and is counted.
     #[error("a pending record was dropped")]
     Dropped,
     /// The logger was shut down before.

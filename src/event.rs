@@ -23,7 +23,8 @@ pub enum State {
     Healthy,
     /// Records are written, but the free space is close to the reserve.
     Low,
-    /// Records are dropped and counted until the cause goes away, but for those that a file can keep.
+    /// Records are dropped and counted until the cause goes away, but for those that a file can
+    /// keep.
     Suspended(Cause),
     /// The logger was shut down; nothing is written any more.
     Closed,
@@ -51,7 +52,8 @@ pub enum Cause {
     Quota,
     /// The file may not grow further (EFBIG: RLIMIT_FSIZE, or the file system's own limit).
     FileTooLarge,
-    /// The file may not be written: a read-only file system or missing permission (EROFS, EACCES, EPERM).
+    /// The file may not be written: a read-only file system or missing permission (EROFS, EACCES,
+    /// EPERM).
     ReadOnly,
     /// The file or its directory is not there and cannot be made (ENOENT, ENOTDIR, ESTALE).
     Missing,
@@ -127,7 +129,8 @@ const SUSPENDED: u8 = 2;
 const CLOSED: u8 = SUSPENDED + CAUSES.len() as u8;
 
 impl State {
-    /// The state as one byte, the worse the larger (of two suspensions, neither is worse), for an atomic.
+    /// The state as one byte, the worse the larger (of two suspensions, neither is worse), for an
+    /// atomic.
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             State::Healthy => 0,
@@ -147,7 +150,8 @@ impl State {
     }
 }
 
-/// Something that happened to an output. Given to the callback of `Builder::on_event`, on the writer's thread.
+/// Something that happened to an output. Given to the callback of `Builder::on_event`, on the
+/// writer's thread.
 ///
 /// ```
 /// use unfazed::{Builder, Event};
@@ -196,7 +200,8 @@ pub enum Event {
         /// Where the old file is now.
         archive: PathBuf,
     },
-    /// An archive was deleted: because of `LogFile::max_files`, `max_total_size` or `max_age`, or with `WhenLow::DeleteOldest`.
+    /// An archive was deleted: because of `LogFile::max_files`, `max_total_size` or `max_age`, or
+    /// with `WhenLow::DeleteOldest`.
     #[non_exhaustive]
     Deleted {
         /// The output's name.

@@ -41,11 +41,12 @@ impl Handle {
         Self { per_process, filter }
     }
 
-    /// Waits, for at most this long, until every record pending at the call is in the operating system's hands.
+    /// Waits, for at most this long, until every record pending at the call is in the operating
+    /// system's hands.
     ///
-    /// What [`Overflow::DropOldest`](crate::Overflow::DropOldest) has pushed out of the queue meanwhile is not waited for; it is counted. Where
-    /// `Fsync` is not `Never`, they are then on the disk as well. `Duration::ZERO` asks without waiting;
-    /// `Duration::MAX` waits for ever.
+    /// What [`Overflow::DropOldest`](crate::Overflow::DropOldest) has pushed out of the queue
+    /// meanwhile is not waited for; it is counted. Where `Fsync` is not `Never`, they are then on
+    /// the disk as well. `Duration::ZERO` asks without waiting; `Duration::MAX` waits for ever.
     ///
     /// # Errors
     ///
@@ -109,11 +110,11 @@ impl Handle {
         self.filter.load().max_level()
     }
 
-    /// Replaces the directives, on top of `Builder::level`. For an installed logger `log::max_level` follows. What was
-    /// pushed stays on top.
+    /// Replaces the directives, on top of `Builder::level`. For an installed logger
+    /// `log::max_level` follows. What was pushed stays on top.
     ///
-    /// A logger from [`Builder::build`](crate::Builder::build) that stands inside one of your own is not
-    /// known to the `log` facade. There the macros keep their old level until you set it:
+    /// A logger from [`Builder::build`](crate::Builder::build) that stands inside one of your own
+    /// is not known to the `log` facade. There the macros keep their old level until you set it:
     /// `log::set_max_level(handle.max_level())`.
     ///
     /// # Errors
@@ -169,8 +170,8 @@ impl Handle {
         Ok(FilterGuard { filter: self.filter.clone(), number })
     }
 
-    /// Takes back what was pushed last, whether its guard is still there or not. With nothing pushed
-    /// it does nothing.
+    /// Takes back what was pushed last, whether its guard is still there or not. With nothing
+    /// pushed it does nothing.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -227,8 +228,9 @@ impl Handle {
     /// Ends the writer's thread. No record is accepted any more; pending records are written for at
     /// most this long.
     ///
-    /// What comes later, or is still in the queue at the deadline, is counted as `Dropped::shutdown`. What the writer holds
-    /// while a sink hangs stays `Stats::pending`: it may yet be written.
+    /// What comes later, or is still in the queue at the deadline, is counted as
+    /// `Dropped::shutdown`. What the writer holds while a sink hangs stays `Stats::pending`: it may
+    /// yet be written.
     ///
     /// # Errors
     ///
@@ -259,8 +261,8 @@ impl fmt::Debug for Handle {
 impl UnwindSafe for Handle {}
 impl RefUnwindSafe for Handle {}
 
-/// Keeps pushed directives in force. Made by [`Handle::push_filter`]; dropping it takes them back, and
-/// no others.
+/// Keeps pushed directives in force. Made by [`Handle::push_filter`]; dropping it takes them back,
+/// and no others.
 ///
 /// ```
 /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;

@@ -1,4 +1,5 @@
-//! A non-blocking, fire-and-forget backend for the [`log`](https://docs.rs/log) facade that survives a full disk.
+//! A non-blocking, fire-and-forget backend for the [`log`](https://docs.rs/log) facade that
+//! survives a full disk.
 //!
 //! ```no_run
 //! unfazed::Builder::new().file("app.log").filter_env("RUST_LOG").init()?;
@@ -28,32 +29,32 @@
 //! # What happens on a log call
 //!
 //! On the calling thread: the filter, then the gate (can any output take this level now?), then the
-//! message is formatted into a record on the stack, and the record goes into a bounded queue. There is
-//! no lock, no allocation for a message that fits its slot (about 170 bytes together with its
-//! key-values), and no system call in the steady state. The first ERROR, or a half-full queue, after a
-//! pause may wake the writer once.
+//! message is formatted into a record on the stack, and the record goes into a bounded queue. There
+//! is no lock, no allocation for a message that fits its slot (about 170 bytes together with its
+//! key-values), and no system call in the steady state. The first ERROR, or a half-full queue,
+//! after a pause may wake the writer once.
 //!
-//! On the writer's thread: records are laid out as lines and handed to each output, one write for each
-//! batch.
+//! On the writer's thread: records are laid out as lines and handed to each output, one write for
+//! each batch.
 //!
 //! # What can be dropped
 //!
-//! A record can be dropped if the queue is full, if an output is suspended, if a custom format or sink
-//! fails, or after the end. Each way has its counter in [`Stats`], and each gap is reported in the log
-//! itself, by a WARN record with the target `unfazed`. At every quiet moment
-//! `accepted == written + dropped.total() + pending`. See [losing records](_docs::losing_records).
+//! A record can be dropped if the queue is full, if an output is suspended, if a custom format or
+//! sink fails, or after the end. Each way has its counter in [`Stats`], and each gap is reported in
+//! the log itself, by a WARN record with the target `unfazed`. At every quiet moment `accepted ==
+//! written + dropped.total() + pending`. See [losing records](_docs::losing_records).
 //!
 //! # Shutdown
 //!
-//! Records survive the return from `main`, [`std::process::exit`], a panic and a `fork`. They do not
-//! survive SIGKILL, `abort`, or a signal that nobody handles: see [shutdown](_docs::shutdown).
+//! Records survive the return from `main`, [`std::process::exit`], a panic and a `fork`. They do
+//! not survive SIGKILL, `abort`, or a signal that nobody handles: see [shutdown](_docs::shutdown).
 //!
 //! # Low disk space
 //!
-//! Nothing is written that would leave less free space than [`LogFile::min_free_space`]. Below it, and
-//! at any error of the file, the output is suspended: records are counted and dropped, the newest WARN
-//! and ERROR are retained, and no byte is written. It resumes within 2 s of the cause going away. See
-//! [full disk](_docs::full_disk).
+//! Nothing is written that would leave less free space than [`LogFile::min_free_space`]. Below it,
+//! and at any error of the file, the output is suspended: records are counted and dropped, the
+//! newest WARN and ERROR are retained, and no byte is written. It resumes within 2 s of the cause
+//! going away. See [full disk](_docs::full_disk).
 //!
 //! # Rotation
 //!

@@ -1,8 +1,10 @@
-//! `Plan`: how a pipeline is made, and made again in a forked child; starts the writer's thread. Runs on the thread that sets the
-//! logger up, and in a forked child on the thread of its first log call.
+//! `Plan`: how a pipeline is made, and made again in a forked child; starts the writer's thread.
+//! Runs on the thread that sets the logger up, and in a forked child on the thread of its first log
+//! call.
 //!
-//! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be made a second time. What
-//! exists only once (a sink of the program's own, its event callback) goes to the first one.
+//! A plan is immutable and says how a pipeline (queue, writer, outputs) is made, so that it can be
+//! made a second time. What exists only once (a sink of the program's own, its event callback) goes
+//! to the first one.
 
 use std::fs;
 use std::io;
@@ -31,11 +33,14 @@ use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
 
 /// The stack that std gives a thread unless the environment says otherwise.
 const THREAD_STACK: usize = 2 << 20;
-/// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a rate limit, the outputs.
+/// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a
+/// rate limit, the outputs.
 pub(crate) const MEMORY_BESIDE: usize = 256 << 10;
-/// `init` and `build` wait at most this long for the first attempt to open the outputs: a file system that hangs stops nobody.
+/// `init` and `build` wait at most this long for the first attempt to open the outputs: a file
+/// system that hangs stops nobody.
 const OPENED_WITHIN: Duration = Duration::from_millis(250);
-/// The same where every output is required: a busy machine must not turn a sound path into an error.
+/// The same where every output is required: a busy machine must not turn a sound path into an
+/// error.
 const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What kind of output.
@@ -154,7 +159,8 @@ impl PlannedOutput {
         Encoder::new(self.format.clone().colored(colored))
     }
 
-    /// Returns the number of bytes that it may retain while it is suspended. A sink retains nothing.
+    /// Returns the number of bytes that it may retain while it is suspended. A sink retains
+    /// nothing.
     fn retain(&self) -> u64 {
         match &self.kind {
             Kind::File { options, .. } => options.retain,
@@ -210,7 +216,8 @@ impl Plan {
         Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
     }
 
-    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is there only once.
+    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is
+    /// there only once.
     pub(crate) fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
@@ -236,8 +243,8 @@ impl Plan {
     }
 }
 
-/// What a forked child does at its first log call: files and consoles anew; the program's own sinks and its callback stay with the
-/// parent. No lock that a vanished thread could hold is taken.
+/// What a forked child does at its first log call: files and consoles anew; the program's own sinks
+/// and its callback stay with the parent. No lock that a vanished thread could hold is taken.
 impl Renew for Plan {
     fn pipeline(&self) -> Arc<Pipeline> {
         let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
@@ -254,7 +261,8 @@ impl Renew for Plan {
     }
 }
 
-/// A thread that waits for the word. Dropped without it, the thread ends without having touched anything.
+/// A thread that waits for the word. Dropped without it, the thread ends without having touched
+/// anything.
 pub(crate) struct Ready {
     word: mpsc::Sender<(os::Registration, FirstAttempt)>,
     pipeline: Arc<Pipeline>,
@@ -262,7 +270,8 @@ pub(crate) struct Ready {
 }
 
 pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer) -> Result<Ready, InitError> {
-    // std asks for a thread's stack politely, and for what its signal handler needs on the new thread by a panic that nobody catches.
+    // std asks for a thread's stack politely, and for what its signal handler needs on the new
+    // thread by a panic that nobody catches.
     if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
@@ -286,7 +295,8 @@ impl Ready {
     ///
     /// # Errors
     ///
-    /// An output that cannot be opened; then the thread has ended, and what it had created is deleted.
+    /// An output that cannot be opened; then the thread has ended, and what it had created is
+    /// deleted.
     pub(crate) fn begin_with_all_outputs(self, files: Files) -> Result<Opened, InitError> {
         let (pipeline, names) = (self.pipeline.clone(), self.names());
         let (go_on, waits) = mpsc::channel();
@@ -382,7 +392,8 @@ impl Opened {
     }
 }
 
-/// The paths of the files, links and directories that were not there before the outputs were opened.
+/// The paths of the files, links and directories that were not there before the outputs were
+/// opened.
 pub(crate) struct Files {
     /// What lies in a directory before the directory.
     missing: Vec<PathBuf>,
@@ -405,7 +416,8 @@ impl Files {
     /// Deletes empty files, links and empty directories, and nothing that holds a byte.
     fn delete_what_is_new(&self) {
         for path in &self.missing {
-            // Whatever cannot be deleted stays: there is nobody to tell, and the `InitError` is the news.
+            // Whatever cannot be deleted stays: there is nobody to tell, and the `InitError` is the
+            // news.
             let _ = match fs::symlink_metadata(path) {
                 Ok(found) if found.is_dir() => fs::remove_dir(path),
                 Ok(found) if found.is_symlink() || (found.is_file() && found.len() == 0) => fs::remove_file(path),

@@ -1,8 +1,10 @@
-//! The account: counters that callers and the writer raise, and `Stats`, a plain snapshot of them for any thread.
+//! The account: counters that callers and the writer raise, and `Stats`, a plain snapshot of them
+//! for any thread.
 //!
-//! Who counts what: a caller counts what it offers (`accepted`) and what it had to refuse (`refused`); the writer counts
-//! what it took, wrote and lost. A record is settled once: refused, written in at least one output, or lost in all. Until then it
-//! is in the queue or in the writer's hands, where a suspended file may retain it for long.
+//! Who counts what: a caller counts what it offers (`accepted`) and what it had to refuse
+//! (`refused`); the writer counts what it took, wrote and lost. A record is settled once: refused,
+//! written in at least one output, or lost in all. Until then it is in the queue or in the writer's
+//! hands, where a suspended file may retain it for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -81,8 +83,8 @@ impl Drops {
     }
 }
 
-/// The same as atomics. On cache lines of their own: the writer reads the callers' with every batch, and what a caller raises on every call
-/// must not lie beside them.
+/// The same as atomics. On cache lines of their own: the writer reads the callers' with every
+/// batch, and what a caller raises on every call must not lie beside them.
 #[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct DropCounters([[AtomicU64; 5]; 5]);
@@ -112,7 +114,8 @@ impl LevelCounters {
         self.0[level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    /// The same where one thread alone counts: without the locked instruction, which costs more than all the rest.
+    /// The same where one thread alone counts: without the locked instruction, which costs more
+    /// than all the rest.
     pub(crate) fn count_alone(&self, level: Level) {
         let counter = &self.0[level as usize - 1];
         counter.store(counter.load(Relaxed) + 1, Relaxed);
@@ -131,9 +134,11 @@ impl LevelCounters {
 #[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct CallerCounters {
-    /// Callers: records that passed the filter and that some output wants, counted before they are offered.
+    /// Callers: records that passed the filter and that some output wants, counted before they are
+    /// offered.
     pub(crate) accepted: LevelCounters,
-    /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy, after the end.
+    /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy,
+    /// after the end.
     pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
     pub(crate) suppressed: AtomicU64,
@@ -147,7 +152,8 @@ pub(crate) struct CallerCounters {
 pub(crate) struct WriterCounters {
     /// Writer: records it took from the queue.
     pub(crate) taken: LevelCounters,
-    /// Writer: records taken and not settled yet, those included that are retained and that no output has.
+    /// Writer: records taken and not settled yet, those included that are retained and that no
+    /// output has.
     pub(crate) in_hands: AtomicUsize,
     /// Writer: records that are whole in the OS in at least one output.
     pub(crate) written: AtomicU64,
@@ -243,7 +249,8 @@ impl Counters {
         }
     }
 
-    /// All that `output` has lost so far: what callers refused of the levels it wants, and what it lost itself.
+    /// All that `output` has lost so far: what callers refused of the levels it wants, and what it
+    /// lost itself.
     pub(crate) fn drops_of(&self, output: &OutputCounters) -> Drops {
         let mut drops = self.callers.dropped.read(output.level);
         drops.add(&output.dropped.read(LevelFilter::Trace));
@@ -257,7 +264,8 @@ impl Counters {
 
     /// The account at this moment; `queued` is the number of records in the queue.
     pub(crate) fn snapshot(&self, queued: usize, closed: bool, now: Instant) -> Stats {
-        // Settled first and accepted last: a snapshot under way never shows more settled than accepted.
+        // Settled first and accepted last: a snapshot under way never shows more settled than
+        // accepted.
         let pending = queued as u64 + self.writer.in_hands.load(Relaxed) as u64;
         let outputs: Vec<_> = self.outputs.iter().map(|output| self.output_snapshot(output, closed, now)).collect();
         let mut lost = self.writer.dropped.read(LevelFilter::Trace);
@@ -300,8 +308,8 @@ impl Counters {
 
 /// Holds the account of a logger, at one moment.
 ///
-/// Whenever nothing is under way, `accepted == written + dropped.total() + pending`, and for each output
-/// `offered == written + dropped.total() + pending`.
+/// Whenever nothing is under way, `accepted == written + dropped.total() + pending`, and for each
+/// output `offered == written + dropped.total() + pending`.
 ///
 /// ```
 /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -313,8 +321,8 @@ impl Counters {
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
 ///
-/// With the feature `serde` it can be serialized: `time_suspended` in seconds, drops by level as a map, a state as `"healthy"` or
-/// `{"suspended": "disk_full"}`.
+/// With the feature `serde` it can be serialized: `time_suspended` in seconds, drops by level as a
+/// map, a state as `"healthy"` or `{"suspended": "disk_full"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -325,12 +333,13 @@ pub struct Stats {
     pub written: u64,
     /// Of these: lost in every output, under the reason of the first output that wanted them.
     pub dropped: Dropped,
-    /// Of these: in the queue or in the writer's hands, or retained by a suspended file ([`LogFile::retain`](crate::LogFile::retain)) while
-    /// no other output has them.
+    /// Of these: in the queue or in the writer's hands, or retained by a suspended file
+    /// ([`LogFile::retain`](crate::LogFile::retain)) while no other output has them.
     pub pending: u64,
     /// Bytes written to all outputs together, the crate's own lines included.
     pub written_bytes: u64,
-    /// Records written, but cut: to the longest message allowed (64 KiB), or to what there was memory for.
+    /// Records written, but cut: to the longest message allowed (64 KiB), or to what there was
+    /// memory for.
     pub truncated: u64,
     /// Records that `Builder::rate_limit` kept out, or that an output's own code logged too often
     /// or where no other output wants them: not among the accepted ones.
@@ -429,10 +438,11 @@ pub struct OutputStats {
     pub written: u64,
     /// Bytes written, the crate's own lines included.
     pub bytes: u64,
-    /// Of the records offered: lost for this output. What was refused before the queue stands under the reason of the
-    /// first output that wanted it.
+    /// Of the records offered: lost for this output. What was refused before the queue stands under
+    /// the reason of the first output that wanted it.
     pub dropped: Dropped,
-    /// Of the records offered: in the queue, in the writer's hands, or retained while it is suspended.
+    /// Of the records offered: in the queue, in the writer's hands, or retained while it is
+    /// suspended.
     pub pending: u64,
     /// Lines of the crate's own in this output.
     pub notices: u64,

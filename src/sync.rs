@@ -1,5 +1,6 @@
-//! What threads meet by: atomics, parking, channels, pointers that are exchanged. Any thread. In a model they are those of
-//! `tests/models/parts.rs`, with which loom tries the interleavings; in every other build the names below and nothing else.
+//! What threads meet by: atomics, parking, channels, pointers that are exchanged. Any thread. In a
+//! model they are those of `tests/models/parts.rs`, with which loom tries the interleavings; in
+//! every other build the names below and nothing else.
 
 /// With `--cfg loom` alone nothing changes: a program may model itself and log to this crate.
 #[cfg(not(all(loom, test)))]

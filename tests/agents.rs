@@ -1,7 +1,8 @@
-//! Log agents that follow the file: the real rsyslog reads a JSON file that is rotated while eight threads log, and every record
-//! arrives once.
+//! Log agents that follow the file: the real rsyslog reads a JSON file that is rotated while eight
+//! threads log, and every record arrives once.
 //!
-//! `cargo test --test agents`. Where rsyslog is not installed the case is reported as ignored, with the reason.
+//! `cargo test --test agents`. Where rsyslog is not installed the case is reported as ignored, with
+//! the reason.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 

@@ -1,5 +1,5 @@
-//! What `cargo test` shows of a program's log: the lines of a failing test, and no others. The tests below are run again, by
-//! themselves, as the tests of a program.
+//! What `cargo test` shows of a program's log: the lines of a failing test, and no others. The
+//! tests below are run again, by themselves, as the tests of a program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::process::Command;

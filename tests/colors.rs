@@ -25,7 +25,8 @@ enum Stream {
     Pipe,
 }
 
-/// What stood on the child's standard error, and on its standard output, which is a pipe. Its file never has colours.
+/// What stood on the child's standard error, and on its standard output, which is a pipe. Its file
+/// never has colours.
 fn logged_to(stream: Stream, color: &str, environment: &[(&str, &str)]) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");

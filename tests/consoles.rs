@@ -1,7 +1,8 @@
-//! Consoles that fail, and a filter that changes: each in a process of its own, which may end in no other way than well and says
-//! nothing but its records.
+//! Consoles that fail, and a filter that changes: each in a process of its own, which may end in no
+//! other way than well and says nothing but its records.
 //!
-//! A target with a harness of its own, because the standard one would write to the children's streams.
+//! A target with a harness of its own, because the standard one would write to the children's
+//! streams.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
@@ -156,8 +157,8 @@ mod linux {
         }
     }
 
-    /// The reader begins only when the pipe is full, the output suspended, and more was logged; then the
-    /// child ends.
+    /// The reader begins only when the pipe is full, the output suspended, and more was logged;
+    /// then the child ends.
     fn a_pipe_whose_reader_pauses_gets_every_record(dir: &Path) {
         let mut child = child("pause", dir).stdout(Stdio::piped()).spawn().unwrap();
         wait_until(|| "the output is suspended".to_owned(), PATIENCE, || dir.join("log").exists());

@@ -1,5 +1,5 @@
-//! The documentation against the code: every option stands in the table of options, every message that a page quotes is one
-//! that the writer lays out, and prose is wrapped.
+//! The documentation against the code: every option stands in the table of options, every message
+//! that a page quotes is one that the writer lays out, and prose is wrapped.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
@@ -137,6 +137,20 @@ fn prose_is_wrapped_and_the_readme_is_short() {
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.split_whitespace().count() <= 1200, "README.md has more than 1200 words");
+}
+
+#[test]
+fn comments_are_wrapped() {
+    for path in ["src", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs")) {
+        for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let Some(text) = line.trim_start().strip_prefix("//") else { continue };
+            // Tables, lines of an example that are not shown, and links may be longer.
+            let may_be_long =
+                text.trim_start_matches(['/', '!', ' ']).starts_with(['|', '#', '[']) || line.contains("://");
+            let len = line.chars().count();
+            assert!(may_be_long || len <= WIDTH, "{}:{}: {len} columns", path.display(), number + 1);
+        }
+    }
 }
 
 #[test]

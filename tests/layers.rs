@@ -1,6 +1,6 @@
-//! Holds the arrows between the rooms, which `ARCHITECTURE.md` draws: each source file names only what the table allows, whether by
-//! `crate::`, `super::` or `self::`, and no two files import each other, not even on a detour; only a module and what stands inside
-//! it may.
+//! Holds the arrows between the rooms, which `ARCHITECTURE.md` draws: each source file names only
+//! what the table allows, whether by `crate::`, `super::` or `self::`, and no two files import each
+//! other, not even on a detour; only a module and what stands inside it may.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// (files, rooms of the crate they may name, crates they may name). The first row that fits a path counts. std is free, but for what
-/// `NEVER` says.
+/// (files, rooms of the crate they may name, crates they may name). The first row that fits a path
+/// counts. std is free, but for what `NEVER` says.
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
@@ -163,7 +163,8 @@ fn expanded(tree: &str) -> Vec<(String, Option<String>)> {
     parts.flat_map(|part| expanded(&format!("{}{part}", prefix.trim()))).collect()
 }
 
-/// A path as it leads from the crate's root; `None` if it begins with the name of another crate or of a child.
+/// A path as it leads from the crate's root; `None` if it begins with the name of another crate or
+/// of a child.
 fn absolute(path: &str, module: &str) -> Option<String> {
     let mut here: Vec<_> = module.split("::").filter(|part| !part.is_empty()).collect();
     let mut parts: Vec<_> = path.split("::").collect();
@@ -204,8 +205,8 @@ fn is_inside(one: &str, other: &str) -> bool {
     one == other || inside(one, other) || inside(other, one)
 }
 
-/// For each module: the modules that it can reach by imports, over whichever detour, but not by way of what it stands in or what
-/// stands in it.
+/// For each module: the modules that it can reach by imports, over whichever detour, but not by way
+/// of what it stands in or what stands in it.
 fn imports(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
     let modules: BTreeMap<_, _> = sources.iter().map(|source| (&*source.module, source)).collect();
     let of = |source: &Source| {

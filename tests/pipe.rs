@@ -1,6 +1,8 @@
-//! What the example `pipe` writes is what went in: logs that this machine already has, and lines that are hard to write.
+//! What the example `pipe` writes is what went in: logs that this machine already has, and lines
+//! that are hard to write.
 //!
-//! Each test runs the program itself, through real pipes, and compares its file with its input line by line.
+//! Each test runs the program itself, through real pipes, and compares its file with its input line
+//! by line.
 
 // Tests may say what they expect; clippy knows that only of those which the standard harness runs.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
@@ -85,7 +87,8 @@ fn is_log(path: &Path) -> bool {
             || path.ends_with("messages"))
 }
 
-/// At most 8 MiB of a log, without what may still be under way; `None` if it cannot be read or is empty.
+/// At most 8 MiB of a log, without what may still be under way; `None` if it cannot be read or is
+/// empty.
 fn read_whole_lines(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(8 << 20).read_to_end(&mut bytes).ok()?;
@@ -121,7 +124,8 @@ fn arrives(input: &[u8], lines: &[&str]) {
     }
 }
 
-/// The text format's promise: no control character reaches a terminal, and none that ends lines or turns them round.
+/// The text format's promise: no control character reaches a terminal, and none that ends lines or
+/// turns them round.
 fn escaped(line: &str) -> String {
     let mut text = String::new();
     for character in line.chars() {
@@ -373,8 +377,9 @@ fn feed<T: Send>(args: &[&str], input: impl FnOnce(Input) -> T + Send) -> (Outpu
 
 /// The example, built as this test was.
 ///
-/// `cargo test --test pipe` builds no example, and one that lies there may be old: so cargo is asked, which does nothing if
-/// all is fresh. Where a test runs without cargo, what lies there has to do.
+/// `cargo test --test pipe` builds no example, and one that lies there may be old: so cargo is
+/// asked, which does nothing if all is fresh. Where a test runs without cargo, what lies there has
+/// to do.
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     // <target>/<profile>/deps/pipe-<hash>
     let this = env::current_exe().expect("this test has a path");

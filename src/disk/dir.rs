@@ -1,7 +1,8 @@
-//! A directory that is opened once: everything in it is done relative to its descriptor. Runs on the writer's thread.
+//! A directory that is opened once: everything in it is done relative to its descriptor. Runs on
+//! the writer's thread.
 //!
-//! A path is walked component by component, as systemd does it with `CHASE_SAFE`: from a component of an ordinary user the
-//! way never leads on to one of somebody else's.
+//! A path is walked component by component, as systemd does it with `CHASE_SAFE`: from a component
+//! of an ordinary user the way never leads on to one of somebody else's.
 
 use std::ffi::{CStr, OsStr, OsString};
 #[cfg(feature = "gzip")]
@@ -61,7 +62,8 @@ struct Walker {
     walk: Walk,
 }
 
-/// Who may lead us anywhere: we ourselves, and root. In a user namespace root may have another number: the owner of `/`.
+/// Who may lead us anywhere: we ourselves, and root. In a user namespace root may have another
+/// number: the owner of `/`.
 #[derive(Clone, Copy)]
 struct Trusted {
     us: u32,
@@ -190,9 +192,10 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Tells the log's own files from planted ones, by what they are and not by their names.
 ///
-/// An archive is a regular file that is owned by our effective user or by the owner of the log; in a sticky directory by the
-/// owner of the log alone. So whoever plants a file there under an archive's name has planted one that is his: it is not
-/// listed, counted, deleted or compressed, unless the log itself is his as well, and then he could do all that himself.
+/// An archive is a regular file that is owned by our effective user or by the owner of the log; in
+/// a sticky directory by the owner of the log alone. So whoever plants a file there under an
+/// archive's name has planted one that is his: it is not listed, counted, deleted or compressed,
+/// unless the log itself is his as well, and then he could do all that himself.
 fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
     let is_sticky = Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX);
     let us = rustix::process::geteuid().as_raw();
@@ -208,8 +211,8 @@ impl RealDir {
         Ok(Self(Arc::new(Handle { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, path: path.to_owned(), root })))
     }
 
-    /// Where the file at `path` really is, or would be. A symbolic link in its place is followed only if it is ours or
-    /// root's.
+    /// Where the file at `path` really is, or would be. A symbolic link in its place is followed
+    /// only if it is ours or root's.
     pub(super) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -233,7 +236,8 @@ impl RealDir {
         Err(Errno::LOOP.into())
     }
 
-    /// `/dev/stdout` ends in a link of `/proc` whose text is no path, unless it leads to a regular file.
+    /// `/dev/stdout` ends in a link of `/proc` whose text is no path, unless it leads to a regular
+    /// file.
     fn is_magic(&self, name: &OsStr) -> bool {
         #[cfg(target_os = "linux")]
         {
@@ -267,8 +271,8 @@ impl RealDir {
         above_streams(openat(self.fd(), name, flags, mode)?)
     }
 
-    /// Opens what may be a log file, for appending, and creates it if it is missing. What is open is judged again: it may
-    /// have been exchanged after the first look.
+    /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
+    /// is judged again: it may have been exchanged after the first look.
     pub(super) fn open_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
         let found = match self.stat(name) {
             Err(Errno::NOENT) => match self.create_log(name, mode) {
@@ -315,7 +319,8 @@ impl RealDir {
         Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
     }
 
-    /// Creates the file that follows `old`: with its owner and group where we may give them, and its mode, or `mode`.
+    /// Creates the file that follows `old`: with its owner and group where we may give them, and
+    /// its mode, or `mode`.
     pub(super) fn create_next(&self, name: &OsStr, old: &RealFile, mode: Option<u32>) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let before = fstat(&old.file)?;
@@ -325,8 +330,8 @@ impl RealDir {
         Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
     }
 
-    /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or has another name, under
-    /// which it may be anybody's.
+    /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or
+    /// has another name, under which it may be anybody's.
     #[cfg(feature = "gzip")]
     pub(super) fn open_ours(&self, name: &OsStr, log: &fs::Metadata) -> io::Result<RealFile> {
         let log = std::os::unix::fs::MetadataExt::uid(log);
@@ -356,7 +361,8 @@ impl RealDir {
         self.stat(name).is_ok()
     }
 
-    /// Removes what was just created if it cannot be what it has to be. The error that is reported is the first one.
+    /// Removes what was just created if it cannot be what it has to be. The error that is reported
+    /// is the first one.
     fn or_remove(&self, name: &OsStr, result: io::Result<()>) -> io::Result<()> {
         if result.is_err() {
             let _ = rustix::fs::unlinkat(self.fd(), name, AtFlags::empty());
@@ -408,8 +414,8 @@ fn is_harmless(fd: &OwnedFd, opened: &Stat) -> bool {
     fd.as_fd().is_terminal() || is(c"/dev/null") || is(c"/dev/full")
 }
 
-/// Gives a new file the owner and the group of another one, as far as we may, and then the mode. Bits for a group that it
-/// could not be given are left out.
+/// Gives a new file the owner and the group of another one, as far as we may, and then the mode.
+/// Bits for a group that it could not be given are left out.
 fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) -> io::Result<()> {
     let now = fstat(&fd)?;
     if now.st_uid != user {
@@ -423,7 +429,8 @@ fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) ->
 
 #[cfg(feature = "gzip")]
 impl RealFile {
-    /// Gives a compressed archive the owner of `source` and its permissions to read and write, but none that `log` has not.
+    /// Gives a compressed archive the owner of `source` and its permissions to read and write, but
+    /// none that `log` has not.
     pub(super) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt as _;
 
@@ -435,7 +442,8 @@ impl RealFile {
 pub(super) fn point(link: &Path, target: &Path, random: u32) -> io::Result<()> {
     let parent = link.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = link.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // Within one directory by the name alone, so that it leads there wherever that directory is mounted.
+    // Within one directory by the name alone, so that it leads there wherever that directory is
+    // mounted.
     let target = match target.file_name() {
         Some(name) if link.parent() == target.parent() => name,
         _ => target.as_os_str(),

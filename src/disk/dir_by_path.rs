@@ -1,4 +1,5 @@
-//! A directory that is known by its path, where there are no directory descriptors. Runs on the writer's thread.
+//! A directory that is known by its path, where there are no directory descriptors. Runs on the
+//! writer's thread.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -52,7 +53,8 @@ impl RealDir {
         Ok(RealFile::new(file, Kind::Regular, true, Some((self.clone(), name.to_owned()))))
     }
 
-    /// An open file can only be compared by name: one that was replaced under our hands is not noticed.
+    /// An open file can only be compared by name: one that was replaced under our hands is not
+    /// noticed.
     pub(super) fn check_path(&self, _name: &OsStr, _file: &RealFile, path: &Path) -> io::Result<PathState> {
         Ok(if path.exists() { PathState::Same } else { PathState::Moved })
     }

@@ -1,6 +1,7 @@
-//! Compressing an archive: on a thread of its own with low priority, one at a time. The archive stays until its compressed form is whole
-//! and on the disk, under its final name; whatever ends the thread before leaves an unfinished file that the next start removes, or both
-//! forms, of which it removes the plain one. No compressed form is ever replaced.
+//! Compressing an archive: on a thread of its own with low priority, one at a time. The archive
+//! stays until its compressed form is whole and on the disk, under its final name; whatever ends
+//! the thread before leaves an unfinished file that the next start removes, or both forms, of which
+//! it removes the plain one. No compressed form is ever replaced.
 
 use std::fs::Metadata;
 use std::io::{self, Read as _, Write};
@@ -74,7 +75,8 @@ fn compress(dir: &mut RealDir, log: &Metadata, what: &Compression, cancelled: &A
         Err(error) => {
             let _ = dir.remove(&what.unfinished); // The next start finds it.
             match error.kind() {
-                // It was deleted meanwhile, by our own limits or by others: there is nothing to be done.
+                // It was deleted meanwhile, by our own limits or by others: there is nothing to be
+                // done.
                 io::ErrorKind::NotFound if !dir.exists(&what.from) => Ok(true),
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
@@ -121,8 +123,8 @@ fn write(
     dir.sync()
 }
 
-/// There is a compressed form: if it is this archive's, only the plain one's removal is missing. Whatever else it is, it stays, and so does
-/// the archive.
+/// There is a compressed form: if it is this archive's, only the plain one's removal is missing.
+/// Whatever else it is, it stays, and so does the archive.
 fn finish(
     dir: &mut RealDir,
     log: &Metadata,

@@ -1,5 +1,5 @@
-//! The outside world: what a file sink asks of the system, and the real system. Runs on the writer's thread, but for
-//! `unfit` and `same_file`, which only look.
+//! The outside world: what a file sink asks of the system, and the real system. Runs on the
+//! writer's thread, but for `unfit` and `same_file`, which only look.
 
 #[cfg(unix)]
 mod dir;
@@ -40,20 +40,23 @@ pub(crate) trait Disk: Send {
     /// Where an open file really is, and its name there; `None` if it was not opened by a path.
     fn place(&self, file: &Self::File) -> Option<(Self::Dir, OsString)>;
 
-    /// Creates the file that follows `old`, for appending, in its directory; an error if anything stands there.
+    /// Creates the file that follows `old`, for appending, in its directory; an error if anything
+    /// stands there.
     fn create(&mut self, old: &Self::File, name: &OsStr) -> io::Result<Self::File>;
 
     /// A number that nobody can foretell, for the name of a file that is not finished.
     fn random(&mut self) -> u32;
 
-    /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an error.
+    /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an
+    /// error.
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()>;
 
-    /// Begins to compress an archive of `log`, on a thread of its own; nobody waits for it, and what it did is told once by `compressed`. At most
-    /// one at a time.
+    /// Begins to compress an archive of `log`, on a thread of its own; nobody waits for it, and
+    /// what it did is told once by `compressed`. At most one at a time.
     fn compress(&mut self, log: &Self::File, what: Compression) -> io::Result<()>;
 
-    /// What came of it, once: `true` if it is done, `false` if it was put off because there is no room.
+    /// What came of it, once: `true` if it is done, `false` if it was put off because there is no
+    /// room.
     fn compressed(&mut self) -> Option<io::Result<bool>>;
 }
 
@@ -76,7 +79,8 @@ pub(crate) trait Dir {
     /// Removes a name that is no directory's. A symbolic link is removed, not followed.
     fn remove(&mut self, name: &OsStr) -> io::Result<()>;
 
-    /// The files that are ours, as `log` is, and whose names are `wanted`. What is another's is not seen.
+    /// The files that are ours, as `log` is, and whose names are `wanted`. What is another's is not
+    /// seen.
     fn list(&mut self, log: &Self::File, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
 
     /// Makes what happened to the names survive a crash of the machine.
@@ -137,11 +141,12 @@ pub(crate) trait DiskFile: Send {
 
     fn free_space(&mut self) -> io::Result<FreeSpace>;
 
-    /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where there are no locks.
+    /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where
+    /// there are no locks.
     fn lock(&mut self) -> io::Result<bool>;
 
-    /// Gives the lock back now, not only when the last copy of the descriptor is closed: a child of this process may have one until it
-    /// is another program.
+    /// Gives the lock back now, not only when the last copy of the descriptor is closed: a child of
+    /// this process may have one until it is another program.
     fn unlock(&mut self);
 
     fn sync(&mut self) -> io::Result<()>;
@@ -158,7 +163,8 @@ pub(crate) trait DiskFile: Send {
     /// Whether blocks beyond the end can be taken, and are then really there.
     fn can_preallocate(&self) -> bool;
 
-    /// Takes blocks from the end of the file to `to`, without making it longer; a full disk shows here. A cut gives them back.
+    /// Takes blocks from the end of the file to `to`, without making it longer; a full disk shows
+    /// here. A cut gives them back.
     fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()>;
 }
 
@@ -315,8 +321,8 @@ impl RealFile {
     }
 }
 
-/// Blocks beyond the end come and go without a record: the file's time stays that of its last record, which names its archive. Only
-/// the file's owner may set it; for others it changes.
+/// Blocks beyond the end come and go without a record: the file's time stays that of its last
+/// record, which names its archive. Only the file's owner may set it; for others it changes.
 fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let changed = change(file);
@@ -342,8 +348,9 @@ fn kind_of(file: &File) -> io::Result<Kind> {
     Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
 }
 
-/// A descriptor of our own for the stream; where it can be had, one that never waits: a terminal whose reader stopped says that
-/// it can be written and then keeps the write. The program's own descriptor stays as it is.
+/// A descriptor of our own for the stream; where it can be had, one that never waits: a terminal
+/// whose reader stopped says that it can be written and then keeps the write. The program's own
+/// descriptor stays as it is.
 #[cfg(unix)]
 fn duplicate(stream: Stream) -> io::Result<File> {
     use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -354,8 +361,9 @@ fn duplicate(stream: Stream) -> io::Result<File> {
     };
     let file = File::from(copied);
     if cfg!(target_os = "linux") && kind_of(&file)? == Kind::Stream {
-        // Opening it anew makes a description that is not shared. A socket cannot be opened so, nor what belongs to another
-        // user; a regular file must not be, because the program's own output goes to the same place in it.
+        // Opening it anew makes a description that is not shared. A socket cannot be opened so, nor
+        // what belongs to another user; a regular file must not be, because the program's own
+        // output goes to the same place in it.
         if let Ok(own) = dir::open_again(number) {
             return Ok(own);
         }
@@ -389,11 +397,13 @@ impl DiskFile for RealFile {
 
         let timeout = Timespec::try_from(at_most).ok();
         let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
-        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a write fails at once.
+        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a
+        // write fails at once.
         poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
     }
 
-    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no caller.
+    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no
+    /// caller.
     #[cfg(not(unix))]
     fn writable(&mut self, _at_most: Duration) -> bool {
         true
@@ -533,7 +543,8 @@ pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
             return (one.dev(), one.ino()) == (other.dev(), other.ino());
         }
     }
-    // A file that is not there yet is known by its directory, or by its plain path if that is missing too.
+    // A file that is not there yet is known by its directory, or by its plain path if that is
+    // missing too.
     let plain = |path: &Path| {
         let name = path.file_name()?;
         Some(path.parent()?.canonicalize().ok()?.join(name))

@@ -1,13 +1,15 @@
-//! Blocks beyond the end of a file: the room that is kept for ERROR records. Runs on the writer's thread.
+//! Blocks beyond the end of a file: the room that is kept for ERROR records. Runs on the writer's
+//! thread.
 
 use std::fs::File;
 use std::io;
 
-/// Only where it was tried out: ext4, XFS, tmpfs, and overlay, which hands the call on to one of them. On btrfs the call succeeds, and
-/// then nothing fits.
+/// Only where it was tried out: ext4, XFS, tmpfs, and overlay, which hands the call on to one of
+/// them. On btrfs the call succeeds, and then nothing fits.
 #[cfg(target_os = "linux")]
 pub(super) fn is_known_to_work(file: &File) -> bool {
-    /// From `linux/magic.h`: ext2 to ext4 have one number (and only ext4 the call), XFS, tmpfs, overlay.
+    /// From `linux/magic.h`: ext2 to ext4 have one number (and only ext4 the call), XFS, tmpfs,
+    /// overlay.
     const KNOWN: [u64; 4] = [0xef53, 0x5846_5342, 0x0102_1994, 0x794c_7630];
 
     rustix::fs::fstatfs(file).is_ok_and(|answer| {

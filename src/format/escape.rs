@@ -1,8 +1,9 @@
-//! Text without what misleads its reader: what is plain is copied as it is. Runs on the writer's thread.
+//! Text without what misleads its reader: what is plain is copied as it is. Runs on the writer's
+//! thread.
 //!
-//! Control characters (C0, DEL, C1) drive terminals and end lines; U+2028 and U+2029 end lines for some readers (Python's
-//! `splitlines`, Node's `readline`); the bidirectional embeddings, overrides and isolates show a line in another order than it has
-//! ("Trojan Source", CVE-2021-42574).
+//! Control characters (C0, DEL, C1) drive terminals and end lines; U+2028 and U+2029 end lines for
+//! some readers (Python's `splitlines`, Node's `readline`); the bidirectional embeddings, overrides
+//! and isolates show a line in another order than it has ("Trojan Source", CVE-2021-42574).
 
 use std::io::Write as _;
 
@@ -64,8 +65,8 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
 
 /// Whether `special` holds for none of the bytes.
 ///
-/// Most texts are short and have nothing special in them, so that the whole is looked at, in blocks that the compiler
-/// compares at once.
+/// Most texts are short and have nothing special in them, so that the whole is looked at, in blocks
+/// that the compiler compares at once.
 #[inline]
 pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
     match bytes.len() {
@@ -75,7 +76,8 @@ pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
     }
 }
 
-/// The last block overlaps the one before it, instead of leaving a rest to be looked at byte by byte.
+/// The last block overlaps the one before it, instead of leaving a rest to be looked at byte by
+/// byte.
 #[inline]
 fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
     let mut rest = bytes;
@@ -102,7 +104,8 @@ pub(super) fn may_mislead(byte: u8) -> bool {
     (byte < 0x20) | may_mislead_in_json(byte)
 }
 
-/// What JSON lets through: DEL, and with 0xC2 and 0xE2 the first bytes of all others, and of some that are harmless.
+/// What JSON lets through: DEL, and with 0xC2 and 0xE2 the first bytes of all others, and of some
+/// that are harmless.
 pub(super) fn may_mislead_in_json(byte: u8) -> bool {
     (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2)
 }
@@ -111,7 +114,8 @@ fn ends_a_word(byte: u8) -> bool {
     (byte == b' ') | (byte == b'=') | (byte == b'"')
 }
 
-/// Appends `text` as a string of JSON, which it then is for readers of lines and for terminals, too.
+/// Appends `text` as a string of JSON, which it then is for readers of lines and for terminals,
+/// too.
 #[cfg(feature = "json")]
 pub(super) fn push_json_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');

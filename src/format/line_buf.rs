@@ -1,4 +1,5 @@
-//! `LineBuf`: where a format writes its line, with the parts that the formats of this crate are made of. Runs on the writer's thread.
+//! `LineBuf`: where a format writes its line, with the parts that the formats of this crate are
+//! made of. Runs on the writer's thread.
 
 use std::io::{self, Write as _};
 use std::time::SystemTime;
@@ -83,8 +84,8 @@ impl LineBuf {
         self.incomplete |= write!(self, "{style}{level}{style:#}").is_err();
     }
 
-    /// Writes key-values as `Format::text` does: ` key=value` for each, quoted where a reader could not
-    /// tell where a value ends, and escaped.
+    /// Writes key-values as `Format::text` does: ` key=value` for each, quoted where a reader could
+    /// not tell where a value ends, and escaped.
     ///
     /// ```
     /// # use std::time::UNIX_EPOCH;
@@ -105,8 +106,8 @@ impl LineBuf {
         }
     }
 
-    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format has
-    /// [`local_time`](crate::Format::local_time).
+    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format
+    /// has [`local_time`](crate::Format::local_time).
     ///
     /// ```
     /// let format = unfazed::Format::custom(|line, record| {
@@ -120,8 +121,8 @@ impl LineBuf {
         }
     }
 
-    /// Writes a time as [`timestamp`](Self::timestamp) does, with this many digits after the second: 0
-    /// to 9, and 9 for more.
+    /// Writes a time as [`timestamp`](Self::timestamp) does, with this many digits after the
+    /// second: 0 to 9, and 9 for more.
     ///
     /// ```
     /// # use std::time::{Duration, UNIX_EPOCH};
@@ -175,7 +176,8 @@ impl LineBuf {
         self.bytes.shrink_to(keep);
     }
 
-    /// Whether there is memory for a text of this length and what stands around it, however it is escaped.
+    /// Whether there is memory for a text of this length and what stands around it, however it is
+    /// escaped.
     fn has_memory(&mut self, text: usize) -> bool {
         let has = self.bytes.try_reserve(BESIDE_TEXT + text * LONGEST_ESCAPE).is_ok();
         self.incomplete |= !has;

@@ -1,5 +1,5 @@
-//! logfmt lines (the form that Heroku's router made known and go-kit's encoder pinned down): `key=value` pairs, quoted where
-//! needed, with the escapes of JSON. Runs on the writer's thread.
+//! logfmt lines (the form that Heroku's router made known and go-kit's encoder pinned down):
+//! `key=value` pairs, quoted where needed, with the escapes of JSON. Runs on the writer's thread.
 
 use std::convert::Infallible;
 
@@ -69,8 +69,8 @@ pub(super) fn names(options: &Options) -> Names {
     Names::new(&own, letter)
 }
 
-/// What becomes of a byte of a key. Beyond ASCII, too, control characters become `_`, but there two keys that differ in nothing else
-/// are taken for two.
+/// What becomes of a byte of a key. Beyond ASCII, too, control characters become `_`, but there two
+/// keys that differ in nothing else are taken for two.
 fn letter(byte: u8) -> u8 {
     if byte <= b' ' || matches!(byte, b'=' | b'"' | 0x7f) { b'_' } else { byte }
 }

@@ -33,9 +33,10 @@ pub(crate) use words::{NAMES, by_name};
 
 /// Lays out a record as a line.
 ///
-/// Whatever the format, one record is one line: the built-in ones escape control characters and what else would make a reader see
-/// other lines than there are (U+2028, U+2029, the bidirectional overrides and isolates of "Trojan Source"), and a custom one that
-/// does not end its line gets the newline added. ([`multiline`](Self::multiline) is the exception that one can choose.)
+/// Whatever the format, one record is one line: the built-in ones escape control characters and
+/// what else would make a reader see other lines than there are (U+2028, U+2029, the bidirectional
+/// overrides and isolates of "Trojan Source"), and a custom one that does not end its line gets the
+/// newline added. ([`multiline`](Self::multiline) is the exception that one can choose.)
 ///
 /// | format | for |
 /// |---|---|
@@ -65,17 +66,19 @@ pub(crate) use words::{NAMES, by_name};
 ///
 /// # Names
 ///
-/// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names that the format itself writes there, or
-/// that of a constant [`field`](Self::field), gets the prefix `kv.`: `message` becomes `kv.message`, and where a program logs
-/// `kv.message` too, that becomes `kv.kv.message`. Of a key that one record gives twice the last value is written. An empty key
-/// becomes `_`.
+/// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names
+/// that the format itself writes there, or that of a constant [`field`](Self::field), gets the
+/// prefix `kv.`: `message` becomes `kv.message`, and where a program logs `kv.message` too, that
+/// becomes `kv.kv.message`. Of a key that one record gives twice the last value is written. An
+/// empty key becomes `_`.
 ///
 /// # Values
 ///
-/// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for becomes a string: `"NaN"`, `"Infinity"`,
-/// `"-Infinity"`. Where an engine's own schema has fewer types, they are told apart no further: see [`ecs`](Self::ecs) and
-/// [`gelf`](Self::gelf). An integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles rounds it
-/// (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
+/// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for
+/// becomes a string: `"NaN"`, `"Infinity"`, `"-Infinity"`. Where an engine's own schema has fewer
+/// types, they are told apart no further: see [`ecs`](Self::ecs) and [`gelf`](Self::gelf). An
+/// integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles
+/// rounds it (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
 #[derive(Clone)]
 #[must_use = "give it to an output or to `Builder::format`"]
 pub struct Format {
@@ -108,8 +111,8 @@ struct Options {
 impl Format {
     /// For people: `2026-11-21T09:30:00.123456Z INFO  target: message key=value`. The default.
     ///
-    /// Control characters are escaped, so that no message can forge a line or drive a terminal. On a terminal the level is coloured
-    /// ([`Console::color`](crate::Console::color)).
+    /// Control characters are escaped, so that no message can forge a line or drive a terminal. On
+    /// a terminal the level is coloured ([`Console::color`](crate::Console::color)).
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::text());
@@ -118,10 +121,11 @@ impl Format {
         Self::of(Layout::Text)
     }
 
-    /// JSON lines: `timestamp` (RFC 3339, microseconds), `level`, `target`, `message`, then the key-values with their
-    /// types.
+    /// JSON lines: `timestamp` (RFC 3339, microseconds), `level`, `target`, `message`, then the
+    /// key-values with their types.
     ///
-    /// `thread`, `file` and `line` by option. Needs the feature `json`, which is on by default, as the other four JSON formats do.
+    /// `thread`, `file` and `line` by option. Needs the feature `json`, which is on by default, as
+    /// the other four JSON formats do.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::json());
@@ -131,13 +135,15 @@ impl Format {
         Self::of(Layout::Json(Map::Plain))
     }
 
-    /// JSON lines by the OpenTelemetry log data model, as the Collector's `otlpjsonfile` receiver reads them: each line is one
-    /// `LogsData` of OTLP/JSON 1 with one record (OpenTelemetry Protocol File Exporter, JSON lines).
+    /// JSON lines by the OpenTelemetry log data model, as the Collector's `otlpjsonfile` receiver
+    /// reads them: each line is one `LogsData` of OTLP/JSON 1 with one record (OpenTelemetry
+    /// Protocol File Exporter, JSON lines).
     ///
-    /// The record has `timeUnixNano`, `severityNumber`, `severityText`, `body`, and `attributes`: the place and the thread by the
-    /// semantic conventions 1.36 (`code.file.path`, `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
-    /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where `service.name` belongs. An integer that does not
-    /// fit 64 bits with a sign is a `stringValue`.
+    /// The record has `timeUnixNano`, `severityNumber`, `severityText`, `body`, and `attributes`:
+    /// the place and the thread by the semantic conventions 1.36 (`code.file.path`,
+    /// `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
+    /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where
+    /// `service.name` belongs. An integer that does not fit 64 bits with a sign is a `stringValue`.
     ///
     /// ```
     /// let format = unfazed::Format::otel().field("service.name", "shop");
@@ -147,13 +153,16 @@ impl Format {
         Self::of(Layout::Json(Map::Otel))
     }
 
-    /// JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0.
+    /// JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging specification
+    /// 1.0.
     ///
-    /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target), `log.origin.file.name`, `log.origin.file.line`,
-    /// `process.thread.id`, `process.thread.name`. The key-values stand in `labels`, all as strings, since the schema stores labels as
-    /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys become `_`, as the specification
-    /// demands. A [`field`](Self::field) stands beside `message`, to be named as in the schema: `service.name`, `service.version`,
-    /// `host.name`. `event.dataset` is the `service.name` if it is not given.
+    /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target),
+    /// `log.origin.file.name`, `log.origin.file.line`, `process.thread.id`, `process.thread.name`.
+    /// The key-values stand in `labels`, all as strings, since the schema stores labels as
+    /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys
+    /// become `_`, as the specification demands. A [`field`](Self::field) stands beside `message`,
+    /// to be named as in the schema: `service.name`, `service.version`, `host.name`.
+    /// `event.dataset` is the `service.name` if it is not given.
     ///
     /// ```
     /// let format = unfazed::Format::ecs()
@@ -167,14 +176,16 @@ impl Format {
 
     /// JSON lines by the Graylog Extended Log Format 1.1.
     ///
-    /// `version`, `host`, `short_message`, `timestamp` (seconds, with microseconds), `level` (of syslog: 3 for ERROR, 4, 6, 7 for DEBUG and
-    /// TRACE), then the additional fields `_target`, `_file`, `_line`, `_thread` and the key-values, each behind a `_`. `host` is the name of
+    /// `version`, `host`, `short_message`, `timestamp` (seconds, with microseconds), `level` (of
+    /// syslog: 3 for ERROR, 4, 6, 7 for DEBUG and TRACE), then the additional fields `_target`,
+    /// `_file`, `_line`, `_thread` and the key-values, each behind a `_`. `host` is the name of
     /// this machine, unless it is given by `field("host", ...)`.
     ///
-    /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or numbers: `true`, `false` and `null` become
-    /// strings, and so do integers that do not fit 64 bits with a sign, of which Graylog would keep the lower half. Keys that Graylog
-    /// keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank message: it is written as
-    /// `full_message`, with `-` for the `short_message`.
+    /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or
+    /// numbers: `true`, `false` and `null` become strings, and so do integers that do not fit 64
+    /// bits with a sign, of which Graylog would keep the lower half. Keys that Graylog keeps to
+    /// itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank message:
+    /// it is written as `full_message`, with `-` for the `short_message`.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::gelf());
@@ -186,8 +197,9 @@ impl Format {
 
     /// JSON lines as Google Cloud's logging agents read them (structured logging, `LogEntry` v2).
     ///
-    /// `severity` (DEBUG for TRACE, too), `time`, `message`, `target`, `thread`, `logging.googleapis.com/sourceLocation`, then the key-values. A
-    /// [`field`](Self::field) is one of the `logging.googleapis.com/labels`, whose values are strings. A key-value such as
+    /// `severity` (DEBUG for TRACE, too), `time`, `message`, `target`, `thread`,
+    /// `logging.googleapis.com/sourceLocation`, then the key-values. A [`field`](Self::field) is
+    /// one of the `logging.googleapis.com/labels`, whose values are strings. A key-value such as
     /// `logging.googleapis.com/trace` reaches the agent as it is.
     ///
     /// ```
@@ -198,7 +210,8 @@ impl Format {
         Self::of(Layout::Json(Map::GoogleCloud))
     }
 
-    /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the escapes of JSON.
+    /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the
+    /// escapes of JSON.
     ///
     /// In a key, what would end it (a space, `=`, `"`, a control character) becomes `_`.
     ///
@@ -211,8 +224,8 @@ impl Format {
 
     /// Returns a format of the program's own. The closure runs on the writer's thread.
     ///
-    /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and the writer goes on. A
-    /// forked child uses it, too.
+    /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and
+    /// the writer goes on. A forked child uses it, too.
     ///
     /// ```
     /// use std::io::Write;
@@ -226,8 +239,8 @@ impl Format {
         Self::of(Layout::Custom(Arc::new(format)))
     }
 
-    /// Times in the local time zone, with its offset, instead of UTC (the default). A custom format gets them from
-    /// [`LineBuf::timestamp`].
+    /// Times in the local time zone, with its offset, instead of UTC (the default). A custom format
+    /// gets them from [`LineBuf::timestamp`].
     ///
     /// ```
     /// let format = unfazed::Format::text().local_time();
@@ -237,8 +250,8 @@ impl Format {
         self
     }
 
-    /// Writes which thread logged: its name, or its number if it has none (1 is the first that logged). Default: not written, but by
-    /// the formats that always do.
+    /// Writes which thread logged: its name, or its number if it has none (1 is the first that
+    /// logged). Default: not written, but by the formats that always do.
     ///
     /// In text it stands before the target, as in `INFO  [main] app: message`.
     ///
@@ -250,7 +263,8 @@ impl Format {
         self
     }
 
-    /// Writes the source file and line of the log call. Default: not written, but by the formats that always do.
+    /// Writes the source file and line of the log call. Default: not written, but by the formats
+    /// that always do.
     ///
     /// In text it stands behind the target, as in `INFO  app src/main.rs:42: message`.
     ///
@@ -267,11 +281,11 @@ impl Format {
         self.location()
     }
 
-    /// In text, writes a message of several lines as several lines, each but the first indented by four spaces. Default: its
-    /// newlines are escaped.
+    /// In text, writes a message of several lines as several lines, each but the first indented by
+    /// four spaces. Default: its newlines are escaped.
     ///
-    /// A line that is not indented is the start of a record: no message can forge one. All other control characters stay escaped, and
-    /// those in key-values, too.
+    /// A line that is not indented is the start of a record: no message can forge one. All other
+    /// control characters stay escaped, and those in key-values, too.
     ///
     /// ```
     /// let format = unfazed::Format::text().multiline();
@@ -281,10 +295,12 @@ impl Format {
         self
     }
 
-    /// Adds a constant field to each line, as in `field("service.name", "shop")`. Set again, the later value counts. Default: none.
+    /// Adds a constant field to each line, as in `field("service.name", "shop")`. Set again, the
+    /// later value counts. Default: none.
     ///
-    /// The value is what a key-value of a log call can be: a string, a number, a `bool`. Where it stands is the format's business.
-    /// A name that the format writes itself is an [`InitError`](crate::InitError). No effect on a custom format.
+    /// The value is what a key-value of a log call can be: a string, a number, a `bool`. Where it
+    /// stands is the format's business. A name that the format writes itself is an
+    /// [`InitError`](crate::InitError). No effect on a custom format.
     ///
     /// ```
     /// # #[cfg(feature = "json")]
@@ -297,8 +313,8 @@ impl Format {
         self
     }
 
-    /// Lays out one record as a file with this format would, for the unit tests of a program. The thread
-    /// is number 1 and has no name.
+    /// Lays out one record as a file with this format would, for the unit tests of a program. The
+    /// thread is number 1 and has no name.
     ///
     /// # Errors
     ///
@@ -356,7 +372,8 @@ impl Format {
     }
 }
 
-/// Makes a [`custom`](Format::custom) format of a function, so that every `format` option takes one.
+/// Makes a [`custom`](Format::custom) format of a function, so that every `format` option takes
+/// one.
 ///
 /// ```
 /// use std::io::{self, Write as _};
@@ -427,8 +444,8 @@ impl Encoder {
         Self { work, local_time: options.local_time, colored: options.colored, time: TimeText::new(options.local_time) }
     }
 
-    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to where it was. Without memory for it
-    /// the error is `OutOfMemory`.
+    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to
+    /// where it was. Without memory for it the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
         make_room(out.bytes_mut(), record)?;
         match &self.work {
@@ -452,7 +469,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends a line of the crate's own. A custom format that cannot lay it out does not hide it: then it is text.
+    /// Appends a line of the crate's own. A custom format that cannot lay it out does not hide it:
+    /// then it is text.
     pub(crate) fn notice(&mut self, out: &mut LineBuf, notice: &Notice) {
         let start = out.len();
         let record = notice.record();
@@ -465,7 +483,8 @@ impl Encoder {
     }
 }
 
-/// What a thread is called: its name, or else its number. The crate's own lines come from no thread of the program.
+/// What a thread is called: its name, or else its number. The crate's own lines come from no thread
+/// of the program.
 fn thread<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
     match (record.thread_name(), record.thread_number()) {
         (Some(name), _) => Some(name.into()),
@@ -479,7 +498,8 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
     let _ = io::Write::write_fmt(out, format_args!("{number}"));
 }
 
-/// Makes room for the line of a record before it is laid out piece by piece: the pieces would end the process where there is no memory.
+/// Makes room for the line of a record before it is laid out piece by piece: the pieces would end
+/// the process where there is no memory.
 #[inline]
 fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     if out.capacity() - out.len() >= BESIDE_TEXT + record.text_len() * LONGEST_ESCAPE {
@@ -490,7 +510,8 @@ fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
 
 /// What a line has beside its text: time, level, quotes, the digits of numbers.
 const BESIDE_TEXT: usize = 1024;
-/// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in `\u{202e}`.
+/// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in
+/// `\u{202e}`.
 const LONGEST_ESCAPE: usize = 6;
 
 fn may_be_escaped(byte: u8) -> bool {

@@ -1,8 +1,10 @@
-//! The names that key-values get in a line, so that no line has one name twice. Runs on the writer's thread.
+//! The names that key-values get in a line, so that no line has one name twice. Runs on the
+//! writer's thread.
 //!
-//! An empty key becomes `_`, since some readers refuse it. A key that is one of the format's own names, or the name of a constant field, gets the prefix `kv.`; so does one that already has
-//! that prefix before such a name, and two keys never become one. Of a key that is given twice the last value counts, as it does
-//! for most readers.
+//! An empty key becomes `_`, since some readers refuse it. A key that is one of the format's own
+//! names, or the name of a constant field, gets the prefix `kv.`; so does one that already has that
+//! prefix before such a name, and two keys never become one. Of a key that is given twice the last
+//! value counts, as it does for most readers.
 
 use std::collections::HashMap;
 
@@ -50,7 +52,8 @@ impl Names {
         if self.is_taken(key.trim_start_matches(PREFIX)) { PREFIX } else { "" }
     }
 
-    /// Calls `write` with each key and its value, in order, but only with the last of those that have the same name.
+    /// Calls `write` with each key and its value, in order, but only with the last of those that
+    /// have the same name.
     pub(super) fn each_once<'a, E>(
         &self,
         pairs: KeyValues<'a>,

@@ -1,4 +1,5 @@
-//! Lines for people: time, level, thread, target, place, message, key-values. Runs on the writer's thread.
+//! Lines for people: time, level, thread, target, place, message, key-values. Runs on the writer's
+//! thread.
 
 use std::io::Write as _;
 
@@ -117,7 +118,8 @@ pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Cont
 pub(super) fn push_value(out: &mut Vec<u8>, value: Value<'_>, controls: Controls) {
     match value {
         Value::Str(text) => push_word(out, text, controls),
-        // Writing to memory does not fail; none of these has a space, a quote or an equals sign. `Debug` spares the 300 zeros of 1e300.
+        // Writing to memory does not fail; none of these has a space, a quote or an equals sign.
+        // `Debug` spares the 300 zeros of 1e300.
         Value::F64(float) => drop(write!(out, "{float:?}")),
         other => drop(write!(out, "{other}")),
     }

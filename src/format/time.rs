@@ -1,4 +1,5 @@
-//! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the writer's thread.
+//! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the
+//! writer's thread.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,8 @@ impl TimeText {
         }
         let micros_at = out.len() + self.micros;
         out.extend_from_slice(&self.text);
-        // Written behind the copy: to copy what has just been stored byte by byte makes the processor wait.
+        // Written behind the copy: to copy what has just been stored byte by byte makes the
+        // processor wait.
         if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
             let mut rest = micros;
             for digit in digits.iter_mut().rev() {

@@ -35,7 +35,8 @@ pub(crate) fn by_name(name: &str) -> Option<Format> {
     }
 }
 
-/// Reads the name of a format, and after it its options: `local_time`, `thread`, `location`, `multiline`.
+/// Reads the name of a format, and after it its options: `local_time`, `thread`, `location`,
+/// `multiline`.
 ///
 /// ```
 /// let format: unfazed::Format = "logfmt thread local_time".parse()?;
@@ -59,7 +60,8 @@ impl FromStr for Format {
     }
 }
 
-/// Writes the name and the options, without constant fields. A format of the program's own is `custom`.
+/// Writes the name and the options, without constant fields. A format of the program's own is
+/// `custom`.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;

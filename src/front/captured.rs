@@ -1,5 +1,6 @@
-//! `Captured`: prints records where the test harness captures what is printed. Runs on the caller's thread, because `cargo test`
-//! captures by thread; a mode for the tests of programs, in which a log call waits for the stream.
+//! `Captured`: prints records where the test harness captures what is printed. Runs on the caller's
+//! thread, because `cargo test` captures by thread; a mode for the tests of programs, in which a
+//! log call waits for the stream.
 
 use std::time::SystemTime;
 

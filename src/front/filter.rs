@@ -1,7 +1,8 @@
-//! Which records the program wants: env_logger's directives, exchangeable while threads log. Read on the caller's thread.
+//! Which records the program wants: env_logger's directives, exchangeable while threads log. Read
+//! on the caller's thread.
 //!
-//! Walking the directives costs more the more there are, so each thread remembers what they came to for the targets it
-//! logs to.
+//! Walking the directives costs more the more there are, so each thread remembers what they came to
+//! for the targets it logs to.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Parses the layers on top of `base`, the level of what they do not name. `cap` is the most verbose level that any
-    /// output takes.
+    /// Parses the layers on top of `base`, the level of what they do not name. `cap` is the most
+    /// verbose level that any output takes.
     pub(crate) fn new(base: LevelFilter, layers: Layers, cap: LevelFilter) -> Result<Self, FilterError> {
         let mut builder = env_filter::Builder::new();
         builder.filter_level(base);
@@ -119,7 +120,8 @@ fn target_of(directive: &str) -> &str {
     }
 }
 
-/// The directives that `filter_env` found in a variable: the good ones, and what to say of the others.
+/// The directives that `filter_env` found in a variable: the good ones, and what to say of the
+/// others.
 pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
     let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
     let mut errors = Vec::new();
@@ -149,7 +151,8 @@ pub(crate) struct Verdict {
 struct Remembered {
     /// The version of the filter it comes from; 0: none.
     version: u64,
-    /// Where the target's text stands in the program. It is static, so the place stands for the text.
+    /// Where the target's text stands in the program. It is static, so the place stands for the
+    /// text.
     target: (usize, usize),
     verdict: Verdict,
 }
@@ -159,7 +162,8 @@ impl Remembered {
         Self { version: 0, target: (0, 0), verdict: Verdict { max_level: LevelFilter::Off, by_message: false } };
 }
 
-/// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer one stays there.
+/// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer
+/// one stays there.
 const REMEMBERED: usize = 64;
 
 thread_local! {
@@ -224,12 +228,14 @@ impl CurrentFilter {
         Self { filter: ArcSwap::from_pointee(filter), version, base, cap, installed: AtomicBool::new(false) }
     }
 
-    /// What the filter says of this record's target; or of this record alone, if its target is a long one and not the module path.
+    /// What the filter says of this record's target; or of this record alone, if its target is a
+    /// long one and not the module path.
     #[inline]
     pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let place = (target.as_ptr() as usize, target.len());
-        // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a newer one.
+        // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a
+        // newer one.
         let version = self.version.load(Acquire);
         let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
         if !is_static {
@@ -245,7 +251,8 @@ impl CurrentFilter {
         verdict
     }
 
-    /// For a target that is not the module path. It may be a literal or not, so that its place alone says nothing.
+    /// For a target that is not the module path. It may be a literal or not, so that its place
+    /// alone says nothing.
     fn verdict_by_text(&self, record: &log::Record<'_>, version: u64) -> Verdict {
         let target = record.target().as_bytes();
         if target.len() > LONGEST_TEXT {
@@ -324,7 +331,8 @@ impl CurrentFilter {
                 break;
             }
         }
-        // Release: see `verdict`. Acquire: whoever sees this version also sees the filter of a change that came before.
+        // Release: see `verdict`. Acquire: whoever sees this version also sees the filter of a
+        // change that came before.
         self.version.swap(new_version(), AcqRel);
         if self.installed.load(Relaxed) {
             self.keep_in_step();
@@ -468,7 +476,8 @@ mod tests {
                 assert_eq!(level <= filter.verdict(&record).max_level, level <= expected, "{target} {level}");
             }
         };
-        // Always at the same place, with another text there each time; twice each, the second time remembered.
+        // Always at the same place, with another text there each time; twice each, the second time
+        // remembered.
         let mut place = String::with_capacity(100);
         for _ in 0..3 {
             for (target, expected) in [

@@ -83,8 +83,8 @@ fn closest_level(word: &str) -> Option<&'static str> {
     other.or_else(|| LEVELS.iter().map(|(name, _)| *name).find(|name| is_misspelled(&word, name)))
 }
 
-/// Tells whether `word` is `name` with one letter too many or too few, or with two exchanged. A wrong
-/// letter makes another word too often, as in `ward`.
+/// Tells whether `word` is `name` with one letter too many or too few, or with two exchanged. A
+/// wrong letter makes another word too often, as in `ward`.
 fn is_misspelled(word: &str, name: &str) -> bool {
     let (word, name) = (word.as_bytes(), name.as_bytes());
     let start = word.iter().zip(name).take_while(|(one, other)| one == other).count();

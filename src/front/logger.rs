@@ -1,4 +1,5 @@
-//! `Logger`, the `log::Log` of this crate: filter, gate, record, queue. Runs on the caller's thread.
+//! `Logger`, the `log::Log` of this crate: filter, gate, record, queue. Runs on the caller's
+//! thread.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -14,9 +15,11 @@ use crate::queue::{PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Draft, OwnedRecord};
 use crate::stats::DropReason;
 
-/// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with `log::set_boxed_logger`.
+/// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
+/// `log::set_boxed_logger`.
 ///
-/// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the writer's thread.
+/// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the
+/// writer's thread.
 ///
 /// ```
 /// use log::{Level, Log as _, Record};
@@ -53,8 +56,8 @@ impl Logger {
         Arc::downgrade(&self.core)
     }
 
-    /// The most verbose level that can pass the filter and that some output takes; for `log::set_max_level`, without
-    /// which the `log` macros let nothing through.
+    /// The most verbose level that can pass the filter and that some output takes; for
+    /// `log::set_max_level`, without which the `log` macros let nothing through.
     ///
     /// ```no_run
     /// let (logger, _handle) = unfazed::Builder::new().file("app.log").build()?;
@@ -120,7 +123,8 @@ impl Core {
         let _ = self.per_process.pipeline().flush_in_time();
     }
 
-    /// Where the message decides whether the record passes at all, and only then what becomes of it.
+    /// Where the message decides whether the record passes at all, and only then what becomes of
+    /// it.
     #[cold]
     fn offer_if_taken(
         &self,
@@ -164,8 +168,8 @@ impl log::Log for Logger {
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        // In a forked child that has not logged there is nothing to end. What was not written by the deadline is counted as
-        // `shutdown`; a `Handle` can still tell.
+        // In a forked child that has not logged there is nothing to end. What was not written by
+        // the deadline is counted as `shutdown`; a `Handle` can still tell.
         if let Some(pipeline) = self.core.per_process.existing_pipeline() {
             pipeline.end_in_time();
         }

@@ -11,12 +11,12 @@ use log::kv;
 
 use super::logger::Core;
 
-/// Makes every panic an ERROR record of this logger, as long as the logger lives; then the hook that
-/// was there before runs.
+/// Makes every panic an ERROR record of this logger, as long as the logger lives; then the hook
+/// that was there before runs.
 ///
-/// A hook cannot know whether the panic will end the process: one that starts while another unwinds,
-/// or in a destructor of a thread-local, or in a function that C has called, aborts it. So each waits
-/// until the writer has what was logged so far.
+/// A hook cannot know whether the panic will end the process: one that starts while another
+/// unwinds, or in a destructor of a thread-local, or in a function that C has called, aborts it. So
+/// each waits until the writer has what was logged so far.
 pub(crate) fn install(core: Weak<Core>) {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -1,6 +1,8 @@
-//! `Config`: every option of the builder that can stand in a file, through serde. Runs on the thread that sets the logger up.
+//! `Config`: every option of the builder that can stand in a file, through serde. Runs on the
+//! thread that sets the logger up.
 //!
-//! A configuration says what the builder's methods are given; what is possible, the builder itself decides.
+//! A configuration says what the builder's methods are given; what is possible, the builder itself
+//! decides.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,9 +25,9 @@ use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_tabl
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
 ///
-/// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left out has the method's default. A key
-/// that does not exist is an error that names it. What only code can give (a sink, a callback, a custom format) is added to the
-/// builder afterwards.
+/// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left
+/// out has the method's default. A key that does not exist is an error that names it. What only
+/// code can give (a sink, a callback, a custom format) is added to the builder afterwards.
 ///
 /// ```toml
 /// level = "info"
@@ -62,8 +64,9 @@ use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_tabl
 /// color = "auto"                       # or always, never
 /// ```
 ///
-/// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a unit: `64 KiB`, `1.5 GiB`, `10MB`
-/// (a letter alone is binary: `100M`). Levels may be written in any case. A path is taken as it is: `~` and `$HOME` are errors.
+/// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a
+/// unit: `64 KiB`, `1.5 GiB`, `10MB` (a letter alone is binary: `100M`). Levels may be written in
+/// any case. A path is taken as it is: `~` and `$HOME` are errors.
 ///
 /// When the file has changed, [`directives`](Self::directives) of the new one are what
 /// [`Handle::set_filter`](crate::Handle::set_filter) takes: no restart is needed for them.
@@ -103,8 +106,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or whose feature is missing. Ranges are checked by [`Builder::build`] and [`Builder::init`]. An option
-    /// that its format has no use for changes nothing, as with the method of the same name.
+    /// A format that does not exist or whose feature is missing. Ranges are checked by
+    /// [`Builder::build`] and [`Builder::init`]. An option that its format has no use for changes
+    /// nothing, as with the method of the same name.
     pub fn builder(&self) -> Result<Builder, InitError> {
         let mut builder = Builder::new();
         builder = given(builder, self.level, Builder::level);
@@ -214,7 +218,7 @@ impl ConsoleConfig {
     }
 }
 
-// --- the options' own values -------------------------------------------------------------------------------------------
+// --- the options' own values ---
 
 /// The files of a configuration. One file without its list is a slip that TOML invites.
 #[derive(Clone, Debug, Default)]
@@ -429,7 +433,8 @@ from_text!(Color, "`auto`, `always` or `never`", |text| text.parse().map_err(|_:
 /// The public options are read by themselves.
 macro_rules! word_or_table {
     ($($name:ident)*) => {$(
-        /// Reads the word, or the table, that a configuration file has for it. Needs the feature `serde`.
+        /// Reads the word, or the table, that a configuration file has for it. Needs the feature
+        /// `serde`.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 word_or_table(deserializer)

@@ -1,4 +1,5 @@
-//! What a user sets: how the values of the options are written as text, and the same from a file. Plain values, any thread.
+//! What a user sets: how the values of the options are written as text, and the same from a file.
+//! Plain values, any thread.
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;

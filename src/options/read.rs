@@ -1,4 +1,5 @@
-//! How the values of a configuration file are read: from a word, a number or a table, with errors that name what there is. Pure.
+//! How the values of a configuration file are read: from a word, a number or a table, with errors
+//! that name what there is. Pure.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -53,7 +54,8 @@ macro_rules! from_text {
 
 pub(super) use from_text;
 
-/// A value that may be written as one word, or as a table. Unlike an untagged enum it says which key of the table is wrong.
+/// A value that may be written as one word, or as a table. Unlike an untagged enum it says which
+/// key of the table is wrong.
 pub(super) trait WordOrTable: Sized {
     const EXPECTED: &'static str;
     type Table;

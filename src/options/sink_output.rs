@@ -1,4 +1,5 @@
-//! `SinkOutput`: an output of the program's own, with its options. A plain value, made on the thread that sets the logger up.
+//! `SinkOutput`: an output of the program's own, with its options. A plain value, made on the
+//! thread that sets the logger up.
 
 use std::fmt;
 
@@ -7,7 +8,8 @@ use log::LevelFilter;
 use crate::format::Format;
 use crate::sink::Sink;
 
-/// Holds an output of the program's own and its options. Given to [`Builder::output`](crate::Builder::output).
+/// Holds an output of the program's own and its options. Given to
+/// [`Builder::output`](crate::Builder::output).
 ///
 /// | option | default |
 /// |---|---|

@@ -1,6 +1,7 @@
 //! The values of options as words: `drop_newest`, `every=5s`, `daily size=100MiB`. Pure.
 //!
-//! These are the words of a configuration file, so that an option may also come from the command line or the environment.
+//! These are the words of a configuration file, so that an option may also come from the command
+//! line or the environment.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! The exit hook: runs on the thread that calls `exit`, or returns from `main`, while others may still be logging. It uses no
-//! thread-local and takes no lock.
+//! The exit hook: runs on the thread that calls `exit`, or returns from `main`, while others may
+//! still be logging. It uses no thread-local and takes no lock.
 
 use std::ptr;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ struct Slot {
     next: *mut Slot,
 }
 
-// SAFETY: all fields but `next` are atomics, `next` never changes once the slot is in the list, and a target is `Send + Sync`.
+// SAFETY: all fields but `next` are atomics, `next` never changes once the slot is in the list, and
+// a target is `Send + Sync`.
 unsafe impl Sync for Slot {}
 
 /// As long as it lives, the end of the process waits for its target.
@@ -59,8 +60,8 @@ fn hook() {
     static HOOKED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !HOOKED.swap(true, Relaxed) {
         #[cfg(unix)]
-        // SAFETY: the hook is a plain function that stays for the life of the process. Should the call fail (no memory), the end does
-        // not wait.
+        // SAFETY: the hook is a plain function that stays for the life of the process. Should the
+        // call fail (no memory), the end does not wait.
         unsafe {
             libc::atexit(at_exit);
         }
@@ -89,7 +90,8 @@ impl Drop for Registration {
             // The process is ending; its hook lets go when its time is up.
             thread::sleep(LOOK_EVERY);
         }
-        // SAFETY: `register` made it by `Box::into_raw`; it is out of the slot, and no hook looks at it.
+        // SAFETY: `register` made it by `Box::into_raw`; it is out of the slot, and no hook looks
+        // at it.
         drop(unsafe { Box::from_raw(target) });
         self.slot.taken.store(false, SeqCst);
     }
@@ -100,17 +102,20 @@ extern "C" fn at_exit() {
     drain_all();
 }
 
-/// Asks everything that is registered in this process to end, and waits for each as long as it wants, not one after the other.
+/// Asks everything that is registered in this process to end, and waits for each as long as it
+/// wants, not one after the other.
 pub(crate) fn drain_all() {
     let mut slots = Vec::new();
     let mut next = SLOTS.load(Acquire);
-    // SAFETY: a slot, once in the list, is never freed and never moved, and its `next` never changes.
+    // SAFETY: a slot, once in the list, is never freed and never moved, and its `next` never
+    // changes.
     while let Some(slot) = unsafe { next.as_ref() } {
         next = slot.next;
         slot.users.fetch_add(1, SeqCst);
         let target = slot.target.load(SeqCst);
-        // SAFETY: not null, hence in the slot while `users` counted us: `Registration::drop` waits for us before it frees it.
-        // What a fork has left over is of another generation, and not looked at.
+        // SAFETY: not null, hence in the slot while `users` counted us: `Registration::drop` waits
+        // for us before it frees it. What a fork has left over is of another generation, and not
+        // looked at.
         let target = unsafe { target.as_ref() }.filter(|_| slot.generation.load(Relaxed) == generation());
         match target {
             Some(target) => {

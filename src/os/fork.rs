@@ -1,7 +1,9 @@
-//! What a fork leaves behind. The hook runs in the child, on its only thread, before `fork` returns; the rest on any thread.
+//! What a fork leaves behind. The hook runs in the child, on its only thread, before `fork`
+//! returns; the rest on any thread.
 //!
-//! A child may not touch what belonged to threads that did not come with it. So what a log call needs is a `PerProcess`: it is there
-//! only in the process that made it, and a child finds nothing and makes its own.
+//! A child may not touch what belonged to threads that did not come with it. So what a log call
+//! needs is a `PerProcess`: it is there only in the process that made it, and a child finds nothing
+//! and makes its own.
 
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -22,13 +24,15 @@ pub(super) fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 
-/// Sees to it that a forked child knows that it is one. To be called before the first `PerProcess` is made.
+/// Sees to it that a forked child knows that it is one. To be called before the first `PerProcess`
+/// is made.
 pub(crate) fn watch_forks() {
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !WATCHED.swap(true, Relaxed) {
         #[cfg(unix)]
-        // SAFETY: the handler is a plain function that stays for the life of the process, and does only what is allowed between
-        // fork and exec: atomics and close(2). Should the call fail (no memory), forks go unnoticed, as without it.
+        // SAFETY: the handler is a plain function that stays for the life of the process, and does
+        // only what is allowed between fork and exec: atomics and close(2). Should the call fail
+        // (no memory), forks go unnoticed, as without it.
         unsafe {
             libc::pthread_atfork(None, None, Some(in_child));
         }
@@ -39,19 +43,18 @@ pub(crate) fn watch_forks() {
 pub(crate) extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
     let mut next = CELLS.load(Acquire);
-    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never changes.
+    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
+    // changes.
     while let Some(cell) = unsafe { next.as_ref() } {
         let fd = cell.fd.swap(FREE, Relaxed);
         if fd >= 0 {
-            // SAFETY: the number stands in its cell only while the parent's `File` owns it, and no code of the child uses that
-            // `File`: it belongs to a writer who is not here.
+            // SAFETY: the number stands in its cell only while the parent's `File` owns it, and no
+            // code of the child uses that `File`: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
         }
         next = cell.next;
     }
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
 
 /// A value that a forked child does not inherit.
 pub(crate) struct PerProcess<T> {
@@ -63,7 +66,8 @@ struct Node<T> {
     value: Arc<T>,
 }
 
-// SAFETY: a `PerProcess` hands out only `&T` and clones of the `Arc`, which `Send + Sync` of `T` allow; the pointer itself is atomic.
+// SAFETY: a `PerProcess` hands out only `&T` and clones of the `Arc`, which `Send + Sync` of `T`
+// allow; the pointer itself is atomic.
 unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
@@ -87,8 +91,8 @@ impl<T> PerProcess<T> {
             return false;
         }
         let new = Node::boxed(value.clone());
-        // The parent's node, and what it holds, is leaked: nobody may touch it here, not even to drop it. Release: whoever sees the
-        // pointer sees the node.
+        // The parent's node, and what it holds, is leaked: nobody may touch it here, not even to
+        // drop it. Release: whoever sees the pointer sees the node.
         let put = self.node.compare_exchange(old, new, AcqRel, Relaxed).is_ok();
         if !put {
             // SAFETY: `new` comes from `Box::into_raw` and has been given to nobody.
@@ -99,8 +103,9 @@ impl<T> PerProcess<T> {
 
     #[inline]
     fn node(&self) -> &Node<T> {
-        // SAFETY: the pointer comes from `Box::into_raw`; a node is freed only in `drop`, which has the only reference to `self`; one
-        // that was replaced is leaked. Acquire pairs with the Release of `put`.
+        // SAFETY: the pointer comes from `Box::into_raw`; a node is freed only in `drop`, which has
+        // the only reference to `self`; one that was replaced is leaked. Acquire pairs with the
+        // Release of `put`.
         unsafe { NonNull::new_unchecked(self.node.load(Acquire)).as_ref() }
     }
 }
@@ -120,11 +125,10 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-
 process_wide! {
-    /// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as any process has it open. The
-    /// list only grows, by cells that are used again: it is as long as there ever were open log files at the same time.
+    /// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as
+    /// any process has it open. The list only grows, by cells that are used again: it is as long as
+    /// there ever were open log files at the same time.
     static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
 }
 
@@ -137,7 +141,8 @@ struct Cell {
 const FREE: i32 = -1;
 const CLAIMED: i32 = -2;
 
-/// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor is closed.
+/// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor
+/// is closed.
 #[derive(Debug)]
 pub(crate) struct CloseInChild {
     pub(crate) cell: &'static AtomicI32,
@@ -163,7 +168,8 @@ impl Drop for CloseInChild {
 
 fn free_cell() -> &'static AtomicI32 {
     let mut next = CELLS.load(Acquire);
-    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never changes.
+    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
+    // changes.
     while let Some(cell) = unsafe { next.as_ref() } {
         if cell.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok() {
             return &cell.fd;
@@ -174,7 +180,8 @@ fn free_cell() -> &'static AtomicI32 {
     let new: *mut Cell = cell;
     let mut head = CELLS.load(Acquire);
     loop {
-        // SAFETY: `new` comes from `Box::leak` and is in no list yet: nobody else reads or writes it.
+        // SAFETY: `new` comes from `Box::leak` and is in no list yet: nobody else reads or writes
+        // it.
         unsafe { (*new).next = head };
         match CELLS.compare_exchange(head, new, AcqRel, Acquire) {
             // SAFETY: leaked, hence there for ever; from here on only shared.

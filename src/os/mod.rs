@@ -1,7 +1,9 @@
-//! What the crate asks of the process itself, on whichever thread asks. The only room with `unsafe`.
+//! What the crate asks of the process itself, on whichever thread asks. The only room with
+//! `unsafe`.
 //!
-//! Elsewhere than on Unix there is no fork and there are no signals to keep away from the writer's thread; the exit hook is
-//! missing there, too: a program calls `log::logger().flush()` before it ends.
+//! Elsewhere than on Unix there is no fork and there are no signals to keep away from the writer's
+//! thread; the exit hook is missing there, too: a program calls `log::logger().flush()` before it
+//! ends.
 #![allow(unsafe_code)]
 
 mod exit;

@@ -1,8 +1,9 @@
 //! The processor's time stamp counter, and a clock to judge it by. Read on any thread.
 
-/// Whether the kernel keeps its own time by the counter: then it is there, it is even across the processors, and it keeps its pace; where
-/// the kernel finds that it does not, it takes another clock (kernel documentation, "clocksource"). Reads a file: for the thread that sets
-/// the logger up.
+/// Whether the kernel keeps its own time by the counter: then it is there, it is even across the
+/// processors, and it keeps its pace; where the kernel finds that it does not, it takes another
+/// clock (kernel documentation, "clocksource"). Reads a file: for the thread that sets the logger
+/// up.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 pub(crate) fn counter_keeps_time() -> bool {
     let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
@@ -14,12 +15,14 @@ pub(crate) fn counter_keeps_time() -> bool {
     false
 }
 
-/// The counter now; some 10 ns where the system's clock takes 25, which waits for all that is under way (`rdtsc` behind a fence).
+/// The counter now; some 10 ns where the system's clock takes 25, which waits for all that is under
+/// way (`rdtsc` behind a fence).
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
-    // SAFETY: every processor of this architecture has the instruction, and it touches nothing. Where a process forbids it to itself
-    // (PR_SET_TSC), the system's clock, which reads the same counter, is forbidden with it.
+    // SAFETY: every processor of this architecture has the instruction, and it touches nothing.
+    // Where a process forbids it to itself (PR_SET_TSC), the system's clock, which reads the same
+    // counter, is forbidden with it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
@@ -29,11 +32,13 @@ pub(crate) fn ticks() -> u64 {
     0
 }
 
-/// Nanoseconds by a clock that nobody sets or slews (CLOCK_MONOTONIC_RAW, clock_gettime(2)); it stands still while the machine sleeps.
+/// Nanoseconds by a clock that nobody sets or slews (CLOCK_MONOTONIC_RAW, clock_gettime(2)); it
+/// stands still while the machine sleeps.
 #[cfg(target_os = "linux")]
 pub(crate) fn steady_nanos() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to `time`, which outlives the call. It cannot fail: every Linux of this century has the clock.
+    // SAFETY: the pointer is to `time`, which outlives the call. It cannot fail: every Linux of
+    // this century has the clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut time) };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }

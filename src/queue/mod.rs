@@ -1,9 +1,10 @@
-//! Between the callers' threads and the writer's: the bounded channel, what happens when it is full, the gate that
-//! closes when no output can take a record, the doorbell that wakes a long nap, and the requests that want an answer.
+//! Between the callers' threads and the writer's: the bounded channel, what happens when it is
+//! full, the gate that closes when no output can take a record, the doorbell that wakes a long nap,
+//! and the requests that want an answer.
 //!
-//! No caller waits here, unless the user chose `Overflow::Block`. The writer never sleeps *in* the channel: a parked
-//! receiver would cost every sender a system call. It naps by itself, and the doorbell tells the callers when ringing
-//! is worth it.
+//! No caller waits here, unless the user chose `Overflow::Block`. The writer never sleeps *in* the
+//! channel: a parked receiver would cost every sender a system call. It naps by itself, and the
+//! doorbell tells the callers when ringing is worth it.
 
 pub(crate) mod origin;
 mod per_process;
@@ -33,7 +34,8 @@ use rate_limit::RateLimit;
 
 /// Decides what happens to a record that finds the queue full.
 ///
-/// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at most every 5 s.
+/// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at
+/// most every 5 s.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,14 +47,16 @@ use rate_limit::RateLimit;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them) and of what long
-    /// messages may hold on the heap (8 MiB) is kept for WARN and ERROR, so that a flood of lower levels cannot push them out.
+    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them)
+    /// and of what long messages may hold on the heap (8 MiB) is kept for WARN and ERROR, so that a
+    /// flood of lower levels cannot push them out.
     #[default]
     DropNewest,
     /// The oldest record in the queue is dropped, whatever its level.
     DropOldest,
-    /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs the program. A call
-    /// on the writer's own thread does not wait; neither does one after the shutdown.
+    /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs
+    /// the program. A call on the writer's own thread does not wait; neither does one after the
+    /// shutdown.
     Block,
     /// As `Block`, but at most this long; then the new record is dropped. Zero waits not at all.
     BlockAtMost(Duration),
@@ -60,11 +64,13 @@ pub enum Overflow {
 
 /// The records of one queue together hold at most this much outside their slots: 8 MiB.
 const MOST_SPILLED: usize = 8 << 20;
-/// Flushes and shutdowns that wait for the writer at the same time; one more waits for a place, up to its deadline.
+/// Flushes and shutdowns that wait for the writer at the same time; one more waits for a place, up
+/// to its deadline.
 const MOST_REQUESTS: usize = 256;
 /// A blocked caller looks this often whether the logger was shut down meanwhile.
 const BLOCKED_LOOK: Duration = Duration::from_millis(20);
-/// How often `DropOldest` makes room before it gives the new record up, when many callers fight for the slots.
+/// How often `DropOldest` makes room before it gives the new record up, when many callers fight for
+/// the slots.
 const MOST_EVICTIONS: usize = 32;
 
 /// The writer is awake, or naps for so short a time that nobody needs to wake it.
@@ -90,14 +96,16 @@ pub(crate) struct Pipeline {
     bell: AtomicU8,
     /// Callers take the time from the processor's counter.
     counter_is_read: AtomicBool,
-    /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out subtracts.
+    /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out
+    /// subtracts.
     spilled: AtomicUsize,
     /// Set once, by whoever starts the writer, before the writer takes anything.
     writer: OnceLock<Thread>,
     /// The writer is to end when its queue is empty, and nobody waits for an answer.
     leaving: AtomicBool,
     shutdown_timeout: Duration,
-    /// A number that stands for a writer who knows the names of those that have introduced themselves to it.
+    /// A number that stands for a writer who knows the names of those that have introduced
+    /// themselves to it.
     audience: AtomicU64,
     /// The limit for each place of the program, if there is one.
     rate_limit: Option<RateLimit>,
@@ -112,8 +120,8 @@ pub(crate) enum Request {
     Shutdown(Reply),
 }
 
-/// What needs no answer, is never waited for and never refused: twice the same is once. Each is a number: how many records the writer
-/// has to have taken before, plus one; 0: not ordered.
+/// What needs no answer, is never waited for and never refused: twice the same is once. Each is a
+/// number: how many records the writer has to have taken before, plus one; 0: not ordered.
 #[derive(Default)]
 pub(crate) struct Orders {
     rotate: AtomicU64,
@@ -179,7 +187,7 @@ impl Pipeline {
         let _ = self.writer.set(thread);
     }
 
-    // --- the callers' side ---------------------------------------------------------------------------------------
+    // --- the callers' side ---
 
     /// A thread that has introduced itself to this number does not bring its name again.
     #[inline]
@@ -192,8 +200,8 @@ impl Pipeline {
         self.audience.store(new_audience(), Relaxed);
     }
 
-    /// Whether any output wants records of this level. All that pass the filter are wanted, but in a forked child whose parent
-    /// has kept an output.
+    /// Whether any output wants records of this level. All that pass the filter are wanted, but in
+    /// a forked child whose parent has kept an output.
     #[inline]
     pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.wanted
@@ -225,8 +233,9 @@ impl Pipeline {
         !admitted
     }
 
-    /// Returns whether a record that is logged in the code of an output is taken: another output wants it, and there were not too
-    /// many of them. Otherwise it counts as suppressed. To another logger, the writer's thread is a thread like any other.
+    /// Returns whether a record that is logged in the code of an output is taken: another output
+    /// wants it, and there were not too many of them. Otherwise it counts as suppressed. To another
+    /// logger, the writer's thread is a thread like any other.
     #[cold]
     pub(crate) fn admits_own(&self, origin: u32, level: Level) -> bool {
         if !origin::is_inside(self.address()) {
@@ -253,8 +262,9 @@ impl Pipeline {
         self.counters.callers.dropped.count(level, reason);
     }
 
-    /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what it holds on the heap: said by the
-    /// caller, because a record that is looked at on its way is copied once more.
+    /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
+    /// it holds on the heap: said by the caller, because a record that is looked at on its way is
+    /// copied once more.
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.callers.accepted.count(level);
@@ -344,7 +354,8 @@ impl Pipeline {
             self.wake_if_armed();
             let slice = left.min(BLOCKED_LOOK);
             if !self.spill_fits(level, spilled) {
-                // The queue has slots but the heap's bound is reached: the writer frees it without waking anybody.
+                // The queue has slots but the heap's bound is reached: the writer frees it without
+                // waking anybody.
                 thread::sleep(slice.min(Duration::from_millis(1)));
                 continue;
             }
@@ -361,11 +372,13 @@ impl Pipeline {
     /// After a record went in: wakes a long nap if there is a reason to.
     #[inline]
     fn ring(&self, level: Level) {
-        // SeqCst, here and in `arm`: the caller writes the queue and reads the bell, the writer writes the bell and reads
-        // the queue; at least one of them must see the other (the store-buffer pattern).
+        // SeqCst, here and in `arm`: the caller writes the queue and reads the bell, the writer
+        // writes the bell and reads the queue; at least one of them must see the other (the
+        // store-buffer pattern).
         match self.bell.load(SeqCst) {
-            // Counted now, not before the record went in: of several callers that fill the queue together the last one rings, and
-            // so does the last record that a small queue, half of which is kept for WARN and ERROR, takes from below.
+            // Counted now, not before the record went in: of several callers that fill the queue
+            // together the last one rings, and so does the last record that a small queue, half of
+            // which is kept for WARN and ERROR, takes from below.
             ARMED if level == Level::Error || self.len() >= self.capacity / 2 => self.wake_if_armed(),
             ENDED => self.sweep(),
             _ => {}
@@ -403,7 +416,8 @@ impl Pipeline {
         self.ask(Request::Flush, at_most)
     }
 
-    /// Lets nothing in any more, waits until the rest is written, and counts what is not by the deadline.
+    /// Lets nothing in any more, waits until the rest is written, and counts what is not by the
+    /// deadline.
     pub(crate) fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
         if self.on_writer() {
             return Err(FlushError::OnWriter);
@@ -426,7 +440,8 @@ impl Pipeline {
         self.flush(self.shutdown_timeout)
     }
 
-    /// The end of a logger that is dropped: waits, but for the writer's own thread, which cannot wait for itself.
+    /// The end of a logger that is dropped: waits, but for the writer's own thread, which cannot
+    /// wait for itself.
     pub(crate) fn end_in_time(&self) {
         if self.shutdown(self.shutdown_timeout) == Err(FlushError::OnWriter) {
             self.begin();
@@ -449,7 +464,8 @@ impl Pipeline {
         if self.requests.0.send_timeout(request(reply), at_most).is_err() {
             return Err(FlushError::Timeout);
         }
-        // The same pattern as in `ring`: either the writer saw the request before it ended, or we see that it has.
+        // The same pattern as in `ring`: either the writer saw the request before it ended, or we
+        // see that it has.
         if self.is_ended() {
             self.dismiss_requests();
         }
@@ -463,7 +479,8 @@ impl Pipeline {
 
     /// Leaves an order, to be carried out behind the records that are in the queue now.
     pub(crate) fn order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) {
-        // In this sequence: what the writer takes between the two is counted twice, so that the order never comes too early.
+        // In this sequence: what the writer takes between the two is counted twice, so that the
+        // order never comes too early.
         let queued = self.len() as u64;
         let behind = self.counters.writer.taken.total() + queued;
         // SeqCst: the writer looks at it after it has armed its bell, or it is woken.
@@ -483,10 +500,10 @@ impl Pipeline {
         State::from_byte(worst.unwrap_or(0))
     }
 
-    // --- the writer's side ---------------------------------------------------------------------------------------
+    // --- the writer's side ---
 
-    /// Takes out one record after the other, until there is none or `more` says that it was enough. By reference: a record
-    /// that is not moved about is a third of the writer's work less.
+    /// Takes out one record after the other, until there is none or `more` says that it was enough.
+    /// By reference: a record that is not moved about is a third of the writer's work less.
     pub(crate) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
         while let Ok(record) = &self.records.1.try_recv() {
             match record.spilled() {
@@ -540,7 +557,8 @@ impl Pipeline {
         self.requests.1.try_recv().ok()
     }
 
-    /// A flush, or a shutdown without a deadline, whose answer is looked for later: for who is also the writer.
+    /// A flush, or a shutdown without a deadline, whose answer is looked for later: for who is also
+    /// the writer.
     #[cfg(test)]
     pub(crate) fn ask_without_waiting(&self, shutdown: bool) -> Receiver<Result<(), FlushError>> {
         if shutdown {
@@ -551,7 +569,8 @@ impl Pipeline {
         answered
     }
 
-    /// The second half of that: what happens between the two halves happens between the call and the request.
+    /// The second half of that: what happens between the two halves happens between the call and
+    /// the request.
     #[cfg(test)]
     pub(crate) fn send_without_waiting(&self, shutdown: bool, reply: Reply) {
         let request = if shutdown { Request::Shutdown } else { Request::Flush };
@@ -587,8 +606,9 @@ impl Pipeline {
         self.gate.load(Relaxed) == Gate::OPEN.0
     }
 
-    /// Sleeps up to `at_most`; `long` naps are armed, so that an ERROR or a filling queue ends them. A request ends
-    /// every nap. With the gate not fully open nothing is armed: then a call costs no system call, whatever its level.
+    /// Sleeps up to `at_most`; `long` naps are armed, so that an ERROR or a filling queue ends
+    /// them. A request ends every nap. With the gate not fully open nothing is armed: then a call
+    /// costs no system call, whatever its level.
     pub(crate) fn nap(&self, at_most: Duration, long: bool) {
         let armed = long && self.is_fully_open();
         if armed {
@@ -623,10 +643,11 @@ impl Pipeline {
     }
 }
 
-/// Returns how many slots the channel has beyond the capacity. `try_send` and `try_recv` spin on a slot
-/// that another thread has claimed and not released: with a full channel every caller meets the slot
-/// that the writer was reading when it was preempted, which costs a caller of higher priority on the
-/// same processor all of its time. Callers that wait for a slot need the channel to be full.
+/// Returns how many slots the channel has beyond the capacity. `try_send` and `try_recv` spin on a
+/// slot that another thread has claimed and not released: with a full channel every caller meets
+/// the slot that the writer was reading when it was preempted, which costs a caller of higher
+/// priority on the same processor all of its time. Callers that wait for a slot need the channel to
+/// be full.
 fn slack(overflow: Overflow) -> usize {
     match overflow {
         Overflow::DropNewest | Overflow::DropOldest if cfg!(not(all(loom, test))) => 128,
@@ -634,8 +655,8 @@ fn slack(overflow: Overflow) -> usize {
     }
 }
 
-/// Returns what a queue of this capacity takes, in bytes. The channel takes it at once, and ends the
-/// process where there is no memory.
+/// Returns what a queue of this capacity takes, in bytes. The channel takes it at once, and ends
+/// the process where there is no memory.
 pub(crate) fn memory_for(capacity: usize, overflow: Overflow) -> usize {
     /// What a slot holds beside the record: its stamp.
     const STAMP: usize = size_of::<usize>();

@@ -1,8 +1,8 @@
 //! Where a record is born: in a thread of the program, or in the code of an output that runs on the
 //! writer's thread. Any thread.
 //!
-//! A format or a sink of the program may log. Such a record goes to the other outputs only, so that it
-//! cannot bring about the next one, and there are few of them.
+//! A format or a sink of the program may log. Such a record goes to the other outputs only, so that
+//! it cannot bring about the next one, and there are few of them.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

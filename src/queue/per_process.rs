@@ -1,4 +1,5 @@
-//! Where callers find the pipeline of this process. In a forked child there is none, until the first call that needs it makes one.
+//! Where callers find the pipeline of this process. In a forked child there is none, until the
+//! first call that needs it makes one.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The limit for each place of the program: how many records one `file:line` may log in an interval. Decided on the
-//! caller's thread, told on the writer's.
+//! The limit for each place of the program: how many records one `file:line` may log in an
+//! interval. Decided on the caller's thread, told on the writer's.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,8 +14,8 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::swap::ArcSwapOption;
 use crate::sync::thread_local;
 
-/// So many places are watched, a power of two; what does not find a slot is not limited. They take 192 KiB. A model
-/// makes them anew for each order that it tries, and does with two.
+/// So many places are watched, a power of two; what does not find a slot is not limited. They take
+/// 192 KiB. A model makes them anew for each order that it tries, and does with two.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A place is looked for in this many slots.
 const PROBES: usize = 8;
@@ -91,8 +91,8 @@ impl RateLimit {
         counted.is_ok()
     }
 
-    /// Has a line told for each place with records that were suppressed, once their interval is over, or `all` of them;
-    /// what `tell` refuses is told later.
+    /// Has a line told for each place with records that were suppressed, once their interval is
+    /// over, or `all` of them; what `tell` refuses is told later.
     pub(crate) fn tell(&self, now: SystemTime, all: bool, mut tell: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
@@ -162,7 +162,8 @@ struct Interval {
 }
 
 thread_local! {
-    /// What is compared twice need not be divided: that would be most of what a call costs here. No destructor, as in `front/filter.rs`.
+    /// What is compared twice need not be divided: that would be most of what a call costs here. No
+    /// destructor, as in `front/filter.rs`.
     static LATEST: Cell<Interval> = const {
         Cell::new(Interval { per: Duration::ZERO, begins: UNIX_EPOCH, ends: UNIX_EPOCH, number: 0 })
     };

@@ -1,8 +1,9 @@
-//! Key-values inside a record's bytes, with the types the program gave them. Written on the caller's stack, read on the writer's
-//! thread.
+//! Key-values inside a record's bytes, with the types the program gave them. Written on the
+//! caller's stack, read on the writer's thread.
 //!
-//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. Before all others there may be one that is
-//! no key-value: the file of a record whose place is no part of the program text.
+//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. Before
+//! all others there may be one that is no key-value: the file of a record whose place is no part of
+//! the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -137,7 +138,8 @@ impl<'a> KeyValueWriter<'a> {
         Self { body, start, truncated: false, full: false }
     }
 
-    /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is no memory for it.
+    /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is
+    /// no memory for it.
     pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
         let head = self.body.bytes().len();
         let key = cut(key, u16::MAX.into());

@@ -1,8 +1,10 @@
-//! The record on its way from the call to the line: built on the caller's stack, read on the writer's thread.
+//! The record on its way from the call to the line: built on the caller's stack, read on the
+//! writer's thread.
 //!
-//! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a literal message) is
-//! kept by reference; everything else (a target that is not the module path, the thread's name, the message, the
-//! key-values) lies one behind the other in the record's own bytes, and moves to the heap only when it does not fit.
+//! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a
+//! literal message) is kept by reference; everything else (a target that is not the module path,
+//! the thread's name, the message, the key-values) lies one behind the other in the record's own
+//! bytes, and moves to the heap only when it does not fit.
 
 mod key_values;
 
@@ -99,8 +101,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
-/// What is formatted, before it is a record. The record itself is made where it is handed over, and not looked at any more: each
-/// look would cost a copy of it.
+/// What is formatted, before it is a record. The record itself is made where it is handed over, and
+/// not looked at any more: each look would cost a copy of it.
 pub(crate) struct Draft {
     body: Body,
     parts: Parts,
@@ -136,7 +138,8 @@ impl Draft {
 }
 
 impl OwnedRecord {
-    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which may log or panic.
+    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
+    /// may log or panic.
     pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
         Draft::new(record, caller).finish(record, stamp, caller)
     }
@@ -231,7 +234,8 @@ impl Body {
             parts.name_len = self.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
         }
         let key_values = record.key_values();
-        // What is handed on from another facade (tracing's feature `log`) has its place in texts that may go away.
+        // What is handed on from another facade (tracing's feature `log`) has its place in texts
+        // that may go away.
         let own_file = if record.file_static().is_none() { record.file() } else { None };
         let has_key_values = key_values.count() > 0 || own_file.is_some();
         let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
@@ -268,7 +272,8 @@ impl Body {
     fn mark_cut(&mut self, start: usize, most: usize) -> bool {
         // Where there was no memory for more, the mark goes into what there is.
         let end = (start + most).min(self.capacity());
-        // A character has at most four bytes: a text that was cut for its length ends just before it.
+        // A character has at most four bytes: a text that was cut for its length ends just before
+        // it.
         let has_memory = self.bytes().len() + 4 > start + most;
         self.cut_to(end.saturating_sub(CUT_MARK.len()).max(start));
         // Where not even the mark fits, the count of what was cut has it.
@@ -308,7 +313,8 @@ impl Body {
         }
     }
 
-    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not ended by its log.
+    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not
+    /// ended by its log.
     #[inline]
     #[must_use]
     fn push(&mut self, more: &[u8]) -> bool {
@@ -374,7 +380,8 @@ fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
     bytes.try_reserve(more).is_ok()
 }
 
-/// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an error of ours.
+/// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an
+/// error of ours.
 struct TextWriter<'a> {
     body: &'a mut Body,
     /// Where the text begins in the body.
@@ -454,8 +461,9 @@ impl<'a> Record<'a> {
         Self { owned, time, thread_name }
     }
 
-    /// When the program logged it, by the wall clock. Where the kernel keeps its time by the processor's counter (Linux on x86-64, mostly) the
-    /// caller reads only that; should the clock be set while the record waits in the queue, its time is the new clock's.
+    /// When the program logged it, by the wall clock. Where the kernel keeps its time by the
+    /// processor's counter (Linux on x86-64, mostly) the caller reads only that; should the clock
+    /// be set while the record waits in the queue, its time is the new clock's.
     pub fn time(&self) -> SystemTime {
         self.time
     }
@@ -470,8 +478,8 @@ impl<'a> Record<'a> {
         self.owned.target()
     }
 
-    /// The module that logged it; `None` where the program did not say, or handed the record on from elsewhere: then the target
-    /// mostly says it.
+    /// The module that logged it; `None` where the program did not say, or handed the record on
+    /// from elsewhere: then the target mostly says it.
     pub fn module_path(&self) -> Option<&'a str> {
         self.owned.module_path
     }
@@ -487,8 +495,8 @@ impl<'a> Record<'a> {
         (self.owned.line > 0).then_some(self.owned.line)
     }
 
-    /// The number of the thread that logged it, counted from 1 in the order of first log calls; 0 for the crate's own
-    /// lines.
+    /// The number of the thread that logged it, counted from 1 in the order of first log calls; 0
+    /// for the crate's own lines.
     pub fn thread_number(&self) -> u32 {
         self.owned.thread
     }

@@ -1,8 +1,9 @@
-//! The names of archives: pure. `app.log` becomes `app.2026-11-21T09-30-00-0000.log`. Runs on the writer's thread.
+//! The names of archives: pure. `app.log` becomes `app.2026-11-21T09-30-00-0000.log`. Runs on the
+//! writer's thread.
 //!
-//! The time is that of the archive's last record, in the calendar of the rotation; the number behind it tells apart what one
-//! second brings. A new name is always greater than the greatest one there: so names sort by age as plain text, whatever the clock does,
-//! and none is used twice.
+//! The time is that of the archive's last record, in the calendar of the rotation; the number
+//! behind it tells apart what one second brings. A new name is always greater than the greatest one
+//! there: so names sort by age as plain text, whatever the clock does, and none is used twice.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -127,7 +128,8 @@ impl Names {
         &self.active
     }
 
-    /// Whether this is the name of something that was begun and, unless it is under way, never finished.
+    /// Whether this is the name of something that was begun and, unless it is under way, never
+    /// finished.
     pub(crate) fn is_unfinished(&self, name: &OsStr) -> bool {
         self.finished(name.as_encoded_bytes()).is_some_and(|finished| {
             finished == self.active.as_encoded_bytes()
@@ -211,7 +213,8 @@ mod tests {
                 };
                 let name = names.name(archive);
                 assert_eq!(names.parse(&name), Some(archive), "{name:?}");
-                // One byte more, one less, another one anywhere: either it is not ours, or it is a name we give.
+                // One byte more, one less, another one anywhere: either it is not ours, or it is a
+                // name we give.
                 let text = name.to_str().unwrap();
                 let at = text.floor_char_boundary(random.below(text.len() as u64) as usize);
                 let (before, behind) = text.split_at(at);
@@ -330,7 +333,8 @@ mod tests {
         }
     }
 
-    /// A fuzzer found that what a kill had left of a compression stayed for ever beside a log whose name is no UTF-8.
+    /// A fuzzer found that what a kill had left of a compression stayed for ever beside a log whose
+    /// name is no UTF-8.
     #[cfg(unix)]
     #[test]
     fn what_is_left_unfinished_is_known_whatever_bytes_the_name_is_made_of() {

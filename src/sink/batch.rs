@@ -87,7 +87,8 @@ impl<'a> Batch<'a> {
         Self { bytes, spans, base: 0, now, purpose: Purpose::Records }
     }
 
-    /// Makes a batch of the one line that reports the suspension, which may go below `min_free_space`.
+    /// Makes a batch of the one line that reports the suspension, which may go below
+    /// `min_free_space`.
     pub(crate) fn last_words(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
         Self { purpose: Purpose::LastWords, ..Self::new(bytes, spans, now) }
     }
@@ -205,7 +206,8 @@ impl BatchBuf {
         Self { bytes: Vec::new(), spans: Vec::new(), now }
     }
 
-    /// Adds one line of this level, which was logged at the moment of the batch. Adds the newline, too.
+    /// Adds one line of this level, which was logged at the moment of the batch. Adds the newline,
+    /// too.
     ///
     /// ```
     /// # use std::time::{Instant, SystemTime};

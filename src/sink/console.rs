@@ -1,4 +1,5 @@
-//! The options of an output to the terminal. Runs on the builder's thread; the writing itself is `file.rs`'s.
+//! The options of an output to the terminal. Runs on the builder's thread; the writing itself is
+//! `file.rs`'s.
 
 use std::io::{self, IsTerminal as _};
 
@@ -48,8 +49,9 @@ const MOST_BACKLOG: u64 = 1 << 30;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Color {
-    /// On a terminal, unless the environment says otherwise: `NO_COLOR` (not empty) or `CLICOLOR=0` means never, `CLICOLOR_FORCE`
-    /// (not empty) means always; a terminal that knows none (`TERM` is `dumb` or not set) gets none. The default.
+    /// On a terminal, unless the environment says otherwise: `NO_COLOR` (not empty) or `CLICOLOR=0`
+    /// means never, `CLICOLOR_FORCE` (not empty) means always; a terminal that knows none (`TERM`
+    /// is `dumb` or not set) gets none. The default.
     #[default]
     Auto,
     /// Always, whatever stands behind the stream.
@@ -113,12 +115,12 @@ impl Console {
         Self::of(Stream::Stdout)
     }
 
-    /// Makes an output for the tests of a program: `cargo test` captures it, shows the lines of failing
-    /// tests, and no others.
+    /// Makes an output for the tests of a program: `cargo test` captures it, shows the lines of
+    /// failing tests, and no others.
     ///
-    /// The harness captures by thread, so that the calling thread itself prints each record to standard
-    /// error, at once and without colours; a log call waits for that. The output's name is `test`, and
-    /// what is printed counts as written. Not for a running program.
+    /// The harness captures by thread, so that the calling thread itself prints each record to
+    /// standard error, at once and without colours; a log call waits for that. The output's name is
+    /// `test`, and what is printed counts as written. Not for a running program.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Console};
@@ -169,14 +171,14 @@ impl Console {
         self
     }
 
-    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow. Default: 1 MiB.
+    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow. Default:
+    /// 1 MiB.
     ///
-    /// A stream that has been full for 100 ms is suspended. The newest lines of all levels then wait; older
-    /// ones that do not fit are dropped and counted. Each line takes 32 bytes more than its length. Lines
-    /// that wait are written as soon as the reader reads again, also at the end of the program, for at most
-    /// `Builder::shutdown_timeout`. 32 and less let no line wait; more than 1 GiB counts as
-    /// 1 GiB. The memory is taken with the first line
-    /// that waits.
+    /// A stream that has been full for 100 ms is suspended. The newest lines of all levels then
+    /// wait; older ones that do not fit are dropped and counted. Each line takes 32 bytes more than
+    /// its length. Lines that wait are written as soon as the reader reads again, also at the end
+    /// of the program, for at most `Builder::shutdown_timeout`. 32 and less let no line wait; more
+    /// than 1 GiB counts as 1 GiB. The memory is taken with the first line that waits.
     ///
     /// ```
     /// let console = unfazed::Console::stdout().backlog(64 * unfazed::KIB);

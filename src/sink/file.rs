@@ -1,4 +1,5 @@
-//! The file sink: appends, repairs, reopens; does what `space.rs` says, and has `history.rs` rotate. Runs on the writer's thread.
+//! The file sink: appends, repairs, reopens; does what `space.rs` says, and has `history.rs`
+//! rotate. Runs on the writer's thread.
 
 use std::borrow::Cow;
 use std::io;
@@ -85,7 +86,8 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
-        // Closed first: its lock would be somebody else's to the new descriptor, if it is the same file.
+        // Closed first: its lock would be somebody else's to the new descriptor, if it is the same
+        // file.
         if let Some(mut open) = self.open.take() {
             open.release();
         }
@@ -97,13 +99,15 @@ impl<D: Disk> FileSink<D> {
         self.most_kept = 0;
         match opened {
             Ok((open, torn)) => {
-                // Where the tail cannot be read, what is known of it stays: an empty line more is better than two in one.
+                // Where the tail cannot be read, what is known of it stays: an empty line more is
+                // better than two in one.
                 self.torn = torn.unwrap_or(self.torn || open.len > 0);
                 let open = self.open.insert(open);
                 if let Some(history) = &mut self.history {
                     history.begin(&mut self.disk, open);
                 }
-                // It may have been made just now: a file that is synced is of no use without its name.
+                // It may have been made just now: a file that is synced is of no use without its
+                // name.
                 if open.len == 0 && open.kind == Kind::Regular {
                     self.sync_dir();
                 }
@@ -168,8 +172,9 @@ impl<D: Disk> FileSink<D> {
             return Ok(());
         }
         open.looked = Some(now.monotonic);
-        // Where the path may not be looked at (a program that has dropped its privileges), or leads elsewhere by a way that is not
-        // safe, the descriptor still works; if it does not, the write tells.
+        // Where the path may not be looked at (a program that has dropped its privileges), or leads
+        // elsewhere by a way that is not safe, the descriptor still works; if it does not, the
+        // write tells.
         let place = match open.file.check_path(path) {
             Ok(place) => place,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !open.reported_untrusted => {
@@ -196,8 +201,8 @@ impl<D: Disk> FileSink<D> {
         self.look(now)
     }
 
-    /// Somebody else may have made the file shorter, as `copytruncate` does, or longer, and may have left half a line; the next write is at
-    /// its end, wherever that is.
+    /// Somebody else may have made the file shorter, as `copytruncate` does, or longer, and may
+    /// have left half a line; the next write is at its end, wherever that is.
     fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
         let before = open.len;
@@ -216,7 +221,8 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// A file that is left is still there for somebody: its lines are as durable as they were asked to be.
+    /// A file that is left is still there for somebody: its lines are as durable as they were asked
+    /// to be.
     fn sync_old(&mut self) {
         if self.options.fsync == Fsync::Never {
             return;
@@ -226,7 +232,8 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Which levels it takes although it is suspended: ERROR, as long as blocks are left that are the file's already.
+    /// Which levels it takes although it is suspended: ERROR, as long as blocks are left that are
+    /// the file's already.
     fn still_takes(&self) -> LevelFilter {
         let left = |open: &Open<D::File>| self.history.as_ref().map_or(u64::MAX, |history| history.left(open.len));
         let lasts = self.open.as_ref().is_some_and(|open| open.ahead().min(left(open)) >= ROOM_FOR_AN_ERROR);
@@ -251,8 +258,9 @@ impl<D: Disk> FileSink<D> {
         error
     }
 
-    /// Syncs what is new. A descriptor whose sync failed once may call the next one a success: it is never asked again, but
-    /// opened anew. That suspends the output only where it is the way in which a full disk shows.
+    /// Syncs what is new. A descriptor whose sync failed once may call the next one a success: it
+    /// is never asked again, but opened anew. That suspends the output only where it is the way in
+    /// which a full disk shows.
     fn sync(&mut self, now: Now, written: usize) -> Result<(), WriteError> {
         let Some(Err(error)) = self.open.as_mut().and_then(Open::sync) else { return Ok(()) };
         let cause = Cause::of(&error);
@@ -290,7 +298,8 @@ impl<D: Disk> FileSink<D> {
         Some(every.saturating_sub(now.saturating_duration_since(dirty)))
     }
 
-    /// How many bytes may be written now: what the space allows and what is the file's already, but for the reserve.
+    /// How many bytes may be written now: what the space allows and what is the file's already, but
+    /// for the reserve.
     fn budget(&self) -> u64 {
         match &self.open {
             Some(open) if open.can_preallocate() => {
@@ -300,17 +309,19 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// How many bytes are kept for ERROR records: all of them; or where there is little room, half of it, and never less than what
-    /// was kept before and is left of that.
+    /// How many bytes are kept for ERROR records: all of them; or where there is little room, half
+    /// of it, and never less than what was kept before and is left of that.
     fn kept(&self) -> u64 {
         let ahead = self.open.as_ref().map_or(0, Open::ahead);
         let half = self.space.left().saturating_add(ahead) / 2;
-        // Where no mark says when a full disk has recovered, what stood before must be able to stand again.
+        // Where no mark says when a full disk has recovered, what stood before must be able to
+        // stand again.
         let before = if self.quiet && !self.space.has_marks() { self.most_kept } else { 0 };
         self.options.error_reserve.min(half.max(self.most_kept.min(ahead)).max(before))
     }
 
-    /// Takes the room for so many bytes and for the reserve behind them: the full disk shows here, before anything is written.
+    /// Takes the room for so many bytes and for the reserve behind them: the full disk shows here,
+    /// before anything is written.
     fn preallocate(&mut self, bytes: u64) -> io::Result<()> {
         let kept = self.kept();
         let Some(open) = &mut self.open else { return Ok(()) };
@@ -327,19 +338,22 @@ impl<D: Disk> FileSink<D> {
         self.open.as_ref().is_some_and(|open| open.can_preallocate() && open.ahead() < self.kept())
     }
 
-    /// Writes the records of `batch`: into this file what belongs into it, the others into the next.
+    /// Writes the records of `batch`: into this file what belongs into it, the others into the
+    /// next.
     fn write_records(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let now = batch.now();
         let mut written = 0;
         let mut may_rotate = true;
         let mut is_in_place = false;
         while written < batch.len() {
-            // Before every part: another output of ours, or another process, may have written since.
+            // Before every part: another output of ours, or another process, may have written
+            // since.
             self.ask_for_room(now.monotonic);
             let rest = batch.behind(written);
             let here = if may_rotate { self.room_for(&rest, now) } else { rest.len() };
             if here == 0 && !std::mem::replace(&mut is_in_place, true) {
-                // What is to be put aside has to be there still: otherwise the lines belong into the file that is.
+                // What is to be put aside has to be there still: otherwise the lines belong into
+                // the file that is.
                 self.look_at_once(now).map_err(|error| error.after(written))?;
                 continue;
             }
@@ -387,8 +401,8 @@ impl<D: Disk> FileSink<D> {
         has_size && self.open.as_ref().is_some_and(|open| open.is_ours_alone() && open.len > 0)
     }
 
-    /// Puts the file aside and begins a new one with `first`, a line or none. Says whether that is done; if not, it is told, and the old
-    /// file goes on.
+    /// Puts the file aside and begins a new one with `first`, a line or none. Says whether that is
+    /// done; if not, it is told, and the old file goes on.
     ///
     /// # Errors
     ///
@@ -481,7 +495,8 @@ impl<D: Disk> FileSink<D> {
         let mut full = None;
         while batch.purpose() == Purpose::Records {
             let Err(error) = self.preallocate((end + newline) as u64) else { break };
-            // What is left is for these records before it is left over, so that a short line does not find room a moment later.
+            // What is left is for these records before it is left over, so that a short line does
+            // not find room a moment later.
             let fits = self.left_before_reserve(full.is_none(), batch.now()).saturating_sub(newline);
             (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
             if lines == 0 {
@@ -503,7 +518,8 @@ impl<D: Disk> FileSink<D> {
         if let (Err(_), true) = (&result, got > 0) {
             let fragment = got - (end + newline).min(got);
             self.torn = !open.mend(fragment);
-            // What could not be cut and lacks nothing but its newline is a whole line: the next write brings it.
+            // What could not be cut and lacks nothing but its newline is a whole line: the next
+            // write brings it.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
             whole += usize::from(self.torn && only_newline_missing);
         }
@@ -524,8 +540,9 @@ impl<D: Disk> FileSink<D> {
         if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
     }
 
-    /// The rest of `batch`, behind its first `lines` that end at `end`, does not fit. Of an ERROR that does not fit into what is kept
-    /// the space learns nothing: it may be about to find that there is room again.
+    /// The rest of `batch`, behind its first `lines` that end at `end`, does not fit. Of an ERROR
+    /// that does not fit into what is kept the space learns nothing: it may be about to find that
+    /// there is room again.
     fn too_little(&mut self, lines: usize, batch: &Batch<'_>, end: usize) -> WriteError {
         if batch.purpose() == Purpose::Records {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
@@ -533,7 +550,8 @@ impl<D: Disk> FileSink<D> {
         self.low_space(lines, batch.bytes().len() - end)
     }
 
-    /// How many bytes there is room for in front of the reserve: by what the file system says, or what is the file's for certain.
+    /// How many bytes there is room for in front of the reserve: by what the file system says, or
+    /// what is the file's for certain.
     fn left_before_reserve(&mut self, ask: bool, now: Now) -> usize {
         self.ask_for_room(now.monotonic);
         let free = if ask { self.space.free_for_certain() } else { 0 };
@@ -559,7 +577,8 @@ impl<D: Disk> FileSink<D> {
         self.append(batch, ahead.min(left))
     }
 
-    /// The one line below the reserve: in one write, and not tried again if it does not go in whole.
+    /// The one line below the reserve: in one write, and not tried again if it does not go in
+    /// whole.
     fn append_last_words(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let bytes = after_newline(self.torn, batch.bytes());
@@ -578,7 +597,8 @@ impl<D: Disk> FileSink<D> {
 
     fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
         if let Some(open) = &mut self.open {
-            // What keeps it quiet may be what only the lock's holder can mend: a file that may not grow is put aside.
+            // What keeps it quiet may be what only the lock's holder can mend: a file that may not
+            // grow is put aside.
             open.lock_now(now.monotonic);
         }
         self.look(now)?;
@@ -618,7 +638,8 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn see(&mut self, now: Now) -> Result<(), WriteError> {
-        // The line that told the gap was in, and what came behind it failed: nobody else opens the file again.
+        // The line that told the gap was in, and what came behind it failed: nobody else opens the
+        // file again.
         if self.open.is_none() {
             self.reopen(now)?;
         }
@@ -630,7 +651,8 @@ impl<D: Disk> FileSink<D> {
         self.tell_no_lock();
         self.look(now)?;
         self.sync_if_due(now, false, 0)?;
-        // What is to be taken for the reserve is taken by what the space is now: others may have cut the file, and filled the disk.
+        // What is to be taken for the reserve is taken by what the space is now: others may have
+        // cut the file, and filled the disk.
         if self.space.must_look(now.monotonic) || self.lacks_reserve() {
             self.ask_for_room(now.monotonic);
         }
@@ -647,8 +669,8 @@ impl<D: Disk> FileSink<D> {
         Ok(())
     }
 
-    /// Remembers whether it could write. What has happened before it could not is told with that; what happens while it cannot waits, and
-    /// is told as one thing however often it happens.
+    /// Remembers whether it could write. What has happened before it could not is told with that;
+    /// what happens while it cannot waits, and is told as one thing however often it happens.
     fn after(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
         let was_quiet = std::mem::replace(&mut self.quiet, result.is_err());
         if was_quiet {
@@ -757,7 +779,8 @@ fn after_newline(torn: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
     if torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) }
 }
 
-/// Opens the file that is at the path then: one whose lock came free because it was just put aside is another's archive.
+/// Opens the file that is at the path then: one whose lock came free because it was just put aside
+/// is another's archive.
 fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<(Open<D::File>, Option<bool>)> {
     let mut openings = 0;
     loop {

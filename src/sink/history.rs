@@ -1,9 +1,10 @@
-//! The archives of one file: rotation, retention, room made on request. Does what `rotation.rs`, `archive.rs` and `retention.rs` say.
-//! Runs on the writer's thread.
+//! The archives of one file: rotation, retention, room made on request. Does what `rotation.rs`,
+//! `archive.rs` and `retention.rs` say. Runs on the writer's thread.
 //!
-//! A rotation, in an order that a crash or a full disk cannot turn against what is there: the new file is made under a name of its own
-//! and gets its first line; the active file gets a second name, the archive's; the new file takes over the active name. Nothing is
-//! copied or cut, no name is replaced but the active one, and that only once its file has another.
+//! A rotation, in an order that a crash or a full disk cannot turn against what is there: the new
+//! file is made under a name of its own and gets its first line; the active file gets a second
+//! name, the archive's; the new file takes over the active name. Nothing is copied or cut, no name
+//! is replaced but the active one, and that only once its file has another.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -21,7 +22,8 @@ use super::{Batch, News, Now};
 
 /// The archives are looked through this often, besides at the start and after a rotation.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// After a rotation that failed the next one is tried, after this; each later one after twice the time.
+/// After a rotation that failed the next one is tried, after this; each later one after twice the
+/// time.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LAST_BACK_OFF: Duration = Duration::from_secs(60);
 /// An archive that could not be compressed is tried again, after this.
@@ -94,7 +96,8 @@ impl History {
         }
     }
 
-    /// Another file was opened. A symbolic link in its place was followed: the archives are next to the real file.
+    /// Another file was opened. A symbolic link in its place was followed: the archives are next to
+    /// the real file.
     pub(super) fn begin<D: Disk>(&mut self, disk: &mut D, open: &mut Open<D::File>) {
         if let Some((_, name)) = disk.place(&open.file) {
             self.names = Names::new(&name);
@@ -131,8 +134,9 @@ impl History {
         self.asked = true;
     }
 
-    /// How many leading lines of `batch` belong into the file, which holds `len` bytes; before the next one it is to be rotated.
-    /// While it gets over a suspension only the size counts: it is a hard limit, the others can wait.
+    /// How many leading lines of `batch` belong into the file, which holds `len` bytes; before the
+    /// next one it is to be rotated. While it gets over a suspension only the size counts: it is a
+    /// hard limit, the others can wait.
     pub(super) fn room_for(&mut self, batch: &Batch<'_>, len: u64, quiet: bool, now: Instant) -> usize {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return batch.len();
@@ -168,9 +172,10 @@ impl History {
         self.rotation.size.map_or(u64::MAX, |size| size.saturating_sub(len))
     }
 
-    // --- rotation ------------------------------------------------------------------------------------------------
+    // --- rotation ---
 
-    /// Puts the open file aside and opens a new one in its place, with `first` in it; says under which name the old one is.
+    /// Puts the open file aside and opens a new one in its place, with `first` in it; says under
+    /// which name the old one is.
     ///
     /// # Errors
     ///
@@ -211,7 +216,8 @@ impl History {
         now: Now,
     ) -> io::Result<(Open<D::File>, PathBuf)> {
         let mut dir = dir_of(disk, old)?;
-        // With the lock of the open file in hand: nobody of ours can have put it aside before, and nobody can now.
+        // With the lock of the open file in hand: nobody of ours can have put it aside before, and
+        // nobody can now.
         if dir.check_name(self.names.active(), &old.file)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -224,7 +230,8 @@ impl History {
         let second = self.schedule.calendar_second(self.last_record.unwrap_or(now.wall));
         let archive = Archive::after(self.newest, second);
         let (mut new, unfinished) = self.create(disk, &mut dir, old, first, now)?;
-        // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
+        // Before it is an archive: whoever is killed then leaves one that takes no more than it
+        // holds.
         old.give_back();
         match self.exchange(&mut dir, old, &mut new, &unfinished, archive) {
             Ok((archive, name)) => {
@@ -269,8 +276,8 @@ impl History {
         Ok((filled?, name))
     }
 
-    /// The open file gets the archive's name, and the new one the active one. After an error all is as it was, as far as that
-    /// can be seen.
+    /// The open file gets the archive's name, and the new one the active one. After an error all is
+    /// as it was, as far as that can be seen.
     fn exchange<D: Dir<File = F>, F: DiskFile>(
         &self,
         dir: &mut D,
@@ -306,9 +313,10 @@ impl History {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Takes the archive's name back, only if it is seen that this is not the last name of the file: what was reported as failed may
-    /// have been done. Whatever is left is seen at the next look: an archive that is the active file loses that name, a file that lost
-    /// its active name is left.
+    /// Takes the archive's name back, only if it is seen that this is not the last name of the
+    /// file: what was reported as failed may have been done. Whatever is left is seen at the next
+    /// look: an archive that is the active file loses that name, a file that lost its active name
+    /// is left.
     fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &Open<F>, archive: &OsStr, linked: bool) {
         let active = self.names.active();
         let mut is_at = |name| dir.check_name(name, &old.file).is_ok_and(|state| state == PathState::Same);
@@ -331,7 +339,8 @@ impl History {
         archive: &OsStr,
         linked: bool,
     ) -> io::Result<()> {
-        // Somebody else may have put another file at the active path since we looked: that one is not ours to replace.
+        // Somebody else may have put another file at the active path since we looked: that one is
+        // not ours to replace.
         if dir.check_name(archive, &old.file)? != PathState::Same {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -347,10 +356,10 @@ impl History {
         }
     }
 
-    // --- what there is -------------------------------------------------------------------------------------------
+    // --- what there is ---
 
-    /// The archives, the oldest first. What a crash has left is removed, if it can be: a new file that never took over, and an archive's
-    /// name for what is still the active file.
+    /// The archives, the oldest first. What a crash has left is removed, if it can be: a new file
+    /// that never took over, and an archive's name for what is still the active file.
     fn find<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
         let names = &self.names;
         let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
@@ -377,15 +386,15 @@ impl History {
         self.newest = self.newest.max(found.last().map(|found| found.archive));
     }
 
-    // --- retention -----------------------------------------------------------------------------------------------
+    // --- retention ---
 
     /// Whether archives are to be made, deleted or compressed here.
     pub(super) fn is_kept(&self) -> bool {
         self.rotation != Rotation::never() || !self.limits.is_none() || self.compress
     }
 
-    /// Whether it is known that the open file is not the active one any more: then neither are the archives ours to look after. The next
-    /// look opens the right one.
+    /// Whether it is known that the open file is not the active one any more: then neither are the
+    /// archives ours to look after. The next look opens the right one.
     fn is_elsewhere<D: Dir<File = F>, F>(&self, dir: &mut D, open: &Open<F>) -> bool {
         dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
     }
@@ -431,8 +440,9 @@ impl History {
         self.archived = left;
     }
 
-    /// Hears what came of the last compression, and begins the next: of the oldest archive that is plain. The newest stays plain, for
-    /// agents that still read it. `leave`: so many bytes must stay free.
+    /// Hears what came of the last compression, and begins the next: of the oldest archive that is
+    /// plain. The newest stays plain, for agents that still read it. `leave`: so many bytes must
+    /// stay free.
     pub(super) fn compress<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -499,7 +509,8 @@ impl History {
         (self.compressing, self.compress_at) = (None, Some(now + COMPRESS_AGAIN));
     }
 
-    /// Deletes the oldest archives until `missing` says that nothing is missing any more. Says whether any went.
+    /// Deletes the oldest archives until `missing` says that nothing is missing any more. Says
+    /// whether any went.
     pub(super) fn give_way<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -520,7 +531,8 @@ impl History {
         };
         self.see(&found);
         let mut any = false;
-        // Where deleting makes no room (a snapshot, a second name, somebody who has the file open), more of it does not either.
+        // Where deleting makes no room (a snapshot, a second name, somebody who has the file open),
+        // more of it does not either.
         let mut at_most = missing(open).saturating_mul(2);
         for found in found {
             if at_most == 0 || missing(open) == 0 {

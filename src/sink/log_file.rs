@@ -1,4 +1,5 @@
-//! `LogFile`: the options of one file. Runs on the builder's thread; the writing itself is `file.rs`'s.
+//! `LogFile`: the options of one file. Runs on the builder's thread; the writing itself is
+//! `file.rs`'s.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,8 +18,9 @@ const MOST_RETAIN: u64 = 1 << 30;
 
 /// Writes to a file, with options of its own.
 ///
-/// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`. Missing directories are made.
-/// The file is opened by the writer's thread; if that fails, the output begins suspended and tries again.
+/// Anything that can be opened for appending may be one: a regular file, a FIFO, `/dev/null`.
+/// Missing directories are made. The file is opened by the writer's thread; if that fails, the
+/// output begins suspended and tries again.
 ///
 /// | option | default |
 /// |---|---|
@@ -158,12 +160,14 @@ impl LogFile {
 
     /// Sets how many bytes must stay free on the file system, for others.
     ///
-    /// Nothing is written that would leave less free space (as an ordinary user sees it, for root too); the output is
-    /// suspended instead, and resumes when half the reserve more (from 64 KiB to 256 MiB) is free.
+    /// Nothing is written that would leave less free space (as an ordinary user sees it, for root
+    /// too); the output is suspended instead, and resumes when half the reserve more (from 64 KiB
+    /// to 256 MiB) is free.
     ///
-    /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth of it. 0: no reserve; the
-    /// file is written until the disk is full, and the full disk is survived in the same way. More than the file system
-    /// holds: nothing is ever written. Where the free space is not known (no limit, not a regular file), there is none.
+    /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth
+    /// of it. 0: no reserve; the file is written until the disk is full, and the full disk is
+    /// survived in the same way. More than the file system holds: nothing is ever written. Where
+    /// the free space is not known (no limit, not a regular file), there is none.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").min_free_space(500 * unfazed::MIB);
@@ -344,9 +348,10 @@ impl LogFile {
 
     /// Sets whether archives are compressed (`.gz`). Default: `false`. Needs the feature `gzip`.
     ///
-    /// One at a time, on a thread of its own with low priority; the newest archive stays as it is until the next rotation, for
-    /// agents that still read it. None is compressed while free space is low. The end of the program does not wait: an archive is
-    /// plain until its compressed form is whole and on the disk.
+    /// One at a time, on a thread of its own with low priority; the newest archive stays as it is
+    /// until the next rotation, for agents that still read it. None is compressed while free space
+    /// is low. The end of the program does not wait: an archive is plain until its compressed form
+    /// is whole and on the disk.
     ///
     /// ```
     /// use unfazed::{LogFile, Rotation};
@@ -382,9 +387,9 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
 /// Decides when a file is synced to the disk (fdatasync), so that its records survive a crash of
 /// the machine.
 ///
-/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`, and the gap line), and
-/// the file is opened anew: what such a descriptor says later is not to be believed. Where a full disk shows only at the
-/// sync (NFS, thin storage), `Every` is the advice.
+/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`,
+/// and the gap line), and the file is opened anew: what such a descriptor says later is not to be
+/// believed. Where a full disk shows only at the sync (NFS, thin storage), `Every` is the advice.
 ///
 /// ```
 /// use std::time::Duration;
@@ -419,9 +424,10 @@ pub enum WhenLow {
     /// The output is suspended. History stays as it is.
     #[default]
     Stop,
-    /// The oldest archives of this file are deleted first, until there is room again (`min_free_space` and half as much) or none
-    /// is left; only then the output is suspended. At most once for each suspension and each second. Each deletion is told as an event,
-    /// and all of them in the log.
+    /// The oldest archives of this file are deleted first, until there is room again
+    /// (`min_free_space` and half as much) or none is left; only then the output is suspended. At
+    /// most once for each suspension and each second. Each deletion is told as an event, and all of
+    /// them in the log.
     DeleteOldest,
 }
 

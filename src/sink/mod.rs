@@ -26,8 +26,8 @@ pub(crate) use outcome::{Command, Health, News, OutputSink, Shortage};
 
 /// Takes whole lines, on the writer's thread, one call at a time.
 ///
-/// The writer counts the records, lays out the lines, reports drops and decides when to try again. A sink returns how
-/// many lines it took and, if it did not take all of them, why.
+/// The writer counts the records, lays out the lines, reports drops and decides when to try again.
+/// A sink returns how many lines it took and, if it did not take all of them, why.
 ///
 /// ```
 /// use std::io::Write;
@@ -56,21 +56,23 @@ pub(crate) use outcome::{Command, Health, News, OutputSink, Shortage};
 /// # Sinks that log or panic
 ///
 /// A record that is logged inside the code of a sink or of a format goes to the other outputs only.
-/// What they log while they handle it is not taken. Eight such records are taken at once, and one more
-/// each second; the rest counts in `Stats::suppressed`, and so does a record that no other output
-/// wants.
+/// What they log while they handle it is not taken. Eight such records are taken at once, and one
+/// more each second; the rest counts in `Stats::suppressed`, and so does a record that no other
+/// output wants.
 ///
-/// A panic of a sink is an error of its output: the batch is dropped and counted as `panicked`, and the
-/// output is suspended until an attempt works. A panic of a format drops the record that it had.
+/// A panic of a sink is an error of its output: the batch is dropped and counted as `panicked`, and
+/// the output is suspended until an attempt works. A panic of a format drops the record that it
+/// had.
 pub trait Sink: Send {
     /// Takes the lines of `batch`, in order.
     ///
     /// # Errors
     ///
-    /// Returns the number of leading lines that the sink took, and why it did not take the others. An
-    /// [`io::Error`](std::io::Error) that becomes a [`WriteError`] through `?` means that it took none. The output is
-    /// then suspended: the other lines and all later records are dropped and counted, until [`retry`](Self::retry) and a
-    /// `write` of the line that reports the gap succeed.
+    /// Returns the number of leading lines that the sink took, and why it did not take the others.
+    /// An [`io::Error`](std::io::Error) that becomes a [`WriteError`] through `?` means that it
+    /// took none. The output is then suspended: the other lines and all later records are dropped
+    /// and counted, until [`retry`](Self::retry) and a `write` of the line that reports the gap
+    /// succeed.
     ///
     /// ```
     /// # use unfazed::sink::{Batch, Cause, Sink, WriteError};
@@ -90,7 +92,8 @@ pub trait Sink: Send {
     /// ```
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError>;
 
-    /// Hands on the lines that the sink buffers. Called for a flush and at the end. Does nothing by default.
+    /// Hands on the lines that the sink buffers. Called for a flush and at the end. Does nothing by
+    /// default.
     ///
     /// # Errors
     ///
@@ -117,8 +120,9 @@ pub trait Sink: Send {
 
     /// Makes one cheap attempt to get ready for writing. Does nothing by default.
     ///
-    /// Called once at the start, and while the output is suspended: after 50 ms, then at intervals that double up to 1 s,
-    /// to 250 ms where the cause is [`Cause::Missing`] or [`Cause::ReadOnly`], and to 100 ms where the cause is space.
+    /// Called once at the start, and while the output is suspended: after 50 ms, then at intervals
+    /// that double up to 1 s, to 250 ms where the cause is [`Cause::Missing`] or
+    /// [`Cause::ReadOnly`], and to 100 ms where the cause is space.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! An open file: what only exists while it is open, and what is done to it. Runs on the writer's thread.
+//! An open file: what only exists while it is open, and what is done to it. Runs on the writer's
+//! thread.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,10 +9,12 @@ use crate::event::Cause;
 
 /// A lock that somebody else has is asked for again this often.
 const LOCK_EVERY: Duration = Duration::from_secs(10);
-/// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one batch.
+/// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one
+/// batch.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 const READER_CHANCES: usize = 5;
-/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says so; once, when it is opened.
+/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says
+/// so; once, when it is opened.
 const TAIL_LOOKS: usize = 20;
 const TAIL_PAUSE: Duration = Duration::from_millis(5);
 /// A write that is interrupted this often in a row counts as failed.
@@ -36,7 +39,8 @@ pub(super) struct Open<F> {
     pub(super) unseen: u64,
     /// Since when there is something that is not synced.
     pub(super) dirty: Option<Instant>,
-    /// How long it is, as far as we know: by the last look at it, and by what we have written since.
+    /// How long it is, as far as we know: by the last look at it, and by what we have written
+    /// since.
     pub(super) len: u64,
     /// That could be seen since it was opened.
     measured: bool,
@@ -51,7 +55,8 @@ pub(super) struct Open<F> {
 }
 
 impl<F: DiskFile> Open<F> {
-    /// Also says whether the file is torn, where that can be seen. One of which nothing can be seen may be.
+    /// Also says whether the file is torn, where that can be seen. One of which nothing can be seen
+    /// may be.
     pub(super) fn new(file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
         let reserves = ours && file.can_preallocate();
@@ -94,7 +99,8 @@ impl<F: DiskFile> Open<F> {
         }
     }
 
-    /// The same where another process may be inside a write: then the file ends where no line does, and a moment later it does.
+    /// The same where another process may be inside a write: then the file ends where no line does,
+    /// and a moment later it does.
     pub(super) fn is_torn_for_good(&mut self) -> Option<bool> {
         for _ in 0..TAIL_LOOKS {
             if !self.is_torn()? {
@@ -105,21 +111,23 @@ impl<F: DiskFile> Open<F> {
         Some(true)
     }
 
-    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter; or nothing if it cannot be seen now.
+    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter; or
+    /// nothing if it cannot be seen now.
     pub(super) fn measure(&mut self) -> Option<u64> {
         if self.kind == Kind::Stream || !self.ours {
             self.measured = true;
             return Some(0);
         }
         let Ok(len) = self.file.len() else {
-            // Nor is it seen whether what is beyond the end is still there: it is nobody's until it is taken again.
+            // Nor is it seen whether what is beyond the end is still there: it is nobody's until it
+            // is taken again.
             self.reserved = 0;
             return None;
         };
         let shorter = self.len.saturating_sub(len);
         self.shared |= self.measured && len > self.len;
-        // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or where somebody has written again
-        // since, its blocks alone show that.
+        // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or
+        // where somebody has written again since, its blocks alone show that.
         let is_hidden = self.reserved > len && (len == 0 || self.shared);
         if shorter > 0 || is_hidden && self.file.allocated().map_or(true, |taken| taken < self.taken) {
             self.reserved = 0;
@@ -142,8 +150,8 @@ impl<F: DiskFile> Open<F> {
         self.reserves && self.locked && self.measured
     }
 
-    /// Takes blocks for so many bytes beyond the end; for `more` on top of it while there is plenty of room, so that this is not
-    /// done before each write.
+    /// Takes blocks for so many bytes beyond the end; for `more` on top of it while there is plenty
+    /// of room, so that this is not done before each write.
     ///
     /// # Errors
     ///
@@ -152,7 +160,8 @@ impl<F: DiskFile> Open<F> {
         if !self.can_preallocate() || self.ahead() >= bytes {
             return Ok(());
         }
-        // Whole blocks: what is left of the last one would look like room to whoever asks for a little more.
+        // Whole blocks: what is left of the last one would look like room to whoever asks for a
+        // little more.
         let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
         let more = more / block * block;
         // On a full disk each attempt may cost a wait for the file system's journal.
@@ -187,8 +196,8 @@ impl<F: DiskFile> Open<F> {
         }
     }
 
-    /// Gives back what is beyond the end; not where somebody else writes, too: only a cut does it, and a line that came between the look
-    /// and the cut would go with it.
+    /// Gives back what is beyond the end; not where somebody else writes, too: only a cut does it,
+    /// and a line that came between the look and the cut would go with it.
     pub(super) fn give_back(&mut self) {
         if self.reserved > 0 && self.locked && !self.shared && self.file.len().is_ok_and(|len| len == self.len) {
             // Should it fail, `du` shows it until the file is written again.
@@ -223,7 +232,8 @@ impl<F: DiskFile> Open<F> {
         self.locked
     }
 
-    /// Held by somebody, or no locks on this file system: both mean that nothing may be cut, renamed or deleted.
+    /// Held by somebody, or no locks on this file system: both mean that nothing may be cut,
+    /// renamed or deleted.
     fn lock(&mut self, now: Instant) {
         self.lock_asked = now;
         match self.file.lock() {
@@ -251,8 +261,8 @@ impl<F: DiskFile> Open<F> {
         (got, Ok(()))
     }
 
-    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at all, none before the
-    /// reader has left room. `ends` are the ends of the lines.
+    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at
+    /// all, none before the reader has left room. `ends` are the ends of the lines.
     pub(super) fn write_in_turns(
         &mut self,
         bytes: &[u8],
@@ -287,8 +297,9 @@ impl<F: DiskFile> Open<F> {
         (got, Ok(()))
     }
 
-    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written behind them. Says whether
-    /// the file ends with a whole line now; if not, the next write begins with a newline.
+    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written
+    /// behind them. Says whether the file ends with a whole line now; if not, the next write begins
+    /// with a newline.
     pub(super) fn mend(&mut self, fragment: usize) -> bool {
         fragment == 0 || self.cut(fragment as u64).is_some()
     }
@@ -317,7 +328,8 @@ mod tests {
     use super::*;
     use crate::disk::{FreeSpace, PathState};
 
-    /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a write finds none.
+    /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a
+    /// write finds none.
     #[derive(Default)]
     struct Pipe {
         stands_still: usize,

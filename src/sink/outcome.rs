@@ -1,5 +1,5 @@
-//! What a sink answers, and the trait through which the writer knows its outputs. Runs on the writer's
-//! thread.
+//! What a sink answers, and the trait through which the writer knows its outputs. Runs on the
+//! writer's thread.
 
 use std::fmt;
 use std::io;
@@ -14,8 +14,8 @@ use super::{Batch, Now, Sink};
 
 /// An output, as the writer knows it: a [`Sink`] that also answers what only a file needs.
 ///
-/// While the output is suspended it may be given urgent batches, of the levels that its last error named in
-/// `still_takes`, and one batch of last words, if that error named a shortage.
+/// While the output is suspended it may be given urgent batches, of the levels that its last error
+/// named in `still_takes`, and one batch of last words, if that error named a shortage.
 pub(crate) trait OutputSink: Send {
     /// Takes the lines of `batch`, as [`Sink::write`] does.
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError>;
@@ -31,8 +31,8 @@ pub(crate) trait OutputSink: Send {
         Ok(())
     }
 
-    /// Returns what the sink notices about itself: before each batch, and a few times a second at rest, never
-    /// while suspended.
+    /// Returns what the sink notices about itself: before each batch, and a few times a second at
+    /// rest, never while suspended.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ pub(crate) trait OutputSink: Send {
         Ok(Health::default())
     }
 
-    /// Carries out an order of the program; never while suspended, except [`Command::Close`]. Ignores it by
-    /// default.
+    /// Carries out an order of the program; never while suspended, except [`Command::Close`].
+    /// Ignores it by default.
     ///
     /// # Errors
     ///
@@ -91,23 +91,24 @@ pub(crate) struct Health {
     pub(crate) check_after: Option<Duration>,
 }
 
-/// Something that happened to the file of an output: told to the program, or reported in the next line, or
-/// both.
+/// Something that happened to the file of an output: told to the program, or reported in the next
+/// line, or both.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// Lines that were written since the last check went away with a file that somebody deleted. Reported in
-    /// the next line.
+    /// Lines that were written since the last check went away with a file that somebody deleted.
+    /// Reported in the next line.
     Vanished { lines: u64 },
     /// Somebody cut bytes off the file. Reported in the next line.
     CutShort { bytes: u64 },
-    /// An act failed, and the output went on without it. Told as `Event::Failed`, and reported in a line at
-    /// most every 5 s.
+    /// An act failed, and the output went on without it. Told as `Event::Failed`, and reported in a
+    /// line at most every 5 s.
     Failed { doing: &'static str, error: io::Error },
     /// The file was rotated. Told as `Event::Rotated`.
     Rotated { archive: PathBuf },
     /// An archive was deleted. Told as `Event::Deleted`.
     Deleted { path: PathBuf, bytes: u64 },
-    /// An archive was deleted because space was low. Told as `Event::Deleted`, and reported in the next line.
+    /// An archive was deleted because space was low. Told as `Event::Deleted`, and reported in the
+    /// next line.
     GaveWay { path: PathBuf, bytes: u64 },
 }
 
@@ -136,8 +137,8 @@ impl News {
 
 /// Says why a sink did not take all lines of a batch.
 ///
-/// An [`io::Error`] becomes a `WriteError` through `?`: no line was taken, the cause is [`Cause::of`] the error, and
-/// `Event::Failed` tells the program the error itself.
+/// An [`io::Error`] becomes a `WriteError` through `?`: no line was taken, the cause is
+/// [`Cause::of`] the error, and `Event::Failed` tells the program the error itself.
 ///
 /// ```
 /// use std::io;
@@ -176,7 +177,8 @@ pub(crate) struct Shortage {
 }
 
 impl WriteError {
-    /// Returns the error of a sink that took the first `written` lines of the batch, and not the others.
+    /// Returns the error of a sink that took the first `written` lines of the batch, and not the
+    /// others.
     ///
     /// A `written` larger than the number of lines means all lines.
     ///
@@ -197,7 +199,8 @@ impl WriteError {
         }
     }
 
-    /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms, at most 1 s.
+    /// Asks for the next [`Sink::retry`] after this time instead of the usual one; at least 1 ms,
+    /// at most 1 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -278,7 +281,8 @@ impl WriteError {
         })
     }
 
-    /// Returns a copy of the operating system's error, where there was one: the event takes the original.
+    /// Returns a copy of the operating system's error, where there was one: the event takes the
+    /// original.
     pub(crate) fn io_error(&self) -> Option<io::Error> {
         self.failure().map(|error| match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),

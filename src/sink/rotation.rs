@@ -1,5 +1,5 @@
-//! When a file is rotated: pure policy. Lengths and records' times go in, the place where a batch is split comes out. Runs on
-//! the writer's thread.
+//! When a file is rotated: pure policy. Lengths and records' times go in, the place where a batch
+//! is split comes out. Runs on the writer's thread.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,8 +14,9 @@ use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
 /// | `size(bytes)`, `.or_size(bytes)` | before a record that would make the file longer than this |
 /// | `.on_start()` | with the first record after the start, if the file holds something |
 ///
-/// An empty file is never rotated. What a period is, the records' own times say: a batch that the writer takes just after
-/// midnight is split where the day changes. A clock that goes back stays in its file; one that jumps forward rotates once.
+/// An empty file is never rotated. What a period is, the records' own times say: a batch that the
+/// writer takes just after midnight is split where the day changes. A clock that goes back stays in
+/// its file; one that jumps forward rotates once.
 ///
 /// ```
 /// use unfazed::{LogFile, MIB, Rotation};
@@ -189,8 +190,9 @@ impl Schedule {
         self.current = last.and_then(|last| self.period(last));
     }
 
-    /// How many leading ones of `lines` (where each ends, counted from the first one's start, and its time) belong into the file,
-    /// which holds `len` bytes. If not all of them do, it is to be rotated before the next.
+    /// How many leading ones of `lines` (where each ends, counted from the first one's start, and
+    /// its time) belong into the file, which holds `len` bytes. If not all of them do, it is to be
+    /// rotated before the next.
     pub(super) fn room_for(&mut self, len: u64, lines: &[(u64, SystemTime)]) -> usize {
         let by_time = self.of_this_period(lines);
         let Some(size) = self.rotation.size else { return by_time };
@@ -200,8 +202,8 @@ impl Schedule {
         by_time.min(by_size)
     }
 
-    /// The boundary stands behind the last line that still belongs to the file's period, because threads that log at the same
-    /// time may come in the other order.
+    /// The boundary stands behind the last line that still belongs to the file's period, because
+    /// threads that log at the same time may come in the other order.
     fn of_this_period(&mut self, lines: &[(u64, SystemTime)]) -> usize {
         if self.rotation.every.is_none() {
             return lines.len();
@@ -216,8 +218,9 @@ impl Schedule {
     /// A record of this time is in the file.
     pub(super) fn wrote(&mut self, time: SystemTime) {
         let Some(period) = self.period(time) else { return };
-        // A clock that was put back by more than what a clock change or two threads make of it is right now: the file's period
-        // follows it, or the next rotation would be as far away as the clock had been wrong.
+        // A clock that was put back by more than what a clock change or two threads make of it is
+        // right now: the file's period follows it, or the next rotation would be as far away as the
+        // clock had been wrong.
         if self.current.is_none_or(|current| period < current - 1) {
             self.current = Some(period);
         }
@@ -341,7 +344,8 @@ mod tests {
             (Rotation::daily(), new_york, &["2026-11-21 04:59:59", "2026-11-21 05:00:00"], &[1]),
             // A minute.
             (Rotation::minutely(), utc, &["2026-11-21 00:00:00", "2026-11-21 00:00:59.9", "2026-11-21 00:01:00"], &[2]),
-            // The 22nd of November 2026 is a Sunday; so is the 3rd of January 2027, and the last day of a week before 1970.
+            // The 22nd of November 2026 is a Sunday; so is the 3rd of January 2027, and the last
+            // day of a week before 1970.
             (
                 Rotation::weekly(),
                 utc,
@@ -436,7 +440,8 @@ mod tests {
                 &["2026-11-01 03:59:59", "2026-11-01 04:00:00", "2026-11-02 04:59:59", "2026-11-02 05:00:00"],
                 &[1, 3],
             ),
-            // Minutes: the first of the repeated hour stays in the last file, and from there on they are counted again.
+            // Minutes: the first of the repeated hour stays in the last file, and from there on
+            // they are counted again.
             (
                 Rotation::minutely(),
                 berlin,

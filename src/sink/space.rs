@@ -1,5 +1,5 @@
-//! How much room a file may take, and when it may come back: pure policy. Free bytes, errors and times go in, verdicts
-//! come out. Runs on the writer's thread.
+//! How much room a file may take, and when it may come back: pure policy. Free bytes, errors and
+//! times go in, verdicts come out. Runs on the writer's thread.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,13 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// At rest the free space is asked for this often, as others write too; while writing, before every batch.
+/// At rest the free space is asked for this often, as others write too; while writing, before every
+/// batch.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The same while it is low.
 const ASK_EVERY_LOW: Duration = Duration::from_millis(250);
-/// For this long every probe must find `resume` or more before writing resumes, unless one finds `ample`.
+/// For this long every probe must find `resume` or more before writing resumes, unless one finds
+/// `ample`.
 const GOOD_FOR: Duration = Duration::from_millis(500);
 /// The time between two probes while they find enough room.
 const GOOD_PROBE: Duration = Duration::from_millis(100);
@@ -21,7 +23,8 @@ const GOOD_PROBE: Duration = Duration::from_millis(100);
 /// What the file system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It could not be asked, or has no limit, or the file takes no room: no reserve, and no low space.
+    /// It could not be asked, or has no limit, or the file takes no room: no reserve, and no low
+    /// space.
     Unknown,
     /// Bytes in all, bytes an ordinary user may still take, and the unit in which they are taken.
     Known { total: u64, free: u64, block: u64 },
@@ -41,8 +44,8 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// `reserve`: what the user set; `None` is the default: 1 % of the file system, from 64 KiB to 256 MiB, never more than an
-    /// eighth of it.
+    /// `reserve`: what the user set; `None` is the default: 1 % of the file system, from 64 KiB to
+    /// 256 MiB, never more than an eighth of it.
     pub(crate) fn new(reserve: Option<u64>, total: u64) -> Self {
         let stop = reserve.unwrap_or_else(|| (total / 100).clamp(64 * KIB, 256 * MIB).min(total / 8));
         let low = stop.saturating_add(stop.saturating_mul(3).min(GIB));
@@ -78,8 +81,8 @@ struct Suspended {
 }
 
 impl Known {
-    /// What may be written: the free space above the reserve, less one block because the file may straddle one more than
-    /// its bytes fill, and one for the line that says that it gets quiet.
+    /// What may be written: the free space above the reserve, less one block because the file may
+    /// straddle one more than its bytes fill, and one for the line that says that it gets quiet.
     fn writable(&self) -> u64 {
         match self.marks.stop {
             0 => u64::MAX,
@@ -130,7 +133,8 @@ impl Space {
         (known.free < bytes).then_some(Cause::DiskFull)
     }
 
-    /// How many bytes have to become free before an output that was suspended for want of room may resume.
+    /// How many bytes have to become free before an output that was suspended for want of room may
+    /// resume.
     pub(crate) fn shortfall(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
@@ -183,7 +187,8 @@ impl Space {
     pub(crate) fn failed(&mut self, cause: Cause, bytes: u64) {
         let by_attempt = match cause {
             Cause::LowSpace => false,
-            // The query says that there is room, and there is not: it is of no use in this suspension.
+            // The query says that there is room, and there is not: it is of no use in this
+            // suspension.
             Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.writable() >= bytes,
             _ => true,
         };

@@ -47,7 +47,8 @@ pub(crate) enum Op {
     CompressRemove,
 }
 
-/// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once, or it and all that follow.
+/// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once,
+/// or it and all that follow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) at: u64,
@@ -68,7 +69,8 @@ impl Fault {
     }
 }
 
-/// When everything was written, unless a test says otherwise; it is when the clock of a stepped test starts.
+/// When everything was written, unless a test says otherwise; it is when the clock of a stepped
+/// test starts.
 fn birth() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
@@ -113,7 +115,8 @@ pub(crate) struct World {
     stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
-    /// Somebody else puts the file aside, under this name, and a new one in its place, just before its lock is asked for next.
+    /// Somebody else puts the file aside, under this name, and a new one in its place, just before
+    /// its lock is asked for next.
     pub(crate) put_aside_at_lock: Option<(PathBuf, PathBuf)>,
     /// So many locks are to be had all the same.
     pub(crate) free_locks: u64,
@@ -121,7 +124,8 @@ pub(crate) struct World {
     pub(crate) no_links: Option<i32>,
     /// Its files are pipes, whose reader is slow when a fault says so.
     pub(crate) is_pipe: bool,
-    /// What is done, and then said not to have been (EIO), as by a network file system whose answer was lost.
+    /// What is done, and then said not to have been (EIO), as by a network file system whose answer
+    /// was lost.
     pub(crate) denied: Option<Op>,
     /// No file may be longer (EFBIG).
     pub(crate) longest: Option<u64>,
@@ -174,7 +178,8 @@ pub(crate) struct Moment {
 pub(crate) enum Crash {
     /// The process: what it has written is in the system's hands.
     Process,
-    /// The machine: of each file stays what was synced. Names survive, as in a file system with a journal.
+    /// The machine: of each file stays what was synced. Names survive, as in a file system with a
+    /// journal.
     Machine,
     /// The same, and of the names those stay that were there when their directory was synced last.
     MachineWithoutJournal,
@@ -254,7 +259,8 @@ impl FakeDisk {
         world.names.get(Path::new(path)).map(|inode| world.files[*inode].bytes.clone()).unwrap_or_default()
     }
 
-    /// The files that have ever stood at a path, renamed and deleted ones included, the oldest first.
+    /// The files that have ever stood at a path, renamed and deleted ones included, the oldest
+    /// first.
     pub(crate) fn read_all(&self, path: &str) -> Vec<Vec<u8>> {
         let world = self.world();
         let stood = world.stood.get(Path::new(path)).into_iter().flatten();
@@ -457,7 +463,8 @@ impl World {
         Moment { at, promised: self.promised, names, synced_names, files: self.files.clone() }
     }
 
-    /// Keeps the moments inside a write: after the first byte, in the middle of the lines, around their ends, before the last byte.
+    /// Keeps the moments inside a write: after the first byte, in the middle of the lines, around
+    /// their ends, before the last byte.
     fn remember_inside(&mut self, inode: usize, bytes: &[u8]) {
         if !matches!(self.keep, Keep::Every) {
             return;

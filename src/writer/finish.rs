@@ -42,8 +42,8 @@ impl Output {
         finished.and(all_reported).and(nothing_dropped)
     }
 
-    /// Takes the news of the last lines: they may have rotated the file, or archives were deleted for
-    /// them. Nothing follows that could fail.
+    /// Takes the news of the last lines: they may have rotated the file, or archives were deleted
+    /// for them. Nothing follows that could fail.
     fn hear_the_last(&mut self, turn: &mut Turn<'_>) {
         if self.is_suspended() {
             return;

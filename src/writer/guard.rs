@@ -1,4 +1,5 @@
-//! Catches the panics of code that is the program's own: formats, sinks and callbacks. Runs on the writer's thread.
+//! Catches the panics of code that is the program's own: formats, sinks and callbacks. Runs on the
+//! writer's thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +8,8 @@ pub(super) struct Panicked;
 
 /// Runs `f`, and catches its panic.
 pub(super) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // Dropping the payload of the panic could panic again; a program that panics here has worse leaks.
+    // Dropping the payload of the panic could panic again; a program that panics here has worse
+    // leaks.
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         #[cfg(test)]
         CAUGHT.set(CAUGHT.get() + 1);

@@ -1,5 +1,5 @@
-//! The writer: takes records from the queue, has them laid out, and hands each output one batch. `step` is one turn
-//! without waiting, `run` is the thread: step, and wait.
+//! The writer: takes records from the queue, has them laid out, and hands each output one batch.
+//! `step` is one turn without waiting, `run` is the thread: step, and wait.
 
 mod output;
 
@@ -42,15 +42,17 @@ use thread_names::ThreadNames;
 
 /// A batch is written when it holds this much, or when the queue is empty.
 pub(crate) const BATCH_BYTES: usize = 128 * 1024;
-/// A turn ends after this many records, so that requests and retries get theirs. In a model more than one turn is needed to empty a
-/// queue of two.
+/// A turn ends after this many records, so that requests and retries get theirs. In a model more
+/// than one turn is needed to empty a queue of two.
 const BATCH_RECORDS: usize = if cfg!(all(loom, test)) { 1 } else { 4096 };
-/// For this long after the last record the writer looks every `SHORT_NAP`, and nobody needs to wake it.
+/// For this long after the last record the writer looks every `SHORT_NAP`, and nobody needs to wake
+/// it.
 const ALERT_FOR: Duration = Duration::from_millis(20);
 const SHORT_NAP: Duration = Duration::from_millis(1);
 /// After that it looks this often; an ERROR or a filling queue wakes it earlier.
 const LONG_NAP: Duration = Duration::from_millis(60);
-/// And after a while without records, this often: at some 65 us for a wake-up (measured) less than a thousandth of a core.
+/// And after a while without records, this often: at some 65 us for a wake-up (measured) less than
+/// a thousandth of a core.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 /// The places that a rate limit watches are looked through at most this often.
@@ -87,7 +89,8 @@ struct Flush {
 pub(crate) struct FirstAttempt {
     /// Takes what became of each output, in their order.
     pub(crate) each: mpsc::Sender<Result<(), Unopened>>,
-    /// Where the writer waits for the word to go on. Dropped without it, the writer ends, and has written nothing.
+    /// Where the writer waits for the word to go on. Dropped without it, the writer ends, and has
+    /// written nothing.
     pub(crate) go_on: Option<mpsc::Receiver<()>>,
 }
 
@@ -184,7 +187,8 @@ impl Writer {
         os::block_signals();
         let _end = EndOfPipeline(self.pipeline.clone());
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
-        // What panics here is a defect of this crate: the outputs that were not tried yet are tried by their first batch.
+        // What panics here is a defect of this crate: the outputs that were not tried yet are tried
+        // by their first batch.
         let _ = guarded(|| self.start(now, |opened| first_attempt.answer(opened)));
         if !first_attempt.wait_for_word() {
             self.each(now, |output, turn| output.command(Command::Close, turn));
@@ -194,7 +198,8 @@ impl Writer {
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
             let Ok(step) = guarded(|| self.step(now)) else {
-                // A defect of this crate, not of a format or sink: what was in hand is lost, the writer lives.
+                // A defect of this crate, not of a format or sink: what was in hand is lost, the
+                // writer lives.
                 self.drop_what_is_in_hand(now);
                 self.pipeline.nap(SHORT_NAP, false);
                 continue;
@@ -217,8 +222,8 @@ impl Writer {
         }
     }
 
-    /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits for anything but the
-    /// sinks.
+    /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits
+    /// for anything but the sinks.
     pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
             self.start(now, |_| {});
@@ -287,8 +292,8 @@ impl Writer {
         left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Puts a record into the queue for each place whose records were suppressed in an interval that is over; at the end,
-    /// for each.
+    /// Puts a record into the queue for each place whose records were suppressed in an interval
+    /// that is over; at the end, for each.
     fn report_suppressed(&mut self, now: Now) {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();
@@ -375,7 +380,8 @@ impl Writer {
     /// Tells the callers which levels no output can take, and why.
     fn publish_gate(&self) {
         let mut gate = Gate::OPEN;
-        // With all of them suspended the gate is never fully open, whatever they want: then nobody rings.
+        // With all of them suspended the gate is never fully open, whatever they want: then nobody
+        // rings.
         let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
         for level in Level::iter() {
             let mut wanting = self.outputs.iter().filter(|output| output.wants(level)).peekable();
@@ -390,7 +396,8 @@ impl Writer {
 
     /// Answers the flushes whose records are all written.
     fn answer(&mut self, taken: usize, now: Now) {
-        // Where nothing can be written there is nothing to wait for: a flood that is only retained must not keep the answer.
+        // Where nothing can be written there is nothing to wait for: a flood that is only retained
+        // must not keep the answer.
         let mut outputs = self.outputs.iter();
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
         let at_once = nothing_goes || self.pipeline.len() == 0;
@@ -403,7 +410,8 @@ impl Writer {
         let mut flushed = Ok(());
         self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
         self.publish_gate();
-        // A shutdown whose time was up has taken the rest of the queue for lost: what was waited for may be among it.
+        // A shutdown whose time was up has taken the rest of the queue for lost: what was waited
+        // for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         let (answered, waiting) = std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
         self.flushes = waiting;

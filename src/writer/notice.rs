@@ -1,5 +1,5 @@
-//! The crate's own lines: what they say, as records like any other, so that every format lays them out. Runs on the
-//! writer's thread.
+//! The crate's own lines: what they say, as records like any other, so that every format lays them
+//! out. Runs on the writer's thread.
 
 use std::time::SystemTime;
 
@@ -44,7 +44,8 @@ pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {
     warn(at, format_args!("{} dropped", records(drops.total())), &pairs)
 }
 
-/// The gap line: the output is back, this is what is missing, and so many lines follow that were retained.
+/// The gap line: the output is back, this is what is missing, and so many lines follow that were
+/// retained.
 pub(super) fn resumed(
     (from, to): (SystemTime, SystemTime),
     cause: Cause,

@@ -154,7 +154,8 @@ impl Output {
         self.suspension().is_some_and(|suspension| suspension.would_block)
     }
 
-    /// Returns true if lines wait for a slow reader: at the end they are worth the rest of the deadline.
+    /// Returns true if lines wait for a slow reader: at the end they are worth the rest of the
+    /// deadline.
     pub(super) fn has_backlog(&self, turn: &Turn<'_>) -> bool {
         self.waits_for_reader() && turn.records.kept(self.index) > 0
     }
@@ -185,7 +186,8 @@ impl Output {
         if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
     }
 
-    /// Lays out one record, the `number`th of this turn; or drops it. One that `is_own` was born in the code of another output.
+    /// Lays out one record, the `number`th of this turn; or drops it. One that `is_own` was born in
+    /// the code of another output.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, is_own: bool, turn: &mut Turn<'_>) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
@@ -212,8 +214,8 @@ impl Output {
         turn.drop_record(number, self.index, reason);
     }
 
-    /// Begins a batch: carries out what was ordered meanwhile, asks the sink for its health, and lays
-    /// out the lines that lead the batch.
+    /// Begins a batch: carries out what was ordered meanwhile, asks the sink for its health, and
+    /// lays out the lines that lead the batch.
     pub(super) fn open_batch(&mut self, turn: &mut Turn<'_>) {
         if self.is_suspended() {
             return;
@@ -348,7 +350,8 @@ impl Output {
         self.settle(written, &urgent.records, rest, turn);
     }
 
-    /// Settles the batch: the first `written` lines are in, and so are the `urgent` ones after them.
+    /// Settles the batch: the first `written` lines are in, and so are the `urgent` ones after
+    /// them.
     fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, turn: &mut Turn<'_>) {
         let leading = self.unreported.settle(written);
         let lines = std::mem::take(&mut self.lines);

@@ -1,5 +1,5 @@
-//! What is known of one record, and the way to a line of it that is retained. Pure. Runs on the writer's
-//! thread.
+//! What is known of one record, and the way to a line of it that is retained. Pure. Runs on the
+//! writer's thread.
 
 use std::num::NonZeroU16;
 

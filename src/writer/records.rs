@@ -2,11 +2,12 @@
 //!
 //! 1. `begin` gives a record of the turn its number. Each output then says what became of its line:
 //!    `write`, `lose`, or `keep`, which retains it in the ring of that output (`retained.rs`).
-//! 2. At the end of the turn `settle` counts each record: written if one output has it, open if a ring
-//!    retains a line of it, otherwise dropped for the reason of the first output that wanted it.
+//! 2. At the end of the turn `settle` counts each record: written if one output has it, open if a
+//!    ring retains a line of it, otherwise dropped for the reason of the first output that wanted
+//!    it.
 //! 3. A line that leaves a ring later, written or dropped, goes through `let_go`.
-//! 4. Lines of one record in several rings lead to each other, in a circle. The line that goes first
-//!    leaves word with the others; the last one settles the record.
+//! 4. Lines of one record in several rings lead to each other, in a circle. The line that goes
+//!    first leaves word with the others; the last one settles the record.
 //! 5. So everything that is remembered stands in the rings, and their size is the whole bound.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,7 +35,8 @@ impl Records {
     /// For outputs that may retain so many bytes each, and turns of so many records.
     pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
         let rings: Vec<_> = retain.map(Ring::new).collect();
-        // All that a turn ever takes: one that needs memory for itself could not lose its records quietly.
+        // All that a turn ever takes: one that needs memory for itself could not lose its records
+        // quietly.
         Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
     }
 
@@ -83,8 +85,8 @@ impl Records {
         }
     }
 
-    /// An output could not write the line of a record of the turn, and retains it. What is oldest goes for it, for `reason`, and so
-    /// does the line itself, if it never fits.
+    /// An output could not write the line of a record of the turn, and retains it. What is oldest
+    /// goes for it, for `reason`, and so does the line itself, if it never fits.
     pub(super) fn keep(
         &mut self,
         number: usize,
@@ -157,7 +159,8 @@ impl Records {
         self.rings[output].release();
     }
 
-    /// The end of the turn: each of its records is counted where it belongs, or stays open, because it is retained.
+    /// The end of the turn: each of its records is counted where it belongs, or stays open, because
+    /// it is retained.
     pub(super) fn settle(&mut self, counters: &Counters) {
         let mut turn = std::mem::take(&mut self.turn);
         let (mut written, mut truncated, mut drops) = (0, 0, 0);
@@ -199,7 +202,8 @@ impl Records {
         before.unwrap_or(place)
     }
 
-    /// Closes the circle behind a line that has gone from `place`; returns another line of it, if there is one.
+    /// Closes the circle behind a line that has gone from `place`; returns another line of it, if
+    /// there is one.
     fn leave_circle(&mut self, place: LineRef, gone: &RetainedLine) -> Option<LineRef> {
         let next = gone.state.kept.filter(|next| *next != place)?;
         let mut last = next;

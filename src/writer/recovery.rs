@@ -17,8 +17,9 @@ use super::output::{Life, Output, Refusal};
 use super::suspension::{Attempt, Suspension};
 use super::{BATCH_BYTES, BATCH_RECORDS, Turn};
 
-/// A retained line that is the first after a gap line and does not go in gets this many chances: one
-/// that is longer than all the free space would keep the output from coming back for shorter ones.
+/// A retained line that is the first after a gap line and does not go in gets this many chances:
+/// one that is longer than all the free space would keep the output from coming back for shorter
+/// ones.
 const CHANCES: u32 = 3;
 
 impl Output {
@@ -73,7 +74,8 @@ impl Output {
         Ok(())
     }
 
-    /// Does what is due at rest and between batches: tries to come back, or asks for the sink's health.
+    /// Does what is due at rest and between batches: tries to come back, or asks for the sink's
+    /// health.
     pub(super) fn tend(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
         if self.is_suspended() {
@@ -86,13 +88,15 @@ impl Output {
         }
     }
 
-    /// Makes one attempt to come back when the schedule allows it. Returns true if the output is back.
+    /// Makes one attempt to come back when the schedule allows it. Returns true if the output is
+    /// back.
     fn try_to_resume(&mut self, turn: &mut Turn<'_>) -> bool {
         let attempt = self.attempt(turn);
         self.schedule.after(attempt, turn.now.monotonic) && self.write_gap_line(turn)
     }
 
-    /// Makes one attempt to come back, whatever the schedule says. Returns true if the output is back.
+    /// Makes one attempt to come back, whatever the schedule says. Returns true if the output is
+    /// back.
     pub(super) fn try_at_once(&mut self, turn: &mut Turn<'_>) -> bool {
         self.attempt(turn) == Attempt::Ready && self.write_gap_line(turn)
     }
@@ -148,8 +152,8 @@ impl Output {
         });
     }
 
-    /// Tells the program that the output is back. Only now, with the gate open, is it true that records
-    /// are taken again.
+    /// Tells the program that the output is back. Only now, with the gate open, is it true that
+    /// records are taken again.
     pub(super) fn tell_return(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.life, Life::Returned(_)) {
             return;

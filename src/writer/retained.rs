@@ -1,5 +1,5 @@
-//! The newest lines of a suspended output: a ring of bytes of a fixed size, taken when the first line comes and given back when the
-//! last one has gone. Pure. Runs on the writer's thread.
+//! The newest lines of a suspended output: a ring of bytes of a fixed size, taken when the first
+//! line comes and given back when the last one has gone. Pure. Runs on the writer's thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,13 +13,14 @@ use super::record_state::{LineRef, RecordState};
 /// What stands in the ring beside the bytes of each line.
 pub(super) const BESIDE: usize = 32;
 
-/// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes, so that one block of memory
-/// holds all there is and its size is the bound.
+/// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes,
+/// so that one block of memory holds all there is and its size is the bound.
 pub(super) struct Ring {
     most: usize,
     bytes: VecDeque<u8>,
     lines: usize,
-    /// The place of the oldest line: how many bytes stood before it, ever. It wraps around; no two lines are ever so far apart.
+    /// The place of the oldest line: how many bytes stood before it, ever. It wraps around; no two
+    /// lines are ever so far apart.
     start: u32,
 }
 
@@ -30,7 +31,8 @@ pub(super) struct RetainedLine {
     pub(super) time: SystemTime,
     /// Which record of its turn it is.
     pub(super) number: u32,
-    /// What is known of its record. `kept` is where the next output has its line of it; round the circle, the last one leads to the first.
+    /// What is known of its record. `kept` is where the next output has its line of it; round the
+    /// circle, the last one leads to the first.
     pub(super) state: RecordState,
 }
 
@@ -53,7 +55,8 @@ impl Ring {
         self.start.wrapping_add(self.bytes.len() as u32)
     }
 
-    /// Whether there may ever be room for a line of so many bytes; the memory is taken now, if it is not there.
+    /// Whether there may ever be room for a line of so many bytes; the memory is taken now, if it
+    /// is not there.
     pub(super) fn can_hold(&mut self, len: usize) -> bool {
         BESIDE.saturating_add(len) <= self.most
             && (self.bytes.capacity() >= self.most || self.bytes.try_reserve_exact(self.most).is_ok())

@@ -62,8 +62,8 @@ pub(super) struct RetrySchedule {
     jitter: Jitter,
 }
 
-/// Returns the longest time between two attempts. Looking at the free space costs a microsecond, and
-/// opening a file not much more; everything else may be dear.
+/// Returns the longest time between two attempts. Looking at the free space costs a microsecond,
+/// and opening a file not much more; everything else may be dear.
 fn longest_delay(cause: Cause) -> Duration {
     match cause {
         Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => Duration::from_millis(100),

@@ -81,8 +81,8 @@ impl Unreported {
         dropped.since(&self.reported)
     }
 
-    /// Hands the lines that lead the next batch to `line`, in their order. `dropped` are all drops of
-    /// the output. At the end they are reported at once.
+    /// Hands the lines that lead the next batch to `line`, in their order. `dropped` are all drops
+    /// of the output. At the end they are reported at once.
     pub(super) fn lead(&mut self, dropped: Drops, now: Now, at_the_end: bool, mut line: impl FnMut(&Notice)) {
         if let Some(opening) = &self.opening {
             line(opening);

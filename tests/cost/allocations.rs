@@ -12,7 +12,8 @@ use crate::work::{self, log_one, to_file, warm_up};
 
 const THREADS: [usize; 3] = [1, 4, 16];
 const CALLS: u64 = 2000;
-/// What a slot takes for certain, target (where it is not the module path), message and key-values together: see the README.
+/// What a slot takes for certain, target (where it is not the module path), message and key-values
+/// together: see the README.
 const FITS: usize = 170;
 /// What it does not.
 const DOES_NOT_FIT: usize = 1000;
@@ -24,11 +25,13 @@ struct Counting;
 static COUNTING: Counting = Counting;
 
 thread_local! {
-    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the allocator.
+    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the
+    /// allocator.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: each call goes on to `System` as it came, which keeps the contract; counting touches nothing of it and cannot unwind.
+// SAFETY: each call goes on to `System` as it came, which keeps the contract; counting touches
+// nothing of it and cannot unwind.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

@@ -31,7 +31,7 @@ pub(crate) fn main(cases: Vec<child::Case>, programs: &'static [Program]) -> Exi
     ExitCode::SUCCESS
 }
 
-// --- The case's side --------------------------------------------------------------------------------------------------
+// --- The case's side ---
 
 /// What a program said.
 pub(crate) struct Report(HashMap<String, String>);
@@ -61,7 +61,7 @@ fn run_command(mut command: Command, argument: &str, dir: &Path) -> Report {
     Report(lines.map(|(a, b)| (a.into(), b.into())).collect())
 }
 
-// --- The program's side -----------------------------------------------------------------------------------------------
+// --- The program's side ---
 
 pub(crate) fn report(what: &str, number: impl Display) {
     println!("{what}={number}");

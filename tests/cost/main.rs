@@ -1,16 +1,19 @@
-//! What a log call and a logger at rest cost, as the operating system sees it: system calls, allocations, wake-ups, memory.
+//! What a log call and a logger at rest cost, as the operating system sees it: system calls,
+//! allocations, wake-ups, memory.
 //!
 //! `cargo test --test cost -- --nocapture`
 //!
-//! Each case starts a program, which is this executable again, and judges what that says of itself, or what `strace` saw of it. No
-//! case is a test of the machine's speed: what is asserted is counted (system calls, allocations, wake-ups over the time that really
-//! passed, bytes), and where a promise is a time, it is the median of many tries. After the run there is one line with the numbers for
-//! each case. What this machine cannot do (no `strace`, no ptrace, a clock that is a system call) is reported as ignored, with the
-//! reason.
+//! Each case starts a program, which is this executable again, and judges what that says of itself,
+//! or what `strace` saw of it. No case is a test of the machine's speed: what is asserted is
+//! counted (system calls, allocations, wake-ups over the time that really passed, bytes), and where
+//! a promise is a time, it is the median of many tries. After the run there is one line with the
+//! numbers for each case. What this machine cannot do (no `strace`, no ptrace, a clock that is a
+//! system call) is reported as ignored, with the reason.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 
-// This is a test with a harness of its own, which fails by panicking, and with an allocator that counts.
+// This is a test with a harness of its own, which fails by panicking, and with an allocator that
+// counts.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(target_os = "linux")]

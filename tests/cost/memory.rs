@@ -15,8 +15,9 @@ const RECORDS: u64 = 20_000;
 const BURST: u64 = 1000;
 const SUSTAINED: u64 = 2_000_000;
 
-/// Code that was not optimised is several times as long as what a program ships with, and it lies in the page cache, of which the kernel
-/// maps as much at once as it happens to hold in one piece. So only in a build for release do the pages of files count, too.
+/// Code that was not optimised is several times as long as what a program ships with, and it lies
+/// in the page cache, of which the kernel maps as much at once as it happens to hold in one piece.
+/// So only in a build for release do the pages of files count, too.
 const FILES_COUNT: bool = !cfg!(debug_assertions);
 
 pub(crate) fn a_logger_takes_less_than_4_mib(dir: &Path) -> Outcome {
@@ -31,7 +32,8 @@ pub(crate) fn a_logger_takes_less_than_4_mib(dir: &Path) -> Outcome {
         own / KIB
     );
     assert!(if FILES_COUNT { all } else { own } < 4 << 20, "{numbers}");
-    // The queue alone, whose slots are made at once, is 2 MiB: less would mean that nothing is measured.
+    // The queue alone, whose slots are made at once, is 2 MiB: less would mean that nothing is
+    // measured.
     assert!(own > 1 << 20, "{numbers}: is there a logger?");
     Outcome::Holds(numbers)
 }

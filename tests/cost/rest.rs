@@ -1,4 +1,5 @@
-//! A logger at rest: how often its writer wakes, what that costs, and how soon a record is in the file all the same.
+//! A logger at rest: how often its writer wakes, what that costs, and how soon a record is in the
+//! file all the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ const FIRST: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_millis(5500);
 /// A wake-up before and one after the window may be counted in it.
 const EDGES: f64 = 2.0;
-/// The ERRORs get a second and a third chance: a machine that does something else has them wait for a processor.
+/// The ERRORs get a second and a third chance: a machine that does something else has them wait for
+/// a processor.
 const ROUNDS: usize = 3;
 const IN_TIME: Duration = Duration::from_millis(100);
 const AT_ONCE: Duration = Duration::from_millis(5);
@@ -29,13 +31,15 @@ pub(crate) fn a_logger_at_rest_wakes_seldom_and_still_writes_in_time(dir: &Path)
     for (when, most_wakes) in [("first", 20.0), ("later", 14.0)] {
         let number = |what: &str| seen.number::<f64>(&format!("{when} {what}"));
         let (wakes, seconds, cpu) = (number("wakes"), number("seconds"), number("least cpu seconds"));
-        // Counted over the time that really passed: a busy machine has it wake less often, never more.
+        // Counted over the time that really passed: a busy machine has it wake less often, never
+        // more.
         assert!(wakes <= most_wakes * seconds + EDGES, "{when}: {wakes} wake-ups in {seconds} s");
         assert!(cpu < 0.001 * seconds, "{when}: {cpu} s of a processor in {seconds} s");
         let (wakes, share) = (wakes / seconds, number("median cpu seconds") / seconds * 100.0);
         told.push(format!("{when}: {wakes:.1} wake-ups a second, {share:.3} % of a core each (median)"));
     }
-    // Without the mechanism the median of so many could not be there by chance: half of the naps would have to end within the time.
+    // Without the mechanism the median of so many could not be there by chance: half of the naps
+    // would have to end within the time.
     let millis = |what: &str| Duration::from_secs_f64(seen.number(what));
     let (record, error) = (millis("record median"), millis("error median"));
     assert!(record <= IN_TIME, "a record after the silence: {record:?}");
@@ -118,11 +122,13 @@ fn report_times(what: &str, times: Vec<Duration>) {
     report(&format!("{what} longest"), times.iter().max().unwrap().as_secs_f64());
 }
 
-/// What the writers do in this time: the most wake-ups of one, and how long one ran (the least and the median).
+/// What the writers do in this time: the most wake-ups of one, and how long one ran (the least and
+/// the median).
 ///
-/// The least is what is judged, over all of that one's wake-ups: whoever wakes first pays for waking the machine, and on a busy one
-/// each pays for the caches that others have taken. A process whose only thread takes naps of 50 ms and does nothing
-/// else was seen to need 65 us for each of them on a virtual machine at rest, and 20 us where others had woken it already.
+/// The least is what is judged, over all of that one's wake-ups: whoever wakes first pays for
+/// waking the machine, and on a busy one each pays for the caches that others have taken. A process
+/// whose only thread takes naps of 50 ms and does nothing else was seen to need 65 us for each of
+/// them on a virtual machine at rest, and 20 us where others had woken it already.
 fn watch(when: &str, at_least: Duration) {
     let (before, begun) = (writers(), Instant::now());
     assert_eq!(before.len(), LOGGERS, "the writers' threads");

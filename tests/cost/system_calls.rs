@@ -20,8 +20,8 @@ const APART: Duration = Duration::from_micros(200);
 const THREADS: [usize; 2] = [4, 8];
 const BURSTS_EACH: u64 = 16;
 const FLOOD_EACH: u64 = 100_000;
-/// For more than twice as many records as are logged: a queue that is half full wakes a writer that has slept for a while, and on a
-/// busy machine any of them may.
+/// For more than twice as many records as are logged: a queue that is half full wakes a writer that
+/// has slept for a while, and on a busy machine any of them may.
 const ROOM: usize = 1 << 16;
 const PAUSES: usize = 20;
 /// Longer than the 20 ms for which a writer that had something to do needs nobody to wake it.
@@ -37,7 +37,8 @@ pub(crate) fn bursts_make_no_system_call(dir: &Path) -> Outcome {
         Err(outcome) => return outcome,
     };
     let window = trace.windows("bursts", 1)[0];
-    // The pauses are the pattern's own; that the trace has each of them shows that it sees this thread's calls.
+    // The pauses are the pattern's own; that the trace has each of them shows that it sees this
+    // thread's calls.
     assert_eq!(window.count("clock_nanosleep"), BURSTS as usize, "{:?}", window.calls);
     assert!(window.others("clock_nanosleep").is_empty(), "{:?}", window.others("clock_nanosleep"));
     let records = BURSTS * BURST;
@@ -105,7 +106,8 @@ pub(crate) fn several_threads_make_no_system_call_but_a_rare_yield(dir: &Path) -
             let (calls, taken): (u64, u64) = (trace.report.number("calls"), trace.report.number("taken"));
             let (yields, futexes) = (count("sched_yield"), count("futex"));
             assert!(yields * 10_000 < calls, "{program}, {threads}: {yields} yields in {calls} calls");
-            // A writer that has slept for 20 ms is woken, once, when the queue is half full: in the bursts it never is.
+            // A writer that has slept for 20 ms is woken, once, when the queue is half full: in the
+            // bursts it never is.
             let millis: u64 = trace.report.number("millis");
             let most = if pauses > 0 { 0 } else { millis / 20 + 1 };
             assert!(futexes <= most, "{program}, {threads}: {futexes} futex calls in {millis} ms");
@@ -173,7 +175,8 @@ pub(crate) fn an_error_after_a_pause_wakes_the_writer_by_one_futex(dir: &Path) -
         assert!(window.others("futex").is_empty(), "{:?}", window.calls);
     }
     assert!(windows.iter().any(|window| window.count("futex") > 0), "no ERROR woke the writer");
-    // Where this thread itself had to wait for a processor, the writer may have gone to rest in between.
+    // Where this thread itself had to wait for a processor, the writer may have gone to rest in
+    // between.
     let in_time = windows.iter().enumerate().filter(|(turn, _)| trace.report.number(&format!("in time {turn}")));
     let futexes: Vec<_> = in_time.map(|(_, window)| window.count("futex")).collect();
     assert!(futexes.iter().all(|count| *count <= 1), "futex calls after each pause: {futexes:?}");

@@ -43,7 +43,8 @@ pub(crate) fn mark(path: &'static str) {
     let _ = fs::metadata(path);
 }
 
-/// A window in which the two clocks of a log call and of the patterns are read, and nothing else happens.
+/// A window in which the two clocks of a log call and of the patterns are read, and nothing else
+/// happens.
 pub(crate) fn look_at_the_clocks() {
     begin!("clocks");
     std::hint::black_box((std::time::SystemTime::now(), std::time::Instant::now()));
@@ -85,7 +86,8 @@ impl Window {
 
 fn strace(file: &Path) -> Command {
     let mut command = Command::new("strace");
-    // All threads in one file, each line with the thread's number; `-qq` says nothing of who comes and goes.
+    // All threads in one file, each line with the thread's number; `-qq` says nothing of who comes
+    // and goes.
     command.args(["-f", "-qq", "-o"]).arg(file).arg("--");
     command
 }
@@ -104,7 +106,8 @@ fn windows(trace: &str) -> Vec<Window> {
     for line in trace.lines() {
         let Some((thread, what)) = line.split_once(' ') else { continue };
         let what = what.trim_start();
-        // A call's second half (`<... futex resumed>`), signals (`---`) and ends (`+++`) are no calls.
+        // A call's second half (`<... futex resumed>`), signals (`---`) and ends (`+++`) are no
+        // calls.
         let Some((call, arguments)) = what.split_once('(') else { continue };
         if call.is_empty() || !call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             continue;

@@ -85,7 +85,8 @@ fn assert_blocks_are_kept_for_root(disk: &Path) -> String {
     format!(", {} KiB more are free for root", (for_root - free) / KIB)
 }
 
-/// Does the case on a thread that has given up being root, and so have the threads that it starts: the logger's too.
+/// Does the case on a thread that has given up being root, and so have the threads that it starts:
+/// the logger's too.
 fn as_an_ordinary_user(place: &Place, case: impl FnOnce(&Path) -> Outcome + Send) -> Outcome {
     /// `nobody`, on most systems.
     const ORDINARY: u32 = 65534;
@@ -144,7 +145,8 @@ pub(crate) fn an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own(place
     let mut lone = Author::new(LONE);
     let mut slowest = Duration::ZERO;
     let mut torn = String::new();
-    // A disk may happen to be full just where a line ends, or before its newline; then it takes another turn to tear one.
+    // A disk may happen to be full just where a line ends, or before its newline; then it takes
+    // another turn to tear one.
     for turn in 0..5 {
         let filler = subject.fill_under_a_flood(&load, &disk);
         subject.wait_until_given_up();
@@ -163,7 +165,8 @@ pub(crate) fn an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own(place
     let log = Log::with_fragments(&subject.read());
     assert!(log.fragments.contains(&torn), "{torn:?} stands alone: {:?}", log.fragments);
     assert!(log.fragments.iter().all(|fragment| is_torn(fragment)), "{:?}", log.fragments);
-    // Each fragment is one record that counts as lost, or a line of the logger's own that was tried again.
+    // Each fragment is one record that counts as lost, or a line of the logger's own that was tried
+    // again.
     assert_accounted(&log, &calls.authors, &stats, &told);
     let more = format!("torn lines that stand alone: {:?}; {}", log.fragments, calls.assert_no_waits());
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(slowest), more }.into()

@@ -138,7 +138,8 @@ impl Reader {
         self.shared.go_on.notify_all();
     }
 
-    /// What was read, once a record of this author is in it: a pipe is read later than it is written.
+    /// What was read, once a record of this author is in it: a pipe is read later than it is
+    /// written.
     fn read_up_to_a_message_of(&self, author: u32) -> Vec<u8> {
         let message = format!(" t{author} n0 ");
         let is_in = |read: &[u8]| read.windows(message.len()).any(|window| window == message.as_bytes());

@@ -113,11 +113,13 @@ impl fmt::Display for Counted {
     }
 }
 
-/// A thread that may only read, write and end (seccomp's strict mode). It is never joined: even its way out is barred.
+/// A thread that may only read, write and end (seccomp's strict mode). It is never joined: even its
+/// way out is barred.
 pub(crate) struct Confined;
 
 impl Confined {
-    /// How often `f` returned, and whether the thread was ended before all of it; `None` where there is no such mode.
+    /// How often `f` returned, and whether the thread was ended before all of it; `None` where
+    /// there is no such mode.
     pub(crate) fn run(times: u64, at_most: Duration, mut f: impl FnMut(u64) + Send + 'static) -> Option<(u64, bool)> {
         let done = Arc::new(AtomicU64::new(0));
         let refused = Arc::new(AtomicBool::new(false));
@@ -138,7 +140,8 @@ impl Confined {
         drop(joined);
         wait_until(|| "the thread has a number".into(), PATIENCE, || thread.load(Relaxed) != 0);
         let task = format!("/proc/self/task/{}", thread.load(Relaxed));
-        // It ends in every case: by itself where it was refused, and else at a system call, at the latest its last one.
+        // It ends in every case: by itself where it was refused, and else at a system call, at the
+        // latest its last one.
         wait_until(|| format!("{task} has ended"), at_most, || !Path::new(&task).exists());
         let calls = done.load(Relaxed);
         (!refused.load(Relaxed)).then_some((calls, calls < times))
@@ -231,7 +234,8 @@ pub(crate) fn a_file_in_the_place_of_the_directory_suspends_the_log_until_it_is_
     let mut lone = Author::new(LONE);
     say_and_flush(&subject, &mut lone, 300);
     let mut removed_files = vec![File::open(&subject.path).unwrap()];
-    // The logger may make the directory again in between; then there is one more file that went away.
+    // The logger may make the directory again in between; then there is one more file that went
+    // away.
     loop {
         fs::remove_dir_all(&dir).unwrap();
         if File::create_new(&dir).is_ok() {

@@ -60,7 +60,8 @@ pub(crate) fn a_rotation_that_is_due_when_the_disk_is_full_costs_no_archive(plac
     });
     let mut lone = Author::new(LONE);
     let mut slowest = Duration::ZERO;
-    // Nothing left; a part of a page; a page, into which the first line of the new file goes, and then no more.
+    // Nothing left; a part of a page; a page, into which the first line of the new file goes, and
+    // then no more.
     for leave in [0, 1, 4096, 8192] {
         // Until the next record belongs into the next file.
         while fs::metadata(&subject.path).map_or(0, |file| file.len()) + 160 < SIZE {
@@ -148,7 +149,8 @@ fn errors_land(disk: &Path) -> Outcome {
         let _ = subject.handle.flush(PATIENCE);
     }
     subject.wait_until_suspended(Cause::DiskFull);
-    // Every chance: more records, attempts to resume, and somebody else who takes what there may still be.
+    // Every chance: more records, attempts to resume, and somebody else who takes what there may
+    // still be.
     for _ in 0..50 {
         ordinary(200);
         filler.fill();
@@ -230,7 +232,8 @@ pub(crate) fn a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_
             thread::sleep(Duration::from_millis(1));
         }
         if turns % 10 == 2 {
-            // Filled to the last byte. The log goes on in the blocks that are its own already, up to 1 MiB.
+            // Filled to the last byte. The log goes on in the blocks that are its own already, up
+            // to 1 MiB.
             wait_until(
                 || "suspended".into(),
                 PATIENCE,

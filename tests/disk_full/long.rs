@@ -1,5 +1,5 @@
-//! Cases about what lasts: a disk that is full and free in turns, and a log that stays suspended under calls at full speed. Each has
-//! a long form (see `cases::is_long`).
+//! Cases about what lasts: a disk that is full and free in turns, and a log that stays suspended
+//! under calls at full speed. Each has a long form (see `cases::is_long`).
 
 use std::hint::spin_loop;
 use std::sync::Arc;
@@ -19,14 +19,16 @@ use crate::support::subject::{PATIENCE, Subject};
 const LONE: u32 = 99;
 /// For so long the disk is full, and for so long it is free.
 const TOGGLE: Duration = Duration::from_millis(100);
-/// They log a record a millisecond each: little enough that the log itself does not fill the disk in a minute.
+/// They log a record a millisecond each: little enough that the log itself does not fill the disk
+/// in a minute.
 const AUTHORS: u32 = 4;
 
 pub(crate) fn a_disk_that_toggles_every_100_ms_suspends_and_resumes_the_log_once_a_second_at_most(
     place: &Place,
 ) -> Outcome {
     let seconds = if is_long() { 60 } else { 12 };
-    // An attempt to write finds the free half of the time as often as the full one, and each ends a suspension or begins one.
+    // An attempt to write finds the free half of the time as often as the full one, and each ends a
+    // suspension or begins one.
     toggles(place, Cause::DiskFull, seconds, seconds / 6, |file| file.min_free_space(0))
 }
 
@@ -104,7 +106,8 @@ pub(crate) fn a_million_calls_a_second_on_a_suspended_log_take_no_memory_and_no_
     let begun = Instant::now();
     let mut confined = lone.clone();
     let logger = log::logger();
-    // A thread that may make no system call can neither sleep nor, as this mode has it, read the clock: another one tells it the time.
+    // A thread that may make no system call can neither sleep nor, as this mode has it, read the
+    // clock: another one tells it the time.
     let clock = Arc::new(AtomicU64::new(0));
     let time = clock.clone();
     let caller = move |milli| {
@@ -123,7 +126,8 @@ pub(crate) fn a_million_calls_a_second_on_a_suspended_log_take_no_memory_and_no_
                 clock.store(begun.elapsed().as_millis() as u64, Relaxed);
             }
         });
-        // On a busy machine a caller that fell behind catches up, and that takes as long as it takes.
+        // On a busy machine a caller that fell behind catches up, and that takes as long as it
+        // takes.
         let ran = Confined::run(millis, PATIENCE + Duration::from_secs(2 * seconds), caller);
         over.store(true, Relaxed);
         ran

@@ -1,24 +1,30 @@
-//! A disk that fails under a program that logs: the promises of this crate, kept on real file systems.
+//! A disk that fails under a program that logs: the promises of this crate, kept on real file
+//! systems.
 //!
-//! `cargo test --test disk_full -- --nocapture`; with `UNFAZED_TOGGLE_SECONDS=60` the disk that toggles does so for longer.
+//! `cargo test --test disk_full -- --nocapture`; with `UNFAZED_TOGGLE_SECONDS=60` the disk that
+//! toggles does so for longer.
 //!
-//! Three cases have a long form, a disk that toggles for a minute and ten minutes of calls on a suspended log:
-//! `UNFAZED_LONG=1 cargo test --test disk_full -- --nocapture` (13 minutes; with a word behind it, only the cases with that word)
+//! Three cases have a long form, a disk that toggles for a minute and ten minutes of calls on a
+//! suspended log: `UNFAZED_LONG=1 cargo test --test disk_full -- --nocapture` (13 minutes; with a
+//! word behind it, only the cases with that word)
 //!
-//! Each case runs in a process of its own, started again from this executable. A case that needs a small file system gets
-//! one in memory, in user and mount namespaces of its own (`unshare -rm` from util-linux; root is not needed); a case that
-//! needs ext4 gets an image behind a loop device, for which it takes root. What this machine cannot do is reported as
-//! ignored, with the reason, and never as passed. After the run there is one line for each case: records accepted, written
-//! and lost, the longest log call, the time from the end of the fault to the resumed log. The longest call of threads that
-//! log at full speed holds the time for which the scheduler ran somebody else; that no call waits for anything is what
-//! the medians and the count of waits say.
+//! Each case runs in a process of its own, started again from this executable. A case that needs a
+//! small file system gets one in memory, in user and mount namespaces of its own (`unshare -rm`
+//! from util-linux; root is not needed); a case that needs ext4 gets an image behind a loop device,
+//! for which it takes root. What this machine cannot do is reported as ignored, with the reason,
+//! and never as passed. After the run there is one line for each case: records accepted, written
+//! and lost, the longest log call, the time from the end of the fault to the resumed log. The
+//! longest call of threads that log at full speed holds the time for which the scheduler ran
+//! somebody else; that no call waits for anything is what the medians and the count of waits say.
 //!
 //! Whatever else a case looks at, it asserts that
-//! - its process ends by itself with code 0, and its stdout and stderr are empty as file descriptors;
+//! - its process ends by itself with code 0, and its stdout and stderr are empty as file
+//!   descriptors;
 //! - `accepted == written + dropped.total() + pending`, for the logger and for its output;
 //! - every line of the log is whole, none comes twice, and each thread's records are in order;
 //! - the losses that the log tells, by level, are exactly the sequence numbers that are missing;
-//! - the log has resumed within 2 s of the end of the fault, and the next record is then in the file.
+//! - the log has resumed within 2 s of the end of the fault, and the next record is then in the
+//!   file.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 

@@ -48,10 +48,12 @@ pub(crate) fn a_volume_that_is_mounted_under_the_log_gets_it_and_one_that_goes_l
         );
     };
     log_until_it_is_in(&below, 50_000);
-    // It appears late; another one over it; which is taken away although the log has a file open there; then all of them are.
+    // It appears late; another one over it; which is taken away although the log has a file open
+    // there; then all of them are.
     place.tmpfs_at(&first, "size=8m");
     place.tmpfs_at(&second, "size=8m");
-    // Where a volume has no such directory, the open one goes on: a parent was renamed, or the process has another root.
+    // Where a volume has no such directory, the open one goes on: a parent was renamed, or the
+    // process has another root.
     for dir in [&first, &second] {
         fs::create_dir(dir.join("logs")).unwrap();
     }

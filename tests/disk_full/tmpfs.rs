@@ -24,12 +24,13 @@ const LONE: u32 = 99;
 
 pub(crate) fn a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself(place: &Place) -> Outcome {
     let disk = place.tmpfs("size=16m");
-    // Long enough for attempts that double their distance without a limit to be far more than 2 s apart.
+    // Long enough for attempts that double their distance without a limit to be far more than 2 s
+    // apart.
     stops_and_resumes(&disk, Duration::from_secs(4), 0, String::new)
 }
 
-/// The whole story of a disk of about 16 MiB: health, a flood while something else fills the disk, an outage, room. While the disk
-/// is full, `look` may look at it and say what it saw.
+/// The whole story of a disk of about 16 MiB: health, a flood while something else fills the disk,
+/// an outage, room. While the disk is full, `look` may look at it and say what it saw.
 pub(crate) fn stops_and_resumes(
     disk: &Path,
     outage: Duration,
@@ -70,8 +71,9 @@ pub(crate) fn stops_and_resumes(
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
 }
 
-/// Waits until the suspended log has tried in vain to write, which touches the file: the worst moment for the fault to end.
-/// If that cannot be seen on this file system, the fault ends at any moment.
+/// Waits until the suspended log has tried in vain to write, which touches the file: the worst
+/// moment for the fault to end. If that cannot be seen on this file system, the fault ends at any
+/// moment.
 fn wait_for_an_attempt(path: &Path) {
     let touched = || fs::metadata(path).and_then(|metadata| metadata.modified()).unwrap();
     let (start, before) = (Instant::now(), touched());
@@ -84,8 +86,8 @@ pub(crate) fn the_free_space_never_falls_below_the_reserve(place: &Place) -> Out
     leaves_the_reserve(&place.tmpfs("size=16m"), String::new)
 }
 
-/// A disk of about 16 MiB that something else fills to nearly the reserve, and the log not beyond it. While the log is suspended,
-/// `look` may look at the disk and say what it saw.
+/// A disk of about 16 MiB that something else fills to nearly the reserve, and the log not beyond
+/// it. While the log is suspended, `look` may look at the disk and say what it saw.
 pub(crate) fn leaves_the_reserve(disk: &Path, look: impl FnOnce() -> String) -> Outcome {
     const RESERVE: u64 = 4 * MIB;
 
@@ -94,8 +96,8 @@ pub(crate) fn leaves_the_reserve(disk: &Path, look: impl FnOnce() -> String) -> 
     let load = Load::start(4, &subject.handle);
     wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
 
-    // The other one takes most of the room while the log is written, and stays well above the reserve: the last step,
-    // whenever it is, is the logger's.
+    // The other one takes most of the room while the log is written, and stays well above the
+    // reserve: the last step, whenever it is, is the logger's.
     let mut filler = Filler::new(disk.join("filler"));
     load.pace(Pace::Flood);
     filler.fill_leaving(RESERVE + MIB);
@@ -169,8 +171,9 @@ impl Sampler {
     }
 }
 
-/// What a sample of the free space is worth. While ext4 writes back it counts some blocks as taken twice, and says for a moment that
-/// there is less room than there was before and will be after; what the log takes, it keeps.
+/// What a sample of the free space is worth. While ext4 writes back it counts some blocks as taken
+/// twice, and says for a moment that there is less room than there was before and will be after;
+/// what the log takes, it keeps.
 fn settled(disk: &Path, sample: u64) -> u64 {
     /// `EXT4_SUPER_MAGIC`.
     const EXT4: u64 = 0xEF53;
@@ -260,7 +263,8 @@ pub(crate) fn a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_wr
     })
 }
 
-/// A log that begins suspended: what is logged is lost and told, until the fault is lifted; but for WARN and ERROR, which are retained.
+/// A log that begins suspended: what is logged is lost and told, until the fault is lifted; but for
+/// WARN and ERROR, which are retained.
 fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnOnce() -> Instant) -> Outcome {
     for _ in 0..1000 {
         lone.say();
@@ -448,7 +452,8 @@ impl Appended {
         Self { bytes, ends, short }
     }
 
-    /// Asserts that each write is in the log as it was accepted, in order; returns what is in the log beside them.
+    /// Asserts that each write is in the log as it was accepted, in order; returns what is in the
+    /// log beside them.
     fn assert_in_and_take_out_of(&self, log: &[u8]) -> Vec<u8> {
         let mut beside = Vec::new();
         let (mut at, mut start) = (0, 0);
@@ -467,7 +472,8 @@ impl Appended {
 
 pub(crate) const APPENDER: Case = part("appender", Needs::Nothing, appender);
 
-/// The other appender, a process of its own: whole lines, one write(2) each, without a look at anybody's locks.
+/// The other appender, a process of its own: whole lines, one write(2) each, without a look at
+/// anybody's locks.
 fn appender(place: &Place) -> Outcome {
     let dir = place.dir();
     let mut file = OpenOptions::new().append(true).open(dir.join("log")).unwrap();

@@ -181,8 +181,8 @@ pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
-/// The blocks that a start takes and an end gives back once made the file look as if it had been written then, and the day's rotation
-/// did not come.
+/// The blocks that a start takes and an end gives back once made the file look as if it had been
+/// written then, and the day's rotation did not come.
 pub(crate) fn a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is(dir: &Path) -> Outcome {
     let path = dir.join("app.log");
     let daily = || LogFile::new(&path).rotation(Rotation::daily());
@@ -225,8 +225,9 @@ pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path
     Outcome::holds()
 }
 
-/// Until it is another program, a child has all descriptors of its parent, and a lock belongs to the open file: the file that was opened
-/// anew at that moment had no lock for 10 s, and was not rotated.
+/// Until it is another program, a child has all descriptors of its parent, and a lock belongs to
+/// the open file: the file that was opened anew at that moment had no lock for 10 s, and was not
+/// rotated.
 pub(crate) fn a_program_that_starts_others_all_the_time_keeps_the_lock(dir: &Path) -> Outcome {
     let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
     let over = AtomicBool::new(false);
@@ -263,7 +264,8 @@ pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(_dir: &Path) -> 
     Outcome::Skipped("it needs the feature `gzip`".into())
 }
 
-/// A kill between the two names leaves both forms of an archive; somebody else may have left something by the name of one.
+/// A kill between the two names leaves both forms of an archive; somebody else may have left
+/// something by the name of one.
 #[cfg(feature = "gzip")]
 pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(dir: &Path) -> Outcome {
     use std::process::Command;
@@ -279,8 +281,8 @@ pub(crate) fn a_compressed_form_that_is_there_is_never_replaced(dir: &Path) -> O
     for day in 1..=6 {
         fs::write(archive(day), text(day)).unwrap();
     }
-    // The first is packed already; of the second there is more than was packed, of the third less, the fourth is not whole, and by the
-    // fifth's name there is something else.
+    // The first is packed already; of the second there is more than was packed, of the third less,
+    // the fourth is not whole, and by the fifth's name there is something else.
     let pack = |day: u32| assert!(Command::new("gzip").arg("-k").arg(archive(day)).status().unwrap().success());
     (1..=4).for_each(pack);
     fs::write(archive(2), text(2) + "one more\n").unwrap();

@@ -94,7 +94,8 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     let files = rotated(&logs);
     assert_eq!(files.len(), TURNS + 1);
     let text = Text::of(&files);
-    // A copy may end in the middle of a write, and what was cut begins behind it: the two ends of one line at most.
+    // A copy may end in the middle of a write, and what was cut begins behind it: the two ends of
+    // one line at most.
     assert!(text.fragments.len() <= 2 * TURNS, "{:?}", text.fragments);
     let told = text.notices.iter().filter(|notice| notice.contains("cut short by somebody else")).count();
     // A line that tells one may itself have gone with the next.
@@ -160,7 +161,8 @@ pub(crate) fn a_directory_that_is_removed_again_and_again_is_made_again(dir: &Pa
     Outcome::holds()
 }
 
-/// A backup by hard links takes the active file as it takes the archives; it grows there, too, until it is rotated.
+/// A backup by hard links takes the active file as it takes the archives; it grows there, too,
+/// until it is rotated.
 pub(crate) fn a_backup_that_links_every_file_changes_nothing(dir: &Path) -> Outcome {
     let (logs, backup) = (dir.join("logs"), dir.join("backup"));
     fs::create_dir(&logs).unwrap();
@@ -191,7 +193,8 @@ pub(crate) fn a_backup_that_links_every_file_changes_nothing(dir: &Path) -> Outc
     Outcome::holds()
 }
 
-/// Where a release is switched by its link, the log's directory, or the log itself, may be behind one.
+/// Where a release is switched by its link, the log's directory, or the log itself, may be behind
+/// one.
 pub(crate) fn a_link_that_is_led_elsewhere_is_followed_with_the_next_record(dir: &Path) -> Outcome {
     for release in ["one", "two"] {
         fs::create_dir(dir.join(release)).unwrap();
@@ -272,8 +275,9 @@ pub(crate) fn two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates(dir: 
     });
     end(&second_handle, &logged[1..]);
     end(&first_handle, &logged[..1]);
-    // The second may still write to a file that was just put aside: its records stand behind younger ones of the first, and in order
-    // all the same, because it goes from file to file in their order.
+    // The second may still write to a file that was just put aside: its records stand behind
+    // younger ones of the first, and in order all the same, because it goes from file to file in
+    // their order.
     Text::of(&log_files(dir)).assert_complete(&logged);
     Outcome::holds()
 }

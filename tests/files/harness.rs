@@ -1,4 +1,5 @@
-//! A directory for each case, authors whose records can be told apart, and the files as they were read back.
+//! A directory for each case, authors whose records can be told apart, and the files as they were
+//! read back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +20,8 @@ pub(crate) use crate::support::child::Outcome;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const TARGET: &str = "files";
 
-/// A logger of its own, whatever room the disk has. On a busy machine its callers wait: what a full queue drops is another promise.
+/// A logger of its own, whatever room the disk has. On a busy machine its callers wait: what a full
+/// queue drops is another promise.
 pub(crate) fn logger(file: LogFile) -> (Arc<Logger>, Handle) {
     let (logger, handle) = Builder::new().file(file.min_free_space(0)).overflow(Overflow::Block).build().unwrap();
     (Arc::new(logger), handle)

@@ -148,7 +148,8 @@ fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) 
     });
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     drop(last);
-    // The thread that compresses outlives the logger: it names the compressed form, then removes the plain one.
+    // The thread that compresses outlives the logger: it names the compressed form, then removes
+    // the plain one.
     wait_until("nothing is under way", || {
         names(dir).iter().all(|name| !name.starts_with('.')) && twins().is_subset(&left_by_a_kill)
     });
@@ -158,7 +159,8 @@ fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) 
     once.sort_unstable();
     once.dedup();
     assert_eq!(once.len(), inodes.len(), "no file has two names");
-    // An archive of which there is a plain and a compressed form, because the kill came between the two, is read once.
+    // An archive of which there is a plain and a compressed form, because the kill came between the
+    // two, is read once.
     let twice: Vec<_> = archives(dir).into_iter().filter(|path| path.with_extension("log.gz").exists()).collect();
     for path in &twice {
         assert_eq!(crate::harness::read(&path.with_extension("log.gz")), fs::read(path).unwrap());

@@ -1,9 +1,11 @@
-//! Files for years: rotation, archives and their limits, beside the real logrotate, beside another logger, and through kill -9.
+//! Files for years: rotation, archives and their limits, beside the real logrotate, beside another
+//! logger, and through kill -9.
 //!
 //! `cargo test --test files`, and with `--all-features` for compression.
 //!
-//! Each case has a directory of its own and reads back every byte of every file in it. Who is to be killed is a process of its own,
-//! started again from this executable. What this machine cannot do is reported as ignored, with the reason.
+//! Each case has a directory of its own and reads back every byte of every file in it. Who is to be
+//! killed is a process of its own, started again from this executable. What this machine cannot do
+//! is reported as ignored, with the reason.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 

@@ -1,7 +1,7 @@
 //! A wall clock that jumps, while everything that waits goes by the other clock.
 //!
-//! The clock of this executable alone is set: it has a `clock_gettime` of its own, which comes before that of the C library, so that
-//! neither the machine's clock is touched nor a tool needed.
+//! The clock of this executable alone is set: it has a `clock_gettime` of its own, which comes
+//! before that of the C library, so that neither the machine's clock is touched nor a tool needed.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
@@ -55,7 +55,8 @@ pub(crate) fn a_clock_set_back_and_forward_disturbs_neither_order_nor_timers(pla
     let subject = Subject::start(&disk.join("app.log"), |file| file.min_free_space(0));
     let mut lone = Author::new(LONE);
 
-    // Under load; far enough back that the seconds since 1970 are negative, and forward to where they have 34 bits.
+    // Under load; far enough back that the seconds since 1970 are negative, and forward to where
+    // they have 34 bits.
     let load = Load::start(4, &subject.handle);
     let clocks = [0, -HOUR, HOUR, -60 * YEAR, 500 * YEAR, 0];
     for ahead in clocks {

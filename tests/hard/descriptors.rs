@@ -36,8 +36,8 @@ pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(plac
     let mut deleted = File::open(&subject.path).unwrap();
     let hog = Hog::start();
     fs::remove_file(&subject.path).unwrap();
-    // The descriptor that the logger gives up serves it for the new file, if nothing stands in its way. Here something does, and by its
-    // next attempt somebody else has the descriptor.
+    // The descriptor that the logger gives up serves it for the new file, if nothing stands in its
+    // way. Here something does, and by its next attempt somebody else has the descriptor.
     fs::create_dir(&subject.path).unwrap();
     subject.say_until_suspended(&mut lone, Cause::Io);
     fs::remove_dir(&subject.path).unwrap();
@@ -48,8 +48,8 @@ pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(plac
     })
 }
 
-/// A log that is suspended for want of a descriptor: what is logged is lost and told until they are given back. `before` reads what
-/// is in another file than the log.
+/// A log that is suspended for want of a descriptor: what is logged is lost and told until they are
+/// given back. `before` reads what is in another file than the log.
 fn ends_when_given_back(subject: &Subject, mut lone: Author, hog: Hog, before: impl FnOnce() -> Vec<u8>) -> Outcome {
     for _ in 0..1000 {
         lone.say();

@@ -1,15 +1,17 @@
-//! What else a machine does to a program that logs: it stops it, sets its clock, takes its descriptors and its memory away, and runs
-//! hundreds of its threads at once.
+//! What else a machine does to a program that logs: it stops it, sets its clock, takes its
+//! descriptors and its memory away, and runs hundreds of its threads at once.
 //!
 //! `cargo test --test hard -- --nocapture`
 //!
-//! Each case is a process of its own, as in `tests/disk_full`, whose harness this is; whatever else a case looks at, it asserts
-//! what those do: an end by itself with code 0, nothing printed, every line whole, every record accounted for. What this machine
-//! cannot do is reported as ignored, with the reason.
+//! Each case is a process of its own, as in `tests/disk_full`, whose harness this is; whatever else
+//! a case looks at, it asserts what those do: an end by itself with code 0, nothing printed, every
+//! line whole, every record accounted for. What this machine cannot do is reported as ignored, with
+//! the reason.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 
-// This is a test with a harness of its own, which fails by panicking; the clock and the memory are set by the C library.
+// This is a test with a harness of its own, which fails by panicking; the clock and the memory are
+// set by the C library.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(target_os = "linux")]

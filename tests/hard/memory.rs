@@ -1,4 +1,5 @@
-//! A process that may not have more memory (RLIMIT_AS): what is refused is an error or a loss that is counted, never the end.
+//! A process that may not have more memory (RLIMIT_AS): what is refused is an error or a loss that
+//! is counted, never the end.
 
 use std::fs;
 use std::hint::black_box;
@@ -137,8 +138,8 @@ pub(crate) fn long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobo
     Evidence { stats, longest_call: None, resumed: None, more }.into()
 }
 
-/// Returns whether these are some of the pairs, whole but for a text that lost its end. A cut text is marked, and the small pair after
-/// it may still be there.
+/// Returns whether these are some of the pairs, whole but for a text that lost its end. A cut text
+/// is marked, and the small pair after it may still be there.
 fn is_cut(message: &str, all_pairs: &str) -> bool {
     let (first, _) = all_pairs.rsplit_once(' ').unwrap();
     let start = message.strip_suffix(" last=2").unwrap_or(message);

@@ -1,4 +1,5 @@
-//! A process that is stopped (SIGSTOP, as by Ctrl-Z, a debugger or a frozen machine) and goes on some seconds later.
+//! A process that is stopped (SIGSTOP, as by Ctrl-Z, a debugger or a frozen machine) and goes on
+//! some seconds later.
 
 use std::path::Path;
 use std::process::Command;
@@ -70,7 +71,8 @@ pub(crate) fn a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was(plac
     Evidence { stats, longest_call: None, resumed: Some(resumed), more }.into()
 }
 
-/// Has another process stop this one, remove a file meanwhile, and let this one go on. Says for how long it stood still.
+/// Has another process stop this one, remove a file meanwhile, and let this one go on. Says for how
+/// long it stood still.
 fn stop_this_process(remove: Option<&Path>) -> Duration {
     const SCRIPT: &str = r#"kill -STOP "$1" && sleep "$2"; test -z "$3" || rm -f -- "$3"; sleep 0.1; kill -CONT "$1""#;
 

@@ -184,7 +184,7 @@ fn one_record(ended: &Ended) {
     ended.log().assert_all(0, 1);
 }
 
-// --- exit, whatever the others do ----------------------------------------------------------------------------------------
+// --- exit, whatever the others do ---
 
 static HANDLE: OnceLock<Handle> = OnceLock::new();
 static PLACE: OnceLock<Place> = OnceLock::new();
@@ -204,7 +204,8 @@ extern "C" fn note_delay() {
     PLACE.get().unwrap().note("delay", EXIT_CALLED.get().unwrap().elapsed().as_millis());
 }
 
-/// Runs after the logger's hook, while eight threads still log: lets them finish, so that nothing is under way, and looks.
+/// Runs after the logger's hook, while eight threads still log: lets them finish, so that nothing
+/// is under way, and looks.
 extern "C" fn note_account() {
     note_delay();
     STOP.store(true, SeqCst);
@@ -281,7 +282,8 @@ fn at_the_timeout(ended: &Ended) {
     assert!(delay < SHORT + Duration::from_secs(5), "the end waited {delay:?}");
 }
 
-/// Another logger, with records that are still in its queue; and a record that has the writer of `builder` call exit.
+/// Another logger, with records that are still in its queue; and a record that has the writer of
+/// `builder` call exit.
 fn end_by_writer(place: &Place, builder: Builder) {
     let (other, _) = to_log(place).build().unwrap();
     let other = Box::leak(Box::new(other));
@@ -311,7 +313,7 @@ fn ended_at_once(ended: &Ended) {
     ended.log().assert_all(0, RECORDS);
 }
 
-// --- other exit handlers -------------------------------------------------------------------------------------------------
+// --- other exit handlers ---
 
 extern "C" fn say_one_more() {
     say(0, 10);

@@ -70,7 +70,7 @@ fn flush_of_the_facade(place: &Place) {
     }
 }
 
-// --- on the writer's own thread ------------------------------------------------------------------------------------------
+// --- on the writer's own thread ---
 
 static HANDLE: OnceLock<Handle> = OnceLock::new();
 
@@ -148,7 +148,7 @@ fn dropped_on_writer(_: &Place) {
     assert_eq!(handle.stats().written, 1);
 }
 
-// --- sinks that take their time ------------------------------------------------------------------------------------------
+// --- sinks that take their time ---
 
 /// Is slow: that is what it is for, and nothing is ordered by it.
 struct SlowSink(Arc<AtomicU32>);
@@ -208,7 +208,8 @@ fn flush_of_a_hung_sink(_: &Place) {
     log::logger().flush();
     let took = begun.elapsed();
     assert!(took >= SHORT && took < SHORT + Duration::from_secs(3), "the flush of the facade took {took:?}");
-    // More flushes than the writer has places for; none of them may wait for a place beyond its deadline.
+    // More flushes than the writer has places for; none of them may wait for a place beyond its
+    // deadline.
     let flushes: Vec<_> = (0..300)
         .map(|_| {
             let handle = handle.clone();
@@ -242,7 +243,7 @@ fn shutdown_of_a_hung_sink(_: &Place) {
     assert_eq!(handle.stats().written, 1);
 }
 
-// --- shutdown ------------------------------------------------------------------------------------------------------------
+// --- shutdown ---
 
 fn after_shutdown(place: &Place) {
     const LATE: u64 = 100_000;

@@ -1,4 +1,5 @@
-//! Forks: the child logs on its own, the parent goes on, and neither waits for the other. And two processes that log to one file.
+//! Forks: the child logs on its own, the parent goes on, and neither waits for the other. And two
+//! processes that log to one file.
 
 use std::collections::HashSet;
 use std::fs;
@@ -94,8 +95,9 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Four threads log at full speed, and a fifth one flushes, while this one forks children; at the end every record of the
-/// parent and of the children is there once. `children` says what each of its children has logged.
+/// Four threads log at full speed, and a fifth one flushes, while this one forks children; at the
+/// end every record of the parent and of the children is there once. `children` says what each of
+/// its children has logged.
 fn fork_under_load(place: &Place, overflow: Overflow, children: fn(&Handle, &Place) -> Vec<(u32, u64)>) {
     let handle = to_log(place).overflow(overflow).init().unwrap();
     let load = Load::start(4);
@@ -264,7 +266,7 @@ fn children_that_shut_down(handle: &Handle, _: &Place) -> Vec<(u32, u64)> {
     })
 }
 
-// --- one fork, looked at closely -----------------------------------------------------------------------------------------
+// --- one fork, looked at closely ---
 
 /// The writer's thread has hardly begun.
 fn fork_right_after_init(place: &Place) {
@@ -433,7 +435,8 @@ fn dropped_in_child(place: &Place) {
         let logger = &logger;
         fork(|| {
             // The thread that holds the other reference is not here, and will never drop it.
-            // SAFETY: nothing uses the logger after this, and `exit` does not drop what is left of the parent's stack.
+            // SAFETY: nothing uses the logger after this, and `exit` does not drop what is left of
+            // the parent's stack.
             let logger = unsafe { std::ptr::read(Arc::as_ptr(logger)) };
             if child.is_multiple_of(2) {
                 say_by(&logger, child, 0);
@@ -496,7 +499,7 @@ fn child_without_writer(place: &Place) {
     place.skip("it needs Linux");
 }
 
-// --- two processes -------------------------------------------------------------------------------------------------------
+// --- two processes ---
 
 /// Whoever has the lock need not be a logger, and need not be the one who tore the line.
 fn torn_line_under_anothers_lock(place: &Place) {

@@ -14,11 +14,12 @@ use crate::support::child;
 
 /// The target of all records that are numbered.
 pub(crate) const TARGET: &str = "life";
-/// At their end the loggers here wait so long: nothing may be so late that this is what helps, see `unix::PROMPTLY`.
+/// At their end the loggers here wait so long: nothing may be so late that this is what helps, see
+/// `unix::PROMPTLY`.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The `n`th record of an author: of its own length, with the same numbers at both ends, so that one that is torn, glued or
-/// there twice is noticed.
+/// The `n`th record of an author: of its own length, with the same numbers at both ends, so that
+/// one that is torn, glued or there twice is noticed.
 pub(crate) struct Text(pub(crate) u32, pub(crate) u64);
 
 impl fmt::Display for Text {

@@ -1,15 +1,18 @@
-//! How a program ends, forks and waits: nothing that was logged is lost, nothing hangs, and a flush tells the truth.
+//! How a program ends, forks and waits: nothing that was logged is lost, nothing hangs, and a flush
+//! tells the truth.
 //!
 //! `cargo test --test life`
 //!
-//! Each case is a process of its own, started again from this executable: in it, `main` is the case's `main`, so that returning from
-//! it, `exit`, a panic and a `fork` are what they are in a program. Afterwards its log is read back. Whatever else a case looks at:
-//! its process ends by its deadline, by itself and with the code that it should, it prints nothing, and every line of its log is
-//! whole. What this machine cannot do is reported as ignored, with the reason.
+//! Each case is a process of its own, started again from this executable: in it, `main` is the
+//! case's `main`, so that returning from it, `exit`, a panic and a `fork` are what they are in a
+//! program. Afterwards its log is read back. Whatever else a case looks at: its process ends by its
+//! deadline, by itself and with the code that it should, it prints nothing, and every line of its
+//! log is whole. What this machine cannot do is reported as ignored, with the reason.
 #![allow(clippy::incompatible_msrv)]
 // only the library keeps to the oldest compiler
 
-// This is a test with a harness of its own, which fails by panicking; `fork`, `_exit` and `atexit` are what it is about.
+// This is a test with a harness of its own, which fails by panicking; `fork`, `_exit` and `atexit`
+// are what it is about.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! Log calls from odd places: inside other log calls, from destructors, from tiny stacks, from thousands of threads; and a logger that
-//! cannot be made.
+//! Log calls from odd places: inside other log calls, from destructors, from tiny stacks, from
+//! thousands of threads; and a logger that cannot be made.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -42,7 +42,8 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Logs as an author of its own whenever it is formatted, and holds another value that may do so too.
+/// Logs as an author of its own whenever it is formatted, and holds another value that may do so
+/// too.
 struct Logs(u32, Option<Box<Logs>>);
 
 impl fmt::Display for Logs {
@@ -101,7 +102,7 @@ fn display_that_panics(place: &Place) {
     assert_eq!(handle.stats().accepted, 101);
 }
 
-// --- destructors ---------------------------------------------------------------------------------------------------------
+// --- destructors ---
 
 /// Logs two records of its author when it is dropped.
 struct LogsInDrop(u32);
@@ -188,7 +189,7 @@ fn own_panic_hook_is_heard(ended: &Ended) {
     assert_eq!(order, ["after", "panic", "before", "after", "panic", "before"]);
 }
 
-// --- threads -------------------------------------------------------------------------------------------------------------
+// --- threads ---
 
 fn tiny_stack(place: &Place) {
     let handle = to_log(place).filter("info,life=trace,other=off,more::and::more=debug").init().unwrap();
@@ -217,7 +218,8 @@ fn many_threads(place: &Place) {
     const AT_ONCE: u64 = 10;
     /// A name is kept up to 64 bytes.
     const DIGITS: usize = 57;
-    /// What 10 000 names that are never forgotten take is three times as much; what the allocator's arenas grow by chance, half of it.
+    /// What 10 000 names that are never forgotten take is three times as much; what the allocator's
+    /// arenas grow by chance, half of it.
     const MOST_GROWTH: u64 = 400 << 10;
     const HOLD: &str = "hold the writer";
     const FILLER: &str = "filler";
@@ -233,7 +235,8 @@ fn many_threads(place: &Place) {
     let name = |n: u64| format!("thread-{n:0>DIGITS$}");
     let file = LogFile::new(place.log()).format(names);
     let handle = to_file(file).capacity(1024).init().unwrap();
-    // A turn as long as any: what the writer needs for that it keeps, and would else count as growth whenever it came.
+    // A turn as long as any: what the writer needs for that it keeps, and would else count as
+    // growth whenever it came.
     log::info!("{HOLD}");
     (0..800).for_each(|_| log::info!("{FILLER:/<100}"));
     gate.wait();
@@ -282,7 +285,7 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-// --- loggers that cannot be made -----------------------------------------------------------------------------------------
+// --- loggers that cannot be made ---
 
 static HOOK_RAN: OnceLock<()> = OnceLock::new();
 

@@ -171,8 +171,9 @@ fn panic_that_aborts(place: &Place) {
     }
 }
 
-/// Builds the example as `cargo build --profile abort --example panics` does. That would build all that the other examples and the tests
-/// depend on before, for most of the time that it takes; so cargo builds the crate, and says where that is.
+/// Builds the example as `cargo build --profile abort --example panics` does. That would build all
+/// that the other examples and the tests depend on before, for most of the time that it takes; so
+/// cargo builds the crate, and says where that is.
 fn build_that_aborts(cargo: &OsStr, program: &Path) {
     let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut build = Command::new(cargo);

@@ -32,8 +32,9 @@ impl Log {
         log
     }
 
-    /// A log that several processes have written. Whoever opens it while another process stands in the middle of a write, and has been
-    /// stopped there, takes the end for a torn one and begins with an empty line. One case counts those.
+    /// A log that several processes have written. Whoever opens it while another process stands in
+    /// the middle of a write, and has been stopped there, takes the end for a torn one and begins
+    /// with an empty line. One case counts those.
     pub(crate) fn read_shared(path: &Path) -> Self {
         let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = str::from_utf8(&bytes).expect("the log is text");
@@ -98,7 +99,8 @@ impl Log {
         self.records.values().map(|numbers| numbers.len() as u64).sum()
     }
 
-    /// Asserts that an author's first `count` records are there, each once and in order, and no other of its.
+    /// Asserts that an author's first `count` records are there, each once and in order, and no
+    /// other of its.
     pub(crate) fn assert_all(&self, author: u32, count: u64) {
         let numbers = self.of(author);
         let wrong = numbers.iter().zip(0..).find(|(there, wanted)| *there != wanted);

@@ -1,4 +1,5 @@
-//! Sinks of a program's own: one that waits at a gate, one that keeps what it gets, one that calls back.
+//! Sinks of a program's own: one that waits at a gate, one that keeps what it gets, one that calls
+//! back.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};

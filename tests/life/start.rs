@@ -1,4 +1,5 @@
-//! What is true when `init` returns: the files are open, with the umask and the rights of that moment, or the state says why not.
+//! What is true when `init` returns: the files are open, with the umask and the rights of that
+//! moment, or the state says why not.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

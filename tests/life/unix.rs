@@ -5,8 +5,8 @@ use std::process::exit;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A child that takes longer hangs. The loggers here would wait three times as long at their end, so that a child which
-/// waits for that is noticed as well.
+/// A child that takes longer hangs. The loggers here would wait three times as long at their end,
+/// so that a child which waits for that is noticed as well.
 pub(crate) const PROMPTLY: Duration = Duration::from_secs(10);
 
 /// How a forked child ends.
@@ -26,9 +26,9 @@ pub(crate) struct Forked {
 /// Forks; the child lives `life` and ends as that says.
 pub(crate) fn fork(life: impl FnOnce() -> End) -> Forked {
     let born = Instant::now();
-    // SAFETY: the child goes on with the code of this test alone, on the only thread it has; what it calls of std and of the C
-    // library works after a fork on the systems with which this test runs (allocation, printing, threads). That it does is part of
-    // what is tested.
+    // SAFETY: the child goes on with the code of this test alone, on the only thread it has; what
+    // it calls of std and of the C library works after a fork on the systems with which this test
+    // runs (allocation, printing, threads). That it does is part of what is tested.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
@@ -52,7 +52,8 @@ impl Forked {
     fn wait_for(self, at_most: Duration) {
         loop {
             let mut status = 0;
-            // SAFETY: `pid` is a child of this process that nobody else waits for; `status` outlives the call.
+            // SAFETY: `pid` is a child of this process that nobody else waits for; `status`
+            // outlives the call.
             match unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG) } {
                 0 if self.born.elapsed() < at_most => thread::sleep(Duration::from_millis(1)),
                 0 => {

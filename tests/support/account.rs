@@ -1,4 +1,5 @@
-//! The account of a case: the log as it was read back, against what was logged and what the logger says of it.
+//! The account of a case: the log as it was read back, against what was logged and what the logger
+//! says of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,7 +130,8 @@ fn value(text: &str, word: &str) -> Option<u64> {
     }
 }
 
-/// Asserts that everything logged by `authors` is accounted for: in the log, or told by it as lost, and by the logger.
+/// Asserts that everything logged by `authors` is accounted for: in the log, or told by it as lost,
+/// and by the logger.
 pub(crate) fn assert_accounted(log: &Log, authors: &[Author], stats: &Stats, told: &Told) {
     assert_identity(stats);
     assert_eq!(stats.pending, 0, "{stats:?}");

@@ -1,4 +1,5 @@
-//! Cases on real file systems: what each needs of the machine, how loud it is, and what it has to show. Used by `disk_full` and `hard`.
+//! Cases on real file systems: what each needs of the machine, how loud it is, and what it has to
+//! show. Used by `disk_full` and `hard`.
 
 use std::env;
 use std::fmt;
@@ -46,8 +47,8 @@ pub(crate) enum Needs {
 /// Whether a case keeps all processors busy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Voice {
-    /// Its threads log as fast as they can. One at a time, so that the calls it measures are not those of a machine that
-    /// does several other such things.
+    /// Its threads log as fast as they can. One at a time, so that the calls it measures are not
+    /// those of a machine that does several other such things.
     Loud,
     Soft,
 }
@@ -146,7 +147,8 @@ pub(crate) fn main(cases: &'static [Case], parts: &'static [Case]) -> ExitCode {
     child::main_by(threads, cases.iter().map(|case| child::Case::new(case.name, |dir| run(case, dir))).collect())
 }
 
-/// The process of a case: does it, and leaves a note of what came of it, where no stream of the process is involved.
+/// The process of a case: does it, and leaves a note of what came of it, where no stream of the
+/// process is involved.
 fn play(case: &Case, place: &Place) {
     let note = match (case.run)(place) {
         Outcome::Holds(evidence) => format!("holds\n{evidence}"),
@@ -234,7 +236,8 @@ fn attempt(part: &Case, dir: &Path) -> Result<(), String> {
     verdict.map(|_| ()).map_err(|why| why.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// A user namespace makes anybody root of their own mounts. Where there are none, root can do without.
+/// A user namespace makes anybody root of their own mounts. Where there are none, root can do
+/// without.
 fn namespaces() -> &'static str {
     static FLAGS: OnceLock<&str> = OnceLock::new();
     FLAGS.get_or_init(|| {

@@ -1,5 +1,6 @@
-//! The one harness of the targets whose cases need more than a function: it gives each case a directory, starts this executable again as
-//! the child that a case needs, ends that at its deadline, and prints what the cases found.
+//! The one harness of the targets whose cases need more than a function: it gives each case a
+//! directory, starts this executable again as the child that a case needs, ends that at its
+//! deadline, and prints what the cases found.
 
 use std::env;
 use std::fs::{self, File};
@@ -41,7 +42,8 @@ impl Outcome {
 }
 
 impl Case {
-    /// `run` gets an empty directory of its own, which stays only if the case fails. It may as well panic.
+    /// `run` gets an empty directory of its own, which stays only if the case fails. It may as well
+    /// panic.
     pub(crate) fn new(
         name: impl Into<String>,
         run: impl FnOnce(&Path) -> Result<Outcome, String> + Send + 'static,
@@ -113,9 +115,10 @@ pub(crate) fn renew(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
 }
 
-// --- The child's side -------------------------------------------------------------------------------------------------
+// --- The child's side ---
 
-/// Returns the role that this process is to play, and the directory of its case. `None` in the harness itself.
+/// Returns the role that this process is to play, and the directory of its case. `None` in the
+/// harness itself.
 pub(crate) fn role() -> Option<(String, PathBuf)> {
     let (role, dir) = (env::var(ROLE).ok()?, env::var_os(DIR)?);
     // Nobody would end a child whose harness was killed, nor see what it left.
@@ -124,7 +127,7 @@ pub(crate) fn role() -> Option<(String, PathBuf)> {
     Some((role, dir.into()))
 }
 
-// --- The harness's side -----------------------------------------------------------------------------------------------
+// --- The harness's side ---
 
 /// Returns a command that starts this executable again, in a role.
 pub(crate) fn command(role: &str, dir: &Path) -> Command {
@@ -160,7 +163,8 @@ impl Ended {
     }
 }
 
-/// Runs a child, whose streams are files in `dir`. At the deadline it is killed, with all that it has started.
+/// Runs a child, whose streams are files in `dir`. At the deadline it is killed, with all that it
+/// has started.
 pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Result<Ended, String> {
     let stream = |name: &str| File::create(dir.join(name)).map_err(|error| error.to_string());
     command.stdout(stream("stdout")?).stderr(stream("stderr")?).process_group(0);

@@ -1,4 +1,5 @@
-//! Who logs: authors whose records can be told apart, threads of them at full speed, and what their calls cost.
+//! Who logs: authors whose records can be told apart, threads of them at full speed, and what their
+//! calls cost.
 
 use std::fmt;
 use std::fs;
@@ -17,7 +18,8 @@ use super::subject::PATIENCE;
 pub(crate) const TARGET: &str = "case";
 const PAD: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
 
-/// Writes records with a number and a running number each, so that one that is missing, torn or there twice is noticed.
+/// Writes records with a number and a running number each, so that one that is missing, torn or
+/// there twice is noticed.
 #[derive(Clone, Debug)]
 pub(crate) struct Author {
     pub(crate) number: u32,
@@ -60,8 +62,8 @@ impl Author {
         log::log!(logger: logger, target: TARGET, level(n), "t{t} n{n} {};", pad(t, n));
     }
 
-    /// The same, and says how long the call took. `waited` is how long the thread had waited for a processor before, or
-    /// shortly before.
+    /// The same, and says how long the call took. `waited` is how long the thread had waited for a
+    /// processor before, or shortly before.
     #[inline]
     fn log_timed(&mut self, logger: &dyn Log, waited: Duration) -> Duration {
         let start = Instant::now();
@@ -87,7 +89,8 @@ pub(crate) fn level(n: u64) -> Level {
     [Level::Info, Level::Debug, Level::Warn, Level::Trace, Level::Error][(n % 5) as usize]
 }
 
-/// The message of an author's `n`th record. Lengths differ, so that a disk is full in the middle of lines.
+/// The message of an author's `n`th record. Lengths differ, so that a disk is full in the middle of
+/// lines.
 pub(crate) fn message(author: u32, n: u64) -> String {
     format!("t{author} n{n} {};", pad(author, n))
 }
@@ -99,7 +102,8 @@ fn pad(author: u32, n: u64) -> &'static str {
 /// How the threads of a load go about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// In bursts that the queue holds, each followed by a flush: the calls of a healthy logger, one by one.
+    /// In bursts that the queue holds, each followed by a flush: the calls of a healthy logger, one
+    /// by one.
     Steady,
     /// As fast as they can.
     Flood,
@@ -119,7 +123,8 @@ const PACES: [Pace; 7] =
 /// A call that takes longer is looked at.
 const SLOW: Duration = Duration::from_micros(100);
 const BURST: u64 = 100;
-/// Between two bursts: what is measured is spread over more time than a machine is slow for by chance.
+/// Between two bursts: what is measured is spread over more time than a machine is slow for by
+/// chance.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Threads that log until they are told to stop.
@@ -139,7 +144,8 @@ pub(crate) struct Calls {
     pub(crate) authors: Vec<Author>,
     steady: Histogram,
     suspended: Histogram,
-    /// How often a thread waited for something (slept in the kernel) while it flooded the suspended log.
+    /// How often a thread waited for something (slept in the kernel) while it flooded the suspended
+    /// log.
     waits: u64,
     /// Its calls meanwhile.
     flood: u64,
@@ -256,11 +262,11 @@ impl Calls {
         longest(&self.authors)
     }
 
-    /// Asserts that a call on the suspended log costs less than one on the healthy log, at the same pace, and that a flood
-    /// of them waits for nothing.
+    /// Asserts that a call on the suspended log costs less than one on the healthy log, at the same
+    /// pace, and that a flood of them waits for nothing.
     ///
-    /// Medians of very many calls: any one call may be interrupted by the scheduler. A call that waits for a lock or a
-    /// disk gives its processor up by itself, and that the kernel counts.
+    /// Medians of very many calls: any one call may be interrupted by the scheduler. A call that
+    /// waits for a lock or a disk gives its processor up by itself, and that the kernel counts.
     pub(crate) fn assert_cheap_while_suspended(&self) -> String {
         self.assert_cheap_beside(self)
     }
@@ -280,7 +286,8 @@ impl Calls {
     pub(crate) fn assert_no_waits(&self) -> String {
         let Calls { waits, flood, .. } = self;
         assert!(*flood >= 100_000, "only {flood} calls on the suspended log were made");
-        // A page of the program may have to be read, and the counts themselves; one wait in each call would be all of them.
+        // A page of the program may have to be read, and the counts themselves; one wait in each
+        // call would be all of them.
         assert!(
             *waits <= 20 + flood / 100_000,
             "the threads waited {waits} times in {flood} calls on the suspended log"
@@ -289,7 +296,8 @@ impl Calls {
     }
 }
 
-/// The longest call of these authors. However busy the machine is, none may take a second of its own.
+/// The longest call of these authors. However busy the machine is, none may take a second of its
+/// own.
 pub(crate) fn longest(authors: &[Author]) -> Longest {
     let longest = authors.iter().fold(Longest::default(), |longest, author| longest.or(author.longest));
     assert!(longest.own < Duration::from_secs(1), "a log call took {longest}");
@@ -337,7 +345,8 @@ impl Histogram {
     }
 }
 
-/// How long this thread could have run while the scheduler ran somebody else; nothing where the kernel does not say.
+/// How long this thread could have run while the scheduler ran somebody else; nothing where the
+/// kernel does not say.
 fn waited_for_a_processor() -> Duration {
     let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = schedstat.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());

@@ -32,7 +32,8 @@ impl Place {
         point
     }
 
-    /// A file system in memory. It goes away with the mount namespace of this process, however that ends.
+    /// A file system in memory. It goes away with the mount namespace of this process, however that
+    /// ends.
     pub(crate) fn tmpfs(&self, options: &str) -> PathBuf {
         let point = self.mount_point();
         self.tmpfs_at(&point, options);
@@ -63,16 +64,18 @@ impl Place {
         }
     }
 
-    /// An ext4 of 16 MiB on a loop device, a twentieth of it for root alone. The device belongs to the mount (`-o loop` frees it
-    /// with the mount), and the mount to the mount namespace of this process.
+    /// An ext4 of 16 MiB on a loop device, a twentieth of it for root alone. The device belongs to
+    /// the mount (`-o loop` frees it with the mount), and the mount to the mount namespace of this
+    /// process.
     pub(crate) fn ext4(&self) -> PathBuf {
         let point = self.mount_point();
         self.mount_ext4(&point);
         point
     }
 
-    /// The same where anybody may write, and where anybody comes to, whoever may look into the directory of the case. Nobody else
-    /// sees it: it is mounted in the mount namespace of this process.
+    /// The same where anybody may write, and where anybody comes to, whoever may look into the
+    /// directory of the case. Nobody else sees it: it is mounted in the mount namespace of this
+    /// process.
     pub(crate) fn ext4_for_anybody(&self) -> Result<PathBuf, String> {
         let point = Path::new("/mnt");
         if !point.is_dir() {
@@ -113,7 +116,8 @@ impl Place {
     }
 }
 
-/// Asserts that no device is left of an image in `dir`, once the process that had mounted it has ended; frees it if so.
+/// Asserts that no device is left of an image in `dir`, once the process that had mounted it has
+/// ended; frees it if so.
 pub(crate) fn assert_no_loop_device_is_left(dir: &Path) {
     let used = || {
         let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
@@ -186,7 +190,8 @@ impl Filler {
         self.file.set_len(len.saturating_sub(bytes)).unwrap();
     }
 
-    /// Takes all that an ordinary user may take, and little more: where blocks are kept for root, those are left.
+    /// Takes all that an ordinary user may take, and little more: where blocks are kept for root,
+    /// those are left.
     pub(crate) fn fill_for_users(&mut self) {
         self.fill_leaving(0);
     }

@@ -42,7 +42,8 @@ pub(crate) struct Told {
 }
 
 impl Subject {
-    /// Installs a logger that writes to `path` alone, with `options`; that must succeed whatever the disk does.
+    /// Installs a logger that writes to `path` alone, with `options`; that must succeed whatever
+    /// the disk does.
     pub(crate) fn start(path: &Path, options: impl FnOnce(LogFile) -> LogFile) -> Self {
         let events = Arc::new(Mutex::new(Events::default()));
         let telling = events.clone();
@@ -99,8 +100,8 @@ impl Subject {
         self.wait_until_suspended(cause);
     }
 
-    /// Waits until nothing has happened to the suspended log for so long that it looks as seldom as it ever does whether it
-    /// can come back, which is once a second.
+    /// Waits until nothing has happened to the suspended log for so long that it looks as seldom as
+    /// it ever does whether it can come back, which is once a second.
     pub(crate) fn wait_until_given_up(&self) {
         self.wait_until_quiet_for(Duration::from_millis(2500));
     }
@@ -143,8 +144,8 @@ impl Subject {
         self.events.lock().unwrap().on_resume = Some(Box::new(then));
     }
 
-    /// Asserts that the log, suspended by a fault that ended at `lifted`, has resumed in time, and that the next record
-    /// is then where `read` reads. Returns how long it took.
+    /// Asserts that the log, suspended by a fault that ended at `lifted`, has resumed in time, and
+    /// that the next record is then where `read` reads. Returns how long it took.
     pub(crate) fn assert_resumes(&self, lifted: Instant, author: &mut Author, read: impl Fn() -> Vec<u8>) -> Duration {
         while self.is_suspended() {
             let took = lifted.elapsed();
@@ -154,7 +155,8 @@ impl Subject {
         let took = lifted.elapsed();
         assert!(took <= RESUME_AT_MOST, "resumed only after {took:?}");
         if self.events.lock().unwrap().flooded {
-            // The flood may have filled the queue at the moment when the log came back; that is another promise.
+            // The flood may have filled the queue at the moment when the log came back; that is
+            // another promise.
             let is_calm = || self.events.lock().unwrap().on_resume.is_none() && self.handle.stats().pending < 1000;
             wait_until(|| "the flood is over".into(), PATIENCE, is_calm);
         }
@@ -172,10 +174,11 @@ impl Subject {
         (self.handle.stats(), self.told())
     }
 
-    /// Asserts that there was at most one pair of transitions in a second; says how far apart the closest two resumes were. The
-    /// first suspension ends as soon as it can.
+    /// Asserts that there was at most one pair of transitions in a second; says how far apart the
+    /// closest two resumes were. The first suspension ends as soon as it can.
     pub(crate) fn assert_no_flapping(&self) -> Duration {
-        /// The time of an event is taken when it is told: whatever the writer waits for a processor in between is no fault of its.
+        /// The time of an event is taken when it is told: whatever the writer waits for a processor
+        /// in between is no fault of its.
         const LATE: Duration = Duration::from_millis(150);
 
         let events = self.events.lock().unwrap();

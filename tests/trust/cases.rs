@@ -49,7 +49,8 @@ pub(crate) fn a_planted_archive_is_never_compressed_whatever_its_mode(dir: &Path
 pub(crate) fn a_pipe_in_the_place_of_an_archive_stops_nobody(dir: &Path) -> Outcome {
     let logs = hostile(dir);
     as_nobody(&logs, &format!("mkfifo {}", archive(1)));
-    // One that was a file when it was listed, too: the pipe comes between the listing and the opening, again and again.
+    // One that was a file when it was listed, too: the pipe comes between the listing and the
+    // opening, again and again.
     fs::write(logs.join(archive(2)), "ours\n").unwrap();
     let (logger, handle) = logger(rotating(&logs).compress(true));
     as_nobody(&logs, &format!("mkfifo pipe; mv -f pipe {}", archive(2)));
@@ -93,7 +94,8 @@ pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -
 }
 
 pub(crate) fn a_block_device_is_not_written_at_a_reopen_either(dir: &Path) -> Outcome {
-    // A memory disk of a number that nobody has: if it is opened, that fails; what must not happen is that it is tried.
+    // A memory disk of a number that nobody has: if it is opened, that fails; what must not happen
+    // is that it is tried.
     let device = dir.join("device");
     let made = Command::new("mknod").arg(&device).args(["b", "7", "0"]).status();
     if !made.is_ok_and(|status| status.success()) || !fs::metadata(&device).unwrap().file_type().is_block_device() {
@@ -268,7 +270,7 @@ pub(crate) fn after_a_directory_was_renamed_the_open_file_goes_on(dir: &Path) ->
     Outcome::holds()
 }
 
-// --- processes of their own --------------------------------------------------------------------------------------
+// --- processes of their own ---
 
 fn run_child(case: &str, dir: &Path) -> Outcome {
     let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();

@@ -1,8 +1,8 @@
-//! Whoever may write to the log's directory has no more power than that: real users, real files, a listing of the victim's
-//! directories before and after.
+//! Whoever may write to the log's directory has no more power than that: real users, real files, a
+//! listing of the victim's directories before and after.
 //!
-//! `cargo test --all-features --test trust`, as root, because the logger is root's and the hostile hands are `nobody`'s.
-//! Elsewhere the cases are reported as ignored, with the reason.
+//! `cargo test --all-features --test trust`, as root, because the logger is root's and the hostile
+//! hands are `nobody`'s. Elsewhere the cases are reported as ignored, with the reason.
 
 // This is a test with a harness of its own, which fails by panicking.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,5 +1,5 @@
-//! What a call costs on a full disk, what is said on stderr, and whether the program survives. In a process of its own with a
-//! small file system of its own.
+//! What a call costs on a full disk, what is said on stderr, and whether the program survives. In a
+//! process of its own with a small file system of its own.
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
@@ -38,7 +38,8 @@ pub fn run(logger: &Logger, directory: &Path, stderr_too: bool) -> Result<(), St
     let p50 = || percentile(&sorted(vec![bursts_of(log, BURSTS)]), 0.5, ticks_per_ns());
     tell("healthy_p50", p50());
     fill(&directory.join("filler")).map_err(|error| format!("not filled: {error}"))?;
-    // The first refusals: the logger learns that the disk is full, once it has used up the blocks that its file has already.
+    // The first refusals: the logger learns that the disk is full, once it has used up the blocks
+    // that its file has already.
     let size = || std::fs::metadata(directory.join("app.log")).map_or(0, |metadata| metadata.len());
     for _ in 0..REFUSALS_AT_MOST {
         let before = size();

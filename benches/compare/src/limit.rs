@@ -1,5 +1,5 @@
-//! The limit: what no logger of this kind can undercut. A call formats its message, reads the clock and puts 128 bytes on a
-//! bounded channel; nobody is ever woken, and nothing is written.
+//! The limit: what no logger of this kind can undercut. A call formats its message, reads the clock
+//! and puts 128 bytes on a bounded channel; nobody is ever woken, and nothing is written.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;

@@ -1,7 +1,8 @@
-//! The loggers, each set up as its documentation recommends for a program that logs to one file at INFO.
+//! The loggers, each set up as its documentation recommends for a program that logs to one file at
+//! INFO.
 //!
-//! All lines have a time, the level and the message. A second set-up drops nothing when the queue is full, where the first
-//! one would.
+//! All lines have a time, the level and the message. A second set-up drops nothing when the queue
+//! is full, where the first one would.
 
 use std::error::Error;
 use std::fs::File;

@@ -1,6 +1,8 @@
-//! unfazed beside the other logging crates: rounds of measurements, each logger in a process of its own, and a table.
+//! unfazed beside the other logging crates: rounds of measurements, each logger in a process of its
+//! own, and a table.
 //!
-//! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --help` says what can be chosen.
+//! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --help` says what can be
+//! chosen.
 
 mod full_disk;
 mod limit;
@@ -81,7 +83,6 @@ fn options(arguments: &[String]) -> Result<Options, String> {
     Ok(options)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // What is measured.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +215,6 @@ fn plan(options: &Options) -> Vec<(Scenario, usize)> {
     plan
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
 // The rounds.
 
 fn compare(options: &Options) -> Result<(), String> {

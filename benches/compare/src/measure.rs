@@ -1,4 +1,5 @@
-//! What measures: the time-stamp counter, the allocations of a thread, the processor time and the memory of the process.
+//! What measures: the time-stamp counter, the allocations of a thread, the processor time and the
+//! memory of the process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

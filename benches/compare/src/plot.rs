@@ -28,8 +28,8 @@ fn label(colour: RGBColor, size: u32, h_pos: HPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour).pos(Pos::new(h_pos, VPos::Center))
 }
 
-/// A row for each logger, the fastest on top: from p50 (dot) over p99 (stroke) to p99.9 (end), and what one call costs that
-/// comes alone (ring). The axis is logarithmic.
+/// A row for each logger, the fastest on top: from p50 (dot) over p99 (stroke) to p99.9 (end), and
+/// what one call costs that comes alone (ring). The axis is logarithmic.
 pub fn latency(file: &Path, loggers: &[&Logger], results: &Results) -> Result<(), Box<dyn Error>> {
     let get = |scenario, metric, logger| results.get(scenario, metric, logger).map(|spread| spread.median);
     let mut rows: Vec<(&str, [f64; 3], Option<f64>)> = Vec::new();

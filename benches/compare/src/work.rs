@@ -1,4 +1,5 @@
-//! The work and its patterns, in a process of their own: which records, how they come, and what is measured at them.
+//! The work and its patterns, in a process of their own: which records, how they come, and what is
+//! measured at them.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -220,8 +221,8 @@ fn sparse(log: Call, records: usize) -> Samples {
 
 /// The nanoseconds below which the given share of the calls stayed.
 ///
-/// A virtual machine's counter may go in steps of 10 ns, so that thousands of calls have the same number of ticks; they are
-/// taken as spread evenly over their step (the median of grouped data).
+/// A virtual machine's counter may go in steps of 10 ns, so that thousands of calls have the same
+/// number of ticks; they are taken as spread evenly over their step (the median of grouped data).
 pub fn percentile(sorted: &[u64], share: f64, ticks_per_ns: f64) -> f64 {
     let place = ((sorted.len() as f64 * share) as usize).min(sorted.len() - 1);
     let value = sorted[place];
@@ -230,7 +231,8 @@ pub fn percentile(sorted: &[u64], share: f64, ticks_per_ns: f64) -> f64 {
     (value as f64 + within * step(sorted) as f64) / ticks_per_ns
 }
 
-/// The step of the counter, in ticks: the smallest difference between two values that many of the samples have.
+/// The step of the counter, in ticks: the smallest difference between two values that many of the
+/// samples have.
 fn step(sorted: &[u64]) -> u64 {
     let frequent: Vec<u64> =
         sorted.chunk_by(|a, b| a == b).filter(|same| same.len() > sorted.len() / 500).map(|same| same[0]).collect();
@@ -284,8 +286,8 @@ fn sustained(running: Running, log: Call, file: &Path, records: usize, threads: 
     tell("lost_percent", 100.0 * (1.0 - in_file as f64 / (share * threads) as f64));
 }
 
-/// Waits until the file has not grown for a while, and says when it last did, and the processor time until then: a logger may
-/// go on writing after it said that it had finished.
+/// Waits until the file has not grown for a while, and says when it last did, and the processor
+/// time until then: a logger may go on writing after it said that it had finished.
 fn last_growth(file: &Path) -> (Instant, f64) {
     const QUIET: Duration = Duration::from_millis(150);
     let size = || file.metadata().map_or(0, |metadata| metadata.len());

@@ -1,5 +1,5 @@
-//! The Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0: dotted names at the top, the first three in
-//! its order. Runs on the writer's thread.
+//! The Elastic Common Schema 8.16, in the form of the ECS logging specification 1.0: dotted names
+//! at the top, the first three in its order. Runs on the writer's thread.
 
 use std::io;
 
@@ -35,7 +35,8 @@ pub(super) fn field_names() -> Names {
     Names::new(&own, super::as_it_is)
 }
 
-/// The constant fields; `event.dataset` is the service's name where it is not given, as the logging specification demands.
+/// The constant fields; `event.dataset` is the service's name where it is not given, as the logging
+/// specification demands.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = members(fields)?;
     let of = |name: &str| fields.pairs().filter(|(key, _)| *key == name).last();
@@ -84,8 +85,8 @@ impl Json {
             before = ",";
             push_label(out, key)?;
             out.push(b':');
-            // The schema stores all of them as keywords. As numbers they would be refused by an index that guesses its types, as soon as
-            // one of them is a text for once.
+            // The schema stores all of them as keywords. As numbers they would be refused by an
+            // index that guesses its types, as soon as one of them is a text for once.
             match value {
                 Value::Null => push_value(out, value),
                 _ => push_as_str(out, value),

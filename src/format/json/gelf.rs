@@ -13,8 +13,9 @@ use crate::format::time::split;
 /// The field that the format must have, and that a program may give.
 pub(in crate::format) const HOST: &str = "host";
 
-/// The fields that the crate adds, and those that Graylog skips: it takes the `_` away, and what it has already, or keeps to itself (as
-/// those of Elasticsearch, which have a `_` of their own), it does not take.
+/// The fields that the crate adds, and those that Graylog skips: it takes the `_` away, and what it
+/// has already, or keeps to itself (as those of Elasticsearch, which have a `_` of their own), it
+/// does not take.
 const OWN: [&str; 19] = [
     "target",
     "file",

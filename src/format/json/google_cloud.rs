@@ -1,5 +1,5 @@
-//! Google Cloud's structured logging: the names that its agents lift into a `LogEntry` (v2), the rest is the payload. Runs on the
-//! writer's thread.
+//! Google Cloud's structured logging: the names that its agents lift into a `LogEntry` (v2), the
+//! rest is the payload. Runs on the writer's thread.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! JSON lines: one encoder, with a file for each map of the fields. serde_json escapes strings and writes numbers. Runs on
-//! the writer's thread.
+//! JSON lines: one encoder, with a file for each map of the fields. serde_json escapes strings and
+//! writes numbers. Runs on the writer's thread.
 
 mod ecs;
 mod gelf;

@@ -1,7 +1,8 @@
-//! The OpenTelemetry log data model in OTLP/JSON, one `LogsData` to a line (OpenTelemetry Protocol File Exporter). Runs on the
-//! writer's thread.
+//! The OpenTelemetry log data model in OTLP/JSON, one `LogsData` to a line (OpenTelemetry Protocol
+//! File Exporter). Runs on the writer's thread.
 //!
-//! OTLP/JSON is the JSON form of protocol buffers: 64-bit integers are strings, and a value says which type it has.
+//! OTLP/JSON is the JSON form of protocol buffers: 64-bit integers are strings, and a value says
+//! which type it has.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! The plain map: what a record has, by the names that the crate uses for it. Runs on the writer's thread.
+//! The plain map: what a record has, by the names that the crate uses for it. Runs on the writer's
+//! thread.
 
 use std::io;
 

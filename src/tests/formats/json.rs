@@ -248,7 +248,8 @@ fn name_of(key: &str, is_taken: impl Fn(&str) -> bool) -> String {
     if is_taken(key.trim_start_matches("kv.")) { format!("kv.{key}") } else { key.to_owned() }
 }
 
-/// Asserts that the key-values stand beside so many members of the format's own, with a prefix where they meet one of them.
+/// Asserts that the key-values stand beside so many members of the format's own, with a prefix
+/// where they meet one of them.
 fn assert_pairs(record: &Logged, line: &Value, own: usize, is_taken: impl Fn(&str) -> bool) {
     let object = line.as_object().unwrap();
     let last = last_of_each(record);
@@ -272,7 +273,8 @@ fn assert_given(got: &Value, given: &Given) {
         Given::Bool(given) => assert_eq!(got, given),
         Given::I64(given) => assert_eq!(got, given),
         Given::U64(given) => assert_eq!(got, given),
-        // serde_json reads what does not fit 64 bits as a float; see `every_integer_stands_in_the_line_digit_by_digit`.
+        // serde_json reads what does not fit 64 bits as a float; see
+        // `every_integer_stands_in_the_line_digit_by_digit`.
         Given::I128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
         Given::U128(given) => assert_eq!(got.as_f64(), Some(*given as f64), "{got}"),
         Given::F64(given) if given.is_nan() => assert_eq!(got, "NaN"),

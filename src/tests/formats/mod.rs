@@ -1,5 +1,5 @@
-//! What every format makes of records that are hard to write. Part of the crate's own test binary, because the time and the thread
-//! of a record cannot be told by the public names.
+//! What every format makes of records that are hard to write. Part of the crate's own test binary,
+//! because the time and the thread of a record cannot be told by the public names.
 
 #[cfg(test)]
 mod any;

@@ -1,5 +1,5 @@
-//! Snapshots of every format over the awkward records. After a change that is meant: `INSTA_UPDATE=always cargo test --lib snapshots`, and
-//! read the difference.
+//! Snapshots of every format over the awkward records. After a change that is meant:
+//! `INSTA_UPDATE=always cargo test --lib snapshots`, and read the difference.
 
 use super::awkward;
 use crate::format::Format;

@@ -1,4 +1,5 @@
-//! Each record is settled once: taken by the writer or counted as refused, whoever brings the end, and however they meet.
+//! Each record is settled once: taken by the writer or counted as refused, whoever brings the end,
+//! and however they meet.
 
 use log::Level;
 use loom::thread;
@@ -8,7 +9,8 @@ use crate::queue::{Overflow, Pipeline};
 
 use super::{check, offer, pipeline, take_all};
 
-/// What the writer took, what was refused, and what waits are all that was accepted; and nothing waits.
+/// What the writer took, what was refused, and what waits are all that was accepted; and nothing
+/// waits.
 fn assert_settled(pipeline: &Pipeline, accepted: u64, taken: usize) {
     let stats = pipeline.stats();
     assert_eq!(stats.accepted, accepted);

@@ -1,4 +1,5 @@
-//! No wake-up is lost: whoever has a reason to wake a writer that arms either is seen by it or wakes it.
+//! No wake-up is lost: whoever has a reason to wake a writer that arms either is seen by it or
+//! wakes it.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::queue::{Overflow, Pipeline};
 
 use super::{EVER, check, offer, pipeline, take_all};
 
-/// A writer that takes one long nap, and `ring`ers beside it. When they are through and `must_wake` says so, it wakes.
+/// A writer that takes one long nap, and `ring`ers beside it. When they are through and `must_wake`
+/// says so, it wakes.
 fn one_nap(ringers: Vec<fn(&Pipeline)>, must_wake: fn(&Pipeline) -> bool) {
     let pipeline = pipeline(4, Overflow::DropNewest);
     let napping = pipeline.clone();

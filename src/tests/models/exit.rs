@@ -16,7 +16,8 @@ struct Target {
     looked_at: UnsafeCell<u32>,
 }
 
-// SAFETY: what is tested is that nobody looks while the owner writes; loom fails the model if somebody does.
+// SAFETY: what is tested is that nobody looks while the owner writes; loom fails the model if
+// somebody does.
 unsafe impl Send for Target {}
 // SAFETY: as above.
 unsafe impl Sync for Target {}

@@ -1,4 +1,5 @@
-//! No flush answers early, and none is left without an answer; with the real `Writer`, and a sink that takes everything.
+//! No flush answers early, and none is left without an answer; with the real `Writer`, and a sink
+//! that takes everything.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};

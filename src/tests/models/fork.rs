@@ -11,10 +11,12 @@ use crate::sync::atomic::AtomicI32;
 
 use super::check;
 
-/// A value that is written before it is put in: loom fails the model if somebody sees it and not what is in it.
+/// A value that is written before it is put in: loom fails the model if somebody sees it and not
+/// what is in it.
 struct Made(UnsafeCell<i32>);
 
-// SAFETY: written only by its maker, before anybody else has it; loom fails the model if that is not so.
+// SAFETY: written only by its maker, before anybody else has it; loom fails the model if that is
+// not so.
 unsafe impl Send for Made {}
 // SAFETY: as above.
 unsafe impl Sync for Made {}

@@ -1,15 +1,17 @@
-//! The protocols between threads, model-checked: each test here runs the code of `src/` in every order that loom can tell apart, with
-//! every value that an atomic may yield in that order.
+//! The protocols between threads, model-checked: each test here runs the code of `src/` in every
+//! order that loom can tell apart, with every value that an atomic may yield in that order.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib loom_
 //! ```
 //!
-//! `LOOM_MAX_PREEMPTIONS=n` overrides how often a thread may be interrupted where it could have gone on (each model says its own
-//! bound); `LOOM_LOCATION=1 LOOM_CHECKPOINT_INTERVAL=1 LOOM_CHECKPOINT_FILE=..` are loom's, to find the way to a failure.
+//! `LOOM_MAX_PREEMPTIONS=n` overrides how often a thread may be interrupted where it could have
+//! gone on (each model says its own bound); `LOOM_LOCATION=1 LOOM_CHECKPOINT_INTERVAL=1
+//! LOOM_CHECKPOINT_FILE=..` are loom's, to find the way to a failure.
 //!
-//! A timeout never fires in a model, so that a wake-up that is lost is a deadlock, which loom reports; `parts.rs` names the
-//! exceptions. The counters of `stats.rs` are not loom's: they are only ever added to, and read when all is over.
+//! A timeout never fires in a model, so that a wake-up that is lost is a deadlock, which loom
+//! reports; `parts.rs` names the exceptions. The counters of `stats.rs` are not loom's: they are
+//! only ever added to, and read when all is over.
 
 mod account;
 mod bell;
@@ -38,7 +40,8 @@ use crate::stats::Counters;
 /// For ever: the answer has to come.
 pub(crate) const EVER: Duration = Duration::MAX;
 
-/// Runs `model` in every order in which no more than `preemptions` threads are interrupted where they could have gone on.
+/// Runs `model` in every order in which no more than `preemptions` threads are interrupted where
+/// they could have gone on.
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));

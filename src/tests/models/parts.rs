@@ -1,16 +1,17 @@
-//! What `src/sync.rs` gives out in a model: loom's parts, made to promise what the real ones promise and no more.
+//! What `src/sync.rs` gives out in a model: loom's parts, made to promise what the real ones
+//! promise and no more.
 //!
-//! Values lie in std's containers: loom runs one thread at a time and changes threads only at its own operations, so what
-//! stands behind one of them, up to the next, is one step with it.
+//! Values lie in std's containers: loom runs one thread at a time and changes threads only at its
+//! own operations, so what stands behind one of them, up to the next, is one step with it.
 
 use std::time::Duration;
 
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::Ordering;
 
-    /// Loom knows that a `SeqCst` load may not miss a `SeqCst` store, but takes the first value for a weaker one, and orders
-    /// plain stores of different threads not at all. So the first value is stored once more, and a `SeqCst` store is a swap, which
-    /// is how x86 does it.
+    /// Loom knows that a `SeqCst` load may not miss a `SeqCst` store, but takes the first value for
+    /// a weaker one, and orders plain stores of different threads not at all. So the first value is
+    /// stored once more, and a `SeqCst` store is a swap, which is how x86 does it.
     macro_rules! atomics {
         ($($name:ident $(<$generic:ident>)?: $type:ty;)*) => {$(
             #[derive(Debug)]
@@ -127,10 +128,11 @@ pub(crate) mod thread {
     }
 }
 
-/// A bounded queue with the orderings of crossbeam's (`flavors/array.rs`): a sender takes its place by an exchange of the tail, a receiver
-/// by one of the head, both `SeqCst`; `len`, `is_empty` and a receiver that finds nothing read them `SeqCst`; a record's way from
-/// its sender to its receiver is release and acquire; nothing else orders anything. That a place is taken and then filled is one
-/// step here: in crossbeam whoever comes between waits for it.
+/// A bounded queue with the orderings of crossbeam's (`flavors/array.rs`): a sender takes its place
+/// by an exchange of the tail, a receiver by one of the head, both `SeqCst`; `len`, `is_empty` and
+/// a receiver that finds nothing read them `SeqCst`; a record's way from its sender to its receiver
+/// is release and acquire; nothing else orders anything. That a place is taken and then filled is
+/// one step here: in crossbeam whoever comes between waits for it.
 pub(crate) mod channel {
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex, MutexGuard};
@@ -215,7 +217,8 @@ pub(crate) mod channel {
             }
         }
 
-        /// Its timeout does fire, as soon as others had their turn: a blocked caller relies on it to look about.
+        /// Its timeout does fire, as soon as others had their turn: a blocked caller relies on it
+        /// to look about.
         pub(crate) fn send_timeout(&self, value: T, _at_most: Duration) -> Result<(), SendTimeoutError<T>> {
             self.try_send(value).map_err(|full| {
                 thread::yield_now();

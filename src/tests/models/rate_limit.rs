@@ -15,7 +15,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn admit(rate_limit: &RateLimit, line: u32, time: SystemTime) -> bool {
     let mut record = log::Record::builder();
-    // A text that is not static counts by what it says, not by where it stands: so each run is the same.
+    // A text that is not static counts by what it says, not by where it stands: so each run is the
+    // same.
     record.level(Level::Error).target("db").file(Some("src/db.rs")).line(Some(line));
     rate_limit.admit(&record.args(format_args!("no connection")).build(), time)
 }

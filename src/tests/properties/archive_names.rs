@@ -26,7 +26,8 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
         assert_eq!(parsed.is_some(), is_archive(active.as_encoded_bytes(), name.as_encoded_bytes()), "{name:?}");
         let Some(parsed) = parsed else { continue };
         assert_eq!(names.name(parsed), name);
-        // The names sort as the archives do, but for a compressed one, which stands behind its plain self.
+        // The names sort as the archives do, but for a compressed one, which stands behind its
+        // plain self.
         if parsed.compressed() != archive.compressed() {
             let plain =
                 |name: &OsString| name.as_encoded_bytes()[..stem(active.as_encoded_bytes()).len() + 25].to_vec();
@@ -36,7 +37,8 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
         assert!(next > parsed || next == parsed.next(), "{next:?} after {parsed:?}");
     }
 
-    // The archive of another log file. The one pair that cannot be told apart is that of `app` and `app.gz`.
+    // The archive of another log file. The one pair that cannot be told apart is that of `app` and
+    // `app.gz`.
     let pair = |one: &OsString, two: &OsString| two.as_encoded_bytes() == [one.as_encoded_bytes(), b".gz"].concat();
     if active != other && !pair(&active, &other) && !pair(&other, &active) {
         let strange = Names::new(&other).name(archive);

@@ -1,5 +1,6 @@
-//! What must hold for any bytes, as functions of bytes. `tests/fuzz` looks for bytes for which it does not; the test below runs them over
-//! what that has found worth keeping. Part of the crate, because they reach behind the public names.
+//! What must hold for any bytes, as functions of bytes. `tests/fuzz` looks for bytes for which it
+//! does not; the test below runs them over what that has found worth keeping. Part of the crate,
+//! because they reach behind the public names.
 
 mod archive_names;
 mod choices;
@@ -34,7 +35,8 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
-    /// Runs a property over its corpus, which is a file for each input, and over the beginnings of them.
+    /// Runs a property over its corpus, which is a file for each input, and over the beginnings of
+    /// them.
     fn run(corpus: &str, property: fn(&[u8])) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(corpus);
         let mut count = 0;

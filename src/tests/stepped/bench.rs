@@ -1,4 +1,5 @@
-//! A logger and a writer that is stepped. What must hold of what they leave behind is in `invariants.rs`.
+//! A logger and a writer that is stepped. What must hold of what they leave behind is in
+//! `invariants.rs`.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};

@@ -1,4 +1,5 @@
-//! Callers that read the processor's counter: what times their records have in the file, on a machine whose clocks are told.
+//! Callers that read the processor's counter: what times their records have in the file, on a
+//! machine whose clocks are told.
 
 use std::time::{Duration, SystemTime};
 

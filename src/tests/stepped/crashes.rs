@@ -1,6 +1,7 @@
-//! The end at every operation: the process is killed, or the machine stops, before each operation of each scenario and inside each write;
-//! then a new logger starts on what is left. It comes up, overwrites nothing, and what a reader finds are whole lines; but for one fragment,
-//! alone on its line, for each write that was cut in two.
+//! The end at every operation: the process is killed, or the machine stops, before each operation
+//! of each scenario and inside each write; then a new logger starts on what is left. It comes up,
+//! overwrites nothing, and what a reader finds are whole lines; but for one fragment, alone on its
+//! line, for each write that was cut in two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +22,8 @@ fn lived(scenario: &Scenario, disk: FakeDisk, ledger: Ledger) -> (FakeDisk, Vec<
     (life.disk, moments, life.bench.ledger)
 }
 
-/// What a reader of the log finds: the archives by their names, compressed or not, then the active file.
+/// What a reader of the log finds: the archives by their names, compressed or not, then the active
+/// file.
 fn read(disk: &FakeDisk) -> Vec<Vec<u8>> {
     let named: BTreeMap<_, _> = disk.read_every_name().into_iter().collect();
     let log = named.iter().filter(|(name, _)| name.starts_with("/logs/app."));
@@ -55,7 +57,8 @@ fn restart(scenario: &Scenario, left: &FakeDisk, earlier: &Ledger) -> Life {
     let was_empty = |name| before.iter().any(|(there, bytes)| there == name && bytes.is_empty());
     assert!(scenario.deletes || deleted.iter().all(was_empty), "{deleted:?}");
 
-    // Whatever was there is there, as it was or with more behind it, under its name or as the archive it has become.
+    // Whatever was there is there, as it was or with more behind it, under its name or as the
+    // archive it has become.
     let after = left.read_every_name();
     for (name, bytes) in before.iter().filter(|(name, _)| !name.contains("/.") && !deleted.contains(name)) {
         let is_there = after.iter().any(|(_, now)| now.starts_with(bytes));
@@ -73,7 +76,8 @@ fn restart(scenario: &Scenario, left: &FakeDisk, earlier: &Ledger) -> Life {
     life
 }
 
-/// Every record that was surely in the files before is there: in the system's hands, or, if each batch was synced, on the disk.
+/// Every record that was surely in the files before is there: in the system's hands, or, if each
+/// batch was synced, on the disk.
 fn assert_kept(scenario: &Scenario, left: &FakeDisk, moment: &Moment, crash: Crash) {
     if scenario.deletes || crash != Crash::Process && !scenario.syncs_each_batch() {
         return;

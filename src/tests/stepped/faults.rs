@@ -1,7 +1,8 @@
-//! Whatever fails, and whenever: in each scenario the n-th operation fails, for n = 1, 2, 3 ... until there is none left; once, it and all
-//! that follow, or it and all that follow of its kind; with every error a disk is known for. Writes that take fewer bytes, of every length.
-//! Two failures in one run, every pair. After each run the invariants hold. (The loop is SQLite's: "How SQLite Is Tested", I/O error
-//! testing.)
+//! Whatever fails, and whenever: in each scenario the n-th operation fails, for n = 1, 2, 3 ...
+//! until there is none left; once, it and all that follow, or it and all that follow of its kind;
+//! with every error a disk is known for. Writes that take fewer bytes, of every length. Two
+//! failures in one run, every pair. After each run the invariants hold. (The loop is SQLite's: "How
+//! SQLite Is Tested", I/O error testing.)
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -123,7 +124,8 @@ fn settle(scenario: &Scenario, life: &mut Life) {
     assert!(scenario.deletes || history.deleted.is_empty(), "{:?}", history.deleted);
 }
 
-/// Runs each job, on all cores, and says how many runs there were. The first failures are told with what brings them about.
+/// Runs each job, on all cores, and says how many runs there were. The first failures are told with
+/// what brings them about.
 pub(super) fn in_all<J: Sync>(jobs: &[J], job: impl Fn(&J, &Runs) + Sync) -> usize {
     let (next, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());

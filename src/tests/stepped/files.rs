@@ -407,7 +407,8 @@ fn a_descriptor_that_would_have_to_wait_is_kept() {
     assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
 }
 
-/// Logs once more when somebody has cut a line in half and `fails` cannot be asked; the next line stands on its own.
+/// Logs once more when somebody has cut a line in half and `fails` cannot be asked; the next line
+/// stands on its own.
 fn assert_half_a_line_is_seen_without(fails: &[Op], errno: i32) {
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
@@ -427,14 +428,15 @@ fn assert_half_a_line_is_seen_without(fails: &[Op], errno: i32) {
     assert_eq!(text[101..].lines().count(), 2, "{text}");
 }
 
-/// The cut was looked for in the length alone, and the next line stood behind what it had left of another.
+/// The cut was looked for in the length alone, and the next line stood behind what it had left of
+/// another.
 #[test]
 fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
     assert_half_a_line_is_seen_without(&[Op::Len], 30);
 }
 
-/// Whoever opens a file of which nothing can be seen takes it for torn; at a later look it was taken for whole, and the next line stood
-/// behind what a cut had left of another.
+/// Whoever opens a file of which nothing can be seen takes it for torn; at a later look it was
+/// taken for whole, and the next line stood behind what a cut had left of another.
 #[test]
 fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
     assert_half_a_line_is_seen_without(&[Op::Len, Op::LastByte], 11);
@@ -485,7 +487,8 @@ fn an_end_without_a_word_leaves_no_new_file() {
     assert_eq!(disk.names(), ["/logs/aside"]);
 }
 
-/// The list of what had happened grew by one failed `link` for each reopening, about one a second, and all were told in the end.
+/// The list of what had happened grew by one failed `link` for each reopening, about one a second,
+/// and all were told in the end.
 #[test]
 fn what_fails_again_and_again_while_suspended_is_told_once() {
     let disk = FakeDisk::default();
@@ -578,7 +581,8 @@ fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_fi
     }
 }
 
-/// Behind half a line of an earlier life, and where nothing may be cut: a line that lacks only its newline is one.
+/// Behind half a line of an earlier life, and where nothing may be cut: a line that lacks only its
+/// newline is one.
 #[test]
 fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
     let len = {
@@ -645,7 +649,8 @@ fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
     }
 }
 
-/// A reader that stops in the middle of a batch leaves half of it in a pipe, where nothing can be cut or read again.
+/// A reader that stops in the middle of a batch leaves half of it in a pipe, where nothing can be
+/// cut or read again.
 #[test]
 fn half_a_line_in_a_pipe_stays_alone_and_what_follows_comes_in_whole_lines() {
     let disk = FakeDisk::default();

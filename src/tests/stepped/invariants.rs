@@ -1,5 +1,6 @@
-//! What must hold when a run over the fake disk is over, whatever failed in it: the invariants I1 to I9 of the design, as far as a disk in
-//! memory can show them, and that history is safe (P9). One place for all loops, whoever drives the bench.
+//! What must hold when a run over the fake disk is over, whatever failed in it: the invariants I1
+//! to I9 of the design, as far as a disk in memory can show them, and that history is safe (P9).
+//! One place for all loops, whoever drives the bench.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::error::FlushError;
 use crate::event::Event;
 use crate::tests::fake_disk::{FakeDisk, Op};
 
-/// What was logged: by whom and at which level, under which number. The numbers of one producer rise; those of several may come to the
-/// log in any order.
+/// What was logged: by whom and at which level, under which number. The numbers of one producer
+/// rise; those of several may come to the log in any order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     records: Vec<Option<Logged>>,
@@ -74,7 +75,7 @@ impl Ledger {
     }
 }
 
-// --- what the log holds ------------------------------------------------------------------------------------------
+// --- what the log holds ---
 
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,8 +171,9 @@ impl Parsed {
         if is_gap { Line::Gap } else { Line::Notice }
     }
 
-    /// No record twice, and those of each producer in their order. But what is kept through a suspension stands elsewhere: an ERROR that
-    /// went into the room kept for it before the gap line, and behind that line the WARN and ERROR records that were retained in memory.
+    /// No record twice, and those of each producer in their order. But what is kept through a
+    /// suspension stands elsewhere: an ERROR that went into the room kept for it before the gap
+    /// line, and behind that line the WARN and ERROR records that were retained in memory.
     pub(super) fn assert_order(&self, ledger: &Ledger, story: &str) {
         let mut seen = BTreeSet::new();
         let mut orders: BTreeMap<usize, Order> = BTreeMap::new();
@@ -230,7 +232,7 @@ fn record_in(line: &str) -> Option<u64> {
     padding.bytes().all(|byte| byte == b'-').then(|| number.parse().ok())?
 }
 
-// --- history -----------------------------------------------------------------------------------------------------
+// --- history ---
 
 /// The archives, as they were when they got their names.
 #[derive(Default)]
@@ -286,10 +288,11 @@ impl History {
     }
 }
 
-// --- after a run -------------------------------------------------------------------------------------------------
+// --- after a run ---
 
 impl Bench {
-    /// The identities of the account (I3), for the whole and for each output: at any moment. What waits is bounded (I8).
+    /// The identities of the account (I3), for the whole and for each output: at any moment. What
+    /// waits is bounded (I8).
     pub(super) fn assert_identity(&self, story: &str) {
         let stats = self.handle.stats();
         assert_eq!(stats.accepted, stats.written + stats.dropped.total() + stats.pending, "{story}: {stats:?}");
@@ -303,7 +306,8 @@ impl Bench {
     }
 }
 
-/// All that the invariants ask of a bench whose first output is the file at `PATH`, after the faults are over and all is told.
+/// All that the invariants ask of a bench whose first output is the file at `PATH`, after the
+/// faults are over and all is told.
 pub(super) fn assert_invariants(bench: &Bench, disk: &FakeDisk, story: &str) {
     bench.assert_identity(story);
     let stats = bench.handle.stats();
@@ -316,8 +320,8 @@ pub(super) fn assert_invariants(bench: &Bench, disk: &FakeDisk, story: &str) {
     bench.history.lock().unwrap().assert_safe(story);
 }
 
-/// The same for a bench that was shut down while something may have failed: what could not be told stays unreported, but then the answer
-/// says so.
+/// The same for a bench that was shut down while something may have failed: what could not be told
+/// stays unreported, but then the answer says so.
 pub(super) fn assert_ended(bench: &Bench, disk: &FakeDisk, answer: Result<(), FlushError>) {
     let story = "after the end";
     bench.assert_identity(story);
@@ -326,7 +330,8 @@ pub(super) fn assert_ended(bench: &Bench, disk: &FakeDisk, answer: Result<(), Fl
     bench.history.lock().unwrap().assert_safe(story);
 }
 
-/// The same for one output, which writes to a file of the fake disk: whatever stood at `path` is read, whether it is still there or not.
+/// The same for one output, which writes to a file of the fake disk: whatever stood at `path` is
+/// read, whether it is still there or not.
 pub(super) fn assert_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, story: &str) {
     look_at_log(bench, output, disk, path, true, story);
 }
@@ -363,7 +368,8 @@ fn look_at_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, all_is
     assert!(may_be_blank || !parsed.lines.contains(&Line::Blank), "{story}: an empty line");
 }
 
-/// Ends the faults and sees the log come back within two seconds, with the next record on the disk (I9).
+/// Ends the faults and sees the log come back within two seconds, with the next record on the disk
+/// (I9).
 pub(super) fn assert_recovery(bench: &mut Bench, disk: &FakeDisk, story: &str) {
     disk.world().fault = None;
     disk.world().other_fault = None;
@@ -373,7 +379,8 @@ pub(super) fn assert_recovery(bench: &mut Bench, disk: &FakeDisk, story: &str) {
         bench.live(Duration::from_millis(50));
         waited += Duration::from_millis(50);
     }
-    // Drops that are no gap are told every 5 s; a lock that was missed is asked for again after 10 s.
+    // Drops that are no gap are told every 5 s; a lock that was missed is asked for again after 10
+    // s.
     for _ in 0..21 {
         bench.pass(Duration::from_millis(500));
         bench.step();

@@ -28,8 +28,9 @@ fn failures(bench: &Bench) -> Vec<&'static str> {
     failed.collect()
 }
 
-/// A lock that was waited for came free because its owner had put the file aside. The archives are still the owner's, who may be about to
-/// do that again: what it has begun was deleted, and its rotation failed.
+/// A lock that was waited for came free because its owner had put the file aside. The archives are
+/// still the owner's, who may be about to do that again: what it has begun was deleted, and its
+/// rotation failed.
 #[test]
 fn the_lock_of_a_file_that_was_put_aside_says_nothing_of_the_archives() {
     let disk = FakeDisk::default();

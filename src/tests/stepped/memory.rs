@@ -1,4 +1,5 @@
-//! Memory that is refused to the writer in the middle of its work: an allocator that gives a thread nothing large for a while.
+//! Memory that is refused to the writer in the middle of its work: an allocator that gives a thread
+//! nothing large for a while.
 #![allow(unsafe_code)] // an allocator
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -20,7 +21,8 @@ struct Scarce;
 static SCARCE: Scarce = Scarce;
 
 thread_local! {
-    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the allocator.
+    /// Without a destructor and without an initialiser that runs: it can be asked for inside of the
+    /// allocator.
     static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
     static REFUSED: Cell<u64> = const { Cell::new(0) };
 }
@@ -31,8 +33,8 @@ fn is_refused(size: usize) -> bool {
     refused
 }
 
-// SAFETY: what is not refused goes on to `System` as it came, which keeps the contract; a null pointer is how to refuse, and looking at
-// a number cannot unwind.
+// SAFETY: what is not refused goes on to `System` as it came, which keeps the contract; a null
+// pointer is how to refuse, and looking at a number cannot unwind.
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
@@ -55,7 +57,8 @@ unsafe impl GlobalAlloc for Scarce {
     }
 }
 
-/// Nothing larger is to be had; says how often that was felt. What cannot do without it would end the process.
+/// Nothing larger is to be had; says how often that was felt. What cannot do without it would end
+/// the process.
 fn with_at_most<T>(bytes: usize, act: impl FnOnce() -> T) -> (T, u64) {
     REFUSED.set(0);
     LARGEST.set(bytes);
@@ -64,7 +67,8 @@ fn with_at_most<T>(bytes: usize, act: impl FnOnce() -> T) -> (T, u64) {
     (done, REFUSED.get())
 }
 
-/// It is retained if the memory for that is there already, and else it is lost and told. Those beside it are written into the reserve.
+/// It is retained if the memory for that is there already, and else it is lost and told. Those
+/// beside it are written into the reserve.
 #[test]
 fn an_error_for_which_a_suspended_file_has_no_memory_shares_the_fate_of_what_it_does_not_take() {
     for has_ring in [true, false] {

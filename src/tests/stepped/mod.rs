@@ -1,5 +1,6 @@
-//! Tests that step the writer by hand, over a disk in memory and a clock that is told: one thread, no waiting. They are part
-//! of the crate's own test binary, because they reach behind the public names.
+//! Tests that step the writer by hand, over a disk in memory and a clock that is told: one thread,
+//! no waiting. They are part of the crate's own test binary, because they reach behind the public
+//! names.
 
 mod bench;
 #[cfg(test)]

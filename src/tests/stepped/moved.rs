@@ -25,8 +25,8 @@ fn archives(disk: &FakeDisk) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.starts_with("/logs/app.2")).collect()
 }
 
-/// Between two looks at the path the rotation was tried with the file that was no longer there. It failed, and the new file was not rotated
-/// until the next attempt, up to a minute later.
+/// Between two looks at the path the rotation was tried with the file that was no longer there. It
+/// failed, and the new file was not rotated until the next attempt, up to a minute later.
 #[test]
 fn the_file_that_has_taken_its_place_is_rotated_by_its_own_length() {
     let disk = FakeDisk::default();

@@ -1,4 +1,5 @@
-//! A full queue: the four policies, the kept slots, the bound of what spills, and how the losses are told.
+//! A full queue: the four policies, the kept slots, the bound of what spills, and how the losses
+//! are told.
 
 use std::time::Duration;
 
@@ -204,7 +205,8 @@ fn a_blocked_call_waits_for_the_heap_too_and_loses_nothing() {
                 log::Log::log(logger, &log::Record::builder().args(record).target("bench").build());
             }
         });
-        // Less than two of them are missing: there are slots, and the next call waits, or the one after it.
+        // Less than two of them are missing: there are slots, and the next call waits, or the one
+        // after it.
         let (_, most) = bench.pipeline.spilled();
         while bench.pipeline.spilled().0 < most - 140_000 {
             std::thread::yield_now();

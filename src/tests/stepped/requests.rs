@@ -203,8 +203,8 @@ fn a_shutdown_does_not_say_ok_for_what_a_panic_lost() {
     assert_eq!(bench.handle.stats().dropped.panicked, 5);
 }
 
-/// The writer noted what was dropped so far when it saw the request: what it dropped between the call and that moment was missing
-/// from the answer, which was `Ok`.
+/// The writer noted what was dropped so far when it saw the request: what it dropped between the
+/// call and that moment was missing from the answer, which was `Ok`.
 #[test]
 fn a_record_that_is_dropped_between_the_call_and_the_request_is_in_the_answer() {
     for shutdown in [false, true] {

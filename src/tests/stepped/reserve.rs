@@ -156,7 +156,8 @@ fn what_our_own_cut_gives_back_is_no_recovery() {
     let disk = FakeDisk::with_capacity(40 * KIB);
     let mut bench = bench(&disk, |file| file);
     fill_by_records(&mut bench);
-    // The disk breaks a promise once: a line goes in only in part, and is cut away, with all that is beyond it.
+    // The disk breaks a promise once: a line goes in only in part, and is cut away, with all that
+    // is beyond it.
     let number = disk.world().asked(Op::Write);
     disk.world().short_once = Some((number + 1, 10));
     disk.world().fault =
@@ -211,8 +212,8 @@ fn where_there_is_little_room_half_of_it_is_kept_and_the_log_begins() {
     assert_eq!(bench.suspensions(), (1, 0), "a full disk is full");
 }
 
-/// Each ERROR that did not fit into what is kept started the half second anew in which there must be room: with ten of them a second
-/// the log never came back.
+/// Each ERROR that did not fit into what is kept started the half second anew in which there must
+/// be room: with ten of them a second the log never came back.
 #[test]
 fn errors_that_do_not_fit_keep_nobody_from_coming_back() {
     let disk = FakeDisk::with_capacity(1024 * KIB);
@@ -233,7 +234,8 @@ fn errors_that_do_not_fit_keep_nobody_from_coming_back() {
     assert!(!bench.suspended());
 }
 
-/// Between the look at the length and the cut another process may write a line; the cut would take it.
+/// Between the look at the length and the cut another process may write a line; the cut would take
+/// it.
 #[test]
 fn a_file_that_somebody_else_writes_to_is_not_cut_when_it_is_left() {
     let disk = FakeDisk::with_capacity(1024 * KIB);
@@ -251,8 +253,8 @@ fn a_file_that_somebody_else_writes_to_is_not_cut_when_it_is_left() {
     assert_eq!(disk.world().asked(Op::Cut), cuts);
 }
 
-/// Somebody cut the file, which gave the reserve back, and filled the disk before the free space was asked for again: the reserve was
-/// taken once more by what was free a moment ago.
+/// Somebody cut the file, which gave the reserve back, and filled the disk before the free space
+/// was asked for again: the reserve was taken once more by what was free a moment ago.
 #[test]
 fn what_others_have_cut_off_is_taken_again_only_from_what_is_free_now() {
     let disk = FakeDisk::with_capacity(1024 * KIB);
@@ -267,8 +269,9 @@ fn what_others_have_cut_off_is_taken_again_only_from_what_is_free_now() {
     assert!(disk.world().free() >= 64 * KIB, "{} bytes are free", disk.world().free());
 }
 
-/// As `copytruncate` does it with a log that has had no records yet, or with one that another process has written to before it is looked at
-/// again: that cannot be seen by the length. Errors were written into room that was not the file's any more, below the reserve of free space.
+/// As `copytruncate` does it with a log that has had no records yet, or with one that another
+/// process has written to before it is looked at again: that cannot be seen by the length. Errors
+/// were written into room that was not the file's any more, below the reserve of free space.
 #[test]
 fn what_others_have_cut_off_is_no_room_for_errors_whatever_the_length_is() {
     for (below, is_written) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -295,7 +298,8 @@ fn what_others_have_cut_off_is_no_room_for_errors_whatever_the_length_is() {
     }
 }
 
-/// The same when the file cannot be looked at just then: what was kept in it was taken to be there still.
+/// The same when the file cannot be looked at just then: what was kept in it was taken to be there
+/// still.
 #[test]
 fn what_cannot_be_seen_to_be_the_files_is_no_room_for_errors() {
     for records in [0, 5] {
@@ -321,7 +325,8 @@ fn what_cannot_be_seen_to_be_the_files_is_no_room_for_errors() {
     }
 }
 
-/// The same when that failed as the blocks were taken: nobody knows what they would be compared with.
+/// The same when that failed as the blocks were taken: nobody knows what they would be compared
+/// with.
 #[test]
 fn blocks_that_could_not_be_counted_are_no_room_for_errors_once_they_may_be_gone() {
     for number in 1..8 {

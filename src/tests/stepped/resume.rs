@@ -30,8 +30,8 @@ fn wait(bench: &mut Bench, at_most: Duration, until: impl Fn(&Bench) -> bool) ->
     bench.now.monotonic - start
 }
 
-/// Suspends the output by `cause` and ends the cause, again and again, after a suspension of a different
-/// length each time. Returns the times to resume, the shortest first.
+/// Suspends the output by `cause` and ends the cause, again and again, after a suspension of a
+/// different length each time. Returns the times to resume, the shortest first.
 fn times_to_resume(min_free_space: u64, cause: Cause, begin: fn(&FakeDisk), end: fn(&FakeDisk)) -> Vec<Duration> {
     let disk = FakeDisk::with_capacity(CAPACITY);
     let mut bench = Setup::new().file(&disk, Some(min_free_space), Fsync::Never).bench();

@@ -1,4 +1,5 @@
-//! The newest WARN and ERROR records of a suspended file: kept in memory within an exact bound, written behind the gap line.
+//! The newest WARN and ERROR records of a suspended file: kept in memory within an exact bound,
+//! written behind the gap line.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -320,8 +321,8 @@ fn what_two_files_retain_is_pending_once_and_written_once() {
     }
 }
 
-/// The rings are of different sizes and are emptied in both orders: the shorter one lets a record go while the longer one has it, or
-/// the longer one has written it before.
+/// The rings are of different sizes and are emptied in both orders: the shorter one lets a record
+/// go while the longer one has it, or the longer one has written it before.
 #[test]
 fn a_record_is_lost_once_every_file_has_lost_it_under_the_reason_of_the_first() {
     let awkward = [0, 100, 333, 1000, 3000, 64 * KIB];
@@ -367,7 +368,8 @@ fn a_record_is_lost_once_every_file_has_lost_it_under_the_reason_of_the_first() 
     }
 }
 
-/// Three files that want different levels and have rings of different sizes, of which any may be full or not at any time.
+/// Three files that want different levels and have rings of different sizes, of which any may be
+/// full or not at any time.
 #[test]
 fn the_account_of_three_files_holds_whichever_is_full_when() {
     for seed in 1..=150_u64 {

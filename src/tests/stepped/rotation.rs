@@ -1,4 +1,5 @@
-//! Archives: what is put aside, when, under which name, and that nothing happens to it afterwards, whatever fails.
+//! Archives: what is put aside, when, under which name, and that nothing happens to it afterwards,
+//! whatever fails.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -193,7 +194,8 @@ fn a_name_that_is_taken_is_left_alone_whatever_stands_there() {
     let disk = FakeDisk::default();
     // Greater than any name of this century: the next one is known.
     disk.append("/logs/app.2099-01-01T00-00-00-0000.log", b"from the future\n");
-    // What the listing does not show: a directory, a link, or a file that somebody makes at this moment.
+    // What the listing does not show: a directory, a link, or a file that somebody makes at this
+    // moment.
     disk.append("/logs/app.2099-01-01T00-00-00-0001.log", b"somebody's\n");
     disk.world().unlisted.insert("/logs/app.2099-01-01T00-00-00-0001.log".into());
     let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(300)))).bench();
@@ -433,7 +435,8 @@ fn room_is_made_only_if_that_was_chosen_and_each_deletion_is_told() {
         bench.live(Duration::from_secs(5));
         assert_eq!(archives(&disk).len(), 0);
         assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
-        // An old file that comes back meanwhile, from a backup: while it is suspended nothing is deleted.
+        // An old file that comes back meanwhile, from a backup: while it is suspended nothing is
+        // deleted.
         disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"restored\n");
         bench.live(Duration::from_secs(5));
         assert_eq!(archives(&disk).len(), 1);
@@ -461,7 +464,8 @@ fn a_full_disk_without_a_reserve_gives_way_too_and_no_more_than_helps() {
     assert_eq!(bench.handle.stats().written, 3);
 }
 
-/// The last words of a logger said what was lost, and took room for it; nobody was told which file that had cost.
+/// The last words of a logger said what was lost, and took room for it; nobody was told which file
+/// that had cost.
 #[test]
 fn what_goes_for_the_last_line_of_all_is_told_too() {
     let disk = FakeDisk::with_capacity(256 * KIB);
@@ -566,7 +570,8 @@ fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
     assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
 }
 
-/// Archives beside which something else had the compressed name were remembered when they were long gone: one more for each.
+/// Archives beside which something else had the compressed name were remembered when they were long
+/// gone: one more for each.
 #[test]
 fn an_archive_that_cannot_be_compressed_is_remembered_only_while_it_is_there() {
     let disk = FakeDisk::default();
@@ -593,7 +598,8 @@ fn an_archive_that_cannot_be_compressed_is_remembered_only_while_it_is_there() {
     assert_eq!(failed(&bench), 1);
 }
 
-/// What the limits delete at the start has had its name; the next archive got it once more, if the clock had not gone on.
+/// What the limits delete at the start has had its name; the next archive got it once more, if the
+/// clock had not gone on.
 #[test]
 fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
     let disk = FakeDisk::default();
@@ -778,7 +784,8 @@ fn where_there_are_no_hard_links_a_file_is_put_aside_by_its_name_alone() {
     }
 }
 
-/// On a network file system the answer to what was done may be lost, and what asks again hears that it cannot be done.
+/// On a network file system the answer to what was done may be lost, and what asks again hears that
+/// it cannot be done.
 #[test]
 fn what_a_network_file_system_has_done_and_denies_is_done() {
     for op in [Op::Link, Op::Rename] {

@@ -1,5 +1,6 @@
-//! The scenarios that every fault and every crash is tried in: what is on the disk, how the file is set up, what happens. Each is as short
-//! as it can be: a run costs a millisecond, and there are tens of thousands of them.
+//! The scenarios that every fault and every crash is tried in: what is on the disk, how the file is
+//! set up, what happens. Each is as short as it can be: a run costs a millisecond, and there are
+//! tens of thousands of them.
 
 use std::time::Duration;
 
@@ -100,7 +101,8 @@ impl Life {
             while !self.bench.pipeline.has_requests() {
                 std::thread::yield_now();
             }
-            // What is in the queue, and then the answer; a fixed number of turns, so that each run is like the other.
+            // What is in the queue, and then the answer; a fixed number of turns, so that each run
+            // is like the other.
             self.bench.step();
             self.bench.step();
             asked.join().unwrap()
@@ -137,7 +139,8 @@ fn disk_with_blocks_ahead() -> FakeDisk {
     disk
 }
 
-/// What an earlier process has left, one that was killed in the middle of a rotation, of a compression and of a write.
+/// What an earlier process has left, one that was killed in the middle of a rotation, of a
+/// compression and of a write.
 fn used_disk() -> FakeDisk {
     let disk = small_disk();
     disk.append("/logs/app.2001-01-01T00-00-00-0000.log", &[b'x'; 300]);

@@ -15,7 +15,8 @@ use crate::front::logger::Core;
 use crate::sink::{Batch, OutputSink, WriteError};
 use crate::tests::fake_disk::FakeDisk;
 
-/// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after so many batches.
+/// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after
+/// so many batches.
 #[derive(Clone, Default)]
 pub(super) struct KeepSink {
     pub(super) kept: Arc<Mutex<Vec<u8>>>,
@@ -193,7 +194,8 @@ fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
     assert_eq!(*seen.lock().unwrap(), Some((true, State::Healthy)));
 }
 
-/// The losses of the last five seconds are told at the end; a sink that panicked just then left them unreported, and all was well.
+/// The losses of the last five seconds are told at the end; a sink that panicked just then left
+/// them unreported, and all was well.
 #[test]
 fn a_shutdown_does_not_say_ok_when_a_panic_took_the_line_that_tells_the_losses() {
     for panics in [false, true] {
@@ -353,7 +355,8 @@ fn records_that_were_cut_are_counted() {
     assert_eq!(bench.handle.stats().truncated, 3);
 }
 
-/// Logs one line for each batch that it takes, as a client of a network may; may panic instead of taking it.
+/// Logs one line for each batch that it takes, as a client of a network may; may panic instead of
+/// taking it.
 #[derive(Clone, Default)]
 struct LogSink {
     inner: KeepSink,
@@ -430,7 +433,8 @@ fn what_the_only_output_logs_is_not_taken() {
     assert!(stats.suppressed >= 10);
 }
 
-/// One record became 57 725 in two seconds: `log_panics` logs each panic of a format, which panics again.
+/// One record became 57 725 in two seconds: `log_panics` logs each panic of a format, which panics
+/// again.
 #[test]
 fn a_format_that_logs_and_panics_costs_its_record_and_no_other() {
     let core = Arc::new(OnceLock::new());

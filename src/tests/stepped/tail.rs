@@ -1,6 +1,8 @@
-//! What is left of a file, whatever it is: it stays as it is, and the lines of a logger that goes on with it stand whole behind it.
+//! What is left of a file, whatever it is: it stays as it is, and the lines of a logger that goes
+//! on with it stand whole behind it.
 //!
-//! The logger meets a write that takes only a part and one operation that fails; then it dies, and another one goes on.
+//! The logger meets a write that takes only a part and one operation that fails; then it dies, and
+//! another one goes on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

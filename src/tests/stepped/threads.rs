@@ -1,4 +1,5 @@
-//! Threads' names: a record brings its thread's name until one was accepted, the writer remembers so many.
+//! Threads' names: a record brings its thread's name until one was accepted, the writer remembers
+//! so many.
 
 use std::io::Write as _;
 use std::time::UNIX_EPOCH;
@@ -52,7 +53,8 @@ fn an_evicted_name_is_brought_again() {
     assert_eq!(lines(&sink).last(), Some(&own_name()));
 }
 
-/// With the 1025th name those of 512 other threads were forgotten for ever, although the threads still logged.
+/// With the 1025th name those of 512 other threads were forgotten for ever, although the threads
+/// still logged.
 #[test]
 fn a_full_table_of_names_begins_an_epoch() {
     let (mut bench, sink) = bench(Setup::new());

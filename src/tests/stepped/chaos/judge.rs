@@ -56,7 +56,8 @@ pub(super) enum Line {
     Glued(String),
 }
 
-/// What one line says, whatever its format: level, target, message, process, and the numbers of its pairs as text.
+/// What one line says, whatever its format: level, target, message, process, and the numbers of its
+/// pairs as text.
 type Parts<'a> = (&'a str, String, String, usize, String);
 
 pub(super) fn read(layout: Layout, line: &str) -> Line {
@@ -192,7 +193,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with a newline.
+    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with
+    /// a newline.
     pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], behind_torn: bool, torn: Torn) {
         let glued = torn == Torn::WrittenOn;
         let text = String::from_utf8_lossy(bytes);
@@ -209,8 +211,8 @@ impl Held {
             let read_line = read(layout, line);
             if torn != Torn::Cut && matches!(read_line, Line::Broken(_)) {
                 let whole = |line: &Line| !matches!(line, Line::Empty | Line::Broken(_) | Line::Glued(_));
-                // A line that cannot be cut and lacks only its newline counts as written, because the next write brings that. Another
-                // program that comes first does not know.
+                // A line that cannot be cut and lacks only its newline counts as written, because
+                // the next write brings that. Another program that comes first does not know.
                 let may_be = |one: &Line, other: &Line| {
                     whole(other) && (glued || matches!((one, other), (Line::Record { .. }, Line::Foreign)))
                 };
@@ -246,7 +248,8 @@ impl Held {
         glued.collect()
     }
 
-    /// The records of one process, each as it was logged, in the order in which they stand: none twice, each producer's in order.
+    /// The records of one process, each as it was logged, in the order in which they stand: none
+    /// twice, each producer's in order.
     pub(super) fn records_of(&self, process: usize, logged: &[Logged], story: &str) -> BTreeSet<usize> {
         let mut records = BTreeSet::new();
         // Of each producer: the last number of all, and the last below ERROR.
@@ -262,7 +265,8 @@ impl Held {
             assert!(records.insert(*index), "{story}: twice: {message}");
             let number = Some(expected.number);
             let [of_all, below_error] = last.entry(expected.producer).or_default();
-            // ERROR records that a suspended file still takes stand before those that waited in memory for its return.
+            // ERROR records that a suspended file still takes stand before those that waited in
+            // memory for its return.
             let before = if *level <= Level::Warn { *below_error } else { *of_all };
             assert!(before < number, "{story}: {message} stands behind number {before:?}");
             *of_all = (*of_all).max(number);
@@ -273,7 +277,8 @@ impl Held {
         records
     }
 
-    /// How many lines of the rate limit are there of each level, and how many records they tell of, for each place.
+    /// How many lines of the rate limit are there of each level, and how many records they tell of,
+    /// for each place.
     pub(super) fn suppressed_by(&self, process: usize) -> ([u64; 5], BTreeMap<(Level, &str), u64>) {
         let (mut lines, mut told) = ([0; 5], BTreeMap::new());
         for line in &self.lines {
@@ -290,7 +295,8 @@ impl Held {
     /// What the lines of a process say is lost.
     pub(super) fn told_by(&self, process: usize) -> [u64; 5] {
         let mut told = [0; 5];
-        // Of one suspension the last gap line counts: what stands before it is the beginning of one that could not be cut.
+        // Of one suspension the last gap line counts: what stands before it is the beginning of one
+        // that could not be cut.
         let mut suspensions = BTreeSet::new();
         for line in self.lines.iter().rev() {
             if let Line::Notice { process: of, lost, from } = line

@@ -1,6 +1,6 @@
-//! Seeded chaos: a seed chooses the options, who logs how much, what fails, what other hands do to the files, how the clocks run,
-//! who crashes and who starts again; the invariants of the design hold at every step and in the end. One thread, no waiting: the same
-//! seed does the same again.
+//! Seeded chaos: a seed chooses the options, who logs how much, what fails, what other hands do to
+//! the files, how the clocks run, who crashes and who starts again; the invariants of the design
+//! hold at every step and in the end. One thread, no waiting: the same seed does the same again.
 //!
 //! ```sh
 //! UNFAZED_CHAOS_SEEDS=100000 cargo test --lib stepped::chaos     # instead of a thousand
@@ -27,8 +27,8 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 thread_local! {
-    /// On a thread that plays: something panicked, be it caught or not. What a sink or a format of the program's own does on purpose
-    /// is told to nobody.
+    /// On a thread that plays: something panicked, be it caught or not. What a sink or a format of
+    /// the program's own does on purpose is told to nobody.
     static PANICKED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 

@@ -249,8 +249,8 @@ impl FilterModel {
     }
 }
 
-/// What the rate limit lets through, by a second reading of its rule: each place may log so many records in each interval of the wall
-/// clock, and whatever another interval is, it is a new one.
+/// What the rate limit lets through, by a second reading of its rule: each place may log so many
+/// records in each interval of the wall clock, and whatever another interval is, it is a new one.
 #[derive(Debug, Default)]
 pub(super) struct StormModel {
     places: BTreeMap<(Level, &'static str), Storm>,

@@ -109,7 +109,8 @@ impl Scenario {
         files
     }
 
-    /// The machine, or all that runs there, crashes at one of its next operations; what then stands on its disk goes on with a new process.
+    /// The machine, or all that runs there, crashes at one of its next operations; what then stands
+    /// on its disk goes on with a new process.
     fn fork(&mut self, number: usize) {
         let machine = &mut self.machines[number];
         let at = machine.disk.world().asked_in_all() + self.rng.u64(1..20);
@@ -139,13 +140,15 @@ struct Machine {
     processes: Vec<Process>,
     now: Now,
     steps: Steps,
-    /// Where in each file the part begins that is not judged by `cut_off` or of another machine's past.
+    /// Where in each file the part begins that is not judged by `cut_off` or of another machine's
+    /// past.
     judged_from: BTreeMap<usize, usize>,
     /// What somebody cut off: all that stood in a file before that, and where it began.
     cut_off: Vec<(usize, Vec<u8>, bool)>,
     /// Archives, by name: the file, and what it held when it was seen first.
     archives: BTreeMap<String, (usize, Vec<u8>)>,
-    /// How often the disk had been changed when the archives were looked at last; at first they are looked at whatever it is.
+    /// How often the disk had been changed when the archives were looked at last; at first they are
+    /// looked at whatever it is.
     seen: Option<u64>,
     /// Names that archives had since a process started last: who starts knows only what is there.
     used: BTreeSet<String>,
@@ -232,7 +235,8 @@ impl Machine {
         self.steps.lock().unwrap().push(format!("  {step}"));
     }
 
-    /// What another machine left: whole lines, and at most one fragment, where it was in the middle of a write.
+    /// What another machine left: whole lines, and at most one fragment, where it was in the middle
+    /// of a write.
     fn stand_on_what_is_there(&mut self) {
         for path in self.paths() {
             for (inode, bytes) in self.disk.once_called(path) {
@@ -251,7 +255,7 @@ impl Machine {
         paths.collect()
     }
 
-    // --- processes -----------------------------------------------------------------------------------------------
+    // --- processes ---
 
     fn start(&mut self, rng: &mut Rng, number: usize) {
         let mut plan = Plan::any(rng, &self.places);
@@ -361,7 +365,7 @@ impl Machine {
         }
     }
 
-    // --- what happens --------------------------------------------------------------------------------------------
+    // --- what happens ---
 
     fn act(&mut self, rng: &mut Rng) {
         let what = rng.u32(..100);
@@ -452,8 +456,8 @@ impl Machine {
         }
         let mut record = Record::builder();
         if has_place {
-            // Each level of each target is logged at a place of its own. A static name would stand for itself by its place in memory, which
-            // is another one each time.
+            // Each level of each target is logged at a place of its own. A static name would stand
+            // for itself by its place in memory, which is another one each time.
             record.file(Some(target)).line(Some(level as u32));
         }
         bench.now = now;
@@ -721,7 +725,7 @@ impl Machine {
         self.advance(Duration::from_millis(110));
     }
 
-    // --- what must hold all the time -----------------------------------------------------------------------------
+    // --- what must hold all the time ---
 
     fn check(&mut self, index: usize) {
         let process = &self.processes[index];
@@ -762,9 +766,10 @@ impl Machine {
                 continue;
             }
             let bytes = &all[name];
-            // A process that is not the one with the lock learns a moment later that the file is an archive; so does one whose
-            // rotation could not be undone.
-            // And so does one whose file, still under the name of an archive that could not be taken back, somebody else has renamed.
+            // A process that is not the one with the lock learns a moment later that the file is an
+            // archive; so does one whose rotation could not be undone. And so does one whose file,
+            // still under the name of an archive that could not be taken back, somebody else has
+            // renamed.
             let is_renamed = names.iter().any(|(other, other_inode)| {
                 other_inode == inode && !self.paths().iter().any(|path| is_archive(path, other))
             });
@@ -853,7 +858,7 @@ impl Machine {
         });
     }
 
-    // --- the end -------------------------------------------------------------------------------------------------
+    // --- the end ---
 
     /// Nothing is wrong any more.
     fn lift(&mut self, rng: &mut Rng) {
@@ -861,7 +866,8 @@ impl Machine {
         (world.fault, world.short, world.short_once, world.longest) = (None, None, None, None);
         (world.filler, world.locked_by_other) = (0, false);
         let used = world.capacity.unwrap_or(0).saturating_sub(world.free());
-        // Where somebody else writes, too, an archive keeps the blocks of its reserve; and a file that is very small may have many of them.
+        // Where somebody else writes, too, an archive keeps the blocks of its reserve; and a file
+        // that is very small may have many of them.
         world.capacity = percent(rng, 80).then_some(used + 64 * 1024 * KIB);
         drop(world);
         self.disk.unbar();
@@ -968,7 +974,8 @@ impl Machine {
         }
         let torn = self.torn || self.shared || self.repair_failed();
         let mut anywhere: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.processes.len()];
-        // The same record of the rate limit in two outputs cannot be told from two: at least the most in one, at most the sum of all.
+        // The same record of the rate limit in two outputs cannot be told from two: at least the
+        // most in one, at most the sum of all.
         let mut storm_lines = vec![(0, 0); self.processes.len()];
         for (place_index, place) in self.places.iter().enumerate() {
             let shared_held = self.held(place);
@@ -1047,7 +1054,8 @@ impl Machine {
         lines
     }
 
-    /// What the rate limit has held back is told for its place, once. Says how many lines do that, of each level.
+    /// What the rate limit has held back is told for its place, once. Says how many lines do that,
+    /// of each level.
     fn judge_storms(&self, process: &Process, level: LevelFilter, held: &Held, story: &str) -> [u64; 5] {
         let (lines, told) = held.suppressed_by(process.number);
         for (there, all) in lines.iter().zip(&process.storm_lines) {
