@@ -385,7 +385,7 @@ fn check(log: &str, stats: &Stats, requests: u64, ended_well: bool) -> bool {
             [time, ..] if time.len() != "2026-01-01T00:00:00.000000Z".len() || !line.ends_with('\n') => torn += 1,
             [_, _, "unfazed:", ref text @ ..] => {
                 println!("  {}", line.trim_end());
-                let count = text.iter().zip(text.iter().skip(1)).find(|(_, next)| **next == "records");
+                let count = text.iter().zip(text.iter().skip(1)).find(|(_, next)| next.starts_with("record"));
                 told += count.and_then(|(count, _)| count.parse::<u64>().ok()).unwrap_or(0);
             }
             [_, _, "disk_full:", "request", first, "answered:", "request", last] if first == last => {
