@@ -483,8 +483,10 @@ impl<D: Disk> FileSink<D> {
 
     /// Writes the whole lines of `batch` that fit into `budget`.
     fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
-        if self.open.is_none() {
-            return Err(WriteError::new(0, self.closed_by));
+        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        if open.shared {
+            // Another process may have been cut off inside its line since the last look.
+            self.measure();
         }
         let newline = usize::from(self.torn);
         let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
