@@ -65,12 +65,15 @@ impl Author {
     /// The same, and says how long the call took. `waited` is how long the thread had waited for a
     /// processor before, or shortly before.
     #[inline]
-    fn log_timed(&mut self, logger: &dyn Log, waited: Duration) -> Duration {
+    fn log_timed(&mut self, logger: &dyn Log, waited: Option<Duration>) -> Duration {
         let start = Instant::now();
         self.log(logger);
         let took = start.elapsed();
         if took > self.longest.wall || took > self.longest.own {
-            let own = if took < SLOW { took } else { took.saturating_sub(waited_for_a_processor() - waited) };
+            // Without a descriptor neither can be read, or one of them alone.
+            let waits = || waited.zip(waited_for_a_processor()).map(|(before, after)| after.saturating_sub(before));
+            let waited = if took < SLOW { None } else { waits() };
+            let own = took.saturating_sub(waited.unwrap_or_default());
             self.longest = self.longest.or(Longest { wall: took, own });
         }
         took
@@ -345,12 +348,12 @@ impl Histogram {
     }
 }
 
-/// How long this thread could have run while the scheduler ran somebody else; nothing where the
-/// kernel does not say.
-fn waited_for_a_processor() -> Duration {
-    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = schedstat.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
+/// Returns how long this thread could have run while the scheduler ran somebody else. `None` where
+/// the kernel does not say, or the process has no descriptor left to ask it.
+fn waited_for_a_processor() -> Option<Duration> {
+    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos = schedstat.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
 }
 
 /// How often this thread has given up its processor because it had to wait.
