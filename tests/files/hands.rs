@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use unfazed::{KIB, LogFile, Rotation};
+use unfazed::{KIB, LogFile, Rotation, State};
 
 use crate::harness::{Load, Outcome, PATIENCE, Text, archives, end, has, log_files, logger, names, say, wait_until};
 
@@ -144,7 +144,9 @@ pub(crate) fn a_directory_that_is_removed_again_and_again_is_made_again(dir: &Pa
         // Not always to be had while somebody puts new files into it.
         while logs.exists() && fs::remove_dir_all(dir.join("deep")).is_err() {}
     }
-    wait_until("it is made again", || path.exists());
+    // An attempt that failed because the directory was just being removed has suspended the log. It
+    // opens the file before it may resume, and drops records until then.
+    wait_until("it is made again, and written", || path.exists() && handle.state() == State::Healthy);
     load.wait_for(2000);
     let logged = load.stop();
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
