@@ -129,7 +129,7 @@ pub(crate) fn an_ext4_that_turns_read_only_under_the_log_is_survived(place: &Pla
     assert_eq!(stats.pending, 0, "{stats:?}");
     assert_eq!(stats.accepted, calls.authors.iter().map(|author| author.logged).sum::<u64>());
     assert_eq!((told.suspended.len(), told.resumed.len()), (1, 0), "{told:?}");
-    let more = format!("suspended by {cause:?} for good; {}", calls.assert_cheap_while_suspended());
+    let more = format!("suspended by {cause:?} for good; {}", calls.assert_no_work_while_suspended());
     Evidence { stats, longest_call: Some(calls.longest()), resumed: None, more }.into()
 }
 

@@ -13,7 +13,7 @@ use unfazed::{Builder, Cause};
 use crate::support::account::{Log, assert_accounted, assert_identity};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
-use crate::support::load::{Author, Calls, Load, Pace};
+use crate::support::load::{Author, Load, Pace};
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -64,7 +64,6 @@ fn assert_shutdown_without_a_reader_answers(place: &Place) {
 }
 
 pub(crate) fn a_fifo_whose_reader_stops_blocks_nobody_and_loses_what_it_says(place: &Place) -> Outcome {
-    let healthy = Calls::on_dev_null(2);
     let path = make_fifo(place, "app.fifo");
     let reader = Reader::start(&path);
     let subject = Subject::start(&path, |file| file);
@@ -90,7 +89,7 @@ pub(crate) fn a_fifo_whose_reader_stops_blocks_nobody_and_loses_what_it_says(pla
     calls.authors.push(lone);
     let (stats, told) = subject.end();
     assert_accounted(&Log::of_whole_lines(&reader.all()), &calls.authors, &stats, &told);
-    let more = calls.assert_cheap_beside(&healthy);
+    let more = calls.assert_no_work_while_suspended();
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
 }
 

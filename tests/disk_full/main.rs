@@ -15,7 +15,7 @@
 //! and never as passed. After the run there is one line for each case: records accepted, written
 //! and lost, the longest log call, the time from the end of the fault to the resumed log. The
 //! longest call of threads that log at full speed holds the time for which the scheduler ran
-//! somebody else; that no call waits for anything is what the medians and the count of waits say.
+//! somebody else; that no call waits for anything is what the count of waits says.
 //!
 //! Whatever else a case looks at, it asserts that
 //! - its process ends by itself with code 0, and its stdout and stderr are empty as file
@@ -76,7 +76,7 @@ fn main() -> std::process::ExitCode {
         Soft Mounts mounts::a_volume_that_is_mounted_under_the_log_gets_it_and_one_that_goes_loses_nothing,
         Soft Nothing files::what_is_logged_once_the_log_says_it_is_back_is_written,
         Soft Nothing files::a_log_call_on_a_suspended_log_formats_nothing_and_makes_no_system_call,
-        Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_are_cheap,
+        Loud Nothing files::dev_full_suspends_the_log_at_once_and_its_calls_do_no_work,
         Soft Mounts history::a_rotation_that_is_due_when_the_disk_is_full_costs_no_archive,
         Soft Mounts history::an_error_lands_on_a_full_tmpfs_after_ordinary_records_took_all_they_could,
         Soft Mounts history::an_error_lands_on_a_full_overlay_after_ordinary_records_took_all_they_could,

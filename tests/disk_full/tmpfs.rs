@@ -67,7 +67,7 @@ pub(crate) fn stops_and_resumes(
     let bytes = subject.read();
     assert_eq!(bytes.len() as u64, stats.written_bytes);
     assert_accounted(&Log::of_whole_lines(&bytes), &calls.authors, &stats, &told);
-    let more = format!("{}, memory grew by {} KiB{seen}", calls.assert_cheap_while_suspended(), grown / KIB);
+    let more = format!("{}, memory grew by {} KiB{seen}", calls.assert_no_work_while_suspended(), grown / KIB);
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn leaves_the_reserve(disk: &Path, look: impl FnOnce() -> String) -> 
     assert_eq!(quiet, 1, "one line says that it gets quiet");
     let more = format!(
         "least free {least} bytes in {samples} samples, reserve {RESERVE}{seen}; {}",
-        calls.assert_cheap_while_suspended()
+        calls.assert_no_work_while_suspended()
     );
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(resumed), more }.into()
 }

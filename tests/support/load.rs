@@ -1,6 +1,7 @@
 //! Who logs: authors whose records can be told apart, threads of them at full speed, and what their
 //! calls cost.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
@@ -8,11 +9,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use log::{Level, LevelFilter, Log};
-use unfazed::{Builder, Handle, KIB};
-
-use super::child::wait_until;
-use super::subject::PATIENCE;
+use log::{Level, Log};
+use unfazed::{Handle, KIB};
 
 /// The target of all records of the authors.
 pub(crate) const TARGET: &str = "case";
@@ -27,6 +25,8 @@ pub(crate) struct Author {
     pub(crate) logged: u64,
     /// The longest of its calls that were timed.
     longest: Longest,
+    /// How many of its records below WARN were formatted. A suspended log may retain the others.
+    formatted_below_warn: Cell<u64>,
 }
 
 /// A call that took long.
@@ -51,7 +51,7 @@ impl fmt::Display for Longest {
 
 impl Author {
     pub(crate) fn new(number: u32) -> Self {
-        Self { number, logged: 0, longest: Longest::default() }
+        Self { number, logged: 0, longest: Longest::default(), formatted_below_warn: Cell::new(0) }
     }
 
     /// Logs the next record.
@@ -59,7 +59,9 @@ impl Author {
     pub(crate) fn log(&mut self, logger: &dyn Log) {
         let (t, n) = (self.number, self.logged);
         self.logged += 1;
-        log::log!(logger: logger, target: TARGET, level(n), "t{t} n{n} {};", pad(t, n));
+        let pad =
+            Counted { text: pad(t, n), below_warn: (level(n) > Level::Warn).then_some(&self.formatted_below_warn) };
+        log::log!(logger: logger, target: TARGET, level(n), "t{t} n{n} {pad};");
     }
 
     /// The same, and says how long the call took. `waited` is how long the thread had waited for a
@@ -84,6 +86,19 @@ impl Author {
         let text = message(self.number, self.logged);
         self.log_timed(log::logger(), waited_for_a_processor());
         text
+    }
+}
+
+/// A part of a message that counts how often a record below WARN is formatted.
+struct Counted<'a> {
+    text: &'static str,
+    below_warn: Option<&'a Cell<u64>>,
+}
+
+impl fmt::Display for Counted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.below_warn.inspect(|count| count.set(count.get() + 1));
+        f.write_str(self.text)
     }
 }
 
@@ -152,6 +167,8 @@ pub(crate) struct Calls {
     waits: u64,
     /// Its calls meanwhile.
     flood: u64,
+    /// How many records below WARN were formatted at the pace `SteadySuspended`.
+    formatted: u64,
 }
 
 impl Load {
@@ -195,6 +212,7 @@ impl Load {
             all.suspended.add(&calls.suspended);
             all.waits += calls.waits;
             all.flood += calls.flood;
+            all.formatted += calls.formatted;
         }
         all
     }
@@ -221,6 +239,7 @@ impl Shared {
                 _ => {}
             }
             let waited = waited_for_a_processor();
+            let formatted_before = author.formatted_below_warn.get();
             for _ in 0..BURST {
                 let took = author.log_timed(logger, waited);
                 match pace {
@@ -229,6 +248,9 @@ impl Shared {
                     Pace::FloodSuspended => calls.flood += 1,
                     _ => {}
                 }
+            }
+            if pace == Pace::SteadySuspended {
+                calls.formatted += author.formatted_below_warn.get() - formatted_before;
             }
             self.calls[pace as usize].fetch_add(BURST, Relaxed);
             if matches!(pace, Pace::Steady | Pace::SteadySuspended | Pace::SteadyAgain) {
@@ -245,19 +267,7 @@ impl Shared {
 impl Calls {
     fn none() -> Self {
         let (steady, suspended) = (Histogram::default(), Histogram::default());
-        Self { authors: Vec::new(), steady, suspended, waits: 0, flood: 0 }
-    }
-
-    /// What calls are like on a log that takes everything at once.
-    pub(crate) fn on_dev_null(threads: u32) -> Self {
-        let (logger, handle) = Builder::new().level(LevelFilter::Trace).file("/dev/null").build().unwrap();
-        log::set_max_level(logger.max_level());
-        // A load takes what can be installed: something that stays. The process ends with the case.
-        let load = Load::start_on(Box::leak(Box::new(logger)), threads, &handle);
-        wait_until(|| "calls in health".into(), PATIENCE, || load.calls(Pace::Steady) >= 20_000);
-        let calls = load.stop();
-        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
-        calls
+        Self { authors: Vec::new(), steady, suspended, waits: 0, flood: 0, formatted: 0 }
     }
 
     /// The longest call of all threads.
@@ -265,24 +275,21 @@ impl Calls {
         longest(&self.authors)
     }
 
-    /// Asserts that a call on the suspended log costs less than one on the healthy log, at the same
-    /// pace, and that a flood of them waits for nothing.
+    /// Asserts that a suspended log does nothing for a record that no output can take: it is not
+    /// formatted, and a flood of such calls waits for nothing. A call that waits for a lock or a
+    /// disk gives its processor up by itself, and that the kernel counts.
     ///
-    /// Medians of very many calls: any one call may be interrupted by the scheduler. A call that
-    /// waits for a lock or a disk gives its processor up by itself, and that the kernel counts.
-    pub(crate) fn assert_cheap_while_suspended(&self) -> String {
-        self.assert_cheap_beside(self)
-    }
-
-    /// The same, where another load on a healthy log is the measure.
-    pub(crate) fn assert_cheap_beside(&self, healthy: &Calls) -> String {
-        let (healthy, suspended) = (&healthy.steady, &self.suspended);
-        let calls = healthy.calls.min(suspended.calls);
-        assert!(calls >= 10_000, "only {calls} calls were measured");
-        let medians = (healthy.share(0.5), suspended.share(0.5));
-        assert!(medians.1 < medians.0, "median call: {:?} while suspended, {:?} in health", medians.1, medians.0);
-        let (healthy, suspended) = (healthy.text(), suspended.text());
-        format!("call in health {healthy}, while suspended {suspended}; {}", self.assert_no_waits())
+    /// What calls take by the clock is in the text that is returned, and asserted nowhere: it is
+    /// the machine's.
+    pub(crate) fn assert_no_work_while_suspended(&self) -> String {
+        let (healthy, suspended) = (&self.steady, &self.suspended);
+        assert!(suspended.calls >= 10_000, "only {} calls on the suspended log were made", suspended.calls);
+        // On ext4, which finds some more free space while it writes back, the log may come back for
+        // a moment.
+        let (formatted, calls) = (self.formatted, suspended.calls);
+        assert!(formatted <= calls / 20, "{formatted} messages in {calls} calls were formatted, and nobody takes them");
+        let waits = self.assert_no_waits();
+        format!("call in health {}, while suspended {}; {waits}", healthy.text(), suspended.text())
     }
 
     /// Asserts that a flood of calls on the suspended log waits for nothing.
@@ -344,7 +351,7 @@ impl Histogram {
     }
 
     fn text(&self) -> String {
-        format!("{:?} (median), {:?} (99 of 100)", self.share(0.5), self.share(0.99))
+        format!("{:?} (median of {}), {:?} (99 of 100)", self.share(0.5), self.calls, self.share(0.99))
     }
 }
 
