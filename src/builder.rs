@@ -419,7 +419,7 @@ impl Builder {
             Some(files) => ready.begin_with_all_outputs(files)?.go_on(),
         }
         if log_panics {
-            panics::install(logger.core());
+            panics::install(Arc::downgrade(logger.core()));
         }
         Ok((logger, handle))
     }
@@ -451,7 +451,7 @@ impl Builder {
         let log_panics = self.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
         let ready = start(prepared.pipeline, prepared.writer)?;
-        let core = logger.core();
+        let core = Arc::downgrade(logger.core());
         let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
         match prepared.files {
             None => {
@@ -552,8 +552,8 @@ impl Builder {
             let format = console.format.unwrap_or(self.format).host(os::host_name);
             Captured::new(console.level, format)
         });
-        let logger = Logger::new(per_process.clone(), filter.clone(), captured);
-        let handle = Handle::new(per_process, filter.clone());
+        let logger = Logger::new(per_process, filter.clone(), captured);
+        let handle = Handle::new(logger.core());
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
     }
 

@@ -10,6 +10,7 @@ use log::LevelFilter;
 use crate::error::{FilterError, FlushError};
 use crate::event::State;
 use crate::front::filter::CurrentFilter;
+use crate::front::logger::Core;
 use crate::queue::{Orders, PerProcessPipeline};
 use crate::stats::Stats;
 
@@ -34,11 +35,24 @@ use crate::stats::Stats;
 pub struct Handle {
     per_process: Arc<PerProcessPipeline>,
     filter: Arc<CurrentFilter>,
+    #[cfg(feature = "tracing")]
+    core: Arc<Core>,
 }
 
 impl Handle {
-    pub(crate) fn new(per_process: Arc<PerProcessPipeline>, filter: Arc<CurrentFilter>) -> Self {
-        Self { per_process, filter }
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self {
+            per_process: core.per_process().clone(),
+            filter: core.filter().clone(),
+            #[cfg(feature = "tracing")]
+            core: core.clone(),
+        }
+    }
+
+    /// For another facade.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Waits, for at most this long, until every record pending at the call is in the operating

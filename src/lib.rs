@@ -73,6 +73,7 @@
 //! - `json` (default): the JSON formats.
 //! - `regex`: the text after the `/` of a filter is a regular expression instead of a substring.
 //! - `gzip`: `LogFile::compress`.
+//! - `tracing`: a layer for `tracing`'s events, and a writer for the lines of its `fmt`.
 //! - `serde`: `Config`, the options from a file.
 //!
 //! # Minimum supported Rust version
@@ -104,6 +105,9 @@ pub mod sink;
 mod disk;
 mod os;
 mod sync;
+
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 mod error;
 mod event;

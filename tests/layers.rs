@@ -28,13 +28,18 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     (
         "front/",
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync"],
-        &["log", "env_filter", "regex"],
+        &["log", "env_filter", "regex", "tracing_core"],
     ),
-    ("handle.rs", &["queue", "stats", "event", "error", "front::filter"], &["log"]),
+    ("handle.rs", &["queue", "stats", "event", "error", "front"], &["log"]),
     (
         "format/",
         &["record", "format", "clock::Stamp", "error::ParseOptionError"],
         &["log", "chrono", "serde_json", "anstyle"],
+    ),
+    (
+        "tracing/",
+        &["front::logger", "handle", "record", "tracing"],
+        &["log", "tracing_core", "tracing_subscriber", "tracing"],
     ),
     ("writer/", &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
     ("sink/space.rs", &["event"], &[]),

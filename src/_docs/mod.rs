@@ -73,6 +73,7 @@ pub mod migrating {
     #[doc = include_str!("migrating/fern.md")]
     pub mod fern {}
 
+    #[cfg(all(feature = "tracing", feature = "json"))]
     #[doc = include_str!("migrating/tracing_appender.md")]
     pub mod tracing_appender {}
 }

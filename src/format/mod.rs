@@ -448,6 +448,11 @@ impl Encoder {
     /// where it was. Without memory for it the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
         make_room(out.bytes_mut(), record)?;
+        if record.is_line() {
+            out.bytes_mut().extend_from_slice(record.message().as_bytes());
+            out.bytes_mut().push(b'\n');
+            return Ok(());
+        }
         match &self.work {
             Work::Text(text) => text.line(out.bytes_mut(), record, &mut self.time),
             #[cfg(feature = "json")]

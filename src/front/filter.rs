@@ -337,6 +337,8 @@ impl CurrentFilter {
         if self.installed.load(Relaxed) {
             self.keep_in_step();
         }
+        #[cfg(feature = "tracing")]
+        tracing_core::callsite::rebuild_interest_cache();
         Ok(())
     }
 

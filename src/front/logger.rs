@@ -3,16 +3,18 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::{self, Thread};
 
+#[cfg(feature = "tracing")]
+use log::Level;
 use log::{LevelFilter, Metadata};
 
 use crate::clock::Stamp;
 use crate::front::captured::Captured;
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
-use crate::record::{Caller, Draft, OwnedRecord};
+use crate::record::{Caller, Draft, MoreKeyValues};
 use crate::stats::DropReason;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
@@ -51,9 +53,8 @@ impl Logger {
         Self { core: Arc::new(Core { per_process, filter, captured }) }
     }
 
-    /// For who must not keep the logger alive.
-    pub(crate) fn core(&self) -> Weak<Core> {
-        Arc::downgrade(&self.core)
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The most verbose level that can pass the filter and that some output takes; for
@@ -71,28 +72,70 @@ impl Logger {
     }
 }
 
-impl Core {
-    #[inline]
-    pub(crate) fn log(&self, record: &log::Record<'_>) {
-        let level = record.level();
-        let verdict = self.filter.verdict(record);
-        if level > verdict.max_level {
-            return;
+/// What becomes of a call.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    /// A record, with more key-values than its own.
+    Record(Option<&'a dyn MoreKeyValues>),
+    /// A whole line.
+    #[cfg(feature = "tracing")]
+    Line,
+}
+
+impl Kind<'_> {
+    #[inline(always)]
+    fn draft(self, record: &log::Record<'_>, caller: Caller<'_>) -> Draft {
+        match self {
+            Self::Record(more) => Draft::new(record, caller, more),
+            #[cfg(feature = "tracing")]
+            Self::Line => Draft::new(record, caller, None).into_line(),
         }
+    }
+}
+
+impl Core {
+    pub(crate) fn filter(&self) -> &Arc<CurrentFilter> {
+        &self.filter
+    }
+
+    pub(crate) fn per_process(&self) -> &Arc<PerProcessPipeline> {
+        &self.per_process
+    }
+
+    #[inline]
+    pub(crate) fn log(&self, record: &log::Record<'_>, more: Option<&dyn MoreKeyValues>) {
+        let verdict = self.filter.verdict(record);
+        if record.level() <= verdict.max_level {
+            self.put(record, Kind::Record(more), verdict.by_message);
+        }
+    }
+
+    /// Puts a whole line on the queue that some other crate has laid out and filtered.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn log_line(&self, level: Level, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        self.put(&log::Record::builder().level(level).args(format_args!("{line}")).build(), Kind::Line, false);
+    }
+
+    /// Puts on the queue what has passed the filter, if some output takes it.
+    #[inline]
+    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, by_message: bool) {
+        let level = record.level();
         let pipeline = self.per_process.pipeline();
         if !pipeline.wants(level) {
             return;
         }
         let closed = pipeline.closed_to(level);
-        if let (Some(reason), false) = (closed, verdict.by_message) {
+        if let (Some(reason), false) = (closed, by_message) {
             pipeline.refuse(level, reason);
             return;
         }
         let stamp = pipeline.stamp();
-        if !verdict.by_message && pipeline.suppresses(record, stamp) {
+        if matches!(kind, Kind::Record(_)) && !by_message && pipeline.suppresses(record, stamp) {
             return;
         }
-        if let (Some(captured), false) = (&self.captured, verdict.by_message) {
+        if let (Some(captured), false) = (&self.captured, by_message) {
             captured.print(record);
         }
         let audience = pipeline.audience();
@@ -106,10 +149,10 @@ impl Core {
             return;
         }
         let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
-        let is_in = if verdict.by_message {
-            self.offer_if_taken(pipeline, record, stamp, caller, closed)
+        let is_in = if by_message {
+            self.offer_if_taken(pipeline, record, kind, stamp, caller, closed)
         } else {
-            let draft = Draft::new(record, caller);
+            let draft = kind.draft(record, caller);
             pipeline.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
         };
         if is_in && introduces.is_some() {
@@ -130,11 +173,12 @@ impl Core {
         &self,
         pipeline: &Pipeline,
         record: &log::Record<'_>,
+        kind: Kind<'_>,
         stamp: Stamp,
         caller: Caller<'_>,
         closed: Option<DropReason>,
     ) -> bool {
-        let owned = OwnedRecord::capture(record, stamp, caller);
+        let owned = kind.draft(record, caller).finish(record, stamp, caller);
         if !self.filter.load().takes(owned.message()) || pipeline.suppresses(record, stamp) {
             return false;
         }
@@ -157,7 +201,7 @@ impl log::Log for Logger {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        self.core.log(record);
+        self.core.log(record, None);
     }
 
     /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.

@@ -45,7 +45,7 @@ fn record(core: &Core, info: &PanicHookInfo<'_>) {
         let mut record = log::Record::builder();
         record.level(Level::Error).target("panic").key_values(&pairs);
         record.file(info.location().map(|at| at.file())).line(info.location().map(|at| at.line()));
-        core.log(&record.args(message).build());
+        core.log(&record.args(message).build(), None);
     };
     match info.location() {
         Some(at) => log(format_args!("thread '{name}' panicked at {at}: {message}")),

@@ -123,7 +123,12 @@ impl<'a> Value<'a> {
     }
 }
 
-pub(super) struct KeyValueWriter<'a> {
+/// What a record has next to the key-values of the log call.
+pub(crate) trait MoreKeyValues {
+    fn write(&self, into: &mut KeyValueWriter<'_>);
+}
+
+pub(crate) struct KeyValueWriter<'a> {
     body: &'a mut Body,
     start: usize,
     /// Something was cut or left out.
@@ -163,6 +168,26 @@ impl<'a> KeyValueWriter<'a> {
         fields[3..7].copy_from_slice(&len.to_le_bytes());
     }
 
+    /// Whether a pair with this key has been written.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
+        KeyValues { bytes }.split_file().1.keys().any(|other| other == key.as_bytes())
+    }
+
+    /// Writes a pair whose value is of any type that `log` knows.
+    pub(crate) fn any(&mut self, key: &str, value: kv::Value<'_>) {
+        // The visitor never fails.
+        let _ = value.visit(PairWriter { key, into: self });
+    }
+
+    /// Writes a pair from another record's bytes.
+    pub(crate) fn value(&mut self, key: &str, value: Value<'_>) {
+        match value {
+            Value::Str(value) => self.text(key, |text| text.write_str(value)),
+            value => self.pair(key, |body, tag| value.encode(body, tag)),
+        }
+    }
+
     /// Writes where the record comes from; before all key-values.
     pub(super) fn file(&mut self, file: &str) {
         self.pair("", |body, tag| {
@@ -171,7 +196,8 @@ impl<'a> KeyValueWriter<'a> {
         });
     }
 
-    fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
+    /// Writes a pair whose value is the text that `write` gives.
+    pub(crate) fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
         let used = self.body.bytes().len() - self.start + HEAD + key.len();
         let left = (MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).saturating_sub(used);
         let most = MOST_KEY_VALUES.saturating_sub(used).max(LONGEST_LATE_TEXT).min(left);
@@ -320,9 +346,25 @@ impl fmt::Debug for Fields {
 impl Fields {
     pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
         let mut body = Body::Heap(std::mem::take(&mut self.bytes));
-        // The visitor never fails.
-        let _ = value.visit(PairWriter { key, into: &mut KeyValueWriter::new(&mut body) });
-        self.bytes = body.bytes().to_vec();
+        KeyValueWriter::new(&mut body).any(key, value);
+        if let Body::Heap(bytes) = body {
+            self.bytes = bytes;
+        }
+    }
+
+    /// Like `push`, in the place of what stood there under this key.
+    pub(crate) fn set(&mut self, key: &str, value: kv::Value<'_>) {
+        let mut rest = self.pairs();
+        let mut at = 0;
+        while let Some((_, other, value)) = rest.next_raw() {
+            let end = at + HEAD + other.len() + value.len();
+            if other == key.as_bytes() {
+                self.bytes.drain(at..end);
+                break;
+            }
+            at = end;
+        }
+        self.push(key, value);
     }
 
     pub(crate) fn pairs(&self) -> KeyValues<'_> {

@@ -16,8 +16,7 @@ use log::Level;
 
 use crate::clock::Stamp;
 
-pub(crate) use key_values::Fields;
-use key_values::KeyValueWriter;
+pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues};
 pub use key_values::{KeyValues, Value};
 
 /// The longest message that is kept, in bytes: 64 KiB. What is longer is cut there and marked.
@@ -53,6 +52,8 @@ struct Parts {
     /// The target is not the module path, but stands in the body.
     own_target: bool,
     truncated: bool,
+    /// The message is a whole line that some other crate has laid out.
+    is_line: bool,
 }
 
 enum Body {
@@ -110,10 +111,16 @@ pub(crate) struct Draft {
 
 impl Draft {
     #[inline(always)]
-    pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>) -> Self {
+    pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Self {
         let mut body = Body::Inline(ArrayVec::new_const());
-        let parts = body.fill(record, caller);
+        let parts = body.fill(record, caller, more);
         Self { body, parts }
+    }
+
+    /// Its message is a whole line that no format lays out.
+    pub(crate) fn into_line(mut self) -> Self {
+        self.parts.is_line = true;
+        self
     }
 
     /// The bytes that the record will hold outside its slot.
@@ -141,7 +148,7 @@ impl OwnedRecord {
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
     /// may log or panic.
     pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
-        Draft::new(record, caller).finish(record, stamp, caller)
+        Draft::new(record, caller, None).finish(record, stamp, caller)
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -163,6 +170,11 @@ impl OwnedRecord {
             body => body.bytes().len(),
         };
         body + self.module_path.map_or(0, str::len)
+    }
+
+    /// Whether the message is the whole line.
+    pub(crate) fn is_line(&self) -> bool {
+        self.parts.is_line
     }
 
     /// Whether the message or the key-values were cut.
@@ -221,7 +233,7 @@ impl OwnedRecord {
 impl Body {
     /// Puts in what the record has and the program text has not.
     #[inline(never)]
-    fn fill(&mut self, record: &log::Record<'_>, caller: Caller<'_>) -> Parts {
+    fn fill(&mut self, record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Parts {
         let mut parts = Parts::default();
         let target = record.target();
         parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
@@ -237,7 +249,7 @@ impl Body {
         // What is handed on from another facade (tracing's feature `log`) has its place in texts
         // that may go away.
         let own_file = if record.file_static().is_none() { record.file() } else { None };
-        let has_key_values = key_values.count() > 0 || own_file.is_some();
+        let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
         let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
         match record.args().as_str() {
             Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *self = Body::Literal(literal),
@@ -250,6 +262,9 @@ impl Body {
             }
             // The visitor never fails, and a source that does has given what it had.
             let _ = key_values.visit(&mut writer);
+            if let Some(more) = more {
+                more.write(&mut writer);
+            }
             parts.truncated |= writer.truncated;
         }
         parts
@@ -382,7 +397,7 @@ fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
 
 /// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an
 /// error of ours.
-struct TextWriter<'a> {
+pub(crate) struct TextWriter<'a> {
     body: &'a mut Body,
     /// Where the text begins in the body.
     start: usize,
@@ -504,6 +519,11 @@ impl<'a> Record<'a> {
     /// Returns the name of the thread that logged it; `None` if it has none.
     pub fn thread_name(&self) -> Option<&'a str> {
         self.thread_name
+    }
+
+    /// Whether the message is the whole line, which no format lays out.
+    pub(crate) fn is_line(&self) -> bool {
+        self.owned.is_line()
     }
 
     /// How many bytes of text a format has to lay out.

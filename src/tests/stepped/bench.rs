@@ -115,10 +115,11 @@ impl Setup {
             seen.lock().unwrap().hear(event);
             heard.lock().unwrap().push(event.clone());
         });
+        let logger = Logger::new(per_process, filter, None);
         Bench {
             writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
-            logger: Logger::new(per_process.clone(), filter.clone(), None),
-            handle: Handle::new(per_process, filter),
+            handle: Handle::new(logger.core()),
+            logger,
             pipeline,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },
             tells_records_the_time: false,

@@ -367,7 +367,7 @@ impl LogSink {
     fn log(core: &OnceLock<Weak<Core>>, who: &str) {
         let args = format_args!("own {who}");
         let record = log::Record::builder().args(args).level(Level::Error).target("own").build();
-        core.get().unwrap().upgrade().unwrap().log(&record);
+        core.get().unwrap().upgrade().unwrap().log(&record, None);
     }
 
     fn own_lines(&self) -> usize {
@@ -387,7 +387,7 @@ impl OutputSink for LogSink {
 fn what_a_sink_logs_goes_to_the_other_outputs_once() {
     let (sink, other) = (LogSink::default(), KeepSink::default());
     let mut bench = Setup::new().sink(sink.clone()).sink(other.clone()).bench();
-    sink.core.set(bench.logger.core()).unwrap();
+    sink.core.set(Arc::downgrade(bench.logger.core())).unwrap();
     bench.log(Level::Info);
     bench.live(Duration::from_secs(5));
     let text = String::from_utf8(other.kept.lock().unwrap().clone()).unwrap();
@@ -410,8 +410,8 @@ fn what_a_sink_logs_goes_to_the_other_outputs_once() {
 fn two_sinks_that_log_do_not_answer_each_other() {
     let (one, other) = (LogSink::default(), LogSink::default());
     let mut bench = Setup::new().sink(one.clone()).sink(other.clone()).bench();
-    one.core.set(bench.logger.core()).unwrap();
-    other.core.set(bench.logger.core()).unwrap();
+    one.core.set(Arc::downgrade(bench.logger.core())).unwrap();
+    other.core.set(Arc::downgrade(bench.logger.core())).unwrap();
     bench.log(Level::Info);
     bench.live(Duration::from_secs(5));
     assert_eq!((one.own_lines(), other.own_lines()), (1, 1));
@@ -422,7 +422,7 @@ fn two_sinks_that_log_do_not_answer_each_other() {
 fn what_the_only_output_logs_is_not_taken() {
     let sink = LogSink::default();
     let mut bench = Setup::new().sink(sink.clone()).bench();
-    sink.core.set(bench.logger.core()).unwrap();
+    sink.core.set(Arc::downgrade(bench.logger.core())).unwrap();
     for _ in 0..10 {
         bench.log(Level::Info);
         bench.step();
@@ -445,7 +445,7 @@ fn a_format_that_logs_and_panics_costs_its_record_and_no_other() {
     });
     let setup = Setup::new().output(LevelFilter::Trace, format, KeepSink::default());
     let mut bench = setup.sink(other.clone()).bench();
-    core.set(bench.logger.core()).unwrap();
+    core.set(Arc::downgrade(bench.logger.core())).unwrap();
     bench.log(Level::Info);
     bench.live(Duration::from_secs(2));
     let text = String::from_utf8(other.kept.lock().unwrap().clone()).unwrap();

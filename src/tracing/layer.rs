@@ -1,0 +1,317 @@
+//! The layer: an event and the fields of its spans become one record. Runs on the caller's thread.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use log::kv;
+use tracing_core::field::{Field, Visit};
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::subscriber::{Interest, Subscriber};
+use tracing_core::{Event, LevelFilter, Metadata};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Filtered;
+use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use crate::front::logger::Core;
+use crate::record::{Fields, KeyValueWriter, MoreKeyValues};
+
+/// The field that is the message.
+const MESSAGE: &str = "message";
+/// The key under which the names of the spans stand.
+const SPAN: &str = "span";
+/// The target of what `tracing_log::LogTracer` hands on, whose own place stands in fields.
+const FROM_LOG: &str = "log";
+
+pub(super) struct RecordLayer {
+    core: Arc<Core>,
+}
+
+pub(super) fn new<S>(core: Arc<Core>) -> Filtered<RecordLayer, ByDirectives, S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    RecordLayer { core: core.clone() }.with_filter(ByDirectives { core })
+}
+
+impl<S> Layer<S> for RecordLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = SpanFields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let metadata = event.metadata();
+        let span = context.event_span(event);
+        let more = EventFields { event, span };
+        let mut record = log::Record::builder();
+        record.level(level(*metadata.level()));
+        if metadata.target() == FROM_LOG && metadata.fields().field("log.target").is_some() {
+            let mut place = LogPlace::default();
+            event.record(&mut place);
+            record.target(place.target.as_deref().unwrap_or(FROM_LOG)).module_path(place.module_path.as_deref());
+            record.file(place.file.as_deref()).line(place.line);
+            self.core.log(&record.args(format_args!("{}", MessageOf(event))).build(), Some(&more));
+            return;
+        }
+        record.target(metadata.target()).module_path_static(metadata.module_path());
+        record.file_static(metadata.file()).line(metadata.line());
+        self.core.log(&record.args(format_args!("{}", MessageOf(event))).build(), Some(&more));
+    }
+}
+
+/// The logger's own directives, for this layer alone.
+pub(super) struct ByDirectives {
+    core: Arc<Core>,
+}
+
+impl ByDirectives {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let metadata = log::Metadata::builder().level(level(*metadata.level())).target(metadata.target()).build();
+        self.core.filter().load().enabled(&metadata)
+    }
+}
+
+impl<S> Filter<S> for ByDirectives {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.target() == FROM_LOG {
+            // Its target is known with each event.
+            return Interest::sometimes();
+        }
+        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match self.core.filter().load().max_level() {
+            log::LevelFilter::Off => LevelFilter::OFF,
+            log::LevelFilter::Error => LevelFilter::ERROR,
+            log::LevelFilter::Warn => LevelFilter::WARN,
+            log::LevelFilter::Info => LevelFilter::INFO,
+            log::LevelFilter::Debug => LevelFilter::DEBUG,
+            log::LevelFilter::Trace => LevelFilter::TRACE,
+        })
+    }
+}
+
+pub(super) fn level(level: tracing_core::Level) -> log::Level {
+    match level {
+        tracing_core::Level::ERROR => log::Level::Error,
+        tracing_core::Level::WARN => log::Level::Warn,
+        tracing_core::Level::INFO => log::Level::Info,
+        tracing_core::Level::DEBUG => log::Level::Debug,
+        tracing_core::Level::TRACE => log::Level::Trace,
+    }
+}
+
+/// The message of an event, and nothing if it has none.
+struct MessageOf<'a>(&'a Event<'a>);
+
+impl fmt::Display for MessageOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Message<'a, 'b>(&'a mut fmt::Formatter<'b>, fmt::Result);
+
+        impl Visit for Message<'_, '_> {
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                if field.name() == MESSAGE {
+                    self.1 = fmt::Debug::fmt(value, self.0);
+                }
+            }
+
+            fn record_str(&mut self, field: &Field, value: &str) {
+                if field.name() == MESSAGE {
+                    self.1 = self.0.write_str(value);
+                }
+            }
+        }
+
+        let mut message = Message(f, Ok(()));
+        self.0.record(&mut message);
+        message.1
+    }
+}
+
+/// The fields of an event, then those of its spans that nothing nearer hides, then their names.
+struct EventFields<'a, S>
+where
+    S: for<'b> LookupSpan<'b>,
+{
+    event: &'a Event<'a>,
+    span: Option<SpanRef<'a, S>>,
+}
+
+impl<S> MoreKeyValues for EventFields<'_, S>
+where
+    S: for<'b> LookupSpan<'b>,
+{
+    fn write(&self, into: &mut KeyValueWriter<'_>) {
+        self.event.record(&mut EventVisitor { into });
+        let Some(innermost) = &self.span else { return };
+        for span in innermost.scope() {
+            if let Some(fields) = span.extensions().get::<SpanFields>() {
+                for (key, value) in fields.0.pairs() {
+                    if !into.has(key) {
+                        into.value(key, value);
+                    }
+                }
+            }
+        }
+        if !into.has(SPAN) {
+            into.text(SPAN, |text| write_names(innermost, text));
+        }
+    }
+}
+
+/// Of deeper nested spans the outermost are left out.
+const MOST_NAMES: usize = 16;
+
+/// Writes the names from the outermost span to the innermost. Without an allocation, so the way up
+/// is walked once for each.
+fn write_names<'a, S>(innermost: &SpanRef<'a, S>, text: &mut dyn fmt::Write) -> fmt::Result
+where
+    S: LookupSpan<'a>,
+{
+    let depth = innermost.scope().take(MOST_NAMES).count();
+    for up in (0..depth).rev() {
+        if let Some(span) = innermost.scope().nth(up) {
+            text.write_str(span.name())?;
+            text.write_str(if up > 0 { ":" } else { "" })?;
+        }
+    }
+    Ok(())
+}
+
+/// What a key is called: `r#type` is `type`.
+fn key(field: &Field) -> &'static str {
+    let name = field.name();
+    name.strip_prefix("r#").unwrap_or(name)
+}
+
+/// Writes each field of an event but its message, and what `tracing_log` puts there of a record's
+/// place.
+struct EventVisitor<'a, 'b> {
+    into: &'a mut KeyValueWriter<'b>,
+}
+
+impl SetField for EventVisitor<'_, '_> {
+    fn set(&mut self, field: &Field, value: kv::Value<'_>) {
+        let key = key(field);
+        let of_log = matches!(key, "log.target" | "log.module_path" | "log.file" | "log.line");
+        if key != MESSAGE && !of_log {
+            self.into.any(key, value);
+        }
+    }
+}
+
+/// The fields of a span, with their types.
+#[derive(Default)]
+struct SpanFields(Fields);
+
+impl SetField for SpanFields {
+    fn set(&mut self, field: &Field, value: kv::Value<'_>) {
+        self.0.set(key(field), value);
+    }
+}
+
+/// What `tracing` has in a visitor, in one method.
+trait SetField {
+    fn set(&mut self, field: &Field, value: kv::Value<'_>);
+}
+
+/// Where a record of `log` comes from that `tracing_log` hands on as an event.
+#[derive(Default)]
+struct LogPlace {
+    target: Option<String>,
+    module_path: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+}
+
+impl SetField for LogPlace {
+    fn set(&mut self, field: &Field, value: kv::Value<'_>) {
+        let text = || Some(value.to_string());
+        match field.name() {
+            "log.target" => self.target = text(),
+            "log.module_path" => self.module_path = text(),
+            "log.file" => self.file = text(),
+            "log.line" => self.line = value.to_u64().and_then(|line| u32::try_from(line).ok()),
+            _ => {}
+        }
+    }
+}
+
+/// An error and what it came from, as in `cannot start: no such file`.
+struct WithSources<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for WithSources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut error = self.0;
+        while let Some(source) = error.source() {
+            write!(f, ": {source}")?;
+            error = source;
+        }
+        Ok(())
+    }
+}
+
+/// Gives a type all methods of a visitor.
+macro_rules! visit {
+    ($($visitor:ty),*) => {$(
+        impl Visit for $visitor {
+            fn record_f64(&mut self, field: &Field, value: f64) {
+                self.set(field, value.into());
+            }
+
+            fn record_i64(&mut self, field: &Field, value: i64) {
+                self.set(field, value.into());
+            }
+
+            fn record_u64(&mut self, field: &Field, value: u64) {
+                self.set(field, value.into());
+            }
+
+            fn record_i128(&mut self, field: &Field, value: i128) {
+                self.set(field, value.into());
+            }
+
+            fn record_u128(&mut self, field: &Field, value: u128) {
+                self.set(field, value.into());
+            }
+
+            fn record_bool(&mut self, field: &Field, value: bool) {
+                self.set(field, value.into());
+            }
+
+            fn record_str(&mut self, field: &Field, value: &str) {
+                self.set(field, value.into());
+            }
+
+            fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+                self.set(field, kv::Value::from_display(&WithSources(value)));
+            }
+
+            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+                self.set(field, kv::Value::from_debug(&value));
+            }
+        }
+    )*};
+}
+
+visit!(EventVisitor<'_, '_>, SpanFields, LogPlace);

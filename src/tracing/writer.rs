@@ -1,0 +1,69 @@
+//! A writer for `tracing_subscriber::fmt`: each line is a record that every output writes as it is.
+//! Runs on the caller's thread.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use tracing_core::Metadata;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::front::logger::Core;
+
+use super::layer::level;
+
+/// Makes a [`LineWriter`] for each event; see [`writer`](super::writer).
+#[derive(Clone)]
+pub struct MakeLineWriter {
+    core: Arc<Core>,
+}
+
+impl MakeLineWriter {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl<'a> MakeWriter<'a> for MakeLineWriter {
+    type Writer = LineWriter<'a>;
+
+    /// For lines of an unknown level: INFO.
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { core: &self.core, level: log::Level::Info }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { level: level(*metadata.level()), ..self.make_writer() }
+    }
+}
+
+impl fmt::Debug for MakeLineWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MakeLineWriter").finish_non_exhaustive()
+    }
+}
+
+/// Makes one record of each call of `write`, which `tracing_subscriber::fmt` calls once for an
+/// event. It neither fails nor waits, except under `Overflow::Block`.
+pub struct LineWriter<'a> {
+    core: &'a Core,
+    level: log::Level,
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.core.log_line(self.level, line);
+        Ok(line.len())
+    }
+
+    /// Does nothing: `Handle::flush` waits.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LineWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineWriter").field("level", &self.level).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,339 @@
+//! `unfazed::tracing`: what events become, in real files, and what `tracing`'s own crates see.
+#![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use log::Log as _;
+use serde_json::Value;
+use tracing::{Subscriber, debug, error, info, info_span, warn};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use unfazed::{Builder, Format, Handle, LogFile, Logger};
+
+struct Logged {
+    folder: tempfile::TempDir,
+    logger: Logger,
+    handle: Handle,
+}
+
+impl Logged {
+    fn new(format: Format, change: impl FnOnce(Builder) -> Builder) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = LogFile::new(folder.path().join("app.log")).format(format);
+        let (logger, handle) = change(Builder::new().file(file)).build().unwrap();
+        Self { folder, logger, handle }
+    }
+
+    fn run(&self, events: impl FnOnce()) {
+        let subscriber = tracing_subscriber::registry().with(unfazed::tracing::layer(&self.handle));
+        tracing::subscriber::with_default(subscriber, events);
+    }
+
+    fn text(&self) -> String {
+        self.handle.flush(Duration::from_secs(10)).unwrap();
+        fs::read_to_string(self.path()).unwrap()
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("app.log")
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn json() -> Logged {
+    Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Trace))
+}
+
+#[test]
+fn fields_keep_their_types_and_an_error_its_sources() {
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bad port")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    let logged = json();
+    let error = Outer("x".parse::<u16>().unwrap_err());
+    logged.run(|| {
+        info!(
+            count = 7,
+            big = u64::MAX,
+            half = 0.5,
+            yes = true,
+            name = "Ada",
+            shown = %1.25,
+            debugged = ?[1, 2],
+            r#type = "raw",
+            error = &error as &dyn std::error::Error,
+            empty = tracing::field::Empty,
+            "served {}", "it"
+        );
+        warn!(target: "audit", user = "u");
+    });
+    let lines = logged.json();
+    let first = &lines[0];
+    assert_eq!(first["message"], "served it");
+    assert_eq!(first["level"], "INFO");
+    assert_eq!(first["target"], "tracing");
+    assert_eq!(first["count"], 7);
+    assert_eq!(first["big"], u64::MAX);
+    assert_eq!(first["half"], 0.5);
+    assert_eq!(first["yes"], true);
+    assert_eq!(first["name"], "Ada");
+    assert_eq!(first["shown"], "1.25");
+    assert_eq!(first["debugged"], "[1, 2]");
+    assert_eq!(first["type"], "raw");
+    assert!(first["error"].to_string().contains("bad port") && first["error"].to_string().contains("invalid digit"));
+    assert!(first.get("empty").is_none() && first.get("span").is_none(), "{first}");
+    assert_eq!((&lines[1]["target"], &lines[1]["message"]), (&"audit".into(), &"".into()));
+    assert_eq!(lines.len(), 2);
+    assert_eq!(logged.handle.stats().written, 2);
+}
+
+#[test]
+fn a_record_has_the_place_of_its_event() {
+    let logged = Logged::new(Format::json().location(), |builder| builder);
+    logged.run(|| info!("here"));
+    let line = line!() - 1;
+    let record = &logged.json()[0];
+    assert_eq!((&record["file"], &record["line"]), (&"tests/tracing.rs".into(), &line.into()));
+}
+
+#[test]
+fn of_two_fields_with_one_name_the_nearest_and_the_latest_counts() {
+    let logged = json();
+    logged.run(|| {
+        let outer = info_span!("request", id = 1, user = "outer", status = tracing::field::Empty, only_outer = true);
+        let _outer = outer.enter();
+        let inner = info_span!("query", user = "inner", id = 2);
+        let _inner = inner.enter();
+        outer.record("status", 100);
+        outer.record("status", 200);
+        info!(id = 3, "served");
+        info!(status = 404, "not found");
+    });
+    let lines = logged.json();
+    let first = &lines[0];
+    assert_eq!(
+        (&first["id"], &first["user"], &first["status"], &first["only_outer"], &first["span"]),
+        (&3.into(), &"inner".into(), &200.into(), &true.into(), &"request:query".into())
+    );
+    assert_eq!((&lines[1]["id"], &lines[1]["status"]), (&2.into(), &404.into()));
+    for key in ["\"id\"", "\"user\"", "\"status\""] {
+        assert_eq!(logged.text().lines().next().unwrap().matches(key).count(), 1, "{key}");
+    }
+}
+
+#[test]
+fn a_value_that_is_recorded_again_and_again_takes_no_more_room() {
+    let logged = json();
+    logged.run(|| {
+        let span = info_span!("loop", round = 0, note = tracing::field::Empty);
+        let _span = span.enter();
+        for round in 1..=100_000u64 {
+            span.record("round", round).record("note", "x".repeat(round as usize % 7));
+        }
+        info!("done");
+    });
+    let line = &logged.json()[0];
+    assert_eq!((&line["round"], &line["note"]), (&100_000.into(), &"xxxxx".into()));
+}
+
+#[test]
+fn records_of_both_facades_stand_in_one_order() {
+    let logged = json();
+    logged.run(|| {
+        for number in 0..500 {
+            info!(number, "tracing");
+            let args = format_args!("log");
+            logged.logger.log(&log::Record::builder().level(log::Level::Info).target("app").args(args).build());
+        }
+    });
+    let lines = logged.json();
+    assert_eq!(lines.len(), 1000);
+    for (number, pair) in lines.chunks(2).enumerate() {
+        assert_eq!((&pair[0]["number"], &pair[1]["message"]), (&number.into(), &"log".into()));
+    }
+}
+
+/// Counts what reaches another layer of the same subscriber.
+#[derive(Clone, Default)]
+struct Counter(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for Counter {
+    fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn the_filter_is_this_layers_alone_and_follows_the_handle() {
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    let (counter, evaluated) = (Counter::default(), AtomicUsize::new(0));
+    let event = || debug!(n = evaluated.fetch_add(1, SeqCst), "debug");
+    let both = tracing_subscriber::registry().with(unfazed::tracing::layer(&logged.handle)).with(counter.clone());
+    tracing::subscriber::with_default(both, || {
+        event();
+        assert_eq!((counter.0.load(SeqCst), logged.handle.stats().accepted), (1, 0));
+        logged.handle.set_filter("debug").unwrap();
+        event();
+        assert_eq!((counter.0.load(SeqCst), logged.handle.stats().accepted), (2, 1));
+        logged.handle.set_filter("tracing=off").unwrap();
+        event();
+        assert_eq!((counter.0.load(SeqCst), logged.handle.stats().accepted), (3, 1));
+    });
+}
+
+#[test]
+fn what_is_disabled_does_not_evaluate_its_fields() {
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    let evaluated = AtomicUsize::new(0);
+    logged.run(|| {
+        for round in 0..4 {
+            logged.handle.set_filter(if round % 2 == 0 { "info" } else { "debug" }).unwrap();
+            debug!(n = evaluated.fetch_add(1, SeqCst), "debug");
+        }
+    });
+    assert_eq!((evaluated.load(SeqCst), logged.handle.stats().accepted), (2, 2));
+}
+
+#[test]
+fn a_span_that_the_filter_does_not_want_has_no_fields() {
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    logged.run(|| {
+        let _outer = info_span!("outer", a = 1).entered();
+        let _hidden = tracing::debug_span!("hidden", b = 2).entered();
+        info!("event");
+    });
+    let line = &logged.json()[0];
+    assert_eq!((&line["a"], line.get("b"), &line["span"]), (&1.into(), None, &"outer".into()));
+}
+
+#[test]
+fn records_that_come_by_tracing_log_have_their_own_target_and_place() {
+    let logged = Logged::new(Format::json().location(), |builder| builder.filter("info,noisy=off"));
+    logged.run(|| {
+        let tracer = tracing_log::LogTracer::new();
+        let mut record = log::Record::builder();
+        record.level(log::Level::Warn).module_path(Some("app::db")).file(Some("src/db.rs")).line(Some(17));
+        tracer.log(&record.target("app::db").args(format_args!("slow")).build());
+        tracer.log(&record.target("noisy").args(format_args!("noise")).build());
+    });
+    let lines = logged.json();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["target"], &lines[0]["message"]), (&"app::db".into(), &"slow".into()));
+    assert_eq!((&lines[0]["file"], &lines[0]["line"]), (&"src/db.rs".into(), &17.into()));
+    assert!(!logged.text().contains("log."), "{}", logged.text());
+}
+
+#[test]
+fn an_explicit_parent_counts_and_not_the_current_span() {
+    let logged = json();
+    logged.run(|| {
+        let parent = info_span!("parent", a = 1);
+        let _current = info_span!("current", b = 2).entered();
+        info!(parent: &parent, "child");
+        info!(parent: None, "root");
+    });
+    let lines = logged.json();
+    assert_eq!((&lines[0]["a"], lines[0].get("b"), &lines[0]["span"]), (&1.into(), None, &"parent".into()));
+    assert!(lines[1].get("span").is_none());
+}
+
+#[test]
+fn after_the_end_an_event_is_counted_and_nothing_happens() {
+    let Logged { folder: _folder, logger, handle } = json();
+    let subscriber = tracing_subscriber::registry().with(unfazed::tracing::layer(&handle));
+    tracing::subscriber::with_default(subscriber, || {
+        error!("before");
+        drop(logger);
+        error!("after");
+    });
+    let stats = handle.stats();
+    assert_eq!((stats.written, stats.dropped.shutdown), (1, 1), "{stats:?}");
+}
+
+fn lines_of(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn lines_of_fmt_are_written_as_they_are_from_any_number_of_threads() {
+    let logged = Logged::new(Format::text(), |builder| builder.overflow(unfazed::Overflow::Block));
+    let writer = unfazed::tracing::writer(&logged.handle);
+    let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
+    let dispatch = tracing::Dispatch::new(subscriber);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let dispatch = dispatch.clone();
+            scope.spawn(move || {
+                tracing::dispatcher::with_default(&dispatch, || {
+                    for number in 0..1000 {
+                        info!(thread, number, text = "two\nlines", "line");
+                    }
+                });
+            });
+        }
+    });
+    logged.handle.flush(Duration::from_secs(10)).unwrap();
+    let lines = lines_of(&logged.path());
+    assert_eq!((lines.len(), logged.handle.stats().written), (4000, 4000));
+    for thread in 0..4 {
+        let own = lines.iter().filter(|line| line["fields"]["thread"] == thread);
+        let numbers: Vec<_> = own.map(|line| line["fields"]["number"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn lines_of_fmt_go_to_the_outputs_that_take_their_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| LogFile::new(folder.path().join(name));
+    let builder = Builder::new().file(file("all.log")).file(file("errors.log").level(log::LevelFilter::Error));
+    let (_logger, handle) = builder.build().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .without_time()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(unfazed::tracing::writer(&handle))
+        .finish();
+    tracing::subscriber::with_default(subscriber, || {
+        error!("bad");
+        debug!("detail");
+    });
+    handle.flush(Duration::from_secs(10)).unwrap();
+    let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(text("all.log"), "ERROR tracing: bad\nDEBUG tracing: detail\n");
+    assert_eq!(text("errors.log"), "ERROR tracing: bad\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_of_fmt_for_a_full_disk_are_counted_and_no_call_fails() {
+    use std::io::Write as _;
+    use tracing_subscriber::fmt::MakeWriter as _;
+
+    let (_logger, handle) = Builder::new().file("/dev/full").build().unwrap();
+    let writer = unfazed::tracing::writer(&handle);
+    for _ in 0..1000 {
+        writer.make_writer().write_all(b"a line\n").unwrap();
+    }
+    let _ = handle.flush(Duration::from_secs(10));
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.written, stats.dropped.total() + stats.pending), (1000, 0, 1000), "{stats:?}");
+}
