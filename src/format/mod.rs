@@ -309,7 +309,7 @@ impl Format {
     ///     .field("process.pid", std::process::id());
     /// ```
     pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
-        self.options.fields.push(key, value.to_value());
+        self.options.fields.set(key, value.to_value());
         self
     }
 

@@ -169,6 +169,7 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Whether a pair with this key has been written.
+    #[cfg(feature = "tracing")]
     pub(crate) fn has(&self, key: &str) -> bool {
         let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
         KeyValues { bytes }.split_file().1.keys().any(|other| other == key.as_bytes())
@@ -181,6 +182,7 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Writes a pair from another record's bytes.
+    #[cfg(feature = "tracing")]
     pub(crate) fn value(&mut self, key: &str, value: Value<'_>) {
         match value {
             Value::Str(value) => self.text(key, |text| text.write_str(value)),

@@ -118,6 +118,7 @@ impl Draft {
     }
 
     /// Its message is a whole line that no format lays out.
+    #[cfg(feature = "tracing")]
     pub(crate) fn into_line(mut self) -> Self {
         self.parts.is_line = true;
         self
