@@ -573,6 +573,9 @@ impl<D: Disk> FileSink<D> {
     fn append_urgent(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         // Nobody has looked since the last attempt to come back, which may be a second ago.
         self.look(batch.now())?;
+        // Another process may have written into those blocks since, and what is left of them is all
+        // that there is.
+        self.measure();
         let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let ahead = open.ahead();
         let left = self.history.as_ref().map_or(u64::MAX, |history| history.left(open.len));

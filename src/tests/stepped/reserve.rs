@@ -298,6 +298,30 @@ fn what_others_have_cut_off_is_no_room_for_errors_whatever_the_length_is() {
     }
 }
 
+/// Another process wrote into the blocks that are kept for errors, after the last look at the file
+/// (seed 7017750): the errors that had been in them by our count went below the reserve of free
+/// space.
+#[test]
+fn what_others_have_written_into_is_no_room_for_errors() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB));
+    bench.log_some(4);
+    bench.step();
+    let free = disk.world().free();
+    disk.world().filler = free - 64 * KIB;
+    fill_by_records(&mut bench);
+    disk.append(PATH, &[b"by another process ".repeat(200), b"\n".to_vec()].concat());
+    let before = disk.world().free();
+    for _ in 0..40 {
+        bench.log(Level::Error);
+        bench.step();
+        assert_eq!(disk.world().free(), before, "nothing is taken below the reserve");
+    }
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(9));
+    assert_eq!(bench.handle.state(), State::Healthy);
+}
+
 /// The same when the file cannot be looked at just then: what was kept in it was taken to be there
 /// still.
 #[test]
