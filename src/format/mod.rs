@@ -444,6 +444,11 @@ impl Encoder {
         Self { work, local_time: options.local_time, colored: options.colored, time: TimeText::new(options.local_time) }
     }
 
+    /// Returns true if the code that lays out is the program's own.
+    pub(crate) fn is_programs(&self) -> bool {
+        matches!(self.work, Work::Custom(_))
+    }
+
     /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to
     /// where it was. Without memory for it the error is `OutOfMemory`.
     pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {

@@ -17,6 +17,11 @@ use super::{Batch, Now, Sink};
 /// While the output is suspended it may be given urgent batches, of the levels that its last error
 /// named in `still_takes`, and one batch of last words, if that error named a shortage.
 pub(crate) trait OutputSink: Send {
+    /// Returns true if the code behind it is the program's own.
+    fn is_programs(&self) -> bool {
+        false
+    }
+
     /// Takes the lines of `batch`, as [`Sink::write`] does.
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError>;
 
@@ -56,6 +61,10 @@ pub(crate) trait OutputSink: Send {
 
 /// A sink of the program's own is always healthy, has no news, and takes no orders.
 impl OutputSink for Box<dyn Sink> {
+    fn is_programs(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         (**self).write(batch)
     }

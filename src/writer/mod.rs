@@ -27,7 +27,7 @@ use log::Level;
 use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, EventHook};
-use crate::os;
+use crate::os::{self, ProgramSignals};
 use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
@@ -183,9 +183,17 @@ impl Writer {
     }
 
     /// The writer's thread. As long as it runs, the end of the process waits for it.
-    pub(crate) fn run(mut self, _waited_for: os::Registration, first_attempt: FirstAttempt) {
+    pub(crate) fn run(mut self, waited_for: os::Registration, first_attempt: FirstAttempt) {
         os::block_signals();
-        let _end = EndOfPipeline(self.pipeline.clone());
+        let end = EndOfPipeline(self.pipeline.clone());
+        self.work(first_attempt);
+        drop((end, waited_for));
+        // Sinks and callbacks may have destructors of the program's.
+        let _signals = ProgramSignals::new();
+        drop(self);
+    }
+
+    fn work(&mut self, first_attempt: FirstAttempt) {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried
         // by their first batch.
@@ -320,11 +328,14 @@ impl Writer {
         if !self.orders.is_empty() {
             most = most.min(self.before_the_next_order());
         }
+        // Once for all of them: changing the mask costs as much as a line.
+        let signals = self.outputs.iter().any(Output::has_programs_format).then(ProgramSignals::new);
         pipeline.take_while(|record| {
             self.lay_out(record, now);
             let full = self.outputs.iter().any(|output| output.buffered() >= BATCH_BYTES);
             !full && self.records.len() < most
         });
+        drop(signals);
         let mut changed = false;
         self.each(now, |output, turn| {
             let before = (output.suspended(), output.takes(Level::Error));
@@ -474,6 +485,7 @@ pub(crate) struct Events {
 impl Events {
     fn tell(&mut self, event: Event) {
         if let Some(on_event) = &mut self.on_event {
+            let _signals = ProgramSignals::new();
             // A callback that panics is the program's to mend; its panic hook has said so.
             let _ = guarded(|| on_event(&event));
         }

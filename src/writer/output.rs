@@ -10,6 +10,7 @@ use log::Level;
 
 use crate::event::{Cause, Event, State};
 use crate::format::Encoder;
+use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::{Notice, Record};
 use crate::sink::{Command, Health, News, OutputSink, WriteError};
@@ -160,6 +161,11 @@ impl Output {
         self.waits_for_reader() && turn.records.kept(self.index) > 0
     }
 
+    /// Returns true if its lines are laid out by the program's own code.
+    pub(super) fn has_programs_format(&self) -> bool {
+        self.encoder.is_programs()
+    }
+
     /// Returns the number of bytes that wait to be written.
     pub(super) fn buffered(&self) -> usize {
         self.lines.text.len()
@@ -171,6 +177,7 @@ impl Output {
         what: impl FnOnce(&mut dyn OutputSink) -> Result<T, WriteError>,
     ) -> Result<T, Refusal> {
         let silent = self.lines.own;
+        let _signals = self.sink.is_programs().then(ProgramSignals::new);
         match origin::inside(self.pipeline, self.index, silent, || guarded(|| what(&mut *self.sink))) {
             Ok(answer) => answer.map_err(|error| Refusal { error, panicked: false }),
             Err(Panicked) => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: true }),
@@ -235,6 +242,7 @@ impl Output {
         let dropped = turn.counters.drops_of(&self.counters);
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
         let (unreported, now) = (&mut self.unreported, turn.now);
+        let _signals = encoder.is_programs().then(ProgramSignals::new);
         // What the format logs of the crate's own lines is not taken.
         origin::inside(self.pipeline, self.index, true, || {
             unreported.lead(dropped, now, at_the_end, |notice| lines.push_notice(notice, encoder));

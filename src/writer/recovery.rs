@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::LevelFilter;
 
 use crate::event::{Cause, Event, State};
+use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::Notice;
 use crate::sink::{Batch, News, WriteError};
@@ -63,7 +64,9 @@ impl Output {
     ) -> Result<(), Refusal> {
         let mut lines = Lines::default();
         let encoder = &mut self.encoder;
+        let signals = encoder.is_programs().then(ProgramSignals::new);
         origin::inside(self.pipeline, self.index, true, || lines.push_notice(notice, encoder));
+        drop(signals);
         match self.ask(|sink| sink.write(&batch(&lines))) {
             Err(refusal) if refusal.error.written() == 0 => return Err(refusal),
             // An error after the line (a sync) is met again by the next batch.

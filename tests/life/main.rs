@@ -32,6 +32,8 @@ mod panics;
 #[cfg(unix)]
 mod readback;
 #[cfg(unix)]
+mod signals;
+#[cfg(unix)]
 mod sinks;
 #[cfg(unix)]
 mod start;
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
     cases.extend(flush::cases());
     cases.extend(odd::cases());
     cases.extend(start::cases());
+    cases.extend(signals::cases());
     harness::main(cases)
 }
 

@@ -128,3 +128,16 @@ pub(crate) fn limit_memory(bytes: u64) -> u64 {
         before
     }
 }
+
+/// Sets how long a file of this process may become.
+pub(crate) fn limit_file_size(bytes: u64) {
+    let limit = libc::rlimit { rlim_cur: bytes as libc::rlim_t, rlim_max: bytes as libc::rlim_t };
+    // SAFETY: `limit` outlives the call, which only reads it.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+}
+
+/// Sends SIGTERM to a child that nobody has waited for.
+pub(crate) fn terminate(pid: u32) {
+    // SAFETY: touches no memory.
+    assert_eq!(unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) }, 0);
+}
