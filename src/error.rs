@@ -45,6 +45,23 @@ pub enum InitError {
         /// What stands there.
         what: &'static str,
     },
+    /// The name of a `LogFile` is too long for an option: its archives get longer names than its
+    /// own.
+    #[error(
+        "option `{option}`: the name of `{}` has {length} bytes, and here it may have at most {at_most}",
+        path.display()
+    )]
+    #[non_exhaustive]
+    NameTooLong {
+        /// The path.
+        path: PathBuf,
+        /// The option that asks for the longest name: `compress`, `rotation`, or `file`.
+        option: &'static str,
+        /// How long the file's own name is, in bytes.
+        length: usize,
+        /// How long it may be, in bytes.
+        at_most: usize,
+    },
     /// Two outputs write to one path.
     #[error("option `file`: `{}` is the path of two outputs", path.display())]
     #[non_exhaustive]

@@ -72,6 +72,11 @@ pub(crate) fn plan_outputs(
                     return Err(InitError::Option { option, value, range });
                 }
                 let absolute = fit_path(&path)?;
+                let (length, limit) = disk::name_length(&absolute);
+                let (option, at_most) = options.longest_name(limit);
+                if length > at_most {
+                    return Err(InitError::NameTooLong { path, option, length, at_most });
+                }
                 if let Some(link) = &options.symlink {
                     let absolute_link = fit_path(link)?;
                     if absolute_link == absolute || links.contains(&absolute_link) {

@@ -533,6 +533,25 @@ pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     None
 }
 
+/// Returns the length of the name that the file at `path` has, or would have, once links are
+/// followed, and how long a name may be in its directory. Only looks.
+pub(crate) fn name_length(path: &Path) -> (usize, usize) {
+    /// Where it cannot be asked: the limit of nearly every file system.
+    const USUAL: usize = 255;
+
+    let real = fs::canonicalize(path).ok();
+    let path = real.as_deref().unwrap_or(path);
+    let name = path.file_name().unwrap_or_default();
+    #[cfg(unix)]
+    {
+        let parents = path.ancestors().skip(1);
+        let limit = parents.filter_map(|parent| rustix::fs::statvfs(parent).ok()).map(|answer| answer.f_namemax).next();
+        (name.len(), limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0).unwrap_or(USUAL))
+    }
+    #[cfg(not(unix))]
+    (name.to_string_lossy().encode_utf16().count(), USUAL)
+}
+
 /// Whether two absolute paths lead, or would lead, to one file. Only looks.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]

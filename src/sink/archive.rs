@@ -123,6 +123,15 @@ impl Names {
         unfinished(&self.name(archive), random)
     }
 
+    /// Returns how many bytes longer than the active file's own name the longest name is that its
+    /// archives get, finished or not.
+    pub(crate) fn longest_addition(compress: bool) -> usize {
+        let (before, after) = UNFINISHED;
+        let unfinished = before.len() + RANDOM_LEN + after.len();
+        let archive = ".".len() + TIME_LEN + NUMBER_LEN;
+        if compress { archive + COMPRESSED.len() + unfinished } else { archive.max(unfinished) }
+    }
+
     /// The name of the active file itself.
     pub(crate) fn active(&self) -> &OsStr {
         &self.active
@@ -195,6 +204,20 @@ mod tests {
             let name = names(active).name(Archive::after(None, second("2026-11-21T09-30-00")));
             assert_eq!(name, archive);
             assert!(names(active).parse(&name).is_some(), "{archive}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_longer_than_the_longest_addition_says() {
+        for active in ["app.log", "app", ".hidden", "ä ö.log"] {
+            let names = names(active);
+            let archive = Archive::after(None, second("2026-11-21T09-30-00"));
+            let unpacked = [names.name(archive), names.unfinished(1)];
+            let packed = [names.name(archive.compressed()), names.unfinished_archive(archive.compressed(), u32::MAX)];
+            for (compress, all) in [(false, &unpacked[..]), (true, &[unpacked.clone(), packed].concat())] {
+                let longest = all.iter().map(|name| name.len()).max();
+                assert_eq!(longest, Some(active.len() + Names::longest_addition(compress)), "{active}");
+            }
         }
     }
 

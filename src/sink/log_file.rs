@@ -8,6 +8,7 @@ use log::LevelFilter;
 
 use crate::format::Format;
 
+use super::archive::Names;
 use super::retention::Limits;
 use super::rotation::Rotation;
 
@@ -115,6 +116,18 @@ impl FileOptions {
             }
             _ => None,
         }
+    }
+
+    /// Returns the option, with the longest name that the file may have where names have at most
+    /// `limit` bytes; the option for which that is the shortest.
+    pub(crate) fn longest_name(&self, limit: usize) -> (&'static str, usize) {
+        let rotates = self.rotation != Rotation::never();
+        let (option, addition) = match (self.compress, rotates) {
+            (true, _) => ("compress", Names::longest_addition(true)),
+            (false, true) => ("rotation", Names::longest_addition(false)),
+            (false, false) => ("file", 0),
+        };
+        (option, limit.saturating_sub(addition))
     }
 }
 

@@ -166,6 +166,47 @@ pub(crate) fn options_out_of_range_are_named(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
+/// One byte less, and every archive finds room for its name.
+pub(crate) fn a_name_that_is_too_long_for_an_archive_is_named(dir: &Path) -> Outcome {
+    let file = |length: usize| LogFile::new(dir.join(format!("{}.log", "n".repeat(length - 4))));
+    let rotating = |length| file(length).rotation(Rotation::size(1000));
+    let too_long: [(LogFile, (&str, usize)); 4] = [
+        (file(256), ("file", 255)),
+        (rotating(231), ("rotation", 230)),
+        #[cfg(feature = "gzip")]
+        (rotating(214).compress(true), ("compress", 213)),
+        #[cfg(not(feature = "gzip"))]
+        (rotating(300), ("rotation", 230)),
+        {
+            symlink(dir.join("n".repeat(240)), dir.join("short.log")).unwrap();
+            fs::write(dir.join("n".repeat(240)), "").unwrap();
+            (LogFile::new(dir.join("short.log")).rotation(Rotation::daily()), ("rotation", 230))
+        },
+    ];
+    for (file, expected) in too_long {
+        match Builder::new().file(file).build() {
+            Err(error @ InitError::NameTooLong { option, at_most, .. }) => {
+                assert_eq!((option, at_most), expected, "{error}");
+            }
+            other => panic!("{expected:?}: {other:?}"),
+        }
+    }
+    fs::remove_file(dir.join("short.log")).unwrap();
+    fs::remove_file(dir.join("n".repeat(240))).unwrap();
+    assert!(names(dir).is_empty(), "nothing is left behind");
+    // The longest that may be.
+    for (file, rotates) in [(file(255), false), (rotating(230), true)] {
+        let (logger, handle) = logger(file);
+        for n in 0..30 {
+            say(&*logger, 0, n);
+        }
+        end(&handle, &[30]);
+        assert_eq!(names(dir).len() > 1, rotates, "{:?}", names(dir));
+        names(dir).iter().for_each(|name| fs::remove_file(dir.join(name)).unwrap());
+    }
+    Outcome::holds()
+}
+
 pub(crate) fn a_start_puts_the_old_file_aside(dir: &Path) -> Outcome {
     let mut n = 0;
     for start in 0..4 {

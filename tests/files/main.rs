@@ -39,6 +39,7 @@ fn main() -> std::process::ExitCode {
         archives::files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_active_one,
         archives::a_link_to_the_file_is_followed_and_stays,
         archives::options_out_of_range_are_named,
+        archives::a_name_that_is_too_long_for_an_archive_is_named,
         archives::a_start_puts_the_old_file_aside,
         archives::a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is,
         archives::what_was_ordered_is_done_when_a_flush_behind_it_answers,
