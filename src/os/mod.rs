@@ -21,7 +21,7 @@ pub(crate) use fork::in_child;
 pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
 pub(crate) use host::host_name;
 pub(crate) use memory::has_memory;
-pub(crate) use signals::{ProgramSignals, block_signals};
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;
+pub(crate) use signals::{ProgramSignals, block_signals};
 pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};
