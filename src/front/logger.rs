@@ -138,25 +138,25 @@ impl Core {
         if let (Some(captured), false) = (&self.captured, by_message) {
             captured.print(record);
         }
-        let audience = pipeline.audience();
-        let (mut number, introduced_to) = origin::origin();
-        let introduces = (introduced_to != audience).then(thread::current);
+        let epoch = pipeline.epoch();
+        let (mut number, named_in) = origin::origin();
+        let sends_name = (named_in != epoch).then(thread::current);
         if number == 0 {
             number = origin::new_thread_number();
-            origin::introduced(number, 0);
+            origin::sent_name(number, 0);
         }
         if origin::is_output(number) && !pipeline.admits_own(number, level) {
             return;
         }
-        let caller = Caller { thread: number, name: introduces.as_ref().and_then(Thread::name) };
+        let caller = Caller { thread: number, name: sends_name.as_ref().and_then(Thread::name) };
         let is_in = if by_message {
             self.offer_if_taken(pipeline, record, kind, stamp, caller, closed)
         } else {
             let draft = kind.draft(record, caller);
             pipeline.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
         };
-        if is_in && introduces.is_some() {
-            origin::introduced(number, audience);
+        if is_in && sends_name.is_some() {
+            origin::sent_name(number, epoch);
         }
     }
 

@@ -23,8 +23,8 @@ const LAST_THREAD: u32 = u32::MAX - (1 << 16);
 thread_local! {
     // None of these has a destructor, so that a log call in the destructor of another thread-local
     // finds them as well.
-    /// The number of this thread, 0 before it has one, and the audience that has its name. While an
-    /// output's code runs: the number of that output.
+    /// The number of this thread, 0 before it has one, and the epoch in which it has sent its name.
+    /// While an output's code runs: the number of that output.
     static ORIGIN: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
     /// While an output's code runs: the pipeline of the output.
     static PIPELINE: Cell<usize> = const { Cell::new(0) };
@@ -32,16 +32,16 @@ thread_local! {
     static BUDGET: Cell<(u32, Option<Instant>)> = const { Cell::new((BURST, None)) };
 }
 
-/// Returns the origin of a record that is logged now, and the audience that has the thread's name.
+/// Returns the origin of a record that is logged now, and the epoch in which it has sent its name.
 #[inline]
 pub(crate) fn origin() -> (u32, u64) {
     ORIGIN.get()
 }
 
-/// Notes that `audience` has the name of this origin.
+/// Notes that this origin has sent its name in this epoch.
 #[inline]
-pub(crate) fn introduced(origin: u32, audience: u64) {
-    ORIGIN.set((origin, audience));
+pub(crate) fn sent_name(origin: u32, epoch: u64) {
+    ORIGIN.set((origin, epoch));
 }
 
 #[inline]

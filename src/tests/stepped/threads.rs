@@ -65,14 +65,14 @@ fn a_full_table_of_names_begins_an_epoch() {
         assert!(bench.pipeline.offer(Level::Error, record.spilled(), record));
         bench.step();
     };
-    let epoch = bench.pipeline.audience();
+    let epoch = bench.pipeline.epoch();
     let first = 1_000_000;
     for thread in first..first + 1024 {
         log(&mut bench, thread, Some(&format!("thread {thread}")));
     }
-    assert_eq!(bench.pipeline.audience(), epoch, "all of these are known");
+    assert_eq!(bench.pipeline.epoch(), epoch, "all of these are known");
     log(&mut bench, 7, Some("one too many"));
-    assert_ne!(bench.pipeline.audience(), epoch);
+    assert_ne!(bench.pipeline.epoch(), epoch);
     // This thread has sent its name before.
     for _ in 0..2 {
         bench.log(Level::Info);

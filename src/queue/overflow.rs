@@ -1,0 +1,212 @@
+//! `Overflow`, and the slots that it fills: the bounded channel and the bound of what its records
+//! hold on the heap. Callers put records in, the writer takes them out.
+
+use std::time::Duration;
+
+use log::Level;
+
+use crate::record::OwnedRecord;
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
+
+/// Decides what happens to a record that finds the queue full.
+///
+/// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at
+/// most every 5 s.
+///
+/// ```
+/// use std::time::Duration;
+/// use unfazed::{Builder, Overflow};
+///
+/// // Wait for the disk, but not for ever.
+/// let builder = Builder::new().overflow(Overflow::BlockAtMost(Duration::from_millis(50)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them)
+    /// and of what long messages may hold on the heap (8 MiB) is kept for WARN and ERROR, so that a
+    /// flood of lower levels cannot push them out.
+    #[default]
+    DropNewest,
+    /// The oldest record in the queue is dropped, whatever its level.
+    DropOldest,
+    /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs
+    /// the program. A call on the writer's own thread does not wait; neither does one after the
+    /// shutdown.
+    Block,
+    /// As `Block`, but at most this long; then the new record is dropped. Zero waits not at all.
+    BlockAtMost(Duration),
+}
+
+/// The records of one queue together hold at most this much outside their slots: 8 MiB.
+const MOST_SPILLED: usize = 8 << 20;
+/// How often `DropOldest` makes room before it gives the new record up, when many callers fight for
+/// the slots.
+const MOST_EVICTIONS: usize = 32;
+
+/// The slots of the queue.
+pub(super) struct Slots {
+    channel: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
+    pub(super) overflow: Overflow,
+    capacity: usize,
+    /// Slots that `DropNewest` keeps for WARN and ERROR.
+    reserved: usize,
+    /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out
+    /// subtracts.
+    spilled: AtomicUsize,
+}
+
+/// Why a record that waited for a slot is not in.
+pub(super) enum NotIn {
+    /// No slot became free in time.
+    NoSlot(OwnedRecord),
+    /// There are slots, but the bound of the heap is reached. The writer makes room without waking
+    /// anybody.
+    NoHeap(OwnedRecord),
+}
+
+impl Slots {
+    pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
+        Self {
+            channel: bounded(capacity + slack(overflow)),
+            overflow,
+            capacity,
+            reserved: (capacity / 8).max(64).min(capacity / 2),
+            spilled: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.channel.1.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.channel.1.is_empty()
+    }
+
+    pub(super) fn is_half_full(&self) -> bool {
+        self.len() >= self.capacity / 2
+    }
+
+    /// Returns true if there is a slot that is kept for nobody of a higher level.
+    #[inline]
+    pub(super) fn has_slot(&self, level: Level) -> bool {
+        let is_reserved = matches!(self.overflow, Overflow::DropNewest) && level > Level::Warn;
+        self.len() < self.capacity - if is_reserved { self.reserved } else { 0 }
+    }
+
+    /// Puts a record in, if the channel and the heap have room for it. `spilled` is what it holds
+    /// on the heap: the caller says it, because a record that is looked at is copied once more.
+    #[allow(clippy::result_large_err)] // the record itself comes back
+    #[inline]
+    pub(super) fn put(&self, level: Level, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
+        if !self.spill_fits(level, spilled) {
+            return Err(record);
+        }
+        self.channel.0.try_send(record).map_err(|error| {
+            self.spilled.fetch_sub(spilled, Relaxed);
+            error.into_inner()
+        })
+    }
+
+    /// Counts what a record holds on the heap, if that still fits into the bound.
+    #[inline]
+    fn spill_fits(&self, level: Level, spilled: usize) -> bool {
+        let most = match self.overflow {
+            Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
+            _ => MOST_SPILLED,
+        };
+        match spilled {
+            0 => true,
+            bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= most => true,
+            bytes => {
+                self.spilled.fetch_sub(bytes, Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Puts a record in, in place of the oldest ones if need be: `evicted` is told of each.
+    pub(super) fn put_evicting(
+        &self,
+        level: Level,
+        spilled: usize,
+        mut record: OwnedRecord,
+        evicted: impl Fn(&OwnedRecord),
+    ) -> bool {
+        for _ in 0..MOST_EVICTIONS {
+            if self.has_slot(level) {
+                match self.put(level, spilled, record) {
+                    Ok(()) => return true,
+                    Err(back) => record = back,
+                }
+            }
+            self.take_while(|oldest| {
+                evicted(oldest);
+                false
+            });
+        }
+        self.put(level, spilled, record).is_ok()
+    }
+
+    /// Waits for a slot, for at most this long.
+    #[allow(clippy::result_large_err)] // the record itself comes back
+    pub(super) fn put_within(
+        &self,
+        at_most: Duration,
+        level: Level,
+        spilled: usize,
+        record: OwnedRecord,
+    ) -> Result<(), NotIn> {
+        if !self.spill_fits(level, spilled) {
+            return Err(NotIn::NoHeap(record));
+        }
+        self.channel.0.send_timeout(record, at_most).map_err(|error| {
+            self.spilled.fetch_sub(spilled, Relaxed);
+            let (SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) = error;
+            NotIn::NoSlot(back)
+        })
+    }
+
+    /// Takes out one record after the other, until there is none or `more` says that it was enough.
+    /// By reference: a record that is not moved about is a third of the writer's work less.
+    pub(super) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
+        while let Ok(record) = &self.channel.1.try_recv() {
+            match record.spilled() {
+                0 => {}
+                bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
+            }
+            if !more(record) {
+                return;
+            }
+        }
+    }
+
+    /// Returns what the queued records hold outside their slots, and the most that they may.
+    #[cfg(test)]
+    pub(super) fn spilled(&self) -> (usize, usize) {
+        (self.spilled.load(Relaxed), MOST_SPILLED)
+    }
+}
+
+/// Returns how many slots the channel has beyond the capacity. `try_send` and `try_recv` spin on a
+/// slot that another thread has claimed and not released: with a full channel every caller meets
+/// the slot that the writer was reading when it was preempted, which costs a caller of higher
+/// priority on the same processor all of its time. Callers that wait for a slot need the channel to
+/// be full.
+fn slack(overflow: Overflow) -> usize {
+    match overflow {
+        Overflow::DropNewest | Overflow::DropOldest if cfg!(not(all(loom, test))) => 128,
+        _ => 0,
+    }
+}
+
+/// Returns what a queue of this capacity takes, in bytes. The channel takes it at once, and ends
+/// the process where there is no memory.
+pub(crate) fn memory_for(capacity: usize, overflow: Overflow) -> usize {
+    /// What a slot holds next to the record: its stamp.
+    const STAMP: usize = size_of::<usize>();
+
+    capacity.saturating_add(slack(overflow)).saturating_mul(size_of::<OwnedRecord>() + STAMP)
+}
