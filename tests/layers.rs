@@ -42,10 +42,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log", "tracing_core", "tracing_subscriber", "tracing"],
     ),
     ("writer/", &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "writer"], &["log"]),
-    ("sink/space.rs", &["event"], &[]),
-    ("sink/rotation.rs", &[], &["chrono"]),
-    ("sink/archive.rs", &[], &["chrono"]),
-    ("sink/retention.rs", &[], &[]),
+    ("sink/file/space.rs", &["event"], &[]),
+    ("sink/file/schedule.rs", &["sink::rotation"], &["chrono"]),
+    ("sink/file/archive_name.rs", &[], &["chrono"]),
+    ("sink/file/retention.rs", &[], &[]),
+    ("sink/rotation.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log", "anstyle_query"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &["sync"], &["libc"]),
@@ -55,27 +56,24 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 const NEVER: &[(&str, &[&str])] = &[
     ("sink/", &["std::fs", "std::thread", "SystemTime::now", "Instant::now"]),
     ("format/", &["std::fs", "std::thread", "SystemTime::now", "Instant::now", "Local::now", "Utc::now"]),
-    (
-        "writer/",
-        &["std::fs", "crate::disk", "crate::sink::file", "crate::sink::log_file", "crate::sink::space", "crossbeam"],
-    ),
+    ("writer/", &["std::fs", "crate::disk", "crate::sink::file", "crate::sink::log_file", "crossbeam"]),
     ("front/", &["std::fs", "Mutex", "RwLock", "Condvar", "RefCell"]),
     ("handle.rs", &["crate::writer", "crate::sink"]),
-    ("sink/space.rs", &["std::io", "std::fs"]),
-    ("sink/rotation.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
-    ("sink/archive.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
-    ("sink/retention.rs", &["std::io", "std::fs"]),
+    ("sink/file/space.rs", &["std::io", "std::fs"]),
+    ("sink/file/schedule.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/file/archive_name.rs", &["std::io", "std::fs", "Local::now", "Utc::now"]),
+    ("sink/file/retention.rs", &["std::io", "std::fs"]),
 ];
 
 /// A source file, and the paths that it names.
 struct Source {
-    /// As `sink/file.rs`, below `src`.
+    /// As `sink/batch.rs`, below `src`.
     file: String,
-    /// As `sink::file`; empty for the crate itself.
+    /// As `sink::batch`; empty for the crate itself.
     module: String,
     /// The code without its comments and its tests.
     code: String,
-    /// As `sink::file::FileSink`, from the crate's root on.
+    /// As `sink::batch::Batch`, from the crate's root on.
     paths: BTreeSet<String>,
     /// What it gives out under a path of its own: the name, and the path from the crate's root on.
     exports: BTreeMap<String, String>,

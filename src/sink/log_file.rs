@@ -1,5 +1,4 @@
-//! `LogFile`: the options of one file. Runs on the builder's thread; the writing itself is
-//! `file.rs`'s.
+//! `LogFile`: the options of one file. Runs on the builder's thread; `file/` does the writing.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +7,8 @@ use log::LevelFilter;
 
 use crate::format::Format;
 
-use super::archive::Names;
-use super::retention::Limits;
+use super::file::archive_name::Names;
+use super::file::retention::Limits;
 use super::rotation::Rotation;
 
 const DEFAULT_ERROR_RESERVE: u64 = 64 << 10;

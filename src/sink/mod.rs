@@ -7,13 +7,7 @@ mod batch;
 mod outcome;
 
 pub(crate) mod file;
-mod history;
-mod open;
-
-pub(crate) mod archive;
-mod retention;
 pub(crate) mod rotation;
-mod space;
 
 pub use batch::{Batch, BatchBuf, Line, Now};
 pub use outcome::WriteError;

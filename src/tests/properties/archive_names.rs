@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::Choices;
-use crate::sink::archive::{Archive, Names};
+use crate::sink::file::archive_name::{Archive, Names};
 
 pub(super) fn hold(choices: &mut Choices<'_>) {
     let (Some(active), Some(other)) = (file_name(choices.bytes()), file_name(choices.bytes())) else { return };

@@ -1,96 +1,94 @@
-//! An open file: what only exists while it is open, and what is done to it. Runs on the writer's
+//! An open file: what exists only while it is open, and what is done to it. Runs on the writer's
 //! thread.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::disk::{ATOMIC_WRITE, DiskFile, Kind};
-use crate::event::Cause;
 
-/// A lock that somebody else has is asked for again this often.
+use super::preallocation::Preallocated;
+
+/// The time between two attempts to get a lock that another process has.
 const LOCK_EVERY: Duration = Duration::from_secs(10);
 /// How long a slow reader of a pipe or a terminal is waited for, each time, and how often in one
 /// batch.
 const READER_PATIENCE: Duration = Duration::from_millis(20);
 const READER_CHANCES: usize = 5;
-/// A file that somebody else has the lock of is torn if each of so many looks, so far apart, says
-/// so; once, when it is opened.
+/// When a file is opened whose lock another process has, its end is read this often, at this
+/// distance; it is torn if each look says so.
 const TAIL_LOOKS: usize = 20;
 const TAIL_PAUSE: Duration = Duration::from_millis(5);
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
 
-/// What is only there while the file is open.
-pub(super) struct Open<F> {
+/// What exists only while the file is open.
+pub(super) struct OpenFile<F> {
     pub(super) file: F,
     pub(super) kind: Kind,
-    /// Opened by its path: not a stream that belongs to the whole process.
-    pub(super) ours: bool,
-    /// We hold the exclusive lock: nobody else of ours writes here.
-    pub(super) locked: bool,
-    pub(super) lock_asked: Instant,
-    /// Why the lock cannot be had by anybody, not told yet.
-    pub(super) no_lock: Option<io::Error>,
-    /// When the path was compared with it; `None`: it must be.
-    pub(super) looked: Option<Instant>,
-    /// It was reported that another directory is at the path, to which no safe way leads.
-    pub(super) reported_untrusted: bool,
-    /// Lines written since the last look.
-    pub(super) unseen: u64,
-    /// Since when there is something that is not synced.
-    pub(super) dirty: Option<Instant>,
-    /// How long it is, as far as we know: by the last look at it, and by what we have written
-    /// since.
+    /// The file was found by its path: not a stream that belongs to the whole process.
+    pub(super) opened_by_path: bool,
+    lock: Lock,
+    pub(super) path: PathChecks,
+    /// When the first bytes that are not synced were written.
+    pub(super) dirty_since: Option<Instant>,
+    /// The length, as far as known: by the last look at it, and by what was written since.
     pub(super) len: u64,
-    /// That could be seen since it was opened.
-    measured: bool,
-    /// Somebody else was seen to write here, or in the file before it.
+    /// The length was seen since the file was opened.
+    pub(super) measured: bool,
+    /// Another process was seen to write here, or in the file before this one.
     pub(super) shared: bool,
-    /// Up to where we have taken blocks, if that is beyond the end.
-    reserved: u64,
-    /// How many bytes its blocks were then.
-    taken: u64,
-    /// Blocks beyond the end can be taken.
-    reserves: bool,
+    pub(super) blocks: Preallocated,
 }
 
-impl<F: DiskFile> Open<F> {
-    /// Also says whether the file is torn, where that can be seen. One of which nothing can be seen
-    /// may be.
-    pub(super) fn new(file: F, ours: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
+/// What is known of the exclusive lock.
+struct Lock {
+    held: bool,
+    asked_at: Instant,
+    /// Why nobody can have the lock, not reported yet.
+    unavailable: Option<io::Error>,
+}
+
+/// What is known of the path of an open file.
+pub(super) struct PathChecks {
+    /// When the path was compared with the file; `None`: the next look does so.
+    pub(super) checked_at: Option<Instant>,
+    /// It was reported that another directory is at the path, to which no safe way leads.
+    pub(super) reported_untrusted: bool,
+    /// Lines written since the last check.
+    pub(super) lines_since: u64,
+}
+
+impl<F: DiskFile> OpenFile<F> {
+    /// Takes a file that was just opened. Also says whether it is torn, where that can be seen. A
+    /// file of which nothing can be seen may be torn.
+    pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let kind = file.kind();
-        let reserves = ours && file.can_preallocate();
+        let blocks = Preallocated::new(opened_by_path && file.can_preallocate());
         let mut open = Self {
             file,
             kind,
-            ours,
-            locked: false,
-            lock_asked: now,
-            no_lock: None,
-            looked: Some(now),
-            reported_untrusted: false,
-            unseen: 0,
-            dirty: None,
+            opened_by_path,
+            lock: Lock { held: false, asked_at: now, unavailable: None },
+            path: PathChecks { checked_at: Some(now), reported_untrusted: false, lines_since: 0 },
+            dirty_since: None,
             len: 0,
             measured: false,
             shared: false,
-            reserved: 0,
-            taken: 0,
-            reserves,
+            blocks,
         };
-        if kind == Kind::Regular && ours {
+        if kind == Kind::Regular && opened_by_path {
             open.lock(now);
         }
         open.measure();
         open.shared = false;
-        let torn = if open.locked { open.is_torn() } else { open.is_torn_for_good() };
+        let torn = if open.holds_lock() { open.is_torn() } else { open.is_torn_for_good() };
         let torn = torn.or((!open.measured).then_some(true));
         Ok((open, torn))
     }
 
-    /// Whether the file ends in the middle of a line, where its end can be read.
+    /// Returns whether the file ends in the middle of a line, where its end can be read.
     pub(super) fn is_torn(&mut self) -> Option<bool> {
-        if self.kind != Kind::Regular || !self.ours {
+        if self.kind != Kind::Regular || !self.opened_by_path {
             return None;
         }
         match self.file.last_byte().ok()? {
@@ -99,8 +97,8 @@ impl<F: DiskFile> Open<F> {
         }
     }
 
-    /// The same where another process may be inside a write: then the file ends where no line does,
-    /// and a moment later it does.
+    /// Returns whether the file is torn where another process may be inside a write: then the file
+    /// ends in the middle of a line only for a moment.
     pub(super) fn is_torn_for_good(&mut self) -> Option<bool> {
         for _ in 0..TAIL_LOOKS {
             if !self.is_torn()? {
@@ -111,99 +109,47 @@ impl<F: DiskFile> Open<F> {
         Some(true)
     }
 
-    /// Sees how long the file is. Says by how many bytes somebody else has made it shorter; or
-    /// nothing if it cannot be seen now.
+    /// Reads the length of the file. Returns by how many bytes another process has made the file
+    /// shorter, or nothing if the length cannot be seen now.
     pub(super) fn measure(&mut self) -> Option<u64> {
-        if self.kind == Kind::Stream || !self.ours {
+        if self.kind == Kind::Stream || !self.opened_by_path {
             self.measured = true;
             return Some(0);
         }
         let Ok(len) = self.file.len() else {
-            // Nor is it seen whether what is beyond the end is still there: it is nobody's until it
-            // is taken again.
-            self.reserved = 0;
+            // Nor is it seen whether the blocks beyond the end are still there.
+            self.blocks.forget();
             return None;
         };
         let shorter = self.len.saturating_sub(len);
         self.shared |= self.measured && len > self.len;
         // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or
-        // where somebody has written again since, its blocks alone show that.
-        let is_hidden = self.reserved > len && (len == 0 || self.shared);
-        if shorter > 0 || is_hidden && self.file.allocated().map_or(true, |taken| taken < self.taken) {
-            self.reserved = 0;
+        // where another process has written since, only the number of blocks shows that.
+        let is_hidden = self.blocks.reach_beyond(len) && (len == 0 || self.shared);
+        if shorter > 0 || is_hidden && self.blocks.are_gone(self.file.allocated()) {
+            self.blocks.forget();
         }
         (self.len, self.measured) = (len, true);
         Some(shorter)
     }
 
-    /// Nobody else of ours writes here, or puts the file aside.
-    pub(super) fn is_ours_alone(&self) -> bool {
-        self.locked
+    /// Returns whether this process has the exclusive lock: no other process of ours writes here,
+    /// or rotates the file.
+    pub(super) fn holds_lock(&self) -> bool {
+        self.lock.held
     }
 
-    /// How many bytes can be written into blocks that are ours already.
-    pub(super) fn ahead(&self) -> u64 {
-        self.reserved.saturating_sub(self.len)
+    /// Returns once why nobody can have the lock.
+    pub(super) fn take_lock_error(&mut self) -> Option<io::Error> {
+        self.lock.unavailable.take()
     }
 
-    pub(super) fn can_preallocate(&self) -> bool {
-        self.reserves && self.locked && self.measured
-    }
-
-    /// Takes blocks for so many bytes beyond the end; for `more` on top of it while there is plenty
-    /// of room, so that this is not done before each write.
-    ///
-    /// # Errors
-    ///
-    /// There is no room for them.
-    pub(super) fn preallocate(&mut self, bytes: u64, more: u64, block: u64) -> io::Result<()> {
-        if !self.can_preallocate() || self.ahead() >= bytes {
-            return Ok(());
-        }
-        // Whole blocks: what is left of the last one would look like room to whoever asks for a
-        // little more.
-        let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
-        let more = more / block * block;
-        // On a full disk each attempt may cost a wait for the file system's journal.
-        let steps = [least.saturating_add(more), least];
-        for to in steps.into_iter().skip(usize::from(more == 0)) {
-            match self.file.preallocate(self.len, to) {
-                Ok(()) => {
-                    self.reserved = to;
-                    self.taken = self.file.allocated().unwrap_or(u64::MAX); // Then the next doubt says that they are gone.
-                    return Ok(());
-                }
-                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
-                    return Err(error);
-                }
-                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()), // The next batch asks again.
-                // Not here: the file goes on without a reserve.
-                Err(_) => {
-                    self.reserves = false;
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives back the lock, and what is beyond the end, before the file is closed.
+    /// Gives back the lock, and the blocks beyond the end, before the file is closed.
     pub(super) fn release(&mut self) {
-        self.give_back();
-        if std::mem::take(&mut self.locked) {
+        self.give_back_blocks();
+        if std::mem::take(&mut self.lock.held) {
             self.file.unlock();
         }
-    }
-
-    /// Gives back what is beyond the end; not where somebody else writes, too: only a cut does it,
-    /// and a line that came between the look and the cut would go with it.
-    pub(super) fn give_back(&mut self) {
-        if self.reserved > 0 && self.locked && !self.shared && self.file.len().is_ok_and(|len| len == self.len) {
-            // Should it fail, `du` shows it until the file is written again.
-            let _ = self.file.cut(self.len);
-        }
-        self.reserved = 0;
     }
 
     /// Syncs, if there is something new and the file is of the kind that can be.
@@ -211,38 +157,38 @@ impl<F: DiskFile> Open<F> {
         if self.kind == Kind::Stream {
             return None;
         }
-        self.dirty.take().map(|_| self.file.sync())
+        self.dirty_since.take().map(|_| self.file.sync())
     }
 
-    /// Asks for the lock, if it is missing and time has come; says whether it was got just now.
-    pub(super) fn lock_again(&mut self, now: Instant) -> bool {
-        now.saturating_duration_since(self.lock_asked) >= LOCK_EVERY && self.lock_now(now)
+    /// Asks for the lock again when the time has come. Returns whether it was got just now.
+    pub(super) fn lock_if_due(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(self.lock.asked_at) >= LOCK_EVERY && self.lock_now(now)
     }
 
-    /// The same at once.
+    /// Asks for the lock at once, if it is missing. Returns whether it was got just now.
     pub(super) fn lock_now(&mut self, now: Instant) -> bool {
-        if self.locked || !self.ours || self.kind != Kind::Regular {
+        if self.lock.held || !self.opened_by_path || self.kind != Kind::Regular {
             return false;
         }
         self.lock(now);
-        if self.locked {
-            // It may have come free because the file was put aside.
-            self.looked = None;
+        if self.lock.held {
+            // The lock may have come free because the file was rotated.
+            self.path.checked_at = None;
         }
-        self.locked
+        self.lock.held
     }
 
-    /// Held by somebody, or no locks on this file system: both mean that nothing may be cut,
-    /// renamed or deleted.
+    /// Asks for the lock. Another process has it, or the file system has no locks: both mean that
+    /// nothing may be cut, renamed or deleted.
     fn lock(&mut self, now: Instant) {
-        self.lock_asked = now;
+        self.lock.asked_at = now;
         match self.file.lock() {
-            Ok(locked) => self.locked = locked,
-            Err(error) => self.no_lock = Some(error),
+            Ok(held) => self.lock.held = held,
+            Err(error) => self.lock.unavailable = Some(error),
         }
     }
 
-    /// Writes until all is in or an error comes; says how much is in.
+    /// Writes until all is in or an error comes. Returns how many bytes are in.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         let (mut got, mut interruptions) = (0, 0);
         while got < bytes.len() {
@@ -261,8 +207,8 @@ impl<F: DiskFile> Open<F> {
         (got, Ok(()))
     }
 
-    /// The same for a pipe or a terminal: whole lines in writes that a pipe takes whole or not at
-    /// all, none before the reader has left room. `ends` are the ends of the lines.
+    /// Writes to a pipe or a terminal: whole lines in writes that a pipe takes whole or not at all,
+    /// none before the reader has left room. `ends` are the ends of the lines.
     pub(super) fn write_in_turns(
         &mut self,
         bytes: &[u8],
@@ -297,15 +243,15 @@ impl<F: DiskFile> Open<F> {
         (got, Ok(()))
     }
 
-    /// Removes the last `fragment` bytes, which are no whole line, if nobody else can have written
-    /// behind them. Says whether the file ends with a whole line now; if not, the next write begins
-    /// with a newline.
-    pub(super) fn mend(&mut self, fragment: usize) -> bool {
+    /// Removes the last `fragment` bytes, which are no whole line, if no other process can have
+    /// written after them. Returns whether the file ends with a whole line now; if not, the next
+    /// write begins with a newline.
+    pub(super) fn cut_fragment(&mut self, fragment: usize) -> bool {
         fragment == 0 || self.cut(fragment as u64).is_some()
     }
 
-    pub(super) fn cut(&mut self, fragment: u64) -> Option<()> {
-        if self.kind != Kind::Regular || !self.locked {
+    fn cut(&mut self, fragment: u64) -> Option<()> {
+        if self.kind != Kind::Regular || !self.lock.held {
             return None;
         }
         let end = self.file.end().ok()?;
@@ -314,8 +260,9 @@ impl<F: DiskFile> Open<F> {
         }
         let len = end.checked_sub(fragment)?;
         self.file.cut(len).ok()?;
-        // What was beyond the end is gone with it.
-        (self.len, self.reserved) = (len, 0);
+        self.len = len;
+        // The cut has given back the blocks beyond the end.
+        self.blocks.forget();
         Some(())
     }
 }
@@ -409,15 +356,15 @@ mod tests {
         }
     }
 
-    fn open(pipe: Pipe) -> Open<Pipe> {
+    fn open(pipe: Pipe) -> OpenFile<Pipe> {
         let now = Instant::now();
-        let (mut open, _) = Open::new(pipe, true, now).unwrap();
-        assert!(!open.lock_now(now) && !open.lock_again(now + 2 * LOCK_EVERY));
+        let (mut open, _) = OpenFile::new(pipe, true, now).unwrap();
+        assert!(!open.lock_now(now) && !open.lock_if_due(now + 2 * LOCK_EVERY));
         assert!(open.sync().is_none() && open.measure() == Some(0) && open.cut(1).is_none());
         open
     }
 
-    fn write(open: &mut Open<Pipe>, lines: &[usize]) -> (Vec<u8>, usize, io::Result<()>) {
+    fn write(open: &mut OpenFile<Pipe>, lines: &[usize]) -> (Vec<u8>, usize, io::Result<()>) {
         let bytes: Vec<_> = lines.iter().flat_map(|len| [vec![b'x'; len - 1], vec![b'\n']].concat()).collect();
         let ends = lines.iter().scan(0, |end, len| {
             *end += len;

@@ -1,0 +1,175 @@
+//! Appends lines to the open file, and cuts the fragment that a failed write leaves. Runs on the
+//! writer's thread.
+
+use std::borrow::Cow;
+use std::io;
+
+use log::LevelFilter;
+
+use crate::disk::{Disk, DiskFile, Kind};
+use crate::event::Cause;
+use crate::sink::{Batch, Now, Purpose, Shortage, WriteError};
+
+use super::{FileSink, Target};
+
+/// The line that reports a suspension is written only while at least this much is free.
+const SPACE_FOR_NOTICE: u64 = 4096;
+/// ERROR records are taken while at least this much of their reserve is left.
+const SPACE_FOR_AN_ERROR: u64 = 512;
+
+impl<D: Disk> FileSink<D> {
+    /// Writes the whole lines of `batch` that fit into `budget` bytes.
+    pub(super) fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
+        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        if open.shared {
+            // Another process may have been cut off inside its line since the last look.
+            self.measure();
+        }
+        let newline = usize::from(self.torn);
+        let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
+        let (mut lines, mut end) = batch.whole_lines_in(fits);
+        if lines == 0 && !batch.is_empty() {
+            return Err(self.too_little(0, batch, 0));
+        }
+        let mut full = None;
+        while batch.purpose() == Purpose::Records {
+            let Err(error) = self.preallocate((end + newline) as u64) else { break };
+            // The bytes that are left are for these records first, so that a short line does not
+            // find space a moment later.
+            self.query_space(batch.now().monotonic);
+            let fits = self.budget().without_more_blocks(full.is_none());
+            let fits = usize::try_from(fits).unwrap_or(usize::MAX).saturating_sub(newline);
+            (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
+            if lines == 0 {
+                return Err(self.disk_refused(0, error, batch.bytes().len(), batch.now()));
+            }
+            full = Some(error);
+        }
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let bytes = &batch.bytes()[..end];
+        let bytes = after_newline(self.torn, bytes);
+        let (got, result) = match open.kind {
+            Kind::Regular => open.write_all(&bytes),
+            Kind::Stream => open.write_in_turns(&bytes, batch.ends().map(|end| end + newline)),
+        };
+        let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
+        if got < newline {
+            whole = 0;
+        }
+        if let (Err(_), true) = (&result, got > 0) {
+            let fragment = got - (end + newline).min(got);
+            self.torn = !open.cut_fragment(fragment);
+            // A fragment that could not be cut and lacks only its newline is a whole line: the next
+            // write brings the newline.
+            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
+            whole += usize::from(self.torn && only_newline_missing);
+        }
+        open.path.lines_since += whole as u64;
+        if got > 0 {
+            open.dirty_since.get_or_insert(batch.now().monotonic);
+        }
+        self.rotator.wrote(&batch.first(whole));
+        if let Err(error) = result {
+            // The blocks that a cut has given back are taken again before they look like free
+            // space.
+            let _ = self.preallocate(0);
+            return Err(self.disk_refused(whole, error, batch.bytes().len() - end, batch.now()));
+        }
+        self.torn = false;
+        if let Some(error) = full {
+            return Err(self.disk_refused(lines, error, batch.bytes().len() - end, batch.now()));
+        }
+        if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
+    }
+
+    /// The rest of `batch`, after its first `lines` that end at `end`, does not fit. Of an ERROR
+    /// that does not fit into its reserve the space learns nothing: there may be space again.
+    fn too_little(&mut self, lines: usize, batch: &Batch<'_>, end: usize) -> WriteError {
+        if batch.purpose() == Purpose::Records {
+            self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
+        }
+        self.low_space(lines, batch.bytes().len() - end)
+    }
+
+    /// Less than `needed` bytes are writable.
+    pub(super) fn low_space(&self, written: usize, needed: usize) -> WriteError {
+        let known = self.space.free_and_reserve().filter(|(free, _)| *free >= SPACE_FOR_NOTICE);
+        let mut error = WriteError::new(written, Cause::LowSpace);
+        error.still_takes = self.still_takes();
+        error.shortage = known.map(|(free_space, min_free_space)| Shortage {
+            free_space,
+            min_free_space,
+            error_reserve: self.options.error_reserve,
+            needed: needed as u64,
+        });
+        error
+    }
+
+    /// The disk has no space for the last `rest` bytes, or another error has come.
+    fn disk_refused(&mut self, written: usize, error: io::Error, rest: usize, now: Now) -> WriteError {
+        if Cause::of(&error) == Cause::DiskFull {
+            self.query_space(now.monotonic);
+        }
+        self.give_up(written, "write", error, rest as u64)
+    }
+
+    /// Says what an error of the file means, and closes a file that is not worth keeping.
+    pub(super) fn give_up(&mut self, written: usize, doing: &'static str, error: io::Error, bytes: u64) -> WriteError {
+        let again = error.kind() == io::ErrorKind::WouldBlock;
+        let mut error = WriteError::failed(written, doing, error);
+        match error.cause() {
+            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => {}
+            _ if again => {}
+            cause => {
+                self.open = None;
+                self.closed_by = cause;
+            }
+        }
+        self.space.failed(error.cause(), bytes);
+        error.still_takes = self.still_takes();
+        error.would_block = again && matches!(self.target, Target::Stream(_));
+        error
+    }
+
+    /// Returns the levels that the file takes although it is suspended: ERROR, as long as blocks
+    /// are left that are the file's already.
+    fn still_takes(&self) -> LevelFilter {
+        let is_open = self.open.is_some();
+        if is_open && self.budget().for_errors() >= SPACE_FOR_AN_ERROR { LevelFilter::Error } else { LevelFilter::Off }
+    }
+
+    /// Writes ERROR lines into their reserve, while suspended.
+    pub(super) fn append_urgent(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        // The last attempt to resume may be a second ago: nobody has checked the path since.
+        self.check_path(batch.now())?;
+        // Another process may have written into those blocks since, and what is left of them is all
+        // that there is.
+        self.measure();
+        if self.open.is_none() {
+            return Err(WriteError::new(0, self.closed_by));
+        }
+        self.append(batch, self.budget().for_errors())
+    }
+
+    /// Writes the one line below `min_free_space`: in one write, which is not repeated if the line
+    /// is not in as a whole.
+    pub(super) fn append_last_words(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let bytes = after_newline(self.torn, batch.bytes());
+        if self.rotator.size_left(open.len) < bytes.len() as u64 {
+            return Err(WriteError::new(0, Cause::LowSpace));
+        }
+        let got = open.file.write(&bytes).unwrap_or(0);
+        open.len += got as u64;
+        if got == bytes.len() {
+            self.torn = false;
+            return Ok(());
+        }
+        self.torn |= !open.cut_fragment(got);
+        Err(WriteError::new(0, Cause::LowSpace))
+    }
+}
+
+fn after_newline(torn: bool, bytes: &[u8]) -> Cow<'_, [u8]> {
+    if torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) }
+}

@@ -1,0 +1,203 @@
+//! The archives of one file: which there are, and which are deleted. Does what `archive_name.rs`
+//! and `retention.rs` say. Runs on the writer's thread.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::disk::{Dir, Disk, DiskFile, Entry, PathState};
+use crate::sink::log_file::FileOptions;
+use crate::sink::{News, Now};
+
+use super::archive_name::{Archive, Names};
+use super::compress::Compressor;
+use super::open_file::OpenFile;
+use super::retention::{Kept, Limits};
+
+/// The archives are listed this often, and also at the start and after a rotation.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// The shortest time between two deletions because space is low.
+const DELETE_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
+
+/// What is known about the archives of one file.
+#[derive(Debug)]
+pub(super) struct Archives {
+    pub(super) names: Names,
+    pub(super) limits: Limits,
+    /// The youngest name that was seen or given here: it may have been deleted since.
+    pub(super) newest: Option<Archive>,
+    /// The directory was looked through, and nothing has failed since.
+    pub(super) is_clean: bool,
+    /// When the archives are listed next; `None`: at once.
+    pub(super) tidy_at: Option<Instant>,
+    /// Bytes in the archives, by the last list.
+    bytes: u64,
+    pub(super) compressor: Compressor,
+    /// When archives were last deleted because space was low.
+    deleted_for_space: Option<Instant>,
+}
+
+/// An archive in its directory.
+pub(super) struct Found {
+    pub(super) archive: Archive,
+    pub(super) entry: Entry,
+}
+
+impl Archives {
+    pub(super) fn new(path: &Path, options: &FileOptions) -> Self {
+        Self {
+            names: Names::new(path.file_name().unwrap_or_default()),
+            limits: options.limits,
+            newest: None,
+            is_clean: false,
+            tidy_at: None,
+            bytes: 0,
+            compressor: Compressor::new(options.compress),
+            deleted_for_space: None,
+        }
+    }
+
+    /// Another file was opened. A symbolic link in its place was followed: the archives are next to
+    /// the real file.
+    pub(super) fn begin<D: Disk>(&mut self, disk: &D, open: &OpenFile<D::File>) {
+        if let Some((_, name)) = disk.place(&open.file) {
+            self.names = Names::new(&name);
+        }
+        self.tidy_at = None;
+        self.is_clean = false;
+    }
+
+    /// Returns the archives, the oldest first. Removes what a crash has left, if that can be: a new
+    /// file that never became the active one, and an archive's name of the active file.
+    pub(super) fn find<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
+        let names = &self.names;
+        let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let is_active = entry.id.is_some() && entry.id == active.id();
+            match names.parse(&entry.name) {
+                Some(archive) if !is_active => found.push(Found { archive, entry }),
+                None if self.compressor.is_making(&entry.name) => {}
+                // Not its only name.
+                Some(_) if dir.check_name(names.active(), active)? != PathState::Same => {}
+                _ => {
+                    let _ = dir.remove(&entry.name); // It hinders nobody.
+                }
+            }
+        }
+        found.sort_unstable_by_key(|found| found.archive);
+        Ok(found)
+    }
+
+    /// Remembers the youngest name: an archive that is deleted now has had it, and it is not given
+    /// again.
+    pub(super) fn see(&mut self, found: &[Found]) {
+        self.newest = self.newest.max(found.last().map(|found| found.archive));
+    }
+
+    /// Returns whether it is known that the open file is not the active one any more: then the
+    /// archives are not ours, either. The next check of the path opens the right one.
+    pub(super) fn is_elsewhere<D: Dir<File = F>, F>(&self, dir: &mut D, open: &OpenFile<F>) -> bool {
+        dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
+    }
+
+    /// Returns whether the archives have to be listed next to an active file of this length.
+    pub(super) fn must_tidy(&self, active: u64, now: Instant) -> bool {
+        let too_much = || self.limits.total.is_some_and(|most| self.bytes > 0 && self.bytes + active > most);
+        self.tidy_at.is_none_or(|at| now >= at) || too_much()
+    }
+
+    /// Deletes the archives that exceed the limits.
+    pub(super) fn tidy<D: Disk>(&mut self, disk: &mut D, open: &mut OpenFile<D::File>, now: Now, news: &mut Vec<News>) {
+        let Ok(mut dir) = dir_of(disk, open) else { return };
+        if self.is_elsewhere(&mut dir, open) {
+            return;
+        }
+        self.tidy_at = Some(now.monotonic + TIDY_EVERY);
+        let found = match self.find(&mut dir, &mut open.file) {
+            Ok(found) => found,
+            Err(error) => {
+                self.bytes = 0; // Not known: what is too much is seen next time.
+                return news.push(News::Failed { doing: "list archives", error });
+            }
+        };
+        self.see(&found);
+        let kept: Vec<_> = found.iter().map(|found| found.entry.kept()).collect();
+        let going = self.limits.exceeded_by(&kept, open.len, now.wall);
+        let mut left = 0;
+        for (place, found) in found.iter().enumerate() {
+            if !going.contains(&place) {
+                left += found.entry.bytes;
+                continue;
+            }
+            match dir.remove(&found.entry.name) {
+                Ok(()) => {
+                    news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes })
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // It is not counted, so that it is tried again no sooner than usual.
+                Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
+            }
+        }
+        self.bytes = left;
+    }
+
+    /// Returns whether archives may be deleted for space again.
+    pub(super) fn may_delete_for_space(&self, now: Instant) -> bool {
+        self.deleted_for_space.is_none_or(|last| now.saturating_duration_since(last) >= DELETE_FOR_SPACE_EVERY)
+    }
+
+    /// Deletes the oldest archives until `shortfall` is zero. Returns whether any was deleted.
+    pub(super) fn delete_for_space<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        open: &mut OpenFile<D::File>,
+        mut shortfall: impl FnMut(&mut OpenFile<D::File>) -> u64,
+        now: Instant,
+        news: &mut Vec<News>,
+    ) -> bool {
+        self.deleted_for_space = Some(now);
+        let Ok(mut dir) = dir_of(disk, open) else { return false };
+        if self.is_elsewhere(&mut dir, open) {
+            return false;
+        }
+        let found = match self.find(&mut dir, &mut open.file) {
+            Ok(found) => found,
+            Err(error) => {
+                news.push(News::Failed { doing: "list archives", error });
+                return false;
+            }
+        };
+        self.see(&found);
+        let mut any = false;
+        // Where a deletion frees no space (a snapshot, a second name, a process that has the file
+        // open), more deletions do not either.
+        let mut at_most = shortfall(open).saturating_mul(2);
+        for found in found {
+            if at_most == 0 || shortfall(open) == 0 {
+                break;
+            }
+            match dir.remove(&found.entry.name) {
+                Ok(()) => {
+                    any = true;
+                    at_most = at_most.saturating_sub(found.entry.bytes);
+                    news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes });
+                }
+                Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
+            }
+        }
+        any
+    }
+}
+
+impl Entry {
+    fn kept(&self) -> Kept {
+        Kept { bytes: self.bytes, modified: self.modified }
+    }
+}
+
+/// Returns the directory in which the open file really is.
+pub(super) fn dir_of<D: Disk>(disk: &D, open: &OpenFile<D::File>) -> io::Result<D::Dir> {
+    let place = disk.place(&open.file).ok_or(io::ErrorKind::Unsupported)?;
+    Ok(place.0)
+}

@@ -1,0 +1,397 @@
+//! The sink of a file: one function decides what comes next, `next_step`; the others do it. Runs on
+//! the writer's thread.
+
+mod append;
+mod open_file;
+mod preallocation;
+mod reopen;
+mod sync;
+
+mod archives;
+mod compress;
+mod rotate;
+
+pub(crate) mod archive_name;
+pub(crate) mod retention;
+mod schedule;
+mod space;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::disk::{Disk, DiskFile, Kind, Stream};
+use crate::event::Cause;
+
+use self::archives::Archives;
+use self::open_file::OpenFile;
+use self::preallocation::Budget;
+use self::rotate::Rotator;
+use self::space::{Answer, Space};
+use super::log_file::{FileOptions, WhenLow};
+use super::{Batch, Command, Health, News, Now, OutputSink, Purpose, WriteError};
+
+/// Where a file sink writes.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Path(PathBuf),
+    Stream(Stream),
+}
+
+/// Appends to a file, or to a stream of the process.
+pub(crate) struct FileSink<D: Disk> {
+    disk: D,
+    target: Target,
+    options: FileOptions,
+    space: Space,
+    open: Option<OpenFile<D::File>>,
+    rotator: Rotator,
+    archives: Archives,
+    /// Why the file is not open.
+    closed_by: Cause,
+    /// The file ends in the middle of a line: the next write begins with a newline.
+    torn: bool,
+    /// The sink could not write, and has not since: nothing is renamed or deleted.
+    suspended: bool,
+    /// It was reported that there are no locks here.
+    reported_no_lock: bool,
+    /// What has happened, not reported yet.
+    news: Vec<News>,
+}
+
+/// What a file sink does next with the lines of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Appends this many lines to the open file.
+    Append(usize),
+    /// Rotates the file; the next line is the first one of the new file.
+    Rotate,
+    /// Nothing: all lines are in.
+    Done,
+}
+
+/// Decides what comes next, where `lines` are left of a batch, and the first `belong` of them
+/// belong in the open file.
+fn next_step(lines: usize, belong: usize) -> Step {
+    match (lines, belong) {
+        (0, _) => Step::Done,
+        (_, 0) => Step::Rotate,
+        (lines, belong) => Step::Append(belong.min(lines)),
+    }
+}
+
+impl<D: Disk> FileSink<D> {
+    pub(crate) fn new(disk: D, target: Target, options: FileOptions) -> Self {
+        let path = match &target {
+            Target::Path(path) => path.clone(),
+            Target::Stream(_) => PathBuf::new(),
+        };
+        Self {
+            disk,
+            space: Space::new(options.min_free_space),
+            open: None,
+            rotator: Rotator::new(options.rotation),
+            archives: Archives::new(&path, &options),
+            target,
+            options,
+            closed_by: Cause::Missing,
+            torn: false,
+            suspended: false,
+            reported_no_lock: false,
+            news: Vec::new(),
+        }
+    }
+
+    /// Writes the records of `batch`: into this file those that belong in it, the others into the
+    /// next.
+    fn write_records(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let now = batch.now();
+        let mut written = 0;
+        let mut may_rotate = true;
+        let mut path_checked = false;
+        loop {
+            let rest = batch.behind(written);
+            let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
+            let step = next_step(rest.len(), belong);
+            if step == Step::Done {
+                return Ok(());
+            }
+            // Before every part: another output of ours, or another process, may have written
+            // since.
+            self.query_space(now.monotonic);
+            if step == Step::Rotate && !std::mem::replace(&mut path_checked, true) {
+                // The file that is to be rotated has to be at its path still: otherwise the lines
+                // belong in the file that is.
+                self.check_path_now(now).map_err(|error| error.after(written))?;
+                continue;
+            }
+            let result = match step {
+                Step::Append(lines) => self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines),
+                Step::Rotate | Step::Done => self.rotate(&rest.first(1)).map(|done| {
+                    may_rotate = done;
+                    usize::from(done)
+                }),
+            };
+            let error = match result {
+                Ok(lines) => {
+                    written += lines;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            written += error.written();
+            match error.cause() {
+                // This file may not grow; the next one may.
+                Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
+                    match self.rotate(&batch.behind(written).first(1)) {
+                        Ok(true) => written += 1,
+                        Ok(false) => return Err(error.after(written)),
+                        Err(error) => return Err(error.after(written)),
+                    }
+                }
+                Cause::LowSpace | Cause::DiskFull if self.delete_for_space(now) => self.news.extend(error.news),
+                _ => return Err(error.after(written)),
+            }
+        }
+    }
+
+    /// Returns how many leading lines of `batch` belong in the open file.
+    fn lines_for_this_file(&mut self, batch: &Batch<'_>) -> usize {
+        let now = batch.now().monotonic;
+        match &self.open {
+            Some(open) if open.holds_lock() => {
+                self.rotator.lines_for(batch, open.len + u64::from(self.torn), self.suspended, now)
+            }
+            _ => batch.len(),
+        }
+    }
+
+    /// Deletes old archives if the options say so. Returns whether there may be space now.
+    fn delete_for_space(&mut self, now: Now) -> bool {
+        let may_delete = self.archives.may_delete_for_space(now.monotonic);
+        if self.options.when_low != WhenLow::DeleteOldest || self.suspended || !may_delete {
+            return false;
+        }
+        let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return false };
+        let space = &mut self.space;
+        let shortfall = |open: &mut OpenFile<D::File>| {
+            query_space(space, open, now.monotonic);
+            space.shortfall()
+        };
+        self.archives.delete_for_space(&mut self.disk, open, shortfall, now.monotonic, &mut self.news)
+    }
+
+    fn query_space(&mut self, now: Instant) {
+        if let Some(open) = &mut self.open {
+            query_space(&mut self.space, open, now);
+        }
+    }
+
+    /// Returns how many bytes the file may take now.
+    fn budget(&self) -> Budget {
+        let size_left = self.open.as_ref().map_or(u64::MAX, |open| self.rotator.size_left(open.len));
+        Budget::new(&self.space, self.open.as_ref(), self.options.error_reserve)
+            .size_left(size_left)
+            .suspended(self.suspended)
+    }
+
+    /// Preallocates blocks for the next `lines` bytes and for the reserve after them: a full disk
+    /// shows here, before anything is written.
+    fn preallocate(&mut self, lines: u64) -> std::io::Result<()> {
+        let budget = self.budget();
+        match &mut self.open {
+            Some(open) => open.preallocate(lines, &budget, &self.space),
+            None => Ok(()),
+        }
+    }
+
+    fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
+        if let Some(open) = &mut self.open {
+            // Only the holder of the lock can mend some of what suspends the output: a file that
+            // may not grow is rotated.
+            open.lock_now(now.monotonic);
+        }
+        self.check_path(now)?;
+        match &mut self.open {
+            None => self.reopen(now)?,
+            // While the output was suspended, the full disk may have cut another process's line.
+            Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
+        }
+        self.check_reader()?;
+        self.query_space(now.monotonic);
+        let mut may_resume = self.space.may_resume(now.monotonic);
+        if may_resume.is_err() && self.delete_for_space(now) {
+            // As if this were the first look.
+            self.space.works();
+            self.query_space(now.monotonic);
+            may_resume = self.space.may_resume(now.monotonic);
+        }
+        match may_resume {
+            Ok(()) => {
+                let _ = self.preallocate(0); // Without blocks the next batch reports it.
+                Ok(())
+            }
+            Err(after) => {
+                let error = self.low_space(0, 0);
+                Err(match after {
+                    Some(after) => error.retry_after(after),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// Looks after the file between two batches.
+    fn maintain(&mut self, now: Now) -> Result<(), WriteError> {
+        // The gap line was in, and the batch after it failed: nothing else opens the file again.
+        if self.open.is_none() {
+            self.reopen(now)?;
+        }
+        if let Some(open) = &mut self.open {
+            if open.lock_if_due(now.monotonic) {
+                self.torn = open.is_torn().unwrap_or(self.torn);
+            }
+        }
+        self.report_no_lock();
+        self.check_path(now)?;
+        self.sync_if_due(now, false, 0)?;
+        // The reserve is preallocated by what the space is now: another process may have cut the
+        // file, and filled the disk.
+        if self.space.must_look(now.monotonic) || self.budget().lacks_reserve() {
+            self.query_space(now.monotonic);
+        }
+        let _ = self.preallocate(0); // Without blocks the next batch reports it.
+        let keeps_archives = self.keeps_archives();
+        let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return Ok(()) };
+        if keeps_archives && self.archives.must_tidy(open.len, now.monotonic) {
+            self.archives.tidy(&mut self.disk, open, now, &mut self.news);
+        }
+        if !self.space.is_low() {
+            self.archives.compress(&mut self.disk, open, self.space.headroom(), now.monotonic, &mut self.news);
+        }
+        Ok(())
+    }
+
+    /// Returns whether archives are to be made, deleted or compressed here.
+    fn keeps_archives(&self) -> bool {
+        self.rotator.is_enabled() || !self.archives.limits.is_none() || self.archives.compressor.is_enabled()
+    }
+
+    /// Remembers whether the sink could write. What happened before a suspension is reported with
+    /// it; what happens during one waits, and is reported as one thing however often it happens.
+    fn after(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
+        let was_suspended = std::mem::replace(&mut self.suspended, result.is_err());
+        if was_suspended {
+            News::join(&mut self.news);
+        }
+        result.map_err(|mut error| {
+            if !was_suspended {
+                error.news.splice(0..0, self.news.drain(..));
+            }
+            error
+        })
+    }
+}
+
+impl<D: Disk> OutputSink for FileSink<D> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        match batch.purpose() {
+            Purpose::Records => {
+                let result = self.write_records(batch);
+                if result.is_ok() {
+                    self.space.works();
+                }
+                let result = self.sync_written(batch, result);
+                self.after(result)
+            }
+            // Whatever the result, the suspension is not over.
+            Purpose::Urgent => {
+                let result = self.append_urgent(batch);
+                self.sync_written(batch, result)
+            }
+            Purpose::LastWords => self.append_last_words(batch),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        match self.sync_for_flush() {
+            Ok(()) => Ok(()),
+            error => self.after(error),
+        }
+    }
+
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        // The sink stays suspended until a line is in.
+        match self.get_ready(now) {
+            Ok(()) => Ok(()),
+            error => self.after(error),
+        }
+    }
+
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        let maintained = self.maintain(now);
+        self.after(maintained)?;
+        Ok(Health {
+            low: self.space.is_low(),
+            news: std::mem::take(&mut self.news),
+            check_after: self.sync_due_in(now.monotonic),
+        })
+    }
+
+    fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
+        match command {
+            Command::Reopen => {
+                self.sync_left_file();
+                let reopened = self.reopen(now);
+                self.after(reopened)
+            }
+            Command::Rotate => {
+                let checked = self.check_path_now(now);
+                self.after(checked)?;
+                let is_worth_it = self.open.as_ref().is_some_and(|open| open.holds_lock() && open.len > 0);
+                self.query_space(now.monotonic);
+                if is_worth_it && !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {
+                    // With the next record, when its time has come.
+                    self.rotator.request();
+                }
+                Ok(())
+            }
+            Command::Close => {
+                self.open.iter_mut().for_each(OpenFile::release);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn query_space<F: DiskFile>(space: &mut Space, open: &mut OpenFile<F>, now: Instant) {
+    let answer = match open.kind {
+        Kind::Stream => Answer::Unknown,
+        Kind::Regular => match open.file.free_space() {
+            Ok(answer) => Answer::Known { total: answer.total, free: answer.free, block: answer.block },
+            Err(_) => Answer::Unknown, // The write reports what is wrong.
+        },
+    };
+    space.answer(answer, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_step_follows_the_lines_that_are_left_and_those_that_belong_here() {
+        // (lines left, lines that belong in this file, step)
+        let cases = [
+            (0, 0, Step::Done),
+            (0, 3, Step::Done),
+            (1, 0, Step::Rotate),
+            (3, 0, Step::Rotate),
+            (3, 1, Step::Append(1)),
+            (3, 3, Step::Append(3)),
+            (3, 9, Step::Append(3)),
+        ];
+        for (lines, belong, step) in cases {
+            assert_eq!(next_step(lines, belong), step, "{lines} lines, {belong} belong here");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Blocks beyond the end of a file, which are taken before a batch is written, and what a file may
+//! write: `Budget` is pure. Runs on the writer's thread.
+
+use std::io;
+
+use crate::disk::DiskFile;
+use crate::event::Cause;
+
+use super::open_file::OpenFile;
+use super::space::Space;
+
+/// The blocks that this process has taken for a file.
+#[derive(Debug)]
+pub(super) struct Preallocated {
+    /// Blocks beyond the end can be taken.
+    supported: bool,
+    /// Up to where they were taken, if that is beyond the end.
+    end: u64,
+    /// How many bytes all blocks of the file were then.
+    allocated: u64,
+    /// The largest part that was ever kept for ERROR lines in this file.
+    largest_reserve: u64,
+}
+
+impl Preallocated {
+    pub(super) fn new(supported: bool) -> Self {
+        Self { supported, end: 0, allocated: 0, largest_reserve: 0 }
+    }
+
+    /// Counts no block as taken any more.
+    pub(super) fn forget(&mut self) {
+        self.end = 0;
+    }
+
+    /// Returns whether blocks were taken beyond this length.
+    pub(super) fn reach_beyond(&self, len: u64) -> bool {
+        self.end > len
+    }
+
+    /// Returns whether another process has given back blocks, by what the file has now.
+    pub(super) fn are_gone(&self, allocated: io::Result<u64>) -> bool {
+        allocated.map_or(true, |allocated| allocated < self.allocated)
+    }
+}
+
+impl<F: DiskFile> OpenFile<F> {
+    /// Returns how many bytes can be written into preallocated blocks.
+    pub(super) fn ahead(&self) -> u64 {
+        self.blocks.end.saturating_sub(self.len)
+    }
+
+    pub(super) fn can_preallocate(&self) -> bool {
+        self.blocks.supported && self.holds_lock() && self.measured
+    }
+
+    /// Preallocates blocks for the next lines and the error reserve, by the budget before that; in
+    /// larger steps while there is plenty of free space, so that this is not done before each
+    /// write.
+    ///
+    /// # Errors
+    ///
+    /// There is no space for them.
+    pub(super) fn preallocate(&mut self, lines: u64, budget: &Budget, space: &Space) -> io::Result<()> {
+        let reserve = budget.reserve();
+        let bytes = lines.saturating_add(reserve);
+        if reserve == 0 || budget.writable.saturating_add(budget.ahead) < bytes {
+            return Ok(()); // There is no space, or it is not for us to take.
+        }
+        self.take_blocks(bytes, space.preallocation_step(), space.block())?;
+        self.blocks.largest_reserve = self.blocks.largest_reserve.max(reserve);
+        Ok(())
+    }
+
+    fn take_blocks(&mut self, bytes: u64, more: u64, block: u64) -> io::Result<()> {
+        if !self.can_preallocate() || self.ahead() >= bytes {
+            return Ok(());
+        }
+        // Whole blocks: the rest of the last one would look like space to whoever asks for a little
+        // more.
+        let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
+        let more = more / block * block;
+        // On a full disk each attempt may cost a wait for the file system's journal.
+        let steps = [least.saturating_add(more), least];
+        for to in steps.into_iter().skip(usize::from(more == 0)) {
+            match self.file.preallocate(self.len, to) {
+                Ok(()) => {
+                    self.blocks.end = to;
+                    // If it cannot be seen, the next doubt says that they are gone.
+                    self.blocks.allocated = self.file.allocated().unwrap_or(u64::MAX);
+                    return Ok(());
+                }
+                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
+                    return Err(error);
+                }
+                Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()), // The next batch asks again.
+                // Not here: the file goes on without a reserve.
+                Err(_) => {
+                    self.blocks.supported = false;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back the blocks beyond the end; not where another process writes, too: only a cut does
+    /// it, and a line that came between the look and the cut would go with it.
+    pub(super) fn give_back_blocks(&mut self) {
+        let may_cut = self.blocks.end > 0 && self.holds_lock() && !self.shared;
+        if may_cut && self.file.len().is_ok_and(|len| len == self.len) {
+            // Should it fail, `du` shows it until the file is written again.
+            let _ = self.file.cut(self.len);
+        }
+        self.blocks.forget();
+    }
+}
+
+/// How many bytes a file may take now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// What the file system leaves above `min_free_space`.
+    writable: u64,
+    /// The same, less where the file system has less.
+    known_writable: u64,
+    /// What the file system has for certain.
+    free_for_certain: u64,
+    /// Free space alone says when to stop and when to resume.
+    has_marks: bool,
+    can_preallocate: bool,
+    /// What can be written into preallocated blocks.
+    ahead: u64,
+    largest_reserve: u64,
+    /// The option.
+    error_reserve: u64,
+    /// Until the file has its largest size.
+    size_left: u64,
+    /// The output does not write, and has not since an error.
+    suspended: bool,
+}
+
+impl Budget {
+    pub(super) fn new<F: DiskFile>(space: &Space, open: Option<&OpenFile<F>>, error_reserve: u64) -> Self {
+        Self {
+            writable: space.writable(),
+            known_writable: space.left(),
+            free_for_certain: space.free_for_certain(),
+            has_marks: space.has_marks(),
+            can_preallocate: open.is_some_and(OpenFile::can_preallocate),
+            ahead: open.map_or(0, OpenFile::ahead),
+            largest_reserve: open.map_or(0, |open| open.blocks.largest_reserve),
+            error_reserve,
+            size_left: u64::MAX,
+            suspended: false,
+        }
+    }
+
+    /// Sets how much the file may still grow.
+    pub(super) fn size_left(self, size_left: u64) -> Self {
+        Self { size_left, ..self }
+    }
+
+    /// Sets whether the output is suspended.
+    pub(super) fn suspended(self, suspended: bool) -> Self {
+        Self { suspended, ..self }
+    }
+
+    /// Returns how many bytes of records of all levels may be written: what the space allows and
+    /// what is preallocated, without the reserve.
+    pub(super) fn for_records(&self) -> u64 {
+        if self.can_preallocate {
+            self.writable.saturating_add(self.ahead).saturating_sub(self.reserve())
+        } else {
+            self.writable
+        }
+    }
+
+    /// Returns how many bytes of ERROR lines may be written while the output is suspended.
+    pub(super) fn for_errors(&self) -> u64 {
+        self.ahead.min(self.size_left)
+    }
+
+    /// Returns how many bytes of records there is space for where no more blocks can be
+    /// preallocated: what is preallocated, and what the file system has if it is to be believed.
+    pub(super) fn without_more_blocks(&self, believe: bool) -> u64 {
+        let free = if believe { self.free_for_certain } else { 0 };
+        free.saturating_add(self.ahead).saturating_sub(self.reserve())
+    }
+
+    /// Returns how many bytes are kept for ERROR lines: `error_reserve`, or where space is low half
+    /// of it, and never less than what is left of the largest reserve.
+    pub(super) fn reserve(&self) -> u64 {
+        let half = self.known_writable.saturating_add(self.ahead) / 2;
+        // Where no mark says when a full disk has recovered, the reserve must be able to stand
+        // again as before.
+        let before = if self.suspended && !self.has_marks { self.largest_reserve } else { 0 };
+        self.error_reserve.min(half.max(self.largest_reserve.min(self.ahead)).max(before))
+    }
+
+    /// Returns whether the reserve is not all preallocated, and could be.
+    pub(super) fn lacks_reserve(&self) -> bool {
+        self.can_preallocate && self.ahead < self.reserve()
+    }
+}

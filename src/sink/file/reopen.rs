@@ -1,0 +1,178 @@
+//! Opens the file, and opens it again where its path leads to another one. Runs on the writer's
+//! thread.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::disk::{Disk, DiskFile, Kind, PathState};
+use crate::sink::log_file::WhenLow;
+use crate::sink::{News, Now, WriteError};
+
+use super::open_file::OpenFile;
+use super::{FileSink, Target};
+
+/// The path is compared with the open file at most this often, before a write.
+const CHECK_PATH_EVERY: Duration = Duration::from_millis(100);
+/// A file that was rotated while it was opened is opened again, this often.
+const MOST_OPENINGS: usize = 3;
+/// The time between two looks at the reader of a suspended pipe or terminal.
+const READER_PROBE: Duration = Duration::from_millis(50);
+
+impl<D: Disk> FileSink<D> {
+    /// Closes the file, and opens the one that the path leads to.
+    pub(super) fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
+        // Closed first: if it is the same file, the new descriptor could not get its lock.
+        if let Some(mut open) = self.open.take() {
+            open.release();
+        }
+        let opened = match &self.target {
+            Target::Stream(stream) => {
+                self.disk.stream(*stream).and_then(|file| OpenFile::new(file, false, now.monotonic))
+            }
+            Target::Path(path) => open_in_place(&mut self.disk, path, now.monotonic),
+        };
+        self.space.forget();
+        match opened {
+            Ok((open, torn)) => {
+                // Where the tail cannot be read, what is known of it stays: an empty line more is
+                // better than two records in one line.
+                self.torn = torn.unwrap_or(self.torn || open.len > 0);
+                let open = self.open.insert(open);
+                self.archives.begin(&self.disk, open);
+                self.rotator.begin(open);
+                // The file may have been created just now: without its name it is of no use,
+                // however well it is synced.
+                if open.len == 0 && open.kind == Kind::Regular {
+                    self.sync_dir();
+                }
+                self.update_symlink();
+                self.report_no_lock();
+                Ok(())
+            }
+            Err(error) => {
+                self.open = None;
+                let error = WriteError::failed(0, "open", error);
+                self.closed_by = error.cause();
+                self.space.failed(error.cause(), 0);
+                Err(error)
+            }
+        }
+    }
+
+    fn update_symlink(&mut self) {
+        let (Some(link), Target::Path(path)) = (&self.options.symlink, &self.target) else { return };
+        if let Err(error) = self.disk.point(link, path) {
+            self.news.push(News::Failed { doing: "link", error });
+        }
+    }
+
+    /// Reports once that there are no locks here: without one nothing is rotated or deleted,
+    /// whatever the options say.
+    pub(super) fn report_no_lock(&mut self) {
+        let Some(error) = self.open.as_mut().and_then(OpenFile::take_lock_error) else { return };
+        let needed = self.options.when_low == WhenLow::DeleteOldest || self.keeps_archives();
+        if needed && !std::mem::replace(&mut self.reported_no_lock, true) {
+            self.news.push(News::Failed { doing: "lock", error });
+        }
+    }
+
+    /// Checks whether the path still leads to the open file, and opens the file again if not.
+    pub(super) fn check_path(&mut self, now: Now) -> Result<(), WriteError> {
+        let Target::Path(path) = &self.target else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let is_recent = |checked| now.monotonic.saturating_duration_since(checked) < CHECK_PATH_EVERY;
+        if open.kind == Kind::Stream || open.path.checked_at.is_some_and(is_recent) {
+            return Ok(());
+        }
+        open.path.checked_at = Some(now.monotonic);
+        // Where the path may not be looked at (a program that has dropped its privileges), or leads
+        // elsewhere by a way that is not safe, the descriptor still works; if it does not, the
+        // write reports it.
+        let state = match open.file.check_path(path) {
+            Ok(state) => state,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !open.path.reported_untrusted => {
+                open.path.reported_untrusted = true;
+                self.news.push(News::Failed { doing: "follow the path", error });
+                PathState::Same
+            }
+            Err(_) => PathState::Same,
+        };
+        let lines = std::mem::take(&mut open.path.lines_since);
+        match state {
+            PathState::Same => {
+                self.measure();
+                return Ok(());
+            }
+            PathState::Moved => self.sync_left_file(),
+            PathState::Deleted => self.news.push(News::Vanished { lines }),
+        }
+        self.reopen(now)
+    }
+
+    /// Checks the path, however recent the last check is.
+    pub(super) fn check_path_now(&mut self, now: Now) -> Result<(), WriteError> {
+        self.open.iter_mut().for_each(|open| open.path.checked_at = None);
+        self.check_path(now)
+    }
+
+    /// Reads the length again. Another process may have made the file shorter, as `copytruncate`
+    /// does, or longer, and may have left a fragment; the next write is at its end, wherever that
+    /// is.
+    pub(super) fn measure(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let before = open.len;
+        // A length that cannot be seen now is seen at the next look.
+        let shorter = open.measure();
+        if open.len != before || shorter.is_none() {
+            // As at the opening: a file of which nothing can be seen may be torn.
+            self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);
+        }
+        let shorter = shorter.unwrap_or(0);
+        if shorter > 0 {
+            if open.len == 0 {
+                self.rotator.emptied();
+            }
+            self.news.push(News::CutShort { bytes: shorter });
+        }
+    }
+
+    /// Checks whether the reader of a stream has left room.
+    pub(super) fn check_reader(&mut self) -> Result<(), WriteError> {
+        let (Target::Stream(_), Some(open)) = (&self.target, &mut self.open) else { return Ok(()) };
+        if open.kind == Kind::Regular || open.file.writable(Duration::ZERO) {
+            return Ok(());
+        }
+        let mut error = WriteError::new(0, crate::event::Cause::Io).retry_after(READER_PROBE);
+        error.would_block = true;
+        Err(error)
+    }
+}
+
+/// Opens the file that is at the path then: one whose lock came free because it was just rotated is
+/// another process's archive.
+fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<(OpenFile<D::File>, Option<bool>)> {
+    let mut openings = 0;
+    loop {
+        openings += 1;
+        let (mut open, torn) = OpenFile::new(open_path(disk, path)?, true, now)?;
+        let is_elsewhere = open.holds_lock() && open.file.check_path(path).is_ok_and(|state| state != PathState::Same);
+        if !is_elsewhere || openings == MOST_OPENINGS {
+            return Ok((open, torn));
+        }
+    }
+}
+
+/// Opens the file, and makes its directory if that is missing.
+fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
+    match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+                return Err(error);
+            };
+            disk.make_dir(parent)?;
+            disk.open(path)
+        }
+        other => other,
+    }
+}

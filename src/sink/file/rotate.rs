@@ -1,0 +1,372 @@
+//! Rotates a file when `schedule.rs` says so. Runs on the writer's thread.
+//!
+//! The order of a rotation is safe from a crash and from a full disk: the new file is created under
+//! a name of its own and gets its first line; the active file gets a second name, the archive's;
+//! the new file takes the active name. Nothing is copied or cut. No name is replaced except the
+//! active one, and that only once its file has another.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::disk::{Dir, Disk, DiskFile, PathState};
+use crate::event::Cause;
+use crate::sink::rotation::Rotation;
+use crate::sink::{Batch, News, Now, WriteError};
+
+use super::FileSink;
+use super::archive_name::Archive;
+use super::archives::{Archives, dir_of};
+use super::open_file::OpenFile;
+use super::schedule::Schedule;
+
+/// After a rotation that failed the next one is tried after this time; each later one after twice
+/// the time.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+const LAST_BACK_OFF: Duration = Duration::from_secs(60);
+/// The most names that are tried for an archive: more than one second has.
+const MOST_NAMES: usize = 20_000;
+/// The most names that are tried for the next active file.
+const MOST_RANDOM_NAMES: usize = 10;
+
+/// When the file is rotated.
+#[derive(Debug)]
+pub(super) struct Rotator {
+    rotation: Rotation,
+    schedule: Schedule,
+    /// The time of the last record in the active file.
+    last_record: Option<SystemTime>,
+    /// A rotation is due, whatever the schedule says.
+    requested: bool,
+    not_before: Option<Instant>,
+    back_off: Duration,
+    /// Where each line of a batch ends, and its time: memory that is used again.
+    lines: Vec<(u64, SystemTime)>,
+}
+
+impl Rotator {
+    pub(super) fn new(rotation: Rotation) -> Self {
+        Self {
+            rotation,
+            schedule: Schedule::new(rotation),
+            last_record: None,
+            requested: rotation.on_start,
+            not_before: None,
+            back_off: FIRST_BACK_OFF,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Another file was opened.
+    pub(super) fn begin<F: DiskFile>(&mut self, open: &mut OpenFile<F>) {
+        self.last_record = if open.len > 0 { open.file.modified().ok() } else { None };
+        self.schedule.begin(self.last_record);
+        // An empty file at the start is not rotated.
+        self.requested &= open.len > 0;
+        // What failed with the file before may work with this one.
+        (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
+    }
+
+    /// The active file is empty.
+    pub(super) fn emptied(&mut self) {
+        self.last_record = None;
+        self.schedule.begin(None);
+    }
+
+    /// These lines are in the active file.
+    pub(super) fn wrote(&mut self, lines: &Batch<'_>) {
+        let (first, last) = (lines.lines().next(), lines.lines().last());
+        for line in first.into_iter().chain(last) {
+            self.schedule.wrote(line.time());
+            self.last_record = self.last_record.max(Some(line.time()));
+        }
+    }
+
+    pub(super) fn has_size(&self) -> bool {
+        self.rotation.size.is_some()
+    }
+
+    pub(super) fn is_enabled(&self) -> bool {
+        self.rotation != Rotation::never()
+    }
+
+    /// Requests a rotation before the next record.
+    pub(super) fn request(&mut self) {
+        self.requested = true;
+    }
+
+    /// Returns how many leading lines of `batch` belong in the file, which holds `len` bytes;
+    /// before the next one it is to be rotated. While the output is suspended only the size counts:
+    /// it is a hard limit, the others can wait.
+    pub(super) fn lines_for(&mut self, batch: &Batch<'_>, len: u64, suspended: bool, now: Instant) -> usize {
+        if self.not_before.is_some_and(|not_before| now < not_before) {
+            return batch.len();
+        }
+        if self.requested && len > 0 && !suspended {
+            return 0;
+        }
+        if !self.is_enabled() {
+            return batch.len();
+        }
+        if suspended {
+            return self.lines_by_size(batch, len);
+        }
+        self.lines.clear();
+        self.lines.extend(batch.ends().zip(batch.lines()).map(|(end, line)| (end as u64, line.time())));
+        self.schedule.lines_for(len, &self.lines)
+    }
+
+    fn lines_by_size(&self, batch: &Batch<'_>, len: u64) -> usize {
+        if !self.has_size() {
+            return batch.len();
+        }
+        let left = usize::try_from(self.size_left(len)).unwrap_or(usize::MAX);
+        let fit = batch.whole_lines_in(left).0;
+        if len == 0 { fit.max(1).min(batch.len()) } else { fit }
+    }
+
+    /// Returns how many bytes a file of this length may grow by.
+    pub(super) fn size_left(&self, len: u64) -> u64 {
+        self.rotation.size.map_or(u64::MAX, |size| size.saturating_sub(len))
+    }
+
+    fn done(&mut self) {
+        self.requested = false;
+        (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
+        self.emptied();
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.not_before = Some(now + self.back_off);
+        self.back_off = (self.back_off * 2).min(LAST_BACK_OFF);
+    }
+
+    /// Returns the name of the archive that the active file becomes.
+    fn archive_after(&mut self, newest: Option<Archive>, now: Now) -> Archive {
+        Archive::after(newest, self.schedule.calendar_second(self.last_record.unwrap_or(now.wall)))
+    }
+}
+
+impl<D: Disk> FileSink<D> {
+    /// Returns whether a file that may not grow can be rotated instead.
+    pub(super) fn may_rotate_a_full_file(&self) -> bool {
+        self.rotator.has_size() && self.open.as_ref().is_some_and(|open| open.holds_lock() && open.len > 0)
+    }
+
+    /// Rotates the file, and begins the next one with `first`, a line or none. Returns whether that
+    /// is done; if not, it is reported, and the old file goes on.
+    ///
+    /// # Errors
+    ///
+    /// There is no space for the line; nothing was tried.
+    pub(super) fn rotate(&mut self, first: &Batch<'_>) -> Result<bool, WriteError> {
+        let now = first.now();
+        let bytes = first.bytes().len() as u64;
+        if let Some(cause) = self.space.cannot_fit(bytes) {
+            self.space.failed(cause, bytes);
+            let error = self.low_space(0, 0);
+            return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
+        }
+        let Some(open) = &mut self.open else { return Ok(false) };
+        // Whoever reads one archive after the other finds no two lines in one.
+        if self.torn && self.rotator.size_left(open.len) > 0 && open.write_all(b"\n").1.is_ok() {
+            self.torn = false;
+        }
+        let rotated = try_to_rotate(&mut self.rotator, &mut self.archives, &mut self.disk, open, first);
+        let (new, archive) = match rotated {
+            Ok(done) => done,
+            Err(error) => {
+                self.archives.is_clean = false;
+                self.rotator.failed(now.monotonic);
+                self.news.push(News::Failed { doing: "rotate", error });
+                let _ = self.preallocate(0); // The blocks may have been given back.
+                return Ok(false);
+            }
+        };
+        self.rotator.done();
+        self.archives.rotated();
+        self.sync_left_file();
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let (shared, reported_untrusted) = (open.shared, open.path.reported_untrusted);
+        open.release();
+        *open = new;
+        (open.shared, open.path.reported_untrusted) = (shared, reported_untrusted);
+        open.path.lines_since = first.len() as u64;
+        self.torn = false;
+        self.rotator.wrote(first);
+        self.news.push(News::Rotated { archive });
+        self.sync_dir();
+        // What the old file has given back is the new one's reserve before it is anybody else's.
+        let _ = self.preallocate(0);
+        Ok(true)
+    }
+}
+
+/// Rotates the open file. Returns the next one, with `first` in it, and the path of the archive.
+///
+/// # Errors
+///
+/// The file is still the active one.
+fn try_to_rotate<D: Disk>(
+    rotator: &mut Rotator,
+    archives: &mut Archives,
+    disk: &mut D,
+    old: &mut OpenFile<D::File>,
+    first: &Batch<'_>,
+) -> io::Result<(OpenFile<D::File>, PathBuf)> {
+    let now = first.now();
+    let mut dir = dir_of(disk, old)?;
+    // This process has the lock of the open file: no other process of ours can have rotated it
+    // before, and none can now.
+    if dir.check_name(archives.names.active(), &old.file)? != PathState::Same {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if !archives.is_clean {
+        // Only what fails leaves something.
+        let found = archives.find(&mut dir, &mut old.file)?;
+        archives.see(&found);
+        archives.is_clean = true;
+    }
+    let archive = rotator.archive_after(archives.newest, now);
+    let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;
+    // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
+    old.give_back_blocks();
+    match archives.exchange(&mut dir, old, &mut new, &unfinished, archive) {
+        Ok((archive, name)) => {
+            archives.newest = Some(archive);
+            Ok((new, dir.path().join(name)))
+        }
+        Err(error) => {
+            let _ = dir.remove(&unfinished); // The next rotation, or the next start, finds it.
+            Err(error)
+        }
+    }
+}
+
+impl Archives {
+    /// There is one archive more.
+    fn rotated(&mut self) {
+        if !self.limits.is_none() {
+            self.tidy_at = None;
+        }
+        self.compressor.next_at = None;
+    }
+
+    /// Creates the next active file, under its first name, with its first line in it; or nothing at
+    /// all.
+    fn create<D: Disk>(
+        &self,
+        disk: &mut D,
+        dir: &mut D::Dir,
+        old: &OpenFile<D::File>,
+        first: &[u8],
+        now: Now,
+    ) -> io::Result<(OpenFile<D::File>, OsString)> {
+        let mut tries = 0;
+        let (file, name) = loop {
+            tries += 1;
+            let name = self.names.unfinished(disk.random());
+            match disk.create(&old.file, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < MOST_RANDOM_NAMES => {}
+                other => break (other?, name),
+            }
+        };
+        let filled = OpenFile::new(file, true, now.monotonic).and_then(|(mut open, _)| {
+            let (got, result) = open.write_all(first);
+            if got > 0 {
+                open.dirty_since = Some(now.monotonic);
+            }
+            result.map(|()| open)
+        });
+        if filled.is_err() {
+            let _ = dir.remove(&name); // The next rotation, or the next start, finds it.
+        }
+        Ok((filled?, name))
+    }
+
+    /// Gives the open file the archive's name, and the new one the active one. After an error all
+    /// is as it was, as far as that can be seen.
+    fn exchange<D: Dir<File = F>, F: DiskFile>(
+        &self,
+        dir: &mut D,
+        old: &OpenFile<F>,
+        new: &mut OpenFile<F>,
+        unfinished: &OsStr,
+        mut archive: Archive,
+    ) -> io::Result<(Archive, OsString)> {
+        for _ in 0..MOST_NAMES {
+            let name = self.names.name(archive);
+            let linked = match dir.link(self.names.active(), &name) {
+                Ok(()) => Ok(true),
+                // A network file system may have done it and say that it has not.
+                Err(_) if dir.check_name(&name, &old.file).is_ok_and(|state| state == PathState::Same) => Ok(true),
+                // Then the active name is absent for a moment.
+                Err(error) if has_no_links(&error) => dir.rename_new(self.names.active(), &name).map(|()| false),
+                Err(error) => Err(error),
+            };
+            match linked {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
+                    archive = archive.next();
+                }
+                Err(error) => return Err(error),
+                Ok(linked) => {
+                    let result = self.take_over(dir, old, new, unfinished, &name, linked);
+                    if result.is_err() {
+                        self.undo(dir, old, &name, linked);
+                    }
+                    return result.map(|()| (archive, name));
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Takes the archive's name back, only if it is seen that this is not the last name of the
+    /// file: what was reported as failed may have been done. Whatever is left is seen at the next
+    /// look: an archive that is the active file loses that name, a file that lost its active name
+    /// is left.
+    fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &OpenFile<F>, archive: &OsStr, linked: bool) {
+        let active = self.names.active();
+        let mut is_at = |name| dir.check_name(name, &old.file).is_ok_and(|state| state == PathState::Same);
+        if !is_at(archive) {
+            return;
+        }
+        if !linked {
+            let _ = dir.rename_new(archive, active); // Replaces nothing.
+        } else if is_at(active) {
+            let _ = dir.remove(archive);
+        }
+    }
+
+    fn take_over<D: Dir<File = F>, F: DiskFile>(
+        &self,
+        dir: &mut D,
+        old: &OpenFile<F>,
+        new: &mut OpenFile<F>,
+        unfinished: &OsStr,
+        archive: &OsStr,
+        linked: bool,
+    ) -> io::Result<()> {
+        // Another process may have put another file at the active path since it was checked: that
+        // one is not ours to replace.
+        if dir.check_name(archive, &old.file)? != PathState::Same {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let active = self.names.active();
+        let renamed = if linked { dir.rename(unfinished, active) } else { dir.rename_new(unfinished, active) };
+        match renamed {
+            // A network file system may have done it and say that it has not.
+            Err(error) => match dir.check_name(active, &new.file) {
+                Ok(PathState::Same) => Ok(()),
+                _ => Err(error),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Returns whether there are no hard links here, or not for us.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks)
+}
