@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 use unfazed::{Builder, Cause};
@@ -14,6 +14,7 @@ use crate::support::account::{Log, assert_accounted, assert_identity};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace};
+use crate::support::moment::Moment;
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -21,7 +22,7 @@ const LONE: u32 = 99;
 
 pub(crate) fn a_fifo_nobody_reads_blocks_nobody_and_is_written_when_a_reader_comes(place: &Place) -> Outcome {
     let path = make_fifo(place, "app.fifo");
-    let start = Instant::now();
+    let start = Moment::now();
     let subject = Subject::start(&path, |file| file);
     let load = Load::start(2, &subject.handle);
     assert!(start.elapsed() < Duration::from_secs(1), "the start took {:?}", start.elapsed());
@@ -35,7 +36,7 @@ pub(crate) fn a_fifo_nobody_reads_blocks_nobody_and_is_written_when_a_reader_com
     // A reader that a busy machine lets wait for long would suspend the log again.
     subject.pace_when_resumed(&load, Pace::Idle);
     let mut lone = Author::new(LONE);
-    let come = Instant::now();
+    let come = Moment::now();
     let reader = Reader::start(&path);
     let resumed = subject.assert_resumes(come, &mut lone, || reader.read_up_to_a_message_of(LONE));
     let mut calls = load.stop();
@@ -54,7 +55,7 @@ fn assert_shutdown_without_a_reader_answers(place: &Place) {
     for _ in 0..10 {
         author.log(&logger);
     }
-    let start = Instant::now();
+    let start = Moment::now();
     let answer = handle.shutdown(Duration::from_secs(5));
     assert!(answer.is_err(), "nothing was written");
     assert!(start.elapsed() < Duration::from_secs(1), "the shutdown took {:?}", start.elapsed());
@@ -82,7 +83,7 @@ pub(crate) fn a_fifo_whose_reader_stops_blocks_nobody_and_loses_what_it_says(pla
     // A reader that a busy machine lets wait for long would suspend the log again.
     subject.pace_when_resumed(&load, Pace::Idle);
     let mut lone = Author::new(LONE);
-    let lifted = Instant::now();
+    let lifted = Moment::now();
     reader.stop(false);
     let resumed = subject.assert_resumes(lifted, &mut lone, || reader.read_up_to_a_message_of(LONE));
     let mut calls = load.stop();

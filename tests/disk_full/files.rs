@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::Level;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,6 +18,7 @@ use crate::support::account::{Log, assert_accounted, assert_identity};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace, TARGET, longest, message};
+use crate::support::moment::Moment;
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject};
 
@@ -33,7 +34,7 @@ pub(crate) fn dev_full_suspends_the_log_at_once_and_its_calls_do_no_work(_: &Pla
     load.pace(Pace::SteadySuspended);
     wait_until(|| "calls".into(), PATIENCE, || load.calls(Pace::SteadySuspended) >= 20_000);
     let calls = load.stop();
-    let start = Instant::now();
+    let start = Moment::now();
     let answer = subject.handle.shutdown(PATIENCE);
     assert!(answer.is_err(), "a shutdown of a suspended log says so");
     assert!(start.elapsed() < Duration::from_secs(1), "the shutdown took {:?}", start.elapsed());
@@ -168,7 +169,7 @@ pub(crate) fn a_file_size_limit_suspends_the_log_and_kills_nobody(place: &Place)
 
     subject.calm_when_resumed(&load);
     let mut lone = Author::new(LONE);
-    let lifted = Instant::now();
+    let lifted = Moment::now();
     setrlimit(Resource::Fsize, before).unwrap();
     let resumed = subject.assert_resumes(lifted, &mut lone, || subject.read());
     let mut calls = load.stop();
@@ -196,7 +197,7 @@ pub(crate) fn a_removed_directory_is_made_again_and_no_record_is_unaccounted_for
     let mut removed_file = File::open(&subject.path).unwrap();
     let lines_before = count_lines(&subject.read());
 
-    let removed = Instant::now();
+    let removed = Moment::now();
     fs::remove_dir_all(&dir).unwrap();
     while !subject.path.exists() {
         assert!(removed.elapsed() <= RESUME_AT_MOST, "no new log after {:?}", removed.elapsed());
@@ -248,7 +249,7 @@ pub(crate) fn a_file_in_the_place_of_the_directory_suspends_the_log_until_it_is_
     }
     subject.assert_flush_says(Cause::Missing);
     subject.wait_until_given_up();
-    let lifted = Instant::now();
+    let lifted = Moment::now();
     fs::remove_file(&dir).unwrap();
     fs::create_dir(&dir).unwrap();
     let resumed = subject.assert_resumes(lifted, &mut lone, || subject.read());
@@ -280,7 +281,7 @@ pub(crate) fn what_is_logged_once_the_log_says_it_is_back_is_written(place: &Pla
     let mut callback = Author::new(CALLBACK);
     let said_there = message(CALLBACK, 0);
     subject.when_resumed(move || callback.log(log::logger()));
-    let lifted = Instant::now();
+    let lifted = Moment::now();
     fs::remove_file(&dir).unwrap();
     let resumed = subject.assert_resumes(lifted, &mut lone, || subject.read());
     let (stats, told) = subject.end();

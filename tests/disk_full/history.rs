@@ -15,6 +15,7 @@ use crate::support::account::{Log, assert_accounted, assert_identity};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
 use crate::support::load::{Author, TARGET, longest};
+use crate::support::moment::Moment;
 use crate::support::place::{Filler, Place, free};
 use crate::support::subject::{PATIENCE, RESUME_AT_MOST, Subject};
 
@@ -261,7 +262,7 @@ pub(crate) fn a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_
         }
     }
     let took = start.elapsed();
-    let resumed = subject.assert_resumes(Instant::now(), &mut lone, || log_of(&disk, &history));
+    let resumed = subject.assert_resumes(Moment::now(), &mut lone, || log_of(&disk, &history));
     let (stats, told) = subject.end();
     let pairs = told.suspended.len();
     assert!(pairs >= 2, "it was suspended {pairs} times");

@@ -13,6 +13,7 @@ use crate::files::Confined;
 use crate::support::account::{Log, assert_accounted};
 use crate::support::cases::{Evidence, Outcome, is_long};
 use crate::support::load::{Author, longest, memory};
+use crate::support::moment::Moment;
 use crate::support::place::{Filler, Place};
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -58,7 +59,7 @@ fn toggles(
     let (mut authors, freed, turns) = thread::scope(|scope| {
         let threads: Vec<_> = (0..AUTHORS).map(|number| scope.spawn(move || log(number))).collect();
         let begun = Instant::now();
-        let (mut freed, mut turns) = (begun, 0);
+        let (mut freed, mut turns) = (Moment::now(), 0);
         while begun.elapsed() < Duration::from_secs(seconds) {
             let mut filler = Filler::new(disk.join("filler"));
             filler.fill();

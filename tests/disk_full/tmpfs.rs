@@ -16,6 +16,7 @@ use crate::support::account::{Log, assert_accounted};
 use crate::support::cases::{Case, Evidence, Needs, Outcome, part};
 use crate::support::child::{self, wait_until};
 use crate::support::load::{Author, Load, Pace, level, longest, memory};
+use crate::support::moment::Moment;
 use crate::support::place::{Filler, Place, free, remount};
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -245,7 +246,7 @@ pub(crate) fn exhausted_inodes_suspend_the_start_and_one_free_inode_ends_it(plac
     let subject = Subject::start(&disk.join("app.log"), |file| file);
     subject.wait_until_suspended(Cause::DiskFull);
     begins_when(&subject, Author::new(LONE), Cause::DiskFull, || {
-        let freed = Instant::now();
+        let freed = Moment::now();
         fs::remove_file(last.unwrap()).unwrap();
         freed
     })
@@ -257,7 +258,7 @@ pub(crate) fn a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_wr
     let subject = Subject::start(&disk.join("logs/app.log"), |file| file);
     subject.wait_until_suspended(Cause::ReadOnly);
     begins_when(&subject, Author::new(LONE), Cause::ReadOnly, || {
-        let lifted = Instant::now();
+        let lifted = Moment::now();
         remount(&disk, MountFlags::empty());
         lifted
     })
@@ -265,7 +266,7 @@ pub(crate) fn a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_wr
 
 /// A log that begins suspended: what is logged is lost and told, until the fault is lifted; but for
 /// WARN and ERROR, which are retained.
-fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnOnce() -> Instant) -> Outcome {
+fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnOnce() -> Moment) -> Outcome {
     for _ in 0..1000 {
         lone.say();
     }

@@ -5,7 +5,6 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use unfazed::Cause;
@@ -14,6 +13,7 @@ use crate::support::account::{Log, assert_accounted};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
 use crate::support::load::{Author, longest};
+use crate::support::moment::Moment;
 use crate::support::place::Place;
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -99,11 +99,11 @@ impl Hog {
     }
 
     /// Gives all of them back; says when.
-    fn give_back(self) -> Instant {
+    fn give_back(self) -> Moment {
         self.stop.store(true, Relaxed);
         let files = self.thread.join().unwrap();
         assert!(files.len() > 32, "only {} descriptors were taken", files.len());
-        let given_back = Instant::now();
+        let given_back = Moment::now();
         drop(files);
         given_back
     }

@@ -13,6 +13,7 @@ use crate::support::account::{Log, assert_accounted};
 use crate::support::cases::{Evidence, Outcome};
 use crate::support::child::wait_until;
 use crate::support::load::{Author, Load, Pace};
+use crate::support::moment::Moment;
 use crate::support::place::{Place, run};
 use crate::support::subject::{PATIENCE, Subject};
 
@@ -60,7 +61,7 @@ pub(crate) fn a_process_that_is_stopped_on_a_full_disk_goes_on_where_it_was(plac
     subject.calm_when_resumed(&load);
     let mut lone = Author::new(LONE);
     let again = stop_this_process(Some(&filler.leave()));
-    let resumed = subject.assert_resumes(Instant::now(), &mut lone, || subject.read());
+    let resumed = subject.assert_resumes(Moment::now(), &mut lone, || subject.read());
     wait_until(|| "calls after it".into(), PATIENCE, || load.calls(Pace::SteadyAgain) >= 2_000);
     let mut calls = load.stop();
     calls.authors.push(lone);

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use log::{Level, Log};
 use unfazed::{Handle, KIB};
 
+use super::moment::waited_for_a_processor;
+
 /// The target of all records of the authors.
 pub(crate) const TARGET: &str = "case";
 const PAD: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
@@ -353,14 +355,6 @@ impl Histogram {
     fn text(&self) -> String {
         format!("{:?} (median of {}), {:?} (99 of 100)", self.share(0.5), self.calls, self.share(0.99))
     }
-}
-
-/// Returns how long this thread could have run while the scheduler ran somebody else. `None` where
-/// the kernel does not say, or the process has no descriptor left to ask it.
-fn waited_for_a_processor() -> Option<Duration> {
-    let schedstat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos = schedstat.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
 }
 
 /// How often this thread has given up its processor because it had to wait.

@@ -11,6 +11,8 @@ pub(crate) mod child;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
 #[cfg(target_os = "linux")]
+pub(crate) mod moment;
+#[cfg(target_os = "linux")]
 pub(crate) mod place;
 #[cfg(target_os = "linux")]
 pub(crate) mod subject;

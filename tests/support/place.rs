@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, mount, mount_remount};
 
+use super::moment::Moment;
+
 /// The directory of a case. Its own process alone uses it.
 pub(crate) struct Place {
     dir: PathBuf,
@@ -205,8 +207,8 @@ impl Filler {
     }
 
     /// Gives all of it back; returns when that was.
-    pub(crate) fn remove(self) -> Instant {
-        let freed = Instant::now();
+    pub(crate) fn remove(self) -> Moment {
+        let freed = Moment::now();
         fs::remove_file(self.leave()).unwrap();
         freed
     }

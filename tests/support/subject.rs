@@ -10,6 +10,7 @@ use unfazed::{Builder, Cause, Event, FlushError, Handle, LogFile, State, Stats};
 
 use super::child::wait_until;
 use super::load::{Author, Load, Pace};
+use super::moment::Moment;
 use super::place::Filler;
 
 /// The longest time from the end of a fault to the resumed log.
@@ -120,7 +121,7 @@ impl Subject {
 
     /// Asserts that a flush of the suspended log answers at once and says why.
     pub(crate) fn assert_flush_says(&self, cause: Cause) {
-        let start = Instant::now();
+        let start = Moment::now();
         let answer = self.handle.flush(Duration::from_secs(10));
         let took = start.elapsed();
         assert_eq!(answer, Err(FlushError::Suspended(cause)));
@@ -146,7 +147,7 @@ impl Subject {
 
     /// Asserts that the log, suspended by a fault that ended at `lifted`, has resumed in time, and
     /// that the next record is then where `read` reads. Returns how long it took.
-    pub(crate) fn assert_resumes(&self, lifted: Instant, author: &mut Author, read: impl Fn() -> Vec<u8>) -> Duration {
+    pub(crate) fn assert_resumes(&self, lifted: Moment, author: &mut Author, read: impl Fn() -> Vec<u8>) -> Duration {
         while self.is_suspended() {
             let took = lifted.elapsed();
             assert!(took <= RESUME_AT_MOST, "not resumed after {took:?}: {:?}", self.handle.state());

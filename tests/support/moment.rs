@@ -1,0 +1,50 @@
+//! Time as the threads in question could use it: what a busy machine gave to somebody else does not
+//! count.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The name of the writer's thread.
+const WRITER: &str = "unfazed";
+
+/// A moment, from which a promise about time is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    at: Instant,
+    waited: Option<Duration>,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), waited: waits() }
+    }
+
+    /// Returns the time since then, without that for which the writer's thread or this one could
+    /// have run while the scheduler ran somebody else.
+    pub(crate) fn elapsed(self) -> Duration {
+        let waited = self.waited.zip(waits()).map(|(before, after)| after.saturating_sub(before));
+        self.at.elapsed().saturating_sub(waited.unwrap_or_default())
+    }
+}
+
+/// How long this thread and the writer's have waited for a processor so far.
+fn waits() -> Option<Duration> {
+    let threads = fs::read_dir("/proc/self/task").ok()?.flatten().map(|entry| entry.path());
+    let is_writer = |thread: &Path| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == WRITER);
+    let writers = threads.filter(|thread| is_writer(thread));
+    let writers: Duration = writers.filter_map(|thread| waits_of(&thread)).sum();
+    Some(waited_for_a_processor()? + writers)
+}
+
+/// Returns how long this thread could have run while the scheduler ran somebody else. `None` where
+/// the kernel does not say, or the process has no descriptor left to ask it.
+pub(crate) fn waited_for_a_processor() -> Option<Duration> {
+    waits_of(Path::new("/proc/thread-self"))
+}
+
+fn waits_of(thread: &Path) -> Option<Duration> {
+    let schedstat = fs::read_to_string(thread.join("schedstat")).ok()?;
+    let nanos = schedstat.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
+}
