@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Suspended to memory: the counter goes on or begins anew, the steady clock stands still, the
+    /// Suspended to memory: the counter goes on or begins again, the steady clock stands still, the
     /// wall clock is put right.
     fn breaks() -> [fn(&mut Machine); 4] {
         [

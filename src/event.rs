@@ -23,7 +23,7 @@ pub enum State {
     Healthy,
     /// Records are written, but the free space is close to the reserve.
     Low,
-    /// Records are dropped and counted until the cause goes away, but for those that a file can
+    /// Records are dropped and counted until the cause goes away, except those that a file can
     /// keep.
     Suspended(Cause),
     /// The logger was shut down; nothing is written any more.
@@ -192,7 +192,7 @@ pub enum Event {
         /// How many records the gap line says were lost.
         dropped: u64,
     },
-    /// The file was put aside as an archive, and a new one begun.
+    /// The file was rotated: it is an archive, and a new one is the active file.
     #[non_exhaustive]
     Rotated {
         /// The output's name.

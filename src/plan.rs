@@ -248,8 +248,8 @@ impl Plan {
     }
 }
 
-/// What a forked child does at its first log call: files and consoles anew; the program's own sinks
-/// and its callback stay with the parent. No lock that a vanished thread could hold is taken.
+/// What a forked child does at its first log call: files and consoles again; the program's own
+/// sinks and its callback stay with the parent. No lock that a vanished thread could hold is taken.
 impl Renew for Plan {
     fn pipeline(&self) -> Arc<Pipeline> {
         let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));

@@ -1,5 +1,6 @@
 //! The documentation against the code: every option stands in the table of options, every message
-//! that a page quotes is one that the writer lays out, and prose is wrapped.
+//! that a page quotes is one that the writer lays out, prose is wrapped, and the words are those of
+//! the glossary.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
@@ -151,6 +152,45 @@ fn comments_are_wrapped() {
             assert!(may_be_long || len <= WIDTH, "{}:{}: {len} columns", path.display(), number + 1);
         }
     }
+}
+
+/// Words that the glossary of ARCHITECTURE.md replaces, and what stands in their place.
+const WORDS: &[(&str, &str)] = &[
+    ("allowance", "headroom"),
+    ("anew", "again"),
+    ("but for", "except"),
+    ("comfort", "headroom"),
+    ("door", "per process"),
+    ("episode", "suspension"),
+    ("fates", "records"),
+    ("lacks", "is missing"),
+    ("put aside", "rotated"),
+    ("storm", "flood, or rate limit"),
+    ("storms", "rate limit"),
+    ("untold", "unreported"),
+    ("vanish", "dropped"),
+];
+
+#[test]
+fn the_glossary_has_one_word_for_each_thing() {
+    let mut texts = pages();
+    texts.extend(["CHANGELOG.md", "tests/README.md", "benches/README.md"].map(|name| root().join(name)));
+    texts.extend(["src", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs")));
+    let this = root().join(file!());
+    let mut found = Vec::new();
+    for path in texts.into_iter().filter(|path| *path != this) {
+        for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            // The words of an identifier are words, too.
+            let is_word = |character: char| character.is_alphanumeric();
+            let words: Vec<String> = line.split(|character| !is_word(character)).map(str::to_lowercase).collect();
+            let text = format!(" {} ", words.join(" "));
+            for (wrong, right) in WORDS.iter().filter(|(wrong, _)| text.contains(&format!(" {wrong} "))) {
+                let place = path.strip_prefix(root()).unwrap().display();
+                found.push(format!("{place}:{}: `{wrong}`, write `{right}`", number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]

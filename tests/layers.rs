@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// (files, rooms of the crate they may name, crates they may name). The first row that fits a path
-/// counts. std is free, but for what `NEVER` says.
+/// counts. std is free, except what `NEVER` says.
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),

@@ -1,5 +1,5 @@
 //! The outside world: what a file sink asks of the system, and the real system. Runs on the
-//! writer's thread, but for `unfit` and `same_file`, which only look.
+//! writer's thread, except `unfit` and `same_file`, which only look.
 
 #[cfg(unix)]
 mod dir;
@@ -361,8 +361,8 @@ fn duplicate(stream: Stream) -> io::Result<File> {
     };
     let file = File::from(copied);
     if cfg!(target_os = "linux") && kind_of(&file)? == Kind::Stream {
-        // Opening it anew makes a description that is not shared. A socket cannot be opened so, nor
-        // what belongs to another user; a regular file must not be, because the program's own
+        // Opening it again makes a description that is not shared. A socket cannot be opened so,
+        // nor what belongs to another user; a regular file must not be, because the program's own
         // output goes to the same place in it.
         if let Ok(own) = dir::open_again(number) {
             return Ok(own);

@@ -15,7 +15,7 @@ use crate::sync::swap::ArcSwapOption;
 use crate::sync::thread_local;
 
 /// So many places are watched, a power of two; what does not find a slot is not limited. They take
-/// 192 KiB. A model makes them anew for each order that it tries, and does with two.
+/// 192 KiB. A model makes them again for each order that it tries, and does with two.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A place is looked for in this many slots.
 const PROBES: usize = 8;

@@ -400,7 +400,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
 /// the machine.
 ///
 /// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`,
-/// and the gap line), and the file is opened anew: what such a descriptor says later is not to be
+/// and the gap line), and the file is opened again: what such a descriptor says later is not to be
 /// believed. Where a full disk shows only at the sync (NFS, thin storage), `Every` is the advice.
 ///
 /// ```

@@ -115,9 +115,9 @@ pub(crate) struct World {
     stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
-    /// Somebody else puts the file aside, under this name, and a new one in its place, just before
+    /// Somebody else renames the file to this name, and puts a new one in its place, just before
     /// its lock is asked for next.
-    pub(crate) put_aside_at_lock: Option<(PathBuf, PathBuf)>,
+    pub(crate) renamed_at_lock: Option<(PathBuf, PathBuf)>,
     /// So many locks are to be had all the same.
     pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
@@ -799,7 +799,7 @@ impl DiskFile for FakeFile {
     fn lock(&mut self) -> io::Result<bool> {
         let mut world = self.disk.world();
         world.ask(Op::Lock)?;
-        if let Some((path, aside)) = world.put_aside_at_lock.take() {
+        if let Some((path, aside)) = world.renamed_at_lock.take() {
             world.rename(&path, &aside)?;
             world.inode(&path);
         }

@@ -264,7 +264,7 @@ pub(crate) fn a_read_only_start_is_quiet_and_the_log_begins_when_the_mount_is_wr
     })
 }
 
-/// A log that begins suspended: what is logged is lost and told, until the fault is lifted; but for
+/// A log that begins suspended: what is logged is lost and told, until the fault is lifted, except
 /// WARN and ERROR, which are retained.
 fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnOnce() -> Moment) -> Outcome {
     for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! What becomes of a file that is put aside.
+//! What becomes of a file that is rotated.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -267,7 +267,7 @@ pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path
 }
 
 /// Until it is another program, a child has all descriptors of its parent, and a lock belongs to
-/// the open file: the file that was opened anew at that moment had no lock for 10 s, and was not
+/// the open file: the file that was opened again at that moment had no lock for 10 s, and was not
 /// rotated.
 pub(crate) fn a_program_that_starts_others_all_the_time_keeps_the_lock(dir: &Path) -> Outcome {
     let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
@@ -296,7 +296,7 @@ pub(crate) fn a_program_that_starts_others_all_the_time_keeps_the_lock(dir: &Pat
 }
 
 #[cfg(not(feature = "gzip"))]
-pub(crate) fn archives_are_compressed_but_for_the_newest(_dir: &Path) -> Outcome {
+pub(crate) fn archives_are_compressed_except_the_newest(_dir: &Path) -> Outcome {
     Outcome::Skipped("it needs the feature `gzip`".into())
 }
 
@@ -358,7 +358,7 @@ pub(crate) fn the_end_does_not_wait_for_a_compression(_dir: &Path) -> Outcome {
 }
 
 #[cfg(feature = "gzip")]
-pub(crate) fn archives_are_compressed_but_for_the_newest(dir: &Path) -> Outcome {
+pub(crate) fn archives_are_compressed_except_the_newest(dir: &Path) -> Outcome {
     use crate::harness::wait_until;
 
     if !crate::harness::has("gzip") {

@@ -121,10 +121,10 @@ pub(crate) fn a_file_that_is_renamed_again_and_again_loses_nothing(dir: &Path) -
     for turn in 0..20 {
         load.wait_for(500);
         // The name is free until the logger takes it.
-        wait_until("it is opened anew", || path.exists());
+        wait_until("it is opened again", || path.exists());
         fs::rename(&path, dir.join(format!("app.{turn:03}"))).unwrap();
     }
-    wait_until("it is opened anew", || path.exists());
+    wait_until("it is opened again", || path.exists());
     load.wait_for(500);
     let logged = load.stop();
     end(&handle, &logged);
@@ -277,9 +277,9 @@ pub(crate) fn two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates(dir: 
     });
     end(&second_handle, &logged[1..]);
     end(&first_handle, &logged[..1]);
-    // The second may still write to a file that was just put aside: its records stand behind
-    // younger ones of the first, and in order all the same, because it goes from file to file in
-    // their order.
+    // The second may still write to a file that was just rotated: its records stand behind younger
+    // ones of the first, and in order all the same, because it goes from file to file in their
+    // order.
     Text::of(&log_files(dir)).assert_complete(&logged);
     Outcome::holds()
 }

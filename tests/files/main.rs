@@ -44,7 +44,7 @@ fn main() -> std::process::ExitCode {
         archives::a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is,
         archives::what_was_ordered_is_done_when_a_flush_behind_it_answers,
         archives::a_program_that_starts_others_all_the_time_keeps_the_lock,
-        archives::archives_are_compressed_but_for_the_newest,
+        archives::archives_are_compressed_except_the_newest,
         archives::a_compressed_form_that_is_there_is_never_replaced,
         archives::the_end_does_not_wait_for_a_compression,
         hands::the_real_logrotate_in_create_mode_loses_and_doubles_nothing,

@@ -138,7 +138,7 @@ pub(crate) fn long_messages_without_memory_for_them_are_cut_or_lost_and_end_nobo
     Evidence { stats, longest_call: None, resumed: None, more }.into()
 }
 
-/// Returns whether these are some of the pairs, whole but for a text that lost its end. A cut text
+/// Returns whether these are some of the pairs, whole except a text that lost its end. A cut text
 /// is marked, and the small pair after it may still be there.
 fn is_cut(message: &str, all_pairs: &str) -> bool {
     let (first, _) = all_pairs.rsplit_once(' ').unwrap();

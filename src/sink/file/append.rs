@@ -59,8 +59,8 @@ impl<D: Disk> FileSink<D> {
         if let (Err(_), true) = (&result, got > 0) {
             let fragment = got - (end + newline).min(got);
             self.torn = !open.cut_fragment(fragment);
-            // A fragment that could not be cut and lacks only its newline is a whole line: the next
-            // write brings the newline.
+            // A fragment that could not be cut and is missing only its newline is a whole line: the
+            // next write brings the newline.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
             whole += usize::from(self.torn && only_newline_missing);
         }

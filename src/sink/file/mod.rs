@@ -256,7 +256,7 @@ impl<D: Disk> FileSink<D> {
         self.sync_if_due(now, false, 0)?;
         // The reserve is preallocated by what the space is now: another process may have cut the
         // file, and filled the disk.
-        if self.space.must_look(now.monotonic) || self.budget().lacks_reserve() {
+        if self.space.must_look(now.monotonic) || self.budget().is_short_of_reserve() {
             self.query_space(now.monotonic);
         }
         let _ = self.preallocate(0); // Without blocks the next batch reports it.

@@ -198,7 +198,7 @@ impl Budget {
     }
 
     /// Returns whether the reserve is not all preallocated, and could be.
-    pub(super) fn lacks_reserve(&self) -> bool {
+    pub(super) fn is_short_of_reserve(&self) -> bool {
         self.can_preallocate && self.ahead < self.reserve()
     }
 }

@@ -154,7 +154,7 @@ impl Space {
         self.known.map_or(4096, |known| known.block.max(1))
     }
 
-    /// What is free but for two blocks, as in the writable; nothing where it is not known.
+    /// What is free except two blocks, as in the writable; nothing where it is not known.
     pub(crate) fn free_for_certain(&self) -> u64 {
         self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_allowance_leaves_the_reserve_and_two_blocks() {
+    fn what_is_writable_leaves_the_reserve_and_two_blocks() {
         let now = Instant::now();
         assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).writable(), MIB - 2 * BLOCK);
         assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).writable(), 0);
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_another_file_lacks_room_below_the_reserve_or_where_nothing_is_free() {
+    fn a_line_for_another_file_finds_no_room_below_the_reserve_or_where_nothing_is_free() {
         let now = Instant::now();
         // (reserve, free, bytes, why they do not fit)
         let cases = [
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_in_ends_the_episode() {
+    fn a_batch_that_is_in_ends_the_suspension() {
         let now = Instant::now();
         let mut space = asked(Some(MIB), GIB, 2 * MIB - 1, now);
         space.failed(Cause::LowSpace, 1);

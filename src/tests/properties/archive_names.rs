@@ -26,8 +26,8 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
         assert_eq!(parsed.is_some(), is_archive(active.as_encoded_bytes(), name.as_encoded_bytes()), "{name:?}");
         let Some(parsed) = parsed else { continue };
         assert_eq!(names.name(parsed), name);
-        // The names sort as the archives do, but for a compressed one, which stands behind its
-        // plain self.
+        // The names sort as the archives do, except a compressed one, which stands after its plain
+        // self.
         if parsed.compressed() != archive.compressed() {
             let plain =
                 |name: &OsString| name.as_encoded_bytes()[..stem(active.as_encoded_bytes()).len() + 25].to_vec();

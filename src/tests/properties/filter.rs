@@ -1,5 +1,5 @@
 //! The filter, for directives and changes of them: it says what env_filter says, level by level,
-//! asked anew each time.
+//! asked again each time.
 
 use log::{Level, LevelFilter, Metadata, Record};
 

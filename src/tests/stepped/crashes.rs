@@ -1,6 +1,6 @@
 //! The end at every operation: the process is killed, or the machine stops, before each operation
 //! of each scenario and inside each write; then a new logger starts on what is left. It comes up,
-//! overwrites nothing, and what a reader finds are whole lines; but for one fragment, alone on its
+//! overwrites nothing, and what a reader finds are whole lines; except one fragment, alone on its
 //! line, for each write that was cut in two.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ fn read(disk: &FakeDisk) -> Vec<Vec<u8>> {
     archives.into_iter().chain(active).map(|(_, bytes)| bytes.clone()).collect()
 }
 
-/// How many fragments there are already, but for the one at the very end.
+/// How many fragments there are already, except the one at the very end.
 fn fragments(files: &[Vec<u8>]) -> usize {
     parse(files).fragments.len()
 }

@@ -253,7 +253,7 @@ fn a_failed_sync_is_told_and_never_repeated_on_its_descriptor() {
     assert!(bench.events.lock().unwrap().iter().any(failed));
     assert_recovery(&mut bench, &disk, "sync");
     assert_invariants(&bench, &disk, "sync");
-    assert_eq!(disk.world().asked(Op::Open), 2, "it was opened anew");
+    assert_eq!(disk.world().asked(Op::Open), 2, "it was opened again");
     assert_eq!(bench.handle.stats().outputs[0].failures, 1);
     let text = String::from_utf8(disk.read(PATH)).unwrap();
     assert_eq!(text.matches("WARN  unfazed: failed to fsync times=1 error=").count(), 1, "{text}");
@@ -404,7 +404,7 @@ fn a_descriptor_that_would_have_to_wait_is_kept() {
     bench.live(Duration::from_secs(3));
     assert_recovery(&mut bench, &disk, "it takes bytes again");
     assert_invariants(&bench, &disk, "it takes bytes again");
-    assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened anew");
+    assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened again");
 }
 
 /// Logs once more when somebody has cut a line in half and `fails` cannot be asked; the next line
@@ -472,7 +472,7 @@ fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is
     assert!(told > 0 && told < lost && text.lines().count() == 2, "{told} of {lost}: {text}");
 }
 
-/// A log that nobody writes to any more is not opened anew for nothing.
+/// A log that nobody writes to any more is not opened again for nothing.
 #[test]
 fn an_end_without_a_word_leaves_no_new_file() {
     let disk = FakeDisk::default();
@@ -539,9 +539,9 @@ fn what_is_counted_while_suspended_adds_up() {
 }
 
 #[test]
-fn a_file_that_failed_is_opened_anew_and_one_that_is_only_full_is_kept() {
+fn a_file_that_failed_is_opened_again_and_one_that_is_only_full_is_kept() {
     // EIO, EROFS, ESTALE; ENOSPC, EDQUOT, EFBIG.
-    for (errno, anew) in [(5, true), (30, true), (116, true), (28, false), (122, false), (27, false)] {
+    for (errno, again) in [(5, true), (30, true), (116, true), (28, false), (122, false), (27, false)] {
         let disk = FakeDisk::default();
         let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
         bench.log_some(1);
@@ -553,7 +553,7 @@ fn a_file_that_failed_is_opened_anew_and_one_that_is_only_full_is_kept() {
         assert!(bench.suspended());
         bench.live(Duration::from_secs(3));
         assert!(!bench.suspended());
-        assert_eq!(disk.world().asked(Op::Open) - opened, u64::from(anew), "errno {errno}");
+        assert_eq!(disk.world().asked(Op::Open) - opened, u64::from(again), "errno {errno}");
     }
 }
 
@@ -581,8 +581,8 @@ fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_fi
     }
 }
 
-/// Behind half a line of an earlier life, and where nothing may be cut: a line that lacks only its
-/// newline is one.
+/// Behind half a line of an earlier life, and where nothing may be cut: a line that is missing only
+/// its newline is one.
 #[test]
 fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
     let len = {

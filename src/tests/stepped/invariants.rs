@@ -238,7 +238,7 @@ fn record_in(line: &str) -> Option<u64> {
 #[derive(Default)]
 pub(super) struct History {
     disk: Option<FakeDisk>,
-    /// What was put aside in this life, by name.
+    /// The archives that were made in this life, by name.
     pub(super) rotated: Vec<String>,
     pub(super) deleted: Vec<String>,
     aside: BTreeMap<String, Vec<u8>>,

@@ -28,11 +28,11 @@ fn failures(bench: &Bench) -> Vec<&'static str> {
     failed.collect()
 }
 
-/// A lock that was waited for came free because its owner had put the file aside. The archives are
+/// A lock that was waited for came free because its owner had rotated the file. The archives are
 /// still the owner's, who may be about to do that again: what it has begun was deleted, and its
 /// rotation failed.
 #[test]
-fn the_lock_of_a_file_that_was_put_aside_says_nothing_of_the_archives() {
+fn the_lock_of_a_file_that_was_rotated_says_nothing_of_the_archives() {
     let disk = FakeDisk::default();
     disk.world().locked_by_other = true;
     let mut bench = bench(&disk, |file| file.rotation(Rotation::size(100)).max_files(1));
@@ -45,7 +45,7 @@ fn the_lock_of_a_file_that_was_put_aside_says_nothing_of_the_archives() {
     disk.rename(PATH, OTHERS);
     disk.append(PATH, b"of the other one\n");
     disk.append(UNFINISHED, b"begun by the other one\n");
-    // Of the file that was put aside, not of the new one.
+    // Of the file that was rotated, not of the new one.
     disk.world().free_locks = 1;
     bench.pass(Duration::from_millis(50));
     bench.log_some(1);
@@ -58,10 +58,10 @@ fn the_lock_of_a_file_that_was_put_aside_says_nothing_of_the_archives() {
 }
 
 #[test]
-fn a_file_that_is_put_aside_while_it_is_opened_is_opened_anew() {
+fn a_file_that_is_rotated_while_it_is_opened_is_opened_again() {
     let disk = FakeDisk::default();
     disk.append(PATH, b"older\n");
-    disk.world().put_aside_at_lock = Some((PATH.into(), OTHERS.into()));
+    disk.world().renamed_at_lock = Some((PATH.into(), OTHERS.into()));
     let mut bench = bench(&disk, |file| file.rotation(Rotation::size(1000)));
     bench.log_some(2);
     bench.step();

@@ -25,7 +25,7 @@ fn messages(disk: &FakeDisk) -> Vec<String> {
 }
 
 #[test]
-fn a_storm_is_cut_to_its_limit_and_told_with_its_size() {
+fn a_flood_is_cut_to_its_limit_and_told_with_its_size() {
     let disk = FakeDisk::default();
     let setup = Setup { rate_limit: Some(RateLimit::new(2, HOUR)), ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
@@ -38,7 +38,7 @@ fn a_storm_is_cut_to_its_limit_and_told_with_its_size() {
     let stats = bench.handle.stats();
     assert_eq!(stats.suppressed, 98);
     assert_eq!((stats.accepted, stats.written, stats.dropped.total()), (4, 4, 0), "three, and the one that tells");
-    bench.assert_identity("a storm");
+    bench.assert_identity("a flood");
     let line = "WARN  db: no connection";
     assert_eq!(messages(&disk), [line, line, line, "WARN  db: 98 similar records suppressed"]);
 }
@@ -88,5 +88,5 @@ fn a_full_queue_delays_the_line_and_the_end_waits_for_it() {
     let mut messages = messages(&disk);
     messages.sort();
     assert_eq!(messages[..2], ["WARN  db: 49 similar records suppressed", "WARN  db: 7 similar records suppressed"]);
-    bench.assert_identity("a storm at the end");
+    bench.assert_identity("a flood at the end");
 }

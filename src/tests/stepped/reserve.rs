@@ -212,7 +212,7 @@ fn where_there_is_little_room_half_of_it_is_kept_and_the_log_begins() {
     assert_eq!(bench.suspensions(), (1, 0), "a full disk is full");
 }
 
-/// Each ERROR that did not fit into what is kept started the half second anew in which there must
+/// Each ERROR that did not fit into what is kept started the half second again in which there must
 /// be room: with ten of them a second the log never came back.
 #[test]
 fn errors_that_do_not_fit_keep_nobody_from_coming_back() {

@@ -703,7 +703,7 @@ fn a_line_for_which_there_never_is_room_does_not_keep_the_log_from_coming_back()
 
 /// The chances that a line had used up in one suspension were missing in the next.
 #[test]
-fn a_line_has_all_its_chances_in_each_episode() {
+fn a_line_has_all_its_chances_in_each_suspension() {
     let disk = FakeDisk::with_capacity(MIB);
     let mut bench = full(&disk, 64 * KIB);
     bench.log_padded(Level::Error, 30_000);

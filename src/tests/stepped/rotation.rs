@@ -1,4 +1,4 @@
-//! Archives: what is put aside, when, under which name, and that nothing happens to it afterwards,
+//! Archives: what is rotated, when, under which name, and that nothing happens to it afterwards,
 //! whatever fails.
 
 use std::collections::BTreeMap;
@@ -98,7 +98,7 @@ fn a_restart_goes_on_with_the_file_and_its_names() {
 }
 
 #[test]
-fn on_start_what_is_there_is_put_aside_and_nothing_is_if_there_is_nothing() {
+fn on_start_what_is_there_is_rotated_and_nothing_is_if_there_is_nothing() {
     let disk = FakeDisk::default();
     for (start, expected) in [(0, 0), (1, 1), (2, 2)] {
         let mut bench =
@@ -771,7 +771,7 @@ fn an_order_that_failed_is_void_for_a_file_that_is_empty_by_then() {
 }
 
 #[test]
-fn where_there_are_no_hard_links_a_file_is_put_aside_by_its_name_alone() {
+fn where_there_are_no_hard_links_a_file_is_rotated_by_its_name_alone() {
     // EPERM, EOPNOTSUPP, EMLINK: there are none, or no more of them, or not for us.
     for errno in [1, 95, 31] {
         let disk = FakeDisk::default();

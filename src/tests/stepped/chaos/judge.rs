@@ -211,8 +211,9 @@ impl Held {
             let read_line = read(layout, line);
             if torn != Torn::Cut && matches!(read_line, Line::Broken(_)) {
                 let whole = |line: &Line| !matches!(line, Line::Empty | Line::Broken(_) | Line::Glued(_));
-                // A line that cannot be cut and lacks only its newline counts as written, because
-                // the next write brings that. Another program that comes first does not know.
+                // A line that cannot be cut and is missing only its newline counts as written,
+                // because the next write brings that. Another program that comes first does not
+                // know.
                 let may_be = |one: &Line, other: &Line| {
                     whole(other) && (glued || matches!((one, other), (Line::Record { .. }, Line::Foreign)))
                 };

@@ -252,18 +252,18 @@ impl FilterModel {
 /// What the rate limit lets through, by a second reading of its rule: each place may log so many
 /// records in each interval of the wall clock, and whatever another interval is, it is a new one.
 #[derive(Debug, Default)]
-pub(super) struct StormModel {
-    places: BTreeMap<(Level, &'static str), Storm>,
+pub(super) struct RateLimitModel {
+    places: BTreeMap<(Level, &'static str), Limited>,
 }
 
 #[derive(Debug, Default)]
-struct Storm {
+struct Limited {
     interval: u128,
     admitted: u32,
     suppressed: u64,
 }
 
-impl StormModel {
+impl RateLimitModel {
     pub(super) fn admits(&mut self, limit: (u32, Duration), at: (Level, &'static str), time: SystemTime) -> bool {
         let interval = time.duration_since(UNIX_EPOCH).unwrap().as_nanos() / limit.1.as_nanos();
         let place = self.places.entry(at).or_default();

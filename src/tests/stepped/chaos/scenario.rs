@@ -9,7 +9,9 @@ use fastrand::Rng;
 use log::{Level, LevelFilter, Record};
 
 use super::judge::{Held, Logged, Torn, cannot_be_laid_out, missing};
-use super::plan::{self, FilterModel, FlakySink, Kind, LEVELS, PathState, Plan, StormModel, TARGETS, one_of, percent};
+use super::plan::{
+    self, FilterModel, FlakySink, Kind, LEVELS, PathState, Plan, RateLimitModel, TARGETS, one_of, percent,
+};
 use super::{Steps, panicked};
 use crate::KIB;
 use crate::error::FlushError;
@@ -183,9 +185,9 @@ struct Process {
     bench: Option<Bench>,
     filter: FilterModel,
     logged: Vec<Logged>,
-    rate_limit: StormModel,
+    rate_limit: RateLimitModel,
     /// Of each level, how many lines of the rate limit went into the queue.
-    storm_lines: [u64; 5],
+    limit_lines: [u64; 5],
     /// Those that went into the queue; none is one of the rate limit's.
     queued: Vec<Option<usize>>,
     /// For each producer, the number of its next record.
@@ -288,8 +290,8 @@ impl Machine {
             plan,
             bench: Some(bench),
             filter: FilterModel::default(),
-            rate_limit: StormModel::default(),
-            storm_lines: [0; 5],
+            rate_limit: RateLimitModel::default(),
+            limit_lines: [0; 5],
             logged: Vec::new(),
             queued: Vec::new(),
             producers: vec![0; rng.usize(1..=16)],
@@ -448,7 +450,7 @@ impl Machine {
         let mut passes = wanted && process.filter.lets_through(level, target, &message);
         let accepted = bench.pipeline.counters.callers.accepted.total();
         let (before, closed) = (bench.pipeline.len(), bench.pipeline.closed_to(level));
-        // What nobody can take is refused first; but for that it has to be known to pass.
+        // What nobody can take is refused first; but it has to be known to pass for that.
         if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
             && (closed.is_none() || process.filter.looks_at_messages())
         {
@@ -491,7 +493,7 @@ impl Machine {
         let turn = bench.step();
         // The writer itself puts in what the rate limit has to tell, before it takes anything.
         let more: Vec<_> = accepted_up_to(bench).iter().zip(&accepted).map(|(now, before)| now - before).collect();
-        for (lines, more) in process.storm_lines.iter_mut().zip(more.windows(2)) {
+        for (lines, more) in process.limit_lines.iter_mut().zip(more.windows(2)) {
             *lines += more[1] - more[0];
         }
         process.queued.extend((0..more[5]).map(|_| None));
@@ -733,8 +735,8 @@ impl Machine {
         assert!(!panicked(), "something panicked inside the writer");
         bench.assert_identity("at every moment");
         let stats = bench.handle.stats();
-        let storm_lines: u64 = process.storm_lines.iter().sum();
-        assert_eq!(stats.accepted, process.logged.len() as u64 + storm_lines, "{stats:?}");
+        let limit_lines: u64 = process.limit_lines.iter().sum();
+        assert_eq!(stats.accepted, process.logged.len() as u64 + limit_lines, "{stats:?}");
         assert_eq!(stats.suppressed, process.rate_limit.suppressed(), "{stats:?}");
         for (output, (place, options)) in self.places.iter().zip(&process.plan.files).enumerate() {
             let most = if matches!(place.kind, Kind::Own) { 0 } else { options.retain as usize };
@@ -976,7 +978,7 @@ impl Machine {
         let mut anywhere: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.processes.len()];
         // The same record of the rate limit in two outputs cannot be told from two: at least the
         // most in one, at most the sum of all.
-        let mut storm_lines = vec![(0, 0); self.processes.len()];
+        let mut limit_lines = vec![(0, 0); self.processes.len()];
         for (place_index, place) in self.places.iter().enumerate() {
             let shared_held = self.held(place);
             assert!(torn || shared_held.broken().is_empty(), "{place:?}: {:#?}", shared_held.broken());
@@ -996,11 +998,11 @@ impl Machine {
                 let there = held.records_of(process.number, &process.logged, &story);
                 let lines = self.judge_output(process, place_index, &there, held, &story);
                 anywhere[number].extend(there);
-                let (least, most) = &mut storm_lines[number];
+                let (least, most) = &mut limit_lines[number];
                 (*least, *most) = (lines.max(*least), *most + lines);
             }
         }
-        for ((process, anywhere), (least, most)) in self.processes.iter().zip(&anywhere).zip(storm_lines) {
+        for ((process, anywhere), (least, most)) in self.processes.iter().zip(&anywhere).zip(limit_lines) {
             let stats = &process.stats;
             let lines = stats.written.checked_sub(anywhere.len() as u64);
             assert!(
@@ -1015,8 +1017,8 @@ impl Machine {
     /// Says how many lines of the rate limit are there.
     fn judge_output(&self, process: &Process, place: usize, there: &BTreeSet<usize>, held: &Held, story: &str) -> u64 {
         let (output, level) = (&process.stats.outputs[place], self.places[place].level);
-        let storm_lines = self.judge_storms(process, level, held, story);
-        let lines: u64 = storm_lines.iter().sum();
+        let limit_lines = self.judge_limits(process, level, held, story);
+        let lines: u64 = limit_lines.iter().sum();
         assert_eq!(
             output.written,
             there.len() as u64 + lines,
@@ -1024,7 +1026,7 @@ impl Machine {
         );
         let (mut missing, told) = (missing(&process.logged, level, there), held.told_by(process.number));
         for (of, missing) in Level::iter().zip(&mut missing).filter(|(of, _)| *of <= level) {
-            *missing += process.storm_lines[of as usize - 1] - storm_lines[of as usize - 1];
+            *missing += process.limit_lines[of as usize - 1] - limit_lines[of as usize - 1];
         }
         let lost: Vec<_> = Level::iter().map(|level| output.dropped.by_level(level)).collect();
         if !matches!(process.end, End::Killed) {
@@ -1056,16 +1058,16 @@ impl Machine {
 
     /// What the rate limit has held back is told for its place, once. Says how many lines do that,
     /// of each level.
-    fn judge_storms(&self, process: &Process, level: LevelFilter, held: &Held, story: &str) -> [u64; 5] {
+    fn judge_limits(&self, process: &Process, level: LevelFilter, held: &Held, story: &str) -> [u64; 5] {
         let (lines, told) = held.suppressed_by(process.number);
-        for (there, all) in lines.iter().zip(&process.storm_lines) {
-            assert!(there <= all, "{story}: {lines:?} lines of the rate limit, of {:?}", process.storm_lines);
+        for (there, all) in lines.iter().zip(&process.limit_lines) {
+            assert!(there <= all, "{story}: {lines:?} lines of the rate limit, of {:?}", process.limit_lines);
         }
         for ((of, target), told) in &told {
             let suppressed = process.rate_limit.suppressed_at(*of, target);
             assert!(*told <= suppressed, "{story}: {told} records of {suppressed} of {target} at {of}");
         }
-        let all_there = level == LevelFilter::Trace && lines == process.storm_lines;
+        let all_there = level == LevelFilter::Trace && lines == process.limit_lines;
         if all_there && matches!(process.end, End::Closed(Ok(()))) {
             let (told, suppressed) = (told.values().sum::<u64>(), process.rate_limit.suppressed());
             assert_eq!(told, suppressed, "{story}: the log tells what the rate limit has held back");
