@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/rotation.rs", &[], &[]),
     ("sink/", &["disk", "event", "format"], &["log", "anstyle_query"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
-    ("os/", &["sync"], &["libc"]),
+    ("os/", &["sync"], &["libc", "windows_sys"]),
 ];
 
 /// What a room never names, whatever else it may.

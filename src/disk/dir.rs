@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, Kind, PathState, RealFile};
+use super::{Dir, Entry, FileId, Kind, PathState, RealFile};
 use crate::os::CloseInChild;
 
 /// A path with more symbolic links than this leads nowhere.
@@ -40,7 +40,7 @@ struct Handle {
     fd: OwnedFd,
     path: PathBuf,
     /// The root directory when it was opened: after a `chroot` its path means something else.
-    root: (u64, u64),
+    root: FileId,
 }
 
 /// What a way to a directory may do.
@@ -163,7 +163,7 @@ fn components(path: &Path) -> Vec<OsString> {
 }
 
 /// Tells open files apart; the same as in a listing.
-pub(super) fn id(file: &File) -> Option<(u64, u64)> {
+pub(super) fn id(file: &File) -> Option<FileId> {
     Some(id_of(&fstat(file).ok()?))
 }
 
@@ -173,10 +173,10 @@ pub(super) fn open_again(number: i32) -> io::Result<File> {
     Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
 }
 
-fn id_of(stat: &Stat) -> (u64, u64) {
+fn id_of(stat: &Stat) -> FileId {
     // The types differ from system to system.
     #[allow(clippy::unnecessary_cast)]
-    (stat.st_dev as u64, stat.st_ino as u64)
+    (stat.st_dev as u64, u128::from(stat.st_ino as u64))
 }
 
 fn type_of(stat: &Stat) -> FileType {
@@ -472,7 +472,11 @@ impl Dir for RealDir {
     }
 
     fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        Ok(rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty())?)
+        match rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty()) {
+            // exFAT and SMB on macOS, where std has no kind for it.
+            Err(Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
+            other => Ok(other?),
+        }
     }
 
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {

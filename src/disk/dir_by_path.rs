@@ -1,12 +1,22 @@
-//! A directory that is known by its path, where there are no directory descriptors. Runs on the
-//! writer's thread.
+//! A directory of Windows, known by its path: there, names cannot be taken in an open directory,
+//! and a directory with an open file in it cannot be renamed. Runs on the writer's thread.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Entry, Kind, PathState, RealFile};
+use super::{Dir, Entry, FileId, Kind, PathState, RealFile};
+use crate::os::windows as os;
+
+/// What is only looked at is opened with no right to its content, so that nobody who has it open
+/// forbids that.
+const LOOK: u32 = 0;
+/// `FILE_FLAG_BACKUP_SEMANTICS`: also opens a directory.
+const DIRECTORIES_TOO: u32 = 0x0200_0000;
+/// `FILE_FLAG_OPEN_REPARSE_POINT`: a symbolic link itself, not what it leads to.
+const LINKS_THEMSELVES: u32 = 0x0020_0000;
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -38,36 +48,55 @@ impl RealDir {
         Ok((Self::open(parent, walk)?, name))
     }
 
+    /// Opens what may be a log file, and creates it if it is missing. Whoever may only append gets
+    /// a handle that can do no more.
     pub(super) fn open_log(&self, name: &OsStr, _mode: Option<u32>) -> io::Result<RealFile> {
-        let open = |read| OpenOptions::new().append(true).read(read).create(true).open(self.0.join(name));
-        let (file, readable) = match open(true) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (open(false)?, false),
-            other => (other?, true),
+        let path = self.0.join(name);
+        let try_to = |read, write| OpenOptions::new().read(read).write(write).append(!write).create(true).open(&path);
+        let is_denied = |result: &io::Result<File>| {
+            result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
         };
+        let (mut result, mut readable) = (try_to(true, true), true);
+        for write in [true, false] {
+            if is_denied(&result) {
+                (result, readable) = (try_to(false, write), false);
+            }
+        }
+        let file = result?;
         let kind = super::kind_of(&file)?;
-        Ok(RealFile::new(file, kind, readable, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(file, kind, readable && kind == Kind::Regular, Some((self.clone(), name.to_owned()))))
     }
 
     pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _mode: Option<u32>) -> io::Result<RealFile> {
-        let file = OpenOptions::new().append(true).read(true).create_new(true).open(self.0.join(name))?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?;
         Ok(RealFile::new(file, Kind::Regular, true, Some((self.clone(), name.to_owned()))))
     }
 
-    /// An open file can only be compared by name: one that was replaced under our hands is not
-    /// noticed.
-    pub(super) fn check_path(&self, _name: &OsStr, _file: &RealFile, path: &Path) -> io::Result<PathState> {
-        Ok(if path.exists() { PathState::Same } else { PathState::Moved })
+    /// Whether the file that was opened at `path` is still there.
+    pub(super) fn check_path(&self, _name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
+        if os::is_deleted(&file.file)? {
+            return Ok(PathState::Deleted);
+        }
+        match look_at(path, DIRECTORIES_TOO).and_then(|found| is_same(&found, &file.file)) {
+            Ok(true) => Ok(PathState::Same),
+            Ok(false) => Ok(PathState::Moved),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(PathState::Moved),
+            Err(error) => Err(error),
+        }
     }
 
     #[cfg(feature = "gzip")]
     pub(super) fn open_ours(&self, name: &OsStr, _log: &fs::Metadata) -> io::Result<RealFile> {
-        let file = File::open(self.0.join(name))?;
+        let file = OpenOptions::new().read(true).custom_flags(LINKS_THEMSELVES).open(self.0.join(name))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         Ok(RealFile::new(file, Kind::Regular, true, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]
     pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
-        let file = OpenOptions::new().append(true).create_new(true).open(self.0.join(name))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(self.0.join(name))?;
         Ok(RealFile::new(file, Kind::Regular, false, Some((self.clone(), name.to_owned()))))
     }
 
@@ -79,13 +108,32 @@ impl RealDir {
 
 #[cfg(feature = "gzip")]
 impl RealFile {
-    pub(super) fn be_readable_as(&self, source: &fs::Metadata, _log: &fs::Metadata) -> io::Result<()> {
-        self.file.set_permissions(source.permissions())
+    /// Whoever may read the directory's other files may read this one: it has got their access
+    /// rights from the directory.
+    pub(super) fn be_readable_as(&self, _source: &fs::Metadata, _log: &fs::Metadata) -> io::Result<()> {
+        Ok(())
     }
 }
 
-pub(super) fn id(_file: &File) -> Option<(u64, u64)> {
-    None
+/// Opens whatever is at `path`, without access to its content.
+fn look_at(path: &Path, flags: u32) -> io::Result<File> {
+    OpenOptions::new().access_mode(LOOK).custom_flags(flags).open(path)
+}
+
+/// Whether two handles are of one file. A volume without a number is any.
+fn is_same(one: &File, other: &File) -> io::Result<bool> {
+    let (one, other) = (os::file_id(one)?, os::file_id(other)?);
+    Ok(one.1 == other.1 && (one.0 == other.0 || one.0 == 0 || other.0 == 0))
+}
+
+/// Whether two paths lead to one file, where both can be seen.
+pub(super) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
+    is_same(&look_at(one, DIRECTORIES_TOO).ok()?, &look_at(other, DIRECTORIES_TOO).ok()?).ok()
+}
+
+/// Tells open files apart; the same as in a listing.
+pub(super) fn id(file: &File) -> Option<FileId> {
+    os::file_id(file).ok()
 }
 
 pub(super) fn point(_link: &Path, _target: &Path, _random: u32) -> io::Result<()> {
@@ -99,8 +147,11 @@ impl Dir for RealDir {
         &self.0
     }
 
-    fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        fs::hard_link(self.0.join(from), self.0.join(to))
+    /// Never: while a file has two names, and somebody has it open who forbids its deletion,
+    /// neither name can be taken back, and no other file can take over one of them. Whoever rotates
+    /// renames instead.
+    fn link(&mut self, _from: &OsStr, _to: &OsStr) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
@@ -108,12 +159,7 @@ impl Dir for RealDir {
     }
 
     fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        // Not in one step: only who comes between the look and the renaming is not seen.
-        match fs::symlink_metadata(self.0.join(to)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
-            Err(error) => Err(error),
-            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        }
+        os::rename_new(&self.0.join(from), &self.0.join(to))
     }
 
     fn remove(&mut self, name: &OsStr) -> io::Result<()> {
@@ -123,17 +169,20 @@ impl Dir for RealDir {
     fn list(&mut self, _log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            let entry = entry?;
-            let name = entry.file_name();
+            let name = entry?.file_name();
             if !wanted(&name) {
                 continue;
             }
-            // Not followed. What is gone by now is not there.
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_file() => {
-                    entries.push(Entry { name, bytes: metadata.len(), modified: metadata.modified()?, id: None });
+            // The file itself is asked: a listing may be behind what was written. What is gone by
+            // now is not there.
+            match look_at(&self.0.join(&name), LINKS_THEMSELVES) {
+                Ok(file) => {
+                    let metadata = file.metadata()?;
+                    if metadata.is_file() {
+                        let (bytes, modified) = (metadata.len(), metadata.modified()?);
+                        entries.push(Entry { name, bytes, modified, id: id(&file) });
+                    }
                 }
-                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -141,11 +190,18 @@ impl Dir for RealDir {
         Ok(entries)
     }
 
+    /// The file system's journal has the names.
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    fn check_name(&mut self, name: &OsStr, _file: &RealFile) -> io::Result<PathState> {
-        Ok(if self.0.join(name).exists() { PathState::Same } else { PathState::Moved })
+    fn check_name(&mut self, name: &OsStr, file: &RealFile) -> io::Result<PathState> {
+        let state = match look_at(&self.0.join(name), LINKS_THEMSELVES | DIRECTORIES_TOO) {
+            Ok(found) if is_same(&found, &file.file)? => PathState::Same,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ if os::is_deleted(&file.file)? => PathState::Deleted,
+            _ => PathState::Moved,
+        };
+        Ok(state)
     }
 }

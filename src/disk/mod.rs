@@ -3,7 +3,7 @@
 
 #[cfg(unix)]
 mod dir;
-#[cfg(not(unix))]
+#[cfg(windows)]
 #[path = "dir_by_path.rs"]
 mod dir;
 #[cfg(feature = "gzip")]
@@ -109,8 +109,11 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     pub(crate) modified: SystemTime,
     /// Tells files apart, whatever they are called; `None` where that cannot be seen.
-    pub(crate) id: Option<(u64, u64)>,
+    pub(crate) id: Option<FileId>,
 }
+
+/// The volume of a file, and its number there.
+pub(crate) type FileId = (u64, u128);
 
 /// An open file.
 pub(crate) trait DiskFile: Send {
@@ -158,7 +161,7 @@ pub(crate) trait DiskFile: Send {
     fn modified(&mut self) -> io::Result<SystemTime>;
 
     /// The same as in its directory's `Entry`.
-    fn id(&mut self) -> Option<(u64, u64)>;
+    fn id(&mut self) -> Option<FileId>;
 
     /// Whether blocks beyond the end can be taken, and are then really there.
     fn can_preallocate(&self) -> bool;
@@ -209,8 +212,8 @@ pub(crate) struct FreeSpace {
 /// A write of at most this many bytes into a pipe is whole or not at all.
 #[cfg(unix)]
 pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
-#[cfg(not(unix))]
-pub(crate) const ATOMIC_WRITE: usize = 512;
+#[cfg(windows)]
+pub(crate) const ATOMIC_WRITE: usize = 4096;
 
 /// The system itself.
 #[derive(Debug)]
@@ -332,20 +335,32 @@ fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io
     changed
 }
 
-/// On Unix this leaves the place of the last write as it is.
+/// Leaves the place of the last write as it is.
 #[cfg(unix)]
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, bytes, at)
 }
 
-#[cfg(not(unix))]
+/// Leaves the place of the last write as it is.
+#[cfg(windows)]
 fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-    file.seek(io::SeekFrom::Start(at))?;
-    io::Read::read(&mut file, bytes)
+    let place = file.stream_position()?;
+    let result = std::os::windows::fs::FileExt::seek_read(file, bytes, at);
+    file.seek(io::SeekFrom::Start(place))?;
+    result
 }
 
+#[cfg(unix)]
 fn kind_of(file: &File) -> io::Result<Kind> {
     Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
+}
+
+#[cfg(windows)]
+fn kind_of(file: &File) -> io::Result<Kind> {
+    if !crate::os::windows::is_on_disk(file) {
+        return Ok(Kind::Stream);
+    }
+    if file.metadata()?.is_file() { Ok(Kind::Regular) } else { Err(io::ErrorKind::IsADirectory.into()) }
 }
 
 /// A descriptor of our own for the stream; where it can be had, one that never waits: a terminal
@@ -387,8 +402,20 @@ impl DiskFile for RealFile {
         self.kind
     }
 
+    #[cfg(unix)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
+    }
+
+    /// The handle may also cut the file, so each write says itself that it appends.
+    #[cfg(windows)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const AT_THE_END: u64 = u64::MAX;
+
+        match (self.kind, &self.place) {
+            (Kind::Regular, Some(_)) => std::os::windows::fs::FileExt::seek_write(&self.file, bytes, AT_THE_END),
+            _ => self.file.write(bytes),
+        }
     }
 
     #[cfg(unix)]
@@ -404,7 +431,7 @@ impl DiskFile for RealFile {
 
     /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no
     /// caller.
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     fn writable(&mut self, _at_most: Duration) -> bool {
         true
     }
@@ -427,9 +454,9 @@ impl DiskFile for RealFile {
         Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?).saturating_mul(512))
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     fn allocated(&mut self) -> io::Result<u64> {
-        Err(io::ErrorKind::Unsupported.into())
+        crate::os::windows::allocated(&self.file)
     }
 
     fn last_byte(&mut self) -> io::Result<Option<u8>> {
@@ -456,12 +483,14 @@ impl DiskFile for RealFile {
         })
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     fn free_space(&mut self) -> io::Result<FreeSpace> {
-        let path = self.place.as_ref().map_or(Path::new("."), |(dir, _)| dir.path());
-        Ok(FreeSpace { total: fs2::total_space(path)?, free: fs2::available_space(path)?, block: 4096 })
+        let (dir, _) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let (total, free, block) = crate::os::windows::free_space(dir.path())?;
+        Ok(FreeSpace { total, free, block })
     }
 
+    #[cfg(unix)]
     fn lock(&mut self) -> io::Result<bool> {
         match fs2::FileExt::try_lock_exclusive(&self.file) {
             Ok(()) => Ok(true),
@@ -470,8 +499,19 @@ impl DiskFile for RealFile {
         }
     }
 
+    #[cfg(unix)]
     fn unlock(&mut self) {
         let _ = fs2::FileExt::unlock(&self.file); // Closing it gives it back as well.
+    }
+
+    #[cfg(windows)]
+    fn lock(&mut self) -> io::Result<bool> {
+        crate::os::windows::lock(&self.file)
+    }
+
+    #[cfg(windows)]
+    fn unlock(&mut self) {
+        let _ = crate::os::windows::unlock(&self.file); // Closing it gives it back as well.
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -482,7 +522,7 @@ impl DiskFile for RealFile {
         self.file.metadata()?.modified()
     }
 
-    fn id(&mut self) -> Option<(u64, u64)> {
+    fn id(&mut self) -> Option<FileId> {
         dir::id(&self.file)
     }
 
@@ -511,8 +551,12 @@ pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     if text.contains(&0) {
         return Some("a path with a NUL byte");
     }
-    if text.ends_with(b"/") {
+    if text.ends_with(b"/") || cfg!(windows) && text.ends_with(b"\\") {
         return Some("a path that names a directory");
+    }
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    if cfg!(windows) && name.iter().any(|byte| *byte < b' ' || b"<>:\"|?*".contains(byte)) {
+        return Some("a file name with a character that Windows does not allow");
     }
     // Whatever cannot be seen now may be a log file later.
     let metadata = fs::metadata(path).ok()?;
@@ -561,6 +605,10 @@ pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
         if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {
             return (one.dev(), one.ino()) == (other.dev(), other.ino());
         }
+    }
+    #[cfg(windows)]
+    if let Some(lead_to_one) = dir::lead_to_one(one, other) {
+        return lead_to_one;
     }
     // A file that is not there yet is known by its directory, or by its plain path if that is
     // missing too.

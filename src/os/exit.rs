@@ -59,7 +59,6 @@ pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
 fn hook() {
     static HOOKED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !HOOKED.swap(true, Relaxed) {
-        #[cfg(unix)]
         // SAFETY: the hook is a plain function that stays for the life of the process. Should the
         // call fail (no memory), the end does not wait.
         unsafe {
@@ -97,7 +96,6 @@ impl Drop for Registration {
     }
 }
 
-#[cfg(unix)]
 extern "C" fn at_exit() {
     drain_all();
 }

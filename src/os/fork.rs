@@ -5,12 +5,16 @@
 //! needs is a `PerProcess`: it is there only in the process that made it, and a child finds nothing
 //! and makes its own.
 
-use std::ptr::{self, NonNull};
+#[cfg(unix)]
+use std::ptr;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
+#[cfg(unix)]
+use crate::sync::atomic::{AtomicI32, Ordering::Release};
 use crate::sync::atomic::{
-    AtomicI32, AtomicPtr, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    AtomicPtr, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::sync::process_wide;
 
@@ -125,6 +129,7 @@ impl<T> Drop for PerProcess<T> {
     }
 }
 
+#[cfg(unix)]
 process_wide! {
     /// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as
     /// any process has it open. The list only grows, by cells that are used again: it is as long as
@@ -132,23 +137,28 @@ process_wide! {
     static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
 }
 
+#[cfg(unix)]
 struct Cell {
     /// The descriptor; or `FREE`.
     fd: AtomicI32,
     next: *mut Cell,
 }
 
+#[cfg(unix)]
 const FREE: i32 = -1;
+#[cfg(unix)]
 const CLAIMED: i32 = -2;
 
 /// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor
 /// is closed.
+#[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct CloseInChild {
     pub(crate) cell: &'static AtomicI32,
     generation: u64,
 }
 
+#[cfg(unix)]
 impl CloseInChild {
     pub(crate) fn new(fd: i32) -> Self {
         let cell = free_cell();
@@ -157,6 +167,7 @@ impl CloseInChild {
     }
 }
 
+#[cfg(unix)]
 impl Drop for CloseInChild {
     fn drop(&mut self) {
         // In a child the cell is another's already.
@@ -166,6 +177,7 @@ impl Drop for CloseInChild {
     }
 }
 
+#[cfg(unix)]
 fn free_cell() -> &'static AtomicI32 {
     let mut next = CELLS.load(Acquire);
     // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
@@ -205,6 +217,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&value), 1, "nothing leaks in the process that made it");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_cell_is_used_again() {
         let first = CloseInChild::new(1000);

@@ -12,13 +12,17 @@ mod host;
 mod memory;
 mod signals;
 mod ticks;
+#[cfg(windows)]
+pub(crate) mod windows;
 
 pub(crate) use exit::{AtExit, Registration, register_at_exit};
 #[cfg(all(loom, test))]
 pub(crate) use exit::{drain_all, register};
+#[cfg(unix)]
+pub(crate) use fork::CloseInChild;
 #[cfg(all(loom, test, unix))]
 pub(crate) use fork::in_child;
-pub(crate) use fork::{CloseInChild, PerProcess, watch_forks};
+pub(crate) use fork::{PerProcess, watch_forks};
 pub(crate) use host::host_name;
 pub(crate) use memory::has_memory;
 #[cfg(feature = "gzip")]

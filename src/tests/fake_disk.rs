@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{Compression, Dir, Disk, DiskFile, Entry, FreeSpace, Kind, PathState, Stream};
+use crate::disk::{Compression, Dir, Disk, DiskFile, Entry, FileId, FreeSpace, Kind, PathState, Stream};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -662,7 +662,7 @@ impl Dir for FakeDir {
         let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
             let file = &world.files[inode];
             let modified = file.modified.unwrap_or_else(birth);
-            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u64)) }
+            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u128)) }
         });
         Ok(entries.collect())
     }
@@ -833,9 +833,9 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].modified.unwrap_or_else(birth))
     }
 
-    fn id(&mut self) -> Option<(u64, u64)> {
+    fn id(&mut self) -> Option<FileId> {
         self.disk.world().ask(Op::Id).ok()?;
-        Some((0, self.inode as u64))
+        Some((0, self.inode as u128))
     }
 
     fn can_preallocate(&self) -> bool {

@@ -273,7 +273,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::disk::{FreeSpace, PathState};
+    use crate::disk::{FileId, FreeSpace, PathState};
 
     /// A pipe that is no good for anything else: so often its reader leaves no room, and so often a
     /// write finds none.
@@ -348,7 +348,7 @@ mod tests {
         fn modified(&mut self) -> io::Result<SystemTime> {
             unreachable!()
         }
-        fn id(&mut self) -> Option<(u64, u64)> {
+        fn id(&mut self) -> Option<FileId> {
             unreachable!()
         }
         fn preallocate(&mut self, _from: u64, _to: u64) -> io::Result<()> {

@@ -1,0 +1,173 @@
+//! What Windows is asked that std does not ask: identity, locks, space, names. Runs on
+//! the writer's thread, except `file_id`, which also compares paths when a logger is set up.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::windows::ffi::OsStrExt as _;
+use std::os::windows::io::AsRawHandle as _;
+use std::path::{Component, Path, Prefix};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, HANDLE};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_STANDARD_INFO, FILE_TYPE_DISK,
+    FileIdInfo, FileStandardInfo, GetDiskFreeSpaceExW, GetDiskFreeSpaceW, GetFileInformationByHandle,
+    GetFileInformationByHandleEx, GetFileType, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
+    MoveFileExW, UnlockFileEx,
+};
+use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::core::BOOL;
+
+/// What is locked: one byte beyond any end, so that the lock keeps no reader and no writer out.
+const LOCKED_BYTE: u64 = i64::MAX as u64 - 1;
+
+/// The last error, if a call says that it failed.
+fn check(done: BOOL) -> io::Result<()> {
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A path as the system takes it, with its final NUL. A long one is only taken in its verbatim
+/// form.
+fn wide(path: &Path) -> Vec<u16> {
+    const LONG: usize = 240;
+
+    let plain = path.as_os_str();
+    let mut verbatim = OsString::new();
+    if let (LONG.., Some(Component::Prefix(prefix))) = (plain.len(), path.components().next()) {
+        match prefix.kind() {
+            Prefix::Disk(_) => verbatim.push(r"\\?\"),
+            Prefix::UNC(..) => verbatim.push(r"\\?\UNC"), // Its two backslashes become one.
+            _ => {}
+        }
+    }
+    let skipped = usize::from(verbatim.len() > 4);
+    verbatim.encode_wide().chain(plain.encode_wide().skip(skipped)).chain([0]).collect()
+}
+
+fn handle(file: &File) -> HANDLE {
+    file.as_raw_handle()
+}
+
+/// Reads one of the structures that describe an open file.
+///
+/// # Safety
+///
+/// `T` is the structure of `class`, and every pattern of bits is valid for it.
+unsafe fn information<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::Result<T> {
+    let mut answer = MaybeUninit::<T>::zeroed();
+    let len = mem::size_of::<T>() as u32;
+    // SAFETY: the pointer and the length are those of `answer`, which outlives the call.
+    check(unsafe { GetFileInformationByHandleEx(handle(file), class, answer.as_mut_ptr().cast(), len) })?;
+    // SAFETY: zeroed, and filled by the call: the caller promises that it is valid.
+    Ok(unsafe { answer.assume_init() })
+}
+
+/// The volume of an open file, and its number there: what tells files apart, whatever they are
+/// called.
+pub(crate) fn file_id(file: &File) -> io::Result<(u64, u128)> {
+    // SAFETY: the structure is that of the class, and holds numbers alone.
+    if let Ok(id) = unsafe { information::<FILE_ID_INFO>(file, FileIdInfo) } {
+        return Ok((id.VolumeSerialNumber, u128::from_le_bytes(id.FileId.Identifier)));
+    }
+    // File systems with numbers of 64 bits alone, as FAT.
+    let mut answer = MaybeUninit::<BY_HANDLE_FILE_INFORMATION>::zeroed();
+    // SAFETY: the pointer is to `answer`, which outlives the call.
+    check(unsafe { GetFileInformationByHandle(handle(file), answer.as_mut_ptr()) })?;
+    // SAFETY: zeroed, and filled by the call; it holds numbers alone.
+    let answer = unsafe { answer.assume_init() };
+    let index = u128::from(answer.nFileIndexHigh) << 32 | u128::from(answer.nFileIndexLow);
+    Ok((answer.dwVolumeSerialNumber.into(), index))
+}
+
+/// `FILE_STANDARD_INFO`, with numbers for its two booleans.
+#[repr(C)]
+struct StandardInfo {
+    allocation_size: i64,
+    end_of_file: i64,
+    number_of_links: u32,
+    delete_pending: u8,
+    directory: u8,
+}
+
+const _: () = assert!(mem::size_of::<StandardInfo>() == mem::size_of::<FILE_STANDARD_INFO>());
+
+/// How many bytes an open file has taken from its volume.
+pub(crate) fn allocated(file: &File) -> io::Result<u64> {
+    Ok(u64::try_from(standard_info(file)?.allocation_size).unwrap_or(0))
+}
+
+/// Whether the last name of an open file is gone, or goes when it is closed.
+pub(crate) fn is_deleted(file: &File) -> io::Result<bool> {
+    let info = standard_info(file)?;
+    Ok(info.delete_pending != 0 || info.number_of_links == 0)
+}
+
+fn standard_info(file: &File) -> io::Result<StandardInfo> {
+    // SAFETY: the structure is that of the class, and holds numbers alone.
+    unsafe { information(file, FileStandardInfo) }
+}
+
+/// Whether the handle is that of a file on a disk: not of a console, a pipe or a device.
+pub(crate) fn is_on_disk(file: &File) -> bool {
+    // SAFETY: the handle is open as long as `file` is borrowed, and no pointer is passed.
+    unsafe { GetFileType(handle(file)) == FILE_TYPE_DISK }
+}
+
+/// Locks the file for this handle; `false` if another handle has the lock. Never waits.
+pub(crate) fn lock(file: &File) -> io::Result<bool> {
+    let mut place = locked_byte();
+    let flags = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the pointer is to `place`, which outlives the call: the handle is a synchronous one,
+    // so nothing is pending when the call returns.
+    let locked = check(unsafe { LockFileEx(handle(file), flags, 0, 1, 0, &mut place) });
+    match locked {
+        Ok(()) => Ok(true),
+        Err(error) if is_contended(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_contended(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| [ERROR_LOCK_VIOLATION, ERROR_IO_PENDING].contains(&(code as u32)))
+}
+
+/// Gives the lock back.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    let mut place = locked_byte();
+    // SAFETY: as for `lock`.
+    check(unsafe { UnlockFileEx(handle(file), 0, 1, 0, &mut place) })
+}
+
+fn locked_byte() -> OVERLAPPED {
+    let mut place = OVERLAPPED::default();
+    place.Anonymous.Anonymous.Offset = LOCKED_BYTE as u32;
+    place.Anonymous.Anonymous.OffsetHigh = (LOCKED_BYTE >> 32) as u32;
+    place
+}
+
+/// Bytes of the volume on which a directory is: all of them and the free ones, as far as they are
+/// this user's, and the unit in which they are taken.
+pub(crate) fn free_space(dir: &Path) -> io::Result<(u64, u64, u64)> {
+    const USUAL_CLUSTER: u64 = 4096;
+
+    // A share is asked by its root, which ends in a backslash.
+    let path = wide(&dir.join(""));
+    let (mut total, mut free) = (0, 0);
+    // SAFETY: the path ends with NUL, the other pointers are to numbers; all outlive the call.
+    check(unsafe { GetDiskFreeSpaceExW(path.as_ptr(), &mut free, &mut total, ptr::null_mut()) })?;
+    let (mut sectors, mut bytes, mut unused) = (0, 0, [0_u32; 2]);
+    let [free_clusters, clusters] = &mut unused;
+    // SAFETY: as above.
+    let known = unsafe { GetDiskFreeSpaceW(path.as_ptr(), &mut sectors, &mut bytes, free_clusters, clusters) };
+    let cluster = u64::from(sectors) * u64::from(bytes);
+    Ok((total, free, if known == 0 || cluster == 0 { USUAL_CLUSTER } else { cluster }))
+}
+
+/// Renames within one volume, in one step; an error if anything stands there.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (wide(from), wide(to));
+    // SAFETY: both paths end with NUL and outlive the call.
+    check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })
+}
