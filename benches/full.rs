@@ -1,4 +1,4 @@
-//! What one log call costs its caller while the disk is full, beside what it costs in health:
+//! What one log call costs its caller while the disk is full, next to what it costs in health:
 //! `cargo bench --bench full`.
 //!
 //! Two loggers with the default options, one on a small file system in memory that has room, one on

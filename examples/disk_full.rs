@@ -33,7 +33,7 @@ use unfazed::{Builder, Event, Handle, LogFile, MIB, State, Stats};
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 const WORKERS: usize = 2;
-/// How long a request takes beside its log line.
+/// How long a request takes in addition to its log line.
 const WORK: Duration = Duration::from_micros(200);
 /// How often the account is looked at; one character of a sparkline.
 const TICK: Duration = Duration::from_millis(100);

@@ -20,7 +20,7 @@ use crate::front::panics;
 use crate::handle::Handle;
 use crate::options::sink_output::SinkOutput;
 use crate::os;
-use crate::plan::{Files, FilterDoubts, MEMORY_BESIDE, Once, Plan, Spec, plan_outputs, start};
+use crate::plan::{Files, FilterDoubts, OTHER_MEMORY, Once, Plan, Spec, plan_outputs, start};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
 use crate::sink::Now;
@@ -528,7 +528,7 @@ impl Builder {
             }
             _ => {}
         }
-        if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(MEMORY_BESIDE)) {
+        if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)) {
             return Err(InitError::Memory { records: self.capacity });
         }
         let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);

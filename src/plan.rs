@@ -35,7 +35,7 @@ use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
 const THREAD_STACK: usize = 2 << 20;
 /// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a
 /// rate limit, the outputs.
-pub(crate) const MEMORY_BESIDE: usize = 256 << 10;
+pub(crate) const OTHER_MEMORY: usize = 256 << 10;
 /// `init` and `build` wait at most this long for the first attempt to open the outputs: a file
 /// system that hangs stops nobody.
 const OPENED_WITHIN: Duration = Duration::from_millis(250);
@@ -277,7 +277,7 @@ pub(crate) struct Ready {
 pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer) -> Result<Ready, InitError> {
     // std asks for a thread's stack politely, and for what its signal handler needs on the new
     // thread by a panic that nobody catches.
-    if !os::has_memory(THREAD_STACK + MEMORY_BESIDE) {
+    if !os::has_memory(THREAD_STACK + OTHER_MEMORY) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
     let (word, waits) = mpsc::channel();

@@ -84,7 +84,7 @@ impl Drops {
 }
 
 /// The same as atomics. On cache lines of their own: the writer reads the callers' with every
-/// batch, and what a caller raises on every call must not lie beside them.
+/// batch, and what a caller raises on every call must not lie next to them.
 #[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct DropCounters([[AtomicU64; 5]; 5]);

@@ -158,6 +158,7 @@ fn comments_are_wrapped() {
 const WORDS: &[(&str, &str)] = &[
     ("allowance", "headroom"),
     ("anew", "again"),
+    ("beside", "next to"),
     ("but for", "except"),
     ("comfort", "headroom"),
     ("door", "per process"),

@@ -11,7 +11,7 @@ use crate::record::{KeyValues, Value};
 use super::escape::{Controls, push_text};
 use super::text::{push_pairs, style};
 use super::time::TimeText;
-use super::{BESIDE_TEXT, LONGEST_ESCAPE};
+use super::{LONGEST_ESCAPE, TEXT_OVERHEAD};
 
 /// A value that is no text, and the signs around it, take at most this many bytes.
 const LONGEST_NUMBER: usize = 64;
@@ -179,7 +179,7 @@ impl LineBuf {
     /// Whether there is memory for a text of this length and what stands around it, however it is
     /// escaped.
     fn has_memory(&mut self, text: usize) -> bool {
-        let has = self.bytes.try_reserve(BESIDE_TEXT + text * LONGEST_ESCAPE).is_ok();
+        let has = self.bytes.try_reserve(TEXT_OVERHEAD + text * LONGEST_ESCAPE).is_ok();
         self.incomplete |= !has;
         has
     }

@@ -160,7 +160,7 @@ impl Format {
     /// `log.origin.file.name`, `log.origin.file.line`, `process.thread.id`, `process.thread.name`.
     /// The key-values stand in `labels`, all as strings, since the schema stores labels as
     /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys
-    /// become `_`, as the specification demands. A [`field`](Self::field) stands beside `message`,
+    /// become `_`, as the specification demands. A [`field`](Self::field) stands next to `message`,
     /// to be named as in the schema: `service.name`, `service.version`, `host.name`.
     /// `event.dataset` is the `service.name` if it is not given.
     ///
@@ -512,14 +512,14 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 /// the process where there is no memory.
 #[inline]
 fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
-    if out.capacity() - out.len() >= BESIDE_TEXT + record.text_len() * LONGEST_ESCAPE {
+    if out.capacity() - out.len() >= TEXT_OVERHEAD + record.text_len() * LONGEST_ESCAPE {
         return Ok(()); // Nearly always: the buffer is kept from batch to batch.
     }
     make_more_room(out, record)
 }
 
-/// What a line has beside its text: time, level, quotes, the digits of numbers.
-const BESIDE_TEXT: usize = 1024;
+/// What a line has in addition to its text: time, level, quotes, the digits of numbers.
+const TEXT_OVERHEAD: usize = 1024;
 /// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in
 /// `\u{202e}`.
 const LONGEST_ESCAPE: usize = 6;
@@ -531,9 +531,9 @@ fn may_be_escaped(byte: u8) -> bool {
 #[cold]
 fn make_more_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     let message = record.message();
-    let beside_message = record.text_len().saturating_sub(message.len());
+    let outside_message = record.text_len().saturating_sub(message.len());
     let escaped = message.bytes().filter(|byte| may_be_escaped(*byte)).count();
-    let more = (escaped + beside_message) * (LONGEST_ESCAPE - 1);
-    out.try_reserve(BESIDE_TEXT + record.text_len() + more)?;
+    let more = (escaped + outside_message) * (LONGEST_ESCAPE - 1);
+    out.try_reserve(TEXT_OVERHEAD + record.text_len() + more)?;
     Ok(())
 }

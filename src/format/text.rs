@@ -15,7 +15,7 @@ use super::{Options, push_number, thread};
 /// The text format with its options, decided once.
 pub(super) struct Text {
     message: Controls,
-    /// Something stands beside time, level, target and message.
+    /// Something stands next to time, level, target and message.
     more: bool,
     thread: bool,
     location: bool,

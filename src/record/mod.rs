@@ -57,7 +57,7 @@ struct Parts {
 }
 
 enum Body {
-    /// A message without arguments, and nothing beside it: not copied.
+    /// A message without arguments, and nothing else: not copied.
     Literal(&'static str),
     /// Target, thread name, message, key-values.
     Inline(ArrayVec<u8, INLINE>),
@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_record_that_was_handed_on_is_kept_beside_its_key_values() {
+    fn the_place_of_a_record_that_was_handed_on_stays_next_to_its_key_values() {
         let pairs: &[(&str, i32)] = &[("", 1), ("n", 2)];
         for (file, pairs) in [("/src/über.rs", &[] as &[(&str, i32)]), ("/src/über.rs", pairs), ("", pairs)] {
             let file = file.to_owned();

@@ -18,7 +18,7 @@ use crate::stats::{DropReason, Drops, OutputCounters};
 
 use super::guard::{Panicked, guarded};
 use super::lines::Lines;
-use super::retained::BESIDE;
+use super::retained::LINE_OVERHEAD;
 use super::suspension::{Jitter, RetrySchedule, Suspension};
 use super::unreported::Unreported;
 use super::{Turn, Unopened};
@@ -147,7 +147,7 @@ impl Output {
     /// Returns true if the output would retain a record of this level that it cannot take.
     pub(super) fn retains(&self, level: Level) -> bool {
         let most = if self.waits_for_reader() { Level::Trace } else { Level::Warn };
-        self.retention.most > BESIDE && level <= most
+        self.retention.most > LINE_OVERHEAD && level <= most
     }
 
     /// Returns true if the output is suspended because its reader is slow.

@@ -10,8 +10,8 @@ use crate::stats::DropReason;
 
 use super::record_state::{LineRef, RecordState};
 
-/// What stands in the ring beside the bytes of each line.
-pub(super) const BESIDE: usize = 32;
+/// What stands in the ring in addition to the bytes of each line.
+pub(super) const LINE_OVERHEAD: usize = 32;
 
 /// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes,
 /// so that one block of memory holds all there is and its size is the bound.
@@ -58,13 +58,13 @@ impl Ring {
     /// Whether there may ever be room for a line of so many bytes; the memory is taken now, if it
     /// is not there.
     pub(super) fn can_hold(&mut self, len: usize) -> bool {
-        BESIDE.saturating_add(len) <= self.most
+        LINE_OVERHEAD.saturating_add(len) <= self.most
             && (self.bytes.capacity() >= self.most || self.bytes.try_reserve_exact(self.most).is_ok())
     }
 
     /// Whether there is room for a line of so many bytes now.
     pub(super) fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + BESIDE + len <= self.most
+        self.bytes.len() + LINE_OVERHEAD + len <= self.most
     }
 
     /// Puts in a line for which there is room.
@@ -80,7 +80,7 @@ impl Ring {
             return None;
         }
         let kept = self.at(self.start);
-        let bytes = BESIDE + kept.len;
+        let bytes = LINE_OVERHEAD + kept.len;
         self.bytes.drain(..bytes);
         self.start = self.start.wrapping_add(bytes as u32);
         self.lines -= 1;
@@ -96,16 +96,16 @@ impl Ring {
 
     /// What is remembered of the line at this place, which must be one.
     pub(super) fn at(&self, place: u32) -> RetainedLine {
-        let mut bytes = [0; BESIDE];
+        let mut bytes = [0; LINE_OVERHEAD];
         let index = place.wrapping_sub(self.start) as usize;
-        bytes.iter_mut().zip(self.bytes.range(index..index + BESIDE)).for_each(|(to, from)| *to = *from);
+        bytes.iter_mut().zip(self.bytes.range(index..index + LINE_OVERHEAD)).for_each(|(to, from)| *to = *from);
         RetainedLine::from_bytes(bytes)
     }
 
     /// Remembers something else of it.
     pub(super) fn set(&mut self, place: u32, kept: RetainedLine) {
         let index = place.wrapping_sub(self.start) as usize;
-        self.bytes.range_mut(index..index + BESIDE).zip(kept.to_bytes()).for_each(|(to, from)| *to = from);
+        self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(kept.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
     /// The lines, the oldest first; where the ring closes a line has two parts.
@@ -113,7 +113,7 @@ impl Ring {
         let mut index = 0;
         (0..self.lines).map(move |_| {
             let kept = self.at(self.start.wrapping_add(index as u32));
-            let start = index + BESIDE;
+            let start = index + LINE_OVERHEAD;
             index = start + kept.len;
             (kept, self.slices(start, index))
         })
@@ -134,12 +134,12 @@ impl Ring {
 }
 
 impl RetainedLine {
-    fn to_bytes(self) -> [u8; BESIDE] {
+    fn to_bytes(self) -> [u8; LINE_OVERHEAD] {
         let RecordState { level, truncated, written, lost, kept } = self.state;
         let (secs, nanos) = since_epoch(self.time);
         let (output, at) = kept.map_or((0, 0), LineRef::to_numbers);
         let (by, reason) = lost.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
-        let mut bytes = [0; BESIDE];
+        let mut bytes = [0; LINE_OVERHEAD];
         bytes[0..8].copy_from_slice(&secs.to_le_bytes());
         bytes[8..12].copy_from_slice(&nanos.to_le_bytes());
         bytes[12..16].copy_from_slice(&(self.len as u32).to_le_bytes());
@@ -151,7 +151,7 @@ impl RetainedLine {
         bytes
     }
 
-    fn from_bytes(bytes: [u8; BESIDE]) -> Self {
+    fn from_bytes(bytes: [u8; LINE_OVERHEAD]) -> Self {
         let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
         let two = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let [.., reason, level, truncated, written] = bytes;
@@ -229,7 +229,7 @@ mod tests {
             assert_eq!(ring.memory(), 0, "before the first line");
             for len in [0, 1, 7, most, 200] {
                 if !ring.can_hold(len) {
-                    assert!(BESIDE + len > most);
+                    assert!(LINE_OVERHEAD + len > most);
                     continue;
                 }
                 while !ring.has_room(len) {
@@ -261,7 +261,7 @@ mod tests {
                 ring.push(kept(line.len()), &line);
                 let newest = ring.lines().last().unwrap();
                 assert_eq!(newest.1.concat(), line);
-                let total: usize = ring.lines().map(|(kept, _)| BESIDE + kept.len).sum();
+                let total: usize = ring.lines().map(|(kept, _)| LINE_OVERHEAD + kept.len).sum();
                 assert!(total <= most && total == ring.bytes.len());
             }
         }

@@ -56,7 +56,7 @@ fn main() -> std::process::ExitCode {
     use support::cases::Needs::{LoopDevice, Mounts, Nothing};
     use support::cases::Voice::{Loud, Soft};
 
-    // A loud one and a soft one in turns: they run beside each other.
+    // A loud one and a soft one in turns: they run at the same time.
     let all = cases::cases![
         Soft Mounts history::a_disk_that_toggles_around_the_thresholds_neither_flaps_nor_costs_an_archive,
         Loud Mounts tmpfs::a_full_tmpfs_stops_the_log_quietly_and_it_resumes_by_itself,

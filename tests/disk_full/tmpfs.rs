@@ -454,20 +454,20 @@ impl Appended {
     }
 
     /// Asserts that each write is in the log as it was accepted, in order; returns what is in the
-    /// log beside them.
+    /// log without them.
     fn assert_in_and_take_out_of(&self, log: &[u8]) -> Vec<u8> {
-        let mut beside = Vec::new();
+        let mut rest = Vec::new();
         let (mut at, mut start) = (0, 0);
         for end in &self.ends {
             let wrote = &self.bytes[start..*end];
             let Some(found) = find(&log[at..], wrote) else {
                 panic!("lost or changed: {:?}", String::from_utf8_lossy(wrote));
             };
-            beside.extend_from_slice(&log[at..at + found]);
+            rest.extend_from_slice(&log[at..at + found]);
             (at, start) = (at + found + wrote.len(), *end);
         }
-        beside.extend_from_slice(&log[at..]);
-        beside
+        rest.extend_from_slice(&log[at..]);
+        rest
     }
 }
 

@@ -108,12 +108,12 @@ pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_acti
     assert_eq!(fs::metadata(&link).unwrap().ino(), fs::metadata(&path).unwrap().ino(), "also after a rotation");
     end(&handle, &[2]);
     // In the same directory, which may be mounted elsewhere, by the name alone.
-    let beside = path.with_file_name("latest");
-    let (other, handle) = crate::harness::logger(LogFile::new(&path).symlink(&beside));
+    let latest = path.with_file_name("latest");
+    let (other, handle) = crate::harness::logger(LogFile::new(&path).symlink(&latest));
     say(&*other, 0, 2);
     end(&handle, &[1]);
-    assert_eq!(fs::read_link(&beside).unwrap(), Path::new("app.log"));
-    assert_eq!(fs::metadata(&beside).unwrap().ino(), fs::metadata(&path).unwrap().ino());
+    assert_eq!(fs::read_link(&latest).unwrap(), Path::new("app.log"));
+    assert_eq!(fs::metadata(&latest).unwrap().ino(), fs::metadata(&path).unwrap().ino());
     // What is no link stays.
     let taken = dir.join("taken");
     fs::write(&taken, "somebody's").unwrap();
@@ -136,7 +136,7 @@ pub(crate) fn a_link_to_the_file_is_followed_and_stays(dir: &Path) -> Outcome {
         say(&*logger, 0, n);
     }
     end(&handle, &[200]);
-    assert_eq!(names(&here), ["service.log"], "nothing is rotated beside the link");
+    assert_eq!(names(&here), ["service.log"], "nothing is rotated next to the link");
     assert!(here.join("service.log").is_symlink());
     assert!(archives(&there).len() > 5);
     Text::of(&log_files(&there)).assert_complete(&[200]);

@@ -1,5 +1,5 @@
-//! Files for years: rotation, archives and their limits, beside the real logrotate, beside another
-//! logger, and through kill -9.
+//! Files for years: rotation, archives and their limits, next to the real logrotate, next to
+//! another logger, and through kill -9.
 //!
 //! `cargo test --test files`, and with `--all-features` for compression.
 //!

@@ -73,7 +73,7 @@ pub(crate) fn cases() -> Vec<Case> {
             log.assert_all(2, 10);
         })
         .times(3),
-        Case::inside("a_child_logs_to_the_file_and_leaves_the_sink_to_the_parent", child_beside_a_sink),
+        Case::inside("a_child_logs_to_the_file_and_leaves_the_sink_to_the_parent", child_without_the_sink),
         Case::inside("a_child_counts_its_own_records", |place| {
             fork_under_load(place, Overflow::DropNewest, children_that_count);
         }),
@@ -384,7 +384,7 @@ fn fork_and_leave(life: impl FnOnce() -> End) -> End {
     End::Immediately
 }
 
-fn child_beside_a_sink(place: &Place) {
+fn child_without_the_sink(place: &Place) {
     let kept = KeepSink::default();
     let handle = unfazed::Builder::new()
         .sink("kept", kept.clone())

@@ -88,7 +88,7 @@ fn panic_of_main_is_told(ended: &Ended) {
 
 /// Asserts that there is one record of a panic, and that it says where.
 fn assert_panic(log: &Log, begin: &str, end: &str) {
-    let [line] = &log.others[..] else { panic!("one line beside the numbered ones: {:?}", log.others) };
+    let [line] = &log.others[..] else { panic!("one line next to the numbered ones: {:?}", log.others) };
     assert_eq!((line.level.as_str(), line.target.as_str()), ("ERROR", "panic"), "{line:?}");
     let place = line.message.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
     let place = place.unwrap_or_else(|| panic!("{line:?} is not {begin}...{end}"));

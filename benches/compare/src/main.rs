@@ -1,5 +1,5 @@
-//! unfazed beside the other logging crates: rounds of measurements, each logger in a process of its
-//! own, and a table.
+//! unfazed next to the other logging crates: rounds of measurements, each logger in a process of
+//! its own, and a table.
 //!
 //! `cargo run --release --manifest-path benches/compare/Cargo.toml -- --help` says what can be
 //! chosen.
@@ -24,7 +24,7 @@ use report::Results;
 use work::{Pattern, Work};
 
 const HELP: &str = "\
-Measures unfazed beside the other logging crates; writes tables, CSV and plots into benches/compare/results.
+Measures unfazed next to the other logging crates; writes tables, CSV and plots into benches/compare/results.
 
   --short        one round of everything that the bar needs: under two minutes
   --only A,B     only these loggers

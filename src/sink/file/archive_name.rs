@@ -356,8 +356,8 @@ mod tests {
         }
     }
 
-    /// A fuzzer found that what a kill had left of a compression stayed for ever beside a log whose
-    /// name is no UTF-8.
+    /// A fuzzer found that what a kill had left of a compression stayed for ever next to a log
+    /// whose name is no UTF-8.
     #[cfg(unix)]
     #[test]
     fn what_is_left_unfinished_is_known_whatever_bytes_the_name_is_made_of() {

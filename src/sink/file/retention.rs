@@ -26,8 +26,8 @@ impl Limits {
         *self == Self::default()
     }
 
-    /// Which of `archives`, the oldest first, have to go beside an active file of so many bytes. An
-    /// empty one always goes: it holds nothing.
+    /// Which of `archives`, the oldest first, have to go next to an active file of so many bytes.
+    /// An empty one always goes: it holds nothing.
     pub(super) fn exceeded_by(&self, archives: &[Kept], active: u64, now: SystemTime) -> Vec<usize> {
         let mut files = 1 + archives.iter().filter(|archive| archive.bytes > 0).count();
         let mut total = archives.iter().fold(active, |sum, archive| sum.saturating_add(archive.bytes));

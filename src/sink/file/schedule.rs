@@ -348,7 +348,7 @@ mod tests {
             let first = seconds(at("2026-01-01 00:00:00"));
             // Every half hour of a year, and the second before it.
             for half_hour in 0..365 * 48 {
-                for second in [-1, 0].map(|beside| first + half_hour * 1800 + beside) {
+                for second in [-1, 0].map(|offset| first + half_hour * 1800 + offset) {
                     assert_eq!(local(second), here(second), "second {second}");
                 }
             }

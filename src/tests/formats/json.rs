@@ -248,7 +248,7 @@ fn name_of(key: &str, is_taken: impl Fn(&str) -> bool) -> String {
     if is_taken(key.trim_start_matches("kv.")) { format!("kv.{key}") } else { key.to_owned() }
 }
 
-/// Asserts that the key-values stand beside so many members of the format's own, with a prefix
+/// Asserts that the key-values stand next to so many members of the format's own, with a prefix
 /// where they meet one of them.
 fn assert_pairs(record: &Logged, line: &Value, own: usize, is_taken: impl Fn(&str) -> bool) {
     let object = line.as_object().unwrap();

@@ -12,8 +12,8 @@ use crate::queue::{Overflow, Pipeline};
 
 use super::{EVER, check, offer, pipeline, take_all};
 
-/// A writer that takes one long nap, and `ring`ers beside it. When they are through and `must_wake`
-/// says so, it wakes.
+/// A writer that takes one long nap, and `ring`ers next to it. When they are through and
+/// `must_wake` says so, it wakes.
 fn one_nap(ringers: Vec<fn(&Pipeline)>, must_wake: fn(&Pipeline) -> bool) {
     let pipeline = pipeline(4, Overflow::DropNewest);
     let napping = pipeline.clone();

@@ -92,17 +92,17 @@ fn run(mut writer: Writer, pipeline: &Pipeline, now: Now) {
     pipeline.end();
 }
 
-/// `other` runs beside a thread that logs and flushes.
-fn beside_a_flush<T: 'static>(
+/// `other` runs next to a thread that logs and flushes.
+fn next_to_a_flush<T: 'static>(
     running: &Arc<Running>,
     other: impl FnOnce(&Running) -> T + 'static,
 ) -> (Result<(), FlushError>, T) {
-    let beside = {
+    let other = {
         let running = running.clone();
         thread::spawn(move || other(&running))
     };
     let flushed = running.log_and_flush();
-    (flushed, beside.join().unwrap())
+    (flushed, other.join().unwrap())
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn loom_a_flush_answers_when_all_that_was_logged_before_it_is_written() {
 fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
     check(3, || {
         let running = Arc::new(Running::new());
-        let (flushed, shut) = beside_a_flush(&running, |running| running.pipeline.shutdown(EVER));
+        let (flushed, shut) = next_to_a_flush(&running, |running| running.pipeline.shutdown(EVER));
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         assert_eq!(shut, Ok(()));
         Arc::into_inner(running).unwrap().assert_settled(1);
@@ -132,7 +132,7 @@ fn loom_a_flush_against_a_shutdown_is_answered_or_closed() {
 fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_written() {
     check(2, || {
         let running = Arc::new(Running::new());
-        let (flushed, _) = beside_a_flush(&running, |running| running.pipeline.shutdown(Duration::ZERO));
+        let (flushed, _) = next_to_a_flush(&running, |running| running.pipeline.shutdown(Duration::ZERO));
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });
@@ -142,7 +142,7 @@ fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_wri
 fn loom_a_flush_against_the_exit_is_answered_or_closed() {
     check(3, || {
         let running = Arc::new(Running::new());
-        let (flushed, ()) = beside_a_flush(&running, |running| running.pipeline.begin());
+        let (flushed, ()) = next_to_a_flush(&running, |running| running.pipeline.begin());
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });

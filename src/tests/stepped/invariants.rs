@@ -245,7 +245,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Whatever stands beside the active file of this disk must not change either.
+    /// Whatever stands next to the active file of this disk must not change either.
     pub(super) fn of(disk: Option<FakeDisk>) -> Self {
         // An archive's name for what is still the active file is none.
         let there = disk.as_ref().map(|disk| disk.read_others(PATH)).unwrap_or_default();

@@ -67,8 +67,8 @@ fn with_at_most<T>(bytes: usize, act: impl FnOnce() -> T) -> (T, u64) {
     (done, REFUSED.get())
 }
 
-/// It is retained if the memory for that is there already, and else it is lost and told. Those
-/// beside it are written into the reserve.
+/// It is retained if the memory for that is there already, and else it is lost and told. Those next
+/// to it are written into the reserve.
 #[test]
 fn an_error_for_which_a_suspended_file_has_no_memory_shares_the_fate_of_what_it_does_not_take() {
     for has_ring in [true, false] {

@@ -18,8 +18,8 @@ use crate::stats::DropReason;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 use crate::{KIB, LogFile, MIB};
 
-/// What a retained line takes beside its length.
-const BESIDE: u64 = 32;
+/// What a retained line takes in addition to its length.
+const LINE_OVERHEAD: u64 = 32;
 
 fn options(file: impl FnOnce(LogFile) -> LogFile) -> FileOptions {
     file(LogFile::new(PATH).min_free_space(0)).options
@@ -96,7 +96,7 @@ fn the_oldest_goes_when_a_new_one_does_not_fit_and_is_told() {
     let line = "2026-11-21T09:30:00.123456Z WARN  bench: record 100  end\n".len() as u64 + 40;
     for room in 1..=7 {
         let disk = FakeDisk::with_capacity(MIB);
-        let mut bench = full(&disk, room * (line + BESIDE));
+        let mut bench = full(&disk, room * (line + LINE_OVERHEAD));
         bench.next = 100;
         for _ in 0..20 {
             bench.log(Level::Warn);
@@ -236,7 +236,7 @@ fn warnings_and_errors_pass_the_gate_and_nothing_below_is_even_formatted() {
         assert_eq!(closed, if level <= Level::Warn { None } else { Some(DropReason::DiskFull) }, "{level}");
     }
     // So little that no line can ever fit.
-    for retain in [0, 1, BESIDE] {
+    for retain in [0, 1, LINE_OVERHEAD] {
         let bench = full(&FakeDisk::with_capacity(MIB), retain);
         assert_eq!(bench.pipeline.closed_to(Level::Error), Some(DropReason::DiskFull), "retain {retain}");
     }

@@ -570,8 +570,8 @@ fn nothing_is_compressed_while_space_is_low_and_a_failure_is_told() {
     assert_eq!(archives(&disk).iter().filter(|name| name.ends_with(".log")).count(), 1);
 }
 
-/// Archives beside which something else had the compressed name were remembered when they were long
-/// gone: one more for each.
+/// Archives next to which something else had the compressed name were remembered when they were
+/// long gone: one more for each.
 #[test]
 fn an_archive_that_cannot_be_compressed_is_remembered_only_while_it_is_there() {
     let disk = FakeDisk::default();
@@ -863,7 +863,7 @@ fn a_file_that_outgrows_the_total_costs_the_oldest_archive_at_once() {
         left.push(archives(&disk).len());
         // What was written since the last look is still to be seen.
         let archived = 1000 * left.last().unwrap();
-        assert!(archived == 0 || active + archived < 4400, "{active} bytes beside {left:?}");
+        assert!(archived == 0 || active + archived < 4400, "{active} bytes next to {left:?}");
     }
     assert!(left.starts_with(&[2]) && left.contains(&1) && left.ends_with(&[0]), "{left:?}");
 }

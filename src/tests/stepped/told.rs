@@ -1,5 +1,5 @@
-//! What an output has to tell beside its records, and that it is told although the line that should
-//! have told it did not go in.
+//! What an output has to report next to its records, and that it is told although the line that
+//! should have told it did not go in.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -469,7 +469,7 @@ impl Machine {
         let len = bench.pipeline.len();
         assert!(len <= process.plan.capacity);
         let (spilled, most_spilled) = bench.pipeline.spilled();
-        assert!(spilled <= most_spilled && (len > 0 || spilled == 0), "{spilled} bytes beside {len} records");
+        assert!(spilled <= most_spilled && (len > 0 || spilled == 0), "{spilled} bytes next to {len} records");
         if passes {
             let evicting = process.plan.overflow == Overflow::DropOldest;
             if len > before || evicting && closed.is_none() {
@@ -956,7 +956,7 @@ impl Machine {
             let size = |name: &str, len: u64| if name.ends_with(".gz") { len.div_ceil(10) } else { len };
             let sizes: Vec<_> = archives.map(|(name, (_, bytes))| size(name, bytes.len() as u64)).collect();
             if let Some(most) = options.limits.files {
-                assert!(sizes.len() < most, "{} archives beside {path}, at most {most} files", sizes.len());
+                assert!(sizes.len() < most, "{} archives next to {path}, at most {most} files", sizes.len());
             }
             if let Some(most) = options.limits.total {
                 let total = sizes.iter().sum::<u64>() + self.disk.read(path).len() as u64;
