@@ -115,7 +115,7 @@ struct Stage {
 }
 
 struct Row {
-    /// What stands behind the disk and the logger.
+    /// What stands after the disk and the logger.
     cells: [String; 5],
     holds: bool,
 }

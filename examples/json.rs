@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         log::set_max_level(logger.max_level());
         log::warn!(logger: &logger, user = "anna", attempts = 3, seconds = 1.5, locked = true; "login failed:\n\"bad password\"");
         match handle.shutdown(Duration::from_secs(5)) {
-            // Nobody reads any more, as behind `| head -1`.
+            // Nobody reads any more, as after `| head -1`.
             Ok(()) | Err(FlushError::Suspended(_)) => {}
             Err(error) => return Err(error.into()),
         }

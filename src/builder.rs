@@ -113,7 +113,7 @@ impl Builder {
     /// Sets directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`. They
     /// override [`level`](Self::level) for the targets that they name.
     ///
-    /// What stands behind a `/` must be in the message: a regular expression with the feature
+    /// What stands after a `/` must be in the message: a regular expression with the feature
     /// `regex`, a plain substring without it. Default: none.
     ///
     /// ```

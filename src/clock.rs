@@ -300,7 +300,7 @@ mod tests {
             machine.pass(Duration::from_millis(3));
             assert!(called.is_right_by(&mut timeline), "{wait:?} before the sample");
             assert!(late.is_right_by(&mut timeline));
-            assert!(machine.is_right_by(&mut timeline), "behind the sample, while a batch is taken");
+            assert!(machine.is_right_by(&mut timeline), "after the sample, while a batch is taken");
         }
     }
 
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_logged_before_a_sleep_and_behind_it_has_its_time() {
+    fn what_was_logged_before_a_sleep_and_after_it_has_its_time() {
         for (number, sleep) in breaks().into_iter().enumerate() {
             let (mut machine, mut timeline) = Machine::running();
             machine.pass(Duration::from_millis(2));
@@ -368,7 +368,7 @@ mod tests {
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
             machine.sample.wall += 8 * HOUR;
-            let behind = machine;
+            let after = machine;
             machine.pass(Duration::from_millis(2));
             assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
             machine.pass(Duration::from_millis(1));
@@ -376,7 +376,7 @@ mod tests {
             if number != 3 {
                 assert!(before.is_right_by(&mut timeline), "sleep {number}: {}", before.error(&mut timeline));
             }
-            assert!(behind.is_right_by(&mut timeline), "sleep {number}: {}", behind.error(&mut timeline));
+            assert!(after.is_right_by(&mut timeline), "sleep {number}: {}", after.error(&mut timeline));
             assert!(machine.is_right_by(&mut timeline), "a caller that had not heard of it");
             machine.pass(60 * HOUR);
             assert!(!machine.is_believed_by(&mut timeline), "not again");

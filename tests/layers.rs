@@ -189,7 +189,7 @@ fn joined(module: &str, path: &str) -> String {
     if module.is_empty() { path.to_owned() } else { format!("{module}::{path}") }
 }
 
-/// Where a path leads in the end: the module that has the name, behind all re-exports.
+/// Where a path leads in the end: the module that has the name, after all re-exports.
 fn resolved<'a>(path: &str, modules: &BTreeMap<&'a str, &'a Source>) -> Option<&'a str> {
     let parts: Vec<_> = path.split("::").collect();
     let is_module = |count: &usize| modules.contains_key(&*parts[..*count].join("::"));

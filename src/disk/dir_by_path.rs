@@ -173,8 +173,8 @@ impl Dir for RealDir {
             if !wanted(&name) {
                 continue;
             }
-            // The file itself is asked: a listing may be behind what was written. What is gone by
-            // now is not there.
+            // The file itself is asked: a listing may lag what was written. What is gone by now is
+            // not there.
             match look_at(&self.0.join(&name), LINKS_THEMSELVES) {
                 Ok(file) => {
                     let metadata = file.metadata()?;

@@ -81,14 +81,14 @@ pub(super) fn none(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
 #[inline]
 fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) -> bool {
     let mut rest = bytes;
-    while let Some((block, behind)) = rest.split_first_chunk::<LEN>() {
+    while let Some((block, tail)) = rest.split_first_chunk::<LEN>() {
         if block.iter().fold(false, |found, &byte| found | special(byte)) {
             return false;
         }
-        if behind.is_empty() {
+        if tail.is_empty() {
             return true;
         }
-        rest = if behind.len() < LEN { &bytes[bytes.len() - LEN..] } else { behind };
+        rest = if tail.len() < LEN { &bytes[bytes.len() - LEN..] } else { tail };
     }
     true
 }

@@ -178,8 +178,8 @@ impl Format {
     ///
     /// `version`, `host`, `short_message`, `timestamp` (seconds, with microseconds), `level` (of
     /// syslog: 3 for ERROR, 4, 6, 7 for DEBUG and TRACE), then the additional fields `_target`,
-    /// `_file`, `_line`, `_thread` and the key-values, each behind a `_`. `host` is the name of
-    /// this machine, unless it is given by `field("host", ...)`.
+    /// `_file`, `_line`, `_thread` and the key-values, each after a `_`. `host` is the name of this
+    /// machine, unless it is given by `field("host", ...)`.
     ///
     /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or
     /// numbers: `true`, `false` and `null` become strings, and so do integers that do not fit 64
@@ -266,7 +266,7 @@ impl Format {
     /// Writes the source file and line of the log call. Default: not written, but by the formats
     /// that always do.
     ///
-    /// In text it stands behind the target, as in `INFO  app src/main.rs:42: message`.
+    /// In text it stands after the target, as in `INFO  app src/main.rs:42: message`.
     ///
     /// ```
     /// let format = unfazed::Format::text().location();

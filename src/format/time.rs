@@ -34,7 +34,7 @@ impl TimeText {
         }
         let micros_at = out.len() + self.micros;
         out.extend_from_slice(&self.text);
-        // Written behind the copy: to copy what has just been stored byte by byte makes the
+        // Written after the copy: to copy what has just been stored byte by byte makes the
         // processor wait.
         if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
             let mut rest = micros;

@@ -30,7 +30,7 @@ pub(crate) struct Layers {
 pub(crate) struct Filter {
     layers: Layers,
     directives: env_filter::Filter,
-    /// What stands behind the `/`.
+    /// What stands after the `/`.
     message: Option<MessagePattern>,
     /// No level above this passes: the directives' own maximum, and what the outputs take.
     max_level: LevelFilter,
@@ -66,7 +66,7 @@ impl Filter {
         metadata.level() <= self.max_level && self.directives.enabled(metadata)
     }
 
-    /// Whether the part behind the `/` is in the message, which is already formatted.
+    /// Whether the part after the `/` is in the message, which is already formatted.
     pub(crate) fn takes(&self, message: &str) -> bool {
         self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
     }
@@ -218,7 +218,7 @@ pub(crate) struct CurrentFilter {
     version: AtomicU64,
     base: LevelFilter,
     cap: LevelFilter,
-    /// Set when this logger is the one behind the `log` macros, whose level it then keeps in step.
+    /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,
 }
 

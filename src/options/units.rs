@@ -65,12 +65,12 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut nanos = None::<u128>;
     while !rest.is_empty() {
-        let (number, behind) = split_number(rest);
-        let behind = behind.trim_start();
-        let unit = behind.split(|c: char| !c.is_alphabetic()).next()?;
+        let (number, after) = split_number(rest);
+        let after = after.trim_start();
+        let unit = after.split(|c: char| !c.is_alphabetic()).next()?;
         let (_, unit_nanos) = NANOS.iter().find(|(names, _)| names.contains(&unit))?;
         nanos = Some(nanos.unwrap_or(0).checked_add(scaled(number, *unit_nanos)?)?);
-        rest = behind[unit.len()..].trim_start();
+        rest = after[unit.len()..].trim_start();
     }
     let nanos = nanos?;
     Some(Duration::new(u64::try_from(nanos / SECOND).ok()?, (nanos % SECOND) as u32))

@@ -16,7 +16,7 @@ pub(crate) fn counter_keeps_time() -> bool {
 }
 
 /// The counter now; some 10 ns where the system's clock takes 25, which waits for all that is under
-/// way (`rdtsc` behind a fence).
+/// way (`rdtsc` after a fence).
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {

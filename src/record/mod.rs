@@ -3,7 +3,7 @@
 //!
 //! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a
 //! literal message) is kept by reference; everything else (a target that is not the module path,
-//! the thread's name, the message, the key-values) lies one behind the other in the record's own
+//! the thread's name, the message, the key-values) lies one after the other in the record's own
 //! bytes, and moves to the heap only when it does not fit.
 
 mod key_values;
@@ -664,7 +664,7 @@ mod tests {
             let record = log::Record::builder().args(args).module_path_static(Some("")).key_values(&pairs).build();
             let owned = OwnedRecord::capture(&record, STAMP, NOBODY);
             let kept: Vec<_> = owned.key_values().map(|(key, _)| key).collect();
-            assert!(wanted.starts_with(&kept), "behind {len} bytes: {kept:?}");
+            assert!(wanted.starts_with(&kept), "after {len} bytes: {kept:?}");
             // Of a text there may be the beginning.
             let text_is_whole = owned.key_values().any(|pair| pair == ("third", Value::Str("text")));
             assert_eq!(owned.truncated(), len > INLINE || kept.len() < wanted.len() || !text_is_whole);

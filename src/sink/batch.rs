@@ -121,7 +121,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns the lines after the first `lines`.
-    pub(crate) fn behind(&self, lines: usize) -> Self {
+    pub(crate) fn after(&self, lines: usize) -> Self {
         let lines = lines.min(self.spans.len());
         let start = lines.checked_sub(1).map_or(self.base, |last| self.spans[last].end);
         Self { bytes: &self.bytes[start - self.base..], spans: &self.spans[lines..], base: start, ..*self }
@@ -308,13 +308,13 @@ mod tests {
         for from in 0..=LINES.len() {
             for to in from..=LINES.len() {
                 for middle in from..=to {
-                    is_of(&whole.behind(from).first(to - from), &LINES[from..to]);
-                    is_of(&whole.first(to).behind(from), &LINES[from..to]);
-                    is_of(&whole.behind(from).behind(middle - from).first(to - middle), &LINES[middle..to]);
+                    is_of(&whole.after(from).first(to - from), &LINES[from..to]);
+                    is_of(&whole.first(to).after(from), &LINES[from..to]);
+                    is_of(&whole.after(from).after(middle - from).first(to - middle), &LINES[middle..to]);
                 }
             }
         }
         is_of(&whole.first(99), &LINES);
-        is_of(&whole.behind(99), &[]);
+        is_of(&whole.after(99), &[]);
     }
 }

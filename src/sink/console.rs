@@ -54,7 +54,7 @@ pub enum Color {
     /// is `dumb` or not set) gets none. The default.
     #[default]
     Auto,
-    /// Always, whatever stands behind the stream.
+    /// Always, whatever the stream leads to.
     Always,
     /// Never.
     Never,

@@ -17,7 +17,7 @@ use super::{Batch, Now, Sink};
 /// While the output is suspended it may be given urgent batches, of the levels that its last error
 /// named in `still_takes`, and one batch of last words, if that error named a shortage.
 pub(crate) trait OutputSink: Send {
-    /// Returns true if the code behind it is the program's own.
+    /// Returns true if its code is the program's own.
     fn is_programs(&self) -> bool {
         false
     }

@@ -37,7 +37,7 @@ pub(crate) enum Op {
     Preallocate,
     /// A compression is begun.
     Compress,
-    // What it does then, one behind the other.
+    // What it does then, one after the other.
     CompressRead,
     CompressCreate,
     CompressWrite,
@@ -279,7 +279,7 @@ impl FakeDisk {
         self.world().names.iter().map(|(path, inode)| (path.display().to_string(), *inode)).collect()
     }
 
-    /// Cuts what stands behind a name short, as somebody who does not know of us does.
+    /// Cuts the file of a name short, as somebody who does not know of us does.
     pub(crate) fn cut_short(&self, path: &str, len: usize) {
         let mut world = self.world();
         let inode = world.inode(Path::new(path));
@@ -295,7 +295,7 @@ impl FakeDisk {
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
-    /// Every name, with what the file behind it holds.
+    /// Every name, with what its file holds.
     pub(crate) fn read_every_name(&self) -> Vec<(String, Vec<u8>)> {
         let world = self.world();
         let names = world.names.iter();
@@ -315,7 +315,7 @@ impl FakeDisk {
         self.world().names.keys().map(|path| path.display().to_string()).collect()
     }
 
-    /// What was ever in the file behind a name, cut to nothing, as copytruncate does it.
+    /// What was ever in the file of a name, cut to nothing, as copytruncate does it.
     pub(crate) fn truncate(&self, path: &str) {
         let mut world = self.world();
         let inode = world.inode(Path::new(path));

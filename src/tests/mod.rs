@@ -1,4 +1,4 @@
-//! Tests that reach behind the public names, and what they share with `tests/fuzz`.
+//! Tests that reach beyond the public names, and what they share with `tests/fuzz`.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fake_disk;

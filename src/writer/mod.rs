@@ -270,8 +270,8 @@ impl Writer {
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
-        let rotate = self.pipeline.take_order(Orders::rotate).map(|behind| (Command::Rotate, behind));
-        let reopen = self.pipeline.take_order(Orders::reopen).map(|behind| (Command::Reopen, behind));
+        let rotate = self.pipeline.take_order(Orders::rotate).map(|due| (Command::Rotate, due));
+        let reopen = self.pipeline.take_order(Orders::reopen).map(|due| (Command::Reopen, due));
         self.orders.extend(rotate.into_iter().chain(reopen));
     }
 
@@ -281,13 +281,13 @@ impl Writer {
             return;
         }
         let taken = self.pipeline.counters.writer.taken.total();
-        // Of those it was to come behind, some may have been evicted.
+        // Of those it was to come after, some may have been evicted.
         let all = self.pipeline.len() == 0;
-        for (command, behind) in std::mem::take(&mut self.orders) {
-            if all || behind <= taken {
+        for (command, due) in std::mem::take(&mut self.orders) {
+            if all || due <= taken {
                 self.each(now, |output, turn| output.command(command, turn));
             } else {
-                self.orders.push((command, behind));
+                self.orders.push((command, due));
             }
         }
         self.publish_gate();
@@ -296,7 +296,7 @@ impl Writer {
     /// How many records may be taken before an order is due.
     fn before_the_next_order(&self) -> usize {
         let taken = self.pipeline.counters.writer.taken.total();
-        let left = self.orders.iter().map(|(_, behind)| behind.saturating_sub(taken)).min();
+        let left = self.orders.iter().map(|(_, due)| due.saturating_sub(taken)).min();
         left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX).max(1)
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Records {
     turn: Vec<RecordState>,
     /// What each output retains.
     rings: Vec<Ring>,
-    /// Where each ring ended when the turn began: what is behind that are records of the turn.
+    /// Where each ring ended when the turn began: what is after that are records of the turn.
     turn_began: Vec<u32>,
     /// Records of earlier turns that are retained and written nowhere.
     open: usize,
@@ -202,7 +202,7 @@ impl Records {
         before.unwrap_or(place)
     }
 
-    /// Closes the circle behind a line that has gone from `place`; returns another line of it, if
+    /// Closes the circle after a line that has gone from `place`; returns another line of it, if
     /// there is one.
     fn leave_circle(&mut self, place: LineRef, gone: &RetainedLine) -> Option<LineRef> {
         let next = gone.state.kept.filter(|next| *next != place)?;

@@ -172,7 +172,7 @@ impl RetainedLine {
     }
 }
 
-/// Whole seconds, also before 1970, and nanoseconds behind them.
+/// Whole seconds, also before 1970, and nanoseconds after them.
 fn since_epoch(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
@@ -240,7 +240,7 @@ mod tests {
             }
             while ring.pop().is_some() {}
             ring.release();
-            assert_eq!(ring.memory(), 0, "behind the last line");
+            assert_eq!(ring.memory(), 0, "after the last line");
         }
     }
 

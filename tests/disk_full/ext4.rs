@@ -1,4 +1,4 @@
-//! Cases on an ext4 image behind a loop device.
+//! Cases on an ext4 image on a loop device.
 
 use std::fs::File;
 use std::panic::resume_unwind;
@@ -172,7 +172,7 @@ pub(crate) fn an_append_only_file_keeps_a_torn_record_on_a_line_of_its_own(place
     Evidence { stats, longest_call: Some(calls.longest()), resumed: Some(slowest), more }.into()
 }
 
-/// What stands behind the last newline, unless it is missing nothing but its own.
+/// What stands after the last newline, unless it is missing nothing but its own.
 fn torn_line(log: &[u8]) -> String {
     let line = log.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     let fragments = Log::with_fragments(&[line, b"\n"].concat()).fragments;

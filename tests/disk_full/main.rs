@@ -6,16 +6,16 @@
 //!
 //! Three cases have a long form, a disk that toggles for a minute and ten minutes of calls on a
 //! suspended log: `UNFAZED_LONG=1 cargo test --test disk_full -- --nocapture` (13 minutes; with a
-//! word behind it, only the cases with that word)
+//! word after it, only the cases with that word)
 //!
 //! Each case runs in a process of its own, started again from this executable. A case that needs a
 //! small file system gets one in memory, in user and mount namespaces of its own (`unshare -rm`
-//! from util-linux; root is not needed); a case that needs ext4 gets an image behind a loop device,
-//! for which it takes root. What this machine cannot do is reported as ignored, with the reason,
-//! and never as passed. After the run there is one line for each case: records accepted, written
-//! and lost, the longest log call, the time from the end of the fault to the resumed log. The
-//! longest call of threads that log at full speed holds the time for which the scheduler ran
-//! somebody else; that no call waits for anything is what the count of waits says.
+//! from util-linux; root is not needed); a case that needs ext4 gets an image on a loop device, for
+//! which it takes root. What this machine cannot do is reported as ignored, with the reason, and
+//! never as passed. After the run there is one line for each case: records accepted, written and
+//! lost, the longest log call, the time from the end of the fault to the resumed log. The longest
+//! call of threads that log at full speed holds the time for which the scheduler ran somebody else;
+//! that no call waits for anything is what the count of waits says.
 //!
 //! Whatever else a case looks at, it asserts that
 //! - its process ends by itself with code 0, and its stdout and stderr are empty as file
@@ -63,7 +63,7 @@ fn main() -> std::process::ExitCode {
         Soft Mounts tmpfs::a_start_on_a_full_disk_is_quiet_and_the_log_begins_when_there_is_room,
         Loud Mounts tmpfs::the_free_space_never_falls_below_the_reserve,
         Soft Mounts tmpfs::a_start_below_the_reserve_is_quiet_and_the_log_begins_when_there_is_room,
-        Soft Mounts tmpfs::warnings_and_errors_of_a_full_disk_stand_behind_the_gap_line_with_their_own_times,
+        Soft Mounts tmpfs::warnings_and_errors_of_a_full_disk_stand_after_the_gap_line_with_their_own_times,
         Loud Mounts tmpfs::another_appender_of_the_file_loses_no_byte_while_the_disk_fills,
         Soft Mounts tmpfs::exhausted_inodes_suspend_the_start_and_one_free_inode_ends_it,
         Loud Nothing files::a_file_size_limit_suspends_the_log_and_kills_nobody,

@@ -292,7 +292,7 @@ fn begins_when(subject: &Subject, mut lone: Author, cause: Cause, lift: impl FnO
     Evidence { stats, longest_call, resumed: Some(resumed), more }.into()
 }
 
-pub(crate) fn warnings_and_errors_of_a_full_disk_stand_behind_the_gap_line_with_their_own_times(
+pub(crate) fn warnings_and_errors_of_a_full_disk_stand_after_the_gap_line_with_their_own_times(
     place: &Place,
 ) -> Outcome {
     const CALLS: u64 = 1_000_000;
@@ -412,10 +412,10 @@ pub(crate) fn a_line_that_the_disk_cuts_short_for_somebody_else_gets_nothing_glu
     let log = subject.read();
     let fragment = &line.as_bytes()[..took];
     let at = find(&log, fragment).expect("what the other one wrote");
-    let (ours, behind) = (&log[..at], &log[at + took..]);
-    let next = String::from_utf8_lossy(&behind[..behind.len().min(200)]);
-    assert!(behind.starts_with(b"\n"), "glued to the line of somebody else: {next:?}");
-    let ours = [ours, &behind[1..]].concat();
+    let (ours, after) = (&log[..at], &log[at + took..]);
+    let next = String::from_utf8_lossy(&after[..after.len().min(200)]);
+    assert!(after.starts_with(b"\n"), "glued to the line of somebody else: {next:?}");
+    let ours = [ours, &after[1..]].concat();
     let authors = [lone];
     assert_accounted(&Log::of_whole_lines(&ours), &authors, &stats, &told);
     let more = format!("{took} of {} bytes of the other line are in, on a line of their own", line.len());

@@ -247,7 +247,7 @@ pub(crate) fn a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is
     Outcome::holds()
 }
 
-pub(crate) fn what_was_ordered_is_done_when_a_flush_behind_it_answers(dir: &Path) -> Outcome {
+pub(crate) fn what_was_ordered_is_done_when_a_flush_after_it_answers(dir: &Path) -> Outcome {
     let (logger, handle) = logger(LogFile::new(dir.join("app.log")));
     for turn in 0..50 {
         say(&*logger, 0, turn);

@@ -94,7 +94,7 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     let files = rotated(&logs);
     assert_eq!(files.len(), TURNS + 1);
     let text = Text::of(&files);
-    // A copy may end in the middle of a write, and what was cut begins behind it: the two ends of
+    // A copy may end in the middle of a write, and what was cut begins after it: the two ends of
     // one line at most.
     assert!(text.fragments.len() <= 2 * TURNS, "{:?}", text.fragments);
     let told = text.notices.iter().filter(|notice| notice.contains("cut short by somebody else")).count();
@@ -195,8 +195,8 @@ pub(crate) fn a_backup_that_links_every_file_changes_nothing(dir: &Path) -> Outc
     Outcome::holds()
 }
 
-/// Where a release is switched by its link, the log's directory, or the log itself, may be behind
-/// one.
+/// Where a release is switched by its link, the log's directory, or the log itself, may be the
+/// target of one.
 pub(crate) fn a_link_that_is_led_elsewhere_is_followed_with_the_next_record(dir: &Path) -> Outcome {
     for release in ["one", "two"] {
         fs::create_dir(dir.join(release)).unwrap();
@@ -277,7 +277,7 @@ pub(crate) fn two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates(dir: 
     });
     end(&second_handle, &logged[1..]);
     end(&first_handle, &logged[..1]);
-    // The second may still write to a file that was just rotated: its records stand behind younger
+    // The second may still write to a file that was just rotated: its records stand after younger
     // ones of the first, and in order all the same, because it goes from file to file in their
     // order.
     Text::of(&log_files(dir)).assert_complete(&logged);

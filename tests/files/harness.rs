@@ -83,7 +83,7 @@ pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     child::wait_until(|| what.to_owned(), PATIENCE, condition);
 }
 
-/// What is in some files, one behind the other.
+/// What is in some files, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Text {
     /// For each author, the numbers of its records in the order of the files.

@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
         archives::a_name_that_is_too_long_for_an_archive_is_named,
         archives::a_start_puts_the_old_file_aside,
         archives::a_start_without_a_record_and_a_reopen_leave_the_files_day_as_it_is,
-        archives::what_was_ordered_is_done_when_a_flush_behind_it_answers,
+        archives::what_was_ordered_is_done_when_a_flush_after_it_answers,
         archives::a_program_that_starts_others_all_the_time_keeps_the_lock,
         archives::archives_are_compressed_except_the_newest,
         archives::a_compressed_form_that_is_there_is_never_replaced,

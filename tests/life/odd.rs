@@ -83,7 +83,7 @@ fn display_that_panics(place: &Place) {
     for n in 0..100 {
         let panicked = catch_unwind(|| log::error!("it is {Panics}"));
         assert!(panicked.is_err());
-        // Also behind so much text that the message is on the heap.
+        // Also after so much text that the message is on the heap.
         let panicked = catch_unwind(|| log::error!("it is {:4000} and {Panics}", ""));
         assert!(panicked.is_err());
         say(0, n);

@@ -14,7 +14,7 @@ use super::subject::{Told, tail};
 pub(crate) struct Log {
     /// Author and number of each record, in the order of the file.
     pub(crate) records: Vec<(u32, u64)>,
-    /// Of these: the ones behind a gap line which says that so many were retained.
+    /// Of these: the ones after a gap line which says that so many were retained.
     pub(crate) retained: BTreeSet<(u32, u64)>,
     /// How many more of them the last gap line has promised.
     promised: u64,
@@ -122,7 +122,7 @@ fn parts(line: &[u8]) -> Option<(Level, &str, &str)> {
     in_shape.then_some((level, target, text))
 }
 
-/// The number behind ` word=`; 0 if it is not there.
+/// The number after ` word=`; 0 if it is not there.
 fn value(text: &str, word: &str) -> Option<u64> {
     match text.split_once(&format!(" {word}=")) {
         None => Some(0),

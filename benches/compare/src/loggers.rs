@@ -60,7 +60,7 @@ pub const ALL: &[Logger] = &[
         drops: true,
         start: tracing_macros,
     },
-    Logger { name: "tracing-log", setup: "the same, behind the log macros", drops: true, start: tracing_log },
+    Logger { name: "tracing-log", setup: "the same, through the log macros", drops: true, start: tracing_log },
     Logger {
         name: "flexi-async",
         setup: "flexi_logger WriteMode::Async, detailed_format; its channel is unbounded",
@@ -99,7 +99,7 @@ pub const ALL: &[Logger] = &[
     },
     Logger {
         name: "slog-async",
-        setup: "slog-term FullFormat under slog-async, behind slog-stdlog; no-drop: OverflowStrategy::Block",
+        setup: "slog-term FullFormat under slog-async, through slog-stdlog; no-drop: OverflowStrategy::Block",
         drops: true,
         start: slog,
     },

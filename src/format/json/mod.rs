@@ -129,7 +129,7 @@ fn push_str(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
     Ok(serde_json::to_writer(out, text)?)
 }
 
-/// The name of a member: a key behind a prefix that needs no escape.
+/// The name of a member: a key after a prefix that needs no escape.
 fn push_name(out: &mut Vec<u8>, prefix: &str, key: &str) -> io::Result<()> {
     let start = out.len();
     push_str(out, key)?;

@@ -1,9 +1,9 @@
 //! The names of archives: pure. `app.log` becomes `app.2026-11-21T09-30-00-0000.log`. Runs on the
 //! writer's thread.
 //!
-//! The time is that of the archive's last record, in the calendar of the rotation; the number
-//! behind it tells apart what one second brings. A new name is always greater than the greatest one
-//! there: so names sort by age as plain text, whatever the clock does, and none is used twice.
+//! The time is that of the archive's last record, in the calendar of the rotation; the number after
+//! it tells apart what one second brings. A new name is always greater than the greatest one there:
+//! so names sort by age as plain text, whatever the clock does, and none is used twice.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -21,7 +21,7 @@ const LAST_SECOND: i64 = 253_402_300_799;
 const COMPRESSED: &[u8] = b".gz";
 /// A dot and eight digits.
 const RANDOM_LEN: usize = 9;
-/// Stands before and behind the name of a file that is not finished.
+/// Stands before and after the name of a file that is not finished.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
 /// What a name says. The greater, the younger; of the same archive the plain one comes first.
@@ -240,13 +240,13 @@ mod tests {
                 // name we give.
                 let text = name.to_str().unwrap();
                 let at = text.floor_char_boundary(random.below(text.len() as u64) as usize);
-                let (before, behind) = text.split_at(at);
-                let mut rest = behind.chars();
+                let (before, after) = text.split_at(at);
+                let mut rest = after.chars();
                 rest.next();
                 let other = char::from(b' ' + random.below(94) as u8);
                 for changed in [
                     format!("{before}{}", rest.as_str()),
-                    format!("{before}{other}{behind}"),
+                    format!("{before}{other}{after}"),
                     format!("{before}{other}{}", rest.as_str()),
                 ] {
                     if let Some(archive) = names.parse(OsStr::new(&changed)) {
@@ -311,7 +311,7 @@ mod tests {
             assert!(last < name, "{last:?} {name:?}");
             (newest, last) = (Some(archive), name);
         }
-        // Also behind a compressed one, and over the end of a second's numbers.
+        // Also after a compressed one, and over the end of a second's numbers.
         let full = Archive { second: second("2026-12-31T23-59-59"), number: MOST_NUMBER, compressed: true };
         assert_eq!(names.name(full.next()), "app.2027-01-01T00-00-00-0000.log");
         assert!(names.name(full) < names.name(full.next()));

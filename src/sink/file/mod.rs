@@ -109,7 +109,7 @@ impl<D: Disk> FileSink<D> {
         let mut may_rotate = true;
         let mut path_checked = false;
         loop {
-            let rest = batch.behind(written);
+            let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
             let step = next_step(rest.len(), belong);
             if step == Step::Done {
@@ -142,7 +142,7 @@ impl<D: Disk> FileSink<D> {
             match error.cause() {
                 // This file may not grow; the next one may.
                 Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
-                    match self.rotate(&batch.behind(written).first(1)) {
+                    match self.rotate(&batch.after(written).first(1)) {
                         Ok(true) => written += 1,
                         Ok(false) => return Err(error.after(written)),
                         Err(error) => return Err(error.after(written)),

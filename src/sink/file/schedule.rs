@@ -59,7 +59,7 @@ impl Schedule {
         by_time.min(by_size)
     }
 
-    /// The boundary stands behind the last line that still belongs to the file's period, because
+    /// The boundary stands after the last line that still belongs to the file's period, because
     /// threads that log at the same time may come in the other order.
     fn of_this_period(&mut self, lines: &[(u64, SystemTime)]) -> usize {
         if self.rotation.every.is_none() {
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_split_behind_the_last_record_of_the_old_period() {
+    fn a_batch_is_split_after_the_last_record_of_the_old_period() {
         let mut schedule = Schedule::in_zone(Rotation::daily(), utc);
         schedule.begin(Some(at("2026-11-21 12:00:00")));
         let times = [

@@ -2,7 +2,7 @@
 //! promise and no more.
 //!
 //! Values lie in std's containers: loom runs one thread at a time and changes threads only at its
-//! own operations, so what stands behind one of them, up to the next, is one step with it.
+//! own operations, so what stands after one of them, up to the next, is one step with it.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Choices made of bytes.
 
-/// One choice behind the other; when the bytes are used up, the smallest ones.
+/// One choice after the other; when the bytes are used up, the smallest ones.
 pub(crate) struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {

@@ -1,6 +1,6 @@
 //! What must hold for any bytes, as functions of bytes. `tests/fuzz` looks for bytes for which it
 //! does not; the test below runs them over what that has found worth keeping. Part of the crate,
-//! because they reach behind the public names.
+//! because they reach beyond the public names.
 
 mod archive_names;
 mod choices;
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_left_of_a_file_stays_and_new_lines_stand_behind_it() {
+    fn whatever_is_left_of_a_file_stays_and_new_lines_stand_after_it() {
         run("torn_tail", super::torn_tail);
     }
 }

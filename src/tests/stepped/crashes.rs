@@ -57,7 +57,7 @@ fn restart(scenario: &Scenario, left: &FakeDisk, earlier: &Ledger) -> Life {
     let was_empty = |name| before.iter().any(|(there, bytes)| there == name && bytes.is_empty());
     assert!(scenario.deletes || deleted.iter().all(was_empty), "{deleted:?}");
 
-    // Whatever was there is there, as it was or with more behind it, under its name or as the
+    // Whatever was there is there, as it was or with more after it, under its name or as the
     // archive it has become.
     let after = left.read_every_name();
     for (name, bytes) in before.iter().filter(|(name, _)| !name.contains("/.") && !deleted.contains(name)) {

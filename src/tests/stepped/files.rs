@@ -364,7 +364,7 @@ fn a_gap_that_could_be_told_is_told_before_the_end() {
     assert_eq!((parsed.told, parsed.records), (2, vec![0, 1, 4]));
 }
 
-/// Another program may have left half a line, as on a full disk: ours does not stand behind it.
+/// Another program may have left half a line, as on a full disk: ours does not stand after it.
 #[test]
 fn half_a_line_of_another_program_stays_alone() {
     let disk = FakeDisk::default();
@@ -428,7 +428,7 @@ fn assert_half_a_line_is_seen_without(fails: &[Op], errno: i32) {
     assert_eq!(text[101..].lines().count(), 2, "{text}");
 }
 
-/// The cut was looked for in the length alone, and the next line stood behind what it had left of
+/// The cut was looked for in the length alone, and the next line stood after what it had left of
 /// another.
 #[test]
 fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
@@ -436,7 +436,7 @@ fn half_a_line_that_others_left_is_seen_even_if_the_length_is_not() {
 }
 
 /// Whoever opens a file of which nothing can be seen takes it for torn; at a later look it was
-/// taken for whole, and the next line stood behind what a cut had left of another.
+/// taken for whole, and the next line stood after what a cut had left of another.
 #[test]
 fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
     assert_half_a_line_is_seen_without(&[Op::Len, Op::LastByte], 11);
@@ -444,7 +444,7 @@ fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
 
 /// What is told at the end was written without the look that comes before every other line.
 #[test]
-fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is_gone() {
+fn the_last_words_are_not_written_after_half_a_line_and_not_into_a_file_that_is_gone() {
     let end = |others: &dyn Fn(&FakeDisk)| {
         let disk = FakeDisk::default();
         let mut bench = Setup { capacity: 4, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
@@ -463,8 +463,8 @@ fn the_last_words_are_not_written_behind_half_a_line_and_not_into_a_file_that_is
     };
     let (disk, _) = end(&|disk| disk.cut_short(PATH, 100));
     let text = String::from_utf8(disk.read(PATH)).unwrap();
-    let behind = text[100..].strip_prefix('\n').unwrap_or_else(|| panic!("{text}"));
-    let lines: Vec<_> = behind.lines().collect();
+    let after = text[100..].strip_prefix('\n').unwrap_or_else(|| panic!("{text}"));
+    let lines: Vec<_> = after.lines().collect();
     assert!(lines.len() == 2 && lines[0].contains("cut short") && lines[1].contains(" dropped "), "{text}");
     let (disk, lost) = end(&|disk| disk.delete(PATH));
     let text = String::from_utf8(disk.read(PATH)).unwrap();
@@ -568,7 +568,7 @@ fn a_call_that_is_interrupted_is_made_again_and_is_no_failure() {
 }
 
 #[test]
-fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_file_with_none() {
+fn after_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_file_with_none() {
     for (before, after) in [("", ""), ("half", "half\n"), ("whole\n", "whole\n\n")] {
         let disk = FakeDisk::default();
         disk.append(PATH, before.as_bytes());
@@ -581,10 +581,10 @@ fn behind_what_cannot_be_read_a_line_begins_on_a_line_of_its_own_and_an_empty_fi
     }
 }
 
-/// Behind half a line of an earlier life, and where nothing may be cut: a line that is missing only
+/// After half a line of an earlier life, and where nothing may be cut: a line that is missing only
 /// its newline is one.
 #[test]
-fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
+fn wherever_a_write_after_half_a_line_ends_nothing_is_glued_and_all_is_counted() {
     let len = {
         let disk = FakeDisk::default();
         let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
@@ -605,7 +605,7 @@ fn wherever_a_write_behind_half_a_line_ends_nothing_is_glued_and_all_is_counted(
             bench.live(Duration::from_secs(3));
             bench.log_some(3);
             bench.step();
-            let story = format!("{short} bytes behind {before:?}, somebody else has the lock: {locked}");
+            let story = format!("{short} bytes after {before:?}, somebody else has the lock: {locked}");
             bench.assert_identity(&story);
             let text = String::from_utf8(disk.read(PATH)).unwrap();
             assert!(

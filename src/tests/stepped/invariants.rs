@@ -97,7 +97,7 @@ pub(super) struct Parsed {
     pub(super) lines: Vec<Line>,
     /// The numbers of the records, as they stand.
     pub(super) records: Vec<u64>,
-    /// Of these: the ones behind a gap line which says that so many were retained.
+    /// Of these: the ones after a gap line which says that so many were retained.
     pub(super) retained: Vec<u64>,
     /// How many more of them the last gap line has promised.
     promised: u64,
@@ -147,18 +147,18 @@ impl Parsed {
         if line.is_empty() {
             return Line::Blank;
         }
-        // Behind `2026-11-21T09:30:00.123456Z `.
+        // After `2026-11-21T09:30:00.123456Z `.
         let rest = if line.as_bytes().get(26) == Some(&b'Z') { line.get(28..).unwrap_or("") } else { "" };
         let Some(message) = rest.strip_prefix("WARN  unfazed: ") else {
             return record_in(rest).map_or_else(|| Line::Fragment(line.to_owned()), Line::Record);
         };
         let is_gap = message.starts_with("logging resumed");
-        if let Some((before, behind)) = message.split_once(" dropped") {
+        if let Some((before, after)) = message.split_once(" dropped") {
             if is_gap {
                 self.promised = 0;
             }
             self.told += before.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
-            let pairs = behind.split(' ').filter_map(|pair| pair.split_once('='));
+            let pairs = after.split(' ').filter_map(|pair| pair.split_once('='));
             for (key, value) in pairs {
                 if key == "retained" {
                     self.promised = value.parse().unwrap_or(0);
@@ -173,7 +173,7 @@ impl Parsed {
 
     /// No record twice, and those of each producer in their order. But what is kept through a
     /// suspension stands elsewhere: an ERROR that went into the room kept for it before the gap
-    /// line, and behind that line the WARN and ERROR records that were retained in memory.
+    /// line, and after that line the WARN and ERROR records that were retained in memory.
     pub(super) fn assert_order(&self, ledger: &Ledger, story: &str) {
         let mut seen = BTreeSet::new();
         let mut orders: BTreeMap<usize, Order> = BTreeMap::new();
@@ -185,7 +185,7 @@ impl Parsed {
                     // What another life logged is checked as if it were of the first producer.
                     let logged = ledger.get(*number).unwrap_or(Logged { producer: 0, level: Level::Error });
                     if logged.level > Level::Warn {
-                        orders.values_mut().for_each(|order| order.behind_gap = None);
+                        orders.values_mut().for_each(|order| order.after_gap = None);
                     }
                     let order = orders.entry(logged.producer).or_default();
                     assert!(order.take(*number, logged.level), "{story}: {number} is not in order: {:?}", self.lines);
@@ -202,23 +202,23 @@ struct Order {
     last: Option<u64>,
     /// The last one before the ERRORs that were the last.
     before_errors: Option<u64>,
-    /// Behind a gap line, as long as only WARN and ERROR come: how far those have come.
-    behind_gap: Option<Option<u64>>,
+    /// After a gap line, as long as only WARN and ERROR come: how far those have come.
+    after_gap: Option<Option<u64>>,
 }
 
 impl Order {
     fn gap(&mut self) {
-        self.behind_gap = Some(self.before_errors);
+        self.after_gap = Some(self.before_errors);
     }
 
     fn take(&mut self, number: u64, level: Level) -> bool {
         let in_order = self.last < Some(number);
-        let retained = level <= Level::Warn && self.behind_gap.is_some_and(|last| last < Some(number));
+        let retained = level <= Level::Warn && self.after_gap.is_some_and(|last| last < Some(number));
         self.last = self.last.max(Some(number));
         if level != Level::Error {
             self.before_errors = self.before_errors.max(Some(number));
         }
-        if let Some(last) = &mut self.behind_gap {
+        if let Some(last) = &mut self.after_gap {
             *last = (*last).max(Some(number));
         }
         in_order || retained

@@ -1,5 +1,5 @@
 //! Tests that step the writer by hand, over a disk in memory and a clock that is told: one thread,
-//! no waiting. They are part of the crate's own test binary, because they reach behind the public
+//! no waiting. They are part of the crate's own test binary, because they reach beyond the public
 //! names.
 
 mod bench;

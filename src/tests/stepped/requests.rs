@@ -51,7 +51,7 @@ fn a_flush_answers_when_what_was_pending_is_written() {
 }
 
 #[test]
-fn a_flush_does_not_wait_for_what_is_logged_behind_it() {
+fn a_flush_does_not_wait_for_what_is_logged_after_it() {
     let disk = FakeDisk::default();
     let mut bench = Setup { capacity: 10_000, ..Setup::new() }.file(&disk, None, Fsync::Never).bench();
     for _ in 0..5000 {

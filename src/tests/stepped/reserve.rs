@@ -372,7 +372,7 @@ fn blocks_that_could_not_be_counted_are_no_room_for_errors_once_they_may_be_gone
 
 /// A suspended file was looked at only by the attempts to come back, up to a second apart.
 #[test]
-fn an_error_is_not_written_behind_half_a_line_that_others_left_of_a_suspended_file() {
+fn an_error_is_not_written_after_half_a_line_that_others_left_of_a_suspended_file() {
     let disk = FakeDisk::with_capacity(1024 * KIB);
     let mut bench = bench(&disk, |file| file);
     bench.log_some(20);

@@ -1,5 +1,5 @@
 //! The newest WARN and ERROR records of a suspended file: kept in memory within an exact bound,
-//! written behind the gap line.
+//! written after the gap line.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -58,7 +58,7 @@ fn memory(bench: &Bench) -> u64 {
 }
 
 #[test]
-fn warnings_and_errors_that_could_not_be_written_stand_behind_the_gap_line_with_their_own_times() {
+fn warnings_and_errors_that_could_not_be_written_stand_after_the_gap_line_with_their_own_times() {
     let disk = FakeDisk::with_capacity(MIB);
     let mut bench = full(&disk, 64 * KIB);
     let mut logged_at = Vec::new();
@@ -177,7 +177,7 @@ fn a_million_calls_on_a_suspended_log_take_no_more_memory_than_the_bound() {
 }
 
 #[test]
-fn what_is_retained_of_the_very_batch_that_finds_the_disk_full_is_what_was_behind_the_last_line() {
+fn what_is_retained_of_the_very_batch_that_finds_the_disk_full_is_what_was_after_the_last_line() {
     for left in 0..900 {
         let disk = FakeDisk::with_capacity(MIB);
         let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
@@ -429,8 +429,8 @@ fn the_account_of_three_files_holds_whichever_is_full_when() {
         assert_eq!((stats.pending, stats.outputs.iter().map(|output| output.pending).sum()), (0, 0), "{story}");
         let text = disks.each_ref().map(|disk| String::from_utf8(disk.read(PATH)).unwrap());
         let numbers = |text: &str| -> Vec<u64> {
-            let behind = text.lines().filter_map(|line| line.split_once("record ")?.1.split(' ').next()?.parse().ok());
-            behind.collect()
+            let after = text.lines().filter_map(|line| line.split_once("record ")?.1.split(' ').next()?.parse().ok());
+            after.collect()
         };
         let mut all = Vec::new();
         for (text, output) in text.iter().zip(&stats.outputs) {
@@ -529,7 +529,7 @@ fn a_short_write_of_any_length_midway_loses_nothing() {
     }
 }
 
-/// The disk is freed by so little that the gap line goes in and not all behind it.
+/// The disk is freed by so little that the gap line goes in and not all after it.
 #[test]
 fn a_disk_that_is_full_again_midway_gets_the_rest_when_it_can() {
     for room in (0..4000).step_by(37) {
@@ -683,7 +683,7 @@ fn a_flush_of_a_suspended_log_answers_at_once_however_much_is_queued() {
     assert!(bench.pipeline.len() > 10_000, "{} are still in the queue", bench.pipeline.len());
 }
 
-/// Once a second a gap line went in, and the line behind it never.
+/// Once a second a gap line went in, and the line after it never.
 #[test]
 fn a_line_for_which_there_never_is_room_does_not_keep_the_log_from_coming_back() {
     let disk = FakeDisk::with_capacity(MIB);
@@ -787,7 +787,7 @@ fn a_sink_that_panics_over_what_was_retained_loses_that_batch_and_it_is_counted(
     bench.step();
     assert_eq!(bench.handle.stats().pending, 20);
     *sink.takes.lock().unwrap() = None;
-    // The gap line goes in; it panics over what comes behind.
+    // The gap line goes in; it panics over what comes after.
     *sink.panics_after.lock().unwrap() = Some(1);
     bench.live(Duration::from_secs(2));
     assert_eq!(bench.handle.state(), State::Suspended(Cause::Io), "a panic is an error of the output");

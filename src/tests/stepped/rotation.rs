@@ -268,7 +268,7 @@ fn the_line_that_tells_the_gap_keeps_to_the_size_too() {
 }
 
 #[test]
-fn what_the_program_asks_for_comes_behind_what_it_logged_before() {
+fn what_the_program_asks_for_comes_after_what_it_logged_before() {
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
     bench.handle.rotate();
@@ -301,7 +301,7 @@ fn what_the_program_asks_for_comes_behind_what_it_logged_before() {
 }
 
 #[test]
-fn an_order_waits_for_all_the_records_before_it_and_for_none_behind_it() {
+fn an_order_waits_for_all_the_records_before_it_and_for_none_after_it() {
     let disk = FakeDisk::default();
     let mut bench = Setup { capacity: 20_000, ..Setup::new() }.file_with(&disk, options(|file| file)).bench();
     for _ in 0..9000 {
@@ -946,7 +946,7 @@ fn a_compression_for_which_there_was_no_room_is_begun_again_a_minute_later() {
 }
 
 #[test]
-fn the_name_of_an_ordered_rotation_comes_behind_those_that_are_there_although_no_clock_says_so() {
+fn the_name_of_an_ordered_rotation_comes_after_those_that_are_there_although_no_clock_says_so() {
     let disk = FakeDisk::default();
     disk.append("/logs/app.2030-01-01T00-00-00-0000.log", b"x\n");
     let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();

@@ -1,5 +1,5 @@
 //! What is left of a file, whatever it is: it stays as it is, and the lines of a logger that goes
-//! on with it stand whole behind it.
+//! on with it stand whole after it.
 //!
 //! The logger meets a write that takes only a part and one operation that fails; then it dies, and
 //! another one goes on.
@@ -77,7 +77,7 @@ impl Life {
 
     /// Gives back what the file holds in the end.
     fn goes_on_with(&self, disk: &FakeDisk, before: Vec<u8>) -> Vec<u8> {
-        let story = format!("{self:?} behind {:?}", String::from_utf8_lossy(&before));
+        let story = format!("{self:?} after {:?}", String::from_utf8_lossy(&before));
         {
             let mut world = disk.world();
             world.locked_by_other = self.locked_by_other;

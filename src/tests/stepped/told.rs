@@ -101,7 +101,7 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     bench.live(Duration::from_secs(10));
     let text = sink.text();
     assert_eq!(text.matches("failed to tidy times=1 error=\"permission denied\"").count(), 1, "{text}");
-    // The line is in, and the record behind it is not.
+    // The line is in, and the record after it is not.
     sink.set(|state| {
         state.news = vec![News::Failed { doing: "tidy", error: io::ErrorKind::PermissionDenied.into() }];
         state.takes = Some(1);

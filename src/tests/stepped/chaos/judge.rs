@@ -52,7 +52,7 @@ pub(super) enum Line {
     Foreign,
     Empty,
     Broken(String),
-    /// Behind a fragment, on its line.
+    /// After a fragment, on its line.
     Glued(String),
 }
 
@@ -84,7 +84,7 @@ pub(super) fn read(layout: Layout, line: &str) -> Line {
 fn understood((level, target, message, process, pairs): Parts<'_>) -> Option<Line> {
     let level: Level = level.trim_end().parse().ok()?;
     if target == "unfazed" {
-        // A record, or another such line, behind a fragment of such a line, on its line.
+        // A record, or another such line, after a fragment of such a line, on its line.
         if message.replacen("1 record dropped", "", 1).contains("record ") || pairs.contains("proc=") {
             return None;
         }
@@ -131,8 +131,8 @@ fn pair(pairs: &str, word: &str) -> Option<u64> {
 
 /// `message proc=3 error=1 warn=2`.
 fn end(rest: &str) -> Option<(String, usize, String)> {
-    let (message, behind) = rest.split_once(" proc=")?;
-    let (process, pairs) = behind.split_once(' ').unwrap_or((behind, ""));
+    let (message, after) = rest.split_once(" proc=")?;
+    let (process, pairs) = after.split_once(' ').unwrap_or((after, ""));
     Some((message.to_owned(), process.parse().ok()?, pairs.to_owned()))
 }
 
@@ -193,15 +193,15 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Takes lines that follow each other. `behind_torn`: what stands before them does not end with
+    /// Takes lines that follow each other. `after_torn`: what stands before them does not end with
     /// a newline.
-    pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], behind_torn: bool, torn: Torn) {
+    pub(super) fn take(&mut self, layout: Layout, bytes: &[u8], after_torn: bool, torn: Torn) {
         let glued = torn == Torn::WrittenOn;
         let text = String::from_utf8_lossy(bytes);
         let mut text = &*text;
-        if behind_torn && !text.is_empty() && !glued {
+        if after_torn && !text.is_empty() && !glued {
             let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-            // Another program does not know what it writes behind.
+            // Another program does not know what it writes after.
             if !first.is_empty() && !matches!(read(layout, first), Line::Foreign) {
                 self.lines.push(Line::Glued(first.to_owned()));
             }
@@ -269,7 +269,7 @@ impl Held {
             // ERROR records that a suspended file still takes stand before those that waited in
             // memory for its return.
             let before = if *level <= Level::Warn { *below_error } else { *of_all };
-            assert!(before < number, "{story}: {message} stands behind number {before:?}");
+            assert!(before < number, "{story}: {message} stands after number {before:?}");
             *of_all = (*of_all).max(number);
             if *level != Level::Error {
                 *below_error = number;

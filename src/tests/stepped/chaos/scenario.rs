@@ -1090,8 +1090,8 @@ impl Machine {
             false => Torn::Cut,
         };
         for (inode, bytes) in self.disk.once_called(path) {
-            for (_, before, behind_torn) in self.cut_off.iter().filter(|(of, ..)| *of == inode) {
-                held.take(place.layout, before, *behind_torn, torn);
+            for (_, before, after_torn) in self.cut_off.iter().filter(|(of, ..)| *of == inode) {
+                held.take(place.layout, before, *after_torn, torn);
             }
             let from = self.judged_from.get(&inode).copied().unwrap_or(0);
             held.take(place.layout, &bytes[from..], is_torn(&bytes[..from]), torn);
