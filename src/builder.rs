@@ -425,7 +425,7 @@ impl Builder {
     }
 
     /// Makes a logger and installs it as the target of the `log` macros, for the rest of the
-    /// process. The [`Handle`] may be kept or dropped.
+    /// process. The [`Handle`] may be stored or dropped.
     ///
     /// When it returns, the writer's thread has made its first attempt to open every output: the
     /// files exist, with the umask and the rights of this moment, and [`Handle::state`] says what

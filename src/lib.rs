@@ -7,7 +7,7 @@
 //! # Ok::<(), unfazed::InitError>(())
 //! ```
 //!
-//! Nothing has to be kept or flushed: an exit hook writes what is pending.
+//! No guard has to be held and nothing flushed: an exit hook writes what is pending.
 //!
 //! | type | purpose |
 //! |---|---|

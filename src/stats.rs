@@ -341,7 +341,7 @@ pub struct Stats {
     /// Records written, but cut: to the longest message allowed (64 KiB), or to what there was
     /// memory for.
     pub truncated: u64,
-    /// Records that `Builder::rate_limit` kept out, or that an output's own code logged too often
+    /// Records that `Builder::rate_limit` held back, or that an output's own code logged too often
     /// or where no other output wants them: not among the accepted ones.
     pub suppressed: u64,
     /// The account of each output, in the order in which the builder was given them.

@@ -1,5 +1,4 @@
-//! Blocks beyond the end of a file: the room that is kept for ERROR records. Runs on the writer's
-//! thread.
+//! Blocks beyond the end of a file: the error reserve. Runs on the writer's thread.
 
 use std::fs::File;
 use std::io;

@@ -513,7 +513,7 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 #[inline]
 fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
     if out.capacity() - out.len() >= TEXT_OVERHEAD + record.text_len() * LONGEST_ESCAPE {
-        return Ok(()); // Nearly always: the buffer is kept from batch to batch.
+        return Ok(()); // Nearly always: the buffer is used for batch after batch.
     }
     make_more_room(out, record)
 }

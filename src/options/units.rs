@@ -1,7 +1,7 @@
 //! Sizes and times as people write them: `64 KiB`, `10MB`, `30d`, `1h 30m`. Pure.
 //!
-//! The kept crates (`humantime`; `parse-size` or `bytesize`) would be two more for every program,
-//! because the options are read from text without any feature.
+//! The maintained crates (`humantime`; `parse-size` or `bytesize`) would be two more for every
+//! program, because the options are read from text without any feature.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 pub(crate) fn host_name() -> Option<String> {
     let mut name = [0_u8; 256];
     // SAFETY: the pointer and the length are those of `name`, which outlives the call; no pointer
-    // is kept.
+    // is stored.
     let asked = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len()) };
     let name = name.split(|&byte| byte == 0).next().filter(|name| asked == 0 && !name.is_empty())?;
     std::str::from_utf8(name).ok().map(str::to_owned)

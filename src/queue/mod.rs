@@ -110,7 +110,7 @@ impl Pipeline {
     }
 
     /// Returns true if an output wants records of this level. All that pass the filter are wanted,
-    /// except in a forked child whose parent has kept an output.
+    /// except in a forked child, one of whose outputs stayed with the parent.
     #[inline]
     pub(crate) fn wants(&self, level: Level) -> bool {
         level <= self.wanted
@@ -236,7 +236,7 @@ impl Pipeline {
         match self.bell.look() {
             // Counted now, not before the record went in: of several callers that fill the queue
             // together the last one rings, and so does the last record that a small queue, half of
-            // which is kept for WARN and ERROR, takes from below.
+            // which is reserved for WARN and ERROR, takes from below.
             Found::Armed if level == Level::Error || self.slots.is_half_full() => self.bell.wake_if_armed(),
             Found::Ended => self.sweep(),
             Found::Armed | Found::Quiet => {}
@@ -359,7 +359,7 @@ impl Pipeline {
     /// Puts in a record of the writer's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
         let (level, spilled) = (record.level(), record.spilled());
-        // Of the highest level: the slots that are kept are the writer's as well.
+        // Of the highest level: the reserved slots are the writer's as well.
         let is_in = self.slots.has_slot(Level::Error) && self.slots.put(level, spilled, record).is_ok();
         if is_in {
             self.counters.callers.accepted.count(level);

@@ -25,8 +25,8 @@ use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 #[non_exhaustive]
 pub enum Overflow {
     /// The new record is dropped. The last eighth of the slots (at least 64, at most half of them)
-    /// and of what long messages may hold on the heap (8 MiB) is kept for WARN and ERROR, so that a
-    /// flood of lower levels cannot push them out.
+    /// and of what long messages may hold on the heap (8 MiB) is reserved for WARN and ERROR, so
+    /// that a flood of lower levels cannot push them out.
     #[default]
     DropNewest,
     /// The oldest record in the queue is dropped, whatever its level.
@@ -89,7 +89,7 @@ impl Slots {
         self.len() >= self.capacity / 2
     }
 
-    /// Returns true if there is a slot that is kept for nobody of a higher level.
+    /// Returns true if there is a slot that is reserved for no higher level.
     #[inline]
     pub(super) fn has_slot(&self, level: Level) -> bool {
         let is_reserved = matches!(self.overflow, Overflow::DropNewest) && level > Level::Warn;

@@ -208,7 +208,7 @@ impl<'a> KeyValueWriter<'a> {
             *tag = STR;
             let start = body.bytes().len();
             let mut writer = TextWriter { body, start, most, full: false };
-            // As with the message: an error is the value's own, and what it wrote is kept.
+            // As with the message: an error is the value's own, and what it wrote stays.
             let _ = write(&mut writer);
             was_cut = writer.full;
             if was_cut {

@@ -2,7 +2,7 @@
 //! writer's thread.
 //!
 //! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a
-//! literal message) is kept by reference; everything else (a target that is not the module path,
+//! literal message) is stored by reference; everything else (a target that is not the module path,
 //! the thread's name, the message, the key-values) lies one after the other in the record's own
 //! bytes, and moves to the heap only when it does not fit.
 
@@ -19,7 +19,8 @@ use crate::clock::Stamp;
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues};
 pub use key_values::{KeyValues, Value};
 
-/// The longest message that is kept, in bytes: 64 KiB. What is longer is cut there and marked.
+/// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
+/// marked.
 pub(crate) const LONGEST_MESSAGE: usize = 64 * 1024;
 /// What stands at the end of a message that was cut.
 const CUT_MARK: &str = "...[cut]";
@@ -644,8 +645,8 @@ mod tests {
             assert_eq!(owned.spilled(), 0);
             assert!(target.starts_with(owned.target()));
             assert!(owned.thread_name().is_none_or(|name| "worker".starts_with(name)));
-            let kept = owned.message().strip_suffix(CUT_MARK).unwrap_or(owned.message());
-            assert!(text.starts_with(kept), "{kept:?}");
+            let stored = owned.message().strip_suffix(CUT_MARK).unwrap_or(owned.message());
+            assert!(text.starts_with(stored), "{stored:?}");
         }
         let owned = captured(format_args!("{:200}", ""), "a::b", NOBODY);
         assert_eq!(owned.message(), format!("{}{CUT_MARK}", " ".repeat(INLINE - CUT_MARK.len())));
@@ -657,21 +658,21 @@ mod tests {
         let pairs: &[(&str, log::kv::Value<'_>)] =
             &[("first", 1.into()), ("second", i128::MIN.into()), ("third", "text".into()), ("last", true.into())];
         let wanted = ["first", "second", "third", "last"];
-        let mut kept_all = 0;
+        let mut all_stored = 0;
         for len in 0..INLINE + 10 {
             let text = "x".repeat(len);
             let args = format_args!("{text}");
             let record = log::Record::builder().args(args).module_path_static(Some("")).key_values(&pairs).build();
             let owned = OwnedRecord::capture(&record, STAMP, NOBODY);
-            let kept: Vec<_> = owned.key_values().map(|(key, _)| key).collect();
-            assert!(wanted.starts_with(&kept), "after {len} bytes: {kept:?}");
+            let stored: Vec<_> = owned.key_values().map(|(key, _)| key).collect();
+            assert!(wanted.starts_with(&stored), "after {len} bytes: {stored:?}");
             // Of a text there may be the beginning.
             let text_is_whole = owned.key_values().any(|pair| pair == ("third", Value::Str("text")));
-            assert_eq!(owned.truncated(), len > INLINE || kept.len() < wanted.len() || !text_is_whole);
-            kept_all += usize::from(!owned.truncated());
+            assert_eq!(owned.truncated(), len > INLINE || stored.len() < wanted.len() || !text_is_whole);
+            all_stored += usize::from(!owned.truncated());
             assert!(owned.message().starts_with(&text[..len.min(INLINE - CUT_MARK.len())]));
         }
-        assert!(kept_all > 50, "{kept_all}");
+        assert!(all_stored > 50, "{all_stored}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Output {
             if is_back {
                 self.write_retained(turn);
             }
-            if turn.records.kept(self.index) > 0 {
+            if turn.records.retained(self.index) > 0 {
                 nothing_dropped = Err(cause);
             }
             self.forget(turn);

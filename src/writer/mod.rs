@@ -174,7 +174,7 @@ impl Writer {
     /// How many bytes of it are in use.
     #[cfg(test)]
     pub(crate) fn bytes_retained(&self, output: usize) -> usize {
-        self.records.retained_lines(output).map(|(kept, _)| retained::LINE_OVERHEAD + kept.len).sum()
+        self.records.retained_lines(output).map(|(retained, _)| retained::LINE_OVERHEAD + retained.len).sum()
     }
 
     #[cfg(test)]

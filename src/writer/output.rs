@@ -158,7 +158,7 @@ impl Output {
     /// Returns true if lines wait for a slow reader: at the end they are worth the rest of the
     /// deadline.
     pub(super) fn has_backlog(&self, turn: &Turn<'_>) -> bool {
-        self.waits_for_reader() && turn.records.kept(self.index) > 0
+        self.waits_for_reader() && turn.records.retained(self.index) > 0
     }
 
     /// Returns true if its lines are laid out by the program's own code.
@@ -211,7 +211,7 @@ impl Output {
                 self.lines.own |= is_own;
                 self.lines.close(level, record.time());
                 self.lines.records.push(number);
-                let in_hands = self.lines.records.len() + turn.records.kept(self.index);
+                let in_hands = self.lines.records.len() + turn.records.retained(self.index);
                 return self.counters.in_hands.store(in_hands, Relaxed);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => DropReason::IoError,
@@ -387,7 +387,7 @@ impl Output {
         self.counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
         self.counters.bytes.fetch_add(bytes, Relaxed);
         self.counters.written.fetch_add(records, Relaxed);
-        self.counters.in_hands.store(turn.records.kept(self.index), Relaxed);
+        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         self.lines = lines;
         self.lines.clear();
     }

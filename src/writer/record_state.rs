@@ -17,7 +17,7 @@ pub(super) struct RecordState {
     /// The first output that wanted it and has lost it, and why.
     pub(super) lost: Option<(u16, DropReason)>,
     /// One of the lines of it that are retained.
-    pub(super) kept: Option<LineRef>,
+    pub(super) retained: Option<LineRef>,
 }
 
 /// Where a retained line is.

@@ -42,7 +42,7 @@ impl Records {
 
     /// A record of the turn; returns its number.
     pub(super) fn begin(&mut self, level: Level, truncated: bool) -> usize {
-        self.turn.push(RecordState { level, truncated, written: false, lost: None, kept: None });
+        self.turn.push(RecordState { level, truncated, written: false, lost: None, retained: None });
         self.turn.len() - 1
     }
 
@@ -57,7 +57,7 @@ impl Records {
     }
 
     /// How many lines an output retains.
-    pub(super) fn kept(&self, output: usize) -> usize {
+    pub(super) fn retained(&self, output: usize) -> usize {
         self.rings[output].len()
     }
 
@@ -105,42 +105,42 @@ impl Records {
         let at = self.rings[output].end();
         let Some(place) = LineRef::new(output, at) else { return self.lose(number, output, reason, counters) };
         let mut state = self.turn[number];
-        state.kept = Some(match state.kept {
+        state.retained = Some(match state.retained {
             None => place,
             Some(other) => self.lead(other, place),
         });
-        self.turn[number].kept = Some(place);
+        self.turn[number].retained = Some(place);
         self.rings[output].push(RetainedLine { len: bytes.len(), time, number: number as u32, state }, bytes);
     }
 
     /// The oldest line that an output retains is written, or lost.
     pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), DropReason>, counters: &Counters) {
         let at = self.rings[output].start();
-        let Some(mut kept) = self.rings[output].pop() else { return };
-        let was_written = kept.state.written;
+        let Some(mut retained) = self.rings[output].pop() else { return };
+        let was_written = retained.state.written;
         match outcome {
-            Ok(()) => kept.state.written = true,
+            Ok(()) => retained.state.written = true,
             Err(reason) => {
-                counters.outputs[output].dropped.count(kept.state.level, reason);
-                kept.state.lose(as_number(output), reason);
+                counters.outputs[output].dropped.count(retained.state.level, reason);
+                retained.state.lose(as_number(output), reason);
             }
         }
-        let others = LineRef::new(output, at).and_then(|place| self.leave_circle(place, &kept));
+        let others = LineRef::new(output, at).and_then(|place| self.leave_circle(place, &retained));
         if self.is_of_the_turn(output, at) {
-            let state = &mut self.turn[kept.number as usize];
-            state.learn(&kept.state);
-            state.kept = others;
+            let state = &mut self.turn[retained.number as usize];
+            state.learn(&retained.state);
+            state.retained = others;
             return;
         }
         counters.writer.output_drops.fetch_add(u64::from(outcome.is_err()), Relaxed);
         if let Some(others) = others {
-            self.tell(others, &kept.state);
+            self.tell(others, &retained.state);
         }
-        if !was_written && (kept.state.written || others.is_none()) {
+        if !was_written && (retained.state.written || others.is_none()) {
             self.open -= 1;
-            match kept.state.written {
-                true => count_written(1, kept.state.truncated.into(), counters),
-                false => count_lost(&kept.state, counters),
+            match retained.state.written {
+                true => count_written(1, retained.state.truncated.into(), counters),
+                false => count_lost(&retained.state, counters),
             }
         }
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
@@ -148,7 +148,7 @@ impl Records {
 
     /// All that an output retains is lost.
     pub(super) fn drop_retained(&mut self, output: usize, reason: DropReason, counters: &Counters) {
-        while self.kept(output) > 0 {
+        while self.retained(output) > 0 {
             self.let_go(output, Err(reason), counters);
         }
         self.release(output);
@@ -166,13 +166,13 @@ impl Records {
         let (mut written, mut truncated, mut drops) = (0, 0, 0);
         for state in turn.drain(..) {
             drops += u64::from(state.lost.is_some());
-            if let Some(place) = state.kept {
+            if let Some(place) = state.retained {
                 self.tell(place, &state);
             }
             if state.written {
                 written += 1;
                 truncated += u64::from(state.truncated);
-            } else if state.kept.is_some() {
+            } else if state.retained.is_some() {
                 self.open += 1;
             } else {
                 count_lost(&state, counters);
@@ -196,18 +196,18 @@ impl Records {
     /// Has the line at `place` lead to `next`; returns where it led before.
     fn lead(&mut self, place: LineRef, next: LineRef) -> LineRef {
         let ring = &mut self.rings[place.output()];
-        let mut kept = ring.at(place.at);
-        let before = kept.state.kept.replace(next);
-        ring.set(place.at, kept);
+        let mut retained = ring.at(place.at);
+        let before = retained.state.retained.replace(next);
+        ring.set(place.at, retained);
         before.unwrap_or(place)
     }
 
     /// Closes the circle after a line that has gone from `place`; returns another line of it, if
     /// there is one.
     fn leave_circle(&mut self, place: LineRef, gone: &RetainedLine) -> Option<LineRef> {
-        let next = gone.state.kept.filter(|next| *next != place)?;
+        let next = gone.state.retained.filter(|next| *next != place)?;
         let mut last = next;
-        while let Some(other) = self.rings[last.output()].at(last.at).state.kept.filter(|other| *other != place) {
+        while let Some(other) = self.rings[last.output()].at(last.at).state.retained.filter(|other| *other != place) {
             last = other;
         }
         self.lead(last, next);
@@ -219,10 +219,10 @@ impl Records {
         let mut place = first;
         loop {
             let ring = &mut self.rings[place.output()];
-            let mut kept = ring.at(place.at);
-            kept.state.learn(state);
-            ring.set(place.at, kept);
-            match kept.state.kept {
+            let mut retained = ring.at(place.at);
+            retained.state.learn(state);
+            ring.set(place.at, retained);
+            match retained.state.retained {
                 Some(next) if next != first => place = next,
                 _ => return,
             }

@@ -127,7 +127,7 @@ impl Output {
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
         let (now, drops) = (turn.now, self.unreported_drops(turn));
-        let gap = self.unreported.gap(&suspension, &drops, turn.records.kept(self.index), now);
+        let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
         match self.write_alone(&gap, |lines| lines.batch(now)) {
             Ok(()) => self.resume(&suspension, &drops, turn),
             Err(refusal) => {
@@ -170,8 +170,8 @@ impl Output {
     /// Writes the retained lines after the gap line, the oldest first, before anything newer. What
     /// cannot be written stays retained in the next suspension.
     pub(super) fn write_retained(&mut self, turn: &mut Turn<'_>) {
-        let before = turn.records.kept(self.index);
-        while !self.is_suspended() && turn.records.kept(self.index) > 0 {
+        let before = turn.records.retained(self.index);
+        while !self.is_suspended() && turn.records.retained(self.index) > 0 {
             let mut lines = std::mem::take(&mut self.lines);
             lay_out_retained(&mut lines, self.index, turn);
             let batch = lines.batch(turn.now);
@@ -192,7 +192,7 @@ impl Output {
             }
             lines.clear();
             self.lines = lines;
-            let none_went_in = result.is_err() && turn.records.kept(self.index) == before;
+            let none_went_in = result.is_err() && turn.records.retained(self.index) == before;
             self.retention.none_went_in = if none_went_in { self.retention.none_went_in + 1 } else { 0 };
             if let Err(refusal) = result {
                 if self.retention.none_went_in == CHANCES {
@@ -201,7 +201,7 @@ impl Output {
                 }
                 self.suspend(refusal.error, turn);
             }
-            self.counters.in_hands.store(turn.records.kept(self.index), Relaxed);
+            self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         }
         turn.records.release(self.index);
     }
@@ -209,10 +209,10 @@ impl Output {
 
 /// Makes a batch of the oldest retained lines, as far as there is memory for them.
 fn lay_out_retained(lines: &mut Lines, output: usize, turn: &Turn<'_>) {
-    for (kept, parts) in turn.records.retained_lines(output).take(BATCH_RECORDS) {
+    for (retained, parts) in turn.records.retained_lines(output).take(BATCH_RECORDS) {
         let len = lines.text.len();
-        let is_full = len > 0 && len + kept.len > BATCH_BYTES;
-        if is_full || !lines.push_record(&parts, kept.state.level, kept.time, 0) {
+        let is_full = len > 0 && len + retained.len > BATCH_BYTES;
+        if is_full || !lines.push_record(&parts, retained.state.level, retained.time, 0) {
             return;
         }
     }

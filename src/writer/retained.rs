@@ -31,8 +31,8 @@ pub(super) struct RetainedLine {
     pub(super) time: SystemTime,
     /// Which record of its turn it is.
     pub(super) number: u32,
-    /// What is known of its record. `kept` is where the next output has its line of it; round the
-    /// circle, the last one leads to the first.
+    /// What is known of its record. `retained` is where the next output has its line of it; round
+    /// the circle, the last one leads to the first.
     pub(super) state: RecordState,
 }
 
@@ -68,8 +68,8 @@ impl Ring {
     }
 
     /// Puts in a line for which there is room.
-    pub(super) fn push(&mut self, kept: RetainedLine, line: &[u8]) {
-        self.bytes.extend(&kept.to_bytes());
+    pub(super) fn push(&mut self, retained: RetainedLine, line: &[u8]) {
+        self.bytes.extend(&retained.to_bytes());
         self.bytes.extend(line);
         self.lines += 1;
     }
@@ -79,12 +79,12 @@ impl Ring {
         if self.lines == 0 {
             return None;
         }
-        let kept = self.at(self.start);
-        let bytes = LINE_OVERHEAD + kept.len;
+        let retained = self.at(self.start);
+        let bytes = LINE_OVERHEAD + retained.len;
         self.bytes.drain(..bytes);
         self.start = self.start.wrapping_add(bytes as u32);
         self.lines -= 1;
-        Some(kept)
+        Some(retained)
     }
 
     /// Gives the memory back, once there is no line.
@@ -103,19 +103,19 @@ impl Ring {
     }
 
     /// Remembers something else of it.
-    pub(super) fn set(&mut self, place: u32, kept: RetainedLine) {
+    pub(super) fn set(&mut self, place: u32, retained: RetainedLine) {
         let index = place.wrapping_sub(self.start) as usize;
-        self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(kept.to_bytes()).for_each(|(to, from)| *to = from);
+        self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(retained.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
     /// The lines, the oldest first; where the ring closes a line has two parts.
     pub(super) fn lines(&self) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         let mut index = 0;
         (0..self.lines).map(move |_| {
-            let kept = self.at(self.start.wrapping_add(index as u32));
+            let retained = self.at(self.start.wrapping_add(index as u32));
             let start = index + LINE_OVERHEAD;
-            index = start + kept.len;
-            (kept, self.slices(start, index))
+            index = start + retained.len;
+            (retained, self.slices(start, index))
         })
     }
 
@@ -135,9 +135,9 @@ impl Ring {
 
 impl RetainedLine {
     fn to_bytes(self) -> [u8; LINE_OVERHEAD] {
-        let RecordState { level, truncated, written, lost, kept } = self.state;
+        let RecordState { level, truncated, written, lost, retained } = self.state;
         let (secs, nanos) = since_epoch(self.time);
-        let (output, at) = kept.map_or((0, 0), LineRef::to_numbers);
+        let (output, at) = retained.map_or((0, 0), LineRef::to_numbers);
         let (by, reason) = lost.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
         let mut bytes = [0; LINE_OVERHEAD];
         bytes[0..8].copy_from_slice(&secs.to_le_bytes());
@@ -166,7 +166,7 @@ impl RetainedLine {
                 truncated: truncated != 0,
                 written: written != 0,
                 lost: reason.map(|reason| (two(26), *reason)),
-                kept: LineRef::from_numbers(two(24), u32::from_le_bytes(four(20))),
+                retained: LineRef::from_numbers(two(24), u32::from_le_bytes(four(20))),
             },
         }
     }
@@ -197,8 +197,8 @@ fn at_time(secs: i64, nanos: u32) -> SystemTime {
 mod tests {
     use super::*;
 
-    fn kept(len: usize) -> RetainedLine {
-        let state = RecordState { level: Level::Warn, truncated: false, written: false, lost: None, kept: None };
+    fn retained(len: usize) -> RetainedLine {
+        let state = RecordState { level: Level::Warn, truncated: false, written: false, lost: None, retained: None };
         RetainedLine { len, time: UNIX_EPOCH, number: 0, state }
     }
 
@@ -211,8 +211,8 @@ mod tests {
                 let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
                 for level in Level::iter() {
                     for lost in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
-                        for kept in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {
-                            let state = RecordState { level, truncated: before, written: !before, lost, kept };
+                        for retained in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {
+                            let state = RecordState { level, truncated: before, written: !before, lost, retained };
                             let line = RetainedLine { len: 1 << 30, time, number: 4095, state };
                             assert_eq!(RetainedLine::from_bytes(line.to_bytes()), line);
                         }
@@ -235,7 +235,7 @@ mod tests {
                 while !ring.has_room(len) {
                     ring.pop();
                 }
-                ring.push(kept(len), &vec![b'x'; len]);
+                ring.push(retained(len), &vec![b'x'; len]);
                 assert_eq!(ring.memory(), most);
             }
             while ring.pop().is_some() {}
@@ -258,10 +258,10 @@ mod tests {
                 while !ring.has_room(line.len()) {
                     ring.pop();
                 }
-                ring.push(kept(line.len()), &line);
+                ring.push(retained(line.len()), &line);
                 let newest = ring.lines().last().unwrap();
                 assert_eq!(newest.1.concat(), line);
-                let total: usize = ring.lines().map(|(kept, _)| LINE_OVERHEAD + kept.len).sum();
+                let total: usize = ring.lines().map(|(retained, _)| LINE_OVERHEAD + retained.len).sum();
                 assert!(total <= most && total == ring.bytes.len());
             }
         }

@@ -12,7 +12,7 @@ use crate::sink::{News, Now};
 use super::archive_name::{Archive, Names};
 use super::compress::Compressor;
 use super::open_file::OpenFile;
-use super::retention::{Kept, Limits};
+use super::retention::{Limits, Listed};
 
 /// The archives are listed this often, and also at the start and after a rotation.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -122,8 +122,8 @@ impl Archives {
             }
         };
         self.see(&found);
-        let kept: Vec<_> = found.iter().map(|found| found.entry.kept()).collect();
-        let going = self.limits.exceeded_by(&kept, open.len, now.wall);
+        let listed: Vec<_> = found.iter().map(|found| found.entry.listed()).collect();
+        let going = self.limits.exceeded_by(&listed, open.len, now.wall);
         let mut left = 0;
         for (place, found) in found.iter().enumerate() {
             if !going.contains(&place) {
@@ -191,8 +191,8 @@ impl Archives {
 }
 
 impl Entry {
-    fn kept(&self) -> Kept {
-        Kept { bytes: self.bytes, modified: self.modified }
+    fn listed(&self) -> Listed {
+        Listed { bytes: self.bytes, modified: self.modified }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Preallocated {
     end: u64,
     /// How many bytes all blocks of the file were then.
     allocated: u64,
-    /// The largest part that was ever kept for ERROR lines in this file.
+    /// The most bytes that were ever preallocated for ERROR lines in this file.
     largest_reserve: u64,
 }
 
@@ -187,8 +187,8 @@ impl Budget {
         free.saturating_add(self.ahead).saturating_sub(self.reserve())
     }
 
-    /// Returns how many bytes are kept for ERROR lines: `error_reserve`, or where space is low half
-    /// of it, and never less than what is left of the largest reserve.
+    /// Returns how many bytes are preallocated for ERROR lines: `error_reserve`, or where space is
+    /// low half of it, and never less than what is left of the largest reserve.
     pub(super) fn reserve(&self) -> u64 {
         let half = self.known_writable.saturating_add(self.ahead) / 2;
         // Where no mark says when a full disk has recovered, the reserve must be able to stand

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// What is kept; each limit is one more reason to go.
+/// How much of the log may stay; each limit is one more reason to delete an archive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Limits {
     /// Files in all, the active one included.
@@ -16,7 +16,7 @@ pub(crate) struct Limits {
 
 /// One archive, as it stands in its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct Listed {
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
 }
@@ -28,7 +28,7 @@ impl Limits {
 
     /// Which of `archives`, the oldest first, have to go next to an active file of so many bytes.
     /// An empty one always goes: it holds nothing.
-    pub(super) fn exceeded_by(&self, archives: &[Kept], active: u64, now: SystemTime) -> Vec<usize> {
+    pub(super) fn exceeded_by(&self, archives: &[Listed], active: u64, now: SystemTime) -> Vec<usize> {
         let mut files = 1 + archives.iter().filter(|archive| archive.bytes > 0).count();
         let mut total = archives.iter().fold(active, |sum, archive| sum.saturating_add(archive.bytes));
         let mut going = Vec::new();
@@ -56,9 +56,9 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     /// Archives of so many bytes, the youngest a day old, each a day older than the next.
-    fn archives(bytes: &[u64], now: SystemTime) -> Vec<Kept> {
+    fn archives(bytes: &[u64], now: SystemTime) -> Vec<Listed> {
         let ages = (1..=bytes.len() as u32).rev();
-        bytes.iter().zip(ages).map(|(bytes, age)| Kept { bytes: *bytes, modified: now - DAY * age }).collect()
+        bytes.iter().zip(ages).map(|(bytes, age)| Listed { bytes: *bytes, modified: now - DAY * age }).collect()
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
     fn a_clock_that_was_ahead_makes_no_file_old() {
         let now = SystemTime::UNIX_EPOCH + 20_000 * DAY;
         let limits = Limits { age: Some(DAY), ..Limits::default() };
-        let future = [Kept { bytes: 10, modified: now + 1000 * DAY }];
+        let future = [Listed { bytes: 10, modified: now + 1000 * DAY }];
         assert!(limits.exceeded_by(&future, 0, now).is_empty());
     }
 }
