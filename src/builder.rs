@@ -12,7 +12,7 @@ use log::LevelFilter;
 use crate::error::{FilterError, InitError};
 use crate::event::{Event, EventHook};
 use crate::format::Format;
-use crate::front::captured::{Captured, Printed};
+use crate::front::captured::Printed;
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
@@ -20,7 +20,7 @@ use crate::front::panics;
 use crate::handle::Handle;
 use crate::options::sink_output::SinkOutput;
 use crate::os;
-use crate::plan::{Files, FilterDoubts, OTHER_MEMORY, Once, Plan, Spec, plan_outputs, start};
+use crate::plan::{Destination, Files, FilterDoubts, OTHER_MEMORY, Once, OutputOptions, Plan, plan_outputs, start};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
 use crate::sink::Now;
@@ -60,7 +60,7 @@ pub struct Builder {
     level: LevelFilter,
     filter: Option<String>,
     filter_env: Option<String>,
-    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
+    outputs: Vec<OutputOptions>,
     sinks: Vec<Box<dyn Sink>>,
     format: Format,
     capacity: usize,
@@ -70,8 +70,8 @@ pub struct Builder {
     on_event: Option<EventHook>,
     log_panics: bool,
     require_outputs: bool,
-    /// The last `Console::test`.
-    captured: Option<Console>,
+    /// The place of the last `Console::test` among the outputs.
+    captured: Option<usize>,
 }
 
 impl Builder {
@@ -164,8 +164,8 @@ impl Builder {
     #[doc(alias = "append")]
     #[doc(alias = "log_to_file")]
     pub fn file(mut self, file: impl Into<LogFile>) -> Self {
-        let LogFile { path, level, format, options } = file.into();
-        self.outputs.push((level, format, Spec::File { path, options }));
+        let LogFile { path, wanted, format, options } = file.into();
+        self.outputs.push(OutputOptions { wanted, format, destination: Destination::File { path, options } });
         self
     }
 
@@ -183,12 +183,13 @@ impl Builder {
     #[doc(alias = "log_to_stderr")]
     pub fn console(mut self, console: Console) -> Self {
         if console.captured {
-            let mut printed = SinkOutput::new("test", Printed).level(console.level);
-            printed.format = console.format.clone();
-            self.captured = Some(console);
+            let mut printed = SinkOutput::new("test", Printed);
+            (printed.wanted, printed.format) = (console.wanted, console.format);
+            self.captured = Some(self.outputs.len());
             return self.output(printed);
         }
-        self.outputs.push((console.level, console.format.clone(), Spec::Console(console)));
+        let (wanted, format) = (console.wanted.clone(), console.format.clone());
+        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Console(console) });
         self
     }
 
@@ -240,8 +241,9 @@ impl Builder {
     /// ```
     #[doc(alias = "log_to_writer")]
     pub fn output(mut self, output: SinkOutput) -> Self {
-        let SinkOutput { name, sink, level, format } = output;
-        self.outputs.push((level, format, Spec::Sink(name, self.sinks.len())));
+        let SinkOutput { name, sink, wanted, format } = output;
+        let destination = Destination::Sink { name, place: self.sinks.len() };
+        self.outputs.push(OutputOptions { wanted, format, destination });
         self.sinks.push(sink);
         self
     }
@@ -531,10 +533,13 @@ impl Builder {
         if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)) {
             return Err(InitError::Memory { records: self.capacity });
         }
-        let cap = self.outputs.iter().map(|(level, ..)| *level).max().unwrap_or(LevelFilter::Off);
-        let (filter, opening) = self.compile_filter(cap)?;
+        let (directives, opening) = self.directives();
+        let (outputs, filters) = plan_outputs(self.outputs, &self.format)?;
+        let layers = Layers { set: directives, pushed: Vec::new() };
+        let filter = Filter::new(self.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
+        let captured = self.captured.map(|place| outputs[place].captured());
         let plan = Plan {
-            outputs: plan_outputs(self.outputs, &self.format)?,
+            outputs,
             capacity: self.capacity,
             overflow: self.overflow,
             rate_limit: self.rate_limit,
@@ -547,11 +552,7 @@ impl Builder {
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
         let writer = plan.writer(pipeline.clone(), once);
         let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
-        let filter = Arc::new(CurrentFilter::new(filter, self.level, cap));
-        let captured = self.captured.map(|console| {
-            let format = console.format.unwrap_or(self.format).host(os::host_name);
-            Captured::new(console.level, format)
-        });
+        let filter = Arc::new(CurrentFilter::new(filter, self.level));
         let logger = Logger::new(per_process, filter.clone(), captured);
         let handle = Handle::new(logger.core());
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
@@ -575,13 +576,6 @@ impl Builder {
         }
         doubts.advice = directives.iter().flat_map(|text| advice(text, log::STATIC_MAX_LEVEL)).collect();
         (directives, Some(doubts).filter(FilterDoubts::is_any))
-    }
-
-    fn compile_filter(&self, cap: LevelFilter) -> Result<(Filter, Option<FilterDoubts>), InitError> {
-        let (set, opening) = self.directives();
-        let layers = Layers { set, pushed: Vec::new() };
-        let filter = Filter::new(self.level, layers, cap).map_err(InitError::Filter)?;
-        Ok((filter, opening))
     }
 }
 

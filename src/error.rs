@@ -36,6 +36,15 @@ pub enum InitError {
     /// The directives of `Builder::filter` cannot be parsed.
     #[error("option `filter`: {0}")]
     Filter(FilterError),
+    /// The directives of an output cannot be parsed.
+    #[error("option `filter` of output `{output}`: {error}")]
+    #[non_exhaustive]
+    OutputFilter {
+        /// The output's name: the path of a file, `stderr`, `stdout`, or the name of a sink.
+        output: String,
+        /// What is wrong with them.
+        error: FilterError,
+    },
     /// The path of a `LogFile` can never be a log file.
     #[error("option `file`: `{}` cannot be a log file: it is {what}", path.display())]
     #[non_exhaustive]

@@ -105,6 +105,7 @@ pub mod sink;
 mod disk;
 mod os;
 mod sync;
+mod wanted;
 
 #[cfg(feature = "tracing")]
 pub mod tracing;

@@ -12,23 +12,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use log::LevelFilter;
-
 use crate::clock::Timeline;
 use crate::disk::{self, RealDisk};
 use crate::error::{FilterError, InitError};
 use crate::event::{Cause, EventHook, output_name};
 use crate::format::{Encoder, Format};
+use crate::front::captured::Captured;
+use crate::front::output_filters::OutputFilters;
 use crate::os;
 use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Overflow, Pipeline, Renew};
 use crate::record::Notice;
-use crate::sink::console::{Color, Console};
+use crate::sink::console::Console;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::FileOptions;
 use crate::sink::{OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
+use crate::wanted::{MOST_FILTERED, Offered, Wanted};
 use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
 
 /// The stack that std gives a thread unless the environment says otherwise.
@@ -43,73 +44,63 @@ const OPENED_WITHIN: Duration = Duration::from_millis(250);
 /// error.
 const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What kind of output.
-#[derive(Debug)]
-pub(crate) enum Spec {
+/// Which output.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
     File {
         path: PathBuf,
         options: FileOptions,
     },
     Console(Console),
-    /// The name, and the place among the program's own sinks.
-    Sink(String, usize),
+    /// One of the program's own: its place among them.
+    Sink {
+        name: String,
+        place: usize,
+    },
+}
+
+impl Destination {
+    fn name(&self) -> Arc<str> {
+        match self {
+            Destination::File { path, .. } => output_name(path),
+            Destination::Console(Console { stream: disk::Stream::Stderr, .. }) => "stderr".into(),
+            Destination::Console(Console { stream: disk::Stream::Stdout, .. }) => "stdout".into(),
+            Destination::Sink { name, .. } => name.as_str().into(),
+        }
+    }
+}
+
+/// An output as the program has asked for it.
+#[derive(Debug)]
+pub(crate) struct OutputOptions {
+    pub(crate) wanted: Wanted,
+    pub(crate) format: Option<Format>,
+    pub(crate) destination: Destination,
 }
 
 /// Checks the outputs one by one and against each other; only looks at the file system.
 pub(crate) fn plan_outputs(
-    outputs: Vec<(LevelFilter, Option<Format>, Spec)>,
+    outputs: Vec<OutputOptions>,
     format: &Format,
-) -> Result<Vec<PlannedOutput>, InitError> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    let mut links: Vec<PathBuf> = Vec::new();
-    let mut planned = Vec::new();
-    for (level, own_format, spec) in outputs {
+) -> Result<(Vec<PlannedOutput>, OutputFilters), InitError> {
+    let mut paths = Paths::default();
+    let mut planned: Vec<PlannedOutput> = Vec::new();
+    let mut filters = OutputFilters::new();
+    for OutputOptions { wanted, format: own_format, mut destination } in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
-        let mut color = Color::Never;
-        let (name, kind) = match spec {
-            Spec::File { path, mut options } => {
-                if let Some((option, value, range)) = options.out_of_range() {
-                    return Err(InitError::Option { option, value, range });
-                }
-                let absolute = fit_path(&path)?;
-                let (length, limit) = disk::name_length(&absolute);
-                let (option, at_most) = options.longest_name(limit);
-                if length > at_most {
-                    return Err(InitError::NameTooLong { path, option, length, at_most });
-                }
-                if let Some(link) = &options.symlink {
-                    let absolute_link = fit_path(link)?;
-                    if absolute_link == absolute || links.contains(&absolute_link) {
-                        return Err(InitError::SamePath { path: link.clone() });
-                    }
-                    links.push(absolute_link.clone());
-                    options.symlink = Some(absolute_link);
-                }
-                if paths.iter().any(|other| disk::same_file(other, &absolute)) {
-                    return Err(InitError::SamePath { path });
-                }
-                paths.push(absolute.clone());
-                (output_name(&path), Kind::File { target: Target::Path(absolute), options })
+        let name = destination.name();
+        match &mut destination {
+            Destination::File { path, options } => paths.add(path, options)?,
+            Destination::Console(_) if planned.iter().any(|other| other.name == name) => {
+                return Err(InitError::Option {
+                    option: "console",
+                    value: format!("`{name}`, given twice"),
+                    range: "each stream at most once",
+                });
             }
-            Spec::Console(console) => {
-                let name = match console.stream {
-                    disk::Stream::Stderr => "stderr",
-                    disk::Stream::Stdout => "stdout",
-                };
-                if planned.iter().any(|other: &PlannedOutput| &*other.name == name) {
-                    return Err(InitError::Option {
-                        option: "console",
-                        value: format!("`{name}`, given twice"),
-                        range: "each stream at most once",
-                    });
-                }
-                color = console.color.by_environment();
-                let target = Target::Stream(console.stream);
-                let options = FileOptions { retain: console.backlog, ..FileOptions::default() };
-                (name.into(), Kind::File { target, options })
-            }
-            Spec::Sink(name, place) => (name.into(), Kind::Sink(place)),
-        };
+            Destination::Console(console) => console.color = console.color.by_environment(),
+            Destination::Sink { .. } => {}
+        }
         if let Some(key) = format.bad_field() {
             return Err(InitError::Option {
                 option: "field",
@@ -117,12 +108,62 @@ pub(crate) fn plan_outputs(
                 range: "a name that the format does not write itself and that does not begin with `kv.`",
             });
         }
-        planned.push(PlannedOutput { name, level, format, color, kind });
+        if wanted.has_filter() && filters.filtered() == MOST_FILTERED {
+            return Err(InitError::Option {
+                option: "filter",
+                value: format!("given for output `{name}`, too"),
+                range: "given for at most 16 outputs",
+            });
+        }
+        let offered = filters.add(&wanted).map_err(|error| InitError::OutputFilter { output: name.to_string(), error });
+        planned.push(PlannedOutput { name, offered: offered?, format, destination });
     }
-    if let Some(link) = links.iter().find(|link| paths.contains(link)) {
-        return Err(InitError::SamePath { path: link.clone() });
+    paths.check()?;
+    Ok((planned, filters))
+}
+
+/// The paths of the outputs, of which no two may be the same.
+#[derive(Default)]
+struct Paths {
+    files: Vec<PathBuf>,
+    links: Vec<PathBuf>,
+}
+
+impl Paths {
+    /// Adds a file. Its paths become absolute.
+    fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
+        if let Some((option, value, range)) = options.out_of_range() {
+            return Err(InitError::Option { option, value, range });
+        }
+        let absolute = fit_path(path)?;
+        let (length, limit) = disk::name_length(&absolute);
+        let (option, at_most) = options.longest_name(limit);
+        if length > at_most {
+            return Err(InitError::NameTooLong { path: path.clone(), option, length, at_most });
+        }
+        if let Some(link) = &options.symlink {
+            let absolute_link = fit_path(link)?;
+            if absolute_link == absolute || self.links.contains(&absolute_link) {
+                return Err(InitError::SamePath { path: link.clone() });
+            }
+            self.links.push(absolute_link.clone());
+            options.symlink = Some(absolute_link);
+        }
+        if self.files.iter().any(|other| disk::same_file(other, &absolute)) {
+            return Err(InitError::SamePath { path: path.clone() });
+        }
+        self.files.push(absolute.clone());
+        *path = absolute;
+        Ok(())
     }
-    Ok(planned)
+
+    /// Checks that no link stands where a file is.
+    fn check(&self) -> Result<(), InitError> {
+        match self.links.iter().find(|link| self.files.contains(link)) {
+            Some(link) => Err(InitError::SamePath { path: link.clone() }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The path as it stays, wherever the program goes; or why it can never be a log file.
@@ -148,36 +189,53 @@ pub(crate) struct Plan {
 #[derive(Clone)]
 pub(crate) struct PlannedOutput {
     name: Arc<str>,
-    level: LevelFilter,
+    offered: Offered,
     format: Format,
-    color: Color,
-    kind: Kind,
+    destination: Destination,
 }
 
 impl PlannedOutput {
     /// Its format at work. A child that was forked may have another terminal, or none.
     fn encoder(&self) -> Encoder {
-        let colored = match &self.kind {
-            Kind::File { target: Target::Stream(stream), .. } => self.color.suits(*stream),
-            _ => false,
+        let colored = match &self.destination {
+            Destination::Console(console) => console.color.suits(console.stream),
+            Destination::File { .. } | Destination::Sink { .. } => false,
         };
         Encoder::new(self.format.clone().colored(colored))
+    }
+
+    /// Makes the sink; the program's own are there only once.
+    fn sink(&self, once: &mut Once) -> Option<Box<dyn OutputSink>> {
+        let (disk, target, options) = match &self.destination {
+            Destination::File { path, options } => {
+                (RealDisk::new(options.mode), Target::Path(path.clone()), options.clone())
+            }
+            Destination::Console(console) => {
+                let options = FileOptions { retain: console.backlog, ..FileOptions::default() };
+                (RealDisk::new(None), Target::Stream(console.stream), options)
+            }
+            Destination::Sink { place, .. } => {
+                let sink = once.sinks.get_mut(*place).and_then(Option::take)?;
+                return Some(Box::new(sink));
+            }
+        };
+        Some(Box::new(FileSink::new(disk, target, options)))
     }
 
     /// Returns the number of bytes that it may retain while it is suspended. A sink retains
     /// nothing.
     fn retain(&self) -> u64 {
-        match &self.kind {
-            Kind::File { options, .. } => options.retain,
-            Kind::Sink(_) => 0,
+        match &self.destination {
+            Destination::File { options, .. } => options.retain,
+            Destination::Console(console) => console.backlog,
+            Destination::Sink { .. } => 0,
         }
     }
-}
 
-#[derive(Clone)]
-enum Kind {
-    File { target: Target, options: FileOptions },
-    Sink(usize),
+    /// Returns what prints its records for a test harness.
+    pub(crate) fn captured(&self) -> Captured {
+        Captured::new(self.offered, self.format.clone())
+    }
 }
 
 /// What only the first pipeline gets.
@@ -216,7 +274,7 @@ impl FilterDoubts {
 impl Plan {
     pub(crate) fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
         let born = Instant::now();
-        let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.level, born));
+        let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.offered, born));
         let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
         Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
     }
@@ -226,15 +284,7 @@ impl Plan {
     pub(crate) fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
-            let sink: Box<dyn OutputSink> = match &planned.kind {
-                Kind::File { target, options } => {
-                    Box::new(FileSink::new(RealDisk::new(options.mode), target.clone(), options.clone()))
-                }
-                Kind::Sink(place) => match once.sinks.get_mut(*place).and_then(Option::take) {
-                    Some(sink) => Box::new(sink),
-                    None => continue,
-                },
-            };
+            let Some(sink) = planned.sink(&mut once) else { continue };
             let opening = once.opening.as_ref().map(FilterDoubts::notice);
             let counters = pipeline.counters.outputs[outputs.len()].clone();
             let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
@@ -252,7 +302,7 @@ impl Plan {
 /// sinks and its callback stay with the parent. No lock that a vanished thread could hold is taken.
 impl Renew for Plan {
     fn pipeline(&self) -> Arc<Pipeline> {
-        let inherited = self.outputs.iter().filter(|output| !matches!(output.kind, Kind::Sink(_)));
+        let inherited = self.outputs.iter().filter(|output| !matches!(output.destination, Destination::Sink { .. }));
         Arc::new(self.pipeline_for(&inherited.cloned().collect::<Vec<_>>()))
     }
 
@@ -408,7 +458,7 @@ impl Files {
     pub(crate) fn look(outputs: &[PlannedOutput]) -> Self {
         let mut missing = Vec::new();
         for output in outputs {
-            if let Kind::File { target: Target::Path(path), options } = &output.kind {
+            if let Destination::File { path, options } = &output.destination {
                 for path in options.symlink.iter().chain([path]) {
                     missing.extend(path.ancestors().take_while(|path| is_missing(path)).map(Path::to_owned));
                 }
@@ -443,18 +493,19 @@ mod tests {
 
     #[test]
     fn a_file_and_a_console_retain_what_they_are_told_to_and_a_sink_retains_nothing() {
-        let file = |file: LogFile| Spec::File { path: file.path, options: file.options };
-        let specs = [
+        let file = |file: LogFile| Destination::File { path: file.path, options: file.options };
+        let destinations = [
             (file(LogFile::new("a.log")), 64 << 10),
             (file(LogFile::new("b.log").retain(0)), 0),
             (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
-            (Spec::Console(Console::stderr()), 1 << 20),
-            (Spec::Console(Console::stdout().backlog(u64::MAX)), 1 << 30),
-            (Spec::Sink("own".into(), 0), 0),
+            (Destination::Console(Console::stderr()), 1 << 20),
+            (Destination::Console(Console::stdout().backlog(u64::MAX)), 1 << 30),
+            (Destination::Sink { name: "own".into(), place: 0 }, 0),
         ];
-        let (specs, expected): (Vec<_>, Vec<_>) = specs.into_iter().unzip();
-        let outputs = specs.into_iter().map(|spec| (LevelFilter::Trace, None, spec)).collect();
-        let planned = plan_outputs(outputs, &Format::default()).unwrap();
+        let (destinations, expected): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
+        let options = |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination };
+        let outputs = destinations.into_iter().map(options).collect();
+        let (planned, _) = plan_outputs(outputs, &Format::default()).unwrap();
         assert_eq!(planned.iter().map(PlannedOutput::retain).collect::<Vec<_>>(), expected);
     }
 }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use log::{Level, LevelFilter};
+use log::Level;
 
 use crate::event::{Cause, State};
+use crate::wanted::{Levels, Offered, Wanting};
 
 /// Why a record was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +95,11 @@ impl DropCounters {
         self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn read(&self, up_to: LevelFilter) -> Drops {
+    pub(crate) fn read(&self, levels: Levels) -> Drops {
         let mut drops = Drops::default();
         for (row, counters) in drops.0.iter_mut().zip(&self.0) {
-            for (number, counter) in row.iter_mut().zip(counters).take(up_to as usize) {
-                *number = counter.load(Relaxed);
+            for level in Level::iter().filter(|level| levels.has(*level)) {
+                row[level as usize - 1] = counters[level as usize - 1].load(Relaxed);
             }
         }
         drops
@@ -122,11 +123,12 @@ impl LevelCounters {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.up_to(LevelFilter::Trace)
+        self.of(Levels::ALL)
     }
 
-    pub(crate) fn up_to(&self, level: LevelFilter) -> u64 {
-        self.0.iter().take(level as usize).map(|counter| counter.load(Relaxed)).sum()
+    pub(crate) fn of(&self, levels: Levels) -> u64 {
+        let counters = Level::iter().filter(|level| levels.has(*level)).map(|level| &self.0[level as usize - 1]);
+        counters.map(|counter| counter.load(Relaxed)).sum()
     }
 }
 
@@ -182,9 +184,12 @@ pub(crate) struct Counters {
 /// The counters of one output; the writer alone writes them.
 pub(crate) struct OutputCounters {
     pub(crate) name: Arc<str>,
-    /// The output wants records up to this level.
-    pub(crate) level: LevelFilter,
+    pub(crate) offered: Offered,
+    /// What was offered to an output that has a filter. The others share the account by levels.
+    account: Option<Box<OwnAccount>>,
     pub(crate) state: AtomicU8,
+    /// The most verbose level that the output can take now.
+    pub(crate) takes: AtomicU8,
     /// Records laid out and not settled, and those that are retained.
     pub(crate) in_hands: AtomicUsize,
     pub(crate) written: AtomicU64,
@@ -202,12 +207,25 @@ pub(crate) struct OutputCounters {
     pub(crate) born: Instant,
 }
 
+/// What was offered to one output that has a filter.
+#[derive(Default)]
+struct OwnAccount {
+    /// Callers: records that the output wants, counted before they are offered.
+    accepted: LevelCounters,
+    /// Callers: of these, lost before or in the queue.
+    dropped: DropCounters,
+    /// Writer: of these, taken from the queue.
+    taken: LevelCounters,
+}
+
 impl OutputCounters {
-    pub(crate) fn new(name: Arc<str>, level: LevelFilter, born: Instant) -> Self {
+    pub(crate) fn new(name: Arc<str>, offered: Offered, born: Instant) -> Self {
         Self {
             name,
-            level,
+            account: offered.filtered.is_some().then(Box::default),
+            offered,
             state: AtomicU8::new(State::Healthy.to_byte()),
+            takes: AtomicU8::new(Level::Trace as u8),
             in_hands: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -222,8 +240,24 @@ impl OutputCounters {
         }
     }
 
-    pub(crate) fn wants(&self, level: Level) -> bool {
-        level <= self.level
+    /// Returns true if the output wants a record of this level that these outputs with filters
+    /// want.
+    #[inline]
+    pub(crate) fn wants(&self, level: Level, wanting: Wanting) -> bool {
+        self.offered.has(level, wanting)
+    }
+
+    /// Returns the account of an output that has a filter and is one of these.
+    fn own_among(&self, wanting: Wanting) -> Option<&OwnAccount> {
+        self.account.as_deref().filter(|_| self.offered.filtered.is_some_and(|place| place.meets(wanting)))
+    }
+
+    /// Returns why the output takes nothing, if that is its state.
+    fn reason(&self) -> Option<DropReason> {
+        match self.state() {
+            State::Suspended(cause) => Some(cause.into()),
+            _ => None,
+        }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -249,12 +283,78 @@ impl Counters {
         }
     }
 
-    /// All that `output` has lost so far: what callers refused of the levels it wants, and what it
-    /// lost itself.
+    /// Counts a record that is offered to the outputs of its level, and to these.
+    #[inline]
+    pub(crate) fn accept(&self, level: Level, wanting: Wanting) {
+        self.callers.accepted.count(level);
+        self.each_own(wanting, |own| own.accepted.count(level));
+    }
+
+    /// Counts a record that was accepted, and that the writer does not get.
+    #[inline]
+    pub(crate) fn drop_offered(&self, level: Level, wanting: Wanting, reason: DropReason) {
+        self.callers.dropped.count(level, reason);
+        self.each_own(wanting, |own| own.dropped.count(level, reason));
+    }
+
+    /// Counts a record that the writer takes from the queue.
+    pub(crate) fn take(&self, level: Level, wanting: Wanting) {
+        self.writer.taken.count_alone(level);
+        self.each_own(wanting, |own| own.taken.count_alone(level));
+    }
+
+    #[inline]
+    fn each_own(&self, wanting: Wanting, count: impl Fn(&OwnAccount)) {
+        if !wanting.is_nobody() {
+            self.outputs.iter().filter_map(|output| output.own_among(wanting)).for_each(count);
+        }
+    }
+
+    /// Returns why none of the outputs that want a record can take it now, if none can: the reason
+    /// of the first of them.
+    #[cold]
+    pub(crate) fn closed_to(&self, level: Level, wanting: Wanting) -> Option<DropReason> {
+        let mut first = None;
+        for output in self.outputs.iter().filter(|output| output.wants(level, wanting)) {
+            if level as u8 <= output.takes.load(Relaxed) {
+                return None;
+            }
+            // What it takes changes before and after its state does.
+            first = first.or(Some(output.reason().unwrap_or(DropReason::IoError)));
+        }
+        first
+    }
+
+    /// All that `output` has lost so far: what callers refused of what it wants, and what it lost
+    /// itself.
     pub(crate) fn drops_of(&self, output: &OutputCounters) -> Drops {
-        let mut drops = self.callers.dropped.read(output.level);
-        drops.add(&output.dropped.read(LevelFilter::Trace));
+        let mut drops = self.refused(output);
+        drops.add(&output.dropped.read(Levels::ALL));
         drops
+    }
+
+    /// What callers refused of what `output` wants.
+    fn refused(&self, output: &OutputCounters) -> Drops {
+        match &output.account {
+            Some(own) => own.dropped.read(Levels::ALL),
+            None => self.callers.dropped.read(output.offered.levels),
+        }
+    }
+
+    /// How many of the records that `output` wants the writer has taken.
+    fn taken(&self, output: &OutputCounters) -> u64 {
+        match &output.account {
+            Some(own) => own.taken.total(),
+            None => self.writer.taken.of(output.offered.levels),
+        }
+    }
+
+    /// How many of the records that `output` wants were accepted.
+    fn accepted(&self, output: &OutputCounters) -> u64 {
+        match &output.account {
+            Some(own) => own.accepted.total(),
+            None => self.callers.accepted.of(output.offered.levels),
+        }
     }
 
     /// Returns the drops of records that were pending.
@@ -268,27 +368,27 @@ impl Counters {
         // accepted.
         let pending = queued as u64 + self.writer.in_hands.load(Relaxed) as u64;
         let outputs: Vec<_> = self.outputs.iter().map(|output| self.output_snapshot(output, closed, now)).collect();
-        let mut lost = self.writer.dropped.read(LevelFilter::Trace);
-        lost.add(&self.callers.dropped.read(LevelFilter::Trace));
+        let mut lost = self.writer.dropped.read(Levels::ALL);
+        lost.add(&self.callers.dropped.read(Levels::ALL));
         Stats {
             written: self.writer.written.load(Relaxed),
             dropped: Dropped::from(&lost),
             pending,
             written_bytes: outputs.iter().map(|output| output.bytes).sum(),
             truncated: self.writer.truncated.load(Relaxed),
-            accepted: self.callers.accepted.up_to(LevelFilter::Trace),
+            accepted: self.callers.accepted.total(),
             suppressed: self.callers.suppressed.load(Relaxed),
             outputs,
         }
     }
 
     fn output_snapshot(&self, output: &OutputCounters, closed: bool, now: Instant) -> OutputStats {
-        let refused = self.callers.dropped.read(output.level).total();
-        let taken = self.writer.taken.up_to(output.level);
+        let refused = self.refused(output).total();
+        let taken = self.taken(output);
         let dropped = Dropped::from(&self.drops_of(output));
         let written = output.written.load(Relaxed);
         let in_hands = output.in_hands.load(Relaxed) as u64;
-        let accepted = self.callers.accepted.up_to(output.level);
+        let accepted = self.accepted(output);
         OutputStats {
             name: output.name.to_string(),
             state: if closed { State::Closed } else { output.state() },

@@ -18,10 +18,12 @@ overflow = { block_at_most = "50ms" }
 rate_limit = { records = 100, per = "1m" }
 shutdown_timeout = "1s 500ms"
 log_panics = true
+require_outputs = true
 
 [[file]]
 path = "app.json"
 level = "info"
+filter = "app=info"
 format = { kind = "json", fields = { service = "shop", instance = 3, ratio = 0.5, test = true } }
 min_free_space = "500 MiB"
 fsync = { every = "5s" }
@@ -45,10 +47,12 @@ rotation = "hourly"
 when_low = "stop"
 
 [stderr]
-level = "warn"
+levels = "Warn ..= info"
 color = "always"
+backlog = "64 KiB"
 
 [stdout]
+filter = "info,hyper=off"
 format = "ecs"
 "#;
 
@@ -57,6 +61,7 @@ fn everything() -> Builder {
     let json = Format::json().field("instance", 3).field("ratio", 0.5).field("service", "shop").field("test", true);
     let first = LogFile::new("app.json")
         .level(LevelFilter::Info)
+        .filter("app=info")
         .format(json)
         .min_free_space(500 * MIB)
         .fsync(Fsync::Every(Duration::from_secs(5)))
@@ -82,14 +87,15 @@ fn everything() -> Builder {
         .filter_env("APP_LOG")
         .file(first)
         .file(second)
-        .console(Console::stderr().level(LevelFilter::Warn).color(Color::Always))
-        .console(Console::stdout().format(Format::ecs()))
+        .console(Console::stderr().levels(LevelFilter::Warn..=LevelFilter::Info).color(Color::Always).backlog(64 * KIB))
+        .console(Console::stdout().filter("info,hyper=off").format(Format::ecs()))
         .format(Format::text().local_time().thread().place().multiline())
         .capacity(1000)
         .overflow(Overflow::BlockAtMost(Duration::from_millis(50)))
         .rate_limit(100, Duration::from_secs(60))
         .shutdown_timeout(Duration::from_millis(1500))
         .log_panics(true)
+        .require_outputs(true)
 }
 
 fn shown(builder: &Builder) -> String {

@@ -15,7 +15,7 @@
 //! | [`files`] | How is a file opened and shared, and what may others do to it? |
 //! | [`file_systems`] | What holds on which file system? |
 //! | [`platforms`] | What holds on which operating system? |
-//! | [`outputs`] | How does a program write to a destination of its own? |
+//! | [`outputs`] | Which records go to which output? How does a program write to a destination of its own? |
 //! | [`migrating`] | How does a set-up of another logger look here? |
 
 #[doc = include_str!("formats.md")]

@@ -4,26 +4,25 @@
 
 use std::time::SystemTime;
 
-use log::LevelFilter;
-
 use crate::format::Format;
 use crate::sink::{Batch, Sink, WriteError};
+use crate::wanted::{Offered, Wanting};
 
 pub(crate) struct Captured {
-    level: LevelFilter,
+    offered: Offered,
     format: Format,
 }
 
 impl Captured {
-    pub(crate) fn new(level: LevelFilter, format: Format) -> Self {
-        Self { level, format }
+    pub(crate) fn new(offered: Offered, format: Format) -> Self {
+        Self { offered, format }
     }
 
     /// Prints one record. What its format cannot lay out is not printed.
     #[allow(clippy::print_stderr)] // the harness captures what the macro prints, and nothing else
     #[cold]
-    pub(crate) fn print(&self, record: &log::Record<'_>) {
-        if record.level() > self.level {
+    pub(crate) fn print(&self, record: &log::Record<'_>, wanting: Wanting) {
+        if !self.offered.has(record.level(), wanting) {
             return;
         }
         if let Ok(line) = self.format.line(record, SystemTime::now()) {

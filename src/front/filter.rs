@@ -16,6 +16,11 @@ use crate::sync::atomic::{
 };
 use crate::sync::swap::{ArcSwap, Guard};
 use crate::sync::{process_wide, thread_local};
+use crate::wanted::{Levels, Wanting};
+
+use super::directives::Directives;
+use super::output_filters::{OutputFilters, Takers};
+use super::program::{Question, is_asking};
 
 /// What a filter is made of: texts of directives, each over those before it.
 #[derive(Clone, Default)]
@@ -26,88 +31,67 @@ pub(crate) struct Layers {
     pub(crate) pushed: Vec<(u64, String)>,
 }
 
-/// Directives ready to be asked.
+/// The directives in force and the filters of the outputs, ready to be asked.
 pub(crate) struct Filter {
     layers: Layers,
-    directives: env_filter::Filter,
-    /// What stands after the `/`.
-    message: Option<MessagePattern>,
+    directives: Directives,
+    outputs: Arc<OutputFilters>,
     /// No level above this passes: the directives' own maximum, and what the outputs take.
     max_level: LevelFilter,
 }
 
 impl Filter {
-    /// Parses the layers on top of `base`, the level of what they do not name. `cap` is the most
-    /// verbose level that any output takes.
-    pub(crate) fn new(base: LevelFilter, layers: Layers, cap: LevelFilter) -> Result<Self, FilterError> {
-        let mut builder = env_filter::Builder::new();
-        builder.filter_level(base);
-        let mut message = None;
-        for text in layers.set.iter().chain(layers.pushed.iter().map(|(_, text)| text)) {
-            let bad = |why: String| FilterError { directives: text.clone(), why };
-            let (levels, pattern) = match text.split_once('/') {
-                Some((levels, pattern)) => (levels, Some(pattern)),
-                None => (text.as_str(), None),
-            };
-            if pattern.is_some_and(|pattern| pattern.contains('/')) {
-                return Err(bad("more than one `/`".into()));
-            }
-            builder.try_parse(levels).map_err(|error| bad(error.to_string()))?;
-            if let Some(pattern) = pattern {
-                message = Some(MessagePattern::new(pattern).map_err(bad)?);
-            }
-        }
-        let directives = builder.build();
-        let max_level = directives.filter().min(cap);
-        Ok(Self { layers, directives, message, max_level })
+    /// Parses the layers on top of `base`, the level of what they do not name.
+    pub(crate) fn new(base: LevelFilter, layers: Layers, outputs: &Arc<OutputFilters>) -> Result<Self, FilterError> {
+        let texts = layers.set.iter().chain(layers.pushed.iter().map(|(_, text)| text));
+        let directives = Directives::new(base, texts)?;
+        let max_level = directives.max_level().min(outputs.max_level());
+        Ok(Self { layers, directives, outputs: outputs.clone(), max_level })
     }
 
+    /// Returns true if a record passes, as far as its metadata say.
     pub(crate) fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.max_level && self.directives.enabled(metadata)
+        !self.takers(metadata).is_nobody()
     }
 
-    /// Whether the part after the `/` is in the message, which is already formatted.
-    pub(crate) fn takes(&self, message: &str) -> bool {
-        self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
+    /// Returns the outputs with filters that want a line of this level, which has no target and has
+    /// been filtered elsewhere.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn wanting_line(&self, level: Level) -> Wanting {
+        self.outputs.takers(&Metadata::builder().level(level).target("").build()).wanting
+    }
+
+    /// Returns the outputs that want a record, as far as its metadata say.
+    fn takers(&self, metadata: &Metadata<'_>) -> Takers {
+        if metadata.level() <= self.max_level && self.directives.enabled(metadata) {
+            self.outputs.takers(metadata)
+        } else {
+            Takers::NOBODY
+        }
+    }
+
+    /// Returns the outputs with filters that want a record with this message, among those that want
+    /// it by its metadata; nothing if the record does not pass.
+    pub(crate) fn wanting(&self, message: &str, level: Level, wanting: Wanting) -> Option<Wanting> {
+        let takers = self.outputs.takers_of(message, level, wanting);
+        (self.directives.takes(message) && !takers.is_nobody()).then_some(takers.wanting)
     }
 
     /// What the directives come to for every record of one target.
     fn verdict(&self, target: &str) -> Verdict {
-        let enabled = |level: &Level| self.enabled(&Metadata::builder().level(*level).target(target).build());
-        let max_level = Level::iter().filter(enabled).last().map_or(LevelFilter::Off, |level| level.to_level_filter());
-        Verdict { max_level, by_message: self.message.is_some() }
+        let mut verdict = Verdict { by_message: self.looks_at_messages(), ..Verdict::NOTHING };
+        for level in Level::iter() {
+            verdict.add(level, self.takers(&Metadata::builder().level(level).target(target).build()));
+        }
+        verdict
+    }
+
+    fn looks_at_messages(&self) -> bool {
+        self.directives.has_pattern() || self.outputs.look_at_messages()
     }
 
     pub(crate) fn max_level(&self) -> LevelFilter {
         self.max_level
-    }
-}
-
-#[cfg(feature = "regex")]
-struct MessagePattern(regex::Regex);
-
-#[cfg(feature = "regex")]
-impl MessagePattern {
-    fn new(pattern: &str) -> Result<Self, String> {
-        regex::Regex::new(pattern).map(Self).map_err(|error| error.to_string())
-    }
-
-    fn is_in(&self, message: &str) -> bool {
-        self.0.is_match(message)
-    }
-}
-
-#[cfg(not(feature = "regex"))]
-struct MessagePattern(Box<str>);
-
-#[cfg(not(feature = "regex"))]
-impl MessagePattern {
-    fn new(pattern: &str) -> Result<Self, String> {
-        Ok(Self(pattern.into()))
-    }
-
-    fn is_in(&self, message: &str) -> bool {
-        message.contains(&*self.0)
     }
 }
 
@@ -126,8 +110,7 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
     let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
     let mut errors = Vec::new();
     let mut sound = |directives: &str| {
-        let layers = Layers { set: vec![directives.to_owned()], pushed: Vec::new() };
-        let checked = Filter::new(LevelFilter::Off, layers, LevelFilter::Off);
+        let checked = Directives::new(LevelFilter::Off, [&directives.to_owned()]);
         checked.map_err(|error| errors.push(error)).is_ok()
     };
     let mut good = levels.split(',').filter(|directive| sound(directive)).collect::<Vec<_>>().join(",");
@@ -140,10 +123,35 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
 /// What a filter says of one target.
 #[derive(Clone, Copy)]
 pub(crate) struct Verdict {
-    /// No record above this level passes.
-    pub(crate) max_level: LevelFilter,
+    /// The levels that pass.
+    levels: Levels,
     /// The message has a say as well.
     pub(crate) by_message: bool,
+    /// For each level, the outputs with filters that want it.
+    wanting: [Wanting; 5],
+}
+
+impl Verdict {
+    const NOTHING: Self = Self { levels: Levels::NONE, by_message: false, wanting: [Wanting::NOBODY; 5] };
+
+    fn add(&mut self, level: Level, takers: Takers) {
+        if !takers.is_nobody() {
+            self.levels.insert(level);
+            self.wanting[level as usize - 1] = takers.wanting;
+        }
+    }
+
+    /// Returns true if records of this level pass.
+    #[inline]
+    pub(crate) fn passes(&self, level: Level) -> bool {
+        self.levels.has(level)
+    }
+
+    /// Returns the outputs with filters that want records of this level.
+    #[inline]
+    pub(crate) fn wanting(&self, level: Level) -> Wanting {
+        self.wanting[level as usize - 1]
+    }
 }
 
 /// A verdict that a thread remembers.
@@ -158,8 +166,7 @@ struct Remembered {
 }
 
 impl Remembered {
-    const NOTHING: Self =
-        Self { version: 0, target: (0, 0), verdict: Verdict { max_level: LevelFilter::Off, by_message: false } };
+    const NOTHING: Self = Self { version: 0, target: (0, 0), verdict: Verdict::NOTHING };
 }
 
 /// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer
@@ -184,7 +191,7 @@ struct RememberedText {
 }
 
 impl RememberedText {
-    const NOTHING: Self = Self { version: 0, verdict: Remembered::NOTHING.verdict, len: 0, text: [0; LONGEST_TEXT] };
+    const NOTHING: Self = Self { version: 0, verdict: Verdict::NOTHING, len: 0, text: [0; LONGEST_TEXT] };
 }
 
 /// A longer target that is not the module path walks the directives each time.
@@ -217,15 +224,14 @@ pub(crate) struct CurrentFilter {
     /// Changes with the filter, and after it.
     version: AtomicU64,
     base: LevelFilter,
-    cap: LevelFilter,
     /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,
 }
 
 impl CurrentFilter {
-    pub(crate) fn new(filter: Filter, base: LevelFilter, cap: LevelFilter) -> Self {
+    pub(crate) fn new(filter: Filter, base: LevelFilter) -> Self {
         let version = AtomicU64::new(new_version());
-        Self { filter: ArcSwap::from_pointee(filter), version, base, cap, installed: AtomicBool::new(false) }
+        Self { filter: ArcSwap::from_pointee(filter), version, base, installed: AtomicBool::new(false) }
     }
 
     /// What the filter says of this record's target; or of this record alone, if its target is a
@@ -247,6 +253,9 @@ impl CurrentFilter {
             return remembered.verdict;
         }
         let verdict = self.filter.load().verdict(target);
+        if is_asking(Question::Filter) {
+            return verdict; // The filter that logs was not asked about this record.
+        }
         VERDICTS.with(|verdicts| verdicts[slot].set(Remembered { version, target: place, verdict }));
         verdict
     }
@@ -257,9 +266,9 @@ impl CurrentFilter {
         let target = record.target().as_bytes();
         if target.len() > LONGEST_TEXT {
             let filter = self.filter.load();
-            let passes = filter.enabled(record.metadata());
-            let max_level = if passes { record.level().to_level_filter() } else { LevelFilter::Off };
-            return Verdict { max_level, by_message: filter.message.is_some() };
+            let mut verdict = Verdict { by_message: filter.looks_at_messages(), ..Verdict::NOTHING };
+            verdict.add(record.level(), filter.takers(record.metadata()));
+            return verdict;
         }
         let slot = slot(target.as_ptr() as usize, TEXTS_REMEMBERED);
         let mut remembered = TEXTS.with(|texts| texts[slot].get());
@@ -267,6 +276,9 @@ impl CurrentFilter {
             return remembered.verdict;
         }
         let verdict = self.filter.load().verdict(record.target());
+        if is_asking(Question::Filter) {
+            return verdict;
+        }
         (remembered.version, remembered.len, remembered.verdict) = (version, target.len(), verdict);
         remembered.text[..target.len()].copy_from_slice(target);
         TEXTS.with(|texts| texts[slot].set(remembered));
@@ -326,7 +338,7 @@ impl CurrentFilter {
             let old = self.filter.load_full();
             let mut layers = old.layers.clone();
             change(&mut layers);
-            let new = Arc::new(Filter::new(self.base, layers, self.cap)?);
+            let new = Arc::new(Filter::new(self.base, layers, &old.outputs)?);
             if Arc::ptr_eq(&*self.filter.compare_and_swap(&old, new), &old) {
                 break;
             }
@@ -376,7 +388,12 @@ mod tests {
 
     #[test]
     fn directives_override_the_base_for_what_they_name() {
-        let filter = Filter::new(LevelFilter::Info, layers(&["hyper=warn,app=trace"]), LevelFilter::Trace).unwrap();
+        let filter = Filter::new(
+            LevelFilter::Info,
+            layers(&["hyper=warn,app=trace"]),
+            &OutputFilters::up_to(LevelFilter::Trace),
+        )
+        .unwrap();
         assert!(passes(&filter, Level::Info, "other"));
         assert!(!passes(&filter, Level::Debug, "other"));
         assert!(!passes(&filter, Level::Info, "hyper::client"));
@@ -386,20 +403,21 @@ mod tests {
 
     #[test]
     fn nothing_passes_that_no_output_takes() {
-        let filter = Filter::new(LevelFilter::Trace, layers(&[]), LevelFilter::Warn).unwrap();
+        let filter = Filter::new(LevelFilter::Trace, layers(&[]), &OutputFilters::up_to(LevelFilter::Warn)).unwrap();
         assert_eq!(filter.max_level(), LevelFilter::Warn);
         assert!(!passes(&filter, Level::Info, "a"));
         assert!(passes(&filter, Level::Warn, "a"));
     }
 
     fn current(directives: &str) -> CurrentFilter {
-        let filter = Filter::new(LevelFilter::Info, layers(&[directives]), LevelFilter::Trace).unwrap();
-        CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace)
+        let filter =
+            Filter::new(LevelFilter::Info, layers(&[directives]), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
+        CurrentFilter::new(filter, LevelFilter::Info)
     }
 
     fn verdict(filter: &CurrentFilter, target: &'static str) -> LevelFilter {
         let record = log::Record::builder().target(target).module_path_static(Some(target)).build();
-        filter.verdict(&record).max_level
+        filter.verdict(&record).levels.most()
     }
 
     #[test]
@@ -426,8 +444,9 @@ mod tests {
             (vec!["warn , hyper=error", "hyper=off"], vec!["debug"], "hyper=off,debug"),
             (vec!["a=info/one"], vec!["a=debug", "trace/two"], "a=debug,trace/two"),
         ] {
-            let filter = Filter::new(LevelFilter::Info, layers(&set), LevelFilter::Trace).unwrap();
-            let filter = CurrentFilter::new(filter, LevelFilter::Info, LevelFilter::Trace);
+            let filter =
+                Filter::new(LevelFilter::Info, layers(&set), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
+            let filter = CurrentFilter::new(filter, LevelFilter::Info);
             for text in pushed {
                 filter.push(text).unwrap();
             }
@@ -475,7 +494,7 @@ mod tests {
             for level in Level::iter() {
                 let mut record = log::Record::builder();
                 let record = record.target(target).module_path_static(Some("app")).level(level).build();
-                assert_eq!(level <= filter.verdict(&record).max_level, level <= expected, "{target} {level}");
+                assert_eq!(filter.verdict(&record).passes(level), level <= expected, "{target} {level}");
             }
         };
         // Always at the same place, with another text there each time; twice each, the second time
@@ -515,16 +534,21 @@ mod tests {
 
     #[test]
     fn the_pattern_is_matched_on_the_message() {
-        let filter = Filter::new(LevelFilter::Info, layers(&["debug/needle"]), LevelFilter::Trace).unwrap();
-        assert!(filter.takes("hay needle hay"));
-        assert!(!filter.takes("hay"));
+        let filter =
+            Filter::new(LevelFilter::Info, layers(&["debug/needle"]), &OutputFilters::up_to(LevelFilter::Trace))
+                .unwrap();
+        let takes = |message| filter.wanting(message, Level::Info, Wanting::NOBODY).is_some();
+        assert!(takes("hay needle hay"));
+        assert!(!takes("hay"));
         assert!(passes(&filter, Level::Debug, "a"));
     }
 
     #[test]
     fn a_bad_filter_says_what_is_bad() {
         for bad in ["a=b=c", "a=loud", "info/x/y"] {
-            let error = Filter::new(LevelFilter::Info, layers(&[bad]), LevelFilter::Trace).err().unwrap();
+            let error = Filter::new(LevelFilter::Info, layers(&[bad]), &OutputFilters::up_to(LevelFilter::Trace))
+                .err()
+                .unwrap();
             assert_eq!(error.directives, bad);
             assert!(!error.why.is_empty());
         }

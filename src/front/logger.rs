@@ -15,7 +15,7 @@ use crate::front::captured::Captured;
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Draft, MoreKeyValues};
-use crate::stats::DropReason;
+use crate::wanted::Wanting;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
 /// `log::set_boxed_logger`.
@@ -105,8 +105,9 @@ impl Core {
     #[inline]
     pub(crate) fn log(&self, record: &log::Record<'_>, more: Option<&dyn MoreKeyValues>) {
         let verdict = self.filter.verdict(record);
-        if record.level() <= verdict.max_level {
-            self.put(record, Kind::Record(more), verdict.by_message);
+        let level = record.level();
+        if verdict.passes(level) {
+            self.put(record, Kind::Record(more), verdict.wanting(level), verdict.by_message);
         }
     }
 
@@ -115,28 +116,30 @@ impl Core {
     pub(crate) fn log_line(&self, level: Level, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let line = line.strip_suffix('\n').unwrap_or(&line);
-        self.put(&log::Record::builder().level(level).args(format_args!("{line}")).build(), Kind::Line, false);
+        let wanting = self.filter.load().wanting_line(level);
+        let mut record = log::Record::builder();
+        self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, false);
     }
 
     /// Puts on the queue what has passed the filter, if some output takes it.
     #[inline]
-    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, by_message: bool) {
+    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, by_message: bool) {
         let level = record.level();
         let pipeline = self.per_process.pipeline();
-        if !pipeline.wants(level) {
+        if !pipeline.wants(level, wanting) {
             return;
         }
-        let closed = pipeline.closed_to(level);
-        if let (Some(reason), false) = (closed, by_message) {
-            pipeline.refuse(level, reason);
-            return;
+        if !by_message {
+            if let Some(reason) = pipeline.closed_to(level, wanting) {
+                return pipeline.refuse(level, wanting, reason);
+            }
         }
         let stamp = pipeline.stamp();
-        if matches!(kind, Kind::Record(_)) && !by_message && pipeline.suppresses(record, stamp) {
+        if matches!(kind, Kind::Record(_)) && !by_message && pipeline.suppresses(record, wanting, stamp) {
             return;
         }
         if let (Some(captured), false) = (&self.captured, by_message) {
-            captured.print(record);
+            captured.print(record, wanting);
         }
         let epoch = pipeline.epoch();
         let (mut number, named_in) = origin::origin();
@@ -145,15 +148,15 @@ impl Core {
             number = origin::new_thread_number();
             origin::sent_name(number, 0);
         }
-        if origin::is_output(number) && !pipeline.admits_own(number, level) {
+        if origin::is_output(number) && !pipeline.admits_own(number, level, wanting) {
             return;
         }
         let caller = Caller { thread: number, name: sends_name.as_ref().and_then(Thread::name) };
         let is_in = if by_message {
-            self.offer_if_taken(pipeline, record, kind, stamp, caller, closed)
+            self.offer_if_taken(pipeline, record, kind, wanting, stamp, caller)
         } else {
             let draft = kind.draft(record, caller);
-            pipeline.offer(level, draft.spilled(), draft.finish(record, stamp, caller))
+            pipeline.offer(level, wanting, draft.spilled(), draft.finish(record, stamp, caller, wanting))
         };
         if is_in && sends_name.is_some() {
             origin::sent_name(number, epoch);
@@ -174,21 +177,26 @@ impl Core {
         pipeline: &Pipeline,
         record: &log::Record<'_>,
         kind: Kind<'_>,
+        wanting: Wanting,
         stamp: Stamp,
         caller: Caller<'_>,
-        closed: Option<DropReason>,
     ) -> bool {
-        let owned = kind.draft(record, caller).finish(record, stamp, caller);
-        if !self.filter.load().takes(owned.message()) || pipeline.suppresses(record, stamp) {
+        let level = record.level();
+        let mut owned = kind.draft(record, caller).finish(record, stamp, caller, wanting);
+        let Some(wanting) = self.filter.load().wanting(owned.message(), level, wanting) else { return false };
+        if !pipeline.wants(level, wanting) || pipeline.suppresses(record, wanting, stamp) {
             return false;
         }
         if let Some(captured) = &self.captured {
-            captured.print(record);
+            captured.print(record, wanting);
         }
-        match closed {
-            None => pipeline.offer(record.level(), owned.spilled(), owned),
+        match pipeline.closed_to(level, wanting) {
+            None => {
+                owned.set_wanting(wanting);
+                pipeline.offer(level, wanting, owned.spilled(), owned)
+            }
             Some(reason) => {
-                pipeline.refuse(record.level(), reason);
+                pipeline.refuse(level, wanting, reason);
                 false
             }
         }

@@ -1,7 +1,11 @@
 //! What runs on the caller's thread: nothing in this room may wait.
 
+mod directives;
+mod program;
+
 pub(crate) mod captured;
 pub(crate) mod filter;
 pub(crate) mod filter_advice;
+pub(crate) mod output_filters;
 pub(crate) mod logger;
 pub(crate) mod panics;

@@ -20,7 +20,7 @@ use crate::sink::console::{Color, Console};
 use crate::sink::log_file::{Fsync, LogFile, WhenLow};
 use crate::sink::rotation::Rotation;
 
-use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
+use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -39,10 +39,12 @@ use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_tabl
 /// rate_limit = { records = 100, per = "1m" }
 /// shutdown_timeout = "2s"
 /// log_panics = true
+/// require_outputs = false
 ///
 /// [[file]]
 /// path = "/var/log/app/app.json"
-/// level = "debug"
+/// level = "debug"                      # or levels = "warn..=info": without error
+/// filter = "shop=info,sqlx=warn"        # for this output alone
 /// format = { kind = "json", fields = { service = "shop" } }
 /// min_free_space = "500 MiB"           # or a number of bytes
 /// # every: minute, hour, day, week or month
@@ -62,6 +64,7 @@ use super::read::{Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_tabl
 /// level = "warn"
 /// format = { kind = "text", thread = true, location = true, local_time = true }
 /// color = "auto"                       # or always, never
+/// backlog = "1 MiB"
 /// ```
 ///
 /// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a
@@ -99,6 +102,7 @@ pub struct Config {
     rate_limit: Option<RateLimitConfig>,
     shutdown_timeout: Option<Time>,
     log_panics: Option<bool>,
+    require_outputs: Option<bool>,
 }
 
 impl Config {
@@ -128,7 +132,8 @@ impl Config {
         builder =
             given(builder, self.rate_limit.as_ref(), |builder, limit| builder.rate_limit(limit.records, limit.per.0));
         builder = given(builder, self.shutdown_timeout.map(|time| time.0), Builder::shutdown_timeout);
-        Ok(given(builder, self.log_panics, Builder::log_panics))
+        builder = given(builder, self.log_panics, Builder::log_panics);
+        Ok(given(builder, self.require_outputs, Builder::require_outputs))
     }
 
     /// Returns level and filter as one text of directives: `info,hyper=warn`. It does not contain
@@ -157,6 +162,8 @@ fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
 pub(super) struct FileConfig {
     path: FilePath,
     level: Option<LevelFilter>,
+    levels: Option<LevelRange>,
+    filter: Option<String>,
     format: Option<Format>,
     min_free_space: Option<Size>,
     fsync: Option<Fsync>,
@@ -176,6 +183,8 @@ impl FileConfig {
     fn log_file(&self) -> Result<LogFile, InitError> {
         let mut file = LogFile::new(&self.path.0);
         file = given(file, self.level, LogFile::level);
+        file = given(file, self.levels, |file, levels| file.levels(levels.0));
+        file = given(file, self.filter.as_deref(), LogFile::filter);
         file = given(file, self.format.clone(), LogFile::format);
         file = given(file, self.min_free_space.map(|size| size.0), LogFile::min_free_space);
         file = given(file, self.fsync, LogFile::fsync);
@@ -206,13 +215,19 @@ impl FileConfig {
 #[serde(deny_unknown_fields, default)]
 struct ConsoleConfig {
     level: Option<LevelFilter>,
+    levels: Option<LevelRange>,
+    filter: Option<String>,
     format: Option<Format>,
     color: Option<Color>,
+    backlog: Option<Size>,
 }
 
 impl ConsoleConfig {
     fn console(&self, console: Console) -> Console {
         let console = given(console, self.level, Console::level);
+        let console = given(console, self.levels, |console, levels| console.levels(levels.0));
+        let console = given(console, self.filter.as_deref(), Console::filter);
+        let console = given(console, self.backlog.map(|size| size.0), Console::backlog);
         let console = given(console, self.format.clone(), Console::format);
         given(console, self.color, Console::color)
     }

@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Bound;
 use std::time::Duration;
 
+use log::LevelFilter;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
@@ -114,6 +116,26 @@ pub(super) struct Time(pub(super) Duration);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
 
+/// `warn..=info`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LevelRange(pub(super) (Bound<LevelFilter>, Bound<LevelFilter>));
+
+impl LevelRange {
+    fn read(text: &str) -> Option<Self> {
+        let (from, to) = text.split_once("..")?;
+        let bound = |text: &str, bound: fn(LevelFilter) -> Bound<LevelFilter>| match text.trim() {
+            "" => Some(Bound::Unbounded),
+            level => level.parse().ok().map(bound),
+        };
+        let to = match to.strip_prefix('=') {
+            Some(to) if to.trim().is_empty() => return None,
+            Some(to) => bound(to, Bound::Included)?,
+            None => bound(to, Bound::Excluded)?,
+        };
+        Some(Self((bound(from, Bound::Included)?, to)))
+    }
+}
+
 /// `0640`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mode(pub(super) u32);
@@ -122,6 +144,12 @@ from_text!(
     Time,
     "a time with its unit, as in `2s`, `500ms` or `30d`",
     |text| parse_duration(text).map(Time).ok_or(None),
+    |_| None
+);
+from_text!(
+    LevelRange,
+    "a range of levels, as in `warn..=info` or `..=error`",
+    |text| LevelRange::read(text).ok_or(None),
     |_| None
 );
 from_text!(

@@ -9,12 +9,14 @@ use crate::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// Holds for each level: open, or the reason why it is closed. Three bits a level.
+/// Holds for each level: open, or the reason why it is closed. Three bits a level; one more says
+/// that it depends on the record, too: some output is closed that has a filter, or next to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gate(u32);
 
 impl Gate {
     pub(crate) const OPEN: Gate = Gate(0);
+    const BY_OUTPUT: u32 = 1 << 15;
     const SHUT: Gate = Gate::all(DropReason::Shutdown);
 
     const fn all(reason: DropReason) -> Gate {
@@ -28,6 +30,17 @@ impl Gate {
         self.0 = self.0 & !(7 << shift) | (reason as u32 + 1) << shift;
     }
 
+    /// Has callers look at each output that wants their record.
+    pub(crate) fn by_output(&mut self) {
+        self.0 |= Gate::BY_OUTPUT;
+    }
+
+    #[inline]
+    pub(super) fn is_by_output(self) -> bool {
+        self.0 & Gate::BY_OUTPUT != 0
+    }
+
+    /// Returns why no output takes this level, if none does.
     #[inline]
     pub(super) fn closed_to(self, level: Level) -> Option<DropReason> {
         match self.0 >> (3 * (level as u32 - 1)) & 7 {
@@ -37,7 +50,7 @@ impl Gate {
     }
 
     pub(super) fn is_fully_open(self) -> bool {
-        self == Gate::OPEN
+        self.0 & !Gate::BY_OUTPUT == Gate::OPEN.0
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod rate_limit;
 
 use std::time::{Duration, Instant};
 
-use log::{Level, LevelFilter};
+use log::Level;
 
 use crate::clock::Stamp;
 use crate::error::FlushError;
@@ -32,6 +32,7 @@ use crate::sync::atomic::{
 use crate::sync::channel::Receiver;
 use crate::sync::process_wide;
 use crate::sync::thread::{self, Thread};
+use crate::wanted::{Levels, Wanting};
 
 use doorbell::{Doorbell, Found};
 use gate::CurrentGate;
@@ -53,8 +54,8 @@ pub(crate) struct Pipeline {
     requests: Requests,
     gate: CurrentGate,
     bell: Doorbell,
-    /// The most verbose level that an output takes.
-    wanted: LevelFilter,
+    /// The levels that outputs without a filter want, and the outputs that have one.
+    wanted: (Levels, Wanting),
     /// Callers take the time from the processor's counter.
     counter_is_read: AtomicBool,
     /// The writer is to end when its queue is empty, and nobody waits for an answer.
@@ -82,7 +83,7 @@ impl Pipeline {
             requests: Requests::new(),
             gate: CurrentGate::new(),
             bell: Doorbell::new(),
-            wanted: counters.outputs.iter().map(|output| output.level).max().unwrap_or(LevelFilter::Off),
+            wanted: wanted_of(&counters),
             counter_is_read: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             shutdown_timeout,
@@ -109,17 +110,19 @@ impl Pipeline {
         self.epoch.store(new_epoch(), Relaxed);
     }
 
-    /// Returns true if an output wants records of this level. All that pass the filter are wanted,
-    /// except in a forked child, one of whose outputs stayed with the parent.
+    /// Returns true if an output wants a record of this level that these outputs with filters want.
+    /// All that pass the filter are wanted, except in a forked child, one of whose outputs stayed
+    /// with the parent.
     #[inline]
-    pub(crate) fn wants(&self, level: Level) -> bool {
-        level <= self.wanted
+    pub(crate) fn wants(&self, level: Level, wanting: Wanting) -> bool {
+        self.wanted.0.has(level) || self.wanted.1.meets(wanting)
     }
 
-    /// Returns why no output can take a record of this level now, if none can.
+    /// Returns why no output that wants the record can take it now, if none can.
     #[inline]
-    pub(crate) fn closed_to(&self, level: Level) -> Option<DropReason> {
-        self.gate.get().closed_to(level)
+    pub(crate) fn closed_to(&self, level: Level, wanting: Wanting) -> Option<DropReason> {
+        let gate = self.gate.get();
+        if gate.is_by_output() { self.counters.closed_to(level, wanting) } else { gate.closed_to(level) }
     }
 
     /// Returns the time of a record that is logged now.
@@ -132,10 +135,10 @@ impl Pipeline {
     /// Returns true if the record is one too many of its location; then it is counted as
     /// suppressed.
     #[inline]
-    pub(crate) fn suppresses(&self, record: &log::Record<'_>, stamp: Stamp) -> bool {
+    pub(crate) fn suppresses(&self, record: &log::Record<'_>, wanting: Wanting, stamp: Stamp) -> bool {
         // With a limit nobody reads the counter.
         let (Some(rate_limit), Stamp::Time(time)) = (&self.rate_limit, stamp) else { return false };
-        let admitted = rate_limit.admit(record, time);
+        let admitted = rate_limit.admit(record, wanting, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
@@ -146,13 +149,13 @@ impl Pipeline {
     /// wants it, and there were not too many of them. Otherwise it counts as suppressed. To another
     /// logger, the writer's thread is a thread like any other.
     #[cold]
-    pub(crate) fn admits_own(&self, origin: u32, level: Level) -> bool {
+    pub(crate) fn admits_own(&self, origin: u32, level: Level, wanting: Wanting) -> bool {
         if !origin::is_inside(self.address()) {
             return true;
         }
         let mut others =
             self.counters.outputs.iter().enumerate().filter(|(output, _)| origin::output(origin) != Some(*output));
-        let admits = others.any(|(_, output)| output.wants(level)) && origin::admit(origin);
+        let admits = others.any(|(_, output)| output.wants(level, wanting)) && origin::admit(origin);
         if !admits {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
@@ -166,17 +169,17 @@ impl Pipeline {
 
     /// Counts a record that is not even formatted.
     #[inline]
-    pub(crate) fn refuse(&self, level: Level, reason: DropReason) {
-        self.counters.callers.accepted.count(level);
-        self.counters.callers.dropped.count(level, reason);
+    pub(crate) fn refuse(&self, level: Level, wanting: Wanting, reason: DropReason) {
+        self.counters.accept(level, wanting);
+        self.counters.drop_offered(level, wanting, reason);
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
     /// it holds on the heap: the caller says it, because a record that is looked at on its way is
     /// copied once more.
     #[inline(never)]
-    pub(crate) fn offer(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
-        self.counters.callers.accepted.count(level);
+    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
+        self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
             Overflow::DropNewest => self.slots.has_slot(level) && self.slots.put(level, spilled, record).is_ok(),
             Overflow::DropOldest => self.slots.put_evicting(level, spilled, record, |oldest| self.evict(oldest)),
@@ -188,15 +191,15 @@ impl Pipeline {
         if is_in {
             self.ring(level);
         } else {
-            let reason = self.closed_to(level).filter(|reason| *reason == DropReason::Shutdown);
-            self.counters.callers.dropped.count(level, reason.unwrap_or(DropReason::QueueFull));
+            let reason = if self.is_shut() { DropReason::Shutdown } else { DropReason::QueueFull };
+            self.counters.drop_offered(level, wanting, reason);
         }
         is_in
     }
 
     /// Counts a record that is taken out of the full queue for a newer one.
     fn evict(&self, oldest: &OwnedRecord) {
-        self.counters.callers.dropped.count(oldest.level(), DropReason::QueueFull);
+        self.counters.drop_offered(oldest.level(), oldest.wanting(), DropReason::QueueFull);
         self.counters.callers.evicted.fetch_add(1, Relaxed);
         if oldest.thread_name().is_some() {
             // The writer has not learnt it: every thread sends its name again.
@@ -247,7 +250,7 @@ impl Pipeline {
     #[cold]
     pub(crate) fn sweep(&self) {
         self.take_while(|record| {
-            self.counters.callers.dropped.count(record.level(), DropReason::Shutdown);
+            self.counters.drop_offered(record.level(), record.wanting(), DropReason::Shutdown);
             true
         });
     }
@@ -358,11 +361,11 @@ impl Pipeline {
 
     /// Puts in a record of the writer's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
-        let (level, spilled) = (record.level(), record.spilled());
+        let (level, wanting, spilled) = (record.level(), record.wanting(), record.spilled());
         // Of the highest level: the reserved slots are the writer's as well.
         let is_in = self.slots.has_slot(Level::Error) && self.slots.put(level, spilled, record).is_ok();
         if is_in {
-            self.counters.callers.accepted.count(level);
+            self.counters.accept(level, wanting);
         }
         is_in
     }
@@ -440,6 +443,18 @@ impl Pipeline {
     pub(crate) fn is_ended(&self) -> bool {
         self.bell.is_ended()
     }
+}
+
+/// Returns the levels that outputs without a filter want, and the outputs that have one.
+fn wanted_of(counters: &Counters) -> (Levels, Wanting) {
+    let (mut levels, mut wanting) = (Levels::NONE, Wanting::NOBODY);
+    for output in &counters.outputs {
+        match output.offered.filtered {
+            Some(place) => wanting.insert(place),
+            None => levels = levels.with(output.offered.levels),
+        }
+    }
+    (levels, wanting)
 }
 
 fn new_epoch() -> u64 {

@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::Level;
 
 use crate::clock::Stamp;
-use crate::record::{Caller, OwnedRecord};
+use crate::record::{Caller, Draft, OwnedRecord};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::swap::ArcSwapOption;
 use crate::sync::thread_local;
+use crate::wanted::Wanting;
 
 /// So many places are watched, a power of two; what does not find a slot is not limited. They take
 /// 192 KiB. A model makes them again for each order that it tries, and does with two.
@@ -45,6 +46,8 @@ struct About {
     module_path: Option<&'static str>,
     file: Cow<'static, str>,
     line: u32,
+    /// The outputs with filters that wanted its first record.
+    wanting: Wanting,
 }
 
 impl RateLimit {
@@ -59,7 +62,7 @@ impl RateLimit {
 
     /// Whether the record is within the limit of its place; if not, it is counted there.
     #[inline]
-    pub(crate) fn admit(&self, record: &log::Record<'_>, time: SystemTime) -> bool {
+    pub(crate) fn admit(&self, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
         let (Some(file), Some(line)) = (record.file(), record.line()) else { return true };
         let known = record.file_static();
         let file_key = match known {
@@ -75,6 +78,7 @@ impl RateLimit {
             module_path: record.module_path_static(),
             file: known.map_or_else(|| file.to_owned().into(), Cow::Borrowed),
             line,
+            wanting,
         }) else {
             return true;
         };
@@ -181,11 +185,9 @@ impl About {
         let nobody = Caller { thread: 0, name: None };
         let stamp = Stamp::Time(now);
         let records = if suppressed == 1 { "record" } else { "records" };
-        OwnedRecord::capture(
-            &record.args(format_args!("{suppressed} similar {records} suppressed")).build(),
-            stamp,
-            nobody,
-        )
+        let finish =
+            |record: &log::Record<'_>| Draft::new(record, nobody, None).finish(record, stamp, nobody, self.wanting);
+        finish(&record.args(format_args!("{suppressed} similar {records} suppressed")).build())
     }
 }
 
@@ -216,7 +218,7 @@ mod tests {
     fn admit(rate_limit: &RateLimit, line: u32, seconds: u64) -> bool {
         let mut record = log::Record::builder();
         record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
-        rate_limit.admit(&record.args(format_args!("no connection")).build(), at(seconds))
+        rate_limit.admit(&record.args(format_args!("no connection")).build(), Wanting::NOBODY, at(seconds))
     }
 
     fn told(rate_limit: &RateLimit, seconds: u64, all: bool) -> Vec<String> {
@@ -301,7 +303,7 @@ mod tests {
         let rate_limit = RateLimit::new(1, MINUTE);
         let admit = |file: String| {
             let record = log::Record::builder().file(Some(&file)).line(Some(7)).args(format_args!("m")).build();
-            rate_limit.admit(&record, at(0))
+            rate_limit.admit(&record, Wanting::NOBODY, at(0))
         };
         assert!(admit("src/a.rs".to_owned()));
         assert!(admit("src/b.rs".to_owned()), "another file");
@@ -315,7 +317,7 @@ mod tests {
     fn records_without_a_place_and_places_past_the_last_slot_are_not_limited() {
         let rate_limit = RateLimit::new(1, MINUTE);
         let nowhere = log::Record::builder().args(format_args!("m")).build();
-        assert!((0..5).all(|_| rate_limit.admit(&nowhere, at(0))));
+        assert!((0..5).all(|_| rate_limit.admit(&nowhere, Wanting::NOBODY, at(0))));
         let first = (1..=100_000).filter(|line| admit(&rate_limit, *line, 0)).count();
         assert_eq!(first, 100_000, "each of them for the first time");
         let limited = (1..=100_000).filter(|line| !admit(&rate_limit, *line, 0)).count();

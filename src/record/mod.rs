@@ -15,6 +15,7 @@ use arrayvec::ArrayVec;
 use log::Level;
 
 use crate::clock::Stamp;
+use crate::wanted::Wanting;
 
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues};
 pub use key_values::{KeyValues, Value};
@@ -41,6 +42,7 @@ pub(crate) struct OwnedRecord {
     line: u32,
     thread: u32,
     level: u8,
+    wanting: Wanting,
     parts: Parts,
 }
 
@@ -86,8 +88,17 @@ impl Notice {
             writer.pair(key, |body, tag| value.encode(body, tag));
         }
         let (stamp, level) = (Stamp::Time(time), level as u8);
-        let record =
-            OwnedRecord { stamp, module_path: Some("unfazed"), file: None, body, line: 0, thread: 0, level, parts };
+        let record = OwnedRecord {
+            stamp,
+            module_path: Some("unfazed"),
+            file: None,
+            body,
+            line: 0,
+            thread: 0,
+            level,
+            wanting: Wanting::NOBODY,
+            parts,
+        };
         Self { record, time }
     }
 
@@ -132,7 +143,13 @@ impl Draft {
     }
 
     #[inline(always)]
-    pub(crate) fn finish(self, record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> OwnedRecord {
+    pub(crate) fn finish(
+        self,
+        record: &log::Record<'_>,
+        stamp: Stamp,
+        caller: Caller<'_>,
+        wanting: Wanting,
+    ) -> OwnedRecord {
         OwnedRecord {
             stamp,
             module_path: record.module_path_static(),
@@ -141,6 +158,7 @@ impl Draft {
             line: record.line().unwrap_or(0),
             thread: caller.thread,
             level: record.level() as u8,
+            wanting,
             parts: self.parts,
         }
     }
@@ -150,7 +168,17 @@ impl OwnedRecord {
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
     /// may log or panic.
     pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
-        Draft::new(record, caller, None).finish(record, stamp, caller)
+        Draft::new(record, caller, None).finish(record, stamp, caller, Wanting::NOBODY)
+    }
+
+    /// Returns the outputs with filters of their own that want it.
+    pub(crate) fn wanting(&self) -> Wanting {
+        self.wanting
+    }
+
+    /// Says which outputs with filters want it, now that the message is known.
+    pub(crate) fn set_wanting(&mut self, wanting: Wanting) {
+        self.wanting = wanting;
     }
 
     pub(crate) fn level(&self) -> Level {

@@ -2,11 +2,14 @@
 //! `file.rs`'s.
 
 use std::io::{self, IsTerminal as _};
+use std::ops::RangeBounds;
+use std::sync::Arc;
 
 use log::LevelFilter;
 
 use crate::disk::Stream;
 use crate::format::Format;
+use crate::wanted::{Levels, Wanted};
 
 /// Writes to standard error or standard output.
 ///
@@ -27,7 +30,7 @@ use crate::format::Format;
 #[must_use = "give it to `Builder::console`"]
 pub struct Console {
     pub(crate) stream: Stream,
-    pub(crate) level: LevelFilter,
+    pub(crate) wanted: Wanted,
     pub(crate) format: Option<Format>,
     pub(crate) color: Color,
     /// The most bytes of lines that wait in memory for a slow reader.
@@ -142,7 +145,7 @@ impl Console {
     fn of(stream: Stream) -> Self {
         Self {
             stream,
-            level: LevelFilter::Trace,
+            wanted: Wanted::EVERYTHING,
             format: None,
             color: Color::Auto,
             backlog: DEFAULT_BACKLOG,
@@ -151,13 +154,61 @@ impl Console {
     }
 
     /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes
-    /// the filter. `Off` takes nothing.
+    /// the builder's filter. `Off` takes nothing. The same as `levels(..=max)`.
     ///
     /// ```
-    /// let console = unfazed::Console::stderr().level(log::LevelFilter::Error);
+    /// let output = unfazed::Console::stderr().level(log::LevelFilter::Warn);
     /// ```
-    pub fn level(mut self, max: LevelFilter) -> Self {
-        self.level = max;
+    pub fn level(self, max: LevelFilter) -> Self {
+        self.levels(..=max)
+    }
+
+    /// Sets the levels that this output takes, from the one that matters most to the most verbose:
+    /// `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of this or of
+    /// [`level`](Self::level) replaces it.
+    ///
+    /// ```
+    /// use log::LevelFilter::{Info, Warn};
+    ///
+    /// let output = unfazed::Console::stderr().levels(Warn..=Info);
+    /// ```
+    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
+        self.wanted.levels = Levels::within(&levels);
+        self
+    }
+
+    /// Sets directives in env_logger's grammar for this output alone: it takes what they and the
+    /// levels let through, of what passes [`Builder::filter`](crate::Builder::filter). Default:
+    /// none.
+    ///
+    /// As in env_logger, a target that they do not name is off: `access=info` takes only `access`,
+    /// and `info,access=off` everything but `access`. See [outputs](crate::_docs::outputs). A
+    /// directive that cannot be parsed is an [`InitError`](crate::InitError), and so are more than
+    /// 16 outputs with filters.
+    ///
+    /// ```
+    /// let output = unfazed::Console::stderr().filter("access=info,sqlx=warn");
+    /// ```
+    pub fn filter(mut self, directives: &str) -> Self {
+        self.wanted.directives = Some(directives.to_owned());
+        self
+    }
+
+    /// Sets a closure that says which records this output takes, of those that its levels and its
+    /// [`filter`](Self::filter) let through. Default: none.
+    ///
+    /// The closure runs inside of log calls, on their threads. A thread remembers the answer for
+    /// each target and level, and asks again when it has forgotten it or when the directives of the
+    /// logger have changed: so the closure must give the same answer for the same target and level,
+    /// and cannot count on being called for each record. If it panics, the answer is no. What it
+    /// logs itself is not offered to outputs with such a closure.
+    ///
+    /// ```
+    /// let output = unfazed::Console::stderr()
+    ///     .filter_with(|metadata| metadata.target().ends_with("::audit"));
+    /// ```
+    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.wanted.judge = Some(Arc::new(wants));
         self
     }
 

@@ -1,11 +1,14 @@
 //! `LogFile`: the options of one file. Runs on the builder's thread; `file/` does the writing.
 
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use crate::format::Format;
+use crate::wanted::{Levels, Wanted};
 
 use super::file::archive_name::Names;
 use super::file::retention::Limits;
@@ -24,7 +27,8 @@ const MOST_RETAIN: u64 = 1 << 30;
 ///
 /// | option | default |
 /// |---|---|
-/// | `level` | `Trace`: all that passes the filter |
+/// | `level`, `levels` | all |
+/// | `filter`, `filter_with` | none: all that passes the builder's filter |
 /// | `format` | the builder's |
 /// | `min_free_space` | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
 /// | `fsync` | `Never` |
@@ -50,7 +54,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 #[must_use = "give it to `Builder::file`"]
 pub struct LogFile {
     pub(crate) path: PathBuf,
-    pub(crate) level: LevelFilter,
+    pub(crate) wanted: Wanted,
     pub(crate) format: Option<Format>,
     pub(crate) options: FileOptions,
 }
@@ -146,17 +150,65 @@ impl LogFile {
     /// let file = unfazed::LogFile::new("/var/log/app/app.log");
     /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), level: LevelFilter::Trace, format: None, options: FileOptions::default() }
+        Self { path: path.into(), wanted: Wanted::EVERYTHING, format: None, options: FileOptions::default() }
     }
 
     /// Sets the most verbose level that this file takes. Default: `Trace`, everything that passes
-    /// the filter. `Off` takes nothing.
+    /// the builder's filter. `Off` takes nothing. The same as `levels(..=max)`.
     ///
     /// ```
-    /// let file = unfazed::LogFile::new("app.log").level(log::LevelFilter::Warn);
+    /// let output = unfazed::LogFile::new("app.log").level(log::LevelFilter::Warn);
     /// ```
-    pub fn level(mut self, max: LevelFilter) -> Self {
-        self.level = max;
+    pub fn level(self, max: LevelFilter) -> Self {
+        self.levels(..=max)
+    }
+
+    /// Sets the levels that this file takes, from the one that matters most to the most verbose:
+    /// `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of this or of
+    /// [`level`](Self::level) replaces it.
+    ///
+    /// ```
+    /// use log::LevelFilter::{Info, Warn};
+    ///
+    /// let output = unfazed::LogFile::new("app.log").levels(Warn..=Info);
+    /// ```
+    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
+        self.wanted.levels = Levels::within(&levels);
+        self
+    }
+
+    /// Sets directives in env_logger's grammar for this file alone: it takes what they and the
+    /// levels let through, of what passes [`Builder::filter`](crate::Builder::filter). Default:
+    /// none.
+    ///
+    /// As in env_logger, a target that they do not name is off: `access=info` takes only `access`,
+    /// and `info,access=off` everything but `access`. See [outputs](crate::_docs::outputs). A
+    /// directive that cannot be parsed is an [`InitError`](crate::InitError), and so are more than
+    /// 16 outputs with filters.
+    ///
+    /// ```
+    /// let output = unfazed::LogFile::new("app.log").filter("access=info,sqlx=warn");
+    /// ```
+    pub fn filter(mut self, directives: &str) -> Self {
+        self.wanted.directives = Some(directives.to_owned());
+        self
+    }
+
+    /// Sets a closure that says which records this file takes, of those that its levels and its
+    /// [`filter`](Self::filter) let through. Default: none.
+    ///
+    /// The closure runs inside of log calls, on their threads. A thread remembers the answer for
+    /// each target and level, and asks again when it has forgotten it or when the directives of the
+    /// logger have changed: so the closure must give the same answer for the same target and level,
+    /// and cannot count on being called for each record. If it panics, the answer is no. What it
+    /// logs itself is not offered to outputs with such a closure.
+    ///
+    /// ```
+    /// let output = unfazed::LogFile::new("app.log")
+    ///     .filter_with(|metadata| metadata.target().ends_with("::audit"));
+    /// ```
+    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.wanted.judge = Some(Arc::new(wants));
         self
     }
 

@@ -353,7 +353,7 @@ impl Writer {
         let (level, counters) = (record.level(), &pipeline.counters);
         let number = records.begin(level, record.truncated());
         counters.writer.in_hands.store(records.in_hands(), Relaxed);
-        counters.writer.taken.count_alone(level);
+        counters.take(level, record.wanting());
         if record.thread_name().is_some_and(|name| threads.learn(record.thread(), name)) {
             pipeline.begin_epoch();
         }
@@ -361,7 +361,7 @@ impl Writer {
         let view = Record::new(record, time, threads.name(record.thread()));
         let mut turn = Turn { now, counters, records, events };
         let born_in = origin::output(record.thread());
-        for output in outputs.iter_mut().filter(|output| output.wants(level)) {
+        for output in outputs.iter_mut().filter(|output| output.counters.wants(level, record.wanting())) {
             if born_in == Some(output.index) {
                 output.counters.own.fetch_add(1, Relaxed);
             } else {
@@ -401,6 +401,10 @@ impl Writer {
             if let (Some(cause), true) = (first, nobody) {
                 gate.close(level, cause.into());
             }
+        }
+        if self.outputs.iter().any(Output::has_filter) && self.outputs.iter().any(Output::is_suspended) {
+            self.outputs.iter().for_each(Output::publish_takes);
+            gate.by_output();
         }
         self.pipeline.set_gate(gate);
     }

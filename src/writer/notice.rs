@@ -165,7 +165,7 @@ fn push_drops(pairs: &mut Vec<(&'static str, Value<'_>)>, drops: &Drops) {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use log::LevelFilter;
+    use crate::wanted::Levels;
 
     use super::*;
     use crate::stats::DropCounters;
@@ -173,7 +173,7 @@ mod tests {
     fn drops(count: u64) -> Drops {
         let counters = DropCounters::default();
         (0..count).for_each(|_| counters.count(Level::Info, DropReason::QueueFull));
-        counters.read(LevelFilter::Trace)
+        counters.read(Levels::ALL)
     }
 
     fn text(notice: &Notice) -> String {

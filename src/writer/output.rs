@@ -118,8 +118,20 @@ impl Output {
         self.retention.most
     }
 
+    /// Returns true if the output may want records of this level.
     pub(super) fn wants(&self, level: Level) -> bool {
-        self.counters.wants(level)
+        self.counters.offered.levels.has(level)
+    }
+
+    /// Returns true if the output has a filter of its own.
+    pub(super) fn has_filter(&self) -> bool {
+        self.counters.offered.filtered.is_some()
+    }
+
+    /// Tells the callers what the output can take, itself or in memory.
+    pub(super) fn publish_takes(&self) {
+        let most = Level::iter().filter(|level| self.takes(*level) || self.retains(*level)).last();
+        self.counters.takes.store(most.map_or(0, |level| level as u8), Relaxed);
     }
 
     /// Returns the suspension that is not over, if there is one.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use log::{Level, LevelFilter};
+use log::Level;
 use loom::thread::{self, JoinHandle};
 
 use crate::error::FlushError;
@@ -14,6 +14,7 @@ use crate::os::AtExit;
 use crate::queue::{Overflow, Pipeline};
 use crate::sink::{Batch, Now, OutputSink, WriteError};
 use crate::stats::{Counters, OutputCounters};
+use crate::wanted::{Levels, Offered};
 use crate::writer::{Output, Writer};
 
 use super::{EVER, check, offer};
@@ -42,7 +43,8 @@ impl Running {
         static BORN: OnceLock<Instant> = OnceLock::new();
         let born = *BORN.get_or_init(Instant::now);
         let now = Now { wall: UNIX_EPOCH, monotonic: born };
-        let counters = Counters::new(vec![OutputCounters::new("a".into(), LevelFilter::Trace, born)]);
+        let counters =
+            Counters::new(vec![OutputCounters::new("a".into(), Offered { levels: Levels::ALL, filtered: None }, born)]);
         let pipeline = Arc::new(Pipeline::new(4, Overflow::DropNewest, EVER, None, counters));
         let records = Arc::new(AtomicU64::new(0));
         let sink = Box::new(CountingSink(records.clone()));

@@ -6,6 +6,7 @@ use loom::thread;
 use crate::os::AtExit;
 use crate::queue::{Gate, Overflow};
 use crate::stats::DropReason;
+use crate::wanted::Wanting;
 
 use super::{check, pipeline};
 
@@ -27,6 +28,6 @@ fn loom_the_writer_never_opens_a_gate_that_was_shut() {
         stopper.join().unwrap();
         pipeline.set_gate(Gate::OPEN);
         assert!(pipeline.is_shut());
-        assert_eq!(pipeline.closed_to(Level::Error), Some(DropReason::Shutdown));
+        assert_eq!(pipeline.closed_to(Level::Error, Wanting::NOBODY), Some(DropReason::Shutdown));
     });
 }

@@ -36,6 +36,7 @@ use crate::clock::Stamp;
 use crate::queue::{Overflow, Pipeline};
 use crate::record::{Caller, OwnedRecord};
 use crate::stats::Counters;
+use crate::wanted::Wanting;
 
 /// For ever: the answer has to come.
 pub(crate) const EVER: Duration = Duration::MAX;
@@ -61,7 +62,7 @@ pub(crate) fn pipeline(capacity: usize, overflow: Overflow) -> Arc<Pipeline> {
 }
 
 pub(crate) fn offer(pipeline: &Pipeline, level: Level) -> bool {
-    pipeline.offer(level, 0, record(level))
+    pipeline.offer(level, Wanting::NOBODY, 0, record(level))
 }
 
 fn record(level: Level) -> OwnedRecord {

@@ -8,6 +8,7 @@ use loom::thread;
 
 use crate::queue::rate_limit::RateLimit;
 use crate::record::Record;
+use crate::wanted::Wanting;
 
 use super::check;
 
@@ -18,7 +19,7 @@ fn admit(rate_limit: &RateLimit, line: u32, time: SystemTime) -> bool {
     // A text that is not static counts by what it says, not by where it stands: so each run is the
     // same.
     record.level(Level::Error).target("db").file(Some("src/db.rs")).line(Some(line));
-    rate_limit.admit(&record.args(format_args!("no connection")).build(), time)
+    rate_limit.admit(&record.args(format_args!("no connection")).build(), Wanting::NOBODY, time)
 }
 
 /// How many similar records are told; every second line finds no slot.

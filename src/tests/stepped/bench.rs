@@ -11,6 +11,7 @@ use crate::event::{Event, State};
 use crate::format::{Encoder, Format};
 use crate::front::filter::{CurrentFilter, Filter, Layers};
 use crate::front::logger::Logger;
+use crate::front::output_filters::OutputFilters;
 use crate::handle::Handle;
 use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Overflow, PerProcessPipeline, Pipeline, Renew};
@@ -20,6 +21,7 @@ use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::{Now, OutputSink};
 use crate::stats::{Counters, OutputCounters};
 use crate::tests::fake_disk::FakeDisk;
+use crate::wanted::{Levels, Wanted};
 use crate::writer::{Output, Step, Writer};
 
 use super::invariants::{History, Ledger};
@@ -42,7 +44,7 @@ pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
     pub(super) rate_limit: Option<RateLimit>,
-    pub(super) outputs: Vec<(LevelFilter, Format, u64, Box<dyn OutputSink>)>,
+    pub(super) outputs: Vec<(Wanted, Format, u64, Box<dyn OutputSink>)>,
     /// What the first output says first of all.
     pub(super) opening: Option<Notice>,
     /// Where the archives of the first file are.
@@ -65,8 +67,13 @@ impl Setup {
         self.output(LevelFilter::Trace, Format::text(), sink)
     }
 
-    pub(super) fn output(mut self, level: LevelFilter, format: Format, sink: impl OutputSink + 'static) -> Self {
-        self.outputs.push((level, format, 0, Box::new(sink)));
+    pub(super) fn output(self, level: LevelFilter, format: Format, sink: impl OutputSink + 'static) -> Self {
+        let wanted = Wanted { levels: Levels::up_to(level), ..Wanted::EVERYTHING };
+        self.output_that_wants(wanted, format, sink)
+    }
+
+    pub(super) fn output_that_wants(mut self, wanted: Wanted, format: Format, sink: impl OutputSink + 'static) -> Self {
+        self.outputs.push((wanted, format, 0, Box::new(sink)));
         self
     }
 
@@ -89,10 +96,11 @@ impl Setup {
     pub(super) fn bench(self) -> Bench {
         let born = Instant::now();
         let names = ["a", "b", "c"];
+        let mut filters = OutputFilters::new();
         let counters = names
             .iter()
             .zip(&self.outputs)
-            .map(|(name, (level, ..))| OutputCounters::new((*name).into(), *level, born));
+            .map(|(name, (wanted, ..))| OutputCounters::new((*name).into(), filters.add(wanted).unwrap(), born));
         let counters = Counters::new(counters.collect());
         let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
         let outputs = self.outputs.into_iter().enumerate();
@@ -101,8 +109,8 @@ impl Setup {
             Output::new(index, pipeline.counters.outputs[index].clone(), Encoder::new(format), sink, opening.take())
                 .retain(retain)
         });
-        let filter = Filter::new(LevelFilter::Trace, Layers::default(), LevelFilter::Trace).unwrap();
-        let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace, LevelFilter::Trace));
+        let filter = Filter::new(LevelFilter::Trace, Layers::default(), &filters.into()).unwrap();
+        let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
         pipeline.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());

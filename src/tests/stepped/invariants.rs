@@ -339,7 +339,7 @@ pub(super) fn assert_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &s
 fn look_at_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, all_is_told: bool, story: &str) {
     let parsed = parse(&disk.read_all(path));
     parsed.assert_order(&bench.ledger, story);
-    let wants = |level| bench.pipeline.counters.outputs[output].wants(level);
+    let wants = |level| bench.pipeline.counters.outputs[output].offered.levels.has(level);
     let mut missing: BTreeMap<u64, Level> =
         bench.ledger.own().filter(|(_, logged)| wants(logged.level)).map(|(number, it)| (number, it.level)).collect();
     let written = parsed.records.iter().filter(|number| missing.remove(number).is_some()).count() as u64;

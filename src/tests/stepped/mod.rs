@@ -33,6 +33,8 @@ mod retained;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod routing;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod sinks;

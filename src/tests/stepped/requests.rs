@@ -13,6 +13,7 @@ use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::stats::DropReason;
 use crate::tests::fake_disk::FakeDisk;
+use crate::wanted::Wanting;
 
 /// Asks from another thread while this one steps the writer.
 fn ask(
@@ -123,7 +124,7 @@ fn a_shutdown_writes_what_is_pending_and_closes() {
     assert_eq!(parse(&[disk.read(PATH)]).records.len() as u64, stats.written);
     assert_eq!(bench.handle.state(), State::Closed);
     for level in Level::iter() {
-        assert_eq!(bench.pipeline.closed_to(level), Some(DropReason::Shutdown), "{level}");
+        assert_eq!(bench.pipeline.closed_to(level, Wanting::NOBODY), Some(DropReason::Shutdown), "{level}");
     }
     bench.log(Level::Error);
     assert_eq!(bench.handle.stats().dropped.shutdown, 1);

@@ -9,6 +9,7 @@ use super::invariants::{assert_invariants, parse};
 use crate::event::{Cause, State};
 use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::wanted::Wanting;
 use crate::{KIB, LogFile};
 
 /// A disk on which blocks can be taken ahead, and a log that keeps 4 KiB of them.
@@ -52,7 +53,7 @@ fn errors_are_written_on_a_full_disk_after_ordinary_records_took_all_they_could(
         bench.log(Level::Error);
         bench.step();
     }
-    assert_eq!(bench.pipeline.closed_to(Level::Error), Some(crate::stats::DropReason::DiskFull));
+    assert_eq!(bench.pipeline.closed_to(Level::Error, Wanting::NOBODY), Some(crate::stats::DropReason::DiskFull));
     assert!(disk.read(PATH).len() as u64 > 40 * KIB - 600);
     disk.world().capacity = Some(80 * KIB);
     bench.live(Duration::from_secs(3));
@@ -116,7 +117,7 @@ fn on_a_disk_that_was_full_from_the_start_there_is_no_reserve_and_the_gate_is_sh
     bench.log(Level::Error);
     bench.step();
     assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 2);
-    assert!(bench.pipeline.closed_to(Level::Error).is_some());
+    assert!(bench.pipeline.closed_to(Level::Error, Wanting::NOBODY).is_some());
     disk.world().filler = 0;
     bench.live(Duration::from_secs(9));
     assert_invariants(&bench, &disk, "freed");

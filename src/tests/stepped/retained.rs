@@ -16,6 +16,7 @@ use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::rotation::Rotation;
 use crate::stats::DropReason;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::wanted::Wanting;
 use crate::{KIB, LogFile, MIB};
 
 /// What a retained line takes in addition to its length.
@@ -232,13 +233,17 @@ fn warnings_and_errors_pass_the_gate_and_nothing_below_is_even_formatted() {
     let disk = FakeDisk::with_capacity(MIB);
     let bench = full(&disk, 64 * KIB);
     for level in Level::iter() {
-        let closed = bench.pipeline.closed_to(level);
+        let closed = bench.pipeline.closed_to(level, Wanting::NOBODY);
         assert_eq!(closed, if level <= Level::Warn { None } else { Some(DropReason::DiskFull) }, "{level}");
     }
     // So little that no line can ever fit.
     for retain in [0, 1, LINE_OVERHEAD] {
         let bench = full(&FakeDisk::with_capacity(MIB), retain);
-        assert_eq!(bench.pipeline.closed_to(Level::Error), Some(DropReason::DiskFull), "retain {retain}");
+        assert_eq!(
+            bench.pipeline.closed_to(Level::Error, Wanting::NOBODY),
+            Some(DropReason::DiskFull),
+            "retain {retain}"
+        );
     }
 }
 
@@ -250,13 +255,16 @@ fn the_gate_of_a_suspended_log_is_never_fully_open_whatever_its_outputs_want() {
         let sink = FileSink::new(disk.clone(), Target::Path(PATH.into()), options(|file| file));
         let mut bench = Setup::new().output(level, Format::text(), sink).retain(64 * KIB).bench();
         bench.step();
-        assert!(Level::iter().all(|level| bench.pipeline.closed_to(level).is_none()), "in health it is open");
+        assert!(
+            Level::iter().all(|level| bench.pipeline.closed_to(level, Wanting::NOBODY).is_none()),
+            "in health it is open"
+        );
         fill(&disk);
         bench.log(Level::Error);
         bench.step();
         assert!(bench.suspended());
-        assert_eq!(bench.pipeline.closed_to(Level::Error), None);
-        assert!(bench.pipeline.closed_to(Level::Trace).is_some(), "{level}");
+        assert_eq!(bench.pipeline.closed_to(Level::Error, Wanting::NOBODY), None);
+        assert!(bench.pipeline.closed_to(Level::Trace, Wanting::NOBODY).is_some(), "{level}");
     }
 }
 
@@ -811,7 +819,7 @@ fn a_sink_of_the_programs_own_retains_nothing() {
     bench.log_some(4);
     bench.step();
     assert_eq!((bench.handle.stats().pending, bench.handle.stats().dropped.io_error), (0, 4));
-    assert!(bench.pipeline.closed_to(Level::Error).is_some());
+    assert!(bench.pipeline.closed_to(Level::Error, Wanting::NOBODY).is_some());
 }
 
 #[test]

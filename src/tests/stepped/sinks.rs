@@ -14,6 +14,7 @@ use crate::format::Format;
 use crate::front::logger::Core;
 use crate::sink::{Batch, OutputSink, WriteError};
 use crate::tests::fake_disk::FakeDisk;
+use crate::wanted::Wanting;
 
 /// Keeps what it is given; takes so many lines of a batch, then fails; may panic, at once or after
 /// so many batches.
@@ -164,8 +165,8 @@ fn the_gate_closes_only_for_levels_that_no_output_can_take() {
     *all.takes.lock().unwrap() = Some(0);
     bench.log(Level::Info);
     bench.step();
-    assert!(bench.pipeline.closed_to(Level::Info).is_some());
-    assert!(bench.pipeline.closed_to(Level::Warn).is_none());
+    assert!(bench.pipeline.closed_to(Level::Info, Wanting::NOBODY).is_some());
+    assert!(bench.pipeline.closed_to(Level::Warn, Wanting::NOBODY).is_none());
     for level in Level::iter() {
         bench.log(level);
     }
@@ -187,7 +188,7 @@ fn what_is_logged_once_the_event_says_it_is_back_is_taken() {
     let saw = seen.clone();
     bench.writer.on_event(Box::new(move |event| {
         if let crate::Event::Resumed { .. } = event {
-            *saw.lock().unwrap() = Some((pipeline.closed_to(Level::Info).is_none(), pipeline.state()));
+            *saw.lock().unwrap() = Some((pipeline.closed_to(Level::Info, Wanting::NOBODY).is_none(), pipeline.state()));
         }
     }));
     bench.live(Duration::from_secs(2));

@@ -12,6 +12,7 @@ use crate::clock::Stamp;
 use crate::format::Format;
 use crate::queue::Overflow;
 use crate::record::{Caller, OwnedRecord};
+use crate::wanted::Wanting;
 
 /// A bench whose lines are the names of the threads.
 fn bench(setup: Setup) -> (Bench, KeepSink) {
@@ -62,7 +63,7 @@ fn a_full_table_of_names_begins_an_epoch() {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
         let record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread, name });
-        assert!(bench.pipeline.offer(Level::Error, record.spilled(), record));
+        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), record));
         bench.step();
     };
     let epoch = bench.pipeline.epoch();

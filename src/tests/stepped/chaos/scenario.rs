@@ -25,6 +25,7 @@ use crate::stats::Stats;
 use crate::sync::channel::Receiver;
 use crate::tests::fake_disk::{Crash, FakeDisk, Fault, Keep, Op};
 use crate::tests::stepped::bench::{Bench, Setup};
+use crate::wanted::{Levels, Wanting};
 
 const ERRNOS: [i32; 12] = [28, 28, 28, 5, 122, 27, 30, 4, 11, 2, 116, 13];
 const OPS: [Op; 22] = [
@@ -449,7 +450,7 @@ impl Machine {
         let message = logged.message(process.number, process.logged.len());
         let mut passes = wanted && process.filter.lets_through(level, target, &message);
         let accepted = bench.pipeline.counters.callers.accepted.total();
-        let (before, closed) = (bench.pipeline.len(), bench.pipeline.closed_to(level));
+        let (before, closed) = (bench.pipeline.len(), bench.pipeline.closed_to(level, Wanting::NOBODY));
         // What nobody can take is refused first; but it has to be known to pass for that.
         if let (Some(limit), true) = (process.plan.rate_limit, passes && has_place)
             && (closed.is_none() || process.filter.looks_at_messages())
@@ -487,7 +488,9 @@ impl Machine {
         let bench = process.bench.as_mut().unwrap();
         bench.now = now;
         let accepted_up_to = |bench: &Bench| {
-            LevelFilter::iter().map(|level| bench.pipeline.counters.callers.accepted.up_to(level)).collect::<Vec<_>>()
+            LevelFilter::iter()
+                .map(|level| bench.pipeline.counters.callers.accepted.of(Levels::up_to(level)))
+                .collect::<Vec<_>>()
         };
         let accepted = accepted_up_to(bench);
         let turn = bench.step();
