@@ -68,15 +68,15 @@ fn choose_a_disk() -> Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if let ["--private", dir] = args[..] {
-        return tell(&Stage::private(dir.into())?);
+        return play(&Stage::private(dir.into())?);
     }
     let dir = tempfile::tempdir()?; // removed at the end of this function
     match args[..] {
         [] => match try_private_disk(dir.path()) {
             Ok(()) => run_on_private_disk(dir.path()),
-            Err(why) => tell(&Stage::ordinary(dir.path(), &why)?),
+            Err(why) => play(&Stage::ordinary(dir.path(), &why)?),
         },
-        ["--ordinary"] => tell(&Stage::ordinary(dir.path(), "--ordinary asks for it")?),
+        ["--ordinary"] => play(&Stage::ordinary(dir.path(), "--ordinary asks for it")?),
         _ => Err("the only option is --ordinary".into()),
     }
 }
@@ -197,13 +197,13 @@ fn answer_requests(shared: &Shared) -> Vec<(usize, Duration)> {
 
 // --- The story ---
 
-fn tell(stage: &Stage) -> Result<ExitCode> {
+fn play(stage: &Stage) -> Result<ExitCode> {
     let path = stage.dir.join("app.log");
-    let (tell, events) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     let handle = Builder::new()
         .level(LevelFilter::Debug)
         .file(LogFile::new(&path).min_free_space(stage.reserve))
-        .on_event(move |event| drop(tell.send(event.clone())))
+        .on_event(move |event| drop(sender.send(event.clone())))
         .init()?;
 
     let shared = Arc::new(Shared::default());
@@ -227,7 +227,7 @@ fn tell(stage: &Stage) -> Result<ExitCode> {
     }
     story.phase(2, "The log is quiet. The program goes on.");
     story.watch(Duration::from_secs(4), || false);
-    story.phase(3, "The room is given back. Nobody tells the log.");
+    story.phase(3, "The room is given back. The log gets no signal.");
     drop(filler);
     story.watch(PATIENCE, || !suspended());
     if stage.reserve > 0 && suspended() && fs2::available_space(&stage.dir)? < stage.reserve + WANTED_BACK {
@@ -284,9 +284,9 @@ impl<'a> Story<'a> {
             let per_second = calls as f64 / asked.elapsed().as_secs_f64();
             self.seen[self.current].1.push(per_second);
             let over = is_over() || begin.elapsed() >= at_most;
-            self.tell_events();
+            self.show_events();
             if self.live || tick % 10 == 0 || over {
-                self.tell_progress(per_second);
+                self.show_progress(per_second);
             }
             if over {
                 break;
@@ -298,11 +298,13 @@ impl<'a> Story<'a> {
         self.seen[self.current].0 = begin.elapsed();
     }
 
-    fn tell_events(&self) {
+    fn show_events(&self) {
         for event in self.events.try_iter() {
             let what = match event {
                 Event::Suspended { cause, .. } => format!("the log is suspended: {cause}"),
-                Event::Resumed { dropped, .. } => format!("the log is resumed, and told of {} lost", grouped(dropped)),
+                Event::Resumed { dropped, .. } => {
+                    format!("the log is resumed, and reports {} dropped", grouped(dropped))
+                }
                 Event::Failed { doing, error, .. } => format!("{doing} failed: {error}"),
                 _ => continue,
             };
@@ -310,11 +312,11 @@ impl<'a> Story<'a> {
         }
     }
 
-    fn tell_progress(&self, per_second: f64) {
+    fn show_progress(&self, per_second: f64) {
         let stats = self.handle.stats();
         let room = fs2::available_space(&self.stage.dir).map(|free| free.saturating_sub(self.stage.reserve));
         print!(
-            "{}{:6.1} s  {:>6} calls/s   written {:>7}   lost {:>7}   room for the log {}{}",
+            "{}{:6.1} s  {:>6} calls/s   written {:>7}   dropped {:>7}   room for the log {}{}",
             self.line_start(),
             self.start.elapsed().as_secs_f64(),
             grouped(per_second as u64),
@@ -339,7 +341,7 @@ fn print_account(stats: &Stats) {
     println!("\nTHE ACCOUNT, in records");
     println!("  accepted {:>9}", grouped(stats.accepted));
     println!("  written  {:>9}", grouped(stats.written));
-    println!("  lost     {:>9}", grouped(dropped.total()));
+    println!("  dropped  {:>9}", grouped(dropped.total()));
     println!("  pending  {:>9}", grouped(stats.pending));
     let reasons = [
         ("disk full", dropped.disk_full),
@@ -347,9 +349,12 @@ fn print_account(stats: &Stats) {
         ("other errors", dropped.io_error + dropped.panicked),
         ("shutdown", dropped.shutdown),
     ];
-    println!("  lost by reason: {}", reasons.map(|(reason, count)| format!("{reason} {}", grouped(count))).join(", "));
+    println!(
+        "  dropped by reason: {}",
+        reasons.map(|(reason, count)| format!("{reason} {}", grouped(count))).join(", ")
+    );
     let levels: Vec<_> = Level::iter().map(|level| format!("{level} {}", grouped(dropped.by_level(level)))).collect();
-    println!("  lost by level:  {}", levels.join(", "));
+    println!("  dropped by level:  {}", levels.join(", "));
 }
 
 fn print_phases(story: &Story<'_>, calls: Vec<(usize, Duration)>) {
@@ -376,7 +381,7 @@ fn print_phases(story: &Story<'_>, calls: Vec<(usize, Duration)>) {
 
 /// Reads the log file back and compares it with what the program did and with what the logger says.
 fn check(log: &str, stats: &Stats, requests: u64, ended_well: bool) -> bool {
-    let (mut numbers, mut told, mut torn, mut twice) = (HashSet::new(), 0, 0, 0);
+    let (mut numbers, mut reported, mut torn, mut twice) = (HashSet::new(), 0, 0, 0);
     println!("\nTHE LOG FILE, where it speaks of itself");
     for line in log.split_inclusive('\n') {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -386,7 +391,7 @@ fn check(log: &str, stats: &Stats, requests: u64, ended_well: bool) -> bool {
             [_, _, "unfazed:", ref text @ ..] => {
                 println!("  {}", line.trim_end());
                 let count = text.iter().zip(text.iter().skip(1)).find(|(_, next)| next.starts_with("record"));
-                told += count.and_then(|(count, _)| count.parse::<u64>().ok()).unwrap_or(0);
+                reported += count.and_then(|(count, _)| count.parse::<u64>().ok()).unwrap_or(0);
             }
             [_, _, "disk_full:", "request", first, "answered:", "request", last] if first == last => {
                 twice += u64::from(!numbers.insert(last));
@@ -398,11 +403,14 @@ fn check(log: &str, stats: &Stats, requests: u64, ended_well: bool) -> bool {
     let (accepted, settled) = (stats.accepted, stats.written + stats.dropped.total() + stats.pending);
     let claims = [
         (accepted == requests, format!("every call was accepted: {requests}")),
-        (accepted == settled, format!("accepted {accepted} = written + lost + pending {settled}")),
+        (accepted == settled, format!("accepted {accepted} = written + dropped + pending {settled}")),
         (torn == 0 && twice == 0, format!("every line is whole and stands there once: {torn} torn, {twice} twice")),
         (found == stats.written, format!("the file holds what was written: {found} of {}", stats.written)),
-        (found + told == accepted, format!("in the file {found} + told as lost {told} = accepted {accepted}")),
-        (told > 0, "the log was suspended, and has told it".to_owned()),
+        (
+            found + reported == accepted,
+            format!("in the file {found} + reported as dropped {reported} = accepted {accepted}"),
+        ),
+        (reported > 0, "the log was suspended, and has reported it".to_owned()),
         (ended_well, "it came back by itself, and wrote to the end".to_owned()),
     ];
     println!("\nTHE CHECK");

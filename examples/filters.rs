@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(error) => info!("a bad filter changes nothing: {error}"),
     }
 
-    // At most five a minute from one line of the program; the end tells how many there were.
+    // At most five a minute from one line of the program; the end reports how many there were.
     for attempt in 1..=1000 {
         info!("no connection to the database, attempt {attempt}");
     }

@@ -6,7 +6,7 @@
 //! A pipe can wait: when the queue is full, reading stops until there is a slot
 //! (`Overflow::Block`), and no line is lost because a program is fast. While the disk is full it
 //! goes on reading and drops what it reads, so that the program never stands still because of its
-//! log; the log file and the exit status tell how many lines that were.
+//! log; the log file and the exit status show how many lines that were.
 //!
 //! Ctrl-C reaches both programs of a pipeline, and what was read in the last milliseconds is then
 //! not written.

@@ -349,8 +349,8 @@ impl Builder {
     ///     _ => {}
     /// });
     /// ```
-    pub fn on_event(mut self, tell: impl FnMut(&Event) + Send + 'static) -> Self {
-        self.on_event = Some(Box::new(tell));
+    pub fn on_event(mut self, hook: impl FnMut(&Event) + Send + 'static) -> Self {
+        self.on_event = Some(Box::new(hook));
         self
     }
 

@@ -34,7 +34,7 @@ impl Stamp {
         match (self, timeline) {
             (Self::Time(time), _) => time,
             (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
-            // Only who has a timeline tells the callers to read the counter.
+            // Only who has a timeline has the callers read the counter.
             (Self::Ticks(_), None) => system::now(),
         }
     }
@@ -180,7 +180,7 @@ mod system {
     }
 }
 
-/// In the crate's own tests a thread can be told what they say.
+/// In the crate's own tests what they say can be set for a thread.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod system {
     use std::cell::Cell;
@@ -216,11 +216,11 @@ pub(crate) mod system {
     }
 
     /// From now on it is this time on this thread, or what the system says.
-    pub(crate) fn tell(time: Option<SystemTime>) {
+    pub(crate) fn set(time: Option<SystemTime>) {
         WALL.set(time);
     }
 
-    pub(crate) fn tell_counter(counter: Option<Counter>) {
+    pub(crate) fn set_counter(counter: Option<Counter>) {
         COUNTER.set(counter);
     }
 }
@@ -267,14 +267,14 @@ mod tests {
         }
 
         /// It is the time of this machine on this thread.
-        fn tell(&self, each: u64) {
+        fn set(&self, each: u64) {
             let ClockSample { ticks, wall, steady } = self.sample;
-            system::tell(Some(wall));
-            system::tell_counter(Some(system::Counter { ticks, steady, each }));
+            system::set(Some(wall));
+            system::set_counter(Some(system::Counter { ticks, steady, each }));
         }
 
         fn is_believed_by(&self, timeline: &mut Timeline) -> bool {
-            self.tell(0);
+            self.set(0);
             timeline.sample()
         }
 
@@ -372,7 +372,7 @@ mod tests {
             machine.pass(Duration::from_millis(2));
             assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
             machine.pass(Duration::from_millis(1));
-            // A jump of 5 ms cannot be told from 5 ms.
+            // A jump of 5 ms cannot be distinguished from 5 ms.
             if number != 3 {
                 assert!(before.is_right_by(&mut timeline), "sleep {number}: {}", before.error(&mut timeline));
             }
@@ -390,7 +390,7 @@ mod tests {
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
             machine.sample.wall += 8 * HOUR;
-            machine.tell(0);
+            machine.set(0);
             assert!(machine.is_right_by(&mut timeline), "sleep {number}: {}", machine.error(&mut timeline));
             assert!(!timeline.sample());
         }
@@ -400,7 +400,7 @@ mod tests {
     fn a_long_batch_is_no_sleep() {
         let (mut machine, mut timeline) = Machine::running();
         machine.pass(HOUR);
-        machine.tell(0);
+        machine.set(0);
         assert!(machine.is_right_by(&mut timeline));
         assert!(timeline.sample());
     }
@@ -423,12 +423,12 @@ mod tests {
         machine.pass(Duration::from_secs(5));
         let called = machine;
         machine.pass(Duration::from_secs(5));
-        machine.tell(ClockSample::MOST_TICKS);
+        machine.set(ClockSample::MOST_TICKS);
         assert!(!timeline.sample());
         assert!(called.error(&mut timeline).abs() < 10_000);
-        machine.tell(ClockSample::MOST_TICKS);
+        machine.set(ClockSample::MOST_TICKS);
         assert!(Timeline::new().is_none());
-        machine.tell(ClockSample::MOST_TICKS - 1);
+        machine.set(ClockSample::MOST_TICKS - 1);
         assert!(Timeline::new().is_some());
     }
 

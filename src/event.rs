@@ -1,4 +1,4 @@
-//! What the program can be told about its log: states, causes, events. Plain data, any thread.
+//! What the program can learn about its log: states, causes, events. Plain data, any thread.
 
 use std::fmt;
 use std::io;
@@ -178,7 +178,7 @@ pub enum Event {
         /// When.
         at: SystemTime,
     },
-    /// The output takes records again; the line that tells the gap is already written.
+    /// The output takes records again; the line that reports the gap is already written.
     #[non_exhaustive]
     Resumed {
         /// The output's name.
@@ -247,8 +247,8 @@ impl Event {
 /// Writes one line of text, without the time: `output `app.log` is suspended: the disk is full`.
 ///
 /// ```no_run
-/// let tell = |event: &unfazed::Event| eprintln!("log: {event}");
-/// unfazed::Builder::new().file("app.log").on_event(tell).init()?;
+/// let print = |event: &unfazed::Event| eprintln!("log: {event}");
+/// unfazed::Builder::new().file("app.log").on_event(print).init()?;
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
 impl fmt::Display for Event {

@@ -471,7 +471,7 @@ impl Files {
     /// Deletes empty files, links and empty directories, and nothing that holds a byte.
     fn delete_what_is_new(&self) {
         for path in &self.missing {
-            // Whatever cannot be deleted stays: there is nobody to tell, and the `InitError` is the
+            // Whatever cannot be deleted stays: there is no event yet, and the `InitError` is the
             // news.
             let _ = match fs::symlink_metadata(path) {
                 Ok(found) if found.is_dir() => fs::remove_dir(path),
@@ -492,7 +492,7 @@ mod tests {
     use crate::sink::log_file::LogFile;
 
     #[test]
-    fn a_file_and_a_console_retain_what_they_are_told_to_and_a_sink_retains_nothing() {
+    fn a_file_and_a_console_retain_what_their_options_say_and_a_sink_retains_nothing() {
         let file = |file: LogFile| Destination::File { path: file.path, options: file.options };
         let destinations = [
             (file(LogFile::new("a.log")), 64 << 10),

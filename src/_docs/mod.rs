@@ -1,6 +1,6 @@
 //! The documentation pages: what is too long for the page of one type. Text only; nothing runs.
 //!
-//! Each page tells its subject once. Its code is compiled together with the tests of the
+//! Each page has its subject to itself. Its code is compiled together with the tests of the
 //! documentation.
 //!
 //! | page | question |

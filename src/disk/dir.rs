@@ -162,7 +162,7 @@ fn components(path: &Path) -> Vec<OsString> {
     names
 }
 
-/// Tells open files apart; the same as in a listing.
+/// Distinguishes open files; the same as in a listing.
 pub(super) fn id(file: &File) -> Option<FileId> {
     Some(id_of(&fstat(file).ok()?))
 }
@@ -190,7 +190,7 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= FIRST { Ok(fd) } else { Ok(rustix::io::fcntl_dupfd_cloexec(&fd, FIRST)?) }
 }
 
-/// Tells the log's own files from planted ones, by what they are and not by their names.
+/// Distinguishes the log's own files from planted ones, by what they are and not by their names.
 ///
 /// An archive is a regular file that is owned by our effective user or by the owner of the log; in
 /// a sticky directory by the owner of the log alone. So whoever plants a file there under an

@@ -131,7 +131,7 @@ pub(super) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
     is_same(&look_at(one, DIRECTORIES_TOO).ok()?, &look_at(other, DIRECTORIES_TOO).ok()?).ok()
 }
 
-/// Tells open files apart; the same as in a listing.
+/// Distinguishes open files; the same as in a listing.
 pub(super) fn id(file: &File) -> Option<FileId> {
     os::file_id(file).ok()
 }

@@ -30,13 +30,13 @@ pub(super) struct Job {
 /// `log` is the file whose archive it is, as it is now.
 pub(super) fn start(mut dir: RealDir, log: Metadata, what: Compression) -> io::Result<Job> {
     let cancelled = Arc::new(AtomicBool::new(false));
-    let (tell, done) = mpsc::channel();
-    let told = cancelled.clone();
+    let (send, done) = mpsc::channel();
+    let is_cancelled = cancelled.clone();
     thread::Builder::new().name("unfazed-gzip".into()).spawn(move || {
         block_signals();
         lower_priority();
-        // Nobody may be left to hear it.
-        let _ = tell.send(compress(&mut dir, &log, &what, &told));
+        // Nobody may be left to receive it.
+        let _ = send.send(compress(&mut dir, &log, &what, &is_cancelled));
     })?;
     Ok(Job { cancelled, done })
 }
@@ -167,7 +167,7 @@ impl Write for Guarded<'_> {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let bytes = &bytes[..bytes.len().min(PIECE)];
-        // Where it cannot be asked, the write itself tells.
+        // Where it cannot be asked, the write itself shows it.
         let is_short = self.to.free_space().is_ok_and(|space| {
             let needed = self.leave.saturating_add(bytes.len() as u64).saturating_add(2 * space.block);
             space.total > 0 && space.free < needed

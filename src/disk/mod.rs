@@ -52,7 +52,7 @@ pub(crate) trait Disk: Send {
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()>;
 
     /// Begins to compress an archive of `log`, on a thread of its own; nobody waits for it, and
-    /// what it did is told once by `compressed`. At most one at a time.
+    /// what it did is returned once by `compressed`. At most one at a time.
     fn compress(&mut self, log: &Self::File, what: Compression) -> io::Result<()>;
 
     /// What came of it, once: `true` if it is done, `false` if it was put off because there is no
@@ -108,7 +108,7 @@ pub(crate) struct Entry {
     pub(crate) name: OsString,
     pub(crate) bytes: u64,
     pub(crate) modified: SystemTime,
-    /// Tells files apart, whatever they are called; `None` where that cannot be seen.
+    /// Distinguishes files, whatever they are called; `None` where that cannot be seen.
     pub(crate) id: Option<FileId>,
 }
 

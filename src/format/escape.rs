@@ -30,7 +30,7 @@ pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
     }
 }
 
-/// Appends `text` as one word: in quotes where a reader could not tell where it ends.
+/// Appends `text` as one word: in quotes where a reader could not see where it ends.
 pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
     let is_plain = none(text.as_bytes(), |byte| may_mislead(byte) | ends_a_word(byte) | (byte == b'\\'));
     if !text.is_empty() && (is_plain || !text.contains(|c| misleads(c) || matches!(c, ' ' | '=' | '"' | '\\'))) {

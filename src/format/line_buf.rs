@@ -85,7 +85,7 @@ impl LineBuf {
     }
 
     /// Writes key-values as `Format::text` does: ` key=value` for each, quoted where a reader could
-    /// not tell where a value ends, and escaped.
+    /// not see where a value ends, and escaped.
     ///
     /// ```
     /// # use std::time::UNIX_EPOCH;

@@ -76,7 +76,7 @@ pub(crate) use words::{NAMES, by_name};
 ///
 /// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for
 /// becomes a string: `"NaN"`, `"Infinity"`, `"-Infinity"`. Where an engine's own schema has fewer
-/// types, they are told apart no further: see [`ecs`](Self::ecs) and [`gelf`](Self::gelf). An
+/// types, they are distinguished no further: see [`ecs`](Self::ecs) and [`gelf`](Self::gelf). An
 /// integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles
 /// rounds it (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
 #[derive(Clone)]

@@ -105,7 +105,7 @@ fn colored(level: Level) -> String {
     word(level).replace(name, &format!("{style}{name}{style:#}"))
 }
 
-/// The key-values as ` key=value`, the value quoted where a reader could not tell where it ends.
+/// The key-values as ` key=value`, the value quoted where a reader could not see where it ends.
 pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
     for (key, value) in pairs {
         out.push(b' ');

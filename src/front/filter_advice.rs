@@ -83,7 +83,7 @@ fn closest_level(word: &str) -> Option<&'static str> {
     other.or_else(|| LEVELS.iter().map(|(name, _)| *name).find(|name| is_misspelled(&word, name)))
 }
 
-/// Tells whether `word` is `name` with one letter too many or too few, or with two exchanged. A
+/// Returns true if `word` is `name` with one letter too many or too few, or with two exchanged. A
 /// wrong letter makes another word too often, as in `ward`.
 fn is_misspelled(word: &str, name: &str) -> bool {
     let (word, name) = (word.as_bytes(), name.as_bytes());

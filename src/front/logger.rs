@@ -165,7 +165,7 @@ impl Core {
 
     /// Waits until what was accepted before is written, for at most `Builder::shutdown_timeout`.
     pub(crate) fn flush(&self) {
-        // Nobody could be told of the error; `Stats` tells what is not written.
+        // There is no way to return the error; `Stats` shows what is not written.
         let _ = self.per_process.pipeline().flush_in_time();
     }
 
@@ -221,7 +221,7 @@ impl log::Log for Logger {
 impl Drop for Logger {
     fn drop(&mut self) {
         // In a forked child that has not logged there is nothing to end. What was not written by
-        // the deadline is counted as `shutdown`; a `Handle` can still tell.
+        // the deadline is counted as `shutdown`; a `Handle` still shows it.
         if let Some(pipeline) = self.core.per_process.existing_pipeline() {
             pipeline.end_in_time();
         }

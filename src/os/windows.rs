@@ -64,7 +64,7 @@ unsafe fn information<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::R
     Ok(unsafe { answer.assume_init() })
 }
 
-/// The volume of an open file, and its number there: what tells files apart, whatever they are
+/// The volume of an open file, and its number there: what distinguishes files, whatever they are
 /// called.
 pub(crate) fn file_id(file: &File) -> io::Result<(u64, u128)> {
     // SAFETY: the structure is that of the class, and holds numbers alone.

@@ -4,7 +4,7 @@
 //!
 //! No caller waits here, unless the user chose `Overflow::Block`. The writer never sleeps *in* the
 //! channel: a parked receiver would cost every sender a system call. It naps by itself, and the
-//! doorbell tells the callers when ringing is worth it.
+//! doorbell shows the callers when ringing is worth it.
 
 mod doorbell;
 mod gate;
@@ -162,7 +162,7 @@ impl Pipeline {
         admits
     }
 
-    /// Returns what tells this pipeline from another one of the process.
+    /// Returns what distinguishes this pipeline from another one of the process.
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(&self.counters).addr()
     }

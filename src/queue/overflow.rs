@@ -11,8 +11,8 @@ use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 /// Decides what happens to a record that finds the queue full.
 ///
-/// Every loss is counted in `Stats::dropped.queue_full` and told in the log as one merged line, at
-/// most every 5 s.
+/// Every loss is counted in `Stats::dropped.queue_full` and reported in the log as one merged line,
+/// at most every 5 s.
 ///
 /// ```
 /// use std::time::Duration;
@@ -127,7 +127,7 @@ impl Slots {
         }
     }
 
-    /// Puts a record in, in place of the oldest ones if need be: `evicted` is told of each.
+    /// Puts a record in, in place of the oldest ones if need be: `evicted` gets each.
     pub(super) fn put_evicting(
         &self,
         level: Level,

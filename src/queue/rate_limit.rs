@@ -1,5 +1,5 @@
 //! The limit for each place of the program: how many records one `file:line` may log in an
-//! interval. Decided on the caller's thread, told on the writer's.
+//! interval. Decided on the caller's thread, reported on the writer's.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -34,7 +34,7 @@ struct CallSite {
     key: AtomicU64,
     /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
     interval: AtomicU64,
-    /// Callers add, the writer takes out what it tells.
+    /// Callers add, the writer takes out what it reports.
     suppressed: AtomicU64,
     /// What the writer says of the place: set by the caller that claimed it.
     about: ArcSwapOption<About>,
@@ -95,9 +95,9 @@ impl RateLimit {
         counted.is_ok()
     }
 
-    /// Has a line told for each place with records that were suppressed, once their interval is
-    /// over, or `all` of them; what `tell` refuses is told later.
-    pub(crate) fn tell(&self, now: SystemTime, all: bool, mut tell: impl FnMut(OwnedRecord) -> bool) {
+    /// Has a line reported for each place with records that were suppressed, once their interval is
+    /// over, or `all` of them; what `report` refuses is reported later.
+    pub(crate) fn report(&self, now: SystemTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
             let over = all || unpack(call_site.interval.load(Relaxed)).0 != current;
@@ -106,7 +106,7 @@ impl RateLimit {
             }
             let Some(about) = call_site.about.load_full() else { continue };
             let suppressed = call_site.suppressed.swap(0, Relaxed);
-            if !tell(about.record(now, suppressed)) {
+            if !report(about.record(now, suppressed)) {
                 call_site.suppressed.fetch_add(suppressed, Relaxed);
             }
         }
@@ -221,9 +221,9 @@ mod tests {
         rate_limit.admit(&record.args(format_args!("no connection")).build(), Wanting::NOBODY, at(seconds))
     }
 
-    fn told(rate_limit: &RateLimit, seconds: u64, all: bool) -> Vec<String> {
+    fn reported(rate_limit: &RateLimit, seconds: u64, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        rate_limit.tell(at(seconds), all, |record| {
+        rate_limit.report(at(seconds), all, |record| {
             let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
             let call_site = (view.file().unwrap_or(""), view.line().unwrap_or(0));
             lines.push(format!("{} {} {call_site:?} {}", view.level(), view.target(), view.message()));
@@ -260,30 +260,30 @@ mod tests {
     }
 
     #[test]
-    fn what_was_suppressed_is_told_once_when_its_interval_is_over() {
+    fn what_was_suppressed_is_reported_once_when_its_interval_is_over() {
         let rate_limit = RateLimit::new(1, MINUTE);
         for _ in 0..58 {
             admit(&rate_limit, 10, 30);
         }
         admit(&rate_limit, 20, 30);
-        assert_eq!(told(&rate_limit, 59, false), [""; 0], "the interval is not over");
+        assert_eq!(reported(&rate_limit, 59, false), [""; 0], "the interval is not over");
         let line = r#"ERROR db ("src/db.rs", 10) 57 similar records suppressed"#;
-        assert_eq!(told(&rate_limit, 60, false), [line]);
-        assert_eq!(told(&rate_limit, 60, true), [""; 0]);
+        assert_eq!(reported(&rate_limit, 60, false), [line]);
+        assert_eq!(reported(&rate_limit, 60, true), [""; 0]);
         admit(&rate_limit, 20, 60);
         admit(&rate_limit, 20, 60);
-        assert_eq!(told(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar record suppressed"#]);
+        assert_eq!(reported(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar record suppressed"#]);
     }
 
     #[test]
-    fn a_line_that_finds_no_slot_is_told_later_with_what_came_since() {
+    fn a_line_that_finds_no_slot_is_reported_later_with_what_came_since() {
         let rate_limit = RateLimit::new(1, MINUTE);
         admit(&rate_limit, 10, 0);
         admit(&rate_limit, 10, 0);
-        rate_limit.tell(at(60), false, |_| false);
+        rate_limit.report(at(60), false, |_| false);
         admit(&rate_limit, 10, 60);
         admit(&rate_limit, 10, 60);
-        assert_eq!(told(&rate_limit, 120, false), [r#"ERROR db ("src/db.rs", 10) 2 similar records suppressed"#]);
+        assert_eq!(reported(&rate_limit, 120, false), [r#"ERROR db ("src/db.rs", 10) 2 similar records suppressed"#]);
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         assert!(admit("src/a.rs".to_owned()));
         assert!(admit("src/b.rs".to_owned()), "another file");
         assert!(!admit("src/a.rs".to_owned()));
-        assert_eq!(told(&rate_limit, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar record suppressed"#]);
+        assert_eq!(reported(&rate_limit, 60, false), [r#"INFO  ("src/a.rs", 7) 1 similar record suppressed"#]);
         let others = (0..1000).filter(|number| admit(format!("src/{number}/lib.rs"))).count();
         assert_eq!(others, 1000, "files that differ a little");
     }
@@ -333,6 +333,6 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(admitted, 100);
-        assert_eq!(told(&rate_limit, 0, true), [r#"ERROR db ("src/db.rs", 10) 7900 similar records suppressed"#]);
+        assert_eq!(reported(&rate_limit, 0, true), [r#"ERROR db ("src/db.rs", 10) 7900 similar records suppressed"#]);
     }
 }

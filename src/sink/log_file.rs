@@ -451,9 +451,10 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
 /// Decides when a file is synced to the disk (fdatasync), so that its records survive a crash of
 /// the machine.
 ///
-/// Records survive a crash of the *program* without it. A sync that fails is told (`Event::Failed`,
-/// and the gap line), and the file is opened again: what such a descriptor says later is not to be
-/// believed. Where a full disk shows only at the sync (NFS, thin storage), `Every` is the advice.
+/// Records survive a crash of the *program* without it. A sync that fails is reported
+/// (`Event::Failed`, and the gap line), and the file is opened again: what such a descriptor says
+/// later is not to be believed. Where a full disk shows only at the sync (NFS, thin storage),
+/// `Every` is the advice.
 ///
 /// ```
 /// use std::time::Duration;
@@ -490,8 +491,8 @@ pub enum WhenLow {
     Stop,
     /// The oldest archives of this file are deleted first, until there is room again
     /// (`min_free_space` and half as much) or none is left; only then the output is suspended. At
-    /// most once for each suspension and each second. Each deletion is told as an event, and all of
-    /// them in the log.
+    /// most once for each suspension and each second. Each deletion is an event, and all of them
+    /// are reported in the log.
     DeleteOldest,
 }
 

@@ -100,8 +100,8 @@ pub(crate) struct Health {
     pub(crate) check_after: Option<Duration>,
 }
 
-/// Something that happened to the file of an output: told to the program, or reported in the next
-/// line, or both.
+/// Something that happened to the file of an output: an event for the program, or reported in the
+/// next line, or both.
 #[derive(Debug)]
 pub(crate) enum News {
     /// Lines that were written since the last check went away with a file that somebody deleted.
@@ -109,15 +109,15 @@ pub(crate) enum News {
     Vanished { lines: u64 },
     /// Somebody cut bytes off the file. Reported in the next line.
     CutShort { bytes: u64 },
-    /// An act failed, and the output went on without it. Told as `Event::Failed`, and reported in a
-    /// line at most every 5 s.
+    /// An act failed, and the output went on without it. Raised as `Event::Failed`, and reported in
+    /// a line at most every 5 s.
     Failed { doing: &'static str, error: io::Error },
-    /// The file was rotated. Told as `Event::Rotated`.
+    /// The file was rotated. Raised as `Event::Rotated`.
     Rotated { archive: PathBuf },
-    /// An archive was deleted. Told as `Event::Deleted`.
+    /// An archive was deleted. Raised as `Event::Deleted`.
     Deleted { path: PathBuf, bytes: u64 },
-    /// An archive was deleted because space was low. Told as `Event::Deleted`, and reported in the
-    /// next line.
+    /// An archive was deleted because space was low. Raised as `Event::Deleted`, and reported in
+    /// the next line.
     GaveWay { path: PathBuf, bytes: u64 },
 }
 
@@ -147,7 +147,7 @@ impl News {
 /// Says why a sink did not take all lines of a batch.
 ///
 /// An [`io::Error`] becomes a `WriteError` through `?`: no line was taken, the cause is
-/// [`Cause::of`] the error, and `Event::Failed` tells the program the error itself.
+/// [`Cause::of`] the error, and `Event::Failed` hands the error itself to the program.
 ///
 /// ```
 /// use std::io;

@@ -28,7 +28,7 @@ impl Output {
                 break;
             }
         }
-        self.tell_return(turn);
+        self.raise_resumed(turn);
         let all = self.unreported.reported() + self.unreported_drops(turn).total();
         self.lead(turn, true);
         writes |= !self.lines.is_empty();

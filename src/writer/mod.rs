@@ -243,7 +243,7 @@ impl Writer {
         self.carry_out_orders(now);
         self.each(now, Output::tend);
         self.publish_gate();
-        self.each(now, Output::tell_return);
+        self.each(now, Output::raise_resumed);
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
         Step { taken, next, ended: self.end_if_asked(taken, now) }
@@ -307,7 +307,7 @@ impl Writer {
         let ending = self.is_asked_to_end();
         if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
             self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
-            rate_limit.tell(now.wall, ending, |record| self.pipeline.offer_own(record));
+            rate_limit.report(now.wall, ending, |record| self.pipeline.offer_own(record));
         }
     }
 
@@ -388,7 +388,7 @@ impl Writer {
         self.settle();
     }
 
-    /// Tells the callers which levels no output can take, and why.
+    /// Shows the callers which levels no output can take, and why.
     fn publish_gate(&self) {
         let mut gate = Gate::OPEN;
         // With all of them suspended the gate is never fully open, whatever they want: then nobody
@@ -487,7 +487,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    fn tell(&mut self, event: Event) {
+    fn raise(&mut self, event: Event) {
         if let Some(on_event) = &mut self.on_event {
             let _signals = ProgramSignals::new();
             // A callback that panics is the program's to mend; its panic hook has said so.

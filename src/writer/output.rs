@@ -290,7 +290,7 @@ impl Output {
         for news in news {
             self.counters.failures.fetch_add(u64::from(matches!(news, News::Failed { .. })), Relaxed);
             if let Some(event) = self.unreported.hear(news, &self.counters.name) {
-                turn.events.tell(event);
+                turn.events.raise(event);
             }
         }
     }

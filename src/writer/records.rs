@@ -134,7 +134,7 @@ impl Records {
         }
         counters.writer.output_drops.fetch_add(u64::from(outcome.is_err()), Relaxed);
         if let Some(others) = others {
-            self.tell(others, &retained.state);
+            self.share(others, &retained.state);
         }
         if !was_written && (retained.state.written || others.is_none()) {
             self.open -= 1;
@@ -167,7 +167,7 @@ impl Records {
         for state in turn.drain(..) {
             drops += u64::from(state.lost.is_some());
             if let Some(place) = state.retained {
-                self.tell(place, &state);
+                self.share(place, &state);
             }
             if state.written {
                 written += 1;
@@ -214,8 +214,8 @@ impl Records {
         Some(next)
     }
 
-    /// Tells all lines of a circle what is known of their record.
-    fn tell(&mut self, first: LineRef, state: &RecordState) {
+    /// Shares with all lines of a circle what is known of their record.
+    fn share(&mut self, first: LineRef, state: &RecordState) {
         let mut place = first;
         loop {
             let ring = &mut self.rings[place.output()];

@@ -39,16 +39,16 @@ impl Output {
                 // The suspension reports it.
                 News::Failed { doing, error } => {
                     let output = self.counters.name.to_string();
-                    turn.events.tell(Event::Failed { output, doing, error: Arc::new(error) });
+                    turn.events.raise(Event::Failed { output, doing, error: Arc::new(error) });
                 }
                 other => self.hear(vec![other], turn),
             }
         }
         // It was back for as long as the first of the retained lines took.
         if let Life::Returned(event) = before {
-            turn.events.tell(event);
+            turn.events.raise(event);
         }
-        turn.events.tell(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
+        turn.events.raise(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
         let line = error.shortage.and_then(|shortage| self.unreported.suspended(cause, &shortage, now));
         if let Some(notice) = line {
             // A line that does not go in is not tried again; the gap line says when it was.
@@ -155,15 +155,15 @@ impl Output {
         });
     }
 
-    /// Tells the program that the output is back. Only now, with the gate open, is it true that
+    /// Raises the event that the output is back. Only now, with the gate open, is it true that
     /// records are taken again.
-    pub(super) fn tell_return(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn raise_resumed(&mut self, turn: &mut Turn<'_>) {
         if !matches!(self.life, Life::Returned(_)) {
             return;
         }
         if let Life::Returned(event) = std::mem::replace(&mut self.life, Life::Writing) {
             self.counters.state.store(State::Healthy.to_byte(), Relaxed);
-            turn.events.tell(event);
+            turn.events.raise(event);
         }
     }
 

@@ -54,7 +54,7 @@ impl Unreported {
         Self { opening, ..Self::default() }
     }
 
-    /// Takes news of the sink. Returns the event that tells the program.
+    /// Takes news of the sink. Returns the event for the program.
     pub(super) fn hear(&mut self, news: News, output: &str) -> Option<Event> {
         match news {
             News::Vanished { lines } => self.happened.vanished += lines,

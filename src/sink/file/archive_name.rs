@@ -2,8 +2,8 @@
 //! writer's thread.
 //!
 //! The time is that of the archive's last record, in the calendar of the rotation; the number after
-//! it tells apart what one second brings. A new name is always greater than the greatest one there:
-//! so names sort by age as plain text, whatever the clock does, and none is used twice.
+//! it distinguishes what one second brings. A new name is always greater than the greatest one
+//! there: so names sort by age as plain text, whatever the clock does, and none is used twice.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -75,7 +75,7 @@ struct Known {
 
 #[derive(Clone, Copy, Debug)]
 struct Suspended {
-    /// The free space does not tell when writing works again; only an attempt does.
+    /// The free space does not show when writing works again; only an attempt does.
     by_attempt: bool,
     good_since: Option<Instant>,
 }
@@ -279,7 +279,7 @@ mod tests {
             assert!(!space.is_low());
             assert_eq!(space.may_resume(now), Ok(()));
             space.failed(Cause::DiskFull, 1);
-            assert_eq!(space.may_resume(now), Ok(()), "only an attempt can tell");
+            assert_eq!(space.may_resume(now), Ok(()), "only an attempt shows it");
         }
     }
 

@@ -25,7 +25,7 @@ fn admit(rate_limit: &RateLimit, line: u32, time: SystemTime) -> bool {
 /// How many similar records are told; every second line finds no slot.
 fn told(rate_limit: &RateLimit, takes: bool) -> u64 {
     let mut told = 0;
-    rate_limit.tell(UNIX_EPOCH, true, |record| {
+    rate_limit.report(UNIX_EPOCH, true, |record| {
         if takes {
             let view = Record::new(&record, UNIX_EPOCH, None);
             told += view.message().split(' ').next().unwrap().parse::<u64>().unwrap();
@@ -64,7 +64,7 @@ fn loom_two_places_never_share_a_slot() {
             callers.into_iter().for_each(|caller| assert!(caller.join().unwrap()));
             assert!(lines.iter().all(|line| !admit(&rate_limit, *line, UNIX_EPOCH)));
             let mut told = Vec::new();
-            rate_limit.tell(UNIX_EPOCH, true, |record| {
+            rate_limit.report(UNIX_EPOCH, true, |record| {
                 told.push(Record::new(&record, UNIX_EPOCH, None).line());
                 true
             });

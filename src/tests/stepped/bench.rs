@@ -171,9 +171,9 @@ impl Bench {
 
     /// Gives a record to the logger.
     pub(super) fn hand_in(&self, record: &Record<'_>) {
-        system::tell(self.tells_records_the_time.then_some(self.now.wall));
+        system::set(self.tells_records_the_time.then_some(self.now.wall));
         self.logger.log(record);
-        system::tell(None);
+        system::set(None);
     }
 
     /// Logs records of changing levels.

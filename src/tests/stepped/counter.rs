@@ -37,8 +37,8 @@ impl Machine {
     }
 
     fn tell(&self) {
-        system::tell(Some(self.wall));
-        system::tell_counter(Some(self.counter));
+        system::set(Some(self.wall));
+        system::set_counter(Some(self.counter));
     }
 
     fn pass(&mut self, time: Duration) {

@@ -49,7 +49,7 @@ fn each_interval_is_told_when_it_is_over_and_not_before() {
     let setup = Setup { rate_limit: Some(RateLimit::new(1, HOUR)), ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
     for interval in 1..=3_usize {
-        crate::clock::system::tell(Some(bench.now.wall));
+        crate::clock::system::set(Some(bench.now.wall));
         log(&bench, 10, 5);
         bench.live(Duration::from_secs(10));
         assert_eq!(messages(&disk).len(), 2 * interval - 1, "it is not over");
@@ -62,7 +62,7 @@ fn each_interval_is_told_when_it_is_over_and_not_before() {
             (2 * interval, Some("WARN  db: 4 similar records suppressed"))
         );
     }
-    crate::clock::system::tell(None);
+    crate::clock::system::set(None);
 }
 
 #[test]
