@@ -128,7 +128,7 @@ impl Output {
         self.counters.offered.filtered.is_some()
     }
 
-    /// Tells the callers what the output can take, itself or in memory.
+    /// Shows the callers what the output can take, itself or in memory.
     pub(super) fn publish_takes(&self) {
         let most = Level::iter().filter(|level| self.takes(*level) || self.retains(*level)).last();
         self.counters.takes.store(most.map_or(0, |level| level as u8), Relaxed);

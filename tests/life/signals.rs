@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use unfazed::{Batch, Builder, Event, Format, LogFile, Sink, WriteError};
 
-use crate::harness::{Case, Place};
+use crate::harness::Case;
 use crate::load::{PATIENCE, say_all, to_file};
 use crate::unix::{self, PROMPTLY};
 
