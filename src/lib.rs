@@ -75,6 +75,8 @@
 //! - `gzip`: `LogFile::compress`.
 //! - `tracing`: a layer for `tracing`'s events, and a writer for the lines of its `fmt`.
 //! - `serde`: `Config`, the options from a file.
+//! - `kv_serde`, `kv_sval`: a value that is logged as `key:serde = value` or `key:sval = value`
+//!   becomes JSON.
 //!
 //! # Minimum supported Rust version
 //!
@@ -124,7 +126,7 @@ pub use handle::{FilterGuard, Handle};
 pub use options::config::Config;
 pub use options::sink_output::SinkOutput;
 pub use queue::Overflow;
-pub use record::{KeyValues, Record, Value};
+pub use record::{ErrorChain, KeyValues, Record, Value};
 pub use sink::console::{Color, Console};
 pub use sink::log_file::{Fsync, LogFile, WhenLow};
 pub use sink::rotation::Rotation;

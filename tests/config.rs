@@ -24,7 +24,7 @@ require_outputs = true
 path = "app.json"
 level = "info"
 filter = "app=info"
-format = { kind = "json", fields = { service = "shop", instance = 3, ratio = 0.5, test = true } }
+format = { kind = "json", safe_integers = true, fields = { service = "shop", instance = 3, ratio = 0.5, test = true } }
 min_free_space = "500 MiB"
 fsync = { every = "5s" }
 rotation = { every = "day", size = "100MiB", local_time = true, on_start = true }
@@ -58,7 +58,12 @@ format = "ecs"
 
 /// The same by the builder's own methods.
 fn everything() -> Builder {
-    let json = Format::json().field("instance", 3).field("ratio", 0.5).field("service", "shop").field("test", true);
+    let json = Format::json()
+        .field("instance", 3)
+        .field("ratio", 0.5)
+        .field("service", "shop")
+        .field("test", true)
+        .safe_integers();
     let first = LogFile::new("app.json")
         .level(LevelFilter::Info)
         .filter("app=info")

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["options", "builder", "error", "format", "queue", "sink", "wanted", "KIB", "MIB", "GIB"],
         &["log", "serde"],
     ),
+    ("record/structured.rs", &["record"], &["log", "arrayvec", "serde_core", "serde_json"]),
     ("record/", &["record", "clock", "wanted"], &["log", "arrayvec"]),
     ("clock.rs", &["os"], &[]),
     ("event.rs", &["error", "stats"], &["log", "thiserror", "serde"]),
@@ -39,7 +40,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     (
         "format/",
         &["record", "format", "clock::Stamp", "error::ParseOptionError"],
-        &["log", "chrono", "serde_json", "anstyle"],
+        &["log", "arrayvec", "chrono", "serde_json", "anstyle"],
     ),
     (
         "tracing/",

@@ -56,11 +56,15 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
         out.push(b'_');
     }
     for character in key.chars() {
-        // U+FFFD is what go-logfmt's decoder takes for an encoding that is broken.
-        let bare = !misleads(character) && !matches!(character, ' ' | '=' | '"' | '\u{fffd}');
-        let character = if bare { character } else { '_' };
-        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        out.extend_from_slice(key_letter(character).encode_utf8(&mut [0; 4]).as_bytes());
     }
+}
+
+/// What becomes of a character of a key that is one bare word.
+pub(super) fn key_letter(character: char) -> char {
+    // U+FFFD is what go-logfmt's decoder takes for an encoding that is broken.
+    let is_bare = !misleads(character) && !matches!(character, ' ' | '=' | '"' | '\u{fffd}');
+    if is_bare { character } else { '_' }
 }
 
 /// Whether `special` holds for none of the bytes.

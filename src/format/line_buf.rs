@@ -100,7 +100,11 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn key_values(&mut self, pairs: KeyValues<'_>) {
-        let len = |value: Value<'_>| if let Value::Str(text) = value { text.len() } else { LONGEST_NUMBER };
+        let len = |value: Value<'_>| match value {
+            Value::Str(text) | Value::Json(text) => text.len(),
+            Value::Error(chain) => chain.map(|message| message.len() + LONGEST_NUMBER).sum(),
+            _ => LONGEST_NUMBER,
+        };
         if self.has_memory(pairs.clone().map(|(key, value)| key.len() + len(value)).sum()) {
             push_pairs(&mut self.bytes, pairs, Controls::Rust);
         }

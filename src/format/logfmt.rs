@@ -5,9 +5,9 @@ use std::convert::Infallible;
 
 use log::Level;
 
-use crate::record::{KeyValues, Record};
+use crate::record::{KeyValues, Record, Value};
 
-use super::escape::{Controls, push_key, push_word};
+use super::escape::{Controls, key_letter, push_word};
 use super::names::Names;
 use super::text::push_value;
 use super::time::TimeText;
@@ -66,22 +66,19 @@ pub(super) fn names(options: &Options) -> Names {
     let mut own = vec!["ts", "level", "target", "msg"];
     own.extend(options.thread.then_some("thread"));
     own.extend(options.location.then_some(["file", "line"]).into_iter().flatten());
-    Names::new(&own, letter)
-}
-
-/// What becomes of a byte of a key. Beyond ASCII, too, control characters become `_`, but there two
-/// keys that differ in nothing else are taken for two.
-fn letter(byte: u8) -> u8 {
-    if byte <= b' ' || matches!(byte, b'=' | b'"' | 0x7f) { b'_' } else { byte }
+    Names::new(&own, key_letter)
 }
 
 fn push_pairs(out: &mut Vec<u8>, names: &Names, pairs: KeyValues<'_>) {
-    let Ok(()) = names.each_once(pairs, |key, value| {
+    let Ok(()) = names.each(pairs, |name, value| {
         out.push(b' ');
-        out.extend_from_slice(names.prefix(key).as_bytes());
-        push_key(out, key);
+        out.extend_from_slice(name.as_bytes());
         out.push(b'=');
-        push_value(out, value, Controls::Json);
+        match value {
+            // In quotes: its own would make other words of it.
+            Value::Json(json) => push_word(out, json, Controls::Json),
+            _ => push_value(out, value, Controls::Json),
+        }
         Ok::<_, Infallible>(())
     });
 }
@@ -91,7 +88,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::record::{Notice, Value};
+    use crate::record::Notice;
 
     fn logfmt(options: &Options, pairs: &[(&str, Value<'_>)]) -> String {
         let notice = Notice::new(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), pairs);
@@ -114,7 +111,7 @@ mod tests {
         options.fields.push("host", log::kv::Value::from("web 1"));
         let pairs = ["level", "host", "file", "a b", "a_b"].map(|key| (key, Value::Null));
         let line = logfmt(&options, &pairs);
-        let end = " host=\"web 1\" kv.level=null kv.host=null file=null a_b=null";
+        let end = " host=\"web 1\" kv.level=null kv.host=null file=null a_b_2=null a_b=null";
         assert!(line.ends_with(end), "{line}");
     }
 }

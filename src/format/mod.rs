@@ -64,21 +64,11 @@ pub(crate) use words::{NAMES, by_name};
 ///     .file(LogFile::new("app.log").format(Format::logfmt().field("service", "shop")));
 /// ```
 ///
-/// # Names
+/// # Names and values
 ///
-/// In logfmt and JSON no name stands twice in a line. A key-value whose key is one of the names
-/// that the format itself writes there, or that of a constant [`field`](Self::field), gets the
-/// prefix `kv.`: `message` becomes `kv.message`, and where a program logs `kv.message` too, that
-/// becomes `kv.kv.message`. Of a key that one record gives twice the last value is written. An
-/// empty key becomes `_`.
-///
-/// # Values
-///
-/// JSON keeps the types of key-values, integers of 128 bits too. What JSON has no number for
-/// becomes a string: `"NaN"`, `"Infinity"`, `"-Infinity"`. Where an engine's own schema has fewer
-/// types, they are distinguished no further: see [`ecs`](Self::ecs) and [`gelf`](Self::gelf). An
-/// integer beyond 2^53 stands there with all its digits; a reader for which all numbers are doubles
-/// rounds it (JavaScript, `jq` before 1.7, Google Cloud's `jsonPayload`).
+/// In logfmt and JSON no name stands twice in a line: see
+/// [names](crate::_docs::formats#names). JSON keeps the types of key-values: see
+/// [values](crate::_docs::formats#values).
 #[derive(Clone)]
 #[must_use = "give it to an output or to `Builder::format`"]
 pub struct Format {
@@ -103,6 +93,7 @@ struct Options {
     thread: bool,
     location: bool,
     multiline: bool,
+    safe_integers: bool,
     /// Decided by the output.
     colored: bool,
     fields: Fields,
@@ -144,6 +135,7 @@ impl Format {
     /// `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
     /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where
     /// `service.name` belongs. An integer that does not fit 64 bits with a sign is a `stringValue`.
+    /// The ids of a [trace](crate::_docs::formats#traces) are fields of the record.
     ///
     /// ```
     /// let format = unfazed::Format::otel().field("service.name", "shop");
@@ -181,11 +173,11 @@ impl Format {
     /// `_file`, `_line`, `_thread` and the key-values, each after a `_`. `host` is the name of this
     /// machine, unless it is given by `field("host", ...)`.
     ///
-    /// In a key, all but ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values are strings or
-    /// numbers: `true`, `false` and `null` become strings, and so do integers that do not fit 64
-    /// bits with a sign, of which Graylog would keep the lower half. Keys that Graylog keeps to
-    /// itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses a blank message:
-    /// it is written as `full_message`, with `-` for the `short_message`.
+    /// In a key, each character except ASCII letters, digits, `_`, `-` and `.` becomes `_`. Values
+    /// are strings or numbers: `true`, `false` and `null` become strings, and so do integers that
+    /// do not fit 64 bits with a sign, of which Graylog would keep the lower half. Keys that
+    /// Graylog keeps to itself (`id`, `source`, `level` ...) get the prefix `kv.`. Graylog refuses
+    /// a blank message: it is written as `full_message`, with `-` for the `short_message`.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::gelf());
@@ -213,7 +205,8 @@ impl Format {
     /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the
     /// escapes of JSON.
     ///
-    /// In a key, what would end it (a space, `=`, `"`, a control character) becomes `_`.
+    /// In a key, each character that would end it (a space, `=`, `"`, a control character) becomes
+    /// `_`.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::logfmt());
@@ -292,6 +285,29 @@ impl Format {
     /// ```
     pub fn multiline(mut self) -> Self {
         self.options.multiline = true;
+        self
+    }
+
+    /// In `json`, writes an integer beyond 2^53 as a string. Default: as a number with all its
+    /// digits.
+    ///
+    /// JavaScript, `jq` before 1.7 and everything else that keeps each number as a double rounds a
+    /// larger one: 9007199254740993 becomes 9007199254740992. What stands inside a structured value
+    /// is treated alike. `google_cloud` always does it, because Google stores the payload's numbers
+    /// as doubles; the other formats follow their schema.
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::json().safe_integers();
+    /// let pairs = [("id", 9_007_199_254_740_993_u64)];
+    /// let line = format.line(&log::Record::builder().key_values(&pairs).build(), UNIX_EPOCH)?;
+    /// assert!(line.ends_with(b"\"id\":\"9007199254740993\"}\n"));
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn safe_integers(mut self) -> Self {
+        self.options.safe_integers = true;
         self
     }
 

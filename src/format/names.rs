@@ -1,12 +1,16 @@
 //! The names that key-values get in a line, so that no line has one name twice. Runs on the
 //! writer's thread.
 //!
-//! An empty key becomes `_`, since some readers refuse it. A key that is one of the format's own
-//! names, or the name of a constant field, gets the prefix `kv.`; so does one that already has that
-//! prefix before such a name, and two keys never become one. Of a key that is given twice the last
-//! value counts, as it does for most readers.
+//! A key that is one of the format's own names, or the name of a constant field, gets the prefix
+//! `kv.`; so does one that already has that prefix before such a name, and two keys never become
+//! one. Of a key that is given twice the last value counts, as it does for most readers.
+//!
+//! Where a format does not take every character, other keys may become the same name. The key that
+//! has this name unchanged keeps it, the others are numbered: `user_id`, `user_id_2`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use arrayvec::ArrayVec;
 
 use crate::record::{KeyValues, Value};
 
@@ -19,75 +23,117 @@ const FEW: usize = 16;
 /// What a format does with the names of key-values.
 pub(super) struct Names {
     /// The names that are taken, as `letter` leaves them.
-    taken: Vec<Vec<u8>>,
-    /// What becomes of each byte of a key: not every format takes every character.
-    letter: fn(u8) -> u8,
+    taken: Vec<String>,
+    /// The names that only a structured value may have.
+    objects: &'static [&'static str],
+    /// What becomes of each character of a key: not every format takes every one.
+    letter: fn(char) -> char,
 }
 
 impl Names {
-    pub(super) fn new(own: &[&str], letter: fn(u8) -> u8) -> Self {
-        let taken = own.iter().map(|name| name.bytes().map(letter).collect()).collect();
-        Self { taken, letter }
+    pub(super) fn new(own: &[&str], letter: fn(char) -> char) -> Self {
+        let taken = own.iter().map(|name| name.chars().map(letter).collect()).collect();
+        Self { taken, objects: &[], letter }
+    }
+
+    /// Keeps names for structured values.
+    #[cfg(feature = "json")]
+    pub(super) fn objects(mut self, names: &'static [&'static str]) -> Self {
+        self.objects = names;
+        self
     }
 
     /// Takes the names of constant fields, too.
     pub(super) fn take(&mut self, fields: &Fields) {
-        self.taken.extend(fields.pairs().map(|(key, _)| key.bytes().map(self.letter).collect::<Vec<u8>>()));
+        self.taken.extend(fields.pairs().map(|(key, _)| self.mapped(key)).collect::<Vec<_>>());
     }
 
-    /// Whether a constant field of this name would meet one of the format's own.
-    pub(super) fn is_taken(&self, key: &str) -> bool {
-        self.taken.iter().any(|taken| self.is_same(key.as_bytes(), taken))
-    }
-
-    /// The same for a name that a key-value might get.
+    /// Whether a key-value might get this name, or the format has it for itself.
     pub(super) fn is_reserved(&self, key: &str) -> bool {
-        let is_prefixed = key.len() >= PREFIX.len()
-            && key.bytes().zip(PREFIX.bytes()).all(|(one, other)| (self.letter)(one) == (self.letter)(other));
-        is_prefixed || self.is_taken(key)
+        let name = self.mapped(key);
+        name.starts_with(&self.mapped(PREFIX)) || self.is_taken(&name)
     }
 
-    /// What stands before a key: nothing, or the prefix.
-    pub(super) fn prefix(&self, key: &str) -> &'static str {
-        if self.is_taken(key.trim_start_matches(PREFIX)) { PREFIX } else { "" }
-    }
-
-    /// Calls `write` with each key and its value, in order, but only with the last of those that
-    /// have the same name.
-    pub(super) fn each_once<'a, E>(
+    /// Calls `write` with the name and the value of each key, in order. Of a key that stands there
+    /// twice, only the last value is written.
+    #[inline]
+    pub(super) fn each<'a, E>(
         &self,
         pairs: KeyValues<'a>,
-        mut write: impl FnMut(&'a str, Value<'a>) -> Result<(), E>,
+        mut write: impl FnMut(&str, Value<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let name = |key: &[u8]| not_empty(key).iter().map(|&byte| (self.letter)(byte)).collect::<Vec<u8>>();
-        let mut places = HashMap::new();
-        if pairs.keys().nth(FEW).is_some() {
-            places.extend(pairs.keys().enumerate().map(|(place, key)| (name(key), place)));
-        }
-        let mut rest = pairs;
-        let mut place = 0;
-        while let Some((key, value)) = rest.next() {
-            let is_last = match places.is_empty() {
-                true => !rest.keys().any(|later| self.is_same(key.as_bytes(), later)),
-                false => places.get(&name(key.as_bytes())) == Some(&place),
-            };
-            if is_last {
-                write(if key.is_empty() { "_" } else { key }, value)?;
+        let mut few = ArrayVec::<(&str, Value<'_>), FEW>::new();
+        for pair in pairs.clone() {
+            if self.is_changed(pair.0, pair.1) || few.try_push(pair).is_err() {
+                return self.each_of_any(pairs, &mut write);
             }
-            place += 1;
+        }
+        for (place, (key, value)) in few.iter().enumerate() {
+            if !few[place + 1..].iter().any(|(later, _)| later == key) {
+                write(key, *value)?;
+            }
         }
         Ok(())
     }
 
-    fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
-        let (one, other) = (not_empty(one), not_empty(other));
-        one.len() == other.len()
-            && one.iter().zip(other).all(|(&one, &other)| (self.letter)(one) == (self.letter)(other))
+    #[cold]
+    fn each_of_any<'a, E>(
+        &self,
+        pairs: KeyValues<'a>,
+        write: &mut impl FnMut(&str, Value<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let last: HashMap<&str, usize> = pairs.clone().enumerate().map(|(place, (key, _))| (key, place)).collect();
+        let wanted = |place, key: &str| last.get(key) == Some(&place);
+        let pairs = pairs.enumerate().filter(|(place, (key, _))| wanted(*place, key)).map(|(_, pair)| pair);
+        let unchanged = pairs.clone().filter(|(key, value)| !self.is_changed(key, *value));
+        let mut used: HashSet<String> = unchanged.map(|(key, _)| key.to_owned()).collect();
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        for (key, value) in pairs {
+            if !self.is_changed(key, value) {
+                write(key, value)?;
+                continue;
+            }
+            let plain = self.prefix(key, value).to_owned() + &self.mapped(key);
+            let number = numbers.entry(plain.clone()).or_insert(1);
+            let mut name = plain.clone();
+            while used.contains(&name) || (*number > 1 && self.is_taken(&name)) {
+                *number += 1;
+                name = format!("{plain}_{number}");
+            }
+            write(&name, value)?;
+            used.insert(name);
+        }
+        Ok(())
     }
-}
 
-fn not_empty(key: &[u8]) -> &[u8] {
-    if key.is_empty() { b"_" } else { key }
+    /// Whether the name in the line is another than the key.
+    fn is_changed(&self, key: &str, value: Value<'_>) -> bool {
+        key.is_empty()
+            || key.chars().any(|character| (self.letter)(character) != character)
+            || !self.prefix(key, value).is_empty()
+    }
+
+    /// What stands before a key: nothing, or the prefix.
+    fn prefix(&self, key: &str, value: Value<'_>) -> &'static str {
+        let name = key.trim_start_matches(PREFIX);
+        let fits = name.len() == key.len() && matches!(value, Value::Json(json) if json.starts_with('{'));
+        let is_taken = self.taken.iter().any(|taken| self.is_named(name, taken));
+        if is_taken || (!fits && self.objects.contains(&name)) { PREFIX } else { "" }
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.taken.iter().any(|taken| taken == name)
+    }
+
+    /// Whether the key becomes this name.
+    fn is_named(&self, key: &str, name: &str) -> bool {
+        key == name || (key.chars().map(self.letter).eq(name.chars()))
+    }
+
+    /// The key as `letter` leaves it; an empty one, which some readers refuse, as `_`.
+    fn mapped(&self, key: &str) -> String {
+        if key.is_empty() { "_".to_owned() } else { key.chars().map(self.letter).collect() }
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +146,7 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names::new(&["level"], |byte| if byte == b' ' { b'_' } else { byte })
+        Names::new(&["level"], |character| if character == ' ' { '_' } else { character })
     }
 
     fn written(keys: &[String]) -> Vec<(String, u64)> {
@@ -109,9 +155,9 @@ mod tests {
             fields.push(key, kv::Value::from(number as u64));
         }
         let mut written = Vec::new();
-        let Ok(()) = names().each_once(fields.pairs(), |key, value| {
+        let Ok(()) = names().each(fields.pairs(), |name, value| {
             let Value::U64(value) = value else { unreachable!("{value:?}") };
-            written.push((format!("{}{key}", names().prefix(key)), value));
+            written.push((name.to_owned(), value));
             Ok::<_, Infallible>(())
         });
         written
@@ -125,16 +171,31 @@ mod tests {
     }
 
     #[test]
-    fn of_keys_that_get_one_name_the_last_counts_however_many_there_are() {
+    fn of_a_key_that_is_given_twice_the_last_value_counts_and_other_keys_stay_apart() {
         for others in [0, 5, 40, 200] {
             let mut keys = vec!["a b".to_owned(), "twice".to_owned(), "_".to_owned()];
             keys.extend((0..others).map(|number| format!("other{number}")));
             keys.extend(["a_b".to_owned(), "twice".to_owned(), String::new()]);
             let written = written(&keys);
-            assert_eq!(written.len(), others + 3);
-            assert_eq!(written.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), others + 3);
-            let last = ["a_b", "twice", "_"].map(str::to_owned).into_iter().zip(others as u64 + 3..);
-            assert_eq!(written[others..], last.collect::<Vec<_>>());
+            assert_eq!(written.len(), others + 5);
+            assert_eq!(written.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), others + 5);
+            assert_eq!(written[..2], [("a_b_2".to_owned(), 0), ("_".to_owned(), 2)]);
+            let last = ["a_b", "twice", "__2"].map(str::to_owned).into_iter().zip(others as u64 + 3..);
+            assert_eq!(written[others + 2..], last.collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn numbers_pass_by_names_that_are_there() {
+        let keys = ["a b", "a_b", "a_b_2", "a  b", "a_ b", "a__b_2"].map(str::to_owned);
+        let written: Vec<_> = written(&keys).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(written, ["a_b_3", "a_b", "a_b_2", "a__b", "a__b_3", "a__b_2"]);
+    }
+
+    #[test]
+    fn a_thousand_keys_of_one_name_have_a_thousand_names() {
+        let keys: Vec<_> = (0..1000).map(|number| format!("{number:b}").replace('0', " ").replace('1', "_")).collect();
+        let written = written(&keys);
+        assert_eq!(written.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), 1000);
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn by_name(name: &str) -> Option<Format> {
 }
 
 /// Reads the name of a format, and after it its options: `local_time`, `thread`, `location`,
-/// `multiline`.
+/// `multiline`, `safe_integers`.
 ///
 /// ```
 /// let format: unfazed::Format = "logfmt thread local_time".parse()?;
@@ -55,7 +55,10 @@ impl FromStr for Format {
             "thread" => Ok(format.thread()),
             "location" | "place" => Ok(format.location()),
             "multiline" => Ok(format.multiline()),
-            _ => Err(error("after the format's name `local_time`, `thread`, `location` or `multiline`")),
+            "safe_integers" => Ok(format.safe_integers()),
+            _ => {
+                Err(error("after the format's name `local_time`, `thread`, `location`, `multiline` or `safe_integers`"))
+            }
         })
     }
 }
@@ -71,6 +74,7 @@ impl fmt::Display for Format {
             (options.thread, "thread"),
             (options.location, "location"),
             (options.multiline, "multiline"),
+            (options.safe_integers, "safe_integers"),
         ] {
             if is_set {
                 write!(f, " {word}")?;

@@ -4,7 +4,6 @@
 //! A configuration says what the builder's methods are given; what is possible, the builder itself
 //! decides.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -14,7 +13,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use crate::builder::Builder;
 use crate::error::{InitError, ParseOptionError};
-use crate::format::{self, Format};
+use crate::format::Format;
 use crate::queue::Overflow;
 use crate::sink::console::{Color, Console};
 use crate::sink::log_file::{Fsync, LogFile, WhenLow};
@@ -294,66 +293,6 @@ impl FilePath {
 }
 
 from_text!(FilePath, "a path", FilePath::read, |_| None);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FormatTable {
-    kind: FormatName,
-    #[serde(default)]
-    local_time: bool,
-    #[serde(default)]
-    thread: bool,
-    #[serde(default, alias = "place")]
-    location: bool,
-    #[serde(default)]
-    multiline: bool,
-    #[serde(default)]
-    fields: BTreeMap<String, Field>,
-}
-
-/// A format without its options.
-struct FormatName(Format);
-
-from_text!(FormatName, format::NAMES, |text| format::by_name(text).map(FormatName).ok_or(None), |_| None);
-
-impl WordOrTable for Format {
-    const EXPECTED: &'static str = "the name of a format, or a table with its `kind`";
-    type Table = FormatTable;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        word.parse().map_err(|error: ParseOptionError| Some(error.to_string()))
-    }
-
-    fn from_table(table: FormatTable) -> Self {
-        let mut format = table.kind.0;
-        for (wanted, set) in [
-            (table.local_time, Format::local_time as fn(Format) -> Format),
-            (table.thread, Format::thread),
-            (table.location, Format::location),
-            (table.multiline, Format::multiline),
-        ] {
-            format = if wanted { set(format) } else { format };
-        }
-        for (key, field) in &table.fields {
-            format = match field {
-                Field::Bool(value) => format.field(key, value),
-                Field::Integer(value) => format.field(key, value),
-                Field::Float(value) => format.field(key, value),
-                Field::Text(value) => format.field(key, value.as_str()),
-            };
-        }
-        format
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a text, a number or a boolean")]
-enum Field {
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
-    Text(String),
-}
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,8 @@
 #[cfg(feature = "serde")]
 pub(crate) mod config;
 #[cfg(feature = "serde")]
+mod format;
+#[cfg(feature = "serde")]
 mod read;
 pub(crate) mod sink_output;
 pub(crate) mod units;

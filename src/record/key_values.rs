@@ -5,11 +5,18 @@
 //! all others there may be one that is no key-value: the file of a record whose place is no part of
 //! the program text.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+#[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
+use std::fmt::Write as _;
 
-use log::kv::{self, VisitSource, VisitValue};
+use log::kv::{self, VisitSource};
 
-use super::{Body, TextWriter, cut};
+use super::body::{Body, Written, cut};
+#[cfg(feature = "kv_serde")]
+use super::structured;
+use super::value::{self, ERROR, FILE, NULL, Value};
+#[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
+use super::{body::TextWriter, value::STR};
 
 /// The key-values of one record take at most this many bytes; a text that does not fit is cut.
 const MOST_KEY_VALUES: usize = 64 * 1024;
@@ -21,107 +28,11 @@ const MOST_LATE_KEY_VALUES: usize = 8 * 1024;
 /// A text takes this many bytes of that at most.
 const LONGEST_LATE_TEXT: usize = 256;
 
-/// The path of a source file longer than this is cut.
-const LONGEST_FILE: usize = 4096;
-
-const NULL: u8 = 0;
-const BOOL: u8 = 1;
-const I64: u8 = 2;
-const U64: u8 = 3;
-const I128: u8 = 4;
-const U128: u8 = 5;
-const F64: u8 = 6;
-const STR: u8 = 7;
-const FILE: u8 = 8;
+/// A pair's type, the length of its key and that of its value.
 const HEAD: usize = 1 + 2 + 4;
 
-/// Holds the value of a key, with the type that the program gave it.
-///
-/// ```
-/// use std::io::Write as _;
-/// use unfazed::Value;
-///
-/// let format = unfazed::Format::custom(|line, record| {
-///     for (key, value) in record.key_values() {
-///         match value {
-///             Value::Str(text) => write!(line, "{key}={text:?} ")?,
-///             other => write!(line, "{key}={other} ")?,
-///         }
-///     }
-///     writeln!(line)
-/// });
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Value<'a> {
-    /// No value.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A signed integer of up to 64 bits.
-    I64(i64),
-    /// An unsigned integer of up to 64 bits.
-    U64(u64),
-    /// A signed integer that needs 128 bits.
-    I128(i128),
-    /// An unsigned integer that needs 128 bits.
-    U128(u128),
-    /// A floating-point number, which may be infinite or no number.
-    F64(f64),
-    /// A string, or the text of anything else that implements `Display` or `Debug`.
-    Str(&'a str),
-}
-
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Null => f.write_str("null"),
-            Value::Bool(value) => value.fmt(f),
-            Value::I64(value) => value.fmt(f),
-            Value::U64(value) => value.fmt(f),
-            Value::I128(value) => value.fmt(f),
-            Value::U128(value) => value.fmt(f),
-            Value::F64(value) => value.fmt(f),
-            Value::Str(value) => value.fmt(f),
-        }
-    }
-}
-
-impl<'a> Value<'a> {
-    /// Says whether there was memory for it.
-    pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) -> bool {
-        let mut push = |kind: u8, bytes: &[u8]| {
-            *tag = kind;
-            body.push(bytes)
-        };
-        match self {
-            Value::Null => push(NULL, &[]),
-            Value::Bool(value) => push(BOOL, &[u8::from(*value)]),
-            Value::I64(value) => push(I64, &value.to_le_bytes()),
-            Value::U64(value) => push(U64, &value.to_le_bytes()),
-            Value::I128(value) => push(I128, &value.to_le_bytes()),
-            Value::U128(value) => push(U128, &value.to_le_bytes()),
-            Value::F64(value) => push(F64, &value.to_le_bytes()),
-            Value::Str(value) => push(STR, value.as_bytes()),
-        }
-    }
-
-    fn decode(tag: u8, bytes: &'a [u8]) -> Self {
-        fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
-            bytes.try_into().unwrap_or([0; N])
-        }
-        match tag {
-            NULL => Value::Null,
-            BOOL => Value::Bool(bytes == [1]),
-            I64 => Value::I64(i64::from_le_bytes(number(bytes))),
-            U64 => Value::U64(u64::from_le_bytes(number(bytes))),
-            I128 => Value::I128(i128::from_le_bytes(number(bytes))),
-            U128 => Value::U128(u128::from_le_bytes(number(bytes))),
-            F64 => Value::F64(f64::from_le_bytes(number(bytes))),
-            _ => Value::Str(std::str::from_utf8(bytes).unwrap_or("")),
-        }
-    }
-}
+/// The path of a source file longer than this is cut.
+const LONGEST_FILE: usize = 4096;
 
 /// What a record has next to the key-values of the log call.
 pub(crate) trait MoreKeyValues {
@@ -172,12 +83,21 @@ impl<'a> KeyValueWriter<'a> {
     #[cfg(feature = "tracing")]
     pub(crate) fn has(&self, key: &str) -> bool {
         let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
-        KeyValues { bytes }.split_file().1.keys().any(|other| other == key.as_bytes())
+        KeyValues { bytes }.split_file().1.any(|(other, _)| other == key)
     }
 
     /// Writes a pair whose value is of any type that `log` knows.
     pub(crate) fn any(&mut self, key: &str, value: kv::Value<'_>) {
+        if let Some(error) = value.to_borrowed_error() {
+            return self.bounded(key, |body, tag, most| {
+                *tag = ERROR;
+                value::push_error(body, most, error)
+            });
+        }
+        #[cfg(feature = "kv_serde")]
+        self.bounded(key, |body, tag, most| structured::push(body, tag, most, &value));
         // The visitor never fails.
+        #[cfg(not(feature = "kv_serde"))]
         let _ = value.visit(PairWriter { key, into: self });
     }
 
@@ -190,6 +110,15 @@ impl<'a> KeyValueWriter<'a> {
         }
     }
 
+    /// Writes a pair whose value is the text that `write` gives.
+    #[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
+    pub(crate) fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
+        self.bounded(key, |body, tag, most| {
+            *tag = STR;
+            Some(body.push_written(most, write))
+        });
+    }
+
     /// Writes where the record comes from; before all key-values.
     pub(super) fn file(&mut self, file: &str) {
         self.pair("", |body, tag| {
@@ -198,51 +127,56 @@ impl<'a> KeyValueWriter<'a> {
         });
     }
 
-    /// Writes a pair whose value is the text that `write` gives.
-    pub(crate) fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
+    /// Writes a pair whose value has no length of its own: `write` is given how many bytes it may
+    /// push, and says `None` where there is no memory for the value.
+    fn bounded(&mut self, key: &str, write: impl FnOnce(&mut Body, &mut u8, usize) -> Option<Written>) {
         let used = self.body.bytes().len() - self.start + HEAD + key.len();
         let left = (MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).saturating_sub(used);
         let most = MOST_KEY_VALUES.saturating_sub(used).max(LONGEST_LATE_TEXT).min(left);
-        let (mut was_cut, mut no_memory) = (false, false);
-        self.pair(key, |body, tag| {
-            *tag = STR;
-            let start = body.bytes().len();
-            let mut writer = TextWriter { body, start, most, full: false };
-            // As with the message: an error is the value's own, and what it wrote stays.
-            let _ = write(&mut writer);
-            was_cut = writer.full;
-            if was_cut {
-                no_memory = !body.mark_cut(start, most);
+        let mut written = Written::Whole;
+        self.pair(key, |body, tag| match write(body, tag, most) {
+            Some(value) => {
+                written = value;
+                true
             }
-            true
+            None => false,
         });
-        self.truncated |= was_cut;
-        self.full |= no_memory;
+        self.truncated |= written != Written::Whole;
+        self.full |= written == Written::NoMemory;
     }
 }
 
 impl<'kvs> VisitSource<'kvs> for KeyValueWriter<'_> {
     fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        value.visit(PairWriter { key: key.as_str(), into: self })
+        self.any(key.as_str(), value);
+        Ok(())
     }
 }
 
+/// Takes the types that `log` itself knows.
+#[cfg(not(feature = "kv_serde"))]
 struct PairWriter<'k, 'a, 'b> {
     key: &'k str,
     into: &'a mut KeyValueWriter<'b>,
 }
 
+#[cfg(not(feature = "kv_serde"))]
 impl PairWriter<'_, '_, '_> {
     fn set(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.into.pair(self.key, |body, tag| value.encode(body, tag));
         Ok(())
     }
+
+    fn text(&mut self, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) -> Result<(), kv::Error> {
+        self.into.text(self.key, write);
+        Ok(())
+    }
 }
 
-impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
+#[cfg(not(feature = "kv_serde"))]
+impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.into.text(self.key, |text| write!(text, "{value}"));
-        Ok(())
+        self.text(|text| write!(text, "{value}"))
     }
 
     fn visit_null(&mut self) -> Result<(), kv::Error> {
@@ -274,8 +208,7 @@ impl<'v> VisitValue<'v> for PairWriter<'_, '_, '_> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.into.text(self.key, |text| text.write_str(value));
-        Ok(())
+        self.text(|text| text.write_str(value))
     }
 }
 
@@ -298,12 +231,6 @@ pub struct KeyValues<'a> {
 }
 
 impl<'a> KeyValues<'a> {
-    /// The bytes of the keys alone.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = self.clone();
-        std::iter::from_fn(move || rest.next_raw().map(|(_, key, _)| key))
-    }
-
     /// Takes out what stands there of the record's place.
     pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
         let all = self.clone();
@@ -405,6 +332,62 @@ mod tests {
             let Value::Str(text) = got[1].1 else { panic!("no text: {:?}", got[1]) };
             assert!(text.ends_with("o...[cut]"), "{text}");
         }
+    }
+
+    /// A value that gives up half-way.
+    struct Failing;
+
+    impl fmt::Display for Failing {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half")?;
+            Err(fmt::Error)
+        }
+    }
+
+    #[test]
+    fn a_text_whose_display_fails_is_marked_and_what_follows_is_there() {
+        let pairs: &[(&str, kv::Value<'_>)] = &[("bad", kv::Value::from_display(&Failing)), ("next", 1.into())];
+        let owned = OwnedRecord::capture(
+            &log::Record::builder().args(format_args!("a {Failing} b")).key_values(&pairs).build(),
+            Stamp::Time(SystemTime::UNIX_EPOCH),
+            NOBODY,
+        );
+        assert_eq!(owned.message(), "a half...[formatting failed]");
+        let got: Vec<_> = owned.key_values().collect();
+        assert_eq!(got, [("bad", Value::Str("half...[formatting failed]")), ("next", Value::I64(1))]);
+        assert!(!owned.truncated());
+    }
+
+    #[test]
+    fn an_error_keeps_its_sources_however_many_there_are() {
+        #[derive(Debug)]
+        struct Circle;
+
+        impl fmt::Display for Circle {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("round")
+            }
+        }
+
+        impl std::error::Error for Circle {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&Circle)
+            }
+        }
+
+        let outer = std::io::Error::other(std::io::Error::other("inner"));
+        let pairs: &[(&str, kv::Value<'_>)] = &[
+            ("err", kv::Value::from_dyn_error(&outer)),
+            ("circle", kv::Value::from_dyn_error(&Circle)),
+            ("n", 1.into()),
+        ];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+        let got: Vec<_> = owned.key_values().map(|(_, value)| value).collect();
+        let [Value::Error(err), Value::Error(circle), Value::I64(1)] = got[..] else { panic!("{got:?}") };
+        assert_eq!(err.to_string(), "inner", "`io::Error` shows its source as its own text");
+        assert_eq!(circle.count(), 65);
+        assert!(!owned.truncated());
     }
 
     #[test]

@@ -6,30 +6,29 @@
 //! the thread's name, the message, the key-values) lies one after the other in the record's own
 //! bytes, and moves to the heap only when it does not fit.
 
+mod body;
 mod key_values;
+#[cfg(feature = "kv_serde")]
+mod structured;
+mod value;
+mod view;
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use arrayvec::ArrayVec;
 use log::Level;
 
 use crate::clock::Stamp;
 use crate::wanted::Wanting;
 
+use body::{Body, LONGEST_MESSAGE, Written, cut};
+pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues};
-pub use key_values::{KeyValues, Value};
+pub use value::{ErrorChain, Value};
+pub use view::Record;
 
-/// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
-/// marked.
-pub(crate) const LONGEST_MESSAGE: usize = 64 * 1024;
-/// What stands at the end of a message that was cut.
-const CUT_MARK: &str = "...[cut]";
 /// A thread's name longer than this is cut.
 const LONGEST_THREAD_NAME: usize = 64;
-/// What fits into the record itself; the size of the whole slot follows from it.
-const INLINE: usize = 176;
-
 // A slot of 264 bytes costs a fifth more on its way through the channel than one of 256.
 const _: () = assert!(size_of::<OwnedRecord>() <= 256);
 
@@ -59,13 +58,12 @@ struct Parts {
     is_line: bool,
 }
 
-enum Body {
-    /// A message without arguments, and nothing else: not copied.
-    Literal(&'static str),
-    /// Target, thread name, message, key-values.
-    Inline(ArrayVec<u8, INLINE>),
-    /// The same, when it does not fit.
-    Heap(Vec<u8>),
+impl Parts {
+    fn push_message(&mut self, body: &mut Body, message: fmt::Arguments<'_>) {
+        let start = body.bytes().len();
+        self.truncated |= body.push_written(LONGEST_MESSAGE, |text| text.write_fmt(message)) != Written::Whole;
+        self.message_len = (body.bytes().len() - start) as u32;
+    }
 }
 
 /// A line of the crate's own: no place and no thread, the target `unfazed`.
@@ -81,8 +79,8 @@ impl Notice {
         message: fmt::Arguments<'_>,
         key_values: &[(&str, Value<'_>)],
     ) -> Self {
-        let (mut body, mut parts) = (Body::Inline(ArrayVec::new_const()), Parts::default());
-        body.push_message(message, &mut parts);
+        let (mut body, mut parts) = (Body::new(), Parts::default());
+        parts.push_message(&mut body, message);
         let mut writer = KeyValueWriter::new(&mut body);
         for (key, value) in key_values {
             writer.pair(key, |body, tag| value.encode(body, tag));
@@ -124,8 +122,8 @@ pub(crate) struct Draft {
 impl Draft {
     #[inline(always)]
     pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Self {
-        let mut body = Body::Inline(ArrayVec::new_const());
-        let parts = body.fill(record, caller, more);
+        let mut body = Body::new();
+        let parts = fill(&mut body, record, caller, more);
         Self { body, parts }
     }
 
@@ -260,218 +258,49 @@ impl OwnedRecord {
     }
 }
 
-impl Body {
-    /// Puts in what the record has and the program text has not.
-    #[inline(never)]
-    fn fill(&mut self, record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Parts {
-        let mut parts = Parts::default();
-        let target = record.target();
-        parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
-        if parts.own_target {
-            let target = cut(target, u16::MAX.into());
-            parts.target_len = self.push_text(target) as u16;
-            parts.truncated = usize::from(parts.target_len) < target.len();
-        }
-        if let Some(name) = caller.name {
-            parts.name_len = self.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
-        }
-        let key_values = record.key_values();
-        // What is handed on from another facade (tracing's feature `log`) has its place in texts
-        // that may go away.
-        let own_file = if record.file_static().is_none() { record.file() } else { None };
-        let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
-        let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
-        match record.args().as_str() {
-            Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *self = Body::Literal(literal),
-            _ => self.push_message(*record.args(), &mut parts),
-        }
-        if has_key_values {
-            let mut writer = KeyValueWriter::new(self);
-            if let Some(file) = own_file {
-                writer.file(file);
-            }
-            // The visitor never fails, and a source that does has given what it had.
-            let _ = key_values.visit(&mut writer);
-            if let Some(more) = more {
-                more.write(&mut writer);
-            }
-            parts.truncated |= writer.truncated;
-        }
-        parts
+/// Puts in what the record has and the program text has not.
+#[inline(never)]
+fn fill(body: &mut Body, record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Parts {
+    let mut parts = Parts::default();
+    let target = record.target();
+    parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
+    if parts.own_target {
+        let target = cut(target, u16::MAX.into());
+        parts.target_len = body.push_text(target) as u16;
+        parts.truncated = usize::from(parts.target_len) < target.len();
     }
-
-    fn push_message(&mut self, message: fmt::Arguments<'_>, parts: &mut Parts) {
-        let start = self.bytes().len();
-        let mut writer = TextWriter { body: self, start, most: LONGEST_MESSAGE, full: false };
-        // An error here is the caller's `Display` giving up: what it wrote before is the message.
-        let _ = writer.write_fmt(message);
-        if writer.full {
-            let _ = self.mark_cut(start, LONGEST_MESSAGE);
-            parts.truncated = true;
+    if let Some(name) = caller.name {
+        parts.name_len = body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
+    }
+    let key_values = record.key_values();
+    // What is handed on from another facade (tracing's feature `log`) has its place in texts
+    // that may go away.
+    let own_file = if record.file_static().is_none() { record.file() } else { None };
+    let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
+    let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
+    match record.args().as_str() {
+        Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *body = Body::Literal(literal),
+        _ => parts.push_message(body, *record.args()),
+    }
+    if has_key_values {
+        let mut writer = KeyValueWriter::new(body);
+        if let Some(file) = own_file {
+            writer.file(file);
         }
-        parts.message_len = (self.bytes().len() - start) as u32;
-    }
-
-    /// Ends the text that begins at `start`, and has at most `most` bytes, with the mark that says
-    /// that it was cut. Returns whether memory was no reason for the cut.
-    fn mark_cut(&mut self, start: usize, most: usize) -> bool {
-        // Where there was no memory for more, the mark goes into what there is.
-        let end = (start + most).min(self.capacity());
-        // A character has at most four bytes: a text that was cut for its length ends just before
-        // it.
-        let has_memory = self.bytes().len() + 4 > start + most;
-        self.cut_to(end.saturating_sub(CUT_MARK.len()).max(start));
-        // Where not even the mark fits, the count of what was cut has it.
-        self.push(CUT_MARK.as_bytes()) && has_memory
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Body::Literal(_) => &[],
-            Body::Inline(bytes) => bytes,
-            Body::Heap(bytes) => bytes,
+        // The visitor never fails, and a source that does has given what it had.
+        let _ = key_values.visit(&mut writer);
+        if let Some(more) = more {
+            more.write(&mut writer);
         }
+        parts.truncated |= writer.truncated;
     }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Body::Literal(_) => &mut [],
-            Body::Inline(bytes) => bytes,
-            Body::Heap(bytes) => bytes,
-        }
-    }
-
-    #[inline]
-    fn spilled(&self) -> usize {
-        match self {
-            Body::Heap(bytes) => bytes.capacity(),
-            Body::Literal(_) | Body::Inline(_) => 0,
-        }
-    }
-
-    /// What it can hold as it is, without more memory.
-    fn capacity(&self) -> usize {
-        match self {
-            Body::Literal(_) => 0,
-            Body::Inline(bytes) => bytes.capacity(),
-            Body::Heap(bytes) => bytes.capacity(),
-        }
-    }
-
-    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not
-    /// ended by its log.
-    #[inline]
-    #[must_use]
-    fn push(&mut self, more: &[u8]) -> bool {
-        match self {
-            Body::Inline(bytes) => bytes.try_extend_from_slice(more).is_ok() || self.spill(more),
-            Body::Heap(bytes) => {
-                let fits = has_room(bytes, more.len());
-                if fits {
-                    bytes.extend_from_slice(more);
-                }
-                fits
-            }
-            Body::Literal(_) => self.spill(more),
-        }
-    }
-
-    /// Adds as much of a text as there is memory for; says how many bytes.
-    #[inline]
-    fn push_text(&mut self, text: &str) -> usize {
-        if self.push(text.as_bytes()) { text.len() } else { self.push_what_fits(text) }
-    }
-
-    #[cold]
-    fn push_what_fits(&mut self, text: &str) -> usize {
-        let text = cut(text, self.capacity() - self.bytes().len());
-        if self.push(text.as_bytes()) { text.len() } else { 0 }
-    }
-
-    /// Shortens it to at most `len` bytes, at a character's boundary.
-    fn cut_to(&mut self, len: usize) {
-        let bytes = self.bytes();
-        let mut len = len.min(bytes.len());
-        while len > 0 && bytes.get(len).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
-            len -= 1;
-        }
-        match self {
-            Body::Inline(bytes) => bytes.truncate(len),
-            Body::Heap(bytes) => bytes.truncate(len),
-            Body::Literal(_) => {}
-        }
-    }
-
-    #[cold]
-    fn spill(&mut self, more: &[u8]) -> bool {
-        let old = self.bytes();
-        let mut heap = Vec::new();
-        if !has_room(&mut heap, (old.len() + more.len()).max(2 * INLINE)) {
-            return false;
-        }
-        heap.extend_from_slice(old);
-        heap.extend_from_slice(more);
-        *self = Body::Heap(heap);
-        true
-    }
-}
-
-/// Makes room for so many bytes more, if there is memory for them.
-fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
-    #[cfg(test)]
-    if tests::NO_MEMORY.get() {
-        return bytes.capacity() - bytes.len() >= more;
-    }
-    bytes.try_reserve(more).is_ok()
-}
-
-/// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an
-/// error of ours.
-pub(crate) struct TextWriter<'a> {
-    body: &'a mut Body,
-    /// Where the text begins in the body.
-    start: usize,
-    most: usize,
-    full: bool,
-}
-
-impl fmt::Write for TextWriter<'_> {
-    #[inline]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Whatever fits into the slot is far from the limit.
-        let fits = match self.body {
-            Body::Inline(bytes) => bytes.try_extend_from_slice(text.as_bytes()).is_ok(),
-            _ => false,
-        };
-        if !fits {
-            self.write_long(text);
-        }
-        Ok(())
-    }
-}
-
-impl TextWriter<'_> {
-    #[cold]
-    fn write_long(&mut self, text: &str) {
-        if self.full {
-            return;
-        }
-        let left = self.most.saturating_sub(self.body.bytes().len() - self.start);
-        self.full = self.body.push_text(cut(text, left)) < text.len();
-    }
+    parts
 }
 
 /// Two texts from the program itself are mostly one and the same.
 #[inline]
 fn same_text(one: &str, other: &str) -> bool {
     std::ptr::eq(one, other) || one == other
-}
-
-fn cut(text: &str, most: usize) -> &str {
-    // A character has at most four bytes.
-    let most = most.min(text.len());
-    let end = (most.saturating_sub(3)..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    &text[..end]
 }
 
 pub(crate) fn level_of(number: u8) -> Level {
@@ -484,108 +313,11 @@ pub(crate) fn level_of(number: u8) -> Level {
     }
 }
 
-/// Shows a record to a format, on the writer's thread.
-///
-/// ```
-/// use std::io::Write as _;
-///
-/// let format = unfazed::Format::custom(|line, record| {
-///     let thread = record.thread_name().unwrap_or("-");
-///     writeln!(line, "{} [{thread}] {}", record.level(), record.message())
-/// });
-/// ```
-#[derive(Clone, Copy)]
-pub struct Record<'a> {
-    owned: &'a OwnedRecord,
-    time: SystemTime,
-    thread_name: Option<&'a str>,
-}
-
-impl<'a> Record<'a> {
-    pub(crate) fn new(owned: &'a OwnedRecord, time: SystemTime, thread_name: Option<&'a str>) -> Self {
-        Self { owned, time, thread_name }
-    }
-
-    /// When the program logged it, by the wall clock. Where the kernel keeps its time by the
-    /// processor's counter (Linux on x86-64, mostly) the caller reads only that; should the clock
-    /// be set while the record waits in the queue, its time is the new clock's.
-    pub fn time(&self) -> SystemTime {
-        self.time
-    }
-
-    /// Returns the level.
-    pub fn level(&self) -> Level {
-        self.owned.level()
-    }
-
-    /// Returns the target: the module path unless the program named another.
-    pub fn target(&self) -> &'a str {
-        self.owned.target()
-    }
-
-    /// The module that logged it; `None` where the program did not say, or handed the record on
-    /// from elsewhere: then the target mostly says it.
-    pub fn module_path(&self) -> Option<&'a str> {
-        self.owned.module_path
-    }
-
-    /// Returns the source file of the log call; `None` where the program did not say.
-    pub fn file(&self) -> Option<&'a str> {
-        self.owned.file()
-    }
-
-    /// Returns the line of the log call in its file, counted from 1; `None` where the program did
-    /// not say.
-    pub fn line(&self) -> Option<u32> {
-        (self.owned.line > 0).then_some(self.owned.line)
-    }
-
-    /// The number of the thread that logged it, counted from 1 in the order of first log calls; 0
-    /// for the crate's own lines.
-    pub fn thread_number(&self) -> u32 {
-        self.owned.thread
-    }
-
-    /// Returns the name of the thread that logged it; `None` if it has none.
-    pub fn thread_name(&self) -> Option<&'a str> {
-        self.thread_name
-    }
-
-    /// Whether the message is the whole line, which no format lays out.
-    pub(crate) fn is_line(&self) -> bool {
-        self.owned.is_line()
-    }
-
-    /// How many bytes of text a format has to lay out.
-    pub(crate) fn text_len(&self) -> usize {
-        self.owned.text_len()
-    }
-
-    /// Returns the message, without its key-values; at most 64 KiB.
-    pub fn message(&self) -> &'a str {
-        self.owned.message()
-    }
-
-    /// Returns the key-values.
-    pub fn key_values(&self) -> KeyValues<'a> {
-        self.owned.key_values()
-    }
-}
-
-impl fmt::Debug for Record<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("level", &self.level())
-            .field("target", &self.target())
-            .field("message", &self.message())
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
+    use super::body::{CUT_MARK, INLINE};
     use super::*;
 
     thread_local! {

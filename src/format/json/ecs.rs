@@ -5,7 +5,9 @@ use std::io;
 
 use crate::record::Value;
 
-use super::{Fields, Json, Names, Record, TimeText, members, push, push_as_str, push_str, push_value};
+use super::{
+    Fields, Json, Names, Record, SPAN_ID, TRACE_ID, TimeText, is_id, members, push, push_as_str, push_str, push_value,
+};
 
 /// `labels` have a room of their own, in which no name is taken.
 pub(super) fn names() -> Names {
@@ -31,6 +33,10 @@ pub(super) fn field_names() -> Names {
         "process.thread",
         "process.thread.id",
         "process.thread.name",
+        "trace",
+        "trace.id",
+        "span",
+        "span.id",
     ];
     Names::new(&own, super::as_it_is)
 }
@@ -38,7 +44,7 @@ pub(super) fn field_names() -> Names {
 /// The constant fields; `event.dataset` is the service's name where it is not given, as the logging
 /// specification demands.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
-    let mut out = members(fields)?;
+    let mut out = members(fields, false)?;
     let of = |name: &str| fields.pairs().filter(|(key, _)| *key == name).last();
     if let (Some((_, service)), None) = (of("service.name"), of("event.dataset")) {
         push(&mut out, ",\"event.dataset\":");
@@ -48,8 +54,8 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
 }
 
 /// The specification says what becomes of the keys of labels: a dot would make an object of them.
-fn letter(byte: u8) -> u8 {
-    if matches!(byte, b'.' | b'*' | b'\\') { b'_' } else { byte }
+fn letter(character: char) -> char {
+    if matches!(character, '.' | '*' | '\\') { '_' } else { character }
 }
 
 impl Json {
@@ -79,29 +85,40 @@ impl Json {
             push_str(out, name)?;
         }
         out.extend_from_slice(&self.fields);
+        let (mut trace, mut span) = (None, None);
         let mut before = ",\"labels\":{";
-        self.names.each_once(record.key_values(), |key, value| {
-            push(out, before);
-            before = ",";
-            push_label(out, key)?;
-            out.push(b':');
-            // The schema stores all of them as keywords. As numbers they would be refused by an
-            // index that guesses its types, as soon as one of them is a text for once.
-            match value {
-                Value::Null => push_value(out, value),
-                _ => push_as_str(out, value),
+        self.names.each(record.key_values(), |name, value| {
+            match (name, value) {
+                (TRACE_ID, Value::Str(id)) if is_id(value, 16) => trace = Some(id),
+                (SPAN_ID, Value::Str(id)) if is_id(value, 8) => span = Some(id),
+                _ => {
+                    push(out, before);
+                    before = ",";
+                    push_str(out, name)?;
+                    out.push(b':');
+                    push_label(out, value)?;
+                }
             }
+            Ok::<_, io::Error>(())
         })?;
-        push(out, if before == "," { "}}" } else { "}" });
+        push(out, if before == "," { "}" } else { "" });
+        for (name, id) in [(",\"trace.id\":\"", trace), (",\"span.id\":\"", span)] {
+            if let Some(id) = id {
+                push(out, name);
+                push(out, id);
+                out.push(b'"');
+            }
+        }
+        out.push(b'}');
         Ok(())
     }
 }
 
-/// The key with its letters changed.
-fn push_label(out: &mut Vec<u8>, key: &str) -> io::Result<()> {
-    if key.bytes().all(|byte| letter(byte) == byte) {
-        push_str(out, key)
-    } else {
-        push_str(out, &key.replace(|letter: char| letter.is_ascii() && self::letter(letter as u8) == b'_', "_"))
+/// The schema stores all labels as keywords. As numbers they would be refused by an index that
+/// guesses its types, as soon as one of them is a text for once.
+fn push_label(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
+    match value {
+        Value::Null => push_value(out, value),
+        _ => push_as_str(out, value),
     }
 }

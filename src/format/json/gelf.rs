@@ -57,9 +57,9 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
         _ => push(&mut out, "\"localhost\""),
     }
     let pairs = fields.pairs();
-    Names::new(&[], letter).each_once(pairs, |key, value| match key {
+    Names::new(&[], letter).each(pairs, |name, value| match name {
         HOST => Ok(()),
-        _ => push_additional(&mut out, "", key, value),
+        _ => push_additional(&mut out, name, value),
     })?;
     push(&mut out, ",\"short_message\":");
     Ok(out)
@@ -71,8 +71,8 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// The names of additional fields are made of these.
-fn letter(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') { byte } else { b'_' }
+fn letter(character: char) -> char {
+    if character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.') { character } else { '_' }
 }
 
 impl Json {
@@ -107,17 +107,15 @@ impl Json {
             push(out, ",\"_thread\":");
             push_str(out, &thread)?;
         }
-        let pairs = record.key_values();
-        self.names.each_once(pairs, |key, value| push_additional(out, self.names.prefix(key), key, value))?;
+        self.names.each(record.key_values(), |name, value| push_additional(out, name, value))?;
         out.push(b'}');
         Ok(())
     }
 }
 
-fn push_additional(out: &mut Vec<u8>, prefix: &str, key: &str, value: Value<'_>) -> io::Result<()> {
+fn push_additional(out: &mut Vec<u8>, name: &str, value: Value<'_>) -> io::Result<()> {
     push(out, ",\"_");
-    push(out, prefix);
-    out.extend(key.bytes().map(letter));
+    push(out, name);
     push(out, "\":");
     match value {
         Value::F64(_) => push_value(out, value),

@@ -5,7 +5,12 @@ use std::io;
 
 use log::Level;
 
-use super::{Fields, Json, Names, Record, TimeText, as_it_is, push, push_as_str, push_str, thread};
+use crate::record::Value;
+
+use super::{
+    Fields, Json, Names, Record, SPAN_ID, TRACE_FLAGS, TRACE_ID, TimeText, as_it_is, is_id, push, push_as_str,
+    push_str, thread, trace_flags,
+};
 
 /// The names that a line has of its own, and those that an agent would take for its time.
 pub(super) fn names() -> Names {
@@ -21,14 +26,19 @@ pub(super) fn names() -> Names {
         "logging.googleapis.com/sourceLocation",
         "logging.googleapis.com/labels",
     ];
-    Names::new(&own, as_it_is)
+    Names::new(&own, as_it_is).objects(&["httpRequest", "logging.googleapis.com/operation"])
 }
+
+/// What the agents lift into the fields of the same meaning.
+const TRACE: &str = "logging.googleapis.com/trace";
+const SPAN: &str = "logging.googleapis.com/spanId";
+const SAMPLED: &str = "logging.googleapis.com/trace_sampled";
 
 /// The labels, whose values are strings.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut before = ",\"logging.googleapis.com/labels\":{";
-    Names::new(&[], as_it_is).each_once(fields.pairs(), |key, value| {
+    Names::new(&[], as_it_is).each(fields.pairs(), |key, value| {
         push(&mut out, before);
         before = ",";
         push_str(&mut out, key)?;
@@ -70,8 +80,22 @@ impl Json {
             out.push(b'}');
         }
         out.extend_from_slice(&self.fields);
-        self.push_pairs(out, record)?;
+        let is_given = |name: &str| record.key_values().any(|(key, _)| key == name);
+        self.names.each(record.key_values(), |name, value| match name {
+            TRACE_ID if is_trace(value) && !is_given(TRACE) => self.push_pair(out, TRACE, value),
+            SPAN_ID if is_id(value, 8) && !is_given(SPAN) => self.push_pair(out, SPAN, value),
+            TRACE_FLAGS if !is_given(SAMPLED) => match trace_flags(value) {
+                Some(flags) => self.push_pair(out, SAMPLED, Value::Bool(flags & 1 == 1)),
+                None => self.push_pair(out, name, value),
+            },
+            _ => self.push_pair(out, name, value),
+        })?;
         out.push(b'}');
         Ok(())
     }
+}
+
+/// Whether this is the id of a trace, or its whole name: `projects/my-project/traces/` and the id.
+fn is_trace(value: Value<'_>) -> bool {
+    is_id(value, 16) || matches!(value, Value::Str(text) if text.starts_with("projects/"))
 }

@@ -4,6 +4,7 @@
 mod ecs;
 mod gelf;
 mod google_cloud;
+mod nested;
 mod otel;
 mod plain;
 
@@ -46,6 +47,8 @@ pub(super) struct Json {
     map: Map,
     thread: bool,
     location: bool,
+    /// Integers that a double cannot hold are strings.
+    safe_integers: bool,
     /// The constant fields, as they stand in each line.
     fields: Vec<u8>,
     /// How key-values are named.
@@ -56,7 +59,7 @@ impl Json {
     pub(super) fn new(map: Map, options: &Options) -> Self {
         let constant = &options.fields;
         let (fields, names) = match map {
-            Map::Plain => (plain::fields(constant), taking(plain::names(options), constant)),
+            Map::Plain => (plain::fields(constant, options.safe_integers), taking(plain::names(options), constant)),
             Map::Otel => (otel::fields(constant), otel::names()),
             Map::Ecs => (ecs::fields(constant), ecs::names()),
             Map::Gelf => (gelf::fields(constant), taking(gelf::names(), constant)),
@@ -64,7 +67,9 @@ impl Json {
         };
         // Writing to memory does not fail.
         let fields = fields.unwrap_or_default();
-        Self { map, thread: options.thread, location: options.location, fields, names }
+        // Google keeps the payload in a `Struct`, whose numbers are doubles.
+        let safe_integers = options.safe_integers || matches!(map, Map::GoogleCloud);
+        Self { map, thread: options.thread, location: options.location, safe_integers, fields, names }
     }
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {
@@ -79,12 +84,11 @@ impl Json {
 
     /// The key-values as members of an object that has others before them.
     fn push_pairs(&self, out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
-        self.names.each_once(record.key_values(), |key, value| {
-            out.push(b',');
-            push_name(out, self.names.prefix(key), key)?;
-            out.push(b':');
-            push_value(out, value)
-        })
+        self.names.each(record.key_values(), |name, value| self.push_pair(out, name, value))
+    }
+
+    fn push_pair(&self, out: &mut Vec<u8>, name: &str, value: Value<'_>) -> io::Result<()> {
+        push_member(out, name, value, self.safe_integers)
     }
 }
 
@@ -94,20 +98,44 @@ fn taking(mut names: Names, fields: &Fields) -> Names {
 }
 
 /// A letter of a key, where a key may have any.
-fn as_it_is(byte: u8) -> u8 {
-    byte
+fn as_it_is(character: char) -> char {
+    character
 }
 
 /// Constant fields as members of an object that has others before them.
-fn members(fields: &Fields) -> io::Result<Vec<u8>> {
+fn members(fields: &Fields, safe_integers: bool) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    Names::new(&[], as_it_is).each_once(fields.pairs(), |key, value| {
-        out.push(b',');
-        push_str(&mut out, key)?;
-        out.push(b':');
-        push_value(&mut out, value)
-    })?;
+    let names = Names::new(&[], as_it_is);
+    names.each(fields.pairs(), |name, value| push_member(&mut out, name, value, safe_integers))?;
     Ok(out)
+}
+
+fn push_member(out: &mut Vec<u8>, name: &str, value: Value<'_>, safe_integers: bool) -> io::Result<()> {
+    out.push(b',');
+    push_str(out, name)?;
+    out.push(b':');
+    match value {
+        Value::Json(json) if safe_integers => nested::push_json(out, json, true),
+        _ if safe_integers && !fits_double(value) => return push_as_str(out, value),
+        _ => return push_value(out, value),
+    }
+    Ok(())
+}
+
+/// Whether each reader can hold the value: JavaScript, `jq` before 1.7 and Google Cloud keep all
+/// numbers as doubles.
+fn fits_double(value: Value<'_>) -> bool {
+    match value {
+        Value::I64(value) => is_safe(value.into()),
+        Value::U64(value) => is_safe(value.into()),
+        Value::I128(value) => is_safe(value),
+        Value::U128(value) => i128::try_from(value).is_ok_and(is_safe),
+        _ => true,
+    }
+}
+
+fn is_safe(integer: i128) -> bool {
+    integer.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
 }
 
 fn push(out: &mut Vec<u8>, json: &str) {
@@ -129,16 +157,6 @@ fn push_str(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
     Ok(serde_json::to_writer(out, text)?)
 }
 
-/// The name of a member: a key after a prefix that needs no escape.
-fn push_name(out: &mut Vec<u8>, prefix: &str, key: &str) -> io::Result<()> {
-    let start = out.len();
-    push_str(out, key)?;
-    if !prefix.is_empty() {
-        out.splice(start + 1..start + 1, prefix.bytes());
-    }
-    Ok(())
-}
-
 fn push_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -150,6 +168,16 @@ fn push_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
         Value::F64(value) if value.is_finite() => serde_json::to_writer(out, &value)?,
         Value::F64(value) => push_str(out, no_number(value))?,
         Value::Str(value) => push_str(out, value)?,
+        Value::Json(json) => nested::push_json(out, json, false),
+        Value::Error(chain) => {
+            let mut before = b'[';
+            for message in chain {
+                out.push(before);
+                push_str(out, message)?;
+                before = b',';
+            }
+            out.push(b']');
+        }
     }
     Ok(())
 }
@@ -167,18 +195,17 @@ fn no_number(value: f64) -> &'static str {
 
 /// The value as a string, whatever its type: in quotes what stands without them otherwise.
 fn push_as_str(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
-    let has_quotes = match value {
-        Value::Str(_) => true,
-        Value::F64(float) => !float.is_finite(),
-        _ => false,
-    };
-    if has_quotes {
-        return push_value(out, value);
+    match value {
+        Value::Str(text) | Value::Json(text) => push_str(out, text),
+        Value::Error(chain) => push_str(out, &chain.to_string()),
+        Value::F64(float) if !float.is_finite() => push_value(out, value),
+        _ => {
+            out.push(b'"');
+            push_value(out, value)?;
+            out.push(b'"');
+            Ok(())
+        }
     }
-    out.push(b'"');
-    push_value(out, value)?;
-    out.push(b'"');
-    Ok(())
 }
 
 /// The value as an integer that fits 64 bits with a sign, which is all that many engines have.
@@ -190,4 +217,33 @@ fn as_i64(value: Value<'_>) -> Option<i64> {
         Value::U128(value) => i64::try_from(value).ok(),
         _ => None,
     }
+}
+
+/// An integer of an `AnyValue`: of 64 bits with a sign, or its digits as a text.
+fn push_integer_value(out: &mut Vec<u8>, digits: &str) {
+    push(out, if digits.parse::<i64>().is_ok() { "\"intValue\":\"" } else { "\"stringValue\":\"" });
+    push(out, digits);
+    out.push(b'"');
+}
+
+/// The ids of a trace, as OpenTelemetry's own integrations with loggers name them.
+const TRACE_ID: &str = "trace_id";
+const SPAN_ID: &str = "span_id";
+const TRACE_FLAGS: &str = "trace_flags";
+
+/// The flags of a trace, given as a number or in hexadecimal digits.
+fn trace_flags(value: Value<'_>) -> Option<u8> {
+    match value {
+        Value::Str(text) if text.len() == 2 => u8::from_str_radix(text, 16).ok(),
+        _ => as_i64(value).and_then(|flags| u8::try_from(flags).ok()),
+    }
+}
+
+/// Whether this is an id of so many bytes in hexadecimal digits, and not zero, which stands for
+/// none.
+fn is_id(value: Value<'_>, bytes: usize) -> bool {
+    let Value::Str(text) = value else { return false };
+    text.len() == 2 * bytes
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().any(|byte| byte != b'0')
 }

@@ -10,7 +10,10 @@ use log::Level;
 
 use crate::record::Value;
 
-use super::{Fields, Json, Names, Record, as_i64, as_it_is, no_number, push, push_as_str, push_name, push_str};
+use super::{
+    Fields, Json, Names, Record, SPAN_ID, TRACE_FLAGS, TRACE_ID, as_i64, as_it_is, is_id, nested, no_number, push,
+    push_as_str, push_str, trace_flags,
+};
 use crate::format::time::unix_nanos;
 
 /// The names of the attributes that a record has of its own.
@@ -23,7 +26,7 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     push(&mut out, "{\"resourceLogs\":[{\"resource\":{\"attributes\":[");
     let mut attributes = Attributes::new(&mut out);
-    Names::new(&[], as_it_is).each_once(fields.pairs(), |key, value| attributes.push("", key, value))?;
+    Names::new(&[], as_it_is).each(fields.pairs(), |name, value| attributes.push(name, value))?;
     push(&mut out, "]},\"scopeLogs\":[{\"scope\":{\"name\":");
     Ok(out)
 }
@@ -49,20 +52,40 @@ impl Json {
         push(out, "},\"attributes\":[");
         let mut attributes = Attributes::new(out);
         if let Some(file) = record.file() {
-            attributes.push("", "code.file.path", Value::Str(file))?;
+            attributes.push("code.file.path", Value::Str(file))?;
         }
         if let Some(line) = record.line() {
-            attributes.push("", "code.line.number", Value::U64(line.into()))?;
+            attributes.push("code.line.number", Value::U64(line.into()))?;
         }
         if record.thread_number() > 0 {
-            attributes.push("", "thread.id", Value::U64(record.thread_number().into()))?;
+            attributes.push("thread.id", Value::U64(record.thread_number().into()))?;
         }
         if let Some(name) = record.thread_name() {
-            attributes.push("", "thread.name", Value::Str(name))?;
+            attributes.push("thread.name", Value::Str(name))?;
         }
-        let pairs = record.key_values();
-        self.names.each_once(pairs, |key, value| attributes.push(self.names.prefix(key), key, value))?;
-        push(out, "]}]}]}]}");
+        let (mut trace, mut span, mut flags) = (None, None, None);
+        self.names.each(record.key_values(), |name, value| {
+            match (name, value) {
+                (TRACE_ID, Value::Str(id)) if is_id(value, 16) => trace = Some(id),
+                (SPAN_ID, Value::Str(id)) if is_id(value, 8) => span = Some(id),
+                (TRACE_FLAGS, _) if trace_flags(value).is_some() => flags = trace_flags(value),
+                _ => attributes.push(name, value)?,
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        out.push(b']');
+        for (name, id) in [(",\"traceId\":\"", trace), (",\"spanId\":\"", span)] {
+            if let Some(id) = id {
+                push(out, name);
+                push(out, id);
+                out.push(b'"');
+            }
+        }
+        if let Some(flags) = flags {
+            push(out, ",\"flags\":");
+            serde_json::to_writer(&mut *out, &flags)?;
+        }
+        push(out, "}]}]}]}");
         Ok(())
     }
 }
@@ -78,10 +101,10 @@ impl<'a> Attributes<'a> {
         Self { out, some: false }
     }
 
-    fn push(&mut self, prefix: &str, key: &str, value: Value<'_>) -> io::Result<()> {
+    fn push(&mut self, key: &str, value: Value<'_>) -> io::Result<()> {
         push(self.out, if self.some { ",{\"key\":" } else { "{\"key\":" });
         self.some = true;
-        push_name(self.out, prefix, key)?;
+        push_str(self.out, key)?;
         push(self.out, ",\"value\":{");
         push_any_value(self.out, value)?;
         push(self.out, "}}");
@@ -107,6 +130,18 @@ fn push_any_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
             push(out, "\"intValue\":\"");
             serde_json::to_writer(&mut *out, &integer)?;
             out.push(b'"');
+        }
+        (Value::Json(json), _) => nested::push_any_value(out, json)?,
+        (Value::Error(chain), _) => {
+            push(out, "\"arrayValue\":{\"values\":[");
+            let mut before = "{\"stringValue\":";
+            for message in chain {
+                push(out, before);
+                push_str(out, message)?;
+                out.push(b'}');
+                before = ",{\"stringValue\":";
+            }
+            push(out, "]}");
         }
         (other, None) => {
             push(out, "\"stringValue\":");

@@ -13,8 +13,8 @@ pub(super) fn names(options: &Options) -> Names {
     Names::new(&own, as_it_is)
 }
 
-pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
-    members(fields)
+pub(super) fn fields(fields: &Fields, safe_integers: bool) -> io::Result<Vec<u8>> {
+    members(fields, safe_integers)
 }
 
 impl Json {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[cfg(feature = "json")]
 use super::json;
 use super::lines;
-use super::logged::{Given, KNOWN_KEYS, Logged};
+use super::logged::{Failure, Given, KNOWN_KEYS, Logged};
 
 proptest! {
     #![proptest_config(cases())]
@@ -97,8 +97,39 @@ fn any_key() -> impl Strategy<Value = String> {
     prop_oneof![prop::sample::select(KNOWN_KEYS).prop_map(str::to_owned), any_text()]
 }
 
+fn any_error() -> impl Strategy<Value = Given> {
+    let sources = prop::collection::vec(any_text(), 0..4);
+    (any_text(), sources).prop_map(|(message, sources)| Given::Error(Failure::new(&message, &sources)))
+}
+
+/// A list or an object, some levels deep.
+#[cfg(feature = "kv_serde")]
+fn any_structured() -> impl Strategy<Value = Given> {
+    use serde_json::Value;
+
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        prop::num::f64::NORMAL.prop_map(Value::from),
+        any_text().prop_map(Value::from),
+    ];
+    let list = |of: BoxedStrategy<Value>| prop::collection::vec(of, 0..4).prop_map(Value::from);
+    let object = |of: BoxedStrategy<Value>| {
+        prop::collection::vec((any_text(), of), 0..4).prop_map(|members| Value::Object(members.into_iter().collect()))
+    };
+    let nested = leaf.prop_recursive(4, 24, 4, move |of| prop_oneof![list(of.clone()), object(of)]).boxed();
+    prop_oneof![list(nested.clone()), object(nested)].prop_map(Given::Structured)
+}
+
+#[cfg(not(feature = "kv_serde"))]
+use any_error as any_structured;
+
 fn any_given() -> impl Strategy<Value = Given> {
     prop_oneof![
+        any_error(),
+        any_structured(),
         Just(Given::Null),
         any::<bool>().prop_map(Given::Bool),
         any::<i64>().prop_map(Given::I64),

@@ -2,7 +2,7 @@
 
 use log::Level;
 
-use super::logged::{Given, Logged};
+use super::logged::{Failure, Given, Logged};
 
 /// Each with what is awkward about it.
 pub(super) fn records() -> Vec<(&'static str, Logged)> {
@@ -108,6 +108,39 @@ pub(super) fn records() -> Vec<(&'static str, Logged)> {
             .fold(Logged::message("t"), |logged, key| logged.pair(key, text("mine"))),
         ),
         (
+            "keys that become one name",
+            Logged::message("o")
+                .pair("größe", Given::I64(1))
+                .pair("grüße", Given::I64(2))
+                .pair("user id", Given::I64(3))
+                .pair("user_id", Given::I64(4))
+                .pair("user.id", Given::I64(5))
+                .pair("c\u{1}", Given::I64(6))
+                .pair("c\u{2}", Given::I64(7))
+                .pair("c\u{9b}", Given::I64(8)),
+        ),
+        (
+            "errors with their sources",
+            Logged { level: Level::Error, ..Logged::message("checkout failed") }
+                .pair("alone", Given::Error(Failure::new("timed out", &[])))
+                .pair("err", Given::Error(Failure::new("no \"answer\"", &["refused\n".into(), "os error 111".into()]))),
+        ),
+        (
+            "a trace",
+            Logged::message("t")
+                .pair("trace_id", text("4bf92f3577b34da6a3ce929d0e0e4736"))
+                .pair("span_id", text("00f067aa0ba902b7"))
+                .pair("trace_flags", text("01"))
+                .pair("httpRequest", text("GET /")),
+        ),
+        (
+            "no trace",
+            Logged::message("n")
+                .pair("trace_id", text("00000000000000000000000000000000"))
+                .pair("span_id", Given::I64(7))
+                .pair("trace_flags", text("sampled")),
+        ),
+        (
             "keys that are given twice",
             Logged::message("d")
                 .pair("a", Given::I64(1))
@@ -116,4 +149,13 @@ pub(super) fn records() -> Vec<(&'static str, Logged)> {
                 .pair("a_b", Given::I64(4)),
         ),
     ]
+}
+
+/// One whose values are made of others.
+#[cfg(feature = "kv_serde")]
+pub(super) fn structured() -> Logged {
+    Logged::message("s")
+        .pair("user", Given::Structured(serde_json::json!({ "id": 7, "tags": ["a b", "\u{9b}", null, 1.5, true] })))
+        .pair("ids", Given::Structured(serde_json::json!([9007199254740993_u64, -1, {}])))
+        .pair("httpRequest", Given::Structured(serde_json::json!({ "requestMethod": "GET", "status": 200 })))
 }

@@ -1,5 +1,7 @@
 //! A record, as a program logs it, and the line that a format makes of it.
 
+use std::error::Error;
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, kv};
@@ -40,6 +42,16 @@ pub(crate) const KNOWN_KEYS: &[&str] = &[
     "a*b",
     "",
     "service.name",
+    "größe",
+    "grüße",
+    "a\u{1}b",
+    "a\u{2}b",
+    "a\u{9b}b",
+    "trace_id",
+    "span_id",
+    "trace_flags",
+    "httpRequest",
+    "logging.googleapis.com/trace",
 ];
 
 /// What no format may let through: told another way than by the code.
@@ -71,6 +83,43 @@ pub(crate) enum Given {
     F64(f64),
     Str(String),
     Debug(Vec<Option<char>>),
+    Error(Failure),
+    /// A list or an object.
+    #[cfg(feature = "kv_serde")]
+    Structured(serde_json::Value),
+}
+
+/// An error with its sources.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Failure {
+    message: String,
+    source: Option<Box<Failure>>,
+}
+
+impl Failure {
+    /// The messages of the sources come after the error's own.
+    pub(crate) fn new(message: &str, sources: &[String]) -> Self {
+        let source = sources.split_first().map(|(message, sources)| Box::new(Self::new(message, sources)));
+        Self { message: message.to_owned(), source }
+    }
+
+    pub(super) fn messages(&self) -> Vec<&str> {
+        std::iter::successors(Some(self), |failure| failure.source.as_deref())
+            .map(|failure| &*failure.message)
+            .collect()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
 }
 
 impl Given {
@@ -85,6 +134,9 @@ impl Given {
             Given::F64(value) => kv::Value::from(*value),
             Given::Str(value) => kv::Value::from(value.as_str()),
             Given::Debug(value) => kv::Value::from_debug(value),
+            Given::Error(failure) => kv::Value::from_dyn_error(failure),
+            #[cfg(feature = "kv_serde")]
+            Given::Structured(value) => kv::Value::from_serde(value),
         }
     }
 
@@ -93,6 +145,9 @@ impl Given {
         match self {
             Given::Null => "null".to_owned(),
             Given::F64(float) => format!("{float:?}"),
+            Given::Error(failure) => failure.messages().join("; caused by: "),
+            #[cfg(feature = "kv_serde")]
+            Given::Structured(value) => value.to_string(),
             other => other.value().to_string(),
         }
     }
@@ -113,6 +168,47 @@ impl Logged {
     pub(super) fn pair(mut self, key: &str, value: Given) -> Self {
         self.pairs.push((key.to_owned(), value));
         self
+    }
+
+    /// The names and values that a line is to have, by the documented rules, told another way than
+    /// by the code: `letter` is what the format does to a character, `is_taken` says which names it
+    /// has for itself.
+    pub(super) fn named(
+        &self,
+        letter: impl Fn(char) -> char,
+        is_taken: impl Fn(&str, &Given) -> bool,
+    ) -> Vec<(String, Given)> {
+        let mut pairs: Vec<(String, Given)> = Vec::new();
+        for (key, value) in &self.pairs {
+            pairs.retain(|(earlier, _)| earlier != key);
+            pairs.push((key.clone(), value.clone()));
+        }
+        let name = |key: &str, value: &Given| {
+            let name: String = if key.is_empty() { "_".to_owned() } else { key.chars().map(&letter).collect() };
+            if is_taken(&name, value) { format!("kv.{name}") } else { name }
+        };
+        let exact: Vec<String> = pairs
+            .iter()
+            .map(|(key, _)| key.clone())
+            .zip(&pairs)
+            .filter(|(key, (_, value))| *key == name(key, value))
+            .map(|(key, _)| key)
+            .collect();
+        let mut given = exact.clone();
+        pairs
+            .into_iter()
+            .map(|(key, value)| {
+                if exact.contains(&key) {
+                    return (key, value);
+                }
+                let name = name(&key, &value);
+                let numbered = (2..).map(|number| format!("{name}_{number}"));
+                let mut free = std::iter::once(name.clone()).chain(numbered);
+                let free = free.find(|name| !given.contains(name)).unwrap();
+                given.push(free.clone());
+                (free, value)
+            })
+            .collect()
     }
 
     /// The line that a format makes of it.

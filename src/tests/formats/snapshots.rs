@@ -63,3 +63,23 @@ fn google_cloud() {
     assert_lines("google_cloud", Format::google_cloud());
     assert_lines("google_cloud_options", with_options(Format::google_cloud()));
 }
+
+#[cfg(feature = "kv_serde")]
+#[test]
+fn structured() {
+    let formats = [
+        Format::text(),
+        Format::logfmt(),
+        Format::json(),
+        Format::json().safe_integers(),
+        Format::otel(),
+        Format::ecs(),
+        Format::gelf(),
+        Format::google_cloud(),
+    ];
+    let lines: String =
+        formats.map(|format| format!("# {}\n{}", format.clone(), awkward::structured().line(format))).concat();
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("structured", lines);
+    });
+}

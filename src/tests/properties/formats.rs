@@ -6,7 +6,7 @@ use super::Choices;
 #[cfg(feature = "json")]
 use crate::tests::formats::json;
 use crate::tests::formats::lines;
-use crate::tests::formats::logged::{Given, KNOWN_KEYS, Logged};
+use crate::tests::formats::logged::{Failure, Given, KNOWN_KEYS, Logged};
 
 pub(super) fn hold(choices: &mut Choices<'_>) {
     let record = record(choices);
@@ -48,7 +48,7 @@ fn key(choices: &mut Choices<'_>) -> String {
 }
 
 fn given(choices: &mut Choices<'_>) -> Given {
-    match choices.byte() % 9 {
+    match choices.byte() % 10 {
         0 => Given::Null,
         1 => Given::Bool(choices.flag()),
         2 => Given::I64(choices.number() as i64),
@@ -57,6 +57,7 @@ fn given(choices: &mut Choices<'_>) -> Given {
         5 => Given::U128(choices.number()),
         6 => Given::F64(f64::from_bits(choices.number() as u64)),
         7 => Given::Str(choices.text()),
+        8 => Given::Error(Failure::new(&choices.text(), &[choices.text()])),
         _ => Given::Debug(choices.text().chars().map(|c| (c != ' ').then_some(c)).collect()),
     }
 }

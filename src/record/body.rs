@@ -1,0 +1,224 @@
+//! The bytes of a record: inline as long as they fit, then on the heap, cut where they are too long
+//! or where there is no memory. Runs on the caller's thread.
+
+use std::fmt;
+
+use arrayvec::ArrayVec;
+
+/// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
+/// marked.
+pub(super) const LONGEST_MESSAGE: usize = 64 * 1024;
+/// What stands at the end of a text that was cut.
+pub(super) const CUT_MARK: &str = "...[cut]";
+/// What stands at the end of a text whose `Display` or `Debug` returned an error.
+const FAILED_MARK: &str = "...[formatting failed]";
+/// What fits into the record itself; the size of the whole slot follows from it.
+pub(super) const INLINE: usize = 176;
+
+/// What a record holds apart from the texts of the program itself.
+pub(super) enum Body {
+    /// A message without arguments, and nothing else: not copied.
+    Literal(&'static str),
+    /// Target, thread name, message, key-values.
+    Inline(ArrayVec<u8, INLINE>),
+    /// The same, when it does not fit.
+    Heap(Vec<u8>),
+}
+
+/// What became of a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Whole,
+    /// It was longer than allowed.
+    Cut,
+    /// There was no memory for more.
+    NoMemory,
+}
+
+impl Body {
+    pub(super) const fn new() -> Self {
+        Body::Inline(ArrayVec::new_const())
+    }
+
+    /// Adds what `write` writes, at most `most` bytes. A text that was cut, or whose `Display`
+    /// failed, ends with the mark that says so.
+    #[inline]
+    pub(super) fn push_written(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result,
+    ) -> Written {
+        let start = self.bytes().len();
+        let mut writer = TextWriter { body: self, start, most, full: false };
+        // `TextWriter` never fails: an error is the `Display`'s own.
+        if write(&mut writer).is_err() {
+            writer.write_long(FAILED_MARK);
+        }
+        match writer.full {
+            false => Written::Whole,
+            true if self.mark_cut(start, most) => Written::Cut,
+            true => Written::NoMemory,
+        }
+    }
+
+    /// Ends the text that begins at `start`, and has at most `most` bytes, with the mark that says
+    /// that it was cut. Returns whether memory was no reason for the cut.
+    fn mark_cut(&mut self, start: usize, most: usize) -> bool {
+        // Where there was no memory for more, the mark goes into what there is.
+        let end = (start + most).min(self.capacity());
+        // A character has at most four bytes: a text that was cut for its length ends just before
+        // it.
+        let has_memory = self.bytes().len() + 4 > start + most;
+        self.cut_to(end.saturating_sub(CUT_MARK.len()).max(start));
+        // Where not even the mark fits, the count of what was cut has it.
+        self.push(CUT_MARK.as_bytes()) && has_memory
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Literal(_) => &[],
+            Body::Inline(bytes) => bytes,
+            Body::Heap(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Body::Literal(_) => &mut [],
+            Body::Inline(bytes) => bytes,
+            Body::Heap(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    pub(super) fn spilled(&self) -> usize {
+        match self {
+            Body::Heap(bytes) => bytes.capacity(),
+            Body::Literal(_) | Body::Inline(_) => 0,
+        }
+    }
+
+    /// What it can hold as it is, without more memory.
+    fn capacity(&self) -> usize {
+        match self {
+            Body::Literal(_) => 0,
+            Body::Inline(bytes) => bytes.capacity(),
+            Body::Heap(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not
+    /// ended by its log.
+    #[inline]
+    #[must_use]
+    pub(super) fn push(&mut self, more: &[u8]) -> bool {
+        match self {
+            Body::Inline(bytes) => bytes.try_extend_from_slice(more).is_ok() || self.spill(more),
+            Body::Heap(bytes) => {
+                let fits = has_room(bytes, more.len());
+                if fits {
+                    bytes.extend_from_slice(more);
+                }
+                fits
+            }
+            Body::Literal(_) => self.spill(more),
+        }
+    }
+
+    /// Adds as much of a text as there is memory for; says how many bytes.
+    #[inline]
+    pub(super) fn push_text(&mut self, text: &str) -> usize {
+        if self.push(text.as_bytes()) { text.len() } else { self.push_what_fits(text) }
+    }
+
+    #[cold]
+    fn push_what_fits(&mut self, text: &str) -> usize {
+        let text = cut(text, self.capacity() - self.bytes().len());
+        if self.push(text.as_bytes()) { text.len() } else { 0 }
+    }
+
+    /// Shortens it to at most `len` bytes, at a character's boundary.
+    pub(super) fn cut_to(&mut self, len: usize) {
+        let bytes = self.bytes();
+        let mut len = len.min(bytes.len());
+        while len > 0 && bytes.get(len).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
+            len -= 1;
+        }
+        match self {
+            Body::Inline(bytes) => bytes.truncate(len),
+            Body::Heap(bytes) => bytes.truncate(len),
+            Body::Literal(_) => {}
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self, more: &[u8]) -> bool {
+        let old = self.bytes();
+        let mut heap = Vec::new();
+        if !has_room(&mut heap, (old.len() + more.len()).max(2 * INLINE)) {
+            return false;
+        }
+        heap.extend_from_slice(old);
+        heap.extend_from_slice(more);
+        *self = Body::Heap(heap);
+        true
+    }
+}
+
+/// Makes room for so many bytes more, if there is memory for them.
+fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
+    #[cfg(test)]
+    if super::tests::NO_MEMORY.get() {
+        return bytes.capacity() - bytes.len() >= more;
+    }
+    bytes.try_reserve(more).is_ok()
+}
+
+/// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an
+/// error of ours.
+pub(crate) struct TextWriter<'a> {
+    body: &'a mut Body,
+    /// Where the text begins in the body.
+    start: usize,
+    most: usize,
+    full: bool,
+}
+
+impl fmt::Write for TextWriter<'_> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Whatever fits into the slot is far from the limit.
+        let fits = match self.body {
+            Body::Inline(bytes) => bytes.try_extend_from_slice(text.as_bytes()).is_ok(),
+            _ => false,
+        };
+        if !fits {
+            self.write_long(text);
+        }
+        Ok(())
+    }
+}
+
+impl TextWriter<'_> {
+    /// Whether something was swallowed.
+    #[cfg(feature = "kv_serde")]
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    #[cold]
+    fn write_long(&mut self, text: &str) {
+        if self.full {
+            return;
+        }
+        let left = self.most.saturating_sub(self.body.bytes().len() - self.start);
+        self.full = self.body.push_text(cut(text, left)) < text.len();
+    }
+}
+
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    // A character has at most four bytes.
+    let most = most.min(text.len());
+    let end = (most.saturating_sub(3)..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
+}

@@ -1,0 +1,340 @@
+//! Values that describe themselves (`key:serde`, `key:sval`): simple ones keep their type, the
+//! others become JSON. Runs on the caller's thread.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::io;
+
+use arrayvec::ArrayString;
+use log::kv;
+use serde_core::ser::{self, Impossible, Serialize, Serializer};
+
+use super::body::{Body, TextWriter, Written};
+use super::value::{JSON, STR, Value};
+
+/// Pushes a value and sets its tag; `None` if there is no memory for it.
+pub(super) fn push(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Option<Written> {
+    let mut simple = Simple { body, tag, most, outcome: Outcome::Nothing };
+    // The outcome says more than the result.
+    let _ = value.serialize(&mut simple);
+    match simple.outcome {
+        Outcome::Pushed(written) => written,
+        Outcome::Structured => Some(push_json(body, tag, most, value)),
+        Outcome::Nothing => Some(push_text(body, tag, most, value)),
+    }
+}
+
+/// Pushes the value as JSON. If it is too long, it is a text that ends with the mark: half an
+/// object could not be parsed.
+fn push_json(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Written {
+    let start = body.bytes().len();
+    let (mut is_json, mut is_full) = (false, false);
+    let written = body.push_written(most, |text| {
+        is_json = serde_json::to_writer(JsonWriter(text), value).is_ok();
+        is_full = text.is_full();
+        Ok(())
+    });
+    if is_json || is_full {
+        *tag = if is_full { STR } else { JSON };
+        return written;
+    }
+    body.cut_to(start);
+    push_text(body, tag, most, value)
+}
+
+/// Pushes the text of a value that serde cannot serialize: its own `Serialize` fails, or it is one
+/// of those that `sval` cannot hand on to serde, as an array of a fixed length.
+fn push_text(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Written {
+    *tag = STR;
+    body.push_written(most, |text| write!(text, "{value}"))
+}
+
+/// Takes JSON up to the limit, and fails there: what comes after it need not be serialized.
+struct JsonWriter<'a, 'b>(&'a mut TextWriter<'b>);
+
+impl io::Write for JsonWriter<'_, '_> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let text = std::str::from_utf8(json).map_err(|_| io::ErrorKind::InvalidData)?;
+        // It never fails: it swallows what is too long.
+        let _ = self.0.write_str(text);
+        if self.0.is_full() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(json.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What became of a value.
+enum Outcome {
+    /// Its `Serialize` failed, or did nothing.
+    Nothing,
+    Pushed(Option<Written>),
+    /// It is no simple value: only JSON can hold it.
+    Structured,
+}
+
+/// Takes a value that is not made of others.
+struct Simple<'a> {
+    body: &'a mut Body,
+    tag: &'a mut u8,
+    most: usize,
+    outcome: Outcome,
+}
+
+impl Simple<'_> {
+    fn set(&mut self, value: Value<'_>) -> Result<(), NotSimple> {
+        self.outcome = Outcome::Pushed(value.encode(self.body, self.tag).then_some(Written::Whole));
+        Ok(())
+    }
+
+    fn text(&mut self, text: impl fmt::Display) -> Result<(), NotSimple> {
+        *self.tag = STR;
+        self.outcome = Outcome::Pushed(Some(self.body.push_written(self.most, |to| write!(to, "{text}"))));
+        Ok(())
+    }
+
+    fn structured<T>(&mut self) -> Result<T, NotSimple> {
+        self.outcome = Outcome::Structured;
+        Err(NotSimple)
+    }
+}
+
+/// Ends the serialization of a value that is not simple.
+#[derive(Debug)]
+struct NotSimple;
+
+impl fmt::Display for NotSimple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no simple value")
+    }
+}
+
+impl Error for NotSimple {}
+
+impl ser::Error for NotSimple {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+type Never = Impossible<(), NotSimple>;
+
+/// Numbers go as they are to one of the types that a record keeps.
+macro_rules! numbers {
+    ($($method:ident($from:ty) => $variant:ident,)*) => {$(
+        fn $method(self, value: $from) -> Result<(), NotSimple> {
+            self.set(Value::$variant(value.into()))
+        }
+    )*};
+}
+
+impl Serializer for &mut Simple<'_> {
+    type Ok = ();
+    type Error = NotSimple;
+    type SerializeSeq = Never;
+    type SerializeTuple = Never;
+    type SerializeTupleStruct = Never;
+    type SerializeTupleVariant = Never;
+    type SerializeMap = Never;
+    type SerializeStruct = Never;
+    type SerializeStructVariant = Never;
+
+    numbers! {
+        serialize_bool(bool) => Bool,
+        serialize_i8(i8) => I64,
+        serialize_i16(i16) => I64,
+        serialize_i32(i32) => I64,
+        serialize_i64(i64) => I64,
+        serialize_i128(i128) => I128,
+        serialize_u8(u8) => U64,
+        serialize_u16(u16) => U64,
+        serialize_u32(u32) => U64,
+        serialize_u64(u64) => U64,
+        serialize_u128(u128) => U128,
+        serialize_f64(f64) => F64,
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), NotSimple> {
+        // The shortest text that gives the same `f32` has at most 9 digits.
+        let mut text = ArrayString::<32>::new();
+        let written = write!(text, "{value:e}").ok();
+        let shortest = written.and_then(|()| text.parse().ok());
+        self.set(Value::F64(shortest.unwrap_or(value.into())))
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), NotSimple> {
+        self.text(value)
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), NotSimple> {
+        self.text(value)
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, value: &T) -> Result<(), NotSimple> {
+        self.text(value)
+    }
+
+    fn serialize_bytes(self, _: &[u8]) -> Result<(), NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_none(self) -> Result<(), NotSimple> {
+        self.set(Value::Null)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), NotSimple> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), NotSimple> {
+        self.set(Value::Null)
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), NotSimple> {
+        self.set(Value::Null)
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), NotSimple> {
+        self.text(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), NotSimple> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+
+    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Never, NotSimple> {
+        self.structured()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::SystemTime;
+
+    use serde_core::ser::Error as _;
+
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::record::{Caller, OwnedRecord};
+
+    /// Asserts what becomes of a value, and that the next one is there.
+    fn assert_stored(value: kv::Value<'_>, expected: Value<'_>) {
+        let pairs: &[(&str, kv::Value<'_>)] = &[("value", value), ("next", 1.into())];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let nobody = Caller { thread: 7, name: None };
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), nobody);
+        let got: Vec<_> = owned.key_values().collect();
+        assert_eq!(got, [("value", expected), ("next", Value::I64(1))]);
+    }
+
+    #[test]
+    fn simple_values_keep_their_type() {
+        let nothing: Option<u8> = None;
+        assert_stored(kv::Value::from_serde(&7_u8), Value::U64(7));
+        assert_stored(kv::Value::from_serde(&-7_i32), Value::I64(-7));
+        assert_stored(kv::Value::from_serde(&true), Value::Bool(true));
+        assert_stored(kv::Value::from_serde(&nothing), Value::Null);
+        assert_stored(kv::Value::from_serde(&"a\"b"), Value::Str("a\"b"));
+        assert_stored(kv::Value::from_serde(&'c'), Value::Str("c"));
+        assert_stored(kv::Value::from_debug(&[1, 2]), Value::Str("[1, 2]"));
+        assert_stored(kv::Value::from_display(&"text"), Value::Str("text"));
+    }
+
+    #[test]
+    fn an_f32_has_the_shortest_text_that_gives_it_back_and_an_f64_is_as_it_is() {
+        let cases = [(0.1_f32, 0.1), (16.7, 16.7), (-12345.67, -12345.67), (f32::MAX, 3.4028235e38), (0.5, 0.5)];
+        for (given, expected) in cases {
+            assert_stored(kv::Value::from_serde(&given), Value::F64(expected));
+        }
+        assert_stored(kv::Value::from_serde(&f32::INFINITY), Value::F64(f64::INFINITY));
+        for value in [0.10000000149011612_f64, 8191.0009765625, 0.1] {
+            assert_stored(kv::Value::from_serde(&value), Value::F64(value));
+            assert_stored(kv::Value::from(value), Value::F64(value));
+        }
+        assert_stored(kv::Value::from_serde(&[0.1_f32]), Value::Json("[0.1]"));
+    }
+
+    #[test]
+    fn structured_values_become_compact_json() {
+        let user = BTreeMap::from([("id", "7"), ("name", "anna b")]);
+        assert_stored(kv::Value::from_serde(&user), Value::Json(r#"{"id":"7","name":"anna b"}"#));
+        assert_stored(kv::Value::from_serde(&(1, "x", [true])), Value::Json(r#"[1,"x",[true]]"#));
+    }
+
+    #[cfg(feature = "kv_sval")]
+    #[test]
+    fn values_of_sval_become_compact_json_too() {
+        assert_stored(kv::Value::from_sval(&&[1, 2][..]), Value::Json("[1,2]"));
+        assert_stored(kv::Value::from_sval(&[1, 2]), Value::Str("[1, 2]"));
+        assert_stored(kv::Value::from_sval(&7_u8), Value::U64(7));
+        assert_stored(kv::Value::from_sval(&"text"), Value::Str("text"));
+    }
+
+    #[test]
+    fn a_structure_that_is_too_long_is_a_text_with_a_mark() {
+        let list = vec!["x".repeat(1000); 100];
+        let pairs: &[(&str, kv::Value<'_>)] = &[("list", kv::Value::from_serde(&list)), ("next", 1.into())];
+        let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
+        let nobody = Caller { thread: 7, name: None };
+        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), nobody);
+        assert!(owned.truncated());
+        let got: Vec<_> = owned.key_values().map(|(_, value)| value).collect();
+        let [Value::Str(text), Value::I64(1)] = got[..] else { panic!("{got:?}") };
+        assert!(text.starts_with("[\"xxx") && text.ends_with("x...[cut]") && text.len() > 60_000, "{}", text.len());
+    }
+
+    /// A value whose `Serialize` gives up, after its first element or at once.
+    struct Failing(bool);
+
+    impl Serialize for Failing {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                true => serializer.collect_seq([Some(Failing(false))]),
+                false => Err(S::Error::custom("no")),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_whose_serialize_fails_is_marked() {
+        let mark = "<failed to serialize to a standard formatter>";
+        assert_stored(kv::Value::from_serde(&Failing(true)), Value::Str(&format!("[Some({mark})]")));
+        assert_stored(kv::Value::from_serde(&Failing(false)), Value::Str(mark));
+    }
+}
