@@ -48,6 +48,7 @@ const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
 /// | [`on_event`](Self::on_event) | nothing is called |
 /// | [`log_panics`](Self::log_panics) | `false` |
+/// | [`flush_on_crash`](Self::flush_on_crash) | `false` |
 /// | [`require_outputs`](Self::require_outputs) | `false` |
 ///
 /// ```no_run
@@ -69,6 +70,7 @@ pub struct Builder {
     shutdown_timeout: Duration,
     on_event: Option<EventHook>,
     log_panics: bool,
+    flush_on_crash: bool,
     require_outputs: bool,
     /// The place of the last `Console::test` among the outputs.
     captured: Option<usize>,
@@ -95,6 +97,7 @@ impl Builder {
             shutdown_timeout: Duration::from_secs(2),
             on_event: None,
             log_panics: false,
+            flush_on_crash: false,
             require_outputs: false,
             captured: None,
         }
@@ -374,6 +377,33 @@ impl Builder {
         self
     }
 
+    /// Makes a crash wait until the records of before it are written: SIGSEGV, SIGBUS, SIGILL,
+    /// SIGFPE and SIGABRT, whether a fault or `abort` raises them or somebody sends them. Default:
+    /// `false`, and no signal has a handler of this crate.
+    ///
+    /// The wait ends after [`shutdown_timeout`](Self::shutdown_timeout), so zero does not wait at
+    /// all. It usually takes less than a tenth of a second, because the writer looks by itself.
+    /// Afterwards everything is as without the option: a handler that the program had set before
+    /// runs, or the process ends by the signal, with its core dump. A handler that the program sets
+    /// later replaces this one; it may call the one that it finds.
+    ///
+    /// A crash of the writer's own thread, in a sink or a format, does not wait. Leave the option
+    /// off where faults are part of a program's work, as in a JVM or a Wasm runtime: each of them
+    /// would wait. A stack overflow needs an alternate signal stack, which the threads of std have
+    /// and others need not have. Elsewhere than on Unix the option does nothing.
+    ///
+    /// ```no_run
+    /// unfazed::Builder::new().flush_on_crash(true).file("app.log").init()?;
+    /// log::info!("this text stands in app.log");
+    /// std::process::abort();
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
+    #[doc(alias = "signal_handler")]
+    pub fn flush_on_crash(mut self, flush_on_crash: bool) -> Self {
+        self.flush_on_crash = flush_on_crash;
+        self
+    }
+
     /// Makes an output that cannot be opened an error of [`init`](Self::init) and
     /// [`build`](Self::build), instead of an output that begins suspended. Default: `false`.
     ///
@@ -544,6 +574,7 @@ impl Builder {
             overflow: self.overflow,
             rate_limit: self.rate_limit,
             shutdown_timeout: self.shutdown_timeout,
+            flush_on_crash: self.flush_on_crash,
             // The limit of a place wants to know the time itself.
             by_counter: self.rate_limit.is_none() && os::counter_keeps_time(),
         };
@@ -598,6 +629,7 @@ impl std::fmt::Debug for Builder {
             .field("rate_limit", &self.rate_limit)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("log_panics", &self.log_panics)
+            .field("flush_on_crash", &self.flush_on_crash)
             .field("require_outputs", &self.require_outputs)
             .finish_non_exhaustive()
     }

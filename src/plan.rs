@@ -182,6 +182,7 @@ pub(crate) struct Plan {
     pub(crate) overflow: Overflow,
     pub(crate) rate_limit: Option<(u32, Duration)>,
     pub(crate) shutdown_timeout: Duration,
+    pub(crate) flush_on_crash: bool,
     /// Callers take the time from the processor's counter.
     pub(crate) by_counter: bool,
 }
@@ -276,7 +277,9 @@ impl Plan {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.offered, born));
         let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
-        Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, Counters::new(outputs.collect()))
+        let counters = Counters::new(outputs.collect());
+        Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, counters)
+            .flush_on_crash(self.flush_on_crash)
     }
 
     /// The writer of a queue, with the outputs that can be made: a sink of the program's own is

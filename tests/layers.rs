@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "writer/",
-        &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "wanted", "writer"],
+        &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "sync", "wanted", "writer"],
         &["log"],
     ),
     ("sink/file/space.rs", &["event"], &[]),

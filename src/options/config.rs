@@ -39,6 +39,7 @@ use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, 
 /// shutdown_timeout = "2s"
 /// log_panics = true
 /// require_outputs = false
+/// flush_on_crash = false
 ///
 /// [[file]]
 /// path = "/var/log/app/app.json"
@@ -102,6 +103,7 @@ pub struct Config {
     shutdown_timeout: Option<Time>,
     log_panics: Option<bool>,
     require_outputs: Option<bool>,
+    flush_on_crash: Option<bool>,
 }
 
 impl Config {
@@ -132,7 +134,8 @@ impl Config {
             given(builder, self.rate_limit.as_ref(), |builder, limit| builder.rate_limit(limit.records, limit.per.0));
         builder = given(builder, self.shutdown_timeout.map(|time| time.0), Builder::shutdown_timeout);
         builder = given(builder, self.log_panics, Builder::log_panics);
-        Ok(given(builder, self.require_outputs, Builder::require_outputs))
+        builder = given(builder, self.require_outputs, Builder::require_outputs);
+        Ok(given(builder, self.flush_on_crash, Builder::flush_on_crash))
     }
 
     /// Returns level and filter as one text of directives: `info,hyper=warn`. It does not contain

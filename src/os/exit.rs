@@ -5,45 +5,15 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
-};
-use crate::sync::{process_wide, thread};
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::thread;
 
+use super::crash;
 use super::fork::generation;
-
-/// Something that has to be brought to an end before the process ends.
-pub(crate) trait AtExit: Send + Sync {
-    /// Asks it to end. Must not wait.
-    fn begin(&self);
-
-    fn is_done(&self) -> bool;
-
-    /// How long the end of the process may wait for it.
-    fn at_most(&self) -> Duration;
-}
+use super::registry::{AtExit, Slot, free_slot, slots};
 
 /// Between two looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
-
-process_wide! {
-    /// All that was ever registered at the same time; slots are used again, never freed.
-    static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
-}
-
-struct Slot {
-    taken: AtomicBool,
-    generation: AtomicU64,
-    target: AtomicPtr<Arc<dyn AtExit>>,
-    /// Hooks that look at the target now: it may not be freed.
-    users: AtomicUsize,
-    next: *mut Slot,
-}
-
-// SAFETY: all fields but `next` are atomics, `next` never changes once the slot is in the list, and
-// a target is `Send + Sync`.
-unsafe impl Sync for Slot {}
 
 /// As long as it lives, the end of the process waits for its target.
 pub(crate) struct Registration {
@@ -53,6 +23,9 @@ pub(crate) struct Registration {
 /// Has the end of the process, and an abort by panic, wait for `target`.
 pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
     hook();
+    if target.at_most_in_crash().is_some() {
+        crash::install();
+    }
     register(target)
 }
 
@@ -77,12 +50,33 @@ fn hook() {
 pub(crate) fn register(target: Arc<dyn AtExit>) -> Registration {
     let slot = free_slot();
     slot.generation.store(generation(), Relaxed);
+    if let Some(at_most) = target.at_most_in_crash() {
+        slot.crash.wait_for_writer(at_most);
+    }
     slot.target.store(Box::into_raw(Box::new(target)), SeqCst);
     Registration { slot }
 }
 
+impl Registration {
+    /// Says that the calling thread is the one that is waited for.
+    pub(crate) fn runs_here(&self) {
+        self.slot.crash.runs_here();
+    }
+
+    /// Returns the number of a crash that waits until what is queued is written.
+    pub(crate) fn crash(&self) -> Option<u64> {
+        self.slot.crash.request()
+    }
+
+    /// Lets the crashes up to this number go on.
+    pub(crate) fn answer_crash(&self, number: u64) {
+        self.slot.crash.answer(number);
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.slot.crash.forget_writer();
         let target = self.slot.target.swap(ptr::null_mut(), SeqCst);
         // SeqCst on both sides: either the hook sees no target, or we see the hook.
         while self.slot.users.load(SeqCst) > 0 {
@@ -103,59 +97,26 @@ extern "C" fn at_exit() {
 /// Asks everything that is registered in this process to end, and waits for each as long as it
 /// wants, not one after the other.
 pub(crate) fn drain_all() {
-    let mut slots = Vec::new();
-    let mut next = SLOTS.load(Acquire);
-    // SAFETY: a slot, once in the list, is never freed and never moved, and its `next` never
-    // changes.
-    while let Some(slot) = unsafe { next.as_ref() } {
-        next = slot.next;
+    let mut waited_for = Vec::new();
+    for slot in slots() {
         slot.users.fetch_add(1, SeqCst);
         let target = slot.target.load(SeqCst);
         // SAFETY: not null, hence in the slot while `users` counted us: `Registration::drop` waits
-        // for us before it frees it. What a fork has left over is of another generation, and not
-        // looked at.
-        let target = unsafe { target.as_ref() }.filter(|_| slot.generation.load(Relaxed) == generation());
+        // for us before it frees it. What is of another process is not looked at.
+        let target = unsafe { target.as_ref() }.filter(|_| slot.is_of_this_process());
         match target {
             Some(target) => {
                 target.begin();
-                slots.push((slot, target));
+                waited_for.push((slot, target));
             }
             None => drop(slot.users.fetch_sub(1, SeqCst)),
         }
     }
     let begun = Instant::now();
-    for (slot, target) in slots {
+    for (slot, target) in waited_for {
         while !target.is_done() && begun.elapsed() < target.at_most() {
             thread::sleep(LOOK_EVERY);
         }
         slot.users.fetch_sub(1, SeqCst);
-    }
-}
-
-fn free_slot() -> &'static Slot {
-    let mut next = SLOTS.load(Acquire);
-    // SAFETY: as above.
-    while let Some(slot) = unsafe { next.as_ref() } {
-        if slot.taken.compare_exchange(false, true, AcqRel, Relaxed).is_ok() {
-            return slot;
-        }
-        next = slot.next;
-    }
-    let new: *mut Slot = Box::leak(Box::new(Slot {
-        taken: AtomicBool::new(true),
-        generation: AtomicU64::new(0),
-        target: AtomicPtr::new(ptr::null_mut()),
-        users: AtomicUsize::new(0),
-        next: ptr::null_mut(),
-    }));
-    let mut head = SLOTS.load(Acquire);
-    loop {
-        // SAFETY: `new` is leaked and in no list yet: nobody else reads or writes it.
-        unsafe { (*new).next = head };
-        match SLOTS.compare_exchange(head, new, AcqRel, Acquire) {
-            // SAFETY: leaked, hence there for ever; from here on only shared.
-            Ok(_) => return unsafe { &*new },
-            Err(now) => head = now,
-        }
     }
 }

@@ -6,16 +6,24 @@
 //! ends.
 #![allow(unsafe_code)]
 
+// Elsewhere no signal asks a writer.
+#[cfg_attr(not(unix), allow(dead_code))]
+mod crash;
+#[cfg_attr(not(unix), allow(dead_code))]
+mod crash_marks;
 mod exit;
 mod fork;
 mod host;
 mod memory;
+mod registry;
 mod signals;
 mod ticks;
 #[cfg(windows)]
 pub(crate) mod windows;
 
-pub(crate) use exit::{AtExit, Registration, register_at_exit};
+#[cfg(all(loom, test))]
+pub(crate) use crash::wait_for_writers;
+pub(crate) use exit::{Registration, register_at_exit};
 #[cfg(all(loom, test))]
 pub(crate) use exit::{drain_all, register};
 #[cfg(unix)]
@@ -25,6 +33,7 @@ pub(crate) use fork::in_child;
 pub(crate) use fork::{PerProcess, watch_forks};
 pub(crate) use host::host_name;
 pub(crate) use memory::has_memory;
+pub(crate) use registry::AtExit;
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;
 pub(crate) use signals::{ProgramSignals, block_signals};

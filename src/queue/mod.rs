@@ -61,6 +61,8 @@ pub(crate) struct Pipeline {
     /// The writer is to end when its queue is empty, and nobody waits for an answer.
     leaving: AtomicBool,
     shutdown_timeout: Duration,
+    /// A crash waits until what is queued is written.
+    flush_on_crash: bool,
     /// The epoch of the writer's thread-name table. A thread sends its name with its first record
     /// of each epoch.
     epoch: AtomicU64,
@@ -87,9 +89,16 @@ impl Pipeline {
             counter_is_read: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             shutdown_timeout,
+            flush_on_crash: false,
             rate_limit,
             counters,
         }
+    }
+
+    /// Says whether a crash waits until what is queued is written.
+    pub(crate) fn flush_on_crash(mut self, flush_on_crash: bool) -> Self {
+        self.flush_on_crash = flush_on_crash;
+        self
     }
 
     /// Says who takes the records out. Before that, nobody is woken.
@@ -477,5 +486,9 @@ impl AtExit for Pipeline {
 
     fn at_most(&self) -> Duration {
         self.shutdown_timeout
+    }
+
+    fn at_most_in_crash(&self) -> Option<Duration> {
+        self.flush_on_crash.then_some(self.shutdown_timeout)
     }
 }

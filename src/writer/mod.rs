@@ -32,6 +32,7 @@ use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason, PendingDrops};
+use crate::sync::channel::Receiver;
 
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
@@ -55,6 +56,9 @@ const LONG_NAP: Duration = Duration::from_millis(60);
 /// a thousandth of a core.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
+/// So long the writer pauses after it has written for a crash: the process ends meanwhile, and not
+/// in the middle of a later write.
+const CRASH_PAUSE: Duration = Duration::from_millis(50);
 /// The places that a rate limit watches are looked through at most this often.
 const RATE_LIMIT_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
@@ -185,15 +189,16 @@ impl Writer {
     /// The writer's thread. As long as it runs, the end of the process waits for it.
     pub(crate) fn run(mut self, waited_for: os::Registration, first_attempt: FirstAttempt) {
         os::block_signals();
+        waited_for.runs_here();
         let end = EndOfPipeline(self.pipeline.clone());
-        self.work(first_attempt);
+        self.work(first_attempt, &waited_for);
         drop((end, waited_for));
         // Sinks and callbacks may have destructors of the program's.
         let _signals = ProgramSignals::new();
         drop(self);
     }
 
-    fn work(&mut self, first_attempt: FirstAttempt) {
+    fn work(&mut self, first_attempt: FirstAttempt, waited_for: &os::Registration) {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried
         // by their first batch.
@@ -203,8 +208,12 @@ impl Writer {
             return;
         }
         let mut active = Instant::now();
+        let mut crash = None;
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
+            if crash.is_none() {
+                crash = waited_for.crash().map(|number| (number, self.begin_flush()));
+            }
             let Ok(step) = guarded(|| self.step(now)) else {
                 // A defect of this crate, not of a format or sink: what was in hand is lost, the
                 // writer lives.
@@ -212,6 +221,10 @@ impl Writer {
                 self.pipeline.nap(SHORT_NAP, false);
                 continue;
             };
+            if let Some((number, _)) = crash.take_if(|(_, answered)| !answered.is_empty()) {
+                waited_for.answer_crash(number);
+                self.pipeline.nap(CRASH_PAUSE, false);
+            }
             if step.ended {
                 return;
             }
@@ -261,6 +274,13 @@ impl Writer {
         self.started = true;
         self.each(now, |output, turn| opened(output.start(turn)));
         self.publish_gate();
+    }
+
+    /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
+    fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
+        let (answer, answered) = self.pipeline.stamped_reply();
+        self.flushes.push(Flush { left: self.pipeline.len(), answer });
+        answered
     }
 
     fn take_requests(&mut self) {

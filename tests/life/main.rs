@@ -16,6 +16,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
 #[cfg(unix)]
+mod crashes;
+#[cfg(unix)]
 mod exit;
 #[cfg(unix)]
 mod flush;
@@ -49,6 +51,7 @@ mod support;
 fn main() -> std::process::ExitCode {
     let mut cases = exit::cases();
     cases.extend(panics::cases());
+    cases.extend(crashes::cases());
     cases.extend(forks::cases());
     cases.extend(flush::cases());
     cases.extend(odd::cases());

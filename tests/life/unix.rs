@@ -141,3 +141,159 @@ pub(crate) fn terminate(pid: u32) {
     // SAFETY: touches no memory.
     assert_eq!(unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) }, 0);
 }
+
+/// Sends a signal to the calling thread.
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: touches no memory.
+    unsafe { libc::raise(signal) };
+}
+
+/// Blocks a signal in the calling thread.
+pub(crate) fn block(signal: i32) {
+    // SAFETY: all zeros are a set; it outlives the calls, which keep no pointer.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Sets a handler of the program's own.
+pub(crate) fn handle(signal: i32, handler: extern "C" fn(i32), flags: i32) {
+    set_action(signal, handler as usize, flags);
+}
+
+pub(crate) fn ignore(signal: i32) {
+    set_action(signal, libc::SIG_IGN, 0);
+}
+
+fn set_action(signal: i32, handler: usize, flags: i32) {
+    // SAFETY: all zeros are an action with an empty mask; it outlives the call, which keeps no
+    // pointer, and its handler is a plain function.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags;
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+/// The address of what handles a signal now.
+pub(crate) fn handler(signal: i32) -> usize {
+    // SAFETY: all zeros are an action; it outlives the call, which only writes it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        assert_eq!(libc::sigaction(signal, std::ptr::null(), &raw mut action), 0);
+        action.sa_sigaction
+    }
+}
+
+/// A real fault that raises this signal, where this processor has one. It may use a directory.
+pub(crate) fn fault(signal: i32) -> Option<fn(&std::path::Path)> {
+    match signal {
+        libc::SIGSEGV => Some(|_| {
+            // SAFETY: it is not safe: the page is not there, and the process ends.
+            unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) }
+        }),
+        libc::SIGBUS => Some(|dir| {
+            use std::os::fd::AsRawFd as _;
+
+            let path = dir.join("empty");
+            let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
+            // SAFETY: it is not safe: the page lies beyond the file's end, and the process ends.
+            unsafe {
+                let protection = libc::PROT_READ | libc::PROT_WRITE;
+                let page = libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+                assert_ne!(page, libc::MAP_FAILED);
+                page.cast::<u8>().write_volatile(1);
+            }
+        }),
+        libc::SIGABRT => Some(|_| std::process::abort()),
+        #[cfg(target_arch = "x86_64")]
+        libc::SIGILL => Some(|_| {
+            // SAFETY: it is not safe: the instruction does not exist, and the process ends.
+            unsafe { std::arch::asm!("ud2") }
+        }),
+        #[cfg(target_arch = "x86_64")]
+        libc::SIGFPE => Some(|_| {
+            // SAFETY: it is not safe: it divides by zero, and the process ends.
+            unsafe {
+                std::arch::asm!("div {0:e}", in(reg) 0, inout("eax") 1 => _, inout("edx") 0 => _);
+            }
+        }),
+        _ => None,
+    }
+}
+
+/// How a forked child has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Death {
+    /// The signal that has killed it.
+    pub(crate) signal: Option<i32>,
+    dumped_core: bool,
+}
+
+/// Forks a child that lives `life`, and says how it has ended.
+pub(crate) fn death_of(life: impl FnOnce()) -> Death {
+    // SAFETY: as in `fork`.
+    let pid = match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            end_after(Duration::from_secs(60));
+            let _ = catch_unwind(AssertUnwindSafe(life));
+            exit_immediately(0);
+        }
+        pid => pid,
+    };
+    let mut status = 0;
+    // SAFETY: `pid` is a child of this process that nobody else waits for; `status` outlives the
+    // call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+    Death { signal, dumped_core: libc::WCOREDUMP(status) }
+}
+
+/// Lets this process and its children leave core dumps, as far as the machine does.
+pub(crate) fn allow_core_dumps() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives both calls, which only read or write it.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_CORE, &raw const limit), 0);
+    }
+}
+
+static PAGE: std::sync::atomic::AtomicPtr<u8> = std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
+
+/// A page of memory that nobody may read.
+pub(crate) struct Page(*mut u8);
+
+impl Page {
+    pub(crate) fn unreadable() -> Self {
+        // SAFETY: a new mapping where the kernel likes.
+        let page = unsafe {
+            libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        Self(page.cast())
+    }
+
+    /// From now on a handler for this signal makes it readable.
+    pub(crate) fn becomes_readable_at(&self, signal: i32) {
+        extern "C" fn handler(_: i32) {
+            let page = PAGE.load(std::sync::atomic::Ordering::Relaxed);
+            // SAFETY: changes only the page of the case.
+            assert_eq!(unsafe { libc::mprotect(page.cast(), 4096, libc::PROT_READ) }, 0);
+        }
+
+        PAGE.store(self.0, std::sync::atomic::Ordering::Relaxed);
+        handle(signal, handler, 0);
+    }
+
+    pub(crate) fn read(&self) -> u8 {
+        // SAFETY: the handler makes the page readable, and the instruction is done again.
+        unsafe { self.0.read_volatile() }
+    }
+}

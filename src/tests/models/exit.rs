@@ -8,8 +8,9 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::{EVER, check, offer, pipeline, take_all};
-use crate::os::{AtExit, drain_all, register};
-use crate::queue::Overflow;
+use crate::os::{AtExit, drain_all, register, wait_for_writers};
+use crate::queue::{Overflow, Pipeline};
+use crate::stats::Counters;
 
 /// Something whose owner needs it back for itself once nobody waits for it any more.
 struct Target {
@@ -91,6 +92,58 @@ fn loom_the_end_of_the_process_waits_for_a_writer_that_naps() {
         assert!(pipeline.is_ended());
         let stats = pipeline.stats();
         assert_eq!((stats.accepted, stats.pending, stats.dropped.total()), (1, 0, 0), "it was written: {stats:?}");
+        writer.join().unwrap();
+    });
+}
+
+/// A pipeline for whose writer a crash waits.
+fn pipeline_in_crash() -> Arc<Pipeline> {
+    let counters = Counters::new(Vec::new());
+    Arc::new(Pipeline::new(4, Overflow::DropNewest, Duration::MAX, None, counters).flush_on_crash(true))
+}
+
+#[test]
+fn loom_what_was_logged_before_a_crash_is_taken_before_its_wait_ends() {
+    check(4, || {
+        let pipeline = pipeline_in_crash();
+        let registration = register(pipeline.clone());
+        let writer = {
+            let pipeline = pipeline.clone();
+            thread::spawn(move || {
+                loop {
+                    let crash = registration.crash();
+                    let mut left = pipeline.len();
+                    while left > 0 {
+                        left = left.saturating_sub(take_all(&pipeline));
+                    }
+                    if let Some(number) = crash {
+                        registration.answer_crash(number);
+                        break;
+                    }
+                    thread::yield_now();
+                }
+                // Until the process has ended.
+                registration
+            })
+        };
+        offer(&pipeline, Level::Info);
+        wait_for_writers();
+        assert_eq!(pipeline.counters.writer.taken.total(), 1);
+        drop(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_a_crash_does_not_wait_for_a_writer_that_ends() {
+    check(5, || {
+        let pipeline = pipeline_in_crash();
+        let registration = register(pipeline.clone());
+        let writer = thread::spawn(move || {
+            take_all(&pipeline);
+            pipeline.end();
+            drop(registration);
+        });
+        wait_for_writers();
         writer.join().unwrap();
     });
 }
