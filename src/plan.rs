@@ -24,9 +24,10 @@ use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Overflow, Pipeline, Renew};
 use crate::record::Notice;
 use crate::sink::console::Console;
-use crate::sink::file::{FileSink, Target};
+use crate::sink::file::Target;
 use crate::sink::log_file::FileOptions;
-use crate::sink::{OutputSink, Sink};
+use crate::sink::opened::OpenedSink;
+use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
 use crate::wanted::{MOST_FILTERED, Offered, Wanted};
@@ -98,7 +99,12 @@ pub(crate) fn plan_outputs(
                     range: "each stream at most once",
                 });
             }
-            Destination::Console(console) => console.color = console.color.by_environment(),
+            Destination::Console(console) => {
+                if let Some((option, value, range)) = console.backlog.out_of_range() {
+                    return Err(InitError::Option { option, value, range });
+                }
+                console.color = console.color.by_environment();
+            }
             Destination::Sink { .. } => {}
         }
         if let Some(key) = format.bad_field() {
@@ -212,7 +218,7 @@ impl PlannedOutput {
                 (RealDisk::new(options.mode), Target::Path(path.clone()), options.clone())
             }
             Destination::Console(console) => {
-                let options = FileOptions { retain: console.backlog, ..FileOptions::default() };
+                let options = FileOptions::default();
                 (RealDisk::new(None), Target::Stream(console.stream), options)
             }
             Destination::Sink { place, .. } => {
@@ -220,16 +226,16 @@ impl PlannedOutput {
                 return Some(Box::new(sink));
             }
         };
-        Some(Box::new(FileSink::new(disk, target, options)))
+        Some(Box::new(OpenedSink::new(disk, target, options)))
     }
 
-    /// Returns the number of bytes that it may retain while it is suspended. A sink retains
-    /// nothing.
-    fn retain(&self) -> u64 {
+    /// Returns the number of bytes that it may retain while it is suspended, and what waits for a
+    /// slow reader. A sink retains nothing.
+    fn retain(&self) -> (u64, Backlog) {
         match &self.destination {
-            Destination::File { options, .. } => options.retain,
-            Destination::Console(console) => console.backlog,
-            Destination::Sink { .. } => 0,
+            Destination::File { options, .. } => (options.retain, options.backlog),
+            Destination::Console(console) => (console.backlog.bytes, console.backlog),
+            Destination::Sink { .. } => (0, Backlog { bytes: 0, ..Backlog::default() }),
         }
     }
 
@@ -291,7 +297,8 @@ impl Plan {
             let opening = once.opening.as_ref().map(FilterDoubts::notice);
             let counters = pipeline.counters.outputs[outputs.len()].clone();
             let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
-            outputs.push(output.retain(planned.retain()));
+            let (bytes, backlog) = planned.retain();
+            outputs.push(output.retain(bytes, backlog));
         }
         let mut writer = Writer::new(pipeline, outputs, once.on_event);
         if let Some(timeline) = self.by_counter.then(Timeline::new).flatten() {
@@ -494,21 +501,27 @@ mod tests {
     use super::*;
     use crate::sink::log_file::LogFile;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn a_file_and_a_console_retain_what_their_options_say_and_a_sink_retains_nothing() {
         let file = |file: LogFile| Destination::File { path: file.path, options: file.options };
         let destinations = [
-            (file(LogFile::new("a.log")), 64 << 10),
-            (file(LogFile::new("b.log").retain(0)), 0),
-            (file(LogFile::new("c.log").retain(1 << 30)), 1 << 30),
-            (Destination::Console(Console::stderr()), 1 << 20),
-            (Destination::Console(Console::stdout().backlog(u64::MAX)), 1 << 30),
-            (Destination::Sink { name: "own".into(), place: 0 }, 0),
+            (file(LogFile::new("a.log")), (64 << 10, 1 << 20, 5)),
+            (file(LogFile::new("b.log").retain(0).backlog(7).patience(2 * SECOND)), (0, 7, 2)),
+            (file(LogFile::new("c.log").retain(1 << 30)), (1 << 30, 1 << 20, 5)),
+            (Destination::Console(Console::stderr()), (1 << 20, 1 << 20, 5)),
+            (Destination::Console(Console::stdout().backlog(1 << 30).patience(SECOND)), (1 << 30, 1 << 30, 1)),
+            (Destination::Sink { name: "own".into(), place: 0 }, (0, 0, 5)),
         ];
         let (destinations, expected): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
         let options = |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination };
         let outputs = destinations.into_iter().map(options).collect();
         let (planned, _) = plan_outputs(outputs, &Format::default()).unwrap();
-        assert_eq!(planned.iter().map(PlannedOutput::retain).collect::<Vec<_>>(), expected);
+        let retained = planned.iter().map(|output| {
+            let (retain, backlog) = output.retain();
+            (retain, backlog.bytes, backlog.patience.as_secs())
+        });
+        assert_eq!(retained.collect::<Vec<_>>(), expected);
     }
 }

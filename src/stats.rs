@@ -165,6 +165,8 @@ pub(crate) struct WriterCounters {
     pub(crate) truncated: AtomicU64,
     /// How often an output has dropped a record that the writer had taken.
     pub(crate) output_drops: AtomicU64,
+    /// How often it was because the reader of a stream was slow and the backlog full.
+    pub(crate) backlog_drops: AtomicU64,
 }
 
 /// How many records were dropped after they had been accepted, so far.
@@ -359,7 +361,10 @@ impl Counters {
 
     /// Returns the drops of records that were pending.
     pub(crate) fn pending_drops(&self) -> PendingDrops {
-        PendingDrops { by_outputs: self.writer.output_drops.load(Relaxed), evicted: self.callers.evicted.load(Relaxed) }
+        PendingDrops {
+            by_outputs: self.writer.output_drops.load(Relaxed),
+            evicted: self.callers.evicted.load(Relaxed) + self.writer.backlog_drops.load(Relaxed),
+        }
     }
 
     /// The account at this moment; `queued` is the number of records in the queue.

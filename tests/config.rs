@@ -34,6 +34,8 @@ max_age = "30days"
 when_low = "delete_oldest"
 error_reserve = 131072
 retain = "96 KiB"
+backlog = "2 MiB"
+patience = "7s"
 mode = "0640"
 symlink = "current.json"
 compress = true
@@ -50,6 +52,7 @@ when_low = "stop"
 levels = "Warn ..= info"
 color = "always"
 backlog = "64 KiB"
+patience = "1m"
 
 [stdout]
 filter = "info,hyper=off"
@@ -77,6 +80,8 @@ fn everything() -> Builder {
         .when_low(WhenLow::DeleteOldest)
         .error_reserve(128 * KIB)
         .retain(96 * KIB)
+        .backlog(2 * MIB)
+        .patience(Duration::from_secs(7))
         .mode(0o640)
         .symlink("current.json")
         .compress(true);
@@ -92,7 +97,13 @@ fn everything() -> Builder {
         .filter_env("APP_LOG")
         .file(first)
         .file(second)
-        .console(Console::stderr().levels(LevelFilter::Warn..=LevelFilter::Info).color(Color::Always).backlog(64 * KIB))
+        .console(
+            Console::stderr()
+                .levels(LevelFilter::Warn..=LevelFilter::Info)
+                .color(Color::Always)
+                .backlog(64 * KIB)
+                .patience(Duration::from_secs(60)),
+        )
         .console(Console::stdout().filter("info,hyper=off").format(Format::ecs()))
         .format(Format::text().local_time().thread().place().multiline())
         .capacity(1000)

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, FileId, Kind, PathState, RealFile};
+use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream};
 use crate::os::CloseInChild;
 
 /// A path with more symbolic links than this leads nowhere.
@@ -273,12 +273,12 @@ impl RealDir {
 
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
     /// is judged again: it may have been exchanged after the first look.
-    pub(super) fn open_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
+    pub(super) fn open_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<Opened<RealFile, RealStream>> {
         let found = match self.stat(name) {
             Err(Errno::NOENT) => match self.create_log(name, mode) {
                 // Somebody else was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stat(name)?,
-                other => return other,
+                other => return other.map(Opened::File),
             },
             other => other?,
         };
@@ -302,11 +302,13 @@ impl RealDir {
         if type_of(&opened) == FileType::CharacterDevice && !is_harmless(&fd, &opened) {
             return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
         }
-        let kind = if type_of(&opened) == FileType::RegularFile { Kind::Regular } else { Kind::Stream };
-        if kind == Kind::Stream && readable {
+        if type_of(&opened) == FileType::RegularFile {
+            return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
+        }
+        if readable {
             return Err(io::ErrorKind::Interrupted.into()); // The next attempt sees what it is.
         }
-        Ok(RealFile::new(fd.into(), kind, readable, Some((self.clone(), name.to_owned()))))
+        Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
     fn create_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
@@ -316,7 +318,7 @@ impl RealDir {
         if let Some(mode) = mode {
             self.or_remove(name, fchmod(&fd, Mode::from_raw_mode(mode as _)).map_err(io::Error::from))?;
         }
-        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
     }
 
     /// Creates the file that follows `old`: with its owner and group where we may give them, and
@@ -327,7 +329,7 @@ impl RealDir {
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
         let mode = mode.unwrap_or(before.st_mode as u32 & 0o777);
         self.or_remove(name, give(&fd, (before.st_uid, before.st_gid), mode))?;
-        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
     }
 
     /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or
@@ -345,7 +347,7 @@ impl RealDir {
         if !is_ours(&fstat(&fd)?) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        Ok(RealFile::new(fd.into(), Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
     }
 
     /// Creates a file that nobody else may open, until it is whole.
@@ -353,7 +355,7 @@ impl RealDir {
     pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(RealFile::new(fd.into(), Kind::Regular, false, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(fd.into(), false, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]
@@ -602,7 +604,7 @@ mod tests {
         fs::create_dir(path.join("a directory")).unwrap();
         std::os::unix::fs::symlink(path.join("file"), path.join("a link")).unwrap();
         let mut dir = open(path);
-        let log = dir.open_log(OsStr::new("other"), None).unwrap();
+        let Opened::File(log) = dir.open_log(OsStr::new("other"), None).unwrap() else { panic!("no file") };
         let listed = dir.list(&log, &|name| name != "other").unwrap();
         assert_eq!(
             listed.iter().map(|entry| (entry.name.as_os_str(), entry.bytes)).collect::<Vec<_>>(),
@@ -618,7 +620,7 @@ mod tests {
         let path = temporary.path().join("logs");
         fs::create_dir(&path).unwrap();
         let (mut dir, name) = RealDir::locate(&path.join("app.log"), Walk::Open).unwrap();
-        let file = dir.open_log(&name, None).unwrap();
+        let Opened::File(file) = dir.open_log(&name, None).unwrap() else { panic!("no file") };
         let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
         assert_eq!(check(&dir), PathState::Same);
         fs::rename(&path, temporary.path().join("elsewhere")).unwrap();

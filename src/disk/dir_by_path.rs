@@ -7,7 +7,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Entry, FileId, Kind, PathState, RealFile};
+use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream};
 use crate::os::windows as os;
 
 /// What is only looked at is opened with no right to its content, so that nobody who has it open
@@ -50,7 +50,7 @@ impl RealDir {
 
     /// Opens what may be a log file, and creates it if it is missing. Whoever may only append gets
     /// a handle that can do no more.
-    pub(super) fn open_log(&self, name: &OsStr, _mode: Option<u32>) -> io::Result<RealFile> {
+    pub(super) fn open_log(&self, name: &OsStr, _mode: Option<u32>) -> io::Result<Opened<RealFile, RealStream>> {
         let path = self.0.join(name);
         let try_to = |read, write| OpenOptions::new().read(read).write(write).append(!write).create(true).open(&path);
         let is_denied = |result: &io::Result<File>| {
@@ -64,12 +64,12 @@ impl RealDir {
         }
         let file = result?;
         let kind = super::kind_of(&file)?;
-        Ok(RealFile::new(file, kind, readable && kind == Kind::Regular, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(file, kind, readable && kind == Some((self.clone(), name.to_owned()))))
     }
 
     pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _mode: Option<u32>) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?;
-        Ok(RealFile::new(file, Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
     }
 
     /// Whether the file that was opened at `path` is still there.
@@ -91,13 +91,13 @@ impl RealDir {
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        Ok(RealFile::new(file, Kind::Regular, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]
     pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let file = OpenOptions::new().write(true).create_new(true).open(self.0.join(name))?;
-        Ok(RealFile::new(file, Kind::Regular, false, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::new(file, false, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]

@@ -9,6 +9,7 @@ mod dir;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod preallocate;
+mod stream;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -22,17 +23,20 @@ use crate::os::CloseInChild;
 
 pub(crate) use dir::RealDir;
 use dir::Walk;
+pub(crate) use stream::RealStream;
 
 /// Where files are opened. The double for tests is `tests::fake_disk::FakeDisk`.
 pub(crate) trait Disk: Send {
     type File: DiskFile;
+    type Stream: DiskStream;
     type Dir: Dir<File = Self::File>;
 
-    /// Opens for appending, and creates if need be; never truncates and never waits for a reader.
-    fn open(&mut self, path: &Path) -> io::Result<Self::File>;
+    /// Opens for appending, and creates a file if need be; never truncates and never waits for a
+    /// reader.
+    fn open(&mut self, path: &Path) -> io::Result<Opened<Self::File, Self::Stream>>;
 
-    /// One of the process's own streams.
-    fn stream(&mut self, stream: Stream) -> io::Result<Self::File>;
+    /// Opens one of the process's own streams.
+    fn stream(&mut self, stream: Stream) -> io::Result<Opened<Self::File, Self::Stream>>;
 
     /// Makes a directory and those above it.
     fn make_dir(&mut self, path: &Path) -> io::Result<()>;
@@ -115,15 +119,10 @@ pub(crate) struct Entry {
 /// The volume of a file, and its number there.
 pub(crate) type FileId = (u64, u128);
 
-/// An open file.
+/// An open regular file: takes space, can be cut, locked and synced.
 pub(crate) trait DiskFile: Send {
-    fn kind(&self) -> Kind;
-
     /// One write(2): may take fewer bytes than given.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// Whether a write would not have to wait; waits up to `at_most` for that.
-    fn writable(&mut self, at_most: Duration) -> bool;
 
     /// Lets others go on with what they do to the file.
     fn pause(&mut self, time: Duration);
@@ -171,6 +170,22 @@ pub(crate) trait DiskFile: Send {
     fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()>;
 }
 
+/// An open pipe, terminal, socket or device: takes what its reader leaves room for.
+pub(crate) trait DiskStream: Send {
+    /// Writes at most [`ATOMIC_WRITE`] bytes, or the first of them, and never waits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the reader has left no room.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Waits up to `at_most` until the reader has left room. Returns true if it has.
+    fn writable(&mut self, at_most: Duration) -> bool;
+
+    /// Returns how many bytes the reader has before it, where that can be seen.
+    fn unread(&mut self) -> Option<u64>;
+}
+
 /// One of the streams that a process is started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -178,13 +193,11 @@ pub(crate) enum Stream {
     Stdout,
 }
 
-/// What kind of thing is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A regular file: takes room, can be cut, locked and synced.
-    Regular,
-    /// A pipe, a terminal, a device: takes what its reader leaves room for.
-    Stream,
+/// What was opened.
+#[derive(Debug)]
+pub(crate) enum Opened<F, S> {
+    File(F),
+    Stream(S),
 }
 
 /// Where an open file stands.
@@ -231,24 +244,37 @@ pub(crate) struct RealFile {
     #[cfg(unix)]
     _in_child: CloseInChild,
     file: File,
-    kind: Kind,
     readable: bool,
     place: Option<(RealDir, OsString)>,
 }
 
 impl Disk for RealDisk {
     type File = RealFile;
+    type Stream = RealStream;
     type Dir = RealDir;
 
-    fn open(&mut self, path: &Path) -> io::Result<RealFile> {
+    fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
         let (dir, name) = RealDir::locate(path, Walk::Open)?;
         dir.open_log(&name, self.mode)
     }
 
-    fn stream(&mut self, stream: Stream) -> io::Result<RealFile> {
-        let file = duplicate(stream)?;
-        let kind = kind_of(&file)?;
-        Ok(RealFile::new(file, kind, false, None))
+    /// A regular file keeps the description of the program's own output, which goes to the same
+    /// place in it. A stream is opened again where that is possible, which makes a description that
+    /// never waits: a terminal whose reader stopped says that it can be written and then keeps the
+    /// write. The program's own descriptor stays as it is. What belongs to another user cannot be
+    /// opened so, and a socket not at all.
+    fn stream(&mut self, stream: Stream) -> io::Result<Opened<RealFile, RealStream>> {
+        let file = stream::duplicate(stream)?;
+        if is_regular(&file)? {
+            return Ok(Opened::File(RealFile::new(file, false, None)));
+        }
+        #[cfg(unix)]
+        if cfg!(target_os = "linux") {
+            if let Ok(own) = dir::open_again(stream::number(stream)) {
+                return Ok(Opened::Stream(RealStream::own(own)));
+            }
+        }
+        Ok(Opened::Stream(RealStream::shared(file)))
     }
 
     fn make_dir(&mut self, path: &Path) -> io::Result<()> {
@@ -312,12 +338,11 @@ impl RealDisk {
 }
 
 impl RealFile {
-    fn new(file: File, kind: Kind, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
+    fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
         Self {
             #[cfg(unix)]
             _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)),
             file,
-            kind,
             readable,
             place,
         }
@@ -350,58 +375,21 @@ fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     result
 }
 
+/// Whether the descriptor leads to a regular file.
 #[cfg(unix)]
-fn kind_of(file: &File) -> io::Result<Kind> {
-    Ok(if file.metadata()?.is_file() { Kind::Regular } else { Kind::Stream })
+fn is_regular(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.is_file())
 }
 
 #[cfg(windows)]
-fn kind_of(file: &File) -> io::Result<Kind> {
+fn is_regular(file: &File) -> io::Result<bool> {
     if !crate::os::windows::is_on_disk(file) {
-        return Ok(Kind::Stream);
+        return Ok(false);
     }
-    if file.metadata()?.is_file() { Ok(Kind::Regular) } else { Err(io::ErrorKind::IsADirectory.into()) }
-}
-
-/// A descriptor of our own for the stream; where it can be had, one that never waits: a terminal
-/// whose reader stopped says that it can be written and then keeps the write. The program's own
-/// descriptor stays as it is.
-#[cfg(unix)]
-fn duplicate(stream: Stream) -> io::Result<File> {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
-
-    let (copied, number) = match stream {
-        Stream::Stderr => (io::stderr().as_fd().try_clone_to_owned()?, io::stderr().as_raw_fd()),
-        Stream::Stdout => (io::stdout().as_fd().try_clone_to_owned()?, io::stdout().as_raw_fd()),
-    };
-    let file = File::from(copied);
-    if cfg!(target_os = "linux") && kind_of(&file)? == Kind::Stream {
-        // Opening it again makes a description that is not shared. A socket cannot be opened so,
-        // nor what belongs to another user; a regular file must not be, because the program's own
-        // output goes to the same place in it.
-        if let Ok(own) = dir::open_again(number) {
-            return Ok(own);
-        }
-    }
-    Ok(file)
-}
-
-#[cfg(windows)]
-fn duplicate(stream: Stream) -> io::Result<File> {
-    use std::os::windows::io::AsHandle as _;
-
-    let handle = match stream {
-        Stream::Stderr => io::stderr().as_handle().try_clone_to_owned(),
-        Stream::Stdout => io::stdout().as_handle().try_clone_to_owned(),
-    };
-    Ok(handle?.into())
+    if file.metadata()?.is_file() { Ok(true) } else { Err(io::ErrorKind::IsADirectory.into()) }
 }
 
 impl DiskFile for RealFile {
-    fn kind(&self) -> Kind {
-        self.kind
-    }
-
     #[cfg(unix)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
@@ -412,28 +400,10 @@ impl DiskFile for RealFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         const AT_THE_END: u64 = u64::MAX;
 
-        match (self.kind, &self.place) {
-            (Kind::Regular, Some(_)) => std::os::windows::fs::FileExt::seek_write(&self.file, bytes, AT_THE_END),
-            _ => self.file.write(bytes),
+        match &self.place {
+            Some(_) => std::os::windows::fs::FileExt::seek_write(&self.file, bytes, AT_THE_END),
+            None => self.file.write(bytes),
         }
-    }
-
-    #[cfg(unix)]
-    fn writable(&mut self, at_most: Duration) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-        let timeout = Timespec::try_from(at_most).ok();
-        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
-        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a
-        // write fails at once.
-        poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
-    }
-
-    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no
-    /// caller.
-    #[cfg(windows)]
-    fn writable(&mut self, _at_most: Duration) -> bool {
-        true
     }
 
     fn pause(&mut self, time: Duration) {
@@ -527,7 +497,7 @@ impl DiskFile for RealFile {
     }
 
     fn can_preallocate(&self) -> bool {
-        self.kind == Kind::Regular && preallocate::is_known_to_work(&self.file)
+        preallocate::is_known_to_work(&self.file)
     }
 
     fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {

@@ -55,6 +55,8 @@ use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, 
 /// when_low = "stop"                    # or delete_oldest
 /// error_reserve = "64 KiB"
 /// retain = "64 KiB"
+/// backlog = "1 MiB"                    # of a FIFO
+/// patience = "5s"
 /// fsync = "never"                      # or after_errors, { every = "5s" }
 /// mode = "0640"
 /// symlink = "/var/log/current.json"
@@ -65,6 +67,7 @@ use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, 
 /// format = { kind = "text", thread = true, location = true, local_time = true }
 /// color = "auto"                       # or always, never
 /// backlog = "1 MiB"
+/// patience = "5s"
 /// ```
 ///
 /// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a
@@ -176,6 +179,8 @@ pub(super) struct FileConfig {
     when_low: Option<WhenLow>,
     error_reserve: Option<Size>,
     retain: Option<Size>,
+    backlog: Option<Size>,
+    patience: Option<Time>,
     mode: Option<Mode>,
     symlink: Option<FilePath>,
     compress: Option<bool>,
@@ -197,6 +202,8 @@ impl FileConfig {
         file = given(file, self.when_low, LogFile::when_low);
         file = given(file, self.error_reserve.map(|size| size.0), LogFile::error_reserve);
         file = given(file, self.retain.map(|size| size.0), LogFile::retain);
+        file = given(file, self.backlog.map(|size| size.0), LogFile::backlog);
+        file = given(file, self.patience.map(|time| time.0), LogFile::patience);
         file = given(file, self.mode.map(|mode| mode.0), LogFile::mode);
         file = given(file, self.symlink.as_ref().map(|link| &link.0), LogFile::symlink);
         #[cfg(feature = "gzip")]
@@ -222,6 +229,7 @@ struct ConsoleConfig {
     format: Option<Format>,
     color: Option<Color>,
     backlog: Option<Size>,
+    patience: Option<Time>,
 }
 
 impl ConsoleConfig {
@@ -229,9 +237,10 @@ impl ConsoleConfig {
         let console = given(console, self.level, Console::level);
         let console = given(console, self.levels, |console, levels| console.levels(levels.0));
         let console = given(console, self.filter.as_deref(), Console::filter);
-        let console = given(console, self.backlog.map(|size| size.0), Console::backlog);
         let console = given(console, self.format.clone(), Console::format);
-        given(console, self.color, Console::color)
+        let console = given(console, self.color, Console::color);
+        let console = given(console, self.backlog.map(|size| size.0), Console::backlog);
+        given(console, self.patience.map(|time| time.0), Console::patience)
     }
 }
 

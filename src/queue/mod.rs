@@ -441,6 +441,16 @@ impl Pipeline {
         self.bell.nap(at_most, armed, || !self.slots.is_empty() || !self.requests.is_empty());
     }
 
+    /// Sleeps up to `at_most`, although records wait in the queue. A request ends it.
+    pub(crate) fn rest(&self, at_most: Duration) {
+        self.bell.nap(at_most, false, || !self.requests.is_empty());
+    }
+
+    /// Returns true if callers wait for a slot instead of dropping a record.
+    pub(crate) fn callers_wait(&self) -> bool {
+        self.slots.callers_wait()
+    }
+
     /// Nobody will take anything out from now on: what comes late is counted by whoever brings it.
     pub(crate) fn end(&self) {
         self.gate.shut();

@@ -85,6 +85,11 @@ impl Slots {
         self.channel.1.is_empty()
     }
 
+    /// Returns true if a caller waits for a slot instead of dropping a record.
+    pub(super) fn callers_wait(&self) -> bool {
+        matches!(self.overflow, Overflow::Block | Overflow::BlockAtMost(_))
+    }
+
     pub(super) fn is_half_full(&self) -> bool {
         self.len() >= self.capacity / 2
     }

@@ -1,9 +1,10 @@
 //! The options of an output to the terminal. Runs on the builder's thread; the writing itself is
-//! `file.rs`'s.
+//! `stream.rs`'s.
 
 use std::io::{self, IsTerminal as _};
 use std::ops::RangeBounds;
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::LevelFilter;
 
@@ -11,12 +12,15 @@ use crate::disk::Stream;
 use crate::format::Format;
 use crate::wanted::{Levels, Wanted};
 
+use super::backlog::Backlog;
+
 /// Writes to standard error or standard output.
 ///
-/// The background thread writes it, never a log call. A reader that stops reading (a full pipe, a
-/// paused terminal) suspends this output quietly: its newest lines wait in memory, up to
-/// [`backlog`](Self::backlog), and are written when the reader goes on. A reader that goes away
-/// suspends it, too. The other outputs and the program go on.
+/// The background thread writes it, never a log call. While its reader is slow (a full pipe, a
+/// paused terminal), lines wait in memory, up to [`backlog`](Self::backlog), and are written when
+/// the reader goes on. A reader that has taken nothing for as long as
+/// [`patience`](Self::patience), or that goes away, suspends the output quietly. The other outputs
+/// and the program go on.
 ///
 /// ```
 /// use unfazed::{Color, Console, Format};
@@ -33,16 +37,11 @@ pub struct Console {
     pub(crate) wanted: Wanted,
     pub(crate) format: Option<Format>,
     pub(crate) color: Color,
-    /// The most bytes of lines that wait in memory for a slow reader.
-    pub(crate) backlog: u64,
+    /// What waits for a slow reader, and how long.
+    pub(crate) backlog: Backlog,
     /// Printed by the calling thread, for a test harness to capture.
     pub(crate) captured: bool,
 }
-
-/// The default of [`Console::backlog`].
-const DEFAULT_BACKLOG: u64 = 1 << 20;
-/// More is taken as this.
-const MOST_BACKLOG: u64 = 1 << 30;
 
 /// Decides whether a console's text has colours.
 ///
@@ -148,7 +147,7 @@ impl Console {
             wanted: Wanted::EVERYTHING,
             format: None,
             color: Color::Auto,
-            backlog: DEFAULT_BACKLOG,
+            backlog: Backlog::default(),
             captured: false,
         }
     }
@@ -222,20 +221,47 @@ impl Console {
         self
     }
 
-    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow. Default:
-    /// 1 MiB.
+    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow, at most
+    /// 1 GiB. Default: 1 MiB.
     ///
-    /// A stream that has been full for 100 ms is suspended. The newest lines of all levels then
-    /// wait; older ones that do not fit are dropped and counted. Each line takes 32 bytes more than
-    /// its length. Lines that wait are written as soon as the reader reads again, also at the end
-    /// of the program, for at most `Builder::shutdown_timeout`. 32 and less let no line wait; more
-    /// than 1 GiB counts as 1 GiB. The memory is taken with the first line that waits.
+    /// A stream that takes no more is tried again at least every 10 ms, and the other outputs go on
+    /// meanwhile. Lines of all levels wait, in their order. The last eighth is for WARN and ERROR.
+    /// What does not fit is dropped, counted as `queue_full`, and reported in the output when its
+    /// reader goes on. Under [`Overflow::Block`](crate::Overflow::Block) and `BlockAtMost` nothing
+    /// is dropped for lack of room here: the callers wait for the slowest reader, until its
+    /// [`patience`](Self::patience) ends.
+    ///
+    /// A flush waits for the lines that wait at the call. At the end of the program the lines get
+    /// the rest of [`shutdown_timeout`](crate::Builder::shutdown_timeout). Each line takes 32 bytes
+    /// more than its length. The memory is taken with the first line that waits, and given back
+    /// with the last. 0: none waits, except a line of which a part is in the stream.
+    ///
+    /// More than 1 GiB is an [`InitError`](crate::InitError).
     ///
     /// ```
     /// let console = unfazed::Console::stdout().backlog(64 * unfazed::KIB);
     /// ```
     pub fn backlog(mut self, bytes: u64) -> Self {
-        self.backlog = bytes.min(MOST_BACKLOG);
+        self.backlog.bytes = bytes;
+        self
+    }
+
+    /// Sets how long the reader of the stream may take nothing before the output is suspended, at
+    /// most one hour. Default: 5 s. Zero: the output is suspended as soon as the stream takes no
+    /// more.
+    ///
+    /// A suspended stream keeps what waits, and more while there is room. The output resumes when
+    /// its reader goes on, with a gap line before the lines that have waited.
+    ///
+    /// More than one hour is an [`InitError`](crate::InitError).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let console = unfazed::Console::stdout().patience(Duration::from_secs(30));
+    /// ```
+    pub fn patience(mut self, at_most: Duration) -> Self {
+        self.backlog.patience = at_most;
         self
     }
 

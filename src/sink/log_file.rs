@@ -10,6 +10,7 @@ use log::LevelFilter;
 use crate::format::Format;
 use crate::wanted::{Levels, Wanted};
 
+use super::backlog::Backlog;
 use super::file::archive_name::Names;
 use super::file::retention::Limits;
 use super::rotation::Rotation;
@@ -37,6 +38,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | `when_low` | [`WhenLow::Stop`] |
 /// | `error_reserve` | 64 KiB, where the file system can |
 /// | `retain` | 64 KiB |
+/// | `backlog`, `patience` | 1 MiB, 5 s: of a FIFO or a device |
 /// | `mode` | what the umask leaves of 0666 |
 /// | `symlink` | none |
 ///
@@ -69,6 +71,8 @@ pub(crate) struct FileOptions {
     pub(crate) when_low: WhenLow,
     pub(crate) error_reserve: u64,
     pub(crate) retain: u64,
+    /// Where the path leads to a stream.
+    pub(crate) backlog: Backlog,
     pub(crate) mode: Option<u32>,
     pub(crate) symlink: Option<PathBuf>,
     pub(crate) compress: bool,
@@ -84,6 +88,7 @@ impl Default for FileOptions {
             when_low: WhenLow::default(),
             error_reserve: DEFAULT_ERROR_RESERVE,
             retain: DEFAULT_RETAIN,
+            backlog: Backlog::default(),
             mode: None,
             symlink: None,
             compress: false,
@@ -112,6 +117,9 @@ impl FileOptions {
         }
         if self.retain > MOST_RETAIN {
             return Some(("retain", self.retain.to_string(), "at most 1 GiB"));
+        }
+        if let Some(out_of_range) = self.backlog.out_of_range() {
+            return Some(out_of_range);
         }
         match self.mode {
             Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
@@ -385,6 +393,34 @@ impl LogFile {
         self
     }
 
+    /// Sets how many bytes of lines wait in memory while the path leads to a FIFO or a device whose
+    /// reader is slow, at most 1 GiB. Default: 1 MiB. A regular file has no use for it.
+    ///
+    /// As [`Console::backlog`](crate::Console::backlog).
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("/run/app/log.fifo").backlog(4 * unfazed::MIB);
+    /// ```
+    pub fn backlog(mut self, bytes: u64) -> Self {
+        self.options.backlog.bytes = bytes;
+        self
+    }
+
+    /// Sets how long the reader of a FIFO may take nothing before the output is suspended, at most
+    /// one hour. Default: 5 s. A regular file has no use for it.
+    ///
+    /// As [`Console::patience`](crate::Console::patience).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let file = unfazed::LogFile::new("/run/app/log.fifo").patience(Duration::from_secs(30));
+    /// ```
+    pub fn patience(mut self, at_most: Duration) -> Self {
+        self.options.backlog.patience = at_most;
+        self
+    }
+
     /// Sets the permissions of files that are created (Unix), whatever the umask is, as in `0o640`;
     /// the owner must be able to write. Default: what the umask leaves of 0666. An existing file
     /// keeps its own.
@@ -520,6 +556,8 @@ mod tests {
             file().error_reserve(GIB),
             file().retain(0),
             file().retain(GIB),
+            file().backlog(0).patience(Duration::ZERO),
+            file().backlog(GIB).patience(Duration::from_secs(3600)),
             file().mode(0o200),
             file().mode(0o777),
             file().rotation(Rotation::size(1)).max_files(1).max_total_size(1).max_age(Duration::from_nanos(1)),
@@ -530,6 +568,8 @@ mod tests {
         let beyond = [
             (file().error_reserve(GIB + 1), "error_reserve"),
             (file().retain(GIB + 1), "retain"),
+            (file().backlog(GIB + 1), "backlog"),
+            (file().patience(Duration::from_secs(3601)), "patience"),
             (file().mode(0o1000), "mode"),
             (file().mode(0o577), "mode"),
             (file().rotation(Rotation::size(0)), "rotation"),

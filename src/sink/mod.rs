@@ -3,11 +3,16 @@
 pub(crate) mod console;
 pub(crate) mod log_file;
 
+mod backlog;
 mod batch;
 mod outcome;
 
+pub(crate) mod opened;
+
 pub(crate) mod file;
 pub(crate) mod rotation;
+
+mod stream;
 
 pub use batch::{Batch, BatchBuf, Line, Now};
 pub use outcome::WriteError;
@@ -15,8 +20,9 @@ pub use outcome::WriteError;
 #[doc(no_inline)]
 pub use crate::event::Cause;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use batch::{Purpose, Span};
-pub(crate) use outcome::{Command, Health, News, OutputSink, Shortage};
+pub(crate) use outcome::{Command, Health, Lag, News, OutputSink, Shortage};
 
 /// Takes whole lines, on the writer's thread, one call at a time.
 ///

@@ -57,6 +57,12 @@ pub(crate) trait OutputSink: Send {
         let _ = (command, now);
         Ok(())
     }
+
+    /// Waits up to `at_most` until the reader of a stream has left room. Returns true if it has.
+    fn wait(&mut self, at_most: Duration) -> bool {
+        let _ = at_most;
+        false
+    }
 }
 
 /// A sink of the program's own is always healthy, has no news, and takes no orders.
@@ -166,12 +172,22 @@ pub struct WriteError {
     written: usize,
     cause: Cause,
     retry_after: Option<Duration>,
-    /// The reader of a pipe or terminal is slow: lines of all levels are worth retaining.
-    pub(crate) would_block: bool,
+    /// The reader of a stream has left no room: nothing is wrong yet.
+    pub(crate) lag: Option<Lag>,
     /// While it is suspended the sink still takes these levels.
     pub(crate) still_takes: LevelFilter,
     pub(crate) shortage: Option<Shortage>,
     pub(crate) news: Vec<News>,
+}
+
+/// What a stream has done before its reader left no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lag {
+    /// A part of the line after the written ones is in. The sink finishes that line before anything
+    /// else, so it must not be handed over a second time.
+    pub(crate) begun: bool,
+    /// The reader has taken something.
+    pub(crate) took_some: bool,
 }
 
 /// Why lines do not fit, where the cause is low space and one more line still fits. All in bytes.
@@ -201,7 +217,7 @@ impl WriteError {
             written,
             cause,
             retry_after: None,
-            would_block: false,
+            lag: None,
             still_takes: LevelFilter::Off,
             shortage: None,
             news: Vec::new(),
@@ -262,6 +278,11 @@ impl WriteError {
     pub(crate) fn failed(written: usize, doing: &'static str, error: io::Error) -> Self {
         let cause = Cause::of(&error);
         Self { news: vec![News::Failed { doing, error }], ..Self::new(written, cause) }
+    }
+
+    /// Returns the error of a stream whose reader has left no room for more than `written` lines.
+    pub(crate) fn lagging(written: usize, lag: Lag) -> Self {
+        Self { lag: Some(lag), ..Self::new(written, Cause::Io) }
     }
 
     /// Names the act that failed.

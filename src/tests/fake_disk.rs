@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{Compression, Dir, Disk, DiskFile, Entry, FileId, FreeSpace, Kind, PathState, Stream};
+use crate::disk::{
+    ATOMIC_WRITE, Compression, Dir, Disk, DiskFile, DiskStream, Entry, FileId, FreeSpace, Opened, PathState, Stream,
+};
 
 /// What the disk is asked; a fault names the operation it hits, or any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +126,10 @@ pub(crate) struct World {
     pub(crate) no_links: Option<i32>,
     /// Its files are pipes, whose reader is slow when a fault says so.
     pub(crate) is_pipe: bool,
+    /// How many bytes the reader of a pipe leaves room for; `None`: for all.
+    pub(crate) room: Option<usize>,
+    /// The pipe is a terminal or a socket, which takes a part of what does not fit.
+    pub(crate) takes_parts: bool,
     /// What is done, and then said not to have been (EIO), as by a network file system whose answer
     /// was lost.
     pub(crate) denied: Option<Op>,
@@ -524,19 +530,21 @@ impl Drop for FakeFile {
 
 impl Disk for FakeDisk {
     type File = FakeFile;
+    type Stream = FakeStream;
     type Dir = FakeDir;
 
-    fn open(&mut self, path: &Path) -> io::Result<FakeFile> {
+    fn open(&mut self, path: &Path) -> io::Result<Opened<FakeFile, FakeStream>> {
         let mut world = self.world();
         world.ask(Op::Open)?;
         if path.parent().is_some_and(|parent| world.missing.contains(parent)) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let inode = world.inode(path);
-        Ok(world.open(self, path, inode))
+        let file = world.open(self, path, inode);
+        Ok(if world.is_pipe { Opened::Stream(FakeStream(file)) } else { Opened::File(file) })
     }
 
-    fn stream(&mut self, _stream: Stream) -> io::Result<FakeFile> {
+    fn stream(&mut self, _stream: Stream) -> io::Result<Opened<FakeFile, FakeStream>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -713,11 +721,40 @@ impl World {
     }
 }
 
-impl DiskFile for FakeFile {
-    fn kind(&self) -> Kind {
-        if self.disk.world().is_pipe { Kind::Stream } else { Kind::Regular }
+/// An open pipe or terminal of the fake disk.
+pub(crate) struct FakeStream(FakeFile);
+
+impl DiskStream for FakeStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(bytes.len() <= ATOMIC_WRITE, "{} bytes in one write", bytes.len());
+        let (room, takes_parts) = {
+            let world = self.0.disk.world();
+            (world.room.unwrap_or(usize::MAX), world.takes_parts)
+        };
+        let most = if bytes.len() <= room || takes_parts { bytes.len().min(room) } else { 0 };
+        if most == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = self.0.write(&bytes[..most])?;
+        if let Some(room) = &mut self.0.disk.world().room {
+            *room -= taken;
+        }
+        Ok(taken)
     }
 
+    fn writable(&mut self, _at_most: Duration) -> bool {
+        let world = self.0.disk.world();
+        let least = if world.takes_parts { 1 } else { ATOMIC_WRITE };
+        world.room.is_none_or(|room| room >= least)
+    }
+
+    fn unread(&mut self) -> Option<u64> {
+        let world = self.0.disk.world();
+        world.room.filter(|_| !world.takes_parts).map(|room| u64::MAX - room as u64)
+    }
+}
+
+impl DiskFile for FakeFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.disk.world();
         world.writes.push(bytes.len());
@@ -748,10 +785,6 @@ impl DiskFile for FakeFile {
         let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
         world.torn += u64::from(torn);
         Ok(taken)
-    }
-
-    fn writable(&mut self, _at_most: Duration) -> bool {
-        true
     }
 
     fn pause(&mut self, _time: Duration) {}

@@ -3,11 +3,14 @@
 
 mod output;
 
+mod lagging;
 mod finish;
 mod lines;
 mod recovery;
 mod suspension;
 mod unreported;
+
+mod backlog;
 
 mod record_state;
 mod records;
@@ -86,6 +89,8 @@ pub(crate) struct Writer {
 /// Somebody waits until this many more records are taken and written.
 struct Flush {
     left: usize,
+    /// Where the backlog of each output ended when they were taken.
+    ends: Option<Vec<u32>>,
     answer: Reply,
 }
 
@@ -139,14 +144,16 @@ pub(crate) struct Step {
     pub(crate) taken: usize,
     /// When there is something to do even if nothing comes.
     pub(crate) next: Option<Instant>,
+    /// Records are left in the queue until a slow reader has taken some.
+    pub(crate) holds_back: bool,
     /// The writer was shut down; there is no next turn.
     pub(crate) ended: bool,
 }
 
 impl Writer {
     pub(crate) fn new(pipeline: Arc<Pipeline>, mut outputs: Vec<Output>, on_event: Option<EventHook>) -> Self {
-        outputs.iter_mut().for_each(|output| output.belongs_to(pipeline.address()));
-        let records = Records::new(outputs.iter().map(Output::most_retained), BATCH_RECORDS);
+        outputs.iter_mut().for_each(|output| output.belongs_to(pipeline.address(), pipeline.callers_wait()));
+        let records = Records::new(outputs.len(), BATCH_RECORDS);
         Self {
             pipeline,
             outputs,
@@ -232,6 +239,10 @@ impl Writer {
                 active = now.monotonic;
                 continue;
             }
+            if let Some(output) = self.outputs.iter_mut().find(|output| output.is_moving()) {
+                output.wait_for_reader(SHORT_NAP);
+                continue;
+            }
             let idle = now.monotonic.saturating_duration_since(active);
             let nap = match idle {
                 _ if idle < ALERT_FOR => SHORT_NAP,
@@ -239,7 +250,11 @@ impl Writer {
                 _ => IDLE_NAP,
             };
             let due = step.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
-            self.pipeline.nap(nap.min(due.max(SHORT_NAP)), idle >= ALERT_FOR);
+            let nap = nap.min(due.max(SHORT_NAP));
+            match step.holds_back {
+                true => self.pipeline.rest(nap),
+                false => self.pipeline.nap(nap, idle >= ALERT_FOR),
+            }
         }
     }
 
@@ -259,7 +274,7 @@ impl Writer {
         self.each(now, Output::raise_resumed);
         self.answer(taken, now);
         let next = self.outputs.iter().filter_map(Output::next).min();
-        Step { taken, next, ended: self.end_if_asked(taken, now) }
+        Step { taken, next, holds_back: self.holds_back(), ended: self.end_if_asked(taken, now) }
     }
 
     /// Has each output do its part of the turn.
@@ -279,14 +294,14 @@ impl Writer {
     /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
     fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
         let (answer, answered) = self.pipeline.stamped_reply();
-        self.flushes.push(Flush { left: self.pipeline.len(), answer });
+        self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });
         answered
     }
 
     fn take_requests(&mut self) {
         while let Some(request) = self.pipeline.next_request() {
             match request {
-                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), answer }),
+                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer }),
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
@@ -336,7 +351,7 @@ impl Writer {
     }
 
     fn take_batch(&mut self, now: Now) -> usize {
-        if self.pipeline.len() == 0 {
+        if self.pipeline.len() == 0 || self.holds_back() {
             return 0;
         }
         let pipeline = self.pipeline.clone();
@@ -366,6 +381,17 @@ impl Writer {
             self.publish_gate();
         }
         self.settle()
+    }
+
+    /// Returns true if no record is taken, because readers are slow and their backlogs full. Where
+    /// callers wait for a slot, one such output is enough, so that it drops nothing; otherwise the
+    /// others go on, and the queue is one more place to wait in if there is no other.
+    fn holds_back(&self) -> bool {
+        let mut full = self.outputs.iter().map(|output| output.is_full(&self.records));
+        match self.pipeline.callers_wait() {
+            true => full.any(|full| full),
+            false => full.len() > 0 && full.all(|full| full),
+        }
     }
 
     fn lay_out(&mut self, record: &OwnedRecord, now: Now) {
@@ -436,10 +462,20 @@ impl Writer {
         let mut outputs = self.outputs.iter();
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
         let at_once = nothing_goes || self.pipeline.len() == 0;
+        let (outputs, records) = (&self.outputs, &self.records);
         for flush in &mut self.flushes {
             flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
+            if flush.left == 0 {
+                flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
+            }
         }
-        if !self.flushes.iter().any(|flush| flush.left == 0) {
+        let is_done = |flush: &Flush| {
+            let mut ends = flush.ends.iter().flatten().zip(outputs);
+            flush.ends.is_some() && ends.all(|(end, output)| output.has_written_up_to(*end, records))
+        };
+        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushes).into_iter().partition(is_done);
+        self.flushes = waiting;
+        if answered.is_empty() {
             return;
         }
         let mut flushed = Ok(());
@@ -448,8 +484,6 @@ impl Writer {
         // A shutdown whose time was up has taken the rest of the queue for lost: what was waited
         // for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        let (answered, waiting) = std::mem::take(&mut self.flushes).into_iter().partition(|flush| flush.left == 0);
-        self.flushes = waiting;
         for Flush { answer, .. } in answered {
             let nothing_dropped = self.nothing_dropped_since(answer.before);
             answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));

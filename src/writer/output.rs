@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
 
@@ -13,12 +13,13 @@ use crate::format::Encoder;
 use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::{Notice, Record};
-use crate::sink::{Command, Health, News, OutputSink, WriteError};
+use crate::sink::{Backlog, Command, Health, Lag, News, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
 
+use super::backlog::{Pace, Waiting};
 use super::guard::{Panicked, guarded};
 use super::lines::Lines;
-use super::retained::LINE_OVERHEAD;
+use super::records::Room;
 use super::suspension::{Jitter, RetrySchedule, Suspension};
 use super::unreported::Unreported;
 use super::{Turn, Unopened};
@@ -36,7 +37,7 @@ pub(crate) struct Output {
     pub(super) counters: Arc<OutputCounters>,
     pub(super) encoder: Encoder,
     pub(super) sink: Box<dyn OutputSink>,
-    pub(super) retention: Retention,
+    pub(super) waiting: Waiting,
     pub(super) lines: Lines,
     pub(super) life: Life,
     pub(super) schedule: RetrySchedule,
@@ -47,18 +48,14 @@ pub(crate) struct Output {
     pub(super) orders: Vec<Command>,
 }
 
-/// What an output may retain while it is suspended.
-#[derive(Default)]
-pub(super) struct Retention {
-    /// Bytes of the newest WARN and ERROR lines.
-    most: usize,
-    /// How often in a row no retained line went in after a gap line.
-    pub(super) none_went_in: u32,
-}
-
 /// The states of an output.
 pub(super) enum Life {
     Writing,
+    /// Its reader is slow, and lines wait. Maybe the event that it writes again is due.
+    Lagging {
+        pace: Pace,
+        returned: Option<Event>,
+    },
     Suspended(Suspension),
     /// It writes again, but the gate is not open yet. Then the event is due.
     Returned(Event),
@@ -68,6 +65,10 @@ pub(super) enum Life {
 #[derive(Clone, Copy)]
 pub(super) enum Rest {
     Dropped(DropReason),
+    /// They wait for a slow reader. A part of the first one may be in.
+    Wait {
+        begun: bool,
+    },
     /// The output retains the lines of its levels. The others are dropped, and so are older lines
     /// that have to make way.
     Suspended(DropReason),
@@ -92,7 +93,7 @@ impl Output {
             pipeline: 0,
             encoder,
             sink,
-            retention: Retention::default(),
+            waiting: Waiting::new(0, Backlog { bytes: 0, ..Backlog::default() }),
             lines: Lines::default(),
             life: Life::Writing,
             schedule: RetrySchedule::new(Jitter::new(index), counters.born),
@@ -103,19 +104,17 @@ impl Output {
         }
     }
 
-    /// Lets the output retain up to `bytes` bytes of lines while it is suspended.
-    pub(crate) fn retain(mut self, bytes: u64) -> Self {
-        self.retention.most = usize::try_from(bytes).unwrap_or(usize::MAX);
+    /// Lets the output retain up to `bytes` bytes of lines while it is suspended, and this backlog
+    /// while its reader is slow.
+    pub(crate) fn retain(mut self, bytes: u64, backlog: Backlog) -> Self {
+        self.waiting = Waiting::new(bytes, backlog);
         self
     }
 
-    /// Says which pipeline the output belongs to.
-    pub(super) fn belongs_to(&mut self, pipeline: usize) {
+    /// Says which pipeline the output belongs to, and whether its callers wait for a slot.
+    pub(super) fn belongs_to(&mut self, pipeline: usize, callers_wait: bool) {
         self.pipeline = pipeline;
-    }
-
-    pub(super) fn most_retained(&self) -> usize {
-        self.retention.most
+        self.waiting.callers_wait = callers_wait;
     }
 
     /// Returns true if the output may want records of this level.
@@ -138,7 +137,7 @@ impl Output {
     pub(super) fn suspension(&self) -> Option<&Suspension> {
         match &self.life {
             Life::Suspended(suspension) => Some(suspension),
-            Life::Writing | Life::Returned(_) => None,
+            Life::Writing | Life::Lagging { .. } | Life::Returned(_) => None,
         }
     }
 
@@ -158,19 +157,12 @@ impl Output {
 
     /// Returns true if the output would retain a record of this level that it cannot take.
     pub(super) fn retains(&self, level: Level) -> bool {
-        let most = if self.waits_for_reader() { Level::Trace } else { Level::Warn };
-        self.retention.most > LINE_OVERHEAD && level <= most
+        self.waiting.retains(level, self.has_slow_reader())
     }
 
-    /// Returns true if the output is suspended because its reader is slow.
-    fn waits_for_reader(&self) -> bool {
-        self.suspension().is_some_and(|suspension| suspension.would_block)
-    }
-
-    /// Returns true if lines wait for a slow reader: at the end they are worth the rest of the
-    /// deadline.
-    pub(super) fn has_backlog(&self, turn: &Turn<'_>) -> bool {
-        self.waits_for_reader() && turn.records.retained(self.index) > 0
+    /// Returns true if the output is suspended because its reader has taken nothing for too long.
+    pub(super) fn has_slow_reader(&self) -> bool {
+        self.suspension().is_some_and(|suspension| suspension.slow_reader)
     }
 
     /// Returns true if its lines are laid out by the program's own code.
@@ -200,6 +192,11 @@ impl Output {
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Result<(), Unopened> {
         let now = turn.now;
         let Err(Refusal { error, .. }) = self.ask(|sink| sink.retry(now)) else { return Ok(()) };
+        if let Some(lag) = error.lag {
+            // It is open, and full already.
+            self.lag(lag.took_some, now.monotonic);
+            return Ok(());
+        }
         let (cause, why) = (error.cause(), error.io_error());
         self.suspend(error, turn);
         if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
@@ -236,7 +233,7 @@ impl Output {
     /// Begins a batch: carries out what was ordered meanwhile, asks the sink for its health, and
     /// lays out the lines that lead the batch.
     pub(super) fn open_batch(&mut self, turn: &mut Turn<'_>) {
-        if self.is_suspended() {
+        if self.is_suspended() || self.is_lagging() {
             return;
         }
         for command in std::mem::take(&mut self.orders) {
@@ -295,10 +292,10 @@ impl Output {
         }
     }
 
-    /// Carries out an order of the program now, or when the output is no longer suspended.
+    /// Carries out an order of the program now, or when the output neither lags nor is suspended.
     pub(super) fn command(&mut self, command: Command, turn: &mut Turn<'_>) {
         let was_suspended = self.is_suspended();
-        if was_suspended && command != Command::Close {
+        if (was_suspended || self.is_lagging()) && command != Command::Close {
             if !self.orders.contains(&command) {
                 self.orders.push(command);
             }
@@ -320,6 +317,9 @@ impl Output {
         if self.is_suspended() {
             return self.write_urgent(0, turn);
         }
+        if self.is_lagging() {
+            return self.settle(0, &[], Rest::Wait { begun: false }, turn);
+        }
         let lines = std::mem::take(&mut self.lines);
         let batch = lines.batch(turn.now);
         self.lines.own = lines.own;
@@ -336,6 +336,10 @@ impl Output {
             }
             Err(Refusal { error, panicked: false }) => {
                 let written = error.written().min(len);
+                if let Some(Lag { begun, took_some }) = error.lag {
+                    self.lag(took_some, turn.now.monotonic);
+                    return self.settle(written, &[], Rest::Wait { begun }, turn);
+                }
                 self.suspend(error, turn);
                 self.write_urgent(written, turn);
             }
@@ -373,7 +377,8 @@ impl Output {
     /// Settles the batch: the first `written` lines are in, and so are the `urgent` ones after
     /// them.
     fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, turn: &mut Turn<'_>) {
-        let leading = self.unreported.settle(written);
+        let begun = matches!(rest, Rest::Wait { begun: true }).then_some(written);
+        let leading = self.settle_notices(written, begun.is_some());
         let lines = std::mem::take(&mut self.lines);
         let batch = lines.batch(turn.now);
         let (mut bytes, mut records) = (0, 0);
@@ -388,20 +393,61 @@ impl Output {
                 turn.records.write(*record);
                 continue;
             }
-            match rest {
-                Rest::Suspended(reason) if self.retains(line.level()) => {
-                    let line = (line.bytes(), line.time());
-                    turn.records.keep(*record, self.index, line, reason, turn.counters);
-                }
-                Rest::Suspended(reason) | Rest::Dropped(reason) => turn.drop_record(*record, self.index, reason),
+            let is_begun = begun == Some(number);
+            let (room, reason) = self.room(rest, line.level(), is_begun);
+            let Some(room) = room else {
+                turn.drop_record(*record, self.index, reason);
+                continue;
+            };
+            let line = (line.bytes(), line.time(), line.level());
+            let is_retained = self.retain_line(*record, line, room, reason, turn);
+            if is_retained && is_begun {
+                turn.records.set_begun(self.index, true);
             }
         }
-        self.counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
         self.counters.bytes.fetch_add(bytes, Relaxed);
         self.counters.written.fetch_add(records, Relaxed);
         self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         self.lines = lines;
         self.lines.clear();
+    }
+
+    /// Marks as reported what the first `written` lines of the batch report. A line of the crate's
+    /// own that has `begun` is finished by the sink, whatever comes. Returns how many lines of the
+    /// batch are the crate's own.
+    pub(super) fn settle_notices(&mut self, written: usize, begun: bool) -> usize {
+        let written = written + usize::from(begun);
+        let leading = self.unreported.settle(written);
+        self.counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
+        leading
+    }
+
+    /// Returns the room for a line that is not in, and why the line is dropped if it finds none.
+    fn room(&self, rest: Rest, level: Level, is_begun: bool) -> (Option<Room>, DropReason) {
+        let slow_reader = self.has_slow_reader();
+        match rest {
+            Rest::Wait { .. } => (Some(self.waiting.room_while_lagging(level, is_begun)), DropReason::QueueFull),
+            Rest::Suspended(reason) if self.retains(level) => {
+                (Some(self.waiting.room_in_suspension(level, slow_reader)), reason)
+            }
+            Rest::Suspended(reason) | Rest::Dropped(reason) => (None, reason),
+        }
+    }
+
+    /// Lets a line wait if it finds room. Returns true if it does.
+    fn retain_line(
+        &mut self,
+        record: usize,
+        (bytes, time, level): (&[u8], SystemTime, Level),
+        room: Room,
+        reason: DropReason,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let is_retained = turn.records.keep(record, self.index, (bytes, time), room, reason, turn.counters);
+        if !is_retained && self.has_slow_reader() {
+            self.waiting.refused(level);
+        }
+        is_retained
     }
 
     /// Drops what was laid out when the turn broke off.
@@ -420,13 +466,17 @@ impl Output {
     pub(super) fn flush(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
         let flushed = if self.is_suspended() { Ok(()) } else { self.ask(|sink| sink.flush()) };
         if let Err(refusal) = flushed {
-            self.suspend(refusal.error, turn);
+            self.refused(refusal, turn);
         }
         self.suspended().map_or(Ok(()), Err)
     }
 
     /// Returns when the output wants to be tended next.
     pub(super) fn next(&self) -> Option<Instant> {
-        if self.is_suspended() { Some(self.schedule.next()) } else { self.check_at }
+        match &self.life {
+            Life::Suspended(_) => Some(self.schedule.next()),
+            Life::Lagging { pace, .. } => self.waiting.patience_ends(pace).into_iter().chain([pace.next()]).min(),
+            Life::Writing | Life::Returned(_) => self.check_at,
+        }
     }
 }

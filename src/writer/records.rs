@@ -17,7 +17,18 @@ use log::Level;
 use crate::stats::{Counters, DropReason};
 
 use super::record_state::{LineRef, RecordState};
-use super::retained::{RetainedLine, Ring};
+use super::retained::{LINE_OVERHEAD, RetainedLine, Ring};
+
+/// The room that a line finds where lines wait. All in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// The oldest lines make way for it.
+    MakeWay(usize),
+    /// It fits and leaves the reserved bytes free, or it is dropped.
+    IfFree { most: usize, reserved: usize },
+    /// It waits in any case; the ring grows, in one step up to this size.
+    Grow(usize),
+}
 
 /// The records that are not settled.
 pub(super) struct Records {
@@ -32,9 +43,9 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// For outputs that may retain so many bytes each, and turns of so many records.
-    pub(super) fn new(retain: impl Iterator<Item = usize>, records: usize) -> Self {
-        let rings: Vec<_> = retain.map(Ring::new).collect();
+    /// For so many outputs, and turns of so many records.
+    pub(super) fn new(outputs: usize, records: usize) -> Self {
+        let rings: Vec<_> = (0..outputs).map(|_| Ring::default()).collect();
         // All that a turn ever takes: one that needs memory for itself could not lose its records
         // quietly.
         Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
@@ -85,25 +96,24 @@ impl Records {
         }
     }
 
-    /// An output could not write the line of a record of the turn, and retains it. What is oldest
-    /// goes for it, for `reason`, and so does the line itself, if it never fits.
+    /// An output could not write the line of a record of the turn, and retains it where it finds
+    /// room. What makes way for it is dropped for `reason`, and so is the line itself if it finds
+    /// none. Returns true if the line is retained.
     pub(super) fn keep(
         &mut self,
         number: usize,
         output: usize,
         line: (&[u8], std::time::SystemTime),
+        room: Room,
         reason: DropReason,
         counters: &Counters,
-    ) {
+    ) -> bool {
         let (bytes, time) = line;
-        if !self.rings[output].can_hold(bytes.len()) {
-            return self.lose(number, output, reason, counters);
-        }
-        while !self.rings[output].has_room(bytes.len()) {
-            self.let_go(output, Err(reason), counters);
-        }
-        let at = self.rings[output].end();
-        let Some(place) = LineRef::new(output, at) else { return self.lose(number, output, reason, counters) };
+        let at = self.make_room(output, bytes.len(), room, reason, counters);
+        let Some(place) = at.and_then(|at| LineRef::new(output, at)) else {
+            self.lose(number, output, reason, counters);
+            return false;
+        };
         let mut state = self.turn[number];
         state.retained = Some(match state.retained {
             None => place,
@@ -111,6 +121,62 @@ impl Records {
         });
         self.turn[number].retained = Some(place);
         self.rings[output].push(RetainedLine { len: bytes.len(), time, number: number as u32, state }, bytes);
+        true
+    }
+
+    /// Returns the place for a line of `len` bytes, if it finds one.
+    fn make_room(
+        &mut self,
+        output: usize,
+        len: usize,
+        room: Room,
+        reason: DropReason,
+        counters: &Counters,
+    ) -> Option<u32> {
+        let ring = &mut self.rings[output];
+        let (fits, most) = match room {
+            Room::MakeWay(most) => (LINE_OVERHEAD.saturating_add(len) <= most, most.max(ring.size())),
+            Room::IfFree { most, reserved } => (ring.has_room(len, most.saturating_sub(reserved)), most),
+            Room::Grow(most) => (true, most.max(ring.size().saturating_add(LINE_OVERHEAD).saturating_add(len))),
+        };
+        if !fits || !ring.take_memory(most) {
+            return None;
+        }
+        while !self.rings[output].has_room(len, most) {
+            self.let_go(output, Err(reason), counters);
+        }
+        Some(self.rings[output].end())
+    }
+
+    /// Returns the bytes that wait, with what is remembered of each line.
+    pub(super) fn size(&self, output: usize) -> usize {
+        self.rings[output].size()
+    }
+
+    /// Notes whether a part of the oldest line is in its stream.
+    pub(super) fn set_begun(&mut self, output: usize, begun: bool) {
+        self.rings[output].set_begun(begun);
+    }
+
+    pub(super) fn is_begun(&self, output: usize) -> bool {
+        self.rings[output].is_begun()
+    }
+
+    /// Returns the length of a line of which a part is in.
+    pub(super) fn begun_bytes(&self, output: usize) -> usize {
+        let ring = &self.rings[output];
+        if ring.is_begun() { ring.at(ring.start()).len } else { 0 }
+    }
+
+    /// Returns the place after the newest line.
+    pub(super) fn end(&self, output: usize) -> u32 {
+        self.rings[output].end()
+    }
+
+    /// Returns true if no line that waits stands before this place, which was an end.
+    pub(super) fn has_passed(&self, output: usize, end: u32) -> bool {
+        // Places wrap around; far less than half of them lies between two that are compared.
+        self.rings[output].start().wrapping_sub(end) <= u32::MAX / 2
     }
 
     /// The oldest line that an output retains is written, or lost.
@@ -132,7 +198,9 @@ impl Records {
             state.retained = others;
             return;
         }
-        counters.writer.output_drops.fetch_add(u64::from(outcome.is_err()), Relaxed);
+        if let Err(reason) = outcome {
+            count_pending_drop(reason, counters);
+        }
         if let Some(others) = others {
             self.share(others, &retained.state);
         }
@@ -163,9 +231,11 @@ impl Records {
     /// it is retained.
     pub(super) fn settle(&mut self, counters: &Counters) {
         let mut turn = std::mem::take(&mut self.turn);
-        let (mut written, mut truncated, mut drops) = (0, 0, 0);
+        let (mut written, mut truncated) = (0, 0);
         for state in turn.drain(..) {
-            drops += u64::from(state.lost.is_some());
+            if let Some((_, reason)) = state.lost {
+                count_pending_drop(reason, counters);
+            }
             if let Some(place) = state.retained {
                 self.share(place, &state);
             }
@@ -180,7 +250,6 @@ impl Records {
         }
         self.turn = turn;
         count_written(written, truncated, counters);
-        counters.writer.output_drops.fetch_add(drops, Relaxed);
         for (began, ring) in self.turn_began.iter_mut().zip(&self.rings) {
             *began = ring.end();
         }
@@ -243,6 +312,14 @@ fn count_written(records: u64, truncated: u64, counters: &Counters) {
 
 fn count_lost(state: &RecordState, counters: &Counters) {
     counters.writer.dropped.count(state.level, state.lost.map_or(DropReason::IoError, |(_, reason)| reason));
+}
+
+/// Counts a drop that a flush must not answer with `Ok`.
+fn count_pending_drop(reason: DropReason, counters: &Counters) {
+    match reason {
+        DropReason::QueueFull => counters.writer.backlog_drops.fetch_add(1, Relaxed),
+        _ => counters.writer.output_drops.fetch_add(1, Relaxed),
+    };
 }
 
 fn as_number(output: usize) -> u16 {

@@ -28,7 +28,10 @@ impl Output {
     pub(super) fn suspend(&mut self, error: WriteError, turn: &mut Turn<'_>) {
         let (now, cause) = (turn.now, error.cause());
         self.schedule.start(cause, now.monotonic, self.counters.written.load(Relaxed));
-        let suspension = Suspension { cause, since: now, takes: error.still_takes, would_block: error.would_block };
+        let slow_reader = error.lag.is_some();
+        let suspension = Suspension { cause, since: now, takes: error.still_takes, slow_reader };
+        self.lose_rest_unless(slow_reader, turn);
+        self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
         self.counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
         self.counters.suspensions.fetch_add(1, Relaxed);
@@ -45,7 +48,7 @@ impl Output {
             }
         }
         // It was back for as long as the first of the retained lines took.
-        if let Life::Returned(event) = before {
+        if let Life::Returned(event) | Life::Lagging { returned: Some(event), .. } = before {
             turn.events.raise(event);
         }
         turn.events.raise(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
@@ -56,25 +59,35 @@ impl Output {
         }
     }
 
-    /// Writes one line of the crate's own, in a batch of its own.
+    /// Notes that a line of which a part was in is due again: unless its reader is only slow, the
+    /// sink has lost the rest with its stream.
+    fn lose_rest_unless(&self, slow_reader: bool, turn: &mut Turn<'_>) {
+        if !slow_reader {
+            turn.records.set_begun(self.index, false);
+        }
+    }
+
+    /// Writes one line of the crate's own, in a batch of its own. Returns true if only a part of it
+    /// is in: the sink finishes it.
     fn write_alone(
         &mut self,
         notice: &Notice,
         batch: impl for<'a> FnOnce(&'a Lines) -> Batch<'a>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let mut lines = Lines::default();
         let encoder = &mut self.encoder;
         let signals = encoder.is_programs().then(ProgramSignals::new);
         origin::inside(self.pipeline, self.index, true, || lines.push_notice(notice, encoder));
         drop(signals);
-        match self.ask(|sink| sink.write(&batch(&lines))) {
+        let begun = match self.ask(|sink| sink.write(&batch(&lines))) {
+            Err(Refusal { error, .. }) if error.lag.is_some_and(|lag| lag.begun) => true,
             Err(refusal) if refusal.error.written() == 0 => return Err(refusal),
             // An error after the line (a sync) is met again by the next batch.
-            Ok(()) | Err(_) => {}
-        }
+            Ok(()) | Err(_) => false,
+        };
         self.counters.notices.fetch_add(1, Relaxed);
         self.counters.bytes.fetch_add(lines.text.len() as u64, Relaxed);
-        Ok(())
+        Ok(begun)
     }
 
     /// Does what is due at rest and between batches: tries to come back, or asks for the sink's
@@ -85,6 +98,8 @@ impl Output {
             if self.schedule.is_due(now) && self.try_to_resume(turn) {
                 self.write_retained(turn);
             }
+        } else if self.is_lagging() {
+            self.tend_lagging(turn);
         } else if self.check_at.is_none_or(|at| now >= at) {
             self.open_batch(turn);
             self.write(turn);
@@ -105,21 +120,23 @@ impl Output {
     }
 
     /// Asks the sink whether it could write.
-    fn attempt(&mut self, turn: &Turn<'_>) -> Attempt {
+    fn attempt(&mut self, turn: &mut Turn<'_>) -> Attempt {
         let now = turn.now;
         match self.ask(|sink| sink.retry(now)) {
             Ok(()) => Attempt::Ready,
-            Err(refusal) => self.still_suspended(&refusal),
+            Err(refusal) => self.still_suspended(&refusal, turn),
         }
     }
 
     /// Takes over what a failed attempt says of the suspension.
-    fn still_suspended(&mut self, refusal: &Refusal) -> Attempt {
+    fn still_suspended(&mut self, refusal: &Refusal, turn: &mut Turn<'_>) -> Attempt {
         let takes = if refusal.panicked { LevelFilter::Off } else { refusal.error.still_takes };
+        let slow_reader = refusal.error.lag.is_some();
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
-            suspension.would_block = refusal.error.would_block;
+            suspension.slow_reader = slow_reader;
         }
+        self.lose_rest_unless(slow_reader, turn);
         Attempt::NotYet { retry_after: refusal.error.get_retry_after() }
     }
 
@@ -127,11 +144,18 @@ impl Output {
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
         let (now, drops) = (turn.now, self.unreported_drops(turn));
-        let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
+        // A line of which a part is in goes before the gap line.
+        let retained = turn.records.retained(self.index) - usize::from(turn.records.is_begun(self.index));
+        let gap = self.unreported.gap(&suspension, &drops, retained, now);
         match self.write_alone(&gap, |lines| lines.batch(now)) {
-            Ok(()) => self.resume(&suspension, &drops, turn),
+            Ok(begun) => {
+                self.resume(&suspension, &drops, turn);
+                if begun {
+                    self.lag(true, now.monotonic);
+                }
+            }
             Err(refusal) => {
-                let attempt = self.still_suspended(&refusal);
+                let attempt = self.still_suspended(&refusal, turn);
                 self.schedule.after(attempt, now.monotonic);
             }
         }
@@ -158,52 +182,108 @@ impl Output {
     /// Raises the event that the output is back. Only now, with the gate open, is it true that
     /// records are taken again.
     pub(super) fn raise_resumed(&mut self, turn: &mut Turn<'_>) {
-        if !matches!(self.life, Life::Returned(_)) {
-            return;
-        }
-        if let Life::Returned(event) = std::mem::replace(&mut self.life, Life::Writing) {
+        let event = match &mut self.life {
+            Life::Lagging { returned, .. } => returned.take(),
+            Life::Returned(_) => match std::mem::replace(&mut self.life, Life::Writing) {
+                Life::Returned(event) => Some(event),
+                Life::Writing | Life::Lagging { .. } | Life::Suspended(_) => None,
+            },
+            Life::Writing | Life::Suspended(_) => None,
+        };
+        if let Some(event) = event {
             self.counters.state.store(State::Healthy.to_byte(), Relaxed);
             turn.events.raise(event);
         }
     }
 
-    /// Writes the retained lines after the gap line, the oldest first, before anything newer. What
-    /// cannot be written stays retained in the next suspension.
+    /// Writes the lines that wait, the oldest first, before anything newer: after the gap line, or
+    /// as the reader of a stream goes on. What cannot be written goes on waiting.
     pub(super) fn write_retained(&mut self, turn: &mut Turn<'_>) {
         let before = turn.records.retained(self.index);
-        while !self.is_suspended() && turn.records.retained(self.index) > 0 {
-            let mut lines = std::mem::take(&mut self.lines);
-            lay_out_retained(&mut lines, self.index, turn);
-            let batch = lines.batch(turn.now);
-            let result = match batch.len() {
-                // There is no memory for one line.
-                0 => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: false }),
-                _ => self.ask(|sink| sink.write(&batch)),
-            };
-            let written =
-                result.as_ref().map_or_else(|refusal| refusal.error.written().min(batch.len()), |()| batch.len());
-            let panicked = result.as_ref().is_err_and(|refusal| refusal.panicked);
-            let gone = if panicked { batch.len() } else { written };
-            self.counters.bytes.fetch_add(batch.first(written).bytes().len() as u64, Relaxed);
-            self.counters.written.fetch_add(written as u64, Relaxed);
-            for line in 0..gone {
-                let outcome = if line < written { Ok(()) } else { Err(DropReason::Panicked) };
-                turn.records.let_go(self.index, outcome, turn.counters);
+        while !self.is_suspended() {
+            if turn.records.retained(self.index) == 0 && !self.leads_after_the_backlog(turn) {
+                break;
             }
-            lines.clear();
-            self.lines = lines;
-            let none_went_in = result.is_err() && turn.records.retained(self.index) == before;
-            self.retention.none_went_in = if none_went_in { self.retention.none_went_in + 1 } else { 0 };
-            if let Err(refusal) = result {
-                if self.retention.none_went_in == CHANCES {
-                    self.retention.none_went_in = 0;
-                    turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
-                }
-                self.suspend(refusal.error, turn);
+            if !self.write_batch_of_retained(before, turn) {
+                break;
             }
-            self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         }
         turn.records.release(self.index);
+    }
+
+    /// Lays out the lines that report what was dropped while the output lagged; without any, it has
+    /// caught up. Returns true if there are such lines.
+    fn leads_after_the_backlog(&mut self, turn: &mut Turn<'_>) -> bool {
+        if !self.is_lagging() {
+            return false;
+        }
+        self.lead(turn, false);
+        if !self.lines.is_empty() {
+            return true;
+        }
+        match self.ask(|sink| sink.flush()) {
+            Ok(()) => self.catch_up(),
+            Err(refusal) => self.refused(refusal, turn),
+        }
+        false
+    }
+
+    /// Hands over one batch: the lines that lead it, and the oldest that wait. Returns false if the
+    /// reader has left no room for all of it. `before` is how many lines waited at first.
+    fn write_batch_of_retained(&mut self, before: usize, turn: &mut Turn<'_>) -> bool {
+        let now = turn.now.monotonic;
+        if self.lines.is_empty() && self.pace().is_some_and(|pace| pace.reports_first(now)) {
+            self.lead(turn, false);
+        }
+        let mut lines = std::mem::take(&mut self.lines);
+        lay_out_retained(&mut lines, self.index, turn);
+        let batch = lines.batch(turn.now);
+        let result = match batch.len() {
+            // There is no memory for one line.
+            0 => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: false }),
+            _ => self.ask(|sink| sink.write(&batch)),
+        };
+        let written = result.as_ref().map_or_else(|refusal| refusal.error.written().min(batch.len()), |()| batch.len());
+        let lag = result.as_ref().err().and_then(|refusal| refusal.error.lag);
+        let begun = lag.is_some_and(|lag| lag.begun);
+        let leading = self.settle_notices(written, begun);
+        self.counters.bytes.fetch_add(batch.first(written).bytes().len() as u64, Relaxed);
+        let is_in = written.saturating_sub(leading);
+        self.counters.written.fetch_add(is_in as u64, Relaxed);
+        if is_in > 0 {
+            // Its bytes were not in the batch.
+            self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
+        }
+        let panicked = result.as_ref().is_err_and(|refusal| refusal.panicked);
+        let gone = if panicked { batch.len() - leading } else { is_in };
+        for line in 0..gone {
+            let outcome = if line < is_in { Ok(()) } else { Err(DropReason::Panicked) };
+            turn.records.let_go(self.index, outcome, turn.counters);
+        }
+        if begun && written >= leading {
+            turn.records.set_begun(self.index, true);
+        }
+        lines.clear();
+        self.lines = lines;
+        let none_went_in = result.is_err() && lag.is_none() && turn.records.retained(self.index) == before;
+        self.waiting.none_went_in = if none_went_in { self.waiting.none_went_in + 1 } else { 0 };
+        if let Err(refusal) = result {
+            if self.waiting.none_went_in == CHANCES {
+                self.waiting.none_went_in = 0;
+                turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
+            }
+            self.refused(refusal, turn);
+        }
+        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
+        lag.is_none()
+    }
+
+    /// Takes an error of the sink: its reader is slow, or the output is suspended.
+    pub(super) fn refused(&mut self, refusal: Refusal, turn: &mut Turn<'_>) {
+        match refusal.error.lag {
+            Some(lag) => self.lag(lag.took_some, turn.now.monotonic),
+            None => self.suspend(refusal.error, turn),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The newest lines of a suspended output: a ring of bytes of a fixed size, taken when the first
-//! line comes and given back when the last one has gone. Pure. Runs on the writer's thread.
+//! The lines of an output that wait: the newest of a suspended file, the backlog of a stream. A
+//! ring of bytes whose memory is taken when the first line comes and given back when the last one
+//! has gone. Pure. Runs on the writer's thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,13 +16,15 @@ pub(super) const LINE_OVERHEAD: usize = 32;
 
 /// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes,
 /// so that one block of memory holds all there is and its size is the bound.
+#[derive(Default)]
 pub(super) struct Ring {
-    most: usize,
     bytes: VecDeque<u8>,
     lines: usize,
     /// The place of the oldest line: how many bytes stood before it, ever. It wraps around; no two
     /// lines are ever so far apart.
     start: u32,
+    /// A part of the oldest line is in its stream, and the sink has the rest.
+    begun: bool,
 }
 
 /// What is remembered of a line.
@@ -37,10 +40,6 @@ pub(super) struct RetainedLine {
 }
 
 impl Ring {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, bytes: VecDeque::new(), lines: 0, start: 0 }
-    }
-
     /// How many lines there are.
     pub(super) fn len(&self) -> usize {
         self.lines
@@ -55,16 +54,21 @@ impl Ring {
         self.start.wrapping_add(self.bytes.len() as u32)
     }
 
-    /// Whether there may ever be room for a line of so many bytes; the memory is taken now, if it
-    /// is not there.
-    pub(super) fn can_hold(&mut self, len: usize) -> bool {
-        LINE_OVERHEAD.saturating_add(len) <= self.most
-            && (self.bytes.capacity() >= self.most || self.bytes.try_reserve_exact(self.most).is_ok())
+    /// Returns the bytes in use.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
     }
 
-    /// Whether there is room for a line of so many bytes now.
-    pub(super) fn has_room(&self, len: usize) -> bool {
-        self.bytes.len() + LINE_OVERHEAD + len <= self.most
+    /// Returns true if a line of `len` bytes fits into a ring of `most` bytes now.
+    pub(super) fn has_room(&self, len: usize, most: usize) -> bool {
+        self.bytes.len().saturating_add(LINE_OVERHEAD).saturating_add(len) <= most
+    }
+
+    /// Takes the memory of a ring of `most` bytes, if it is not there. Returns false if there is
+    /// none.
+    pub(super) fn take_memory(&mut self, most: usize) -> bool {
+        let missing = most.saturating_sub(self.bytes.len());
+        self.bytes.capacity() >= most || self.bytes.try_reserve_exact(missing).is_ok()
     }
 
     /// Puts in a line for which there is room.
@@ -84,7 +88,17 @@ impl Ring {
         self.bytes.drain(..bytes);
         self.start = self.start.wrapping_add(bytes as u32);
         self.lines -= 1;
+        self.begun = false;
         Some(retained)
+    }
+
+    /// Notes whether a part of the oldest line is in its stream.
+    pub(super) fn set_begun(&mut self, begun: bool) {
+        self.begun = begun && self.lines > 0;
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// Gives the memory back, once there is no line.
@@ -108,14 +122,16 @@ impl Ring {
         self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(retained.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
-    /// The lines, the oldest first; where the ring closes a line has two parts.
+    /// The lines, the oldest first; where the ring closes a line has two parts. Of a line whose
+    /// rest the sink has, nothing is left to hand over.
     pub(super) fn lines(&self) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         let mut index = 0;
-        (0..self.lines).map(move |_| {
+        (0..self.lines).map(move |number| {
             let retained = self.at(self.start.wrapping_add(index as u32));
             let start = index + LINE_OVERHEAD;
             index = start + retained.len;
-            (retained, self.slices(start, index))
+            let is_begun = self.begun && number == 0;
+            (retained, self.slices(if is_begun { index } else { start }, index))
         })
     }
 
@@ -225,16 +241,16 @@ mod tests {
     #[test]
     fn the_memory_is_what_it_may_be_and_not_a_byte_more() {
         for most in [1, 31, 32, 33, 100, 4095, 4096, 4097, 65_536] {
-            let mut ring = Ring::new(most);
+            let mut ring = Ring::default();
             assert_eq!(ring.memory(), 0, "before the first line");
             for len in [0, 1, 7, most, 200] {
-                if !ring.can_hold(len) {
-                    assert!(LINE_OVERHEAD + len > most);
+                if LINE_OVERHEAD + len > most {
                     continue;
                 }
-                while !ring.has_room(len) {
+                while !ring.has_room(len, most) {
                     ring.pop();
                 }
+                assert!(ring.take_memory(most));
                 ring.push(retained(len), &vec![b'x'; len]);
                 assert_eq!(ring.memory(), most);
             }
@@ -245,19 +261,38 @@ mod tests {
     }
 
     #[test]
+    fn a_line_whose_rest_the_sink_has_is_handed_over_as_nothing_and_goes_as_itself() {
+        let mut ring = Ring::default();
+        assert!(ring.take_memory(400));
+        ring.set_begun(true);
+        assert!(!ring.is_begun(), "there is no line");
+        ring.push(retained(3), b"ab\n");
+        ring.push(retained(2), b"c\n");
+        ring.set_begun(true);
+        let lines = |ring: &Ring| ring.lines().map(|(_, parts)| parts.concat()).collect::<Vec<_>>();
+        assert_eq!(lines(&ring), [b"".to_vec(), b"c\n".to_vec()]);
+        // The stream broke: the whole line is due again.
+        ring.set_begun(false);
+        assert_eq!(lines(&ring), [b"ab\n".to_vec(), b"c\n".to_vec()]);
+        ring.set_begun(true);
+        assert_eq!(ring.pop().map(|retained| retained.len), Some(3));
+        assert_eq!((ring.is_begun(), lines(&ring)), (false, vec![b"c\n".to_vec()]));
+    }
+
+    #[test]
     fn lines_come_out_as_they_went_in_wherever_the_ring_closes() {
         for most in 64..400 {
-            let mut ring = Ring::new(most);
             // Where the places wrap around, too.
-            ring.start = u32::MAX - 700;
+            let mut ring = Ring { start: u32::MAX - 700, ..Ring::default() };
             for number in 0..60_usize {
                 let line = vec![number as u8; number * 7 % 90];
-                if !ring.can_hold(line.len()) {
+                if LINE_OVERHEAD + line.len() > most {
                     continue;
                 }
-                while !ring.has_room(line.len()) {
+                while !ring.has_room(line.len(), most) {
                     ring.pop();
                 }
+                assert!(ring.take_memory(most));
                 ring.push(retained(line.len()), &line);
                 let newest = ring.lines().last().unwrap();
                 assert_eq!(newest.1.concat(), line);

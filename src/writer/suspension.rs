@@ -34,8 +34,8 @@ pub(super) struct Suspension {
     pub(super) since: Now,
     /// The levels that the sink still takes.
     pub(super) takes: LevelFilter,
-    /// The reader of the output is slow, and may go on at any time.
-    pub(super) would_block: bool,
+    /// The reader of the stream has taken nothing for too long, and may go on at any time.
+    pub(super) slow_reader: bool,
 }
 
 /// What a sink answers to an attempt to come back.

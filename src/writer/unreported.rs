@@ -116,7 +116,10 @@ impl Unreported {
                 Leading::Happened(happened) if line >= written => self.happened.add(*happened),
                 Leading::Failed if line < written => self.failed = None,
                 Leading::Opening if line < written => self.opening = None,
-                _ => {}
+                // Lines that are not in are due again.
+                Leading::Drops(_) => self.drops_line = None,
+                Leading::Failed => self.failed_line = None,
+                Leading::Happened(_) | Leading::Opening => {}
             }
         }
         leading.len()

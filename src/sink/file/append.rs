@@ -6,11 +6,11 @@ use std::io;
 
 use log::LevelFilter;
 
-use crate::disk::{Disk, DiskFile, Kind};
+use crate::disk::{Disk, DiskFile};
 use crate::event::Cause;
 use crate::sink::{Batch, Now, Purpose, Shortage, WriteError};
 
-use super::{FileSink, Target};
+use super::FileSink;
 
 /// The line that reports a suspension is written only while at least this much is free.
 const SPACE_FOR_NOTICE: u64 = 4096;
@@ -48,10 +48,7 @@ impl<D: Disk> FileSink<D> {
         let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
         let bytes = &batch.bytes()[..end];
         let bytes = after_newline(self.torn, bytes);
-        let (got, result) = match open.kind {
-            Kind::Regular => open.write_all(&bytes),
-            Kind::Stream => open.write_in_turns(&bytes, batch.ends().map(|end| end + newline)),
-        };
+        let (got, result) = open.write_all(&bytes);
         let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
         if got < newline {
             whole = 0;
@@ -115,11 +112,9 @@ impl<D: Disk> FileSink<D> {
 
     /// Says what an error of the file means, and closes a file that is not worth keeping.
     pub(super) fn give_up(&mut self, written: usize, doing: &'static str, error: io::Error, bytes: u64) -> WriteError {
-        let again = error.kind() == io::ErrorKind::WouldBlock;
         let mut error = WriteError::failed(written, doing, error);
         match error.cause() {
             Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => {}
-            _ if again => {}
             cause => {
                 self.open = None;
                 self.closed_by = cause;
@@ -127,7 +122,6 @@ impl<D: Disk> FileSink<D> {
         }
         self.space.failed(error.cause(), bytes);
         error.still_takes = self.still_takes();
-        error.would_block = again && matches!(self.target, Target::Stream(_));
         error
     }
 

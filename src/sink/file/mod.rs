@@ -19,7 +19,7 @@ mod space;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::disk::{Disk, DiskFile, Kind, Stream};
+use crate::disk::{Disk, DiskFile, Stream};
 use crate::event::Cause;
 
 use self::archives::Archives;
@@ -46,6 +46,8 @@ pub(crate) struct FileSink<D: Disk> {
     open: Option<OpenFile<D::File>>,
     rotator: Rotator,
     archives: Archives,
+    /// What was opened is no regular file: another sink's.
+    stream: Option<D::Stream>,
     /// Why the file is not open.
     closed_by: Cause,
     /// The file ends in the middle of a line: the next write begins with a newline.
@@ -93,12 +95,23 @@ impl<D: Disk> FileSink<D> {
             archives: Archives::new(&path, &options),
             target,
             options,
+            stream: None,
             closed_by: Cause::Missing,
             torn: false,
             suspended: false,
             reported_no_lock: false,
             news: Vec::new(),
         }
+    }
+
+    /// Takes the stream that the last attempt has found where a file was expected.
+    pub(super) fn take_stream(&mut self) -> Option<D::Stream> {
+        self.stream.take()
+    }
+
+    /// Takes what has happened and is not reported yet.
+    pub(super) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// Writes the records of `batch`: into this file those that belong in it, the others into the
@@ -216,7 +229,6 @@ impl<D: Disk> FileSink<D> {
             // While the output was suspended, the full disk may have cut another process's line.
             Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
         }
-        self.check_reader()?;
         self.query_space(now.monotonic);
         let mut may_resume = self.space.may_resume(now.monotonic);
         if may_resume.is_err() && self.delete_for_space(now) {
@@ -364,12 +376,9 @@ impl<D: Disk> OutputSink for FileSink<D> {
 }
 
 fn query_space<F: DiskFile>(space: &mut Space, open: &mut OpenFile<F>, now: Instant) {
-    let answer = match open.kind {
-        Kind::Stream => Answer::Unknown,
-        Kind::Regular => match open.file.free_space() {
-            Ok(answer) => Answer::Known { total: answer.total, free: answer.free, block: answer.block },
-            Err(_) => Answer::Unknown, // The write reports what is wrong.
-        },
+    let answer = match open.file.free_space() {
+        Ok(answer) => Answer::Known { total: answer.total, free: answer.free, block: answer.block },
+        Err(_) => Answer::Unknown, // The write reports what is wrong.
     };
     space.answer(answer, now);
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, DiskFile, Kind, PathState};
+use crate::disk::{Disk, DiskFile, Opened, PathState};
+use crate::event::Cause;
 use crate::sink::log_file::WhenLow;
 use crate::sink::{News, Now, WriteError};
 
@@ -16,25 +17,28 @@ use super::{FileSink, Target};
 const CHECK_PATH_EVERY: Duration = Duration::from_millis(100);
 /// A file that was rotated while it was opened is opened again, this often.
 const MOST_OPENINGS: usize = 3;
-/// The time between two looks at the reader of a suspended pipe or terminal.
-const READER_PROBE: Duration = Duration::from_millis(50);
 
 impl<D: Disk> FileSink<D> {
     /// Closes the file, and opens the one that the path leads to.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or is a stream: then [`take_stream`](Self::take_stream) returns that.
     pub(super) fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
         // Closed first: if it is the same file, the new descriptor could not get its lock.
         if let Some(mut open) = self.open.take() {
             open.release();
         }
         let opened = match &self.target {
-            Target::Stream(stream) => {
-                self.disk.stream(*stream).and_then(|file| OpenFile::new(file, false, now.monotonic))
-            }
+            Target::Stream(stream) => self.disk.stream(*stream).and_then(|opened| match opened {
+                Opened::File(file) => OpenFile::new(file, false, now.monotonic).map(Opened::File),
+                Opened::Stream(stream) => Ok(Opened::Stream(stream)),
+            }),
             Target::Path(path) => open_in_place(&mut self.disk, path, now.monotonic),
         };
         self.space.forget();
         match opened {
-            Ok((open, torn)) => {
+            Ok(Opened::File((open, torn))) => {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is
                 // better than two records in one line.
                 self.torn = torn.unwrap_or(self.torn || open.len > 0);
@@ -43,12 +47,17 @@ impl<D: Disk> FileSink<D> {
                 self.rotator.begin(open);
                 // The file may have been created just now: without its name it is of no use,
                 // however well it is synced.
-                if open.len == 0 && open.kind == Kind::Regular {
+                if open.len == 0 {
                     self.sync_dir();
                 }
                 self.update_symlink();
                 self.report_no_lock();
                 Ok(())
+            }
+            Ok(Opened::Stream(stream)) => {
+                self.stream = Some(stream);
+                self.update_symlink();
+                Err(WriteError::new(0, Cause::Io))
             }
             Err(error) => {
                 self.open = None;
@@ -82,7 +91,7 @@ impl<D: Disk> FileSink<D> {
         let Target::Path(path) = &self.target else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
         let is_recent = |checked| now.monotonic.saturating_duration_since(checked) < CHECK_PATH_EVERY;
-        if open.kind == Kind::Stream || open.path.checked_at.is_some_and(is_recent) {
+        if open.path.checked_at.is_some_and(is_recent) {
             return Ok(());
         }
         open.path.checked_at = Some(now.monotonic);
@@ -136,35 +145,30 @@ impl<D: Disk> FileSink<D> {
             self.news.push(News::CutShort { bytes: shorter });
         }
     }
-
-    /// Checks whether the reader of a stream has left room.
-    pub(super) fn check_reader(&mut self) -> Result<(), WriteError> {
-        let (Target::Stream(_), Some(open)) = (&self.target, &mut self.open) else { return Ok(()) };
-        if open.kind == Kind::Regular || open.file.writable(Duration::ZERO) {
-            return Ok(());
-        }
-        let mut error = WriteError::new(0, crate::event::Cause::Io).retry_after(READER_PROBE);
-        error.would_block = true;
-        Err(error)
-    }
 }
+
+/// What is at the path: a file, and whether it is torn, or a stream.
+type Found<D> = Opened<(OpenFile<<D as Disk>::File>, Option<bool>), <D as Disk>::Stream>;
 
 /// Opens the file that is at the path then: one whose lock came free because it was just rotated is
 /// another process's archive.
-fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<(OpenFile<D::File>, Option<bool>)> {
+fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<Found<D>> {
     let mut openings = 0;
     loop {
         openings += 1;
-        let (mut open, torn) = OpenFile::new(open_path(disk, path)?, true, now)?;
+        let (mut open, torn) = match open_path(disk, path)? {
+            Opened::File(file) => OpenFile::new(file, true, now)?,
+            Opened::Stream(stream) => return Ok(Opened::Stream(stream)),
+        };
         let is_elsewhere = open.holds_lock() && open.file.check_path(path).is_ok_and(|state| state != PathState::Same);
         if !is_elsewhere || openings == MOST_OPENINGS {
-            return Ok((open, torn));
+            return Ok(Opened::File((open, torn)));
         }
     }
 }
 
 /// Opens the file, and makes its directory if that is missing.
-fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<D::File> {
+fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<Opened<D::File, D::Stream>> {
     match disk.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {

@@ -16,9 +16,10 @@ use crate::handle::Handle;
 use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Overflow, PerProcessPipeline, Pipeline, Renew};
 use crate::record::Notice;
-use crate::sink::file::{FileSink, Target};
+use crate::sink::file::Target;
 use crate::sink::log_file::{FileOptions, Fsync};
-use crate::sink::{Now, OutputSink};
+use crate::sink::opened::OpenedSink;
+use crate::sink::{Backlog, Now, OutputSink};
 use crate::stats::{Counters, OutputCounters};
 use crate::tests::fake_disk::FakeDisk;
 use crate::wanted::{Levels, Wanted};
@@ -39,12 +40,15 @@ impl Renew for NoRenewal {
     fn start(&self, _queue: &Arc<Pipeline>) {}
 }
 
+/// What an output wants, its format, what it retains and lets wait, and its sink.
+type OutputSetup = (Wanted, Format, (u64, Backlog), Box<dyn OutputSink>);
+
 /// What a bench is built from.
 pub(super) struct Setup {
     pub(super) capacity: usize,
     pub(super) overflow: Overflow,
     pub(super) rate_limit: Option<RateLimit>,
-    pub(super) outputs: Vec<(Wanted, Format, u64, Box<dyn OutputSink>)>,
+    pub(super) outputs: Vec<OutputSetup>,
     /// What the first output says first of all.
     pub(super) opening: Option<Notice>,
     /// Where the archives of the first file are.
@@ -73,20 +77,26 @@ impl Setup {
     }
 
     pub(super) fn output_that_wants(mut self, wanted: Wanted, format: Format, sink: impl OutputSink + 'static) -> Self {
-        self.outputs.push((wanted, format, 0, Box::new(sink)));
+        self.outputs.push((wanted, format, (0, Backlog::default()), Box::new(sink)));
         self
     }
 
     /// The output that was added last retains so many bytes.
     pub(super) fn retain(mut self, bytes: u64) -> Self {
-        self.outputs.iter_mut().next_back().unwrap().2 = bytes;
+        self.outputs.iter_mut().next_back().unwrap().2.0 = bytes;
+        self
+    }
+
+    /// The output that was added last has this backlog.
+    pub(super) fn backlog(mut self, backlog: Backlog) -> Self {
+        self.outputs.iter_mut().next_back().unwrap().2.1 = backlog;
         self
     }
 
     pub(super) fn file_with(mut self, disk: &FakeDisk, options: FileOptions) -> Self {
         self.disk.get_or_insert_with(|| disk.clone());
-        let retain = options.retain;
-        self.sink(FileSink::new(disk.clone(), Target::Path(PATH.into()), options)).retain(retain)
+        let (retain, backlog) = (options.retain, options.backlog);
+        self.sink(OpenedSink::new(disk.clone(), Target::Path(PATH.into()), options)).retain(retain).backlog(backlog)
     }
 
     pub(super) fn file(self, disk: &FakeDisk, reserve: Option<u64>, fsync: Fsync) -> Self {
@@ -105,9 +115,9 @@ impl Setup {
         let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
         let outputs = self.outputs.into_iter().enumerate();
         let mut opening = self.opening;
-        let outputs = outputs.map(|(index, (_, format, retain, sink))| {
+        let outputs = outputs.map(|(index, (_, format, (retain, backlog), sink))| {
             Output::new(index, pipeline.counters.outputs[index].clone(), Encoder::new(format), sink, opening.take())
-                .retain(retain)
+                .retain(retain, backlog)
         });
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), &filters.into()).unwrap();
         let filter = Arc::new(CurrentFilter::new(filter, LevelFilter::Trace));

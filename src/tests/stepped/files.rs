@@ -387,26 +387,6 @@ fn half_a_line_of_another_program_stays_alone() {
     assert_eq!(disk.read(PATH)[100], b'\n');
 }
 
-#[test]
-fn a_descriptor_that_would_have_to_wait_is_kept() {
-    const EAGAIN: i32 = 11;
-
-    let disk = FakeDisk::with_capacity(256 * KIB);
-    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
-    bench.log_some(5);
-    bench.step();
-    let opened = disk.world().asked(Op::Open);
-    let written = disk.world().asked(Op::Write);
-    disk.world().fault = Some(Fault { at: written + 1, only: Some(Op::Write), forever: true, errno: EAGAIN });
-    bench.log_some(5);
-    bench.step();
-    assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
-    bench.live(Duration::from_secs(3));
-    assert_recovery(&mut bench, &disk, "it takes bytes again");
-    assert_invariants(&bench, &disk, "it takes bytes again");
-    assert_eq!(disk.world().asked(Op::Open), opened, "only what is broken is opened again");
-}
-
 /// Logs once more when somebody has cut a line in half and `fails` cannot be asked; the next line
 /// stands on its own.
 fn assert_half_a_line_is_seen_without(fails: &[Op], errno: i32) {
@@ -646,37 +626,5 @@ fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
         disk.world().fault = Some(Fault { at: syncs + 1, only: Some(Op::Sync), forever: true, errno: 5 });
         let answer = if fsync == Fsync::Never { Ok(()) } else { Err(crate::FlushError::Suspended(Cause::Io)) };
         assert_eq!(flush(&mut bench), Some(answer), "{fsync:?}");
-    }
-}
-
-/// A reader that stops in the middle of a batch leaves half of it in a pipe, where nothing can be
-/// cut or read again.
-#[test]
-fn half_a_line_in_a_pipe_stays_alone_and_what_follows_comes_in_whole_lines() {
-    let disk = FakeDisk::default();
-    disk.world().is_pipe = true;
-    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(0).bench();
-    disk.world().short_once = Some((1, 30));
-    // EAGAIN, until the batch is given up; and at the first attempt to come back.
-    disk.world().fault = Some(Fault { at: 2, only: Some(Op::Write), forever: true, errno: 11 });
-    bench.log_some(3);
-    bench.step();
-    assert!(bench.suspended());
-    bench.live(Duration::from_secs(3));
-    disk.world().fault = None;
-    disk.world().writes.clear();
-    bench.live(Duration::from_secs(3));
-    assert!(!bench.suspended());
-    assert_eq!(disk.world().writes.len(), 1, "the gap line is one write");
-    bench.log_some(200);
-    bench.step();
-    let text = String::from_utf8(disk.read(PATH)).unwrap();
-    assert_eq!(text.lines().next().map(str::len), Some(30), "{text}");
-    assert_eq!(parse(&[text.clone().into_bytes()]).records, (3..203).collect::<Vec<_>>());
-    let mut end = 30;
-    let writes = disk.world().writes.clone();
-    for len in writes {
-        end += len;
-        assert_eq!(text.as_bytes()[end - 1], b'\n', "a write ends where a line does");
     }
 }

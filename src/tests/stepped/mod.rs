@@ -40,6 +40,8 @@ mod scenarios;
 mod sinks;
 #[cfg(test)]
 mod rate_limit;
+#[cfg(test)]
+mod streams;
 pub(crate) mod tail;
 #[cfg(test)]
 mod threads;

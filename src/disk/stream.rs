@@ -1,0 +1,150 @@
+//! Pipes, terminals, sockets and devices, and the streams that the process was started with. Runs
+//! on the writer's thread.
+
+use std::fs::File;
+use std::io;
+#[cfg(windows)]
+use std::io::Write as _;
+#[cfg(unix)]
+use std::os::unix::fs::FileTypeExt as _;
+use std::time::Duration;
+
+#[cfg(unix)]
+use crate::os::CloseInChild;
+
+use super::{DiskStream, Stream};
+
+/// A stream of the system.
+#[derive(Debug)]
+pub(crate) struct RealStream {
+    /// Before `file`, because fields are dropped in their order.
+    #[cfg(unix)]
+    _in_child: CloseInChild,
+    file: File,
+    #[cfg(unix)]
+    way: Way,
+    #[cfg(unix)]
+    is_pipe: bool,
+}
+
+/// The way to write without waiting.
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The description is ours alone, and never waits.
+    Own,
+    /// A socket that others share: each call says that it does not wait.
+    Socket,
+    /// A description that others share, and that may wait: looked at before each write.
+    Shared,
+}
+
+#[cfg(unix)]
+impl RealStream {
+    /// Takes a descriptor that was opened for this output, and never waits.
+    pub(super) fn own(file: File) -> Self {
+        Self::new(file, Way::Own)
+    }
+
+    fn new(file: File, way: Way) -> Self {
+        let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+        Self { _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)), file, way, is_pipe }
+    }
+
+    /// Takes a descriptor that others share.
+    pub(super) fn shared(file: File) -> Self {
+        let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
+        Self::new(file, if is_socket { Way::Socket } else { Way::Shared })
+    }
+}
+
+/// Returns the number under which the process knows the stream.
+#[cfg(unix)]
+pub(super) fn number(stream: Stream) -> i32 {
+    use std::os::fd::AsRawFd as _;
+
+    match stream {
+        Stream::Stderr => io::stderr().as_raw_fd(),
+        Stream::Stdout => io::stdout().as_raw_fd(),
+    }
+}
+
+#[cfg(windows)]
+impl RealStream {
+    pub(super) fn own(file: File) -> Self {
+        Self { file }
+    }
+
+    pub(super) fn shared(file: File) -> Self {
+        Self { file }
+    }
+}
+
+/// Returns a descriptor of our own for a stream of the process.
+#[cfg(unix)]
+pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
+    use std::os::fd::AsFd as _;
+
+    let copied = match stream {
+        Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
+        Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
+    };
+    Ok(copied?.into())
+}
+
+#[cfg(windows)]
+pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
+    use std::os::windows::io::AsHandle as _;
+
+    let handle = match stream {
+        Stream::Stderr => io::stderr().as_handle().try_clone_to_owned(),
+        Stream::Stdout => io::stdout().as_handle().try_clone_to_owned(),
+    };
+    Ok(handle?.into())
+}
+
+impl DiskStream for RealStream {
+    #[cfg(unix)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_full = self.way == Way::Shared && !self.writable(Duration::ZERO);
+        match self.way {
+            _ if is_full => Err(io::ErrorKind::WouldBlock.into()),
+            Way::Own | Way::Shared => Ok(rustix::io::write(&self.file, bytes)?),
+            Way::Socket => Ok(rustix::net::send(&self.file, bytes, rustix::net::SendFlags::DONTWAIT)?),
+        }
+    }
+
+    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no
+    /// caller.
+    #[cfg(windows)]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    #[cfg(unix)]
+    fn writable(&mut self, at_most: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let timeout = Timespec::try_from(at_most).ok();
+        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a
+        // write fails at once.
+        poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
+    }
+
+    #[cfg(windows)]
+    fn writable(&mut self, _at_most: Duration) -> bool {
+        true
+    }
+
+    /// A pipe has room again when the reader has taken a whole page, and this shows it before.
+    #[cfg(unix)]
+    fn unread(&mut self) -> Option<u64> {
+        self.is_pipe.then(|| rustix::io::ioctl_fionread(&self.file).ok()).flatten()
+    }
+
+    #[cfg(windows)]
+    fn unread(&mut self) -> Option<u64> {
+        None
+    }
+}

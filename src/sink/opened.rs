@@ -1,0 +1,109 @@
+//! The sink of a path or of a stream of the process: what is there when it is opened, a regular
+//! file or a stream, decides which sink does the work. Runs on the writer's thread.
+
+use std::time::Duration;
+
+use crate::disk::Disk;
+
+use super::file::{FileSink, Target};
+use super::log_file::FileOptions;
+use super::stream::StreamSink;
+use super::{Batch, Command, Health, News, Now, OutputSink, WriteError};
+
+/// A regular file, or a stream while one is open.
+pub(crate) struct OpenedSink<D: Disk> {
+    file: FileSink<D>,
+    stream: Option<StreamSink<D::Stream>>,
+    /// The last stream ended in the middle of a line.
+    torn: bool,
+    /// What happened when the stream was found.
+    news: Vec<News>,
+}
+
+impl<D: Disk> OpenedSink<D> {
+    pub(crate) fn new(disk: D, target: Target, options: FileOptions) -> Self {
+        Self { file: FileSink::new(disk, target, options), stream: None, torn: false, news: Vec::new() }
+    }
+
+    /// Takes over the stream that the file sink has found, if it has. Then its error is none.
+    fn take_over<T: Default>(&mut self, result: Result<T, WriteError>) -> Result<T, WriteError> {
+        match self.file.take_stream() {
+            Some(stream) => {
+                self.stream = Some(StreamSink::new(stream, std::mem::take(&mut self.torn)));
+                self.news.extend(result.err().into_iter().flat_map(|error| error.news));
+                Ok(T::default())
+            }
+            None => result,
+        }
+    }
+
+    /// Asks the stream, if one is open. A broken one is closed.
+    fn ask_stream(
+        &mut self,
+        what: impl FnOnce(&mut StreamSink<D::Stream>) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        let result = self.stream.as_mut().map_or(Ok(()), what);
+        if result.as_ref().is_err_and(|error| error.lag.is_none()) {
+            self.close_stream();
+        }
+        result
+    }
+
+    fn close_stream(&mut self) {
+        self.torn = self.stream.take().is_some_and(|stream| stream.is_torn());
+    }
+}
+
+impl<D: Disk> OutputSink for OpenedSink<D> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let mut written = 0;
+        if self.stream.is_none() {
+            let result = self.file.write(batch);
+            written = result.as_ref().map_or_else(WriteError::written, |()| batch.len());
+            self.take_over(result)?;
+        }
+        self.ask_stream(|stream| stream.write(&batch.after(written))).map_err(|error| {
+            let written = written + error.written();
+            error.after(written)
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        match self.stream {
+            Some(_) => self.ask_stream(|stream| stream.finish_line().map(drop)),
+            None => self.file.flush(),
+        }
+    }
+
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        if self.stream.is_none() {
+            let result = self.file.retry(now);
+            self.take_over(result)?;
+        }
+        self.stream.as_mut().map_or(Ok(()), StreamSink::retry)
+    }
+
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        if self.stream.is_none() {
+            let result = self.file.check(now);
+            return self.take_over(result);
+        }
+        let mut news = std::mem::take(&mut self.news);
+        news.extend(self.file.take_news());
+        Ok(Health { news, ..Health::default() })
+    }
+
+    fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
+        match (command, self.stream.is_some()) {
+            (Command::Rotate, true) => return Ok(()),
+            (Command::Reopen | Command::Close, true) => self.close_stream(),
+            (_, false) => {}
+        }
+        let result = self.file.command(command, now);
+        self.take_over(result)
+    }
+
+    fn wait(&mut self, at_most: Duration) -> bool {
+        self.stream.as_mut().is_some_and(|stream| stream.wait(at_most))
+    }
+}
