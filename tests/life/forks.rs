@@ -87,7 +87,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::inside("a_child_whose_writer_cannot_start_counts_what_it_loses", child_without_writer).needs_linux(),
         Case::inside(
             "a_torn_line_that_stood_there_before_gets_nothing_glued_to_it_while_another_holds_the_lock",
-            torn_line_under_anothers_lock,
+            torn_line_under_a_foreign_lock,
         ),
         Case::new("two_processes_append_to_one_file_and_each_line_is_whole_and_there_once", two_processes, |ended| {
             both_are_whole(ended);
@@ -502,7 +502,7 @@ fn child_without_writer(place: &Place) {
 // --- two processes ---
 
 /// Whoever has the lock need not be a logger, and need not be the one who tore the line.
-fn torn_line_under_anothers_lock(place: &Place) {
+fn torn_line_under_a_foreign_lock(place: &Place) {
     fs::write(place.log(), "a torn line").unwrap();
     let another = fs::File::open(place.log()).unwrap();
     another.lock().unwrap();
