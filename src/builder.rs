@@ -26,7 +26,11 @@ use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 use crate::sink::Now;
 use crate::sink::Sink;
 use crate::sink::console::Console;
+#[cfg(all(feature = "journald", target_os = "linux"))]
+use crate::sink::journald::Journald;
 use crate::sink::log_file::LogFile;
+#[cfg(all(feature = "syslog", unix))]
+use crate::sink::syslog::Syslog;
 use crate::writer::Writer;
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
@@ -193,6 +197,37 @@ impl Builder {
         }
         let (wanted, format) = (console.wanted.clone(), console.format.clone());
         self.outputs.push(OutputOptions { wanted, format, destination: Destination::Console(console) });
+        self
+    }
+
+    /// Adds an output to a syslog daemon: a [`Syslog`].
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Syslog};
+    ///
+    /// Builder::new().file("app.log").syslog(Syslog::local()).init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
+    #[cfg(all(feature = "syslog", unix))]
+    #[doc(alias = "log_to_syslog")]
+    pub fn syslog(mut self, syslog: Syslog) -> Self {
+        let (wanted, format) = (syslog.wanted.clone(), Some(syslog.format(program_name(), os::host_name())));
+        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Syslog(syslog) });
+        self
+    }
+
+    /// Adds an output to systemd's journal: a [`Journald`].
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, Journald};
+    ///
+    /// Builder::new().file("app.log").journald(Journald::new()).init()?;
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    pub fn journald(mut self, journald: Journald) -> Self {
+        let (wanted, format) = (journald.wanted.clone(), Some(journald.format(program_name())));
+        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Journald(journald) });
         self
     }
 
@@ -633,6 +668,12 @@ impl std::fmt::Debug for Builder {
             .field("require_outputs", &self.require_outputs)
             .finish_non_exhaustive()
     }
+}
+
+/// The name of the program's file.
+#[cfg(all(feature = "syslog", unix))]
+fn program_name() -> Option<String> {
+    Some(std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// A pipeline whose thread does not run yet.

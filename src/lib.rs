@@ -73,6 +73,7 @@
 //! - `json` (default): the JSON formats.
 //! - `regex`: the text after the `/` of a filter is a regular expression instead of a substring.
 //! - `gzip`: `LogFile::compress`.
+//! - `syslog`, `journald`: the outputs `Syslog` and `Journald`, on Unix and on Linux.
 //! - `tracing`: a layer for `tracing`'s events, and a writer for the lines of its `fmt`.
 //! - `serde`: `Config`, the options from a file.
 //! - `kv_serde`, `kv_sval`: a value that is logged as `key:serde = value` or `key:sval = value`
@@ -128,8 +129,12 @@ pub use options::sink_output::SinkOutput;
 pub use queue::Overflow;
 pub use record::{ErrorChain, KeyValues, Record, Value};
 pub use sink::console::{Color, Console};
+#[cfg(all(feature = "journald", target_os = "linux"))]
+pub use sink::journald::Journald;
 pub use sink::log_file::{Fsync, LogFile, WhenLow};
 pub use sink::rotation::Rotation;
+#[cfg(all(feature = "syslog", unix))]
+pub use sink::syslog::{Facility, Syslog, SyslogProtocol};
 #[doc(no_inline)]
 pub use sink::{Batch, Line, Now, Sink, WriteError};
 pub use stats::{Dropped, OutputStats, Stats};

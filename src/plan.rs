@@ -25,8 +25,12 @@ use crate::queue::{Overflow, Pipeline, Renew};
 use crate::record::Notice;
 use crate::sink::console::Console;
 use crate::sink::file::Target;
+#[cfg(all(feature = "journald", target_os = "linux"))]
+use crate::sink::journald::{Journald, JournaldSink};
 use crate::sink::log_file::FileOptions;
 use crate::sink::opened::OpenedSink;
+#[cfg(all(feature = "syslog", unix))]
+use crate::sink::syslog::{Syslog, SyslogSink};
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
@@ -53,6 +57,10 @@ pub(crate) enum Destination {
         options: FileOptions,
     },
     Console(Console),
+    #[cfg(all(feature = "syslog", unix))]
+    Syslog(Syslog),
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    Journald(Journald),
     /// One of the program's own: its place among them.
     Sink {
         name: String,
@@ -66,7 +74,24 @@ impl Destination {
             Destination::File { path, .. } => output_name(path),
             Destination::Console(Console { stream: disk::Stream::Stderr, .. }) => "stderr".into(),
             Destination::Console(Console { stream: disk::Stream::Stdout, .. }) => "stdout".into(),
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(syslog) => syslog.name().into(),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(_) => "journald".into(),
             Destination::Sink { name, .. } => name.as_str().into(),
+        }
+    }
+
+    /// The first option that is out of its range: its name, what it is, and the range.
+    fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        match self {
+            Destination::File { options, .. } => options.out_of_range(),
+            Destination::Console(console) => console.backlog.out_of_range(),
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(syslog) => syslog.out_of_range(),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(journald) => journald.backlog.out_of_range(),
+            Destination::Sink { .. } => None,
         }
     }
 }
@@ -90,6 +115,9 @@ pub(crate) fn plan_outputs(
     for OutputOptions { wanted, format: own_format, mut destination } in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
         let name = destination.name();
+        if let Some((option, value, range)) = destination.out_of_range() {
+            return Err(InitError::Option { option, value, range });
+        }
         match &mut destination {
             Destination::File { path, options } => paths.add(path, options)?,
             Destination::Console(_) if planned.iter().any(|other| other.name == name) => {
@@ -99,13 +127,8 @@ pub(crate) fn plan_outputs(
                     range: "each stream at most once",
                 });
             }
-            Destination::Console(console) => {
-                if let Some((option, value, range)) = console.backlog.out_of_range() {
-                    return Err(InitError::Option { option, value, range });
-                }
-                console.color = console.color.by_environment();
-            }
-            Destination::Sink { .. } => {}
+            Destination::Console(console) => console.color = console.color.by_environment(),
+            _ => {}
         }
         if let Some(key) = format.bad_field() {
             return Err(InitError::Option {
@@ -138,9 +161,6 @@ struct Paths {
 impl Paths {
     /// Adds a file. Its paths become absolute.
     fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
-        if let Some((option, value, range)) = options.out_of_range() {
-            return Err(InitError::Option { option, value, range });
-        }
         let absolute = fit_path(path)?;
         let (length, limit) = disk::name_length(&absolute);
         let (option, at_most) = options.longest_name(limit);
@@ -206,7 +226,7 @@ impl PlannedOutput {
     fn encoder(&self) -> Encoder {
         let colored = match &self.destination {
             Destination::Console(console) => console.color.suits(console.stream),
-            Destination::File { .. } | Destination::Sink { .. } => false,
+            _ => false,
         };
         Encoder::new(self.format.clone().colored(colored))
     }
@@ -221,6 +241,10 @@ impl PlannedOutput {
                 let options = FileOptions::default();
                 (RealDisk::new(None), Target::Stream(console.stream), options)
             }
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(syslog) => return Some(Box::new(SyslogSink::new(syslog.to.clone()))),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(journald) => return Some(Box::new(JournaldSink::new(journald.path.clone()))),
             Destination::Sink { place, .. } => {
                 let sink = once.sinks.get_mut(*place).and_then(Option::take)?;
                 return Some(Box::new(sink));
@@ -235,6 +259,10 @@ impl PlannedOutput {
         match &self.destination {
             Destination::File { options, .. } => (options.retain, options.backlog),
             Destination::Console(console) => (console.backlog.bytes, console.backlog),
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(syslog) => (syslog.backlog.bytes, syslog.backlog),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(journald) => (journald.backlog.bytes, journald.backlog),
             Destination::Sink { .. } => (0, Backlog { bytes: 0, ..Backlog::default() }),
         }
     }

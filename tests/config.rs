@@ -6,7 +6,10 @@ use std::fs;
 use std::time::Duration;
 
 use log::LevelFilter;
-use unfazed::{Builder, Color, Config, Console, Format, Fsync, GIB, KIB, LogFile, MIB, Overflow, Rotation, WhenLow};
+use unfazed::{
+    Builder, Color, Config, Console, Facility, Format, Fsync, GIB, Journald, KIB, LogFile, MIB, Overflow, Rotation,
+    Syslog, SyslogProtocol, WhenLow,
+};
 
 const EVERYTHING: &str = r#"
 level = "debug"
@@ -57,6 +60,26 @@ patience = "1m"
 [stdout]
 filter = "info,hyper=off"
 format = "ecs"
+
+[syslog]
+to = "udp://127.0.0.1:514"
+level = "warn"
+filter = "app=info"
+facility = "local3"
+protocol = "rfc3164"
+app_name = "shop"
+structured_data = "kv@32473"
+max_len = "2 KiB"
+backlog = "64 KiB"
+patience = "7s"
+
+[journald]
+levels = "Warn ..= info"
+filter = "app=info"
+identifier = "shop"
+socket = "/run/systemd/journal.shop/socket"
+backlog = "64 KiB"
+patience = "7s"
 "#;
 
 /// The same by the builder's own methods.
@@ -91,6 +114,24 @@ fn everything() -> Builder {
         .fsync(Fsync::AfterErrors)
         .rotation(Rotation::hourly())
         .when_low(WhenLow::Stop);
+    let syslog = Syslog::udp("127.0.0.1:514")
+        .unwrap()
+        .level(LevelFilter::Warn)
+        .filter("app=info")
+        .facility(Facility::Local3)
+        .protocol(SyslogProtocol::Rfc3164)
+        .app_name("shop")
+        .structured_data("kv@32473")
+        .max_len(2 * KIB)
+        .backlog(64 * KIB)
+        .patience(Duration::from_secs(7));
+    let journald = Journald::new()
+        .levels(LevelFilter::Warn..=LevelFilter::Info)
+        .filter("app=info")
+        .identifier("shop")
+        .socket("/run/systemd/journal.shop/socket")
+        .backlog(64 * KIB)
+        .patience(Duration::from_secs(7));
     Builder::new()
         .level(LevelFilter::Debug)
         .filter("hyper=warn,app=trace")
@@ -105,6 +146,8 @@ fn everything() -> Builder {
                 .patience(Duration::from_secs(60)),
         )
         .console(Console::stdout().filter("info,hyper=off").format(Format::ecs()))
+        .syslog(syslog)
+        .journald(journald)
         .format(Format::text().local_time().thread().place().multiline())
         .capacity(1000)
         .overflow(Overflow::BlockAtMost(Duration::from_millis(50)))

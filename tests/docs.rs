@@ -70,7 +70,7 @@ fn options_in_table(heading: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_option_stands_in_the_table_and_every_row_is_an_option() {
-    for owner in ["Builder", "LogFile", "Console", "Rotation", "Format"] {
+    for owner in ["Builder", "LogFile", "Console", "Syslog", "Journald", "Rotation", "Format"] {
         let options = options_in_code(owner);
         assert!(!options.is_empty(), "no option of `{owner}` found: has its `impl` moved?");
         assert_eq!(options_in_table(owner), options, "src/_docs/config.md (left) against the code (right): {owner}");

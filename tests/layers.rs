@@ -52,6 +52,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "sync", "wanted", "writer"],
         &["log"],
     ),
+    ("sink/socket.rs", &["os"], &["rustix"]),
+    ("sink/journald.rs", &["format", "sink", "wanted"], &["log", "rustix"]),
     ("sink/file/space.rs", &["event"], &[]),
     ("sink/file/schedule.rs", &["sink::rotation"], &["chrono"]),
     ("sink/file/archive_name.rs", &[], &["chrono"]),

@@ -1,11 +1,15 @@
 //! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
 
 mod escape;
+#[cfg(feature = "journald")]
+mod journal;
 mod line_buf;
 #[cfg(feature = "json")]
 mod json;
 mod logfmt;
 mod names;
+#[cfg(feature = "syslog")]
+mod syslog;
 mod text;
 mod time;
 mod words;
@@ -21,10 +25,16 @@ use log::kv::ToValue;
 use crate::clock::Stamp;
 use crate::record::{Caller, Fields, Notice, OwnedRecord, Record};
 
+#[cfg(feature = "journald")]
+use journal::Journal;
 #[cfg(feature = "json")]
 use json::{Json, Map};
 pub use line_buf::LineBuf;
 use logfmt::Logfmt;
+#[cfg(feature = "syslog")]
+use syslog::Syslog;
+#[cfg(feature = "syslog")]
+pub(crate) use syslog::SyslogOptions;
 use text::Text;
 use time::TimeText;
 pub(crate) use time::utc_text;
@@ -85,6 +95,11 @@ enum Layout {
     Json(Map),
     Logfmt,
     Custom(Arc<Custom>),
+    #[cfg(feature = "syslog")]
+    Syslog(SyslogOptions),
+    /// The name of the program.
+    #[cfg(feature = "journald")]
+    Journal(String),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -213,6 +228,20 @@ impl Format {
     /// ```
     pub fn logfmt() -> Self {
         Self::of(Layout::Logfmt)
+    }
+
+    /// The messages of syslog, for the output of that name.
+    #[cfg(feature = "syslog")]
+    pub(crate) fn syslog(options: SyslogOptions) -> Self {
+        let is_rfc_3164 = options.is_rfc_3164;
+        let format = Self::of(Layout::Syslog(options));
+        if is_rfc_3164 { format.local_time() } else { format }
+    }
+
+    /// The entries of systemd's journal, for the output of that name.
+    #[cfg(feature = "journald")]
+    pub(crate) fn journal(identifier: String) -> Self {
+        Self::of(Layout::Journal(identifier))
     }
 
     /// Returns a format of the program's own. The closure runs on the writer's thread.
@@ -378,7 +407,7 @@ impl Format {
             #[cfg(feature = "json")]
             Layout::Json(map) => map.field_names(&self.options),
             Layout::Logfmt => logfmt::names(&self.options),
-            Layout::Text | Layout::Custom(_) => return None,
+            _ => return None,
         };
         self.options.fields.pairs().map(|(key, _)| key).find(|key| names.is_reserved(key))
     }
@@ -426,6 +455,10 @@ impl fmt::Debug for Format {
             Layout::Json(map) => map,
             Layout::Logfmt => &"logfmt",
             Layout::Custom(_) => &"custom",
+            #[cfg(feature = "syslog")]
+            Layout::Syslog(_) => &"syslog",
+            #[cfg(feature = "journald")]
+            Layout::Journal(_) => &"journal",
         };
         f.debug_struct("Format").field("layout", layout).field("options", &self.options).finish()
     }
@@ -445,6 +478,10 @@ enum Work {
     Json(Json),
     Logfmt(Logfmt),
     Custom(Arc<Custom>),
+    #[cfg(feature = "syslog")]
+    Syslog(Box<Syslog>),
+    #[cfg(feature = "journald")]
+    Journal(Journal),
 }
 
 impl Encoder {
@@ -456,6 +493,10 @@ impl Encoder {
             Layout::Json(map) => Work::Json(Json::new(map, options)),
             Layout::Logfmt => Work::Logfmt(Logfmt::new(options)),
             Layout::Custom(custom) => Work::Custom(custom),
+            #[cfg(feature = "syslog")]
+            Layout::Syslog(syslog) => Work::Syslog(Box::new(Syslog::new(syslog, options))),
+            #[cfg(feature = "journald")]
+            Layout::Journal(identifier) => Work::Journal(Journal::new(identifier, options)),
         };
         Self { work, local_time: options.local_time, colored: options.colored, time: TimeText::new(options.local_time) }
     }
@@ -479,6 +520,10 @@ impl Encoder {
             #[cfg(feature = "json")]
             Work::Json(json) => json.line(out.bytes_mut(), record, &mut self.time)?,
             Work::Logfmt(logfmt) => logfmt.line(out.bytes_mut(), record, &mut self.time),
+            #[cfg(feature = "syslog")]
+            Work::Syslog(syslog) => syslog.line(out.bytes_mut(), record, &mut self.time),
+            #[cfg(feature = "journald")]
+            Work::Journal(journal) => journal.line(out.bytes_mut(), record, &mut self.time),
             Work::Custom(custom) => {
                 let start = out.len();
                 out.begin(self.local_time, self.colored);

@@ -97,6 +97,10 @@ impl Format {
                 Map::GoogleCloud => "google_cloud",
             },
             Layout::Logfmt => "logfmt",
+            #[cfg(feature = "syslog")]
+            Layout::Syslog(_) => "syslog",
+            #[cfg(feature = "journald")]
+            Layout::Journal(_) => "journald",
             Layout::Custom(_) => "custom",
         }
     }

@@ -19,6 +19,10 @@ use crate::sink::console::{Color, Console};
 use crate::sink::log_file::{Fsync, LogFile, WhenLow};
 use crate::sink::rotation::Rotation;
 
+#[cfg(all(feature = "journald", target_os = "linux"))]
+use super::daemons::JournaldConfig;
+#[cfg(all(feature = "syslog", unix))]
+use super::daemons::SyslogConfig;
 use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
@@ -68,6 +72,14 @@ use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, 
 /// color = "auto"                       # or always, never
 /// backlog = "1 MiB"
 /// patience = "5s"
+///
+/// [syslog]                             # with the feature syslog
+/// to = "udp://10.0.0.1:514"            # or local, /path/of/a/socket, tcp://host:port
+/// facility = "local3"
+/// protocol = "rfc5424"                 # or rfc3164
+///
+/// [journald]                           # with the feature journald
+/// identifier = "shop"
 /// ```
 ///
 /// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a
@@ -99,6 +111,10 @@ pub struct Config {
     file: Files,
     stderr: Option<ConsoleConfig>,
     stdout: Option<ConsoleConfig>,
+    #[cfg(all(feature = "syslog", unix))]
+    syslog: Option<SyslogConfig>,
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    journald: Option<JournaldConfig>,
     format: Option<Format>,
     capacity: Option<usize>,
     overflow: Option<Overflow>,
@@ -130,6 +146,14 @@ impl Config {
                 builder = builder.console(config.console(console));
             }
         }
+        #[cfg(all(feature = "syslog", unix))]
+        if let Some(config) = &self.syslog {
+            builder = builder.syslog(config.syslog()?);
+        }
+        #[cfg(all(feature = "journald", target_os = "linux"))]
+        if let Some(config) = &self.journald {
+            builder = builder.journald(config.journald());
+        }
         builder = given(builder, self.format.clone(), Builder::format);
         builder = given(builder, self.capacity, Builder::capacity);
         builder = given(builder, self.overflow, Builder::overflow);
@@ -155,7 +179,7 @@ impl Config {
 }
 
 /// Gives an option to what takes it, if there is one.
-fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
+pub(super) fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
     match value {
         Some(value) => set(target, value),
         None => target,

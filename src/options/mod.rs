@@ -3,6 +3,8 @@
 
 #[cfg(feature = "serde")]
 pub(crate) mod config;
+#[cfg(all(feature = "serde", feature = "syslog", unix))]
+mod daemons;
 #[cfg(feature = "serde")]
 mod format;
 #[cfg(feature = "serde")]

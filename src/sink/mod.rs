@@ -1,7 +1,13 @@
 //! Destinations of lines: the trait [`Sink`] for an output of your own, and what it is given.
 
 pub(crate) mod console;
+#[cfg(all(feature = "journald", target_os = "linux"))]
+pub(crate) mod journald;
 pub(crate) mod log_file;
+#[cfg(all(feature = "syslog", unix))]
+mod socket;
+#[cfg(all(feature = "syslog", unix))]
+pub(crate) mod syslog;
 
 mod backlog;
 mod batch;

@@ -1,0 +1,258 @@
+//! `Journald`: an output to systemd's journal, by its native protocol. The options are a plain
+//! value; the sink runs on the writer's thread.
+
+use std::io;
+use std::ops::RangeBounds;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LevelFilter;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use crate::format::Format;
+use crate::wanted::{Levels, Wanted};
+
+use super::socket::{Destination, Socket};
+use super::syslog::failed;
+use super::{Backlog, Batch, Now, OutputSink, WriteError};
+
+/// Where the journal listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// Holds an output to systemd's journal and its options. Needs the feature `journald`; on Linux
+/// only. Given to [`Builder::journald`](crate::Builder::journald).
+///
+/// | option | default |
+/// |---|---|
+/// | [`level`](Self::level), [`levels`](Self::levels), [`filter`](Self::filter), [`filter_with`](Self::filter_with) | all that passes the logger's filter |
+/// | [`identifier`](Self::identifier) | the name of the program's file |
+/// | [`backlog`](Self::backlog), [`patience`](Self::patience) | 1 MiB, 5 s |
+///
+/// A record has the fields `MESSAGE`, `PRIORITY` (3 for ERROR, 4, 6, 7 for DEBUG and TRACE),
+/// `SYSLOG_IDENTIFIER`, `SYSLOG_TIMESTAMP`, `TARGET`, `THREAD`, `CODE_FILE`, `CODE_LINE`, and one
+/// for each constant field and key-value, in capital letters: `request_id` becomes `REQUEST_ID`. A
+/// record that is too large for a datagram goes by a sealed memory file.
+///
+/// While the journal takes nothing, lines wait in the backlog; when it is gone, the output is
+/// suspended, and comes back by itself.
+///
+/// ```no_run
+/// use unfazed::{Builder, Journald};
+///
+/// Builder::new().journald(Journald::new()).init()?;
+/// log::info!(request_id = 7; "served"); // journalctl REQUEST_ID=7
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "give it to `Builder::journald`"]
+pub struct Journald {
+    pub(crate) path: PathBuf,
+    pub(crate) wanted: Wanted,
+    pub(crate) identifier: Option<String>,
+    pub(crate) backlog: Backlog,
+}
+
+impl Journald {
+    /// Returns the output with the defaults.
+    pub fn new() -> Self {
+        Self { path: SOCKET.into(), wanted: Wanted::EVERYTHING, identifier: None, backlog: Backlog::default() }
+    }
+
+    /// Sets the most verbose level that this output takes. Default: `Trace`; `Off` takes nothing.
+    ///
+    /// ```
+    /// let output = unfazed::Journald::new().level(log::LevelFilter::Warn);
+    /// ```
+    pub fn level(self, max: LevelFilter) -> Self {
+        self.levels(..=max)
+    }
+
+    /// Sets the levels that this output takes, as [`LogFile::levels`](crate::LogFile::levels) does.
+    ///
+    /// ```
+    /// use log::LevelFilter::{Info, Warn};
+    ///
+    /// let output = unfazed::Journald::new().levels(Warn..=Info);
+    /// ```
+    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
+        self.wanted.levels = Levels::within(&levels);
+        self
+    }
+
+    /// Sets directives for this output alone, as [`LogFile::filter`](crate::LogFile::filter) does.
+    ///
+    /// ```
+    /// let output = unfazed::Journald::new().filter("audit=info");
+    /// ```
+    pub fn filter(mut self, directives: &str) -> Self {
+        self.wanted.directives = Some(directives.to_owned());
+        self
+    }
+
+    /// Sets a closure that says which records this output takes, as
+    /// [`LogFile::filter_with`](crate::LogFile::filter_with) does.
+    ///
+    /// ```
+    /// let output = unfazed::Journald::new().filter_with(|metadata| metadata.target() == "audit");
+    /// ```
+    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.wanted.judge = Some(Arc::new(wants));
+        self
+    }
+
+    /// Sets the `SYSLOG_IDENTIFIER`. Default: the name of the program's file.
+    ///
+    /// ```
+    /// let journald = unfazed::Journald::new().identifier("shop");
+    /// ```
+    pub fn identifier(mut self, name: impl Into<String>) -> Self {
+        self.identifier = Some(name.into());
+        self
+    }
+
+    /// Sets the journal's socket. Default: `/run/systemd/journal/socket`; a namespace of the
+    /// journal has another.
+    ///
+    /// ```
+    /// let journald = unfazed::Journald::new().socket("/run/systemd/journal.shop/socket");
+    /// ```
+    pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets how many bytes of lines wait in memory while the journal takes nothing, or is gone.
+    /// Default: 1 MiB.
+    ///
+    /// ```
+    /// let journald = unfazed::Journald::new().backlog(64 * unfazed::KIB);
+    /// ```
+    pub fn backlog(mut self, bytes: u64) -> Self {
+        self.backlog.bytes = bytes;
+        self
+    }
+
+    /// Sets how long the daemon may take nothing before the output is suspended, as
+    /// [`Console::patience`](crate::Console::patience) does. Default: 5 s; at most one hour.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let output = unfazed::Journald::new().patience(Duration::from_secs(30));
+    /// ```
+    pub fn patience(mut self, at_most: Duration) -> Self {
+        self.backlog.patience = at_most;
+        self
+    }
+
+    /// The format of its records, with the name of the program.
+    pub(crate) fn format(&self, program: Option<String>) -> Format {
+        Format::journal(self.identifier.clone().or(program).unwrap_or_default())
+    }
+}
+
+impl Default for Journald {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The sink of a [`Journald`].
+pub(crate) struct JournaldSink {
+    socket: Socket,
+}
+
+impl JournaldSink {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { socket: Socket::new(Destination::Unix(path)) }
+    }
+
+    fn send(&mut self, entry: &[u8]) -> io::Result<()> {
+        match self.socket.send(entry) {
+            Err(error) if is_too_large(&error) => self.send_by_file(entry),
+            result => result,
+        }
+    }
+
+    /// Sends the descriptor of a sealed file in memory, which the journal maps.
+    fn send_by_file(&self, entry: &[u8]) -> io::Result<()> {
+        let Some(socket) = self.socket.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = rustix::fs::memfd_create("journal-entry", flags)?;
+        let mut rest = entry;
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::net::sendmsg(socket, &[], &mut ancillary, flags)?;
+        Ok(())
+    }
+}
+
+fn is_too_large(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [rustix::io::Errno::MSGSIZE, rustix::io::Errno::NOBUFS].iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+impl OutputSink for JournaldSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        for (number, line) in batch.lines().enumerate() {
+            self.send(line.bytes()).map_err(|error| failed(number, "write", error))?;
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, _: Now) -> Result<(), WriteError> {
+        self.socket.get_ready().map_err(|error| failed(0, "open", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSliceMut, Read as _, Seek as _};
+    use std::os::unix::net::UnixDatagram;
+    use std::time::{Instant, SystemTime};
+
+    use log::Level;
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+    use super::*;
+    use crate::sink::BatchBuf;
+
+    #[test]
+    fn a_large_entry_goes_by_a_sealed_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let reader = UnixDatagram::bind(&path).unwrap();
+        let mut sink = JournaldSink::new(path);
+        let mut entries = BatchBuf::new(Now::new(SystemTime::UNIX_EPOCH, Instant::now()));
+        let large = format!("MESSAGE={}", "x".repeat(4 << 20));
+        entries.push(Level::Info, "MESSAGE=small");
+        entries.push(Level::Info, &large);
+        sink.write(&entries.as_batch()).unwrap();
+
+        let mut bytes = [0; 64];
+        let len = reader.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..len], b"MESSAGE=small\n");
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let got = rustix::net::recvmsg(&reader, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::empty());
+        assert_eq!(got.unwrap().bytes, 0);
+        let Some(RecvAncillaryMessage::ScmRights(mut files)) = ancillary.drain().next() else { panic!("no file") };
+        let mut file = std::fs::File::from(files.next().unwrap());
+        assert!(rustix::fs::fcntl_get_seals(&file).unwrap().contains(SealFlags::WRITE | SealFlags::SHRINK));
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, large + "\n");
+    }
+}

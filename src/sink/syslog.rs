@@ -1,0 +1,410 @@
+//! `Syslog`: an output to a syslog daemon, here or on another machine. The options are a plain
+//! value; the sink runs on the writer's thread.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::ops::RangeBounds;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::format::{Format, SyslogOptions};
+use crate::wanted::{Levels, Wanted};
+
+use super::outcome::Lag;
+use super::socket::{Destination, Socket};
+use super::{Backlog, Batch, Now, OutputSink, WriteError};
+
+/// Holds a syslog output and its options. Needs the feature `syslog`; on Unix only. Given to
+/// [`Builder::syslog`](crate::Builder::syslog).
+///
+/// | option | default |
+/// |---|---|
+/// | [`level`](Self::level), [`levels`](Self::levels), [`filter`](Self::filter), [`filter_with`](Self::filter_with) | all that passes the logger's filter |
+/// | [`protocol`](Self::protocol) | RFC 5424; RFC 3164 for [`local`](Self::local) |
+/// | [`facility`](Self::facility) | [`Facility::User`] |
+/// | [`app_name`](Self::app_name) | the name of the program's file |
+/// | [`structured_data`](Self::structured_data) | none: key-values stand after the message |
+/// | [`max_len`](Self::max_len) | 8192 bytes |
+/// | [`backlog`](Self::backlog), [`patience`](Self::patience) | 1 MiB, 5 s |
+///
+/// ERROR has the severity 3 (error), WARN 4 (warning), INFO 6 (informational), DEBUG and TRACE 7
+/// (debug). The target is the `MSGID` of RFC 5424, and stands before the message of RFC 3164.
+///
+/// It never waits: while the daemon takes nothing, lines wait in the backlog. When the daemon is
+/// gone, the output is suspended, and the newest WARN and ERROR wait; it is connected again by
+/// itself and begins with a gap line. A message counts as written when the system has taken it:
+/// what a daemon or a network then does with it, no sender knows by UDP, and by TCP only when it is
+/// too late. RFC 5424 with octet counting (RFC 6587) is sent by TCP, a datagram for each message
+/// (RFC 5426) by UDP. There is no TLS: send to a daemon of this machine, which has it.
+///
+/// ```no_run
+/// use unfazed::{Builder, Facility, LogFile, Syslog};
+///
+/// Builder::new()
+///     .file("app.log")
+///     .syslog(Syslog::local().facility(Facility::Daemon).level(log::LevelFilter::Warn))
+///     .init()?;
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "give it to `Builder::syslog`"]
+pub struct Syslog {
+    pub(crate) to: Destination,
+    pub(crate) wanted: Wanted,
+    pub(crate) backlog: Backlog,
+    pub(crate) app_name: Option<String>,
+    pub(crate) facility: Facility,
+    pub(crate) protocol: SyslogProtocol,
+    pub(crate) structured_data: Option<String>,
+    pub(crate) max_len: u64,
+}
+
+/// The form of a syslog message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+pub enum SyslogProtocol {
+    /// With the time to the microsecond, and structured data.
+    #[cfg_attr(feature = "serde", serde(rename = "rfc5424"))]
+    Rfc5424,
+    /// The older "BSD" form, with a time to the second, without year and zone.
+    #[cfg_attr(feature = "serde", serde(rename = "rfc3164"))]
+    Rfc3164,
+}
+
+/// The part of the system that a message comes from (RFC 5424, table 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+#[allow(missing_docs)] // they have no meaning but their names
+#[non_exhaustive]
+pub enum Facility {
+    Kern,
+    User,
+    Mail,
+    Daemon,
+    Auth,
+    Syslog,
+    Lpr,
+    News,
+    Uucp,
+    Cron,
+    AuthPriv,
+    Ftp,
+    Local0 = 16,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+/// The default of `max_len`: what rsyslog takes.
+const DEFAULT_MAX_LEN: u64 = 8192;
+/// The range of `max_len`: RFC 5424 wants 480 to be taken, and no datagram is longer.
+const MAX_LENS: std::ops::RangeInclusive<u64> = 480..=65_000;
+/// What the address of a socket holds on Linux.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+impl Syslog {
+    /// Returns the output to the daemon of this machine, by `/dev/log`.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::local();
+    /// ```
+    pub fn local() -> Self {
+        Self { protocol: SyslogProtocol::Rfc3164, ..Self::unix("/dev/log") }
+    }
+
+    /// Returns the output to a local socket: of datagrams, or else a stream, on which each message
+    /// is a line.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::unix("/run/app/log.sock");
+    /// ```
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::to(Destination::Unix(path.into()))
+    }
+
+    /// Returns the output to another machine by UDP. A name is looked up here, once: the writer
+    /// never waits for a name server.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be parsed or found.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::udp("127.0.0.1:514")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn udp(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self::to(Destination::Udp(first(address)?)))
+    }
+
+    /// Returns the output to another machine by TCP. A name is looked up here, once: the writer
+    /// never waits for a name server.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be parsed or found.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::tcp("127.0.0.1:601")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self::to(Destination::Tcp(first(address)?)))
+    }
+
+    fn to(to: Destination) -> Self {
+        Self {
+            to,
+            wanted: Wanted::EVERYTHING,
+            backlog: Backlog::default(),
+            app_name: None,
+            facility: Facility::User,
+            protocol: SyslogProtocol::Rfc5424,
+            structured_data: None,
+            max_len: DEFAULT_MAX_LEN,
+        }
+    }
+
+    /// Sets the most verbose level that this output takes. Default: `Trace`; `Off` takes nothing.
+    ///
+    /// ```
+    /// let output = unfazed::Syslog::local().level(log::LevelFilter::Warn);
+    /// ```
+    pub fn level(self, max: LevelFilter) -> Self {
+        self.levels(..=max)
+    }
+
+    /// Sets the levels that this output takes, as [`LogFile::levels`](crate::LogFile::levels) does.
+    ///
+    /// ```
+    /// use log::LevelFilter::{Info, Warn};
+    ///
+    /// let output = unfazed::Syslog::local().levels(Warn..=Info);
+    /// ```
+    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
+        self.wanted.levels = Levels::within(&levels);
+        self
+    }
+
+    /// Sets directives for this output alone, as [`LogFile::filter`](crate::LogFile::filter) does.
+    ///
+    /// ```
+    /// let output = unfazed::Syslog::local().filter("audit=info");
+    /// ```
+    pub fn filter(mut self, directives: &str) -> Self {
+        self.wanted.directives = Some(directives.to_owned());
+        self
+    }
+
+    /// Sets a closure that says which records this output takes, as
+    /// [`LogFile::filter_with`](crate::LogFile::filter_with) does.
+    ///
+    /// ```
+    /// let output = unfazed::Syslog::local().filter_with(|metadata| metadata.target() == "audit");
+    /// ```
+    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.wanted.judge = Some(Arc::new(wants));
+        self
+    }
+
+    /// Sets the form of the messages. Default: RFC 5424; RFC 3164 for [`local`](Self::local), as
+    /// the C library writes there.
+    ///
+    /// ```
+    /// use unfazed::{Syslog, SyslogProtocol};
+    ///
+    /// let syslog = Syslog::local().protocol(SyslogProtocol::Rfc5424);
+    /// ```
+    pub fn protocol(mut self, protocol: SyslogProtocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Sets the facility. Default: [`Facility::User`].
+    ///
+    /// ```
+    /// use unfazed::{Facility, Syslog};
+    ///
+    /// let syslog = Syslog::local().facility(Facility::Local3);
+    /// ```
+    pub fn facility(mut self, facility: Facility) -> Self {
+        self.facility = facility;
+        self
+    }
+
+    /// Sets the name of the program. Default: the name of its file. What is no printable ASCII
+    /// becomes `_`; 48 characters are written, 32 in RFC 3164.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::local().app_name("shop");
+    /// ```
+    pub fn app_name(mut self, name: impl Into<String>) -> Self {
+        self.app_name = Some(name.into());
+        self
+    }
+
+    /// Writes key-values and constant fields as structured data under this name, which RFC 5424
+    /// wants to be of the form `name@enterprise-number`. Default: they stand after the message, as
+    /// in text. No effect in RFC 3164.
+    ///
+    /// Where they take more than half of [`max_len`](Self::max_len), they are left out.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::local()
+    ///     .protocol(unfazed::SyslogProtocol::Rfc5424)
+    ///     .structured_data("shop@32473");
+    /// ```
+    pub fn structured_data(mut self, id: impl Into<String>) -> Self {
+        self.structured_data = Some(id.into());
+        self
+    }
+
+    /// Sets the longest message, in bytes; a longer one is cut and marked. Default: 8192; from 480
+    /// to 65 000.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::local().max_len(2048);
+    /// ```
+    pub fn max_len(mut self, bytes: u64) -> Self {
+        self.max_len = bytes;
+        self
+    }
+
+    /// Sets how many bytes of lines wait in memory while the daemon takes nothing, or is gone.
+    /// Default: 1 MiB.
+    ///
+    /// ```
+    /// let syslog = unfazed::Syslog::local().backlog(64 * unfazed::KIB);
+    /// ```
+    pub fn backlog(mut self, bytes: u64) -> Self {
+        self.backlog.bytes = bytes;
+        self
+    }
+
+    /// Sets how long the daemon may take nothing before the output is suspended, as
+    /// [`Console::patience`](crate::Console::patience) does. Default: 5 s; at most one hour.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let output = unfazed::Syslog::local().patience(Duration::from_secs(30));
+    /// ```
+    pub fn patience(mut self, at_most: Duration) -> Self {
+        self.backlog.patience = at_most;
+        self
+    }
+
+    /// An option that cannot be, with its value and its range.
+    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+        if let Destination::Unix(path) = &self.to {
+            if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+                return Some(("unix", format!("`{}`", path.display()), "a path of at most 107 bytes"));
+            }
+        }
+        if !MAX_LENS.contains(&self.max_len) {
+            return Some(("max_len", self.max_len.to_string(), "480 to 65000 bytes"));
+        }
+        if let Some(out_of_range) = self.backlog.out_of_range() {
+            return Some(out_of_range);
+        }
+        let id = self.structured_data.as_ref().filter(|id| {
+            let fits = (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+            !fits || id.contains(['=', ']', '"'])
+        })?;
+        Some(("structured_data", format!("`{id}`"), "1 to 32 printable characters of ASCII without `=`, `]`, `\"`"))
+    }
+
+    /// How events and statistics call the output.
+    pub(crate) fn name(&self) -> String {
+        match &self.to {
+            Destination::Unix(_) => "syslog".to_owned(),
+            Destination::Udp(address) => format!("syslog udp {address}"),
+            Destination::Tcp(address) => format!("syslog tcp {address}"),
+        }
+    }
+
+    /// The format of its messages, with the name of the program and of this machine.
+    pub(crate) fn format(&self, program: Option<String>, host: Option<String>) -> Format {
+        Format::syslog(SyslogOptions {
+            facility: self.facility as u8,
+            app_name: self.app_name.clone().or(program).unwrap_or_default(),
+            host,
+            is_rfc_3164: self.protocol == SyslogProtocol::Rfc3164,
+            is_local: matches!(self.to, Destination::Unix(_)),
+            sd_id: self.structured_data.clone(),
+            max_len: usize::try_from(self.max_len).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+fn first(address: impl ToSocketAddrs) -> io::Result<std::net::SocketAddr> {
+    address.to_socket_addrs()?.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The sink of a [`Syslog`].
+pub(crate) struct SyslogSink {
+    socket: Socket,
+}
+
+impl SyslogSink {
+    pub(crate) fn new(to: Destination) -> Self {
+        Self { socket: Socket::new(to) }
+    }
+}
+
+impl OutputSink for SyslogSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        for (number, line) in batch.lines().enumerate() {
+            let message = line.bytes().strip_suffix(b"\n").unwrap_or(line.bytes());
+            self.socket.send(message).map_err(|error| failed(number, "write", error))?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.socket.get_ready().map_err(|error| failed(0, "flush", error))
+    }
+
+    fn retry(&mut self, _: Now) -> Result<(), WriteError> {
+        self.socket.get_ready().map_err(|error| failed(0, "open", error))
+    }
+}
+
+/// A socket that takes nothing now is no error of the output.
+pub(super) fn failed(number: usize, doing: &'static str, error: io::Error) -> WriteError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => WriteError::lagging(number, Lag { begun: false, took_some: number > 0 }),
+        _ => WriteError::failed(number, doing, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Builder, InitError};
+
+    use super::*;
+
+    fn error(syslog: Syslog) -> String {
+        match Builder::new().syslog(syslog).build() {
+            Err(error @ InitError::Option { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_is_an_error_that_names_its_range() {
+        assert!(error(Syslog::local().max_len(479)).contains("480 to 65000"));
+        assert!(error(Syslog::local().max_len(65_001)).contains("`max_len`"));
+        assert!(error(Syslog::local().structured_data("a]b")).contains("`structured_data`"));
+        assert!(error(Syslog::local().structured_data("")).contains("1 to 32"));
+        assert!(error(Syslog::unix("x".repeat(108))).contains("107 bytes"));
+        assert!(Syslog::udp("nowhere").is_err());
+    }
+}
