@@ -64,7 +64,7 @@ fn count() {
 /// What is counted: a name, and the call with this number.
 type Kind = (&'static str, fn(u64));
 
-const KINDS: [Kind; 8] = [
+const KINDS: &[Kind] = &[
     ("literal", |_| log::info!("nothing to format")),
     ("formatted", log_one),
     ("as long as fits", |n| log::info!("{:0>1$}", n, FITS)),
@@ -79,24 +79,30 @@ const KINDS: [Kind; 8] = [
     ("an ERROR", |n| log::error!("the {n}th thing went wrong")),
     ("filtered out", |n| log::debug!("{n} is not wanted")),
     ("nothing at all", |_| log::warn!("")),
+    #[cfg(feature = "tracing")]
+    ("an event of tracing in a span", |n| tracing::info!(user = n, ms = 12.5, "a user logged in")),
+    #[cfg(feature = "tracing")]
+    ("an event that is filtered out", |n| tracing::debug!(user = n, "is not wanted")),
 ];
 
 pub(crate) fn a_record_that_fits_its_slot_allocates_nothing(dir: &Path) -> Outcome {
     for threads in THREADS {
         let counts = harness::run("allocations", &threads.to_string(), dir);
-        for (kind, _) in KINDS {
+        for &(kind, _) in KINDS {
             let count: u64 = counts.number(kind);
             assert_eq!(count, 0, "{threads} threads, {kind}: allocations in {} calls", threads as u64 * CALLS);
         }
         // Shows that the counter counts: the heap is asked once, for a message of one piece.
         assert_eq!(counts.number::<u64>("does not fit"), threads as u64 * CALLS, "{threads} threads");
     }
-    let kinds = KINDS.map(|(kind, _)| kind).join(", ");
+    let kinds = KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
     Outcome::Holds(format!("{THREADS:?} threads, {CALLS} calls each of {kinds}: 0; 1 for each of {DOES_NOT_FIT} bytes"))
 }
 
 pub(crate) fn allocations(dir: &Path) {
     let handle = to_file(dir).init().unwrap();
+    #[cfg(feature = "tracing")]
+    unfazed::tracing::init(&handle).unwrap();
     let threads = argument();
     let long = "x".repeat(DOES_NOT_FIT);
     let together = Barrier::new(threads);
@@ -106,6 +112,10 @@ pub(crate) fn allocations(dir: &Path) {
         for _ in 0..threads {
             scope.spawn(|| {
                 warm_up();
+                #[cfg(feature = "tracing")]
+                let _span = tracing::info_span!("request", id = 7, user = "hidden by the event's").entered();
+                #[cfg(feature = "tracing")]
+                tracing::info!("the first event in a span makes the registry's thread-local");
                 together.wait();
                 for ((_, call), count) in KINDS.iter().zip(&counts) {
                     count.fetch_add(allocations_of(call), Relaxed);
