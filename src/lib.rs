@@ -126,6 +126,7 @@ pub use handle::{FilterGuard, Handle};
 #[cfg(feature = "serde")]
 pub use options::config::Config;
 pub use options::sink_output::SinkOutput;
+pub use os::exit_process as exit;
 pub use queue::Overflow;
 pub use record::{ErrorChain, KeyValues, Record, Value};
 pub use sink::console::{Color, Console};

@@ -3,6 +3,7 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool; // each process has its own, in a model too
 use std::time::{Duration, Instant};
 
 use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -30,7 +31,7 @@ pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
 }
 
 fn hook() {
-    static HOOKED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    static HOOKED: AtomicBool = AtomicBool::new(false);
     if !HOOKED.swap(true, Relaxed) {
         // SAFETY: the hook is a plain function that stays for the life of the process. Should the
         // call fail (no memory), the end does not wait.
@@ -91,7 +92,44 @@ impl Drop for Registration {
 }
 
 extern "C" fn at_exit() {
+    if !DRAINED.load(Relaxed) && !writers_are_gone() {
+        drain_all();
+    }
+}
+
+/// `exit_process` has waited already, as long as it may.
+static DRAINED: AtomicBool = AtomicBool::new(false);
+
+/// In a DLL the hook runs when Windows has ended every other thread.
+#[cfg(windows)]
+fn writers_are_gone() -> bool {
+    super::windows::is_last_thread()
+}
+
+#[cfg(not(windows))]
+fn writers_are_gone() -> bool {
+    false
+}
+
+/// Ends the process as [`std::process::exit`] does, after every logger has written what is pending.
+///
+/// On Unix `std::process::exit` does that itself, through the exit hook. On Windows it runs no
+/// hooks, and what is still in the queue is lost: a program that also runs there calls this
+/// function instead. It waits for at most
+/// [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout). Records of other threads that
+/// come after the call are dropped and counted.
+///
+/// ```no_run
+/// unfazed::Builder::new().file("app.log").init()?;
+/// log::error!("no configuration");
+/// unfazed::exit(1);
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), unfazed::InitError>(())
+/// ```
+pub fn exit_process(code: i32) -> ! {
     drain_all();
+    DRAINED.store(true, Relaxed);
+    std::process::exit(code)
 }
 
 /// Asks everything that is registered in this process to end, and waits for each as long as it

@@ -1,9 +1,8 @@
 //! What the crate asks of the process itself, on whichever thread asks. The only room with
 //! `unsafe`.
 //!
-//! Elsewhere than on Unix there is no fork and there are no signals to keep away from the writer's
-//! thread; the exit hook is missing there, too: a program calls `log::logger().flush()` before it
-//! ends.
+//! On Windows there is no fork, and there are no signals to keep away from the writer's thread. The
+//! exit hook runs there after `main` has returned, and not in `std::process::exit`.
 #![allow(unsafe_code)]
 
 // Elsewhere no signal asks a writer.
@@ -23,6 +22,7 @@ pub(crate) mod windows;
 
 #[cfg(all(loom, test))]
 pub(crate) use crash::wait_for_writers;
+pub use exit::exit_process;
 pub(crate) use exit::{Registration, register_at_exit};
 #[cfg(all(loom, test))]
 pub(crate) use exit::{drain_all, register};

@@ -171,3 +171,13 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     // SAFETY: both paths end with NUL and outlive the call.
     check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })
 }
+
+/// Whether the process is ending and has no thread but this one.
+pub(crate) fn is_last_thread() -> bool {
+    #[link(name = "ntdll")]
+    unsafe extern "system" {
+        safe fn RtlDllShutdownInProgress() -> u8;
+    }
+
+    RtlDllShutdownInProgress() != 0
+}

@@ -121,6 +121,13 @@ impl FileOptions {
         if let Some(out_of_range) = self.backlog.out_of_range() {
             return Some(out_of_range);
         }
+        match (&self.symlink, self.mode) {
+            (Some(link), _) if cfg!(windows) => {
+                return Some(("symlink", link.display().to_string(), "none on Windows"));
+            }
+            (_, Some(mode)) if cfg!(windows) => return Some(("mode", mode_text(mode), "none on Windows")),
+            _ => {}
+        }
         match self.mode {
             Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
                 Some(("mode", mode_text(mode), "from 0o200 to 0o777, and writable by its owner"))
@@ -421,9 +428,10 @@ impl LogFile {
         self
     }
 
-    /// Sets the permissions of files that are created (Unix), whatever the umask is, as in `0o640`;
-    /// the owner must be able to write. Default: what the umask leaves of 0666. An existing file
-    /// keeps its own.
+    /// Sets the permissions of files that are created, whatever the umask is, as in `0o640`; the
+    /// owner must be able to write. Default: what the umask leaves of 0666. An existing file keeps
+    /// its own. On Windows, where a directory gives its files their access rights, it is an
+    /// `InitError`.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").mode(0o640);
@@ -433,9 +441,10 @@ impl LogFile {
         self
     }
 
-    /// Maintains a symbolic link that leads to the file (Unix). Default: none. Anything else that
-    /// stands there stays, which is reported as a failure. In the file's own directory the link
-    /// leads to the bare name, so that it still works where that directory is mounted elsewhere.
+    /// Maintains a symbolic link that leads to the file. Default: none. Anything else that stands
+    /// there stays, which is reported as a failure. On Windows, where links need a privilege, it is
+    /// an `InitError`. In the file's own directory the link leads to the bare name, so that it still
+    /// works where that directory is mounted elsewhere.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").symlink("/var/log/current.log");

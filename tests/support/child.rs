@@ -4,7 +4,6 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -167,7 +166,9 @@ impl Ended {
 /// has started.
 pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Result<Ended, String> {
     let stream = |name: &str| File::create(dir.join(name)).map_err(|error| error.to_string());
-    command.stdout(stream("stdout")?).stderr(stream("stderr")?).process_group(0);
+    command.stdout(stream("stdout")?).stderr(stream("stderr")?);
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let begun = Instant::now();
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
@@ -176,7 +177,9 @@ pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Resul
             Ok(Some(status)) => break Ok(status),
             Ok(None) if begun.elapsed() < deadline => thread::sleep(Duration::from_millis(2)),
             other => {
+                #[cfg(unix)]
                 kill_group(child.id());
+                let _ = child.kill();
                 let _ = child.wait();
                 break Err(format!("not ended after {:?}: {other:?}", begun.elapsed()));
             }
@@ -191,6 +194,7 @@ pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Resul
 }
 
 /// Kills the group of a child that has not been waited for.
+#[cfg(unix)]
 #[allow(unsafe_code)] // a plain call of the C library
 fn kill_group(leader: u32) {
     // SAFETY: touches no memory; the leader has not been waited for, so the number is still its.

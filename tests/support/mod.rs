@@ -6,7 +6,6 @@
 pub(crate) mod account;
 #[cfg(target_os = "linux")]
 pub(crate) mod cases;
-#[cfg(unix)]
 pub(crate) mod child;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;

@@ -1,0 +1,176 @@
+//! Rotation, and what others do to a log file.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use unfazed::{Builder, KIB, LogFile, Logger, Rotation};
+
+use crate::lines::{self, PATIENCE};
+use crate::support::child::{self, Outcome};
+
+const RECORDS: usize = 2000;
+
+fn logger(file: impl Into<LogFile>) -> Logger {
+    Builder::new().file(file).build().unwrap().0
+}
+
+fn rotating(dir: &Path) -> LogFile {
+    LogFile::new(dir.join("app.log")).rotation(Rotation::size(8 * KIB))
+}
+
+/// Fails unless every record of a logger is written.
+fn assert_nothing_is_dropped(logger: Logger, handle: &unfazed::Handle) {
+    drop(logger);
+    let stats = handle.stats();
+    assert_eq!((stats.accepted, stats.dropped.total(), stats.pending), (stats.written, 0, 0));
+}
+
+pub(crate) fn a_rotation_loses_nothing_and_leaves_nothing_unfinished(dir: &Path) -> Outcome {
+    let (logger, handle) = Builder::new().file(rotating(dir)).build().unwrap();
+    for part in 0..RECORDS / 100 {
+        lines::log_to(&logger, part * 100, (part + 1) * 100);
+    }
+    assert_nothing_is_dropped(logger, &handle);
+    lines::assert_all(dir, RECORDS);
+    let names = lines::names(dir);
+    assert!(names.len() > 10, "{names:?}");
+    assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");
+    Outcome::Holds(format!("{RECORDS} of {RECORDS} in {} files", names.len()))
+}
+
+pub(crate) fn archives_over_the_limit_are_deleted_and_the_others_compressed(dir: &Path) -> Outcome {
+    const MOST: usize = 3;
+
+    let file = rotating(dir).max_files(MOST + 1); // The active file is counted.
+    #[cfg(feature = "gzip")]
+    let file = file.compress(true);
+    let logger = logger(file);
+    for part in 0..RECORDS / 100 {
+        lines::log_to(&logger, part * 100, (part + 1) * 100);
+    }
+    let archives = || lines::names(dir).into_iter().filter(|name| name != "app.log").collect::<Vec<_>>();
+    // What is over the limits goes at the next look, and so does what is compressed.
+    let is_done = || {
+        let archives = archives();
+        let compressed = archives.iter().filter(|name| name.ends_with(".log.gz")).count();
+        let expected = if cfg!(feature = "gzip") { MOST - 1 } else { 0 };
+        archives.len() == MOST && compressed == expected
+    };
+    let mut last = RECORDS;
+    lines::until("as many archives as may be, and all but the newest compressed", || {
+        lines::log_to(&logger, last, last + 1);
+        last += 1;
+        is_done()
+    });
+    drop(logger);
+    for name in archives().iter().filter(|name| name.ends_with(".gz")) {
+        let bytes = fs::read(dir.join(name)).unwrap();
+        assert!(bytes.starts_with(&[0x1f, 0x8b]), "{name} is not compressed");
+    }
+    Outcome::Holds(archives().join(", "))
+}
+
+pub(crate) fn a_file_that_is_renamed_is_followed_by_a_new_one(dir: &Path) -> Outcome {
+    let (path, aside) = (dir.join("app.log"), dir.join("aside.log"));
+    let logger = logger(&path);
+    lines::log_to(&logger, 0, 100);
+    fs::rename(&path, &aside).unwrap();
+    let count = log_until_new(&logger, &path);
+    drop(logger);
+    lines::assert_all(dir, count);
+    assert!(!lines::numbers_in(&fs::read_to_string(&aside).unwrap()).is_empty());
+    Outcome::holds()
+}
+
+pub(crate) fn a_file_that_is_replaced_is_followed_by_the_one_at_its_path(dir: &Path) -> Outcome {
+    let (path, aside) = (dir.join("app.log"), dir.join("aside.log"));
+    let logger = logger(&path);
+    lines::log_to(&logger, 0, 100);
+    fs::rename(&path, &aside).unwrap();
+    fs::write(&path, "another program's\n").unwrap();
+    let count = log_until_new(&logger, &path);
+    drop(logger);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("another program's\n"));
+    lines::assert_all(dir, count);
+    Outcome::holds()
+}
+
+pub(crate) fn a_file_that_is_deleted_is_followed_by_a_new_one(dir: &Path) -> Outcome {
+    if cfg!(windows) && std::env::var_os("WINEPREFIX").is_some() {
+        return Outcome::Skipped("wine keeps the name of a deleted file until everybody has closed it".into());
+    }
+    let path = dir.join("app.log");
+    let logger = logger(&path);
+    lines::log_to(&logger, 0, 100);
+    fs::remove_file(&path).unwrap();
+    let count = log_until_new(&logger, &path);
+    drop(logger);
+    let numbers = lines::numbers(dir);
+    assert!(numbers.last().is_some_and(|last| *last == count - 1), "{numbers:?}");
+    Outcome::holds()
+}
+
+/// Logs from record 100 on, until one is in the file at the path. Returns the number of all.
+fn log_until_new(logger: &Logger, path: &Path) -> usize {
+    let mut count = 100;
+    lines::until("the log goes on at its path", || {
+        lines::log_to(logger, count, count + 1);
+        count += 1;
+        let last = format!("record {:05} ends", count - 1);
+        fs::read_to_string(path).is_ok_and(|text| text.contains(&last))
+    });
+    count
+}
+
+pub(crate) fn a_locked_file_can_be_read_and_appended_to(dir: &Path) -> Outcome {
+    let path = dir.join("app.log");
+    let logger = logger(&path);
+    lines::log_to(&logger, 0, 100);
+    assert_eq!(lines::numbers_in(&fs::read_to_string(&path).unwrap()).len(), 100);
+    let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+    other.write_all(b"another program's\n").unwrap();
+    lines::log_to(&logger, 100, 200);
+    drop(logger);
+    lines::assert_all(dir, 200);
+    assert!(fs::read_to_string(&path).unwrap().contains("\nanother program's\n"));
+    Outcome::holds()
+}
+
+pub(crate) fn shares(dir: &Path) -> ExitCode {
+    // Each process logs one half of the records.
+    let from = if dir.ends_with("second") { RECORDS / 2 } else { 0 };
+    let logger = logger(rotating(dir.parent().unwrap()).max_files(1000));
+    for part in 0..RECORDS / 2 / 10 {
+        lines::log_to(&logger, from + part * 10, from + (part + 1) * 10);
+    }
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn two_processes_write_whole_lines_into_one_file(dir: &Path) -> Outcome {
+    let both: Vec<_> = ["first", "second"]
+        .map(|name| {
+            let own = dir.join(name);
+            child::renew(&own);
+            std::thread::spawn(move || child::run(child::command("shares", &own), &own, PATIENCE).unwrap())
+        })
+        .into();
+    for one in both {
+        let ended = one.join().unwrap();
+        assert!(ended.status.success(), "{}", ended.said());
+    }
+    lines::assert_all(dir, RECORDS);
+    Outcome::Holds(format!("{RECORDS} of {RECORDS} in {} files", lines::logs(dir).len()))
+}
+
+pub(crate) fn half_a_line_stays_alone_on_its_line(dir: &Path) -> Outcome {
+    let path = dir.join("app.log");
+    fs::write(&path, "half a li").unwrap();
+    let logger = logger(&path);
+    lines::log_to(&logger, 0, 10);
+    drop(logger);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("half a li\n"));
+    lines::assert_all(dir, 10);
+    Outcome::holds()
+}

@@ -1,0 +1,58 @@
+//! What must hold on every system: the ends of a process, rotation, hands that rename and delete the
+//! file, other readers and writers, pipes, a disk that fills and is freed. Names nothing but std, so
+//! it runs on Windows too; `.ci/windows` runs it under wine.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
+#![allow(clippy::print_stdout)] // a harness prints what its cases found
+
+use std::process::ExitCode;
+
+use support::child::{self, Case};
+
+mod ends;
+mod files;
+mod full;
+mod lines;
+mod pipes;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(windows)]
+mod windows;
+
+fn main() -> ExitCode {
+    if let Some((role, dir)) = child::role() {
+        return match &*role {
+            "returns" => ends::returns(&dir),
+            "exits" => ends::exits(&dir),
+            "panics" => ends::panics(&dir),
+            "shares" => files::shares(&dir),
+            "talks" => pipes::talks(&dir),
+            "talks_and_writes" => pipes::talks_and_writes(&dir),
+            other => panic!("no role `{other}`"),
+        };
+    }
+    #[allow(unused_mut)] // on the other systems
+    let mut cases: Vec<Case> = child::cases![
+        ends::every_record_is_written_after_the_return_from_main,
+        ends::every_record_is_written_by_an_exit_that_flushes,
+        ends::every_record_is_written_after_a_panic_that_ends_main,
+        files::a_rotation_loses_nothing_and_leaves_nothing_unfinished,
+        files::archives_over_the_limit_are_deleted_and_the_others_compressed,
+        files::a_file_that_is_renamed_is_followed_by_a_new_one,
+        files::a_file_that_is_replaced_is_followed_by_the_one_at_its_path,
+        files::a_file_that_is_deleted_is_followed_by_a_new_one,
+        files::a_locked_file_can_be_read_and_appended_to,
+        files::two_processes_write_whole_lines_into_one_file,
+        files::half_a_line_stays_alone_on_its_line,
+        pipes::a_pipe_gets_every_line_as_it_is,
+        #[cfg(unix)]
+        pipes::a_pipe_that_nobody_reads_does_not_stop_the_file,
+        full::a_disk_that_fills_and_is_freed_loses_nothing_uncounted,
+    ];
+    #[cfg(windows)]
+    cases.extend(child::cases![
+        windows::a_reader_that_forbids_renaming_delays_the_rotation,
+        windows::each_error_of_a_full_or_forbidden_disk_has_its_cause,
+        windows::what_windows_has_not_is_an_error_at_the_start,
+    ]);
+    child::main(cases)
+}
