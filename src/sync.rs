@@ -2,6 +2,9 @@
 //! model they are those of `tests/models/parts.rs`, with which loom tries the interleavings; in
 //! every other build the names below and nothing else.
 
+#[cfg(not(target_has_atomic = "64"))]
+compile_error!("unfazed counts records in 64-bit atomics, which this target does not have");
+
 /// With `--cfg loom` alone nothing changes: a program may model itself and log to this crate.
 #[cfg(not(all(loom, test)))]
 mod parts {

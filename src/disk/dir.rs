@@ -486,13 +486,13 @@ impl Dir for RealDir {
     }
 
     fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             use rustix::fs::{RenameFlags, renameat_with};
 
             match renameat_with(self.fd(), from, self.fd(), to, RenameFlags::NOREPLACE) {
                 // A kernel, or a file system, that does not know the flag.
-                Err(Errno::NOSYS | Errno::INVAL) => {}
+                Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
                 other => return other.map_err(io::Error::from),
             }
         }

@@ -1,6 +1,9 @@
 //! The outside world: what a file sink asks of the system, and the real system. Runs on the
 //! writer's thread, except `unfit` and `same_file`, which only look.
 
+#[cfg(not(any(unix, windows)))]
+compile_error!("unfazed writes files on Unix and on Windows; this system is neither");
+
 #[cfg(unix)]
 mod dir;
 #[cfg(windows)]
@@ -442,7 +445,19 @@ impl DiskFile for RealFile {
         keeping_time(&self.file, |file| file.set_len(len))
     }
 
-    #[cfg(unix)]
+    /// macOS counts the blocks of `statvfs` in 32 bits, those of `statfs` in 64.
+    #[cfg(target_vendor = "apple")]
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
+        let answer = rustix::fs::fstatfs(&self.file)?;
+        let block = u64::from(answer.f_bsize);
+        Ok(FreeSpace {
+            total: answer.f_blocks.saturating_mul(block),
+            free: answer.f_bavail.saturating_mul(block),
+            block,
+        })
+    }
+
+    #[cfg(all(unix, not(target_vendor = "apple")))]
     fn free_space(&mut self) -> io::Result<FreeSpace> {
         let answer = rustix::fs::fstatvfs(&self.file)?;
         let block = answer.f_frsize;

@@ -36,10 +36,14 @@ pub(crate) fn ticks() -> u64 {
 /// stands still while the machine sleeps.
 #[cfg(target_os = "linux")]
 pub(crate) fn steady_nanos() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to `time`, which outlives the call. It cannot fail: every Linux of
-    // this century has the clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut time) };
+    // Zeroed, not written out: some targets have padding in it, with names of its own.
+    // SAFETY: it holds numbers alone. The pointer is to `time`, which outlives the call. That
+    // cannot fail: every Linux of this century has the clock.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC_RAW, &mut time);
+        time
+    };
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 

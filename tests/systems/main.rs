@@ -1,6 +1,6 @@
-//! What must hold on every system: the ends of a process, rotation, hands that rename and delete the
-//! file, other readers and writers, pipes, a disk that fills and is freed. Names nothing but std, so
-//! it runs on Windows too; `.ci/windows` runs it under wine.
+//! What must hold on every system: the ends of a process, rotation, hands that rename and delete
+//! the file, other readers and writers, pipes, a disk that fills and is freed. Names nothing but
+//! std, so it runs on Windows too; `.ci/windows` runs it under wine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 #![allow(clippy::print_stdout)] // a harness prints what its cases found
 
