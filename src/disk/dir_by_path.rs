@@ -63,8 +63,10 @@ impl RealDir {
             }
         }
         let file = result?;
-        let kind = super::kind_of(&file)?;
-        Ok(RealFile::new(file, kind, readable && kind == Some((self.clone(), name.to_owned()))))
+        Ok(match super::is_regular(&file)? {
+            true => Opened::File(RealFile::new(file, readable, Some((self.clone(), name.to_owned())))),
+            false => Opened::Stream(RealStream::own(file)),
+        })
     }
 
     pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _mode: Option<u32>) -> io::Result<RealFile> {

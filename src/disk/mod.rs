@@ -12,6 +12,10 @@ mod dir;
 #[cfg(feature = "gzip")]
 mod gzip;
 mod preallocate;
+#[cfg(unix)]
+mod stream;
+#[cfg(windows)]
+#[path = "stream_windows.rs"]
 mod stream;
 
 use std::ffi::{OsStr, OsString};

@@ -3,13 +3,9 @@
 
 use std::fs::File;
 use std::io;
-#[cfg(windows)]
-use std::io::Write as _;
-#[cfg(unix)]
 use std::os::unix::fs::FileTypeExt as _;
 use std::time::Duration;
 
-#[cfg(unix)]
 use crate::os::CloseInChild;
 
 use super::{DiskStream, Stream};
@@ -18,17 +14,13 @@ use super::{DiskStream, Stream};
 #[derive(Debug)]
 pub(crate) struct RealStream {
     /// Before `file`, because fields are dropped in their order.
-    #[cfg(unix)]
     _in_child: CloseInChild,
     file: File,
-    #[cfg(unix)]
     way: Way,
-    #[cfg(unix)]
     is_pipe: bool,
 }
 
 /// The way to write without waiting.
-#[cfg(unix)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// The description is ours alone, and never waits.
@@ -39,7 +31,6 @@ enum Way {
     Shared,
 }
 
-#[cfg(unix)]
 impl RealStream {
     /// Takes a descriptor that was opened for this output, and never waits.
     pub(super) fn own(file: File) -> Self {
@@ -59,7 +50,6 @@ impl RealStream {
 }
 
 /// Returns the number under which the process knows the stream.
-#[cfg(unix)]
 pub(super) fn number(stream: Stream) -> i32 {
     use std::os::fd::AsRawFd as _;
 
@@ -69,19 +59,7 @@ pub(super) fn number(stream: Stream) -> i32 {
     }
 }
 
-#[cfg(windows)]
-impl RealStream {
-    pub(super) fn own(file: File) -> Self {
-        Self { file }
-    }
-
-    pub(super) fn shared(file: File) -> Self {
-        Self { file }
-    }
-}
-
 /// Returns a descriptor of our own for a stream of the process.
-#[cfg(unix)]
 pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
     use std::os::fd::AsFd as _;
 
@@ -92,19 +70,7 @@ pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
     Ok(copied?.into())
 }
 
-#[cfg(windows)]
-pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
-    use std::os::windows::io::AsHandle as _;
-
-    let handle = match stream {
-        Stream::Stderr => io::stderr().as_handle().try_clone_to_owned(),
-        Stream::Stdout => io::stdout().as_handle().try_clone_to_owned(),
-    };
-    Ok(handle?.into())
-}
-
 impl DiskStream for RealStream {
-    #[cfg(unix)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_full = self.way == Way::Shared && !self.writable(Duration::ZERO);
         match self.way {
@@ -114,14 +80,6 @@ impl DiskStream for RealStream {
         }
     }
 
-    /// Elsewhere the write itself waits: a stopped reader then stops the writer's thread, though no
-    /// caller.
-    #[cfg(windows)]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    #[cfg(unix)]
     fn writable(&mut self, at_most: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -132,19 +90,8 @@ impl DiskStream for RealStream {
         poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
     }
 
-    #[cfg(windows)]
-    fn writable(&mut self, _at_most: Duration) -> bool {
-        true
-    }
-
     /// A pipe has room again when the reader has taken a whole page, and this shows it before.
-    #[cfg(unix)]
     fn unread(&mut self) -> Option<u64> {
         self.is_pipe.then(|| rustix::io::ioctl_fionread(&self.file).ok()).flatten()
-    }
-
-    #[cfg(windows)]
-    fn unread(&mut self) -> Option<u64> {
-        None
     }
 }

@@ -1,4 +1,4 @@
-//! What Windows is asked that std does not ask: identity, locks, space, names. Runs on
+//! What Windows is asked that std does not ask: identity, locks, space, names, consoles. Runs on
 //! the writer's thread, except `file_id`, which also compares paths when a logger is set up.
 
 use std::ffi::OsString;
@@ -17,6 +17,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetFileInformationByHandleEx, GetFileType, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
     MoveFileExW, UnlockFileEx,
 };
+use windows_sys::Win32::System::Console::{GetConsoleMode, WriteConsoleW};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::BOOL;
 
@@ -170,6 +171,23 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (wide(from), wide(to));
     // SAFETY: both paths end with NUL and outlive the call.
     check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })
+}
+
+/// Whether the handle is that of a console.
+pub(crate) fn is_console(file: &File) -> bool {
+    let mut mode = 0;
+    // SAFETY: the pointer is to `mode`, which outlives the call.
+    unsafe { GetConsoleMode(handle(file), &mut mode) != 0 }
+}
+
+/// Writes text to a console; says how many units it took.
+pub(crate) fn write_console(console: &File, text: &[u16]) -> io::Result<usize> {
+    let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    let mut taken = 0;
+    // SAFETY: the pointers are to `text`, of at least `len` units, and to `taken`; both outlive the
+    // call. The last argument is reserved, and has to be null.
+    check(unsafe { WriteConsoleW(handle(console), text.as_ptr(), len, &mut taken, ptr::null()) })?;
+    Ok(taken as usize)
 }
 
 /// Whether the process is ending and has no thread but this one.

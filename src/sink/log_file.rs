@@ -443,8 +443,8 @@ impl LogFile {
 
     /// Maintains a symbolic link that leads to the file. Default: none. Anything else that stands
     /// there stays, which is reported as a failure. On Windows, where links need a privilege, it is
-    /// an `InitError`. In the file's own directory the link leads to the bare name, so that it still
-    /// works where that directory is mounted elsewhere.
+    /// an `InitError`. In the file's own directory the link leads to the bare name, so that it
+    /// still works where that directory is mounted elsewhere.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").symlink("/var/log/current.log");

@@ -98,7 +98,7 @@ pub(crate) fn a_file_that_is_replaced_is_followed_by_the_one_at_its_path(dir: &P
 }
 
 pub(crate) fn a_file_that_is_deleted_is_followed_by_a_new_one(dir: &Path) -> Outcome {
-    if cfg!(windows) && std::env::var_os("WINEPREFIX").is_some() {
+    if is_wine() {
         return Outcome::Skipped("wine keeps the name of a deleted file until everybody has closed it".into());
     }
     let path = dir.join("app.log");
@@ -138,12 +138,27 @@ pub(crate) fn a_locked_file_can_be_read_and_appended_to(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
+/// wine is not Windows everywhere.
+fn is_wine() -> bool {
+    cfg!(windows) && std::env::var_os("WINEPREFIX").is_some()
+}
+
 pub(crate) fn shares(dir: &Path) -> ExitCode {
+    const PART: usize = 10;
+
     // Each process logs one half of the records.
-    let from = if dir.ends_with("second") { RECORDS / 2 } else { 0 };
-    let logger = logger(rotating(dir.parent().unwrap()).max_files(1000));
-    for part in 0..RECORDS / 2 / 10 {
-        lines::log_to(&logger, from + part * 10, from + (part + 1) * 10);
+    let (from, other) = if dir.ends_with("second") { (RECORDS / 2, "first") } else { (0, "second") };
+    let shared = dir.parent().unwrap();
+    let logger = logger(rotating(shared).max_files(1000));
+    for part in 0..RECORDS / 2 / PART {
+        // There, to append is to look for the end and then to write: one after the other.
+        let before = if from > 0 { Some(part) } else { part.checked_sub(1) };
+        if let (true, Some(before)) = (is_wine(), before) {
+            let turn = shared.join(other).join(before.to_string());
+            lines::until("the other process has had its turn", || turn.exists());
+        }
+        lines::log_to(&logger, from + part * PART, from + (part + 1) * PART);
+        fs::write(dir.join(part.to_string()), "").unwrap();
     }
     ExitCode::SUCCESS
 }

@@ -44,7 +44,6 @@ fn main() -> ExitCode {
         files::two_processes_write_whole_lines_into_one_file,
         files::half_a_line_stays_alone_on_its_line,
         pipes::a_pipe_gets_every_line_as_it_is,
-        #[cfg(unix)]
         pipes::a_pipe_that_nobody_reads_does_not_stop_the_file,
         full::a_disk_that_fills_and_is_freed_loses_nothing_uncounted,
     ];
