@@ -13,6 +13,7 @@ use crate::error::{FilterError, InitError};
 use crate::event::{Event, EventHook};
 use crate::format::Format;
 use crate::front::captured::Printed;
+use crate::front::context::{Context, ContextFields};
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
@@ -50,6 +51,7 @@ const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// | [`overflow`](Self::overflow) | [`Overflow::DropNewest`] |
 /// | [`rate_limit`](Self::rate_limit) | none |
 /// | [`shutdown_timeout`](Self::shutdown_timeout) | 2 s |
+/// | [`context`](Self::context) | nothing is added |
 /// | [`on_event`](Self::on_event) | nothing is called |
 /// | [`log_panics`](Self::log_panics) | `false` |
 /// | [`flush_on_crash`](Self::flush_on_crash) | `false` |
@@ -72,6 +74,7 @@ pub struct Builder {
     overflow: Overflow,
     rate_limit: Option<(u32, Duration)>,
     shutdown_timeout: Duration,
+    context: Option<Context>,
     on_event: Option<EventHook>,
     log_panics: bool,
     flush_on_crash: bool,
@@ -99,6 +102,7 @@ impl Builder {
             overflow: Overflow::default(),
             rate_limit: None,
             shutdown_timeout: Duration::from_secs(2),
+            context: None,
             on_event: None,
             log_panics: false,
             flush_on_crash: false,
@@ -371,6 +375,34 @@ impl Builder {
         self
     }
 
+    /// Adds key-values to every record, by a closure that runs in the log call, on its thread,
+    /// after the filter and the gate have let the record through. Default: nothing is added.
+    ///
+    /// Of one key, the value of the log call itself is written, else that of a
+    /// [`scope`](crate::scope()), else the context's. A second call of this method replaces the
+    /// closure. What it adds costs no allocation as long as the record fits its slot.
+    ///
+    /// If the closure panics, the record has what was added before. What it logs itself is written
+    /// without a context. It should be quick, and it must not wait for a lock that a thread holds
+    /// while it logs. What is the same for all records is cheaper as a [`Format::field`].
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// thread_local! {
+    ///     static REQUEST: Cell<u64> = const { Cell::new(0) };
+    /// }
+    ///
+    /// let builder = unfazed::Builder::new()
+    ///     .context(|fields| fields.add("request_id", REQUEST.get()));
+    /// ```
+    #[doc(alias = "mdc")]
+    #[doc(alias = "diagnostic")]
+    pub fn context(mut self, add: impl Fn(&mut ContextFields<'_, '_>) + Send + Sync + 'static) -> Self {
+        self.context = Some(Box::new(add));
+        self
+    }
+
     /// Calls this with every event of an output, on the writer's thread: no record is written until
     /// it returns. It may log. A forked child does not call it. Default: nothing is called.
     ///
@@ -619,7 +651,7 @@ impl Builder {
         let writer = plan.writer(pipeline.clone(), once);
         let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level));
-        let logger = Logger::new(per_process, filter.clone(), captured);
+        let logger = Logger::new(per_process, filter.clone(), self.context, captured);
         let handle = Handle::new(logger.core());
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
     }

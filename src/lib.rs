@@ -24,6 +24,7 @@
 //! [rotation](_docs::rotation), [losing records](_docs::losing_records),
 //! [shutdown](_docs::shutdown), [full disk](_docs::full_disk), [files](_docs::files),
 //! [file systems](_docs::file_systems), [platforms](_docs::platforms), [outputs](_docs::outputs),
+//! [context](_docs::context),
 //! and [migrating](_docs::migrating) from other loggers.
 //!
 //! # What happens on a log call
@@ -121,7 +122,9 @@ pub use builder::Builder;
 pub use error::{FilterError, FlushError, InitError, ParseOptionError};
 pub use event::{Cause, Event, State};
 pub use format::{Format, LineBuf};
+pub use front::context::ContextFields;
 pub use front::logger::Logger;
+pub use front::scope::{Scope, scope};
 pub use handle::{FilterGuard, Handle};
 #[cfg(feature = "serde")]
 pub use options::config::Config;

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("stats.rs", &["event", "error", "wanted"], &["log", "thiserror", "serde"]),
     ("sync.rs", &["tests::models"], &["arc_swap", "crossbeam_channel"]),
     ("queue/", &["queue", "record", "clock", "stats", "event", "error", "os", "sync", "wanted"], &["log"]),
-    ("front/captured.rs", &["format", "sink", "wanted"], &["log"]),
+    ("front/captured.rs", &["format", "record", "sink", "wanted"], &["log"]),
     (
         "front/",
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync", "wanted"],

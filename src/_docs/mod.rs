@@ -16,6 +16,7 @@
 //! | [`file_systems`] | What holds on which file system? |
 //! | [`platforms`] | What holds on which operating system? |
 //! | [`outputs`] | Which records go to which output? How does a program write to a destination of its own? |
+//! | [`context`] | How do the records of one request get its number? |
 //! | [`migrating`] | How does a set-up of another logger look here? |
 
 #[doc = include_str!("formats.md")]
@@ -50,6 +51,9 @@ pub mod platforms {}
 
 #[doc = include_str!("outputs.md")]
 pub mod outputs {}
+
+#[doc = include_str!("context.md")]
+pub mod context {}
 
 /// The set-ups of other loggers, next to the set-up of this crate that does the same.
 ///

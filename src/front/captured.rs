@@ -2,9 +2,11 @@
 //! thread, because `cargo test` captures by thread; a mode for the tests of programs, in which a
 //! log call waits for the stream.
 
+use std::thread;
 use std::time::SystemTime;
 
-use crate::format::Format;
+use crate::format::{Encoder, Format, LineBuf};
+use crate::record::{OwnedRecord, Record};
 use crate::sink::{Batch, Sink, WriteError};
 use crate::wanted::{Offered, Wanting};
 
@@ -20,13 +22,15 @@ impl Captured {
 
     /// Prints one record. What its format cannot lay out is not printed.
     #[allow(clippy::print_stderr)] // the harness captures what the macro prints, and nothing else
-    #[cold]
-    pub(crate) fn print(&self, record: &log::Record<'_>, wanting: Wanting) {
+    pub(crate) fn print(&self, record: &OwnedRecord, wanting: Wanting) {
         if !self.offered.has(record.level(), wanting) {
             return;
         }
-        if let Ok(line) = self.format.line(record, SystemTime::now()) {
-            eprint!("{}", String::from_utf8_lossy(&line));
+        let thread = thread::current();
+        let mut line = LineBuf::default();
+        let view = Record::new(record, SystemTime::now(), thread.name());
+        if Encoder::new(self.format.clone()).line(&mut line, &view).is_ok() {
+            eprint!("{}", String::from_utf8_lossy(line.bytes()));
         }
     }
 }

@@ -12,6 +12,7 @@ use log::{LevelFilter, Metadata};
 
 use crate::clock::Stamp;
 use crate::front::captured::Captured;
+use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Draft, MoreKeyValues};
@@ -40,6 +41,8 @@ pub struct Logger {
 pub(crate) struct Core {
     per_process: Arc<PerProcessPipeline>,
     filter: Arc<CurrentFilter>,
+    /// What the program adds to each record.
+    context: Option<Context>,
     /// For `Console::test`.
     captured: Option<Captured>,
 }
@@ -48,9 +51,10 @@ impl Logger {
     pub(crate) fn new(
         per_process: Arc<PerProcessPipeline>,
         filter: Arc<CurrentFilter>,
+        context: Option<Context>,
         captured: Option<Captured>,
     ) -> Self {
-        Self { core: Arc::new(Core { per_process, filter, captured }) }
+        Self { core: Arc::new(Core { per_process, filter, context, captured }) }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -75,8 +79,8 @@ impl Logger {
 /// What becomes of a call.
 #[derive(Clone, Copy)]
 enum Kind<'a> {
-    /// A record, with more key-values than its own.
-    Record(Option<&'a dyn MoreKeyValues>),
+    /// A record, and what it has next to its own key-values.
+    Record(Surroundings<'a>),
     /// A whole line.
     #[cfg(feature = "tracing")]
     Line,
@@ -86,7 +90,8 @@ impl Kind<'_> {
     #[inline(always)]
     fn draft(self, record: &log::Record<'_>, caller: Caller<'_>) -> Draft {
         match self {
-            Self::Record(more) => Draft::new(record, caller, more),
+            Self::Record(surroundings) if surroundings.are_empty() => Draft::new(record, caller, None),
+            Self::Record(surroundings) => Draft::new(record, caller, Some(&surroundings)),
             #[cfg(feature = "tracing")]
             Self::Line => Draft::new(record, caller, None).into_line(),
         }
@@ -107,7 +112,9 @@ impl Core {
         let verdict = self.filter.verdict(record);
         let level = record.level();
         if verdict.passes(level) {
-            self.put(record, Kind::Record(more), verdict.wanting(level), verdict.by_message);
+            let surroundings = Surroundings { more, context: self.context.as_ref() };
+            let late = verdict.by_message || self.captured.is_some();
+            self.put(record, Kind::Record(surroundings), verdict.wanting(level), late);
         }
     }
 
@@ -118,28 +125,27 @@ impl Core {
         let line = line.strip_suffix('\n').unwrap_or(&line);
         let wanting = self.filter.load().wanting_line(level);
         let mut record = log::Record::builder();
-        self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, false);
+        let late = self.captured.is_some();
+        self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, late);
     }
 
-    /// Puts on the queue what has passed the filter, if some output takes it.
+    /// Puts on the queue what has passed the filter, if some output takes it. What becomes of it is
+    /// decided `late` if it must be formatted for that.
     #[inline]
-    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, by_message: bool) {
+    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
         let level = record.level();
         let pipeline = self.per_process.pipeline();
         if !pipeline.wants(level, wanting) {
             return;
         }
-        if !by_message {
+        if !late {
             if let Some(reason) = pipeline.closed_to(level, wanting) {
                 return pipeline.refuse(level, wanting, reason);
             }
         }
         let stamp = pipeline.stamp();
-        if matches!(kind, Kind::Record(_)) && !by_message && pipeline.suppresses(record, wanting, stamp) {
+        if matches!(kind, Kind::Record(_)) && !late && pipeline.suppresses(record, wanting, stamp) {
             return;
-        }
-        if let (Some(captured), false) = (&self.captured, by_message) {
-            captured.print(record, wanting);
         }
         let epoch = pipeline.epoch();
         let (mut number, named_in) = origin::origin();
@@ -152,8 +158,8 @@ impl Core {
             return;
         }
         let caller = Caller { thread: number, name: sends_name.as_ref().and_then(Thread::name) };
-        let is_in = if by_message {
-            self.offer_if_taken(pipeline, record, kind, wanting, stamp, caller)
+        let is_in = if late {
+            self.offer_late(pipeline, record, kind, wanting, stamp, caller)
         } else {
             let draft = kind.draft(record, caller);
             pipeline.offer(level, wanting, draft.spilled(), draft.finish(record, stamp, caller, wanting))
@@ -169,10 +175,9 @@ impl Core {
         let _ = self.per_process.pipeline().flush_in_time();
     }
 
-    /// Where the message decides whether the record passes at all, and only then what becomes of
-    /// it.
+    /// Offers a record whose message decides whether it passes at all, or which is printed.
     #[cold]
-    fn offer_if_taken(
+    fn offer_late(
         &self,
         pipeline: &Pipeline,
         record: &log::Record<'_>,
@@ -183,12 +188,17 @@ impl Core {
     ) -> bool {
         let level = record.level();
         let mut owned = kind.draft(record, caller).finish(record, stamp, caller, wanting);
-        let Some(wanting) = self.filter.load().wanting(owned.message(), level, wanting) else { return false };
+        let taken = match kind {
+            Kind::Record(_) => self.filter.load().wanting(owned.message(), level, wanting),
+            #[cfg(feature = "tracing")]
+            Kind::Line => Some(wanting),
+        };
+        let Some(wanting) = taken else { return false };
         if !pipeline.wants(level, wanting) || pipeline.suppresses(record, wanting, stamp) {
             return false;
         }
         if let Some(captured) = &self.captured {
-            captured.print(record, wanting);
+            captured.print(&owned, wanting);
         }
         match pipeline.closed_to(level, wanting) {
             None => {

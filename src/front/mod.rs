@@ -3,6 +3,9 @@
 mod directives;
 mod program;
 
+pub(crate) mod context;
+pub(crate) mod scope;
+
 pub(crate) mod captured;
 pub(crate) mod filter;
 pub(crate) mod filter_advice;

@@ -10,6 +10,7 @@ use crate::sync::thread_local;
 #[derive(Clone, Copy)]
 pub(super) enum Question {
     Filter = 1,
+    Context = 2,
 }
 
 thread_local! {

@@ -5,18 +5,14 @@
 //! all others there may be one that is no key-value: the file of a record whose place is no part of
 //! the program text.
 
-use std::fmt;
-#[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use log::kv::{self, VisitSource};
 
-use super::body::{Body, Written, cut};
+use super::body::{Body, TextWriter, Written, cut};
 #[cfg(feature = "kv_serde")]
 use super::structured;
-use super::value::{self, ERROR, FILE, NULL, Value};
-#[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
-use super::{body::TextWriter, value::STR};
+use super::value::{self, ERROR, FILE, NULL, STR, Value};
 
 /// The key-values of one record take at most this many bytes; a text that does not fit is cut.
 const MOST_KEY_VALUES: usize = 64 * 1024;
@@ -54,6 +50,11 @@ impl<'a> KeyValueWriter<'a> {
         Self { body, start, truncated: false, full: false }
     }
 
+    /// Goes on with what consists of pairs alone.
+    fn continued(body: &'a mut Body) -> Self {
+        Self { body, start: 0, truncated: false, full: false }
+    }
+
     /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is
     /// no memory for it.
     pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
@@ -80,7 +81,6 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Whether a pair with this key has been written.
-    #[cfg(feature = "tracing")]
     pub(crate) fn has(&self, key: &str) -> bool {
         let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
         KeyValues { bytes }.split_file().1.any(|(other, _)| other == key)
@@ -102,7 +102,6 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Writes a pair from another record's bytes.
-    #[cfg(feature = "tracing")]
     pub(crate) fn value(&mut self, key: &str, value: Value<'_>) {
         match value {
             Value::Str(value) => self.text(key, |text| text.write_str(value)),
@@ -111,7 +110,6 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Writes a pair whose value is the text that `write` gives.
-    #[cfg(any(feature = "tracing", not(feature = "kv_serde")))]
     pub(crate) fn text(&mut self, key: &str, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) {
         self.bounded(key, |body, tag, most| {
             *tag = STR;
@@ -257,6 +255,29 @@ impl<'a> Iterator for KeyValues<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (tag, key, value) = self.next_raw()?;
         Some((std::str::from_utf8(key).unwrap_or(""), Value::decode(tag, value)))
+    }
+}
+
+/// Key-values on their way to a record: as many as fit its slot allocate nothing.
+pub(crate) struct Pairs(Body);
+
+impl Pairs {
+    pub(crate) fn new() -> Self {
+        Self(Body::new())
+    }
+
+    pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
+        let mut writer = KeyValueWriter::continued(&mut self.0);
+        writer.any(key, value);
+    }
+
+    /// Writes those whose keys are not there yet.
+    pub(crate) fn write_missing(&self, into: &mut KeyValueWriter<'_>) {
+        for (key, value) in (KeyValues { bytes: self.0.bytes() }) {
+            if !into.has(key) {
+                into.value(key, value);
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::wanted::Wanting;
 
 use body::{Body, LONGEST_MESSAGE, Written, cut};
 pub use key_values::KeyValues;
-pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues};
+pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues, Pairs};
 pub use value::{ErrorChain, Value};
 pub use view::Record;
 

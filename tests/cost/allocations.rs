@@ -2,10 +2,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::Future as _;
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
 use std::thread;
+
+use unfazed::LogFile;
 
 use crate::harness::{self, Outcome, argument, report};
 use crate::work::{self, log_one, to_file, warm_up};
@@ -128,6 +132,48 @@ pub(crate) fn allocations(dir: &Path) {
         report(kind, *count.get_mut());
     }
     report("does not fit", *control.get_mut());
+    work::end(&handle);
+}
+
+/// What is counted with a context and outputs that have filters.
+const SURROUNDED: [Kind; 4] = [
+    ("in the context", log_one),
+    ("for an output with a filter", |n| log::info!(target: "access", status = 200; "GET /{n}")),
+    ("in scopes", |n| {
+        let _user = unfazed::scope([("user", "ada")]);
+        let _request = unfazed::scope([("request_id", n)]);
+        log_one(n);
+    }),
+    ("in a future's scope", |n| {
+        let mut future = std::pin::pin!(unfazed::scope([("request_id", n)]).future(async { log_one(n) }));
+        let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_ready());
+    }),
+];
+
+pub(crate) fn what_surrounds_a_record_that_fits_its_slot_allocates_nothing(dir: &Path) -> Outcome {
+    let counts = harness::run("surrounded", "1", dir);
+    for (kind, _) in SURROUNDED {
+        assert_eq!(counts.number::<u64>(kind), 0, "{kind}: allocations in {CALLS} calls");
+    }
+    Outcome::Holds(format!("{CALLS} calls each of {}: 0", SURROUNDED.map(|(kind, _)| kind).join(", ")))
+}
+
+pub(crate) fn surrounded(dir: &Path) {
+    let handle = to_file(dir)
+        .file(LogFile::new(dir.join("access.log")).filter("access=info").min_free_space(0))
+        .file(
+            LogFile::new(dir.join("other.log")).filter_with(|metadata| metadata.target() != "access").min_free_space(0),
+        )
+        .context(|fields| fields.add("node", 7))
+        .init()
+        .unwrap();
+    warm_up();
+    for (kind, call) in SURROUNDED {
+        // The first scope of a thread makes place for those to come.
+        call(0);
+        report(kind, allocations_of(&call));
+    }
     work::end(&handle);
 }
 

@@ -133,7 +133,7 @@ impl Setup {
             seen.lock().unwrap().hear(event);
             heard.lock().unwrap().push(event.clone());
         });
-        let logger = Logger::new(per_process, filter, None);
+        let logger = Logger::new(per_process, filter, None, None);
         Bench {
             writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
             handle: Handle::new(logger.core()),
