@@ -340,14 +340,14 @@ impl Builder {
         self
     }
 
-    /// At most `records` records in each `per` from one place of the program (its file and line),
-    /// so that an error in a loop does not push out everything else.
+    /// Limits the records of each location (file and line of the program) to `records` in each
+    /// `per`, so that an error in a loop does not push out everything else.
     ///
     /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the
-    /// interval is over one record of the same level, target and place says "57 similar records
-    /// suppressed". Intervals are those of the wall clock; some 4000 places are watched, what comes
-    /// later is not limited, and neither are records without a place. It costs each call some 7 ns,
-    /// and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
+    /// interval is over one record of the same level, target and location says "57 similar records
+    /// suppressed". Intervals are those of the wall clock. Some 4000 locations are watched; later
+    /// ones are not limited, and neither are records without a location. It costs each call some 7
+    /// ns, and 17 more on Linux on x86-64, where without it a call need not read the clock itself.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
     ///

@@ -62,7 +62,7 @@ pub(crate) use words::{NAMES, by_name};
 /// | option | text | logfmt | json | ecs | google_cloud | otel | gelf |
 /// |---|---|---|---|---|---|---|---|
 /// | [`local_time`](Self::local_time) | yes | yes | yes | yes | yes | - | - |
-/// | [`thread`](Self::thread), [`place`](Self::place) | yes | yes | yes | always | always | always | always |
+/// | [`thread`](Self::thread), [`location`](Self::location) | yes | yes | yes | always | always | always | always |
 /// | [`multiline`](Self::multiline) | yes | - | - | - | - | - | - |
 /// | [`field`](Self::field) | yes | yes | yes | yes | labels | resource | yes |
 ///
@@ -115,7 +115,8 @@ struct Options {
 }
 
 impl Format {
-    /// For people: `2026-11-21T09:30:00.123456Z INFO  target: message key=value`. The default.
+    /// Returns the format for people, the default:
+    /// `2026-11-21T09:30:00.123456Z INFO  target: message key=value`.
     ///
     /// Control characters are escaped, so that no message can forge a line or drive a terminal. On
     /// a terminal the level is coloured ([`Console::color`](crate::Console::color)).
@@ -127,8 +128,8 @@ impl Format {
         Self::of(Layout::Text)
     }
 
-    /// JSON lines: `timestamp` (RFC 3339, microseconds), `level`, `target`, `message`, then the
-    /// key-values with their types.
+    /// Returns JSON lines: `timestamp` (RFC 3339, microseconds), `level`, `target`, `message`, then
+    /// the key-values with their types.
     ///
     /// `thread`, `file` and `line` by option. Needs the feature `json`, which is on by default, as
     /// the other four JSON formats do.
@@ -141,12 +142,12 @@ impl Format {
         Self::of(Layout::Json(Map::Plain))
     }
 
-    /// JSON lines by the OpenTelemetry log data model, as the Collector's `otlpjsonfile` receiver
-    /// reads them: each line is one `LogsData` of OTLP/JSON 1 with one record (OpenTelemetry
-    /// Protocol File Exporter, JSON lines).
+    /// Returns JSON lines by the OpenTelemetry log data model, as the Collector's `otlpjsonfile`
+    /// receiver reads them: each line is one `LogsData` of OTLP/JSON 1 with one record
+    /// (OpenTelemetry Protocol File Exporter, JSON lines).
     ///
     /// The record has `timeUnixNano`, `severityNumber`, `severityText`, `body`, and `attributes`:
-    /// the place and the thread by the semantic conventions 1.36 (`code.file.path`,
+    /// the location and the thread by the semantic conventions 1.36 (`code.file.path`,
     /// `code.line.number`, `thread.id`, `thread.name`), then the key-values. The target is the
     /// scope's `name`. A [`field`](Self::field) is an attribute of the resource: that is where
     /// `service.name` belongs. An integer that does not fit 64 bits with a sign is a `stringValue`.
@@ -160,8 +161,8 @@ impl Format {
         Self::of(Layout::Json(Map::Otel))
     }
 
-    /// JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging specification
-    /// 1.0.
+    /// Returns JSON lines by the Elastic Common Schema 8.16, in the form of the ECS logging
+    /// specification 1.0.
     ///
     /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target),
     /// `log.origin.file.name`, `log.origin.file.line`, `process.thread.id`, `process.thread.name`.
@@ -181,7 +182,7 @@ impl Format {
         Self::of(Layout::Json(Map::Ecs))
     }
 
-    /// JSON lines by the Graylog Extended Log Format 1.1.
+    /// Returns JSON lines by the Graylog Extended Log Format 1.1.
     ///
     /// `version`, `host`, `short_message`, `timestamp` (seconds, with microseconds), `level` (of
     /// syslog: 3 for ERROR, 4, 6, 7 for DEBUG and TRACE), then the additional fields `_target`,
@@ -202,7 +203,8 @@ impl Format {
         Self::of(Layout::Json(Map::Gelf))
     }
 
-    /// JSON lines as Google Cloud's logging agents read them (structured logging, `LogEntry` v2).
+    /// Returns JSON lines as Google Cloud's logging agents read them (structured logging,
+    /// `LogEntry` v2).
     ///
     /// `severity` (DEBUG for TRACE, too), `time`, `message`, `target`, `thread`,
     /// `logging.googleapis.com/sourceLocation`, then the key-values. A [`field`](Self::field) is
@@ -217,8 +219,8 @@ impl Format {
         Self::of(Layout::Json(Map::GoogleCloud))
     }
 
-    /// logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed, with the
-    /// escapes of JSON.
+    /// Returns logfmt: `ts=... level=info target=... msg="..." key=value`, quoted where needed,
+    /// with the escapes of JSON.
     ///
     /// In a key, each character that would end it (a space, `=`, `"`, a control character) becomes
     /// `_`.
@@ -246,8 +248,8 @@ impl Format {
 
     /// Returns a format of the program's own. The closure runs on the writer's thread.
     ///
-    /// If it panics or gives an error, the record is lost and counted in `Dropped::panicked`, and
-    /// the writer goes on. A forked child uses it, too.
+    /// If it panics or gives an error, the record is dropped and counted in `Dropped::panicked`,
+    /// and the writer goes on. A forked child uses it, too.
     ///
     /// ```
     /// use std::io::Write;
@@ -261,8 +263,8 @@ impl Format {
         Self::of(Layout::Custom(Arc::new(format)))
     }
 
-    /// Times in the local time zone, with its offset, instead of UTC (the default). A custom format
-    /// gets them from [`LineBuf::timestamp`].
+    /// Writes times in the local time zone, with its offset, instead of UTC (the default). A custom
+    /// format gets them from [`LineBuf::timestamp`].
     ///
     /// ```
     /// let format = unfazed::Format::text().local_time();
@@ -273,7 +275,7 @@ impl Format {
     }
 
     /// Writes which thread logged: its name, or its number if it has none (1 is the first that
-    /// logged). Default: not written, but by the formats that always do.
+    /// logged). Default: not written, except by the formats that always do.
     ///
     /// In text it stands before the target, as in `INFO  [main] app: message`.
     ///
@@ -285,7 +287,7 @@ impl Format {
         self
     }
 
-    /// Writes the source file and line of the log call. Default: not written, but by the formats
+    /// Writes the source file and line of the log call. Default: not written, except by the formats
     /// that always do.
     ///
     /// In text it stands after the target, as in `INFO  app src/main.rs:42: message`.

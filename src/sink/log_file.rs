@@ -41,6 +41,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | `backlog`, `patience` | 1 MiB, 5 s: of a FIFO or a device |
 /// | `mode` | what the umask leaves of 0666 |
 /// | `symlink` | none |
+/// | `compress` | `false` |
 ///
 /// ```no_run
 /// use unfazed::{Builder, Format, GIB, LogFile, MIB, Rotation};
