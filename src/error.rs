@@ -173,8 +173,8 @@ pub enum FlushError {
     /// An output is suspended: what it should have written is dropped and counted.
     #[error("an output is suspended: {0}")]
     Suspended(Cause),
-    /// A record that was pending at the call was dropped for a newer one (`Overflow::DropOldest`),
-    /// and is counted.
+    /// A record that was pending at the call was dropped, and is counted: for a newer one
+    /// (`Overflow::DropOldest`), or because a slow reader had left no room in its backlog.
     #[error("a pending record was dropped")]
     Dropped,
     /// The logger was shut down before.

@@ -32,8 +32,9 @@ pub enum Overflow {
     /// The oldest record in the queue is dropped, whatever its level.
     DropOldest,
     /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs
-    /// the program. A call on the writer's own thread does not wait; neither does one after the
-    /// shutdown.
+    /// the program. So does the slowest reader of a pipe or terminal, until its
+    /// [`patience`](crate::Console::patience) ends. A call on the writer's own thread does not
+    /// wait; neither does one after the shutdown.
     Block,
     /// As `Block`, but at most this long; then the new record is dropped. Zero waits not at all.
     BlockAtMost(Duration),
