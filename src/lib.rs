@@ -96,6 +96,7 @@ mod handle;
 mod plan;
 
 mod clock;
+mod zone;
 mod front;
 mod record;
 

@@ -36,6 +36,7 @@ use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
 use crate::wanted::{MOST_FILTERED, Offered, Wanted};
 use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
+use crate::zone::Zone;
 
 /// The stack that std gives a thread unless the environment says otherwise.
 const THREAD_STACK: usize = 2 << 20;
@@ -112,14 +113,20 @@ pub(crate) fn plan_outputs(
     let mut paths = Paths::default();
     let mut planned: Vec<PlannedOutput> = Vec::new();
     let mut filters = OutputFilters::new();
+    // One zone for all of them, and for a forked child; not read where nobody wants it.
+    let mut zone = None;
+    let mut zone = || zone.get_or_insert_with(Zone::local).clone();
     for OutputOptions { wanted, format: own_format, mut destination } in outputs {
-        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name);
+        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone);
         let name = destination.name();
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
         }
         match &mut destination {
-            Destination::File { path, options } => paths.add(path, options)?,
+            Destination::File { path, options } => {
+                options.zone = options.rotation.local_time.then(&mut zone);
+                paths.add(path, options)?;
+            }
             Destination::Console(_) if planned.iter().any(|other| other.name == name) => {
                 return Err(InitError::Option {
                     option: "console",

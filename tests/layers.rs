@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("record/structured.rs", &["record"], &["log", "arrayvec", "serde_core", "serde_json"]),
     ("record/", &["record", "clock", "wanted"], &["log", "arrayvec"]),
     ("clock.rs", &["os"], &[]),
+    ("zone.rs", &[], &["chrono", "tz"]),
     ("event.rs", &["error", "stats"], &["log", "thiserror", "serde"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error", "wanted"], &["log", "thiserror", "serde"]),
@@ -39,7 +40,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("handle.rs", &["queue", "stats", "event", "error", "front"], &["log"]),
     (
         "format/",
-        &["record", "format", "clock::Stamp", "error::ParseOptionError"],
+        &["record", "format", "clock::Stamp", "error::ParseOptionError", "zone"],
         &["log", "arrayvec", "chrono", "serde_json", "anstyle"],
     ),
     (
@@ -55,11 +56,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/socket.rs", &["os"], &["rustix"]),
     ("sink/journald.rs", &["format", "sink", "wanted"], &["log", "rustix"]),
     ("sink/file/space.rs", &["event"], &[]),
-    ("sink/file/schedule.rs", &["sink::rotation"], &["chrono"]),
+    ("sink/file/schedule.rs", &["sink::rotation", "zone"], &["chrono"]),
     ("sink/file/archive_name.rs", &[], &["chrono"]),
     ("sink/file/retention.rs", &[], &[]),
     ("sink/rotation.rs", &[], &[]),
-    ("sink/", &["disk", "event", "format", "wanted"], &["log", "anstyle_query"]),
+    ("sink/", &["disk", "event", "format", "wanted", "zone"], &["log", "anstyle_query"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &["sync"], &["libc", "windows_sys"]),
 ];

@@ -115,7 +115,7 @@ mod tests {
         let pairs = [("user id", Value::U64(7)), ("text", Value::Str("two\nlines"))];
         let notice = Notice::new(Level::Error, UNIX_EPOCH, format_args!("a\nb"), &pairs);
         let mut out = Vec::new();
-        Journal::new("app".into(), &Options::default()).line(&mut out, &notice.record(), &mut TimeText::new(false));
+        Journal::new("app".into(), &Options::default()).line(&mut out, &notice.record(), &mut TimeText::default());
         let expected = b"PRIORITY=3\nSYSLOG_IDENTIFIER=app\nSYSLOG_TIMESTAMP=1970-01-01T00:00:00.000000Z\n\
             TARGET=unfazed\nUSER_ID=7\nTEXT\n\x09\0\0\0\0\0\0\0two\nlines\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb";
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(expected));

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use log::Level;
 
 use crate::record::{KeyValues, Value};
+use crate::zone::Zone;
 
 use super::escape::{Controls, push_text};
 use super::text::{push_pairs, style};
@@ -146,8 +147,8 @@ impl LineBuf {
     }
 
     /// Gets ready for the line of a custom format.
-    pub(super) fn begin(&mut self, local_time: bool, colored: bool) {
-        self.time.set_local(local_time);
+    pub(super) fn begin(&mut self, zone: Option<&Zone>, colored: bool) {
+        self.time.set_zone(zone);
         self.colored = colored;
         self.incomplete = false;
     }
@@ -230,7 +231,7 @@ mod tests {
     fn a_level_is_coloured_where_the_output_wants_it() {
         assert_eq!(written(|line| line.level(Level::Info)), "INFO");
         let colored = |line: &mut LineBuf| {
-            line.begin(false, true);
+            line.begin(None, true);
             line.level(Level::Info);
         };
         assert_eq!(written(colored), "\u{1b}[32mINFO\u{1b}[0m");

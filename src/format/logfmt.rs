@@ -93,7 +93,7 @@ mod tests {
     fn logfmt(options: &Options, pairs: &[(&str, Value<'_>)]) -> String {
         let notice = Notice::new(Level::Warn, UNIX_EPOCH, format_args!("two \"words\""), pairs);
         let mut out = Vec::new();
-        Logfmt::new(options).line(&mut out, &notice.record(), &mut TimeText::new(false));
+        Logfmt::new(options).line(&mut out, &notice.record(), &mut TimeText::default());
         String::from_utf8(out).unwrap()
     }
 

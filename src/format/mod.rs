@@ -24,6 +24,7 @@ use log::kv::ToValue;
 
 use crate::clock::Stamp;
 use crate::record::{Caller, Fields, Notice, OwnedRecord, Record};
+use crate::zone::Zone;
 
 #[cfg(feature = "journald")]
 use journal::Journal;
@@ -105,6 +106,8 @@ enum Layout {
 #[derive(Clone, Debug, Default)]
 struct Options {
     local_time: bool,
+    /// The zone of `local_time`, once it is read.
+    zone: Option<Zone>,
     thread: bool,
     location: bool,
     multiline: bool,
@@ -266,6 +269,9 @@ impl Format {
     /// Writes times in the local time zone, with its offset, instead of UTC (the default). A custom
     /// format gets them from [`LineBuf::timestamp`].
     ///
+    /// The zone is that of `TZ`, or of `/etc/localtime`, when the logger is set up. Its clock
+    /// changes are followed; a later change of `TZ` is not. A zone that cannot be read is UTC.
+    ///
     /// ```
     /// let format = unfazed::Format::text().local_time();
     /// ```
@@ -403,6 +409,14 @@ impl Format {
         self
     }
 
+    /// Fills in the local time zone, if the format must have it and was given none.
+    pub(crate) fn zone(mut self, zone: impl FnOnce() -> Zone) -> Self {
+        if self.options.local_time && self.options.zone.is_none() {
+            self.options.zone = Some(zone());
+        }
+        self
+    }
+
     /// A constant field that would meet a name of the format's own.
     pub(crate) fn bad_field(&self) -> Option<&str> {
         let names = match &self.layout {
@@ -469,7 +483,8 @@ impl fmt::Debug for Format {
 /// A format at work: its options decided, and with what it remembers from line to line.
 pub(crate) struct Encoder {
     work: Work,
-    local_time: bool,
+    /// `None`: UTC.
+    zone: Option<Zone>,
     colored: bool,
     time: TimeText,
 }
@@ -488,7 +503,9 @@ enum Work {
 
 impl Encoder {
     pub(crate) fn new(format: Format) -> Self {
+        let format = format.zone(Zone::local);
         let options = &format.options;
+        let zone = options.zone.clone();
         let work = match format.layout {
             Layout::Text => Work::Text(Text::new(options)),
             #[cfg(feature = "json")]
@@ -500,7 +517,7 @@ impl Encoder {
             #[cfg(feature = "journald")]
             Layout::Journal(identifier) => Work::Journal(Journal::new(identifier, options)),
         };
-        Self { work, local_time: options.local_time, colored: options.colored, time: TimeText::new(options.local_time) }
+        Self { work, zone: zone.clone(), colored: options.colored, time: TimeText::new(zone) }
     }
 
     /// Returns true if the code that lays out is the program's own.
@@ -528,7 +545,7 @@ impl Encoder {
             Work::Journal(journal) => journal.line(out.bytes_mut(), record, &mut self.time),
             Work::Custom(custom) => {
                 let start = out.len();
-                out.begin(self.local_time, self.colored);
+                out.begin(self.zone.as_ref(), self.colored);
                 custom(out, record)?;
                 if !out.is_complete() {
                     return Err(io::ErrorKind::OutOfMemory.into());

@@ -195,7 +195,7 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_micros(1_793_880_000_000_001);
         let notice = Notice::new(Level::Warn, time, format_args!("{message}"), pairs);
         let mut out = b"before".to_vec();
-        Syslog::new(options, &Options::default()).line(&mut out, &notice.record(), &mut TimeText::new(false));
+        Syslog::new(options, &Options::default()).line(&mut out, &notice.record(), &mut TimeText::default());
         let line = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
         line.replace(&std::process::id().to_string(), "PID")
     }

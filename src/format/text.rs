@@ -149,7 +149,7 @@ mod tests {
         record.level(Level::Info).target("app").file_static(Some("src/app.rs")).line(Some(7)).key_values(&pairs);
         let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), Stamp::Time(time), caller);
         let mut out = Vec::new();
-        Text::new(options).line(&mut out, &Record::new(&owned, time, Some("main")), &mut TimeText::new(false));
+        Text::new(options).line(&mut out, &Record::new(&owned, time, Some("main")), &mut TimeText::default());
         String::from_utf8(out).unwrap()
     }
 

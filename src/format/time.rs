@@ -3,12 +3,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
+
+use crate::zone::Zone;
 
 /// `2026-11-21T09:30:00.123456Z`, or with the local offset `2026-11-21T10:30:00.123456+01:00`.
 #[derive(Debug, Default)]
 pub(crate) struct TimeText {
-    local: bool,
+    /// `None`: UTC.
+    zone: Option<Zone>,
     /// The second that `text` belongs to.
     second: Option<i64>,
     text: Vec<u8>,
@@ -17,13 +20,17 @@ pub(crate) struct TimeText {
 }
 
 impl TimeText {
-    pub(crate) fn new(local: bool) -> Self {
-        Self { local, ..Self::default() }
+    pub(crate) fn new(zone: Option<Zone>) -> Self {
+        Self { zone, ..Self::default() }
     }
 
-    pub(crate) fn set_local(&mut self, local: bool) {
-        if self.local != local {
-            *self = Self::new(local);
+    pub(crate) fn set_zone(&mut self, zone: Option<&Zone>) {
+        let is_same = match (&self.zone, zone) {
+            (Some(own), Some(zone)) => own.is(zone),
+            (own, zone) => own.is_none() && zone.is_none(),
+        };
+        if !is_same {
+            *self = Self::new(zone.cloned());
         }
     }
 
@@ -64,11 +71,13 @@ impl TimeText {
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
         let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
-            Some(utc) if self.local => {
-                let local = utc.with_timezone(&Local);
-                (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
-            }
-            Some(utc) => (utc.format("%Y-%m-%dT%H:%M:%S").to_string(), "Z".to_owned()),
+            Some(utc) => match self.zone.as_ref().and_then(|zone| FixedOffset::east_opt(zone.offset(second))) {
+                Some(offset) => {
+                    let local = utc.with_timezone(&offset);
+                    (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
+                }
+                None => (utc.format("%Y-%m-%dT%H:%M:%S").to_string(), "Z".to_owned()),
+            },
             // A clock outside the years that a calendar knows: the seconds since 1970, as they are.
             None => (format!("@{second}"), String::new()),
         };
@@ -109,7 +118,7 @@ pub(super) fn unix_nanos(time: SystemTime) -> u64 {
 /// One time as text in UTC, for the crate's own lines.
 pub(crate) fn utc_text(time: SystemTime) -> String {
     let mut bytes = Vec::new();
-    TimeText::new(false).write(&mut bytes, time);
+    TimeText::default().write(&mut bytes, time);
     String::from_utf8(bytes).unwrap_or_default()
 }
 
@@ -145,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_cached_second_is_not_used_for_another_one() {
-        let mut text = TimeText::new(false);
+        let mut text = TimeText::default();
         let mut out = Vec::new();
         for (second, micro) in [(0, 1), (0, 2), (1, 0), (0, 3)] {
             text.write(&mut out, UNIX_EPOCH + Duration::new(second, micro * 1000));
@@ -160,7 +169,7 @@ mod tests {
     fn local_time_carries_its_offset_and_means_the_same_moment() {
         let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let mut out = Vec::new();
-        TimeText::new(true).write(&mut out, time);
+        TimeText::new(Some(Zone::local())).write(&mut out, time);
         let parsed = DateTime::parse_from_rfc3339(str::from_utf8(&out).unwrap()).unwrap();
         assert_eq!(parsed.timestamp(), 1_700_000_000);
         assert!(out.ends_with(b":00") || out.ends_with(b":30") || out.ends_with(b":45"));

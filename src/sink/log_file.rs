@@ -9,6 +9,7 @@ use log::LevelFilter;
 
 use crate::format::Format;
 use crate::wanted::{Levels, Wanted};
+use crate::zone::Zone;
 
 use super::backlog::Backlog;
 use super::file::archive_name::Names;
@@ -68,6 +69,8 @@ pub(crate) struct FileOptions {
     pub(crate) min_free_space: Option<u64>,
     pub(crate) fsync: Fsync,
     pub(crate) rotation: Rotation,
+    /// The zone of the rotation; `None`: UTC.
+    pub(crate) zone: Option<Zone>,
     pub(crate) limits: Limits,
     pub(crate) when_low: WhenLow,
     pub(crate) error_reserve: u64,
@@ -85,6 +88,7 @@ impl Default for FileOptions {
             min_free_space: None,
             fsync: Fsync::default(),
             rotation: Rotation::never(),
+            zone: None,
             limits: Limits::default(),
             when_low: WhenLow::default(),
             error_reserve: DEFAULT_ERROR_RESERVE,

@@ -41,6 +41,8 @@ mod sinks;
 mod start;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+mod zones;
 
 #[cfg(unix)]
 #[path = "../support/mod.rs"]
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
     cases.extend(odd::cases());
     cases.extend(start::cases());
     cases.extend(signals::cases());
+    cases.extend(zones::cases());
     harness::main(cases)
 }
 

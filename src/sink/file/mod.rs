@@ -91,7 +91,7 @@ impl<D: Disk> FileSink<D> {
             disk,
             space: Space::new(options.min_free_space),
             open: None,
-            rotator: Rotator::new(options.rotation),
+            rotator: Rotator::new(options.rotation, options.zone.clone()),
             archives: Archives::new(&path, &options),
             target,
             options,

@@ -14,6 +14,7 @@ use crate::disk::{Dir, Disk, DiskFile, PathState};
 use crate::event::Cause;
 use crate::sink::rotation::Rotation;
 use crate::sink::{Batch, News, Now, WriteError};
+use crate::zone::Zone;
 
 use super::FileSink;
 use super::archive_name::Archive;
@@ -46,10 +47,10 @@ pub(super) struct Rotator {
 }
 
 impl Rotator {
-    pub(super) fn new(rotation: Rotation) -> Self {
+    pub(super) fn new(rotation: Rotation, zone: Option<Zone>) -> Self {
         Self {
             rotation,
-            schedule: Schedule::new(rotation),
+            schedule: Schedule::new(rotation, zone),
             last_record: None,
             requested: rotation.on_start,
             not_before: None,

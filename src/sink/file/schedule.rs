@@ -3,29 +3,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Datelike as _, Local, Offset as _, TimeZone as _};
+use chrono::{DateTime, Datelike as _};
 
 use crate::sink::rotation::{Period, Rotation};
+use crate::zone::Zone;
 
 const DAY: i64 = 86_400;
-
-/// How many seconds local time is ahead of UTC at a second since 1970.
-pub(super) type Zone = fn(i64) -> i64;
-
-fn utc(_second: i64) -> i64 {
-    0
-}
-
-fn local(second: i64) -> i64 {
-    DateTime::from_timestamp(second, 0)
-        .map_or(0, |time| Local.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc().into())
-}
 
 /// A rotation at work on one file.
 #[derive(Debug)]
 pub(super) struct Schedule {
     rotation: Rotation,
-    zone: Zone,
+    /// `None`: UTC.
+    zone: Option<Zone>,
     /// The minute that `offset` was asked for: zones change at whole quarters of an hour.
     asked: Option<i64>,
     offset: i64,
@@ -34,11 +24,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(rotation: Rotation) -> Self {
-        Self::in_zone(rotation, if rotation.local_time { local } else { utc })
-    }
-
-    pub(super) fn in_zone(rotation: Rotation, zone: Zone) -> Self {
+    pub(super) fn new(rotation: Rotation, zone: Option<Zone>) -> Self {
         Self { rotation, zone, asked: None, offset: 0, current: None }
     }
 
@@ -107,7 +93,7 @@ impl Schedule {
         let minute = second.div_euclid(60);
         if self.asked != Some(minute) {
             self.asked = Some(minute);
-            self.offset = (self.zone)(second);
+            self.offset = self.zone.as_ref().map_or(0, |zone| zone.offset(second).into());
         }
         second.saturating_add(self.offset)
     }
@@ -132,6 +118,12 @@ mod tests {
     use chrono::NaiveDateTime;
 
     use super::*;
+
+    type Offset = fn(i64) -> i64;
+
+    fn utc(_second: i64) -> i64 {
+        0
+    }
 
     fn at(text: &str) -> SystemTime {
         let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap().and_utc();
@@ -165,8 +157,8 @@ mod tests {
     }
 
     /// Logs one record at each time, and says before which of them the file was rotated.
-    fn rotations(rotation: Rotation, zone: Zone, times: &[&str]) -> Vec<usize> {
-        let mut schedule = Schedule::in_zone(rotation, zone);
+    fn rotations(rotation: Rotation, zone: Offset, times: &[&str]) -> Vec<usize> {
+        let mut schedule = Schedule::new(rotation, Some(Zone::of(zone)));
         let mut before = Vec::new();
         for (number, time) in times.iter().enumerate() {
             let line = [(10, at(time))];
@@ -182,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_file_is_rotated_before_the_first_record_of_a_new_period() {
-        let cases: &[(Rotation, Zone, &[&str], &[usize])] = &[
+        let cases: &[(Rotation, Offset, &[&str], &[usize])] = &[
             (Rotation::daily(), utc, &["2026-11-21 00:00:00", "2026-11-21 23:59:59.999", "2026-11-22 00:00:00"], &[2]),
             (Rotation::hourly(), utc, &["2026-11-21 09:00:00", "2026-11-21 09:59:59", "2026-11-21 10:00:00"], &[2]),
             // A pause of days is one rotation.
@@ -232,7 +224,7 @@ mod tests {
 
     #[test]
     fn clock_changes_neither_repeat_nor_skip_a_rotation() {
-        let cases: &[(Rotation, Zone, &[&str], &[usize])] = &[
+        let cases: &[(Rotation, Offset, &[&str], &[usize])] = &[
             // Berlin, spring: 01:59:59 is followed by 03:00:00.
             (
                 Rotation::hourly(),
@@ -336,7 +328,7 @@ mod tests {
     fn the_zones_of_the_system_change_their_clocks_as_they_do_here() {
         const NAME: &str = "sink::file::schedule::tests::the_zones_of_the_system_change_their_clocks_as_they_do_here";
 
-        let zones: [(&str, Zone); 4] = [
+        let zones: [(&str, Offset); 4] = [
             ("Europe/Berlin", berlin),
             ("America/New_York", new_york),
             ("Australia/Lord_Howe", lord_howe),
@@ -345,11 +337,12 @@ mod tests {
         if let Some((_, here)) =
             std::env::var("UNFAZED_ZONE").ok().and_then(|name| zones.into_iter().find(|zone| zone.0 == name))
         {
+            let local = Zone::local();
             let first = seconds(at("2026-01-01 00:00:00"));
             // Every half hour of a year, and the second before it.
             for half_hour in 0..365 * 48 {
                 for second in [-1, 0].map(|offset| first + half_hour * 1800 + offset) {
-                    assert_eq!(local(second), here(second), "second {second}");
+                    assert_eq!(i64::from(local.offset(second)), here(second), "second {second}");
                 }
             }
             println!("the year is over");
@@ -396,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_split_after_the_last_record_of_the_old_period() {
-        let mut schedule = Schedule::in_zone(Rotation::daily(), utc);
+        let mut schedule = Schedule::new(Rotation::daily(), None);
         schedule.begin(Some(at("2026-11-21 12:00:00")));
         let times = [
             "2026-11-21 23:59:59",
@@ -430,7 +423,7 @@ mod tests {
             (1, 0, 1),
         ];
         for (size, len, count) in cases {
-            let mut schedule = Schedule::new(Rotation::size(size));
+            let mut schedule = Schedule::new(Rotation::size(size), None);
             assert_eq!(schedule.lines_for(len, &lines), count, "size {size}, length {len}");
         }
     }
@@ -440,7 +433,7 @@ mod tests {
         let (old, new) = (at("2026-11-21 23:59:59"), at("2026-11-22 00:00:00"));
         let lines = [(10, old), (20, old), (30, new)];
         for (size, count) in [(100, 2), (20, 2), (10, 1)] {
-            let mut schedule = Schedule::in_zone(Rotation::daily().or_size(size), utc);
+            let mut schedule = Schedule::new(Rotation::daily().or_size(size), None);
             schedule.begin(Some(old));
             assert_eq!(schedule.lines_for(0, &lines), count, "size {size}");
         }
@@ -448,31 +441,11 @@ mod tests {
 
     #[test]
     fn the_period_of_a_file_that_was_there_is_that_of_its_last_record() {
-        let mut schedule = Schedule::in_zone(Rotation::daily(), utc);
+        let mut schedule = Schedule::new(Rotation::daily(), None);
         let line = [(10, at("2026-11-22 00:00:00"))];
         schedule.begin(Some(at("2026-11-21 23:00:00")));
         assert_eq!(schedule.lines_for(10, &line), 0);
         schedule.begin(Some(at("2026-11-22 23:00:00")));
         assert_eq!(schedule.lines_for(10, &line), 1);
-    }
-
-    /// The zone belongs to the process: this test is run once more, in one that has another.
-    #[test]
-    fn local_time_is_that_of_the_systems_zone() {
-        const KATHMANDU: &str = "XXX-05:45";
-
-        if std::env::var("TZ").is_ok_and(|zone| zone == KATHMANDU) {
-            let ahead = |rotation| (Schedule::new(rotation).zone)(1_800_000_000);
-            assert_eq!(ahead(Rotation::daily().local_time()), 5 * 3600 + 45 * 60);
-            assert_eq!(ahead(Rotation::daily()), 0);
-            return;
-        }
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        again
-            .args(["--exact", "sink::file::schedule::tests::local_time_is_that_of_the_systems_zone"])
-            .env("TZ", KATHMANDU);
-        let output = again.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 }
