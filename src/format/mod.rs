@@ -1,14 +1,14 @@
 //! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
 
 mod escape;
-#[cfg(feature = "journald")]
+#[cfg(all(feature = "journald", target_os = "linux"))]
 mod journal;
 mod line_buf;
 #[cfg(feature = "json")]
 mod json;
 mod logfmt;
 mod names;
-#[cfg(feature = "syslog")]
+#[cfg(all(feature = "syslog", unix))]
 mod syslog;
 mod text;
 mod time;
@@ -26,15 +26,15 @@ use crate::clock::Stamp;
 use crate::record::{Caller, Fields, Notice, OwnedRecord, Record};
 use crate::zone::Zone;
 
-#[cfg(feature = "journald")]
+#[cfg(all(feature = "journald", target_os = "linux"))]
 use journal::Journal;
 #[cfg(feature = "json")]
 use json::{Json, Map};
 pub use line_buf::LineBuf;
 use logfmt::Logfmt;
-#[cfg(feature = "syslog")]
+#[cfg(all(feature = "syslog", unix))]
 use syslog::Syslog;
-#[cfg(feature = "syslog")]
+#[cfg(all(feature = "syslog", unix))]
 pub(crate) use syslog::SyslogOptions;
 use text::Text;
 use time::TimeText;
@@ -96,10 +96,10 @@ enum Layout {
     Json(Map),
     Logfmt,
     Custom(Arc<Custom>),
-    #[cfg(feature = "syslog")]
+    #[cfg(all(feature = "syslog", unix))]
     Syslog(SyslogOptions),
     /// The name of the program.
-    #[cfg(feature = "journald")]
+    #[cfg(all(feature = "journald", target_os = "linux"))]
     Journal(String),
 }
 
@@ -236,7 +236,7 @@ impl Format {
     }
 
     /// The messages of syslog, for the output of that name.
-    #[cfg(feature = "syslog")]
+    #[cfg(all(feature = "syslog", unix))]
     pub(crate) fn syslog(options: SyslogOptions) -> Self {
         let is_rfc_3164 = options.is_rfc_3164;
         let format = Self::of(Layout::Syslog(options));
@@ -244,7 +244,7 @@ impl Format {
     }
 
     /// The entries of systemd's journal, for the output of that name.
-    #[cfg(feature = "journald")]
+    #[cfg(all(feature = "journald", target_os = "linux"))]
     pub(crate) fn journal(identifier: String) -> Self {
         Self::of(Layout::Journal(identifier))
     }
@@ -471,9 +471,9 @@ impl fmt::Debug for Format {
             Layout::Json(map) => map,
             Layout::Logfmt => &"logfmt",
             Layout::Custom(_) => &"custom",
-            #[cfg(feature = "syslog")]
+            #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(_) => &"syslog",
-            #[cfg(feature = "journald")]
+            #[cfg(all(feature = "journald", target_os = "linux"))]
             Layout::Journal(_) => &"journal",
         };
         f.debug_struct("Format").field("layout", layout).field("options", &self.options).finish()
@@ -495,9 +495,9 @@ enum Work {
     Json(Json),
     Logfmt(Logfmt),
     Custom(Arc<Custom>),
-    #[cfg(feature = "syslog")]
+    #[cfg(all(feature = "syslog", unix))]
     Syslog(Box<Syslog>),
-    #[cfg(feature = "journald")]
+    #[cfg(all(feature = "journald", target_os = "linux"))]
     Journal(Journal),
 }
 
@@ -512,9 +512,9 @@ impl Encoder {
             Layout::Json(map) => Work::Json(Json::new(map, options)),
             Layout::Logfmt => Work::Logfmt(Logfmt::new(options)),
             Layout::Custom(custom) => Work::Custom(custom),
-            #[cfg(feature = "syslog")]
+            #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(syslog) => Work::Syslog(Box::new(Syslog::new(syslog, options))),
-            #[cfg(feature = "journald")]
+            #[cfg(all(feature = "journald", target_os = "linux"))]
             Layout::Journal(identifier) => Work::Journal(Journal::new(identifier, options)),
         };
         Self { work, zone: zone.clone(), colored: options.colored, time: TimeText::new(zone) }
@@ -539,9 +539,9 @@ impl Encoder {
             #[cfg(feature = "json")]
             Work::Json(json) => json.line(out.bytes_mut(), record, &mut self.time)?,
             Work::Logfmt(logfmt) => logfmt.line(out.bytes_mut(), record, &mut self.time),
-            #[cfg(feature = "syslog")]
+            #[cfg(all(feature = "syslog", unix))]
             Work::Syslog(syslog) => syslog.line(out.bytes_mut(), record, &mut self.time),
-            #[cfg(feature = "journald")]
+            #[cfg(all(feature = "journald", target_os = "linux"))]
             Work::Journal(journal) => journal.line(out.bytes_mut(), record, &mut self.time),
             Work::Custom(custom) => {
                 let start = out.len();

@@ -97,9 +97,9 @@ impl Format {
                 Map::GoogleCloud => "google_cloud",
             },
             Layout::Logfmt => "logfmt",
-            #[cfg(feature = "syslog")]
+            #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(_) => "syslog",
-            #[cfg(feature = "journald")]
+            #[cfg(all(feature = "journald", target_os = "linux"))]
             Layout::Journal(_) => "journald",
             Layout::Custom(_) => "custom",
         }

@@ -65,14 +65,11 @@ mod handler {
         }
         for (signal, before) in SIGNALS.into_iter().zip(&BEFORE) {
             let Some(action) = action_of(signal) else { continue };
-            let ours = sigaction {
-                sa_sigaction: on_crash as Detailed as usize,
-                // The mask of the handler that was there, which runs inside this one.
-                sa_mask: action.sa_mask,
-                // On the alternate stack, where the thread has one: its own may be full.
-                sa_flags: libc::SA_SIGINFO | libc::SA_ONSTACK | (action.sa_flags & libc::SA_RESTART),
-                ..action
-            };
+            // The mask stays that of the handler that was there, which runs inside this one.
+            let mut ours = action;
+            ours.sa_sigaction = on_crash as Detailed as usize;
+            // On the alternate stack, where the thread has one: its own may be full.
+            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | (action.sa_flags & libc::SA_RESTART);
             before.store(Box::into_raw(Box::new(action)), Release);
             set_action(signal, &ours);
         }

@@ -90,6 +90,7 @@ impl Socket {
     }
 
     /// The descriptor, for who sends in a way of his own.
+    #[cfg(all(feature = "journald", target_os = "linux"))]
     pub(super) fn fd(&self) -> Option<&OwnedFd> {
         self.connection.as_ref().map(|connection| &connection.fd)
     }
@@ -194,6 +195,10 @@ impl Connection {
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        // macOS has no such flag; the writer's thread blocks SIGPIPE anyway.
+        #[cfg(target_vendor = "apple")]
+        let flags = SendFlags::DONTWAIT;
+        #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::io::retry_on_intr(|| net::send(&self.fd, bytes, flags)) {
             // A full queue of a network device, which empties by itself.
