@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Timeline;
-use crate::disk::{self, RealDisk};
+use crate::disk::{self, RealDisk, Rights};
 use crate::error::{FilterError, InitError};
 use crate::event::{Cause, EventHook, output_name};
 use crate::format::{Encoder, Format};
@@ -27,7 +27,7 @@ use crate::sink::console::Console;
 use crate::sink::file::Target;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::{Journald, JournaldSink};
-use crate::sink::log_file::FileOptions;
+use crate::sink::log_file::{Account, FileOptions};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::{Syslog, SyslogSink};
@@ -169,6 +169,9 @@ impl Paths {
     /// Adds a file. Its paths become absolute.
     fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
         let absolute = fit_path(path)?;
+        // Looked up here: later the program may live in a jail.
+        find(&mut options.owner, "owner", os::user_id)?;
+        find(&mut options.group, "group", os::group_id)?;
         let (length, limit) = disk::name_length(&absolute);
         let (option, at_most) = options.longest_name(limit);
         if length > at_most {
@@ -197,6 +200,30 @@ impl Paths {
             None => Ok(()),
         }
     }
+}
+
+/// Replaces the name of a user or a group by its number.
+fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Option<u32>) -> Result<(), InitError> {
+    #[cfg(unix)]
+    const RANGE: &str = "a name or a number that this system knows";
+    #[cfg(not(unix))]
+    const RANGE: &str = "left out, because this system has no such owners of files";
+
+    let Some(Account::Named(name)) = account else { return Ok(()) };
+    let Some(id) = id(name) else {
+        return Err(InitError::Option { option, value: format!("`{name}`"), range: RANGE });
+    };
+    *account = Some(Account::Numbered(id));
+    Ok(())
+}
+
+/// What files get that are created.
+fn rights(options: &FileOptions) -> Rights {
+    let number = |account: &Option<Account>| match account {
+        Some(Account::Numbered(id)) => Some(*id),
+        Some(Account::Named(_)) | None => None,
+    };
+    Rights { mode: options.mode, owner: number(&options.owner), group: number(&options.group) }
 }
 
 /// The path as it stays, wherever the program goes; or why it can never be a log file.
@@ -242,11 +269,11 @@ impl PlannedOutput {
     fn sink(&self, once: &mut Once) -> Option<Box<dyn OutputSink>> {
         let (disk, target, options) = match &self.destination {
             Destination::File { path, options } => {
-                (RealDisk::new(options.mode), Target::Path(path.clone()), options.clone())
+                (RealDisk::new(rights(options)), Target::Path(path.clone()), options.clone())
             }
             Destination::Console(console) => {
                 let options = FileOptions::default();
-                (RealDisk::new(None), Target::Stream(console.stream), options)
+                (RealDisk::new(Rights::default()), Target::Stream(console.stream), options)
             }
             #[cfg(all(feature = "syslog", unix))]
             Destination::Syslog(syslog) => return Some(Box::new(SyslogSink::new(syslog.to.clone()))),

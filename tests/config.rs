@@ -40,6 +40,8 @@ retain = "96 KiB"
 backlog = "2 MiB"
 patience = "7s"
 mode = "0640"
+owner = "root"
+group = 0
 symlink = "current.json"
 compress = true
 
@@ -106,6 +108,8 @@ fn everything() -> Builder {
         .backlog(2 * MIB)
         .patience(Duration::from_secs(7))
         .mode(0o640)
+        .owner("root")
+        .group(0)
         .symlink("current.json")
         .compress(true);
     let second = LogFile::new("errors.log")

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream};
+use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
 use crate::os::CloseInChild;
 
 /// A path with more symbolic links than this leads nowhere.
@@ -173,7 +173,7 @@ pub(super) fn open_again(number: i32) -> io::Result<File> {
     Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
 }
 
-fn id_of(stat: &Stat) -> FileId {
+pub(super) fn id_of(stat: &Stat) -> FileId {
     // The types differ from system to system.
     #[allow(clippy::unnecessary_cast)]
     (stat.st_dev as u64, u128::from(stat.st_ino as u64))
@@ -195,11 +195,16 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// An archive is a regular file that is owned by our effective user or by the owner of the log; in
 /// a sticky directory by the owner of the log alone. So whoever plants a file there under an
 /// archive's name has planted one that is his: it is not listed, counted, deleted or compressed,
-/// unless the log itself is his as well, and then he could do all that himself.
-fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
-    let is_sticky = Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX);
+/// unless the log itself is his as well, and then he could do all that himself. A second name that
+/// he gives to a file of the log's owner makes the file doubtful in a sticky directory.
+pub(super) fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
     let us = rustix::process::geteuid().as_raw();
-    type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky && stat.st_uid == us)
+    type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky(dir) && stat.st_uid == us)
+}
+
+/// Whether everybody may have names in a directory, and only his own, as in `/tmp`.
+fn is_sticky(dir: &Stat) -> bool {
+    Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX)
 }
 
 impl RealDir {
@@ -273,9 +278,9 @@ impl RealDir {
 
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
     /// is judged again: it may have been exchanged after the first look.
-    pub(super) fn open_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<Opened<RealFile, RealStream>> {
+    pub(super) fn open_log(&self, name: &OsStr, rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
         let found = match self.stat(name) {
-            Err(Errno::NOENT) => match self.create_log(name, mode) {
+            Err(Errno::NOENT) => match self.create_log(name, rights) {
                 // Somebody else was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.stat(name)?,
                 other => return other.map(Opened::File),
@@ -311,25 +316,32 @@ impl RealDir {
         Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
-    fn create_log(&self, name: &OsStr, mode: Option<u32>) -> io::Result<RealFile> {
+    fn create_log(&self, name: &OsStr, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         // From the first moment: whoever opens it in between would keep it.
-        let fd = self.open_file(name, flags, Mode::from_raw_mode(mode.unwrap_or(0o666) as _))?;
-        if let Some(mode) = mode {
-            self.or_remove(name, fchmod(&fd, Mode::from_raw_mode(mode as _)).map_err(io::Error::from))?;
-        }
-        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
+        let fd = self.open_file(name, flags, Mode::from_raw_mode(rights.mode.unwrap_or(0o666) as _))?;
+        let made = fstat(&fd)?;
+        let owners = (rights.owner.unwrap_or(made.st_uid), rights.group.unwrap_or(made.st_gid));
+        let mode = rights.mode.unwrap_or(made.st_mode as u32 & 0o777);
+        let not_given = self.or_remove(name, give(&fd, owners, mode))?;
+        let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
+        file.not_given = not_given;
+        Ok(file)
     }
 
-    /// Creates the file that follows `old`: with its owner and group where we may give them, and
-    /// its mode, or `mode`.
-    pub(super) fn create_next(&self, name: &OsStr, old: &RealFile, mode: Option<u32>) -> io::Result<RealFile> {
+    /// Creates the file that follows `old`: with its owner, group and mode, where `rights` says
+    /// nothing else, as far as we may give them.
+    pub(super) fn create_next(&self, name: &OsStr, old: &RealFile, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let before = fstat(&old.file)?;
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
-        let mode = mode.unwrap_or(before.st_mode as u32 & 0o777);
-        self.or_remove(name, give(&fd, (before.st_uid, before.st_gid), mode))?;
-        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
+        let owners = (rights.owner.unwrap_or(before.st_uid), rights.group.unwrap_or(before.st_gid));
+        let mode = rights.mode.unwrap_or(before.st_mode as u32 & 0o777);
+        let not_given = self.or_remove(name, give(&fd, owners, mode))?;
+        let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
+        // What is only inherited was never asked for.
+        file.not_given = not_given.filter(|_| rights.owner.is_some() || rights.group.is_some());
+        Ok(file)
     }
 
     /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or
@@ -365,7 +377,7 @@ impl RealDir {
 
     /// Removes what was just created if it cannot be what it has to be. The error that is reported
     /// is the first one.
-    fn or_remove(&self, name: &OsStr, result: io::Result<()>) -> io::Result<()> {
+    fn or_remove<T>(&self, name: &OsStr, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
             let _ = rustix::fs::unlinkat(self.fd(), name, AtFlags::empty());
         }
@@ -416,17 +428,25 @@ fn is_harmless(fd: &OwnedFd, opened: &Stat) -> bool {
     fd.as_fd().is_terminal() || is(c"/dev/null") || is(c"/dev/full")
 }
 
-/// Gives a new file the owner and the group of another one, as far as we may, and then the mode.
-/// Bits for a group that it could not be given are left out.
-fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) -> io::Result<()> {
+/// Gives a new file its owner and group, as far as we may, and then the mode. Returns why it could
+/// not be given away. Bits for a group that it could not be given are left out.
+fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) -> io::Result<Option<io::Error>> {
     let now = fstat(&fd)?;
+    let mut not_given = None;
+    // The group first: it may be given by the owner alone.
+    if now.st_gid != group {
+        if let Err(error) = fchown(&fd, None, Some(Gid::from_raw(group))) {
+            mode &= !0o070;
+            not_given = Some(error.into());
+        }
+    }
     if now.st_uid != user {
-        let _ = fchown(&fd, Some(Uid::from_raw(user)), None); // Only root may.
+        not_given = fchown(&fd, Some(Uid::from_raw(user)), None).err().map(Into::into).or(not_given);
     }
-    if now.st_gid != group && fchown(&fd, None, Some(Gid::from_raw(group))).is_err() {
-        mode &= !0o070;
+    if fstat(&fd)?.st_mode as u32 & 0o7777 != mode {
+        fchmod(&fd, Mode::from_raw_mode(mode as _))?;
     }
-    Ok(fchmod(&fd, Mode::from_raw_mode(mode as _))?)
+    Ok(not_given)
 }
 
 #[cfg(feature = "gzip")]
@@ -436,7 +456,7 @@ impl RealFile {
     pub(super) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt as _;
 
-        give(&self.file, (source.uid(), source.gid()), source.mode() & log.mode() & 0o666)
+        give(&self.file, (source.uid(), source.gid()), source.mode() & log.mode() & 0o666).map(drop)
     }
 }
 
@@ -509,7 +529,8 @@ impl Dir for RealDir {
     }
 
     fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        let (log, dir) = (fstat(&log.file)?.st_uid, fstat(self.fd())?);
+        let (log, dir) = (fstat(&log.file)?, fstat(self.fd())?);
+        let log = (log.st_uid, id_of(&log));
         let fd = self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::new(fd)? {
@@ -520,11 +541,12 @@ impl Dir for RealDir {
             }
             // Not followed. What is gone by now is not there.
             match self.stat(name) {
-                Ok(stat) if is_ours(&stat, log, &dir) => entries.push(Entry {
+                Ok(stat) if is_ours(&stat, log.0, &dir) => entries.push(Entry {
                     name: name.to_owned(),
                     bytes: u64::try_from(stat.st_size).unwrap_or(0),
                     modified: modified(&stat),
                     id: Some(id_of(&stat)),
+                    is_doubtful: is_sticky(&dir) && stat.st_nlink > 1 && id_of(&stat) != log.1,
                 }),
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
@@ -604,7 +626,9 @@ mod tests {
         fs::create_dir(path.join("a directory")).unwrap();
         std::os::unix::fs::symlink(path.join("file"), path.join("a link")).unwrap();
         let mut dir = open(path);
-        let Opened::File(log) = dir.open_log(OsStr::new("other"), None).unwrap() else { panic!("no file") };
+        let Opened::File(log) = dir.open_log(OsStr::new("other"), Rights::default()).unwrap() else {
+            panic!("no file")
+        };
         let listed = dir.list(&log, &|name| name != "other").unwrap();
         assert_eq!(
             listed.iter().map(|entry| (entry.name.as_os_str(), entry.bytes)).collect::<Vec<_>>(),
@@ -620,7 +644,7 @@ mod tests {
         let path = temporary.path().join("logs");
         fs::create_dir(&path).unwrap();
         let (mut dir, name) = RealDir::locate(&path.join("app.log"), Walk::Open).unwrap();
-        let Opened::File(file) = dir.open_log(&name, None).unwrap() else { panic!("no file") };
+        let Opened::File(file) = dir.open_log(&name, Rights::default()).unwrap() else { panic!("no file") };
         let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
         assert_eq!(check(&dir), PathState::Same);
         fs::rename(&path, temporary.path().join("elsewhere")).unwrap();

@@ -7,7 +7,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream};
+use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
 use crate::os::windows as os;
 
 /// What is only looked at is opened with no right to its content, so that nobody who has it open
@@ -50,7 +50,7 @@ impl RealDir {
 
     /// Opens what may be a log file, and creates it if it is missing. Whoever may only append gets
     /// a handle that can do no more.
-    pub(super) fn open_log(&self, name: &OsStr, _mode: Option<u32>) -> io::Result<Opened<RealFile, RealStream>> {
+    pub(super) fn open_log(&self, name: &OsStr, _rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
         let path = self.0.join(name);
         let try_to = |read, write| OpenOptions::new().read(read).write(write).append(!write).create(true).open(&path);
         let is_denied = |result: &io::Result<File>| {
@@ -69,9 +69,14 @@ impl RealDir {
         })
     }
 
-    pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _mode: Option<u32>) -> io::Result<RealFile> {
+    pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _rights: Rights) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?;
         Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
+    }
+
+    /// Takes the lock on the log itself: nobody can lock what he may only read.
+    pub(super) fn lock(&self, _active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
+        Ok(os::lock(log)?.then_some(Lock(())))
     }
 
     /// Whether the file that was opened at `path` is still there.
@@ -105,6 +110,25 @@ impl RealDir {
     #[cfg(feature = "gzip")]
     pub(super) fn exists(&self, name: &OsStr) -> bool {
         fs::symlink_metadata(self.0.join(name)).is_ok()
+    }
+}
+
+/// A lock on the open log.
+#[derive(Debug)]
+pub(crate) struct Lock(());
+
+impl Lock {
+    pub(super) fn is_held(&self) -> bool {
+        true
+    }
+
+    /// It belongs to the open file, and cannot be handed over.
+    pub(super) fn is_of(&self, _dir: &RealDir, _active: &OsStr) -> bool {
+        false
+    }
+
+    pub(super) fn release(self, log: &File) {
+        let _ = os::unlock(log); // Closing it gives it back as well.
     }
 }
 
@@ -182,7 +206,7 @@ impl Dir for RealDir {
                     let metadata = file.metadata()?;
                     if metadata.is_file() {
                         let (bytes, modified) = (metadata.len(), metadata.modified()?);
-                        entries.push(Entry { name, bytes, modified, id: id(&file) });
+                        entries.push(Entry { name, bytes, modified, id: id(&file), is_doubtful: false });
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

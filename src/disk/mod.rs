@@ -11,6 +11,8 @@ mod dir;
 mod dir;
 #[cfg(feature = "gzip")]
 mod gzip;
+#[cfg(unix)]
+mod lock;
 mod preallocate;
 #[cfg(unix)]
 mod stream;
@@ -28,8 +30,12 @@ use std::time::{Duration, SystemTime};
 #[cfg(unix)]
 use crate::os::CloseInChild;
 
+#[cfg(windows)]
+use dir::Lock;
 pub(crate) use dir::RealDir;
 use dir::Walk;
+#[cfg(unix)]
+use lock::Lock;
 pub(crate) use stream::RealStream;
 
 /// Where files are opened. The double for tests is `tests::fake_disk::FakeDisk`.
@@ -121,6 +127,8 @@ pub(crate) struct Entry {
     pub(crate) modified: SystemTime,
     /// Distinguishes files, whatever they are called; `None` where that cannot be seen.
     pub(crate) id: Option<FileId>,
+    /// It has several names where anybody may give it one: it may be somebody else's file.
+    pub(crate) is_doubtful: bool,
 }
 
 /// The volume of a file, and its number there.
@@ -128,8 +136,16 @@ pub(crate) type FileId = (u64, u128);
 
 /// An open regular file: takes space, can be cut, locked and synced.
 pub(crate) trait DiskFile: Send {
+    /// The lock of the active file, as long as it lives.
+    type Lock: Send;
+
     /// One write(2): may take fewer bytes than given.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Why a file that was created does not belong to whom the options say, once.
+    fn not_given(&mut self) -> Option<io::Error> {
+        None
+    }
 
     /// Lets others go on with what they do to the file.
     fn pause(&mut self, time: Duration);
@@ -150,13 +166,26 @@ pub(crate) trait DiskFile: Send {
 
     fn free_space(&mut self) -> io::Result<FreeSpace>;
 
-    /// Takes the exclusive advisory lock; `false` if somebody has it. Never waits. An error where
-    /// there are no locks.
+    /// Takes the lock of the log at this name, which lets its holder rotate, cut and preallocate;
+    /// `false` if somebody else has it. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can have it here, or not this process.
     fn lock(&mut self) -> io::Result<bool>;
 
-    /// Gives the lock back now, not only when the last copy of the descriptor is closed: a child of
-    /// this process may have one until it is another program.
+    /// Whether the lock is still held: whoever may write to the directory can take it away.
+    fn holds_lock(&mut self) -> bool;
+
+    /// Gives the lock back now.
     fn unlock(&mut self);
+
+    /// Takes the lock out, for the file that gets this one's name. `None` if there is none that
+    /// could be handed over.
+    fn take_lock(&mut self) -> Option<Self::Lock>;
+
+    /// Takes over the lock, if it is that of this file's name.
+    fn accept_lock(&mut self, lock: Self::Lock);
 
     fn sync(&mut self) -> io::Result<()>;
 
@@ -235,11 +264,21 @@ pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
 #[cfg(windows)]
 pub(crate) const ATOMIC_WRITE: usize = 4096;
 
+/// What files get that are created.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(windows, allow(dead_code))] // a file has its rights from the directory there
+pub(crate) struct Rights {
+    /// `None`: what the umask leaves of 0666.
+    pub(crate) mode: Option<u32>,
+    /// `None`: the process's.
+    pub(crate) owner: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
+
 /// The system itself.
 #[derive(Debug)]
 pub(crate) struct RealDisk {
-    /// The permissions of files that are created; `None`: what the umask leaves of 0666.
-    mode: Option<u32>,
+    rights: Rights,
     #[cfg(feature = "gzip")]
     job: Option<gzip::Job>,
 }
@@ -253,6 +292,9 @@ pub(crate) struct RealFile {
     file: File,
     readable: bool,
     place: Option<(RealDir, OsString)>,
+    lock: Option<Lock>,
+    /// Why it could not be given to whom it is to belong, not reported yet.
+    not_given: Option<io::Error>,
 }
 
 impl Disk for RealDisk {
@@ -262,7 +304,7 @@ impl Disk for RealDisk {
 
     fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
         let (dir, name) = RealDir::locate(path, Walk::Open)?;
-        dir.open_log(&name, self.mode)
+        dir.open_log(&name, self.rights)
     }
 
     /// A regular file keeps the description of the program's own output, which goes to the same
@@ -294,7 +336,7 @@ impl Disk for RealDisk {
 
     fn create(&mut self, old: &RealFile, name: &OsStr) -> io::Result<RealFile> {
         let (dir, active) = old.place.clone().ok_or(io::ErrorKind::Unsupported)?;
-        let mut new = dir.create_next(name, old, self.mode)?;
+        let mut new = dir.create_next(name, old, self.rights)?;
         new.place = Some((dir, active)); // The name that it is to get.
         Ok(new)
     }
@@ -335,9 +377,9 @@ impl Disk for RealDisk {
 }
 
 impl RealDisk {
-    pub(crate) fn new(mode: Option<u32>) -> Self {
+    pub(crate) fn new(rights: Rights) -> Self {
         Self {
-            mode,
+            rights,
             #[cfg(feature = "gzip")]
             job: None,
         }
@@ -352,6 +394,8 @@ impl RealFile {
             file,
             readable,
             place,
+            lock: None,
+            not_given: None,
         }
     }
 }
@@ -397,9 +441,15 @@ fn is_regular(file: &File) -> io::Result<bool> {
 }
 
 impl DiskFile for RealFile {
+    type Lock = Lock;
+
     #[cfg(unix)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
+    }
+
+    fn not_given(&mut self) -> Option<io::Error> {
+        self.not_given.take()
     }
 
     /// The handle may also cut the file, so each write says itself that it appends.
@@ -479,28 +529,38 @@ impl DiskFile for RealFile {
         Ok(FreeSpace { total, free, block })
     }
 
-    #[cfg(unix)]
     fn lock(&mut self) -> io::Result<bool> {
-        match fs2::FileExt::try_lock_exclusive(&self.file) {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
-            Err(error) => Err(error),
+        if !self.holds_lock() {
+            self.unlock();
+            let (dir, name) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            self.lock = dir.lock(name, &self.file)?;
+        }
+        Ok(self.lock.is_some())
+    }
+
+    fn holds_lock(&mut self) -> bool {
+        self.lock.as_ref().is_some_and(Lock::is_held)
+    }
+
+    fn unlock(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.release(&self.file);
         }
     }
 
-    #[cfg(unix)]
-    fn unlock(&mut self) {
-        let _ = fs2::FileExt::unlock(&self.file); // Closing it gives it back as well.
+    fn take_lock(&mut self) -> Option<Lock> {
+        let (dir, name) = self.place.as_ref()?;
+        if self.lock.as_ref().is_some_and(|lock| lock.is_of(dir, name)) {
+            return self.lock.take();
+        }
+        self.unlock();
+        None
     }
 
-    #[cfg(windows)]
-    fn lock(&mut self) -> io::Result<bool> {
-        crate::os::windows::lock(&self.file)
-    }
-
-    #[cfg(windows)]
-    fn unlock(&mut self) {
-        let _ = crate::os::windows::unlock(&self.file); // Closing it gives it back as well.
+    fn accept_lock(&mut self, lock: Lock) {
+        if self.place.as_ref().is_some_and(|(dir, name)| lock.is_of(dir, name)) {
+            self.lock = Some(lock);
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -23,7 +23,7 @@ use crate::sink::rotation::Rotation;
 use super::daemons::JournaldConfig;
 #[cfg(all(feature = "syslog", unix))]
 use super::daemons::SyslogConfig;
-use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
+use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -63,6 +63,8 @@ use super::read::{LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, 
 /// patience = "5s"
 /// fsync = "never"                      # or after_errors, { every = "5s" }
 /// mode = "0640"
+/// owner = "www-data"                   # or a number
+/// group = "adm"
 /// symlink = "/var/log/current.json"
 /// compress = true                      # with the feature gzip
 ///
@@ -206,6 +208,8 @@ pub(super) struct FileConfig {
     backlog: Option<Size>,
     patience: Option<Time>,
     mode: Option<Mode>,
+    owner: Option<Account>,
+    group: Option<Account>,
     symlink: Option<FilePath>,
     compress: Option<bool>,
 }
@@ -229,6 +233,8 @@ impl FileConfig {
         file = given(file, self.backlog.map(|size| size.0), LogFile::backlog);
         file = given(file, self.patience.map(|time| time.0), LogFile::patience);
         file = given(file, self.mode.map(|mode| mode.0), LogFile::mode);
+        file = given(file, self.owner.as_ref().map(|owner| &owner.0), LogFile::owner);
+        file = given(file, self.group.as_ref().map(|group| &group.0), LogFile::group);
         file = given(file, self.symlink.as_ref().map(|link| &link.0), LogFile::symlink);
         #[cfg(feature = "gzip")]
         return Ok(given(file, self.compress, LogFile::compress));

@@ -140,6 +140,13 @@ impl LevelRange {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mode(pub(super) u32);
 
+/// `www-data`, or `33`.
+#[derive(Clone, Debug)]
+pub(super) struct Account(pub(super) String);
+
+from_text!(Account, "the name or the number of a user or a group", |text| Ok(Account(text.to_owned())), |number| Some(
+    Account(number.to_string())
+));
 from_text!(
     Time,
     "a time with its unit, as in `2s`, `500ms` or `30d`",

@@ -17,6 +17,7 @@ mod memory;
 mod registry;
 mod signals;
 mod ticks;
+mod users;
 #[cfg(windows)]
 pub(crate) mod windows;
 
@@ -38,3 +39,4 @@ pub(crate) use registry::AtExit;
 pub(crate) use signals::lower_priority;
 pub(crate) use signals::{ProgramSignals, block_signals};
 pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};
+pub(crate) use users::{group_id, user_id};

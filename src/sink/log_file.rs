@@ -41,6 +41,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | `retain` | 64 KiB |
 /// | `backlog`, `patience` | 1 MiB, 5 s: of a FIFO or a device |
 /// | `mode` | what the umask leaves of 0666 |
+/// | `owner`, `group` | the process's, or those of the file before |
 /// | `symlink` | none |
 /// | `compress` | `false` |
 ///
@@ -63,6 +64,13 @@ pub struct LogFile {
     pub(crate) options: FileOptions,
 }
 
+/// A user or a group: as the program names it, and as it was found.
+#[derive(Clone, Debug)]
+pub(crate) enum Account {
+    Named(String),
+    Numbered(u32),
+}
+
 /// What the file sink goes by.
 #[derive(Clone, Debug)]
 pub(crate) struct FileOptions {
@@ -78,6 +86,8 @@ pub(crate) struct FileOptions {
     /// Where the path leads to a stream.
     pub(crate) backlog: Backlog,
     pub(crate) mode: Option<u32>,
+    pub(crate) owner: Option<Account>,
+    pub(crate) group: Option<Account>,
     pub(crate) symlink: Option<PathBuf>,
     pub(crate) compress: bool,
 }
@@ -95,6 +105,8 @@ impl Default for FileOptions {
             retain: DEFAULT_RETAIN,
             backlog: Backlog::default(),
             mode: None,
+            owner: None,
+            group: None,
             symlink: None,
             compress: false,
         }
@@ -280,8 +292,8 @@ impl LogFile {
     /// reported and tried again after 1 s, doubling to 60 s; until then the old file goes on,
     /// beyond its size if need be.
     ///
-    /// Of several processes that write to one file, the one that holds its lock (`flock`) rotates
-    /// and deletes. See [rotation](crate::_docs::rotation).
+    /// Of several processes that write to one file, the one that holds its lock rotates and
+    /// deletes. See [rotation](crate::_docs::rotation).
     ///
     /// ```
     /// use unfazed::{LogFile, MIB, Rotation};
@@ -443,6 +455,45 @@ impl LogFile {
     /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.options.mode = Some(mode);
+        self
+    }
+
+    /// Sets the user to whom files belong that are created (Unix): a name or a number, as in
+    /// logrotate's `create mode owner group`. Default: the process's effective user, and after a
+    /// rotation the owner of the file before.
+    ///
+    /// The next active file, archives and compressed archives follow; an existing file keeps its
+    /// owner, and directories are the process's. Only root may give files away. Where that fails,
+    /// the file is written all the same, and the failure is reported. A program that is going to
+    /// give up its rights sets the user as whom it goes on.
+    ///
+    /// A user that does not exist is an [`InitError`](crate::InitError), and so is any user where
+    /// files have no owners as on Unix.
+    ///
+    /// ```
+    /// use unfazed::LogFile;
+    ///
+    /// let file = LogFile::new("/var/log/app.log").owner("www-data").group("adm").mode(0o640);
+    /// ```
+    #[doc(alias = "chown")]
+    pub fn owner(mut self, user: impl std::fmt::Display) -> Self {
+        self.options.owner = Some(Account::Named(user.to_string()));
+        self
+    }
+
+    /// Sets the group to which files belong that are created (Unix): a name or a number. Default:
+    /// the process's or the directory's, as the file system does it, and after a rotation the group
+    /// of the file before.
+    ///
+    /// The rules are those of [`owner`](Self::owner). A process that is not root's may give a file
+    /// to a group of its own user only; where it may not, the mode's bits for the group are left
+    /// out.
+    ///
+    /// ```
+    /// let file = unfazed::LogFile::new("/var/log/app.log").group(4).mode(0o640);
+    /// ```
+    pub fn group(mut self, group: impl std::fmt::Display) -> Self {
+        self.options.group = Some(Account::Named(group.to_string()));
         self
     }
 

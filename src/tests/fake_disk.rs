@@ -71,6 +71,39 @@ impl Fault {
     }
 }
 
+/// What somebody else does who may write to the directory of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hand {
+    /// Files of his stand at the names of archives, older and newer ones than all others.
+    PlantsArchives,
+    /// At the names that the next archives and their compressed forms are to get.
+    TakesNextNames,
+    /// At the names of files that are not finished; he guesses right.
+    GuessesNames,
+    /// Another file of his stands at the path of the log, and the log stands elsewhere.
+    SwapsActive,
+    /// The log has an archive's name as well.
+    LinksActive,
+    /// The lock is his.
+    TakesLock,
+}
+
+impl Hand {
+    pub(crate) const ALL: [Hand; 6] = [
+        Hand::PlantsArchives,
+        Hand::TakesNextNames,
+        Hand::GuessesNames,
+        Hand::SwapsActive,
+        Hand::LinksActive,
+        Hand::TakesLock,
+    ];
+}
+
+/// A user who is not the one that the logger runs as.
+const SOMEBODY: u32 = 1;
+/// The log that hands reach for.
+const LOG: &str = "/logs/app.log";
+
 /// When everything was written, unless a test says otherwise; it is when the clock of a stepped
 /// test starts.
 fn birth() -> SystemTime {
@@ -145,6 +178,12 @@ pub(crate) struct World {
     pub(crate) unlisted: BTreeSet<PathBuf>,
     /// Symbolic links, and where they lead.
     pub(crate) pointers: BTreeMap<PathBuf, PathBuf>,
+    /// Who acts before the operation with this number.
+    pub(crate) hand: Option<(u64, Hand)>,
+    /// Which file was planted under which name; not at the path of the log, where it is the log.
+    planted: BTreeMap<PathBuf, usize>,
+    /// Which open file holds the lock of each log.
+    locks: BTreeMap<PathBuf, u64>,
     /// How many files were ever opened: each has a number, for the lock.
     opened: u64,
     /// The last number that nobody can foretell.
@@ -199,8 +238,7 @@ impl Crash {
 struct FakeInode {
     bytes: Vec<u8>,
     names: usize,
-    /// Which open file holds the lock.
-    locked_by: Option<u64>,
+    owner: u32,
     /// Up to where there are blocks, if that is beyond the end.
     reserved: u64,
     modified: Option<SystemTime>,
@@ -241,7 +279,7 @@ impl FakeDisk {
             Crash::MachineWithoutJournal => moment.synced_names.clone(),
         };
         for (inode, file) in files.iter_mut().enumerate() {
-            (file.reserved, file.locked_by) = (0, None);
+            file.reserved = 0;
             file.names = names.values().filter(|named| **named == inode).count();
             if crash != Crash::Process {
                 file.bytes.truncate(file.synced);
@@ -280,9 +318,11 @@ impl FakeDisk {
         stood.map(|inode| (*inode, world.files[*inode].bytes.clone())).collect()
     }
 
-    /// Every name, and the number of the file it leads to.
+    /// Every name, and the number of the file it leads to; not what somebody else has planted.
     pub(crate) fn inodes(&self) -> Vec<(String, usize)> {
-        self.world().names.iter().map(|(path, inode)| (path.display().to_string(), *inode)).collect()
+        let world = self.world();
+        let names = world.names.iter().filter(|(path, _)| !world.planted.contains_key(*path));
+        names.map(|(path, inode)| (path.display().to_string(), *inode)).collect()
     }
 
     /// Cuts the file of a name short, as somebody who does not know of us does.
@@ -301,10 +341,10 @@ impl FakeDisk {
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
-    /// Every name, with what its file holds.
+    /// Every name, with what its file holds; not what somebody else has planted.
     pub(crate) fn read_every_name(&self) -> Vec<(String, Vec<u8>)> {
         let world = self.world();
-        let names = world.names.iter();
+        let names = world.names.iter().filter(|(path, _)| !world.planted.contains_key(*path));
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
@@ -312,7 +352,8 @@ impl FakeDisk {
     pub(crate) fn read_others(&self, path: &str) -> Vec<(String, Vec<u8>)> {
         let world = self.world();
         let at_path = world.names.get(Path::new(path));
-        let names = world.names.iter().filter(|(_, inode)| Some(*inode) != at_path);
+        let others = world.names.iter().filter(|(_, inode)| Some(*inode) != at_path);
+        let names = others.filter(|(path, _)| !world.planted.contains_key(*path));
         names.map(|(path, inode)| (path.display().to_string(), world.files[*inode].bytes.clone())).collect()
     }
 
@@ -369,9 +410,29 @@ impl FakeDisk {
         }
         let mut world = self.world();
         world.missing.insert(dir.into());
+        world.planted.retain(|path, _| !path.starts_with(dir));
         if barred {
             world.barred.insert(dir.into());
         }
+    }
+
+    /// P11, as far as names and bytes show it: what somebody else has planted is as it was.
+    pub(crate) fn assert_planted_is_untouched(&self, story: &str) {
+        let world = self.world();
+        for (path, inode) in &world.planted {
+            let is_there = world.names.get(path) == Some(inode);
+            assert!(is_there, "{story}: {} was renamed, replaced or deleted", path.display());
+            assert_eq!(world.files[*inode].bytes, b"planted\n", "{story}: {}", path.display());
+        }
+    }
+
+    /// Has somebody else hold the lock of the log at `path`, whoever has it.
+    pub(crate) fn steal_lock(&self, path: &str) {
+        self.world().locks.insert(path.into(), 0);
+    }
+
+    pub(crate) fn give_back_locks(&self) {
+        self.world().locks.retain(|_, holder| *holder != 0);
     }
 
     pub(crate) fn unbar(&self) {
@@ -430,7 +491,7 @@ impl World {
         self.opened += 1;
         let (dir, name) = (path.parent().unwrap(), path.file_name().unwrap());
         let (disk, dir, name) = (disk.clone(), dir.to_owned(), name.to_owned());
-        FakeFile { disk, dir, name, inode, end: 0, number: self.opened }
+        FakeFile { disk, dir, name, inode, end: 0, number: self.opened, lock: None }
     }
 
     fn found(&self, path: &Path) -> io::Result<usize> {
@@ -486,9 +547,70 @@ impl World {
         }
     }
 
+    /// Does what somebody else does. Of a name that is taken, he leaves it as it is.
+    pub(crate) fn act(&mut self, hand: Hand) {
+        let log = Path::new(LOG);
+        let (dir, active) = (Path::new("/logs"), self.names.get(log).copied());
+        let archive = |second: u32, number: u32| format!("app.2001-09-09T01-{second}-{number:04}.log");
+        match hand {
+            Hand::PlantsArchives => {
+                for name in ["app.0001-01-01T00-00-00-0000.log", "app.9999-12-31T23-59-59-9999.log"] {
+                    self.plant(&dir.join(name));
+                }
+                (0..4).for_each(|number| self.plant(&dir.join(format!("app.2999-01-01T00-00-00-{number:04}.log.gz"))));
+            }
+            Hand::TakesNextNames => {
+                for (minute, second) in [(46, 40), (46, 41), (46, 42), (47, 0)] {
+                    for number in 0..3 {
+                        let name = format!("app.2001-09-09T01-{minute}-{second:02}-{number:04}.log");
+                        self.plant(&dir.join(&name));
+                        self.plant(&dir.join(name + ".gz"));
+                    }
+                }
+                let compressed = self.names.keys().filter(|name| name.extension().is_some_and(|last| last == "log"));
+                let compressed: Vec<_> = compressed.map(|name| name.with_extension("log.gz")).collect();
+                compressed
+                    .iter()
+                    .filter(|name| **name != log.with_extension("log.gz"))
+                    .for_each(|name| self.plant(name));
+            }
+            Hand::GuessesNames => {
+                for random in self.random + 1..self.random + 4 {
+                    self.plant(&dir.join(format!(".app.log.{random:08x}.new")));
+                }
+            }
+            Hand::SwapsActive => {
+                let _ = self.rename(log, &dir.join("taken")); // Nobody has to be there.
+                let inode = self.inode(log);
+                self.files[inode].owner = SOMEBODY;
+            }
+            Hand::LinksActive => {
+                if let Some(active) = active {
+                    self.name(&dir.join(archive(46, 7)), active);
+                }
+            }
+            Hand::TakesLock => {
+                self.locks.insert(log.to_owned(), 0);
+                self.faulted_ops.insert(Op::Lock); // What is torn without it stays.
+            }
+        }
+    }
+
+    fn plant(&mut self, path: &Path) {
+        let is_there = path.parent().is_some_and(|dir| !self.missing.contains(dir));
+        if is_there && !self.names.contains_key(path) {
+            let inode = self.inode(path);
+            (self.files[inode].owner, self.files[inode].bytes) = (SOMEBODY, b"planted\n".to_vec());
+            self.planted.insert(path.to_owned(), inode);
+        }
+    }
+
     /// Counts the operation, and fails it if its time has come.
     fn ask(&mut self, op: Op) -> io::Result<()> {
         self.total += 1;
+        if let Some((_, hand)) = self.hand.take_if(|(at, _)| *at == self.total) {
+            self.act(hand);
+        }
         let is_kept = match self.keep {
             Keep::Nothing => false,
             Keep::Every => true,
@@ -519,12 +641,22 @@ pub(crate) struct FakeFile {
     inode: usize,
     end: u64,
     number: u64,
+    lock: Option<FakeLock>,
 }
 
-/// A lock belongs to the open file, and goes with it.
-impl Drop for FakeFile {
+/// The lock of a log, which is that of its name.
+pub(crate) struct FakeLock {
+    disk: FakeDisk,
+    path: PathBuf,
+    number: u64,
+}
+
+impl Drop for FakeLock {
     fn drop(&mut self) {
-        self.unlock();
+        let mut world = self.disk.world();
+        if world.locks.get(&self.path) == Some(&self.number) {
+            world.locks.remove(&self.path);
+        }
     }
 }
 
@@ -604,7 +736,10 @@ impl Disk for FakeDisk {
             Err(error) => return Some(Err(error)),
             Ok(from) => {
                 if let Err(error) = world.compress(&dir, from, &what) {
-                    let _ = world.unname(&dir.join(&what.unfinished)); // It may never have been made.
+                    let unfinished = dir.join(&what.unfinished);
+                    if !world.planted.contains_key(&unfinished) {
+                        let _ = world.unname(&unfinished); // It may never have been made.
+                    }
                     let put_off =
                         [io::ErrorKind::Interrupted, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
                     return Some(if put_off.contains(&error.kind()) { Ok(false) } else { Err(error) });
@@ -661,16 +796,18 @@ impl Dir for FakeDir {
         world.unname(&self.path.join(name)).map(drop)
     }
 
-    fn list(&mut self, _log: &FakeFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+    fn list(&mut self, log: &FakeFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let mut world = self.disk.world();
         world.ask(Op::List)?;
         let names =
             world.names.iter().filter(|(path, _)| path.parent() == Some(&self.path) && !world.unlisted.contains(*path));
         let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
-        let entries = entries.filter(|(name, _)| wanted(name)).map(|(name, inode)| {
+        let ours =
+            |inode: usize| world.files[inode].owner == world.files[log.inode].owner || world.files[inode].owner == 0;
+        let entries = entries.filter(|(name, inode)| wanted(name) && ours(*inode)).map(|(name, inode)| {
             let file = &world.files[inode];
             let modified = file.modified.unwrap_or_else(birth);
-            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u128)) }
+            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u128)), is_doubtful: false }
         });
         Ok(entries.collect())
     }
@@ -702,7 +839,11 @@ impl World {
             return if same { Ok(()) } else { Err(io::ErrorKind::AlreadyExists.into()) };
         }
         self.ask(Op::CompressCreate)?;
-        let _ = self.unname(&unfinished); // What was left over goes.
+        // A test may have put there what is half done.
+        if !self.planted.contains_key(&unfinished) {
+            let _ = self.unname(&unfinished);
+        }
+        self.must_be_free(&unfinished)?;
         let to = self.inode(&unfinished);
         self.ask(Op::CompressWrite)?;
         let FakeInode { bytes, modified, .. } = self.files[from].clone();
@@ -755,6 +896,8 @@ impl DiskStream for FakeStream {
 }
 
 impl DiskFile for FakeFile {
+    type Lock = FakeLock;
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.disk.world();
         world.writes.push(bytes.len());
@@ -830,6 +973,9 @@ impl DiskFile for FakeFile {
     }
 
     fn lock(&mut self) -> io::Result<bool> {
+        if !self.holds_lock() {
+            self.lock = None;
+        }
         let mut world = self.disk.world();
         world.ask(Op::Lock)?;
         if let Some((path, aside)) = world.renamed_at_lock.take() {
@@ -838,14 +984,31 @@ impl DiskFile for FakeFile {
         }
         let is_free = world.free_locks > 0 || !world.locked_by_other;
         world.free_locks = world.free_locks.saturating_sub(1);
-        let holder = &mut world.files[self.inode].locked_by;
-        Ok(is_free && *holder.get_or_insert(self.number) == self.number)
+        let path = self.dir.join(&self.name);
+        if self.lock.is_none() && is_free && !world.locks.contains_key(&path) {
+            world.locks.insert(path.clone(), self.number);
+            self.lock = Some(FakeLock { disk: self.disk.clone(), path, number: self.number });
+        }
+        Ok(self.lock.is_some())
+    }
+
+    fn holds_lock(&mut self) -> bool {
+        let world = self.disk.world();
+        self.lock.as_ref().is_some_and(|lock| world.locks.get(&lock.path) == Some(&lock.number))
     }
 
     fn unlock(&mut self) {
-        let mut world = self.disk.world();
-        let holder = &mut world.files[self.inode].locked_by;
-        *holder = holder.filter(|holder| *holder != self.number);
+        self.lock = None;
+    }
+
+    fn take_lock(&mut self) -> Option<FakeLock> {
+        self.lock.take()
+    }
+
+    fn accept_lock(&mut self, lock: FakeLock) {
+        if lock.path == self.dir.join(&self.name) {
+            self.lock = Some(lock);
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -17,13 +17,14 @@ use crate::harness::{
     NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, hostile, listing, log, logger, names, sticky, victim,
 };
 use crate::support::child;
+use crate::{hands, locks, owners};
 
 /// Less than twenty records.
-const SIZE: u64 = 2000;
+pub(crate) const SIZE: u64 = 2000;
 /// No child takes longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn rotating(dir: &Path) -> LogFile {
+pub(crate) fn rotating(dir: &Path) -> LogFile {
     LogFile::new(dir.join("app.log")).rotation(Rotation::size(SIZE))
 }
 
@@ -182,6 +183,43 @@ pub(crate) fn a_planted_long_archive_does_not_count(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
+/// A file that others may write to, they may link; and any file, where the kernel lets them
+/// (`fs.protected_hardlinks`).
+pub(crate) fn second_names_in_a_sticky_directory_delete_nothing(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    for day in 1..=3 {
+        fs::write(logs.join(archive(day)), "ours\n").unwrap();
+    }
+    let shared = dir.join("shared");
+    fs::create_dir(&shared).unwrap();
+    for n in 1..=4 {
+        let file = shared.join(n.to_string());
+        fs::write(&file, "root's, and everybody may write to it\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    as_nobody(&logs, "for n in 1 2 3 4; do ln ../shared/$n app.2030-01-0${n}T00-00-00-0000.log; done");
+    let before = listing_of_content(&shared);
+    let (tell, told) = std::sync::mpsc::channel();
+    let on_event = move |event: &Event| tell.send(event.to_string()).unwrap();
+    let file = rotating(&logs).max_files(4).min_free_space(0);
+    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    log(&logger, &handle, 5);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!((1..=3).all(|day| logs.join(archive(day)).exists()), "{:?}", names(&logs));
+    assert_eq!(listing_of_content(&shared), before);
+    let told: Vec<_> = told.try_iter().collect();
+    assert!(told.iter().any(|event| event.contains("second name")), "{told:?}");
+    Outcome::holds()
+}
+
+fn listing_of_content(dir: &Path) -> Vec<(String, Vec<u8>, u64)> {
+    let file = |name: String| {
+        let path = dir.join(&name);
+        (name, fs::read(&path).unwrap(), fs::metadata(&path).unwrap().nlink())
+    };
+    names(dir).into_iter().map(file).collect()
+}
+
 pub(crate) fn names_that_others_took_are_passed_over(dir: &Path) -> Outcome {
     let logs = sticky(dir);
     let (logger, handle) = logger(rotating(&logs));
@@ -272,7 +310,7 @@ pub(crate) fn after_a_directory_was_renamed_the_open_file_goes_on(dir: &Path) ->
 
 // --- processes of their own ---
 
-fn run_child(case: &str, dir: &Path) -> Outcome {
+pub(crate) fn run_child(case: &str, dir: &Path) -> Outcome {
     let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
     let ended = child::run(child::command(case, dir), streams.path(), DEADLINE).unwrap();
     let told = fs::read_to_string(dir.join("told")).unwrap_or_default();
@@ -285,6 +323,11 @@ pub(crate) fn play(role: &str, dir: &Path) {
     match role {
         "streams" => streams(dir),
         "chroot" => chroot(dir),
+        "append-only" => locks::append_only(dir),
+        "cannot-give" => owners::cannot_give(dir),
+        "daemon" => owners::daemon(dir),
+        "against-hands" => hands::victim_of_hands(dir),
+        "hand" => hands::hand(dir),
         _ => unreachable!("{role}"),
     }
 }
@@ -323,4 +366,12 @@ fn chroot(dir: &Path) {
     std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
     log(&logger, &handle, 5);
     handle.shutdown(PATIENCE).unwrap();
+}
+
+/// Gives up the rights of root for good.
+pub(crate) fn become_nobody() {
+    // SAFETY: touches no memory: the list of groups is empty.
+    let given_up =
+        unsafe { libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
+    assert!(given_up, "setuid: {}", std::io::Error::last_os_error());
 }

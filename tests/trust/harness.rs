@@ -85,7 +85,7 @@ pub(crate) fn listing(dir: &Path) -> Vec<String> {
     lines
 }
 
-fn line(path: &Path) -> String {
+pub(crate) fn line(path: &Path) -> String {
     let metadata = fs::symlink_metadata(path).unwrap();
     let content = if metadata.is_file() { fs::read(path).unwrap() } else { Vec::new() };
     let link = fs::read_link(path).map(|to| to.as_os_str().as_bytes().to_vec()).unwrap_or_default();
@@ -127,7 +127,6 @@ pub(crate) fn log(logger: &Logger, handle: &Handle, records: u64) {
     assert_eq!(stats.accepted, stats.written + stats.dropped.total() + stats.pending, "{stats:?}");
 }
 
-#[cfg(feature = "gzip")]
 pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
     crate::support::child::wait_until(|| what.to_owned(), PATIENCE, condition);
 }

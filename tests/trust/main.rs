@@ -10,7 +10,13 @@
 #[cfg(target_os = "linux")]
 mod cases;
 #[cfg(target_os = "linux")]
+mod hands;
+#[cfg(target_os = "linux")]
 mod harness;
+#[cfg(target_os = "linux")]
+mod locks;
+#[cfg(target_os = "linux")]
+mod owners;
 
 #[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
@@ -24,29 +30,45 @@ fn main() -> std::process::ExitCode {
     }
     /// The name of a case is the sentence that must hold.
     macro_rules! cases {
-        ($($(#[$attribute:meta])* $name:ident,)*) => {
-            vec![$($(#[$attribute])* harness::case(stringify!($name), cases::$name)),*]
+        ($($(#[$attribute:meta])* $module:ident::$name:ident,)*) => {
+            vec![$($(#[$attribute])* harness::case(stringify!($name), $module::$name)),*]
         };
     }
     support::child::main(cases![
         #[cfg(feature = "gzip")]
-        a_planted_archive_is_never_compressed_whatever_its_mode,
+        cases::a_planted_archive_is_never_compressed_whatever_its_mode,
         #[cfg(feature = "gzip")]
-        a_pipe_in_the_place_of_an_archive_stops_nobody,
-        a_planted_link_to_another_file_is_not_followed_at_the_start,
-        a_planted_link_to_another_file_is_not_followed_later,
-        a_block_device_is_not_written_at_a_reopen_either,
-        a_directory_that_is_swapped_for_a_link_to_others_is_not_followed,
-        the_last_possible_name_ends_no_rotation,
-        planted_archives_delete_none_of_ours,
-        a_planted_long_archive_does_not_count,
-        names_that_others_took_are_passed_over,
-        a_new_file_has_the_mode_and_the_owner_of_the_one_before,
-        the_mode_holds_through_a_link_to_nothing,
-        somebody_elses_log_in_a_sticky_directory_is_appended_to,
-        no_log_file_takes_the_number_of_a_stream,
-        after_a_chroot_the_open_file_goes_on,
-        after_a_directory_was_renamed_the_open_file_goes_on,
+        cases::a_pipe_in_the_place_of_an_archive_stops_nobody,
+        cases::a_planted_link_to_another_file_is_not_followed_at_the_start,
+        cases::a_planted_link_to_another_file_is_not_followed_later,
+        cases::a_block_device_is_not_written_at_a_reopen_either,
+        cases::a_directory_that_is_swapped_for_a_link_to_others_is_not_followed,
+        cases::the_last_possible_name_ends_no_rotation,
+        cases::planted_archives_delete_none_of_ours,
+        cases::a_planted_long_archive_does_not_count,
+        cases::second_names_in_a_sticky_directory_delete_nothing,
+        cases::names_that_others_took_are_passed_over,
+        cases::a_new_file_has_the_mode_and_the_owner_of_the_one_before,
+        cases::the_mode_holds_through_a_link_to_nothing,
+        cases::somebody_elses_log_in_a_sticky_directory_is_appended_to,
+        cases::no_log_file_takes_the_number_of_a_stream,
+        cases::after_a_chroot_the_open_file_goes_on,
+        cases::after_a_directory_was_renamed_the_open_file_goes_on,
+        locks::a_reader_who_locks_the_log_hinders_nothing,
+        locks::nobody_else_can_open_the_lock_file_and_it_goes_with_the_logger,
+        locks::a_lock_file_that_was_left_is_used_again,
+        locks::what_others_have_put_at_the_locks_name_is_left_as_it_is,
+        locks::a_file_of_the_loggers_own_that_others_may_open_is_no_lock,
+        locks::a_lock_file_that_is_removed_again_and_again_ends_no_rotation,
+        locks::without_the_right_to_make_files_the_log_is_written_all_the_same,
+        owners::every_file_belongs_to_whom_the_options_say,
+        owners::an_owner_alone_leaves_the_mode_and_the_group_as_they_would_be,
+        owners::who_does_not_exist_owns_nothing,
+        owners::what_may_not_be_given_away_is_written_and_reported,
+        owners::a_daemon_that_gives_up_its_rights_goes_on_to_rotate,
+        hands::hands_that_never_rest_get_nothing_in_a_directory_of_their_own,
+        hands::hands_that_never_rest_get_nothing_in_a_sticky_directory,
+        hands::hands_that_swap_the_directory_get_nothing,
     ])
 }
 

@@ -32,6 +32,12 @@ pub(super) struct Archives {
     pub(super) tidy_at: Option<Instant>,
     /// Bytes in the archives, by the last list.
     bytes: u64,
+    /// How many files with an archive's name were passed over at the last list, because they have
+    /// other names; and how many of them were reported.
+    doubtful: usize,
+    reported_doubtful: usize,
+    /// The archives exceeded the limits at the last look of a process without the lock.
+    are_overdue: bool,
     pub(super) compressor: Compressor,
     /// When archives were last deleted because space was low.
     deleted_for_space: Option<Instant>,
@@ -52,6 +58,9 @@ impl Archives {
             is_clean: false,
             tidy_at: None,
             bytes: 0,
+            doubtful: 0,
+            reported_doubtful: 0,
+            are_overdue: false,
             compressor: Compressor::new(options.compress),
             deleted_for_space: None,
         }
@@ -69,11 +78,16 @@ impl Archives {
 
     /// Returns the archives, the oldest first. Removes what a crash has left, if that can be: a new
     /// file that never became the active one, and an archive's name of the active file.
-    pub(super) fn find<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
+    pub(super) fn find<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        active: &mut F,
+    ) -> io::Result<Vec<Found>> {
         let names = &self.names;
         let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
         let mut found = Vec::new();
-        for entry in entries {
+        self.doubtful = entries.iter().filter(|entry| entry.is_doubtful).count();
+        for entry in entries.into_iter().filter(|entry| !entry.is_doubtful) {
             let is_active = entry.id.is_some() && entry.id == active.id();
             match names.parse(&entry.name) {
                 Some(archive) if !is_active => found.push(Found { archive, entry }),
@@ -97,14 +111,43 @@ impl Archives {
 
     /// Returns whether it is known that the open file is not the active one any more: then the
     /// archives are not ours, either. The next check of the path opens the right one.
-    pub(super) fn is_elsewhere<D: Dir<File = F>, F>(&self, dir: &mut D, open: &OpenFile<F>) -> bool {
-        dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
+    /// Nor are they if the lock is gone.
+    pub(super) fn is_elsewhere<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, open: &mut OpenFile<F>) -> bool {
+        !open.still_holds_lock()
+            || dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
     }
 
     /// Returns whether the archives have to be listed next to an active file of this length.
     pub(super) fn must_tidy(&self, active: u64, now: Instant) -> bool {
         let too_much = || self.limits.total.is_some_and(|most| self.bytes > 0 && self.bytes + active > most);
         self.tidy_at.is_none_or(|at| now >= at) || too_much()
+    }
+
+    pub(super) fn are_limited(&self) -> bool {
+        !self.limits.is_none()
+    }
+
+    /// The lock was got just now: what its holder before has left is due.
+    pub(super) fn must_tidy_now(&mut self) {
+        self.tidy_at = None;
+    }
+
+    /// Returns whether archives exceed the limits, where another process has the lock and should
+    /// have deleted them. Looks once a minute, and changes nothing.
+    pub(super) fn are_overdue<D: Disk>(&mut self, disk: &D, open: &mut OpenFile<D::File>, now: Now) -> bool {
+        if self.are_limited() && self.must_tidy(open.len, now.monotonic) {
+            self.tidy_at = Some(now.monotonic + TIDY_EVERY);
+            let names = &self.names;
+            let listed = dir_of(disk, open)
+                .and_then(|mut dir| dir.list(&open.file, &|name| names.parse(name).is_some()))
+                .unwrap_or_default(); // What cannot be seen is not known to be due.
+            let active = open.file.id();
+            let mut archives: Vec<_> = listed.iter().filter(|entry| entry.id.is_none() || entry.id != active).collect();
+            archives.sort_unstable_by_key(|entry| names.parse(&entry.name));
+            let archives: Vec<_> = archives.into_iter().map(Entry::listed).collect();
+            self.are_overdue = !self.limits.exceeded_by(&archives, open.len, now.wall).is_empty();
+        }
+        self.are_overdue
     }
 
     /// Deletes the archives that exceed the limits.
@@ -122,6 +165,11 @@ impl Archives {
             }
         };
         self.see(&found);
+        if self.doubtful > self.reported_doubtful {
+            let error = io::Error::other("others have given archives a second name: they are not counted");
+            news.push(News::Failed { doing: "list archives", error });
+        }
+        self.reported_doubtful = self.doubtful;
         let listed: Vec<_> = found.iter().map(|found| found.entry.listed()).collect();
         let going = self.limits.exceeded_by(&listed, open.len, now.wall);
         let mut left = 0;

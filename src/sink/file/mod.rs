@@ -2,6 +2,8 @@
 //! the writer's thread.
 
 mod append;
+mod lock;
+mod missing_lock;
 mod open_file;
 mod preallocation;
 mod reopen;
@@ -23,6 +25,7 @@ use crate::disk::{Disk, DiskFile, Stream};
 use crate::event::Cause;
 
 use self::archives::Archives;
+use self::missing_lock::MissingLock;
 use self::open_file::OpenFile;
 use self::preallocation::Budget;
 use self::rotate::Rotator;
@@ -54,8 +57,7 @@ pub(crate) struct FileSink<D: Disk> {
     torn: bool,
     /// The sink could not write, and has not since: nothing is renamed or deleted.
     suspended: bool,
-    /// It was reported that there are no locks here.
-    reported_no_lock: bool,
+    missing_lock: MissingLock,
     /// What has happened, not reported yet.
     news: Vec<News>,
 }
@@ -99,7 +101,7 @@ impl<D: Disk> FileSink<D> {
             closed_by: Cause::Missing,
             torn: false,
             suspended: false,
-            reported_no_lock: false,
+            missing_lock: MissingLock::default(),
             news: Vec::new(),
         }
     }
@@ -261,9 +263,10 @@ impl<D: Disk> FileSink<D> {
         if let Some(open) = &mut self.open {
             if open.lock_if_due(now.monotonic) {
                 self.torn = open.is_torn().unwrap_or(self.torn);
+                self.archives.must_tidy_now();
             }
         }
-        self.report_no_lock();
+        self.report_missing_lock(now);
         self.check_path(now)?;
         self.sync_if_due(now, false, 0)?;
         // The reserve is preallocated by what the space is now: another process may have cut the

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::disk::DiskFile;
 
+use super::missing_lock::LockState;
 use super::preallocation::Preallocated;
 
-/// The time between two attempts to get a lock that another process has.
-const LOCK_EVERY: Duration = Duration::from_secs(10);
 /// When a file is opened whose lock another process has, its end is read this often, at this
 /// distance; it is torn if each look says so.
 const TAIL_LOOKS: usize = 20;
@@ -22,7 +21,7 @@ pub(super) struct OpenFile<F> {
     pub(super) file: F,
     /// The file was found by its path: not a stream that belongs to the whole process.
     pub(super) opened_by_path: bool,
-    lock: Lock,
+    pub(super) lock: LockState,
     pub(super) path: PathChecks,
     /// When the first bytes that are not synced were written.
     pub(super) dirty_since: Option<Instant>,
@@ -33,14 +32,6 @@ pub(super) struct OpenFile<F> {
     /// Another process was seen to write here, or in the file before this one.
     pub(super) shared: bool,
     pub(super) blocks: Preallocated,
-}
-
-/// What is known of the exclusive lock.
-struct Lock {
-    held: bool,
-    asked_at: Instant,
-    /// Why nobody can have the lock, not reported yet.
-    unavailable: Option<io::Error>,
 }
 
 /// What is known of the path of an open file.
@@ -57,18 +48,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// Takes a file that was just opened. Also says whether it is torn, where that can be seen. A
     /// file of which nothing can be seen may be torn.
     pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
-        let blocks = Preallocated::new(opened_by_path && file.can_preallocate());
-        let mut open = Self {
-            file,
-            opened_by_path,
-            lock: Lock { held: false, asked_at: now, unavailable: None },
-            path: PathChecks { checked_at: Some(now), reported_untrusted: false, lines_since: 0 },
-            dirty_since: None,
-            len: 0,
-            measured: false,
-            shared: false,
-            blocks,
-        };
+        let mut open = Self::unlocked(file, opened_by_path, now);
         if opened_by_path {
             open.lock(now);
         }
@@ -77,6 +57,29 @@ impl<F: DiskFile> OpenFile<F> {
         let torn = if open.holds_lock() { open.is_torn() } else { open.is_torn_for_good() };
         let torn = torn.or((!open.measured).then_some(true));
         Ok((open, torn))
+    }
+
+    /// Takes the next active file of a rotation, which was created just now. It gets the lock with
+    /// the name.
+    pub(super) fn next(file: F, now: Instant) -> Self {
+        let mut open = Self::unlocked(file, true, now);
+        open.measure();
+        open
+    }
+
+    fn unlocked(file: F, opened_by_path: bool, now: Instant) -> Self {
+        let blocks = Preallocated::new(opened_by_path && file.can_preallocate());
+        Self {
+            file,
+            opened_by_path,
+            lock: LockState::new(now),
+            path: PathChecks { checked_at: Some(now), reported_untrusted: false, lines_since: 0 },
+            dirty_since: None,
+            len: 0,
+            measured: false,
+            shared: false,
+            blocks,
+        }
     }
 
     /// Returns whether the file ends in the middle of a line, where its end can be read.
@@ -126,56 +129,9 @@ impl<F: DiskFile> OpenFile<F> {
         Some(shorter)
     }
 
-    /// Returns whether this process has the exclusive lock: no other process of ours writes here,
-    /// or rotates the file.
-    pub(super) fn holds_lock(&self) -> bool {
-        self.lock.held
-    }
-
-    /// Returns once why nobody can have the lock.
-    pub(super) fn take_lock_error(&mut self) -> Option<io::Error> {
-        self.lock.unavailable.take()
-    }
-
-    /// Gives back the lock, and the blocks beyond the end, before the file is closed.
-    pub(super) fn release(&mut self) {
-        self.give_back_blocks();
-        if std::mem::take(&mut self.lock.held) {
-            self.file.unlock();
-        }
-    }
-
     /// Syncs, if there is something new.
     pub(super) fn sync(&mut self) -> Option<io::Result<()>> {
         self.dirty_since.take().map(|_| self.file.sync())
-    }
-
-    /// Asks for the lock again when the time has come. Returns whether it was got just now.
-    pub(super) fn lock_if_due(&mut self, now: Instant) -> bool {
-        now.saturating_duration_since(self.lock.asked_at) >= LOCK_EVERY && self.lock_now(now)
-    }
-
-    /// Asks for the lock at once, if it is missing. Returns whether it was got just now.
-    pub(super) fn lock_now(&mut self, now: Instant) -> bool {
-        if self.lock.held || !self.opened_by_path {
-            return false;
-        }
-        self.lock(now);
-        if self.lock.held {
-            // The lock may have come free because the file was rotated.
-            self.path.checked_at = None;
-        }
-        self.lock.held
-    }
-
-    /// Asks for the lock. Another process has it, or the file system has no locks: both mean that
-    /// nothing may be cut, renamed or deleted.
-    fn lock(&mut self, now: Instant) {
-        self.lock.asked_at = now;
-        match self.file.lock() {
-            Ok(held) => self.lock.held = held,
-            Err(error) => self.lock.unavailable = Some(error),
-        }
     }
 
     /// Writes until all is in or an error comes. Returns how many bytes are in.
@@ -205,7 +161,7 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     fn cut(&mut self, fragment: u64) -> Option<()> {
-        if !self.lock.held {
+        if !self.still_holds_lock() {
             return None;
         }
         let end = self.file.end().ok()?;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile, Opened, PathState};
 use crate::event::Cause;
-use crate::sink::log_file::WhenLow;
 use crate::sink::{News, Now, WriteError};
 
 use super::open_file::OpenFile;
@@ -25,16 +24,15 @@ impl<D: Disk> FileSink<D> {
     ///
     /// It cannot be opened, or is a stream: then [`take_stream`](Self::take_stream) returns that.
     pub(super) fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
-        // Closed first: if it is the same file, the new descriptor could not get its lock.
-        if let Some(mut open) = self.open.take() {
-            open.release();
-        }
+        // Closed first, because the next file may need its descriptor. The lock stays: a program
+        // that has dropped its rights could not take it again.
+        let lock = self.open.take().and_then(|mut open| open.leave());
         let opened = match &self.target {
             Target::Stream(stream) => self.disk.stream(*stream).and_then(|opened| match opened {
                 Opened::File(file) => OpenFile::new(file, false, now.monotonic).map(Opened::File),
                 Opened::Stream(stream) => Ok(Opened::Stream(stream)),
             }),
-            Target::Path(path) => open_in_place(&mut self.disk, path, now.monotonic),
+            Target::Path(path) => open_in_place(&mut self.disk, path, lock, now.monotonic),
         };
         self.space.forget();
         match opened {
@@ -51,7 +49,8 @@ impl<D: Disk> FileSink<D> {
                     self.sync_dir();
                 }
                 self.update_symlink();
-                self.report_no_lock();
+                self.report_not_given();
+                self.report_missing_lock(now);
                 Ok(())
             }
             Ok(Opened::Stream(stream)) => {
@@ -76,14 +75,10 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Reports once that there are no locks here: without one nothing is rotated or deleted,
-    /// whatever the options say.
-    pub(super) fn report_no_lock(&mut self) {
-        let Some(error) = self.open.as_mut().and_then(OpenFile::take_lock_error) else { return };
-        let needed = self.options.when_low == WhenLow::DeleteOldest || self.keeps_archives();
-        if needed && !std::mem::replace(&mut self.reported_no_lock, true) {
-            self.news.push(News::Failed { doing: "lock", error });
-        }
+    /// Reports that a new file does not belong to whom the options say.
+    pub(super) fn report_not_given(&mut self) {
+        let error = self.open.as_mut().and_then(|open| open.file.not_given());
+        self.news.extend(error.map(|error| News::Failed { doing: "give the file to its owner", error }));
     }
 
     /// Checks whether the path still leads to the open file, and opens the file again if not.
@@ -95,6 +90,7 @@ impl<D: Disk> FileSink<D> {
             return Ok(());
         }
         open.path.checked_at = Some(now.monotonic);
+        open.still_holds_lock(); // If not, it is asked for again when that is due.
         // Where the path may not be looked at (a program that has dropped its privileges), or leads
         // elsewhere by a way that is not safe, the descriptor still works; if it does not, the
         // write reports it.
@@ -151,19 +147,29 @@ impl<D: Disk> FileSink<D> {
 type Found<D> = Opened<(OpenFile<<D as Disk>::File>, Option<bool>), <D as Disk>::Stream>;
 
 /// Opens the file that is at the path then: one whose lock came free because it was just rotated is
-/// another process's archive.
-fn open_in_place<D: Disk>(disk: &mut D, path: &Path, now: Instant) -> io::Result<Found<D>> {
+/// another process's archive. `lock`: what the file before it has left.
+fn open_in_place<D: Disk>(
+    disk: &mut D,
+    path: &Path,
+    mut lock: Option<<D::File as DiskFile>::Lock>,
+    now: Instant,
+) -> io::Result<Found<D>> {
     let mut openings = 0;
     loop {
         openings += 1;
-        let (mut open, torn) = match open_path(disk, path)? {
-            Opened::File(file) => OpenFile::new(file, true, now)?,
+        let mut file = match open_path(disk, path)? {
+            Opened::File(file) => file,
             Opened::Stream(stream) => return Ok(Opened::Stream(stream)),
         };
+        if let Some(lock) = lock.take() {
+            file.accept_lock(lock);
+        }
+        let (mut open, torn) = OpenFile::new(file, true, now)?;
         let is_elsewhere = open.holds_lock() && open.file.check_path(path).is_ok_and(|state| state != PathState::Same);
         if !is_elsewhere || openings == MOST_OPENINGS {
             return Ok(Opened::File((open, torn)));
         }
+        lock = open.leave();
     }
 }
 

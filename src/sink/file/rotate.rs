@@ -19,6 +19,7 @@ use crate::zone::Zone;
 use super::FileSink;
 use super::archive_name::Archive;
 use super::archives::{Archives, dir_of};
+use super::lock::taken_away;
 use super::open_file::OpenFile;
 use super::schedule::Schedule;
 
@@ -132,6 +133,12 @@ impl Rotator {
         self.rotation.size.map_or(u64::MAX, |size| size.saturating_sub(len))
     }
 
+    /// Returns whether a file of this length should have been rotated before its last record.
+    pub(super) fn is_overdue(&mut self, len: u64) -> bool {
+        let Some(last) = self.last_record.filter(|_| self.is_enabled() && len > 0) else { return false };
+        self.schedule.lines_for(len, &[(1, last)]) == 0
+    }
+
     fn done(&mut self) {
         self.requested = false;
         (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
@@ -190,13 +197,15 @@ impl<D: Disk> FileSink<D> {
         self.sync_left_file();
         let Some(open) = &mut self.open else { return Ok(false) };
         let (shared, reported_untrusted) = (open.shared, open.path.reported_untrusted);
-        open.release();
-        *open = new;
+        let mut old = std::mem::replace(open, new);
+        open.inherit_lock(&mut old, now.monotonic);
+        drop(old);
         (open.shared, open.path.reported_untrusted) = (shared, reported_untrusted);
         open.path.lines_since = first.len() as u64;
         self.torn = false;
         self.rotator.wrote(first);
         self.news.push(News::Rotated { archive });
+        self.report_not_given();
         self.sync_dir();
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
@@ -218,8 +227,11 @@ fn try_to_rotate<D: Disk>(
 ) -> io::Result<(OpenFile<D::File>, PathBuf)> {
     let now = first.now();
     let mut dir = dir_of(disk, old)?;
-    // This process has the lock of the open file: no other process of ours can have rotated it
-    // before, and none can now.
+    // This process has the lock: no other process of ours can have rotated the file before, and
+    // none can now.
+    if !old.still_holds_lock() {
+        return Err(taken_away());
+    }
     if dir.check_name(archives.names.active(), &old.file)? != PathState::Same {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -273,17 +285,15 @@ impl Archives {
                 other => break (other?, name),
             }
         };
-        let filled = OpenFile::new(file, true, now.monotonic).and_then(|(mut open, _)| {
-            let (got, result) = open.write_all(first);
-            if got > 0 {
-                open.dirty_since = Some(now.monotonic);
-            }
-            result.map(|()| open)
-        });
-        if filled.is_err() {
+        let mut open = OpenFile::next(file, now.monotonic);
+        let (got, result) = open.write_all(first);
+        if got > 0 {
+            open.dirty_since = Some(now.monotonic);
+        }
+        if result.is_err() {
             let _ = dir.remove(&name); // The next rotation, or the next start, finds it.
         }
-        Ok((filled?, name))
+        result.map(|()| (open, name))
     }
 
     /// Gives the open file the archive's name, and the new one the active one. After an error all

@@ -28,33 +28,118 @@ fn failures(bench: &Bench) -> Vec<&'static str> {
     failed.collect()
 }
 
-/// A lock that was waited for came free because its owner had rotated the file. The archives are
-/// still the owner's, who may be about to do that again: what it has begun was deleted, and its
-/// rotation failed.
+/// The lock is that of the name: whoever gets it, because its holder has ended, opens the file that
+/// is at the path by then, and looks after the archives, and after what was left unfinished.
 #[test]
-fn the_lock_of_a_file_that_was_rotated_says_nothing_of_the_archives() {
+fn who_gets_the_lock_looks_after_the_file_that_is_at_the_path() {
     let disk = FakeDisk::default();
     disk.world().locked_by_other = true;
-    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(100)).max_files(1));
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(1000)).max_files(2));
     bench.log_some(1);
     bench.step();
     bench.pass(Duration::from_millis(9950));
     bench.log_some(1);
     bench.step();
-    // The other one rotates, and then begins to rotate again.
+    // The other one rotates, and is killed while it rotates again.
     disk.rename(PATH, OTHERS);
     disk.append(PATH, b"of the other one\n");
     disk.append(UNFINISHED, b"begun by the other one\n");
-    // Of the file that was rotated, not of the new one.
-    disk.world().free_locks = 1;
+    disk.world().locked_by_other = false;
     bench.pass(Duration::from_millis(50));
     bench.log_some(1);
     bench.step();
-    assert_eq!(disk.names(), [UNFINISHED, OTHERS, PATH]);
+    assert_eq!(disk.names(), [OTHERS, PATH]);
     assert_eq!(failures(&bench), [""; 0]);
     assert_eq!(parse(&[disk.read(OTHERS)]).records, [0, 1]);
     assert!(disk.read(PATH).starts_with(b"of the other one\n"));
     assert_eq!(bench.handle.stats().written, 3);
+}
+
+/// `flock` on the log by whoever may read it ended rotation and retention, and nothing was told.
+#[test]
+fn a_rotation_that_waits_for_the_lock_is_reported_after_a_minute_and_then_once_an_hour() {
+    let disk = FakeDisk::default();
+    disk.world().locked_by_other = true;
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(200)));
+    bench.log_some(6);
+    bench.step();
+    bench.live(Duration::from_secs(59));
+    assert_eq!(failures(&bench), [""; 0], "another process may be about to do it");
+    bench.live(Duration::from_secs(2));
+    assert_eq!(failures(&bench), ["lock"]);
+    bench.log_some(1);
+    bench.live(Duration::from_secs(1));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let line = "WARN  unfazed: failed to lock times=1 error=\"another process holds the lock\"";
+    assert_eq!(text.matches(line).count(), 1, "{text}");
+    bench.live(Duration::from_secs(3590));
+    assert_eq!(failures(&bench), ["lock"]);
+    bench.live(Duration::from_secs(20));
+    assert_eq!(failures(&bench), ["lock"; 2]);
+    disk.world().locked_by_other = false;
+    bench.live(Duration::from_secs(11));
+    bench.log_some(1);
+    bench.step();
+    assert!(disk.names().len() > 1, "{:?}", disk.names());
+    bench.live(Duration::from_secs(7200));
+    assert_eq!(failures(&bench), ["lock"; 2]);
+}
+
+#[test]
+fn a_period_that_is_over_is_due_only_if_there_is_a_record_of_the_next() {
+    let disk = FakeDisk::default();
+    disk.world().locked_by_other = true;
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::hourly()));
+    bench.tells_records_the_time = true;
+    bench.log_some(2);
+    bench.step();
+    bench.live(Duration::from_secs(2 * 3600));
+    assert_eq!(failures(&bench), [""; 0], "there is no record of the next");
+    bench.log_some(1);
+    bench.live(Duration::from_secs(61));
+    assert_eq!(failures(&bench), ["lock"]);
+}
+
+#[test]
+fn a_deletion_that_waits_for_the_lock_is_reported_and_one_that_is_done_is_not() {
+    for is_done in [false, true] {
+        let disk = FakeDisk::default();
+        disk.world().locked_by_other = true;
+        disk.append(OTHERS, b"archived\n");
+        disk.append("/logs/app.2001-09-09T01-46-50-0001.log", b"archived\n");
+        let mut bench = bench(&disk, |file| file.max_files(2));
+        bench.log_some(1);
+        bench.live(Duration::from_secs(30));
+        if is_done {
+            disk.delete(OTHERS);
+        }
+        bench.live(Duration::from_secs(95));
+        assert_eq!(failures(&bench), vec!["lock"; usize::from(!is_done)], "done by another: {is_done}");
+        assert_eq!(disk.names().len(), 3 - usize::from(is_done), "nothing is deleted without the lock");
+    }
+}
+
+/// Whoever may write to the directory can remove what the lock was taken on.
+#[test]
+fn a_lock_that_was_taken_away_rotates_and_deletes_nothing_until_it_is_held_again() {
+    let disk = FakeDisk::default();
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(200)).max_files(2));
+    bench.log_some(2);
+    bench.step();
+    disk.append(OTHERS, b"archived\n");
+    disk.append("/logs/app.2001-09-09T01-46-50-0001.log", b"archived\n");
+    disk.steal_lock(PATH);
+    let before = disk.names();
+    bench.log_some(10);
+    bench.step();
+    bench.live(Duration::from_secs(1));
+    assert_eq!(disk.names(), before);
+    disk.give_back_locks();
+    bench.live(Duration::from_secs(11));
+    bench.log_some(2);
+    bench.live(Duration::from_secs(1));
+    assert_eq!(disk.names().len(), 2, "{:?}", disk.names());
+    assert_eq!(bench.handle.stats().written, 14);
 }
 
 #[test]

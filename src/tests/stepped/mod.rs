@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod invariants;
 #[cfg(test)]
+mod hostile;
 mod locks;
 #[cfg(test)]
 mod memory;

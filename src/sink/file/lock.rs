@@ -1,0 +1,117 @@
+//! The lock of the open file: who has it rotates, deletes, cuts and preallocates. Runs on the
+//! writer's thread.
+//!
+//! The lock is that of the file's name, and passes on to the file that gets the name.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::disk::{Disk, DiskFile};
+use crate::sink::log_file::WhenLow;
+use crate::sink::{News, Now};
+
+use super::FileSink;
+use super::open_file::OpenFile;
+
+/// A lock that another process has is asked for again this often.
+pub(super) const LOCK_EVERY: Duration = Duration::from_secs(10);
+
+impl<F: DiskFile> OpenFile<F> {
+    /// Returns whether this process has the lock, as far as it knows: no other process of ours
+    /// writes here, or rotates the file.
+    pub(super) fn holds_lock(&self) -> bool {
+        self.lock.held
+    }
+
+    /// Looks whether this process still has the lock: whoever may write to the directory can take
+    /// it away. To be asked before a name is changed, and before the file is cut.
+    pub(super) fn still_holds_lock(&mut self) -> bool {
+        if self.lock.held && !self.file.holds_lock() {
+            self.lock.held = false;
+            self.lock.missing = Some(taken_away());
+        }
+        self.lock.held
+    }
+
+    /// Gives back the blocks beyond the end, and the lock, before the file is closed.
+    pub(super) fn release(&mut self) {
+        self.give_back_blocks();
+        if std::mem::take(&mut self.lock.held) {
+            self.file.unlock();
+        }
+    }
+
+    /// Gives back the blocks beyond the end, before the file is closed, and takes the lock out, for
+    /// the file that is opened next.
+    pub(super) fn leave(&mut self) -> Option<F::Lock> {
+        self.give_back_blocks();
+        self.lock.held = false;
+        self.file.take_lock()
+    }
+
+    /// Takes over the lock of the file that had the name before.
+    pub(super) fn inherit_lock(&mut self, before: &mut Self, now: Instant) {
+        if let Some(lock) = before.leave() {
+            self.file.accept_lock(lock);
+        }
+        self.lock(now);
+    }
+
+    /// Asks for the lock again when the time has come. Returns whether it was got just now.
+    pub(super) fn lock_if_due(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(self.lock.asked_at) >= LOCK_EVERY && self.lock_now(now)
+    }
+
+    /// Asks for the lock at once, if it is missing. Returns whether it was got just now.
+    pub(super) fn lock_now(&mut self, now: Instant) -> bool {
+        if self.lock.held || !self.opened_by_path {
+            return false;
+        }
+        self.lock(now);
+        if self.lock.held {
+            // Its holder may have rotated the file.
+            self.path.checked_at = None;
+        }
+        self.lock.held
+    }
+
+    /// Asks for the lock. Another process has it, or nobody can have it here: both mean that
+    /// nothing may be cut, renamed or deleted.
+    pub(super) fn lock(&mut self, now: Instant) {
+        self.lock.asked_at = now;
+        self.lock.missing = match self.file.lock() {
+            Ok(true) => None,
+            Ok(false) => Some(held_by_another()),
+            Err(error) => Some(error),
+        };
+        self.lock.held = self.lock.missing.is_none();
+    }
+}
+
+impl<D: Disk> FileSink<D> {
+    /// Reports a lock that is missing: without it nothing is rotated or deleted, whatever the
+    /// options say.
+    pub(super) fn report_missing_lock(&mut self, now: Now) {
+        let Some(open) = self.open.as_mut().filter(|open| open.opened_by_path) else { return };
+        if open.lock.held {
+            return self.missing_lock.is_held();
+        }
+        let is_due = self.rotator.is_overdue(open.len) || self.archives.are_overdue(&self.disk, open, now);
+        // The next attempt to get it says again why that fails.
+        let Some(error) = &open.lock.missing else { return };
+        let is_anothers = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied);
+        let is_needed =
+            self.options.when_low == WhenLow::DeleteOldest || self.rotator.is_enabled() || self.archives.are_limited();
+        if self.missing_lock.must_report(!is_anothers && is_needed, is_due, now.monotonic) {
+            self.news.extend(open.lock.missing.take().map(|error| News::Failed { doing: "lock", error }));
+        }
+    }
+}
+
+fn held_by_another() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock")
+}
+
+pub(super) fn taken_away() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "the lock file was removed by somebody else")
+}

@@ -1,0 +1,98 @@
+//! What is known of a lock, and when one that is missing is reported: pure. Runs on the writer's
+//! thread.
+//!
+//! Another process that has the lock does what is due. Only what stays due for a while shows that
+//! nobody does it: because the lock is in the hands of somebody who does not log, or because it
+//! cannot be taken at all.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+/// What is due for this long is reported.
+const LONG: Duration = Duration::from_secs(60);
+/// At most this often.
+const AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// What an open file knows of its lock.
+pub(super) struct LockState {
+    pub(super) held: bool,
+    pub(super) asked_at: Instant,
+    /// Why it is missing; not reported yet.
+    pub(super) missing: Option<io::Error>,
+}
+
+impl LockState {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { held: false, asked_at: now, missing: None }
+    }
+}
+
+/// What is known of a lock that this process does not have.
+#[derive(Debug, Default)]
+pub(super) struct MissingLock {
+    /// Since when something has been due that needs the lock.
+    due_since: Option<Instant>,
+    reported: Option<Instant>,
+}
+
+impl MissingLock {
+    /// The lock is held.
+    pub(super) fn is_held(&mut self) {
+        self.due_since = None;
+    }
+
+    /// Says whether it must be reported now. `is_hopeless`: nobody can have it, which is reported
+    /// at once. `is_due`: a rotation or a deletion waits for it.
+    pub(super) fn must_report(&mut self, is_hopeless: bool, is_due: bool, now: Instant) -> bool {
+        let due_since = if is_due { self.due_since.or(Some(now)) } else { None };
+        self.due_since = due_since;
+        let has_passed = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        let is_overdue = due_since.is_some_and(|since| has_passed(since, LONG));
+        let must = match self.reported {
+            None => is_hopeless || is_overdue,
+            Some(reported) => is_overdue && has_passed(reported, AGAIN),
+        };
+        if must {
+            self.reported = Some(now);
+        }
+        must
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which it is reported, if it is asked for every second.
+    fn reported(is_hopeless: bool, is_due: impl Fn(u64) -> bool, seconds: u64) -> Vec<u64> {
+        let start = Instant::now();
+        let mut lock = MissingLock::default();
+        let mut is_reported =
+            |second| lock.must_report(is_hopeless, is_due(second), start + Duration::from_secs(second));
+        (0..=seconds).filter(|second| is_reported(*second)).collect()
+    }
+
+    #[test]
+    fn what_is_due_is_reported_after_a_minute_and_then_once_an_hour() {
+        assert_eq!(reported(false, |_| true, 3 * 3600), [60, 3660, 7260]);
+        assert_eq!(reported(false, |second| second >= 100, 3600), [160]);
+        assert_eq!(reported(true, |_| true, 7200), [0, 3600, 7200]);
+    }
+
+    #[test]
+    fn what_another_process_does_is_not_reported() {
+        assert_eq!(reported(false, |_| false, 7200), [0; 0]);
+        assert_eq!(reported(false, |second| second % 60 != 59, 7200), [0; 0], "it is done within the minute");
+        assert_eq!(reported(true, |_| false, 7200), [0], "nobody can have it: once");
+    }
+
+    #[test]
+    fn what_was_due_before_the_lock_was_held_does_not_count() {
+        let start = Instant::now();
+        let mut lock = MissingLock::default();
+        assert!(!lock.must_report(false, true, start));
+        lock.is_held();
+        assert!(!lock.must_report(false, true, start + LONG));
+        assert!(lock.must_report(false, true, start + 2 * LONG));
+    }
+}

@@ -1,0 +1,56 @@
+//! Hostile hands: between any two operations of a scenario somebody plants names, swaps files, or
+//! takes the lock, who may do that because the directory is his or everybody's. After each run the
+//! invariants hold, and so does P11: what he has planted is as he planted it.
+
+use std::time::Duration;
+
+use super::faults::{Runs, in_all, scenarios};
+use super::invariants::{Ledger, assert_ended, assert_invariants, assert_recovery};
+use super::scenarios::Scenario;
+use crate::tests::fake_disk::Hand;
+use crate::writer::CAUGHT;
+
+/// Plays the scenario while `hand` acts before the operation `at`. Returns how many operations
+/// there were.
+fn run(runs: &Runs, scenario: &Scenario, hand: Option<(u64, Hand)>) -> u64 {
+    runs.begin(scenario.name, format!("{hand:?}"));
+    let disk = scenario.disk();
+    disk.world().hand = hand;
+    let mut life = scenario.begin(disk, Ledger::default());
+    (scenario.drive)(&mut life);
+    life.bench.assert_identity("when the scenario is over");
+    let operations = life.disk.world().asked_in_all();
+    life.disk.assert_planted_is_untouched("when the scenario is over");
+    if let Some(answer) = life.ended {
+        assert_ended(&life.bench, &life.disk, answer);
+        life = scenario.begin(life.disk, life.bench.ledger);
+        life.bench.step();
+    }
+    let (bench, disk) = (&mut life.bench, &life.disk);
+    disk.give_back_locks();
+    assert_recovery(bench, disk, "afterwards");
+    for _ in 0..15 {
+        bench.pass(Duration::from_secs(5));
+        bench.step();
+        disk.assert_planted_is_untouched("afterwards");
+    }
+    bench.log_some(8);
+    bench.live(Duration::from_secs(2));
+    assert_invariants(bench, disk, "afterwards");
+    disk.assert_planted_is_untouched("in the end");
+    let history = bench.history.lock().unwrap();
+    assert!(scenario.deletes || history.deleted.is_empty(), "{:?}", history.deleted);
+    assert_eq!(CAUGHT.get(), 0, "something panicked");
+    operations
+}
+
+#[test]
+fn whatever_hostile_hands_do_between_two_operations_all_invariants_hold() {
+    let jobs: Vec<_> = scenarios().flat_map(|scenario| Hand::ALL.map(|hand| (scenario, hand))).collect();
+    let count = in_all(&jobs, |(scenario, hand), runs| {
+        for at in 1..=run(runs, scenario, None) {
+            run(runs, scenario, Some((at, *hand)));
+        }
+    });
+    println!("{count} runs: each scenario, {} hands, before each operation", Hand::ALL.len());
+}
