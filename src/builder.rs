@@ -2,7 +2,7 @@
 //! where the parts are joined. Runs on the thread that sets the logger up.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 #[cfg(feature = "__bench")]
 use std::time::Instant;
 use std::time::{Duration, SystemTime};
@@ -19,9 +19,12 @@ use crate::front::filter_advice::advice;
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
-use crate::options::sink_output::SinkOutput;
+use crate::log_files::LogFiles;
+use crate::options::sink_output::{SinkOnce, SinkOutput};
 use crate::os;
-use crate::plan::{Destination, Files, FilterDoubts, OTHER_MEMORY, Once, OutputOptions, Plan, plan_outputs, start};
+use crate::plan::{
+    Destination, Files, FilterDoubts, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start,
+};
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
 use crate::sink::Now;
@@ -30,8 +33,10 @@ use crate::sink::console::Console;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::Journald;
 use crate::sink::log_file::LogFile;
+use crate::sink::otherwise::Otherwise;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::Syslog;
+use crate::wanted::Wanted;
 use crate::writer::Writer;
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
@@ -175,9 +180,9 @@ impl Builder {
     #[doc(alias = "append")]
     #[doc(alias = "log_to_file")]
     pub fn file(mut self, file: impl Into<LogFile>) -> Self {
-        let LogFile { path, wanted, format, options } = file.into();
-        self.outputs.push(OutputOptions { wanted, format, destination: Destination::File { path, options } });
-        self
+        let LogFile { path, wanted, format, options, otherwise } = file.into();
+        self.add(wanted, format, Destination::File { path, options });
+        self.stand_in(otherwise)
     }
 
     /// Adds standard error or standard output.
@@ -199,9 +204,9 @@ impl Builder {
             self.captured = Some(self.outputs.len());
             return self.output(printed);
         }
-        let (wanted, format) = (console.wanted.clone(), console.format.clone());
-        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Console(console) });
-        self
+        let (wanted, format, otherwise) = (console.wanted.clone(), console.format.clone(), console.otherwise.clone());
+        self.add(wanted, format, Destination::Console(console));
+        self.stand_in(otherwise)
     }
 
     /// Adds an output to a syslog daemon: a [`Syslog`].
@@ -216,7 +221,7 @@ impl Builder {
     #[doc(alias = "log_to_syslog")]
     pub fn syslog(mut self, syslog: Syslog) -> Self {
         let (wanted, format) = (syslog.wanted.clone(), Some(syslog.format(program_name(), os::host_name())));
-        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Syslog(syslog) });
+        self.add(wanted, format, Destination::Syslog(syslog));
         self
     }
 
@@ -231,7 +236,7 @@ impl Builder {
     #[cfg(all(feature = "journald", target_os = "linux"))]
     pub fn journald(mut self, journald: Journald) -> Self {
         let (wanted, format) = (journald.wanted.clone(), Some(journald.format(program_name())));
-        self.outputs.push(OutputOptions { wanted, format, destination: Destination::Journald(journald) });
+        self.add(wanted, format, Destination::Journald(journald));
         self
     }
 
@@ -285,7 +290,7 @@ impl Builder {
     pub fn output(mut self, output: SinkOutput) -> Self {
         let SinkOutput { name, sink, wanted, format } = output;
         let destination = Destination::Sink { name, place: self.sinks.len() };
-        self.outputs.push(OutputOptions { wanted, format, destination });
+        self.add(wanted, format, destination);
         self.sinks.push(sink);
         self
     }
@@ -634,6 +639,7 @@ impl Builder {
         let (outputs, filters) = plan_outputs(self.outputs, &self.format)?;
         let layers = Layers { set: directives, pushed: Vec::new() };
         let filter = Filter::new(self.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
+        let log_files = Arc::new(LogFiles::new(paths(&outputs)));
         let captured = self.captured.map(|place| outputs[place].captured());
         let plan = Plan {
             outputs,
@@ -652,8 +658,32 @@ impl Builder {
         let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level));
         let logger = Logger::new(per_process, filter.clone(), self.context, captured);
-        let handle = Handle::new(logger.core());
+        let handle = Handle::new(logger.core(), log_files);
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
+    }
+
+    fn add(&mut self, wanted: Wanted, format: Option<Format>, destination: Destination) {
+        self.outputs.push(OutputOptions { wanted, format, destination, stands_in: false });
+    }
+
+    /// Adds the output that stands in for the one that was added last.
+    fn stand_in(mut self, otherwise: Option<Otherwise>) -> Self {
+        let Some(otherwise) = otherwise else { return self };
+        let place = self.outputs.len();
+        if let Some(file) = otherwise.options::<LogFile>() {
+            self = self.file(file.clone());
+        } else if let Some(console) = otherwise.options::<Console>() {
+            self = self.console(console.clone());
+        } else if let Some(SinkOnce(sink)) = otherwise.options() {
+            // Of several builders that were given one sink, the first has it.
+            if let Some(sink) = sink.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                self = self.output(sink);
+            }
+        }
+        if let Some(added) = self.outputs.get_mut(place) {
+            added.stands_in = true;
+        }
+        self
     }
 
     fn directives(&self) -> (Vec<String>, Option<FilterDoubts>) {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::error::{FilterError, FlushError};
 use crate::event::State;
 use crate::front::filter::CurrentFilter;
 use crate::front::logger::Core;
+use crate::log_files::LogFiles;
 use crate::queue::{Orders, PerProcessPipeline};
 use crate::stats::Stats;
 
@@ -35,15 +37,17 @@ use crate::stats::Stats;
 pub struct Handle {
     per_process: Arc<PerProcessPipeline>,
     filter: Arc<CurrentFilter>,
+    log_files: Arc<LogFiles>,
     #[cfg(feature = "tracing")]
     core: Arc<Core>,
 }
 
 impl Handle {
-    pub(crate) fn new(core: &Arc<Core>) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, log_files: Arc<LogFiles>) -> Self {
         Self {
             per_process: core.per_process().clone(),
             filter: core.filter().clone(),
+            log_files,
             #[cfg(feature = "tracing")]
             core: core.clone(),
         }
@@ -122,6 +126,23 @@ impl Handle {
     /// ```
     pub fn max_level(&self) -> LevelFilter {
         self.filter.load().max_level()
+    }
+
+    /// Lists the files of the logger that are on the disk: each active file, and after it its
+    /// archives, the newest first. Looks through their directories, and waits for the disk.
+    ///
+    /// An archive may be compressed, renamed or deleted by the writer after the list was made.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let path = dir.path().join("app.log");
+    /// let (logger, handle) = unfazed::Builder::new().file(&path).build()?;
+    /// assert_eq!(handle.log_files(), [path]);
+    /// # Ok::<(), unfazed::InitError>(())
+    /// ```
+    #[doc(alias = "existing_log_files")]
+    pub fn log_files(&self) -> Vec<PathBuf> {
+        self.log_files.list()
     }
 
     /// Replaces the directives, on top of `Builder::level`. For an installed logger

@@ -93,6 +93,7 @@ pub mod _docs;
 mod builder;
 mod options;
 mod handle;
+mod log_files;
 mod plan;
 
 mod clock;
@@ -137,6 +138,7 @@ pub use sink::console::{Color, Console};
 #[cfg(all(feature = "journald", target_os = "linux"))]
 pub use sink::journald::Journald;
 pub use sink::log_file::{Fsync, LogFile, WhenLow};
+pub use sink::otherwise::Otherwise;
 pub use sink::rotation::Rotation;
 #[cfg(all(feature = "syslog", unix))]
 pub use sink::syslog::{Facility, Syslog, SyslogProtocol};

@@ -34,7 +34,7 @@ use crate::sink::syslog::{Syslog, SyslogSink};
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
-use crate::wanted::{MOST_FILTERED, Offered, Wanted};
+use crate::wanted::{MOST_FILTERED, Offered, Wanted, Wanting};
 use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
 use crate::zone::Zone;
 
@@ -103,6 +103,8 @@ pub(crate) struct OutputOptions {
     pub(crate) wanted: Wanted,
     pub(crate) format: Option<Format>,
     pub(crate) destination: Destination,
+    /// It takes what the output before it cannot take.
+    pub(crate) stands_in: bool,
 }
 
 /// Checks the outputs one by one and against each other; only looks at the file system.
@@ -116,7 +118,7 @@ pub(crate) fn plan_outputs(
     // One zone for all of them, and for a forked child; not read where nobody wants it.
     let mut zone = None;
     let mut zone = || zone.get_or_insert_with(Zone::local).clone();
-    for OutputOptions { wanted, format: own_format, mut destination } in outputs {
+    for OutputOptions { wanted, format: own_format, mut destination, stands_in } in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone);
         let name = destination.name();
         if let Some((option, value, range)) = destination.out_of_range() {
@@ -144,6 +146,19 @@ pub(crate) fn plan_outputs(
                 range: "a name that the format does not write itself and that does not begin with `kv.`",
             });
         }
+        if stands_in {
+            let follows_one = planned.last().is_some_and(|before| before.offered.stands_in);
+            if follows_one || wanted.has_filter() {
+                return Err(InitError::Option {
+                    option: "otherwise",
+                    value: format!("`{name}`, with an `otherwise` or a filter of its own"),
+                    range: "an output without them",
+                });
+            }
+            let offered = Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in };
+            planned.push(PlannedOutput { name, offered, format, destination });
+            continue;
+        }
         if wanted.has_filter() && filters.filtered() == MOST_FILTERED {
             return Err(InitError::Option {
                 option: "filter",
@@ -156,6 +171,15 @@ pub(crate) fn plan_outputs(
     }
     paths.check()?;
     Ok((planned, filters))
+}
+
+/// Returns the paths of the files that outputs write to.
+pub(crate) fn paths(outputs: &[PlannedOutput]) -> Vec<PathBuf> {
+    let path = |output: &PlannedOutput| match &output.destination {
+        Destination::File { path, .. } => Some(path.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(path).collect()
 }
 
 /// The paths of the outputs, of which no two may be the same.
@@ -577,7 +601,8 @@ mod tests {
             (Destination::Sink { name: "own".into(), place: 0 }, (0, 0, 5)),
         ];
         let (destinations, expected): (Vec<_>, Vec<_>) = destinations.into_iter().unzip();
-        let options = |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination };
+        let options =
+            |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination, stands_in: false };
         let outputs = destinations.into_iter().map(options).collect();
         let (planned, _) = plan_outputs(outputs, &Format::default()).unwrap();
         let retained = planned.iter().map(|output| {

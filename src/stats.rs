@@ -299,6 +299,14 @@ impl Counters {
         self.each_own(wanting, |own| own.dropped.count(level, reason));
     }
 
+    /// Counts a record that is handed to an output that stands in for another one.
+    pub(crate) fn divert(&self, level: Level, output: usize) {
+        if let Some(own) = &self.outputs[output].account {
+            own.accepted.count_alone(level);
+            own.taken.count_alone(level);
+        }
+    }
+
     /// Counts a record that the writer takes from the queue.
     pub(crate) fn take(&self, level: Level, wanting: Wanting) {
         self.writer.taken.count_alone(level);

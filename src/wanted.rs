@@ -96,8 +96,11 @@ impl Wanting {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered {
     pub(crate) levels: Levels,
-    /// The place of an output that has a filter among the others that have one.
+    /// The place of an output that has a filter among the others that have one. No record wants an
+    /// output that stands in for another one.
     pub(crate) filtered: Option<Wanting>,
+    /// The output takes what the one before it cannot take.
+    pub(crate) stands_in: bool,
 }
 
 impl Offered {

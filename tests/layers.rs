@@ -37,7 +37,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync", "wanted"],
         &["log", "env_filter", "regex", "tracing_core"],
     ),
-    ("handle.rs", &["queue", "stats", "event", "error", "front"], &["log"]),
+    ("log_files.rs", &["sink::file::archive_name"], &[]),
+    ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),
     (
         "format/",
         &["record", "format", "clock::Stamp", "error::ParseOptionError", "zone"],

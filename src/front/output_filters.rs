@@ -56,11 +56,11 @@ impl OutputFilters {
         let levels = wanted.levels;
         if !wanted.has_filter() {
             self.plain = self.plain.with(levels);
-            return Ok(Offered { levels, filtered: None });
+            return Ok(Offered { levels, filtered: None, stands_in: false });
         }
         let directives = wanted.directives.as_ref().map(Directives::of_output).transpose()?;
         self.filtered.push(OutputFilter { levels, directives, judge: wanted.judge.clone() });
-        Ok(Offered { levels, filtered: Some(Wanting::only(self.filtered.len() - 1)) })
+        Ok(Offered { levels, filtered: Some(Wanting::only(self.filtered.len() - 1)), stands_in: false })
     }
 
     /// Returns how many outputs have a filter.

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::ops::RangeBounds;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use log::LevelFilter;
 
 use crate::format::Format;
 use crate::sink::Sink;
+use crate::sink::otherwise::Otherwise;
 use crate::wanted::{Levels, Wanted};
 
 /// Holds an output of the program's own and its options. Given to
@@ -145,6 +146,16 @@ impl SinkOutput {
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
         self
+    }
+}
+
+/// A sink of the program's own that stands in for another output: the first builder takes it.
+#[derive(Debug)]
+pub(crate) struct SinkOnce(pub(crate) Mutex<Option<SinkOutput>>);
+
+impl From<SinkOutput> for Otherwise {
+    fn from(output: SinkOutput) -> Self {
+        Self::new(SinkOnce(Mutex::new(Some(output))))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::format::Format;
 use crate::wanted::{Levels, Wanted};
 
 use super::backlog::Backlog;
+use super::otherwise::Otherwise;
 
 /// Writes to standard error or standard output.
 ///
@@ -41,6 +42,13 @@ pub struct Console {
     pub(crate) backlog: Backlog,
     /// Printed by the calling thread, for a test harness to capture.
     pub(crate) captured: bool,
+    pub(crate) otherwise: Option<Otherwise>,
+}
+
+impl From<Console> for Otherwise {
+    fn from(console: Console) -> Self {
+        Self::new(console)
+    }
 }
 
 /// Decides whether a console's text has colours.
@@ -149,6 +157,7 @@ impl Console {
             color: Color::Auto,
             backlog: Backlog::default(),
             captured: false,
+            otherwise: None,
         }
     }
 
@@ -208,6 +217,28 @@ impl Console {
     /// ```
     pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.wanted.judge = Some(Arc::new(wants));
+        self
+    }
+
+    /// Sets the output that takes WARN and ERROR while this output is suspended. Default: none; the
+    /// newest of them wait in memory.
+    ///
+    /// They go to the other output at once, and in memory as well: this output writes them when it
+    /// resumes, so that a record may stand in both, but never twice in one. The records of the
+    /// batch in which the failure shows wait in memory only. The other output has its own account
+    /// in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its levels
+    /// narrow what it takes. It may have no filter and no further output: both are an
+    /// [`InitError`](crate::InitError).
+    ///
+    /// ```
+    /// use unfazed::{Console, LogFile};
+    ///
+    /// let output = Console::stderr().otherwise(LogFile::new("app.log"));
+    /// ```
+    #[doc(alias = "fallback")]
+    #[doc(alias = "failover")]
+    pub fn otherwise(mut self, output: impl Into<Otherwise>) -> Self {
+        self.otherwise = Some(output.into());
         self
     }
 

@@ -14,6 +14,7 @@ use crate::zone::Zone;
 use super::backlog::Backlog;
 use super::file::archive_name::Names;
 use super::file::retention::Limits;
+use super::otherwise::Otherwise;
 use super::rotation::Rotation;
 
 const DEFAULT_ERROR_RESERVE: u64 = 64 << 10;
@@ -43,6 +44,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | `mode` | what the umask leaves of 0666 |
 /// | `owner`, `group` | the process's, or those of the file before |
 /// | `symlink` | none |
+/// | `otherwise` | none |
 /// | `compress` | `false` |
 ///
 /// ```no_run
@@ -62,6 +64,7 @@ pub struct LogFile {
     pub(crate) wanted: Wanted,
     pub(crate) format: Option<Format>,
     pub(crate) options: FileOptions,
+    pub(crate) otherwise: Option<Otherwise>,
 }
 
 /// A user or a group: as the program names it, and as it was found.
@@ -174,6 +177,12 @@ fn mode_text(mode: u32) -> String {
     }
 }
 
+impl From<LogFile> for Otherwise {
+    fn from(file: LogFile) -> Self {
+        Self::new(file)
+    }
+}
+
 impl LogFile {
     /// Returns a log file at `path`. A relative path is taken from the directory that is the
     /// current one when the logger is made.
@@ -182,7 +191,13 @@ impl LogFile {
     /// let file = unfazed::LogFile::new("/var/log/app/app.log");
     /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), wanted: Wanted::EVERYTHING, format: None, options: FileOptions::default() }
+        Self {
+            path: path.into(),
+            wanted: Wanted::EVERYTHING,
+            format: None,
+            options: FileOptions::default(),
+            otherwise: None,
+        }
     }
 
     /// Sets the most verbose level that this file takes. Default: `Trace`, everything that passes
@@ -241,6 +256,28 @@ impl LogFile {
     /// ```
     pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.wanted.judge = Some(Arc::new(wants));
+        self
+    }
+
+    /// Sets the output that takes WARN and ERROR while this file is suspended. Default: none; the
+    /// newest of them wait in memory.
+    ///
+    /// They go to the other output at once, and in memory as well: this file writes them when it
+    /// resumes, so that a record may stand in both, but never twice in one. The records of the
+    /// batch in which the failure shows wait in memory only. The other output has its own account
+    /// in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its levels
+    /// narrow what it takes. It may have no filter and no further output: both are an
+    /// [`InitError`](crate::InitError).
+    ///
+    /// ```
+    /// use unfazed::{Console, LogFile};
+    ///
+    /// let output = LogFile::new("app.log").otherwise(Console::stderr());
+    /// ```
+    #[doc(alias = "fallback")]
+    #[doc(alias = "failover")]
+    pub fn otherwise(mut self, output: impl Into<Otherwise>) -> Self {
+        self.otherwise = Some(output.into());
         self
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod console;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 pub(crate) mod journald;
 pub(crate) mod log_file;
+pub(crate) mod otherwise;
 #[cfg(all(feature = "syslog", unix))]
 mod socket;
 #[cfg(all(feature = "syslog", unix))]

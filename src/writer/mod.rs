@@ -407,7 +407,15 @@ impl Writer {
         let view = Record::new(record, time, threads.name(record.thread()));
         let mut turn = Turn { now, counters, records, events };
         let born_in = origin::output(record.thread());
-        for output in outputs.iter_mut().filter(|output| output.counters.wants(level, record.wanting())) {
+        let mut is_diverted = false;
+        for output in outputs.iter_mut() {
+            if output.stands_in() && is_diverted && output.counters.offered.levels.has(level) {
+                counters.divert(level, output.index);
+            } else if !output.counters.wants(level, record.wanting()) {
+                is_diverted = false;
+                continue;
+            }
+            is_diverted = output.diverts(level);
             if born_in == Some(output.index) {
                 output.counters.own.fetch_add(1, Relaxed);
             } else {
@@ -434,6 +442,14 @@ impl Writer {
         self.settle();
     }
 
+    /// Returns true if an output keeps a record of this level from being lost: it takes it, retains
+    /// it, or has it taken by the output that stands in for it.
+    fn keeps(&self, index: usize, level: Level) -> bool {
+        let stand_in = self.outputs.get(index + 1).filter(|next| next.stands_in());
+        let takes = |next: &Output| next.counters.offered.levels.has(level) && next.takes_or_retains(level);
+        self.outputs[index].takes_or_retains(level) || (level <= Level::Warn && stand_in.is_some_and(takes))
+    }
+
     /// Shows the callers which levels no output can take, and why.
     fn publish_gate(&self) {
         let mut gate = Gate::OPEN;
@@ -441,15 +457,17 @@ impl Writer {
         // rings.
         let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
         for level in Level::iter() {
-            let mut wanting = self.outputs.iter().filter(|output| output.wants(level)).peekable();
-            let first = wanting.peek().map_or(all, |output| output.suspended());
-            let nobody = wanting.all(|output| !output.takes(level) && !output.retains(level));
+            let mut wanting = self.outputs.iter().enumerate().filter(|(_, output)| output.wants(level)).peekable();
+            let first = wanting.peek().map_or(all, |(_, output)| output.suspended());
+            let nobody = wanting.all(|(index, _)| !self.keeps(index, level));
             if let (Some(cause), true) = (first, nobody) {
                 gate.close(level, cause.into());
             }
         }
         if self.outputs.iter().any(Output::has_filter) && self.outputs.iter().any(Output::is_suspended) {
-            self.outputs.iter().for_each(Output::publish_takes);
+            for (index, output) in self.outputs.iter().enumerate() {
+                output.publish_takes(|level| self.keeps(index, *level));
+            }
             gate.by_output();
         }
         self.pipeline.set_gate(gate);

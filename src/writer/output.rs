@@ -119,7 +119,22 @@ impl Output {
 
     /// Returns true if the output may want records of this level.
     pub(super) fn wants(&self, level: Level) -> bool {
-        self.counters.offered.levels.has(level)
+        self.counters.offered.levels.has(level) && !self.stands_in()
+    }
+
+    /// Returns true if the output takes what the one before it cannot take.
+    pub(super) fn stands_in(&self) -> bool {
+        self.counters.offered.stands_in
+    }
+
+    /// Returns true if a record of this level goes to the output that stands in for this one.
+    pub(super) fn diverts(&self, level: Level) -> bool {
+        level <= Level::Warn && !self.takes(level)
+    }
+
+    /// Returns true if the output can take a record of this level now, itself or in memory.
+    pub(super) fn takes_or_retains(&self, level: Level) -> bool {
+        self.takes(level) || self.retains(level)
     }
 
     /// Returns true if the output has a filter of its own.
@@ -127,9 +142,9 @@ impl Output {
         self.counters.offered.filtered.is_some()
     }
 
-    /// Shows the callers what the output can take, itself or in memory.
-    pub(super) fn publish_takes(&self) {
-        let most = Level::iter().filter(|level| self.takes(*level) || self.retains(*level)).last();
+    /// Shows the callers what the output can take, itself, in memory, or by another output.
+    pub(super) fn publish_takes(&self, takes: impl Fn(&Level) -> bool) {
+        let most = Level::iter().filter(takes).last();
         self.counters.takes.store(most.map_or(0, |level| level as u8), Relaxed);
     }
 

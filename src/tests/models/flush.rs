@@ -43,8 +43,11 @@ impl Running {
         static BORN: OnceLock<Instant> = OnceLock::new();
         let born = *BORN.get_or_init(Instant::now);
         let now = Now { wall: UNIX_EPOCH, monotonic: born };
-        let counters =
-            Counters::new(vec![OutputCounters::new("a".into(), Offered { levels: Levels::ALL, filtered: None }, born)]);
+        let counters = Counters::new(vec![OutputCounters::new(
+            "a".into(),
+            Offered { levels: Levels::ALL, filtered: None, stands_in: false },
+            born,
+        )]);
         let pipeline = Arc::new(Pipeline::new(4, Overflow::DropNewest, EVER, None, counters));
         let records = Arc::new(AtomicU64::new(0));
         let sink = Box::new(CountingSink(records.clone()));

@@ -22,7 +22,7 @@ use crate::sink::opened::OpenedSink;
 use crate::sink::{Backlog, Now, OutputSink};
 use crate::stats::{Counters, OutputCounters};
 use crate::tests::fake_disk::FakeDisk;
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::{Levels, Offered, Wanted, Wanting};
 use crate::writer::{Output, Step, Writer};
 
 use super::invariants::{History, Ledger};
@@ -49,6 +49,8 @@ pub(super) struct Setup {
     pub(super) overflow: Overflow,
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) outputs: Vec<OutputSetup>,
+    /// The last output stands in for the one before it.
+    pub(super) last_stands_in: bool,
     /// What the first output says first of all.
     pub(super) opening: Option<Notice>,
     /// Where the archives of the first file are.
@@ -62,6 +64,7 @@ impl Setup {
             overflow: Overflow::DropNewest,
             rate_limit: None,
             outputs: Vec::new(),
+            last_stands_in: false,
             opening: None,
             disk: None,
         }
@@ -107,10 +110,14 @@ impl Setup {
         let born = Instant::now();
         let names = ["a", "b", "c"];
         let mut filters = OutputFilters::new();
-        let counters = names
-            .iter()
-            .zip(&self.outputs)
-            .map(|(name, (wanted, ..))| OutputCounters::new((*name).into(), filters.add(wanted).unwrap(), born));
+        let last = self.outputs.len().wrapping_sub(1);
+        let counters = names.iter().zip(&self.outputs).enumerate().map(|(number, (name, (wanted, ..)))| {
+            let offered = match self.last_stands_in && number == last {
+                true => Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in: true },
+                false => filters.add(wanted).unwrap(),
+            };
+            OutputCounters::new((*name).into(), offered, born)
+        });
         let counters = Counters::new(counters.collect());
         let pipeline = Arc::new(Pipeline::new(self.capacity, self.overflow, Duration::ZERO, self.rate_limit, counters));
         let outputs = self.outputs.into_iter().enumerate();
@@ -136,7 +143,7 @@ impl Setup {
         let logger = Logger::new(per_process, filter, None, None);
         Bench {
             writer: Writer::new(pipeline.clone(), outputs.collect(), Some(on_event)),
-            handle: Handle::new(logger.core()),
+            handle: Handle::new(logger.core(), Arc::default()),
             logger,
             pipeline,
             now: Now { wall: UNIX_EPOCH + Duration::from_secs(1_000_000_000), monotonic: born },

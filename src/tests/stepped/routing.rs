@@ -272,3 +272,74 @@ fn what_a_closure_logs_is_not_offered_to_outputs_with_one() {
     assert_eq!(messages(&disks[1], 1), ["inner", "outer"]);
     assert_accounts(&bench.handle.stats());
 }
+
+/// A file that retains this many bytes, and a second one that stands in for it.
+fn bench_with_stand_in(retain: u64) -> (Bench, [FakeDisk; 2]) {
+    let disks = [FakeDisk::with_capacity(1 << 20), FakeDisk::with_capacity(1 << 20)];
+    let mut setup = Setup { last_stands_in: true, ..Setup::new() };
+    for (number, disk) in disks.iter().enumerate() {
+        let options = FileOptions { min_free_space: Some(0), error_reserve: 0, retain: 0, ..FileOptions::default() };
+        let sink = FileSink::new(disk.clone(), Target::Path(path(number).into()), options);
+        setup = setup.output_that_wants(Wanted::EVERYTHING, Format::text(), sink);
+        if number == 0 {
+            setup = setup.retain(retain);
+        }
+    }
+    (setup.bench(), disks)
+}
+
+#[test]
+fn while_a_file_is_suspended_warn_and_error_go_to_the_other_output_at_once() {
+    let (mut bench, disks) = bench_with_stand_in(1 << 16);
+    log(&bench, "app", Level::Error, "before");
+    bench.step();
+    break_disk(&disks[0], true);
+    log(&bench, "app", Level::Error, "shows the failure");
+    bench.step();
+    for (level, text) in [(Level::Warn, "w"), (Level::Info, "i"), (Level::Error, "e")] {
+        log(&bench, "app", level, text);
+    }
+    bench.step();
+    assert_eq!(messages(&disks[1], 1), ["w", "e"]);
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written, stats.pending, stats.dropped.total()), (5, 3, 1, 1));
+    assert_eq!(counts(&stats), [(5, 1, 1), (2, 2, 0)]);
+    assert_accounts(&stats);
+
+    break_disk(&disks[0], false);
+    bench.live(Duration::from_secs(3));
+    log(&bench, "app", Level::Error, "after");
+    bench.step();
+    assert_eq!(messages(&disks[0], 0), ["before", "shows the failure", "w", "e", "after"]);
+    assert_eq!(messages(&disks[1], 1), ["w", "e"], "nothing more once the file is back");
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written, stats.dropped.total()), (6, 5, 1));
+    assert_eq!(counts(&stats), [(6, 5, 1), (2, 2, 0)]);
+    assert_accounts(&stats);
+}
+
+#[test]
+fn what_a_file_does_not_retain_is_written_by_the_other_output_alone() {
+    let (mut bench, disks) = bench_with_stand_in(0);
+    break_disk(&disks[0], true);
+    log(&bench, "app", Level::Error, "lost");
+    bench.step();
+    assert!(bench.pipeline.closed_to(Level::Info, Wanting::NOBODY).is_some());
+    assert_eq!(bench.pipeline.closed_to(Level::Warn, Wanting::NOBODY), None, "the other output takes it");
+    log(&bench, "app", Level::Warn, "w");
+    log(&bench, "app", Level::Info, "i");
+    bench.step();
+    assert_eq!(messages(&disks[1], 1), ["w"]);
+    let stats = bench.handle.stats();
+    assert_eq!((stats.accepted, stats.written, stats.dropped.total()), (3, 1, 2));
+    assert_eq!(counts(&stats), [(3, 0, 3), (1, 1, 0)]);
+    assert_accounts(&stats);
+
+    break_disk(&disks[1], true);
+    log(&bench, "app", Level::Warn, "lost in both");
+    bench.step();
+    assert!(bench.pipeline.closed_to(Level::Warn, Wanting::NOBODY).is_some());
+    let stats = bench.handle.stats();
+    assert_eq!(counts(&stats), [(4, 0, 4), (2, 1, 1)]);
+    assert_accounts(&stats);
+}

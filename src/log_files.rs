@@ -1,0 +1,71 @@
+//! Lists the files of a logger as they lie on the disk: for a program that shows or ships its own
+//! logs. Any thread; waits for the disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::sink::file::archive_name::Names;
+
+/// The paths of the files that the outputs write to.
+#[derive(Default)]
+pub(crate) struct LogFiles(Vec<PathBuf>);
+
+impl LogFiles {
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
+        Self(paths)
+    }
+
+    /// Returns each active file that is there, and after it its archives, the newest first.
+    pub(crate) fn list(&self) -> Vec<PathBuf> {
+        let mut listed = Vec::new();
+        for path in &self.0 {
+            listed.extend(fs::metadata(path).is_ok().then(|| path.clone()));
+            // Where a symbolic link was followed, the archives are next to the real file.
+            let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            listed.extend(archives(&real));
+        }
+        listed
+    }
+}
+
+fn archives(active: &Path) -> Vec<PathBuf> {
+    let (Some(directory), Some(name)) = (active.parent(), active.file_name()) else { return Vec::new() };
+    let names = Names::new(name);
+    // A directory that cannot be read has nothing to list.
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| Some((names.parse(&entry.file_name())?, entry.path())));
+    let mut archives: Vec<_> = named.filter(|(_, path)| path.symlink_metadata().is_ok_and(|it| it.is_file())).collect();
+    archives.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+    archives.into_iter().map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_active_file_comes_first_then_its_archives_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "app.2026-11-21T09-30-00-0000.log",
+            "app.2026-11-22T09-30-00-0000.log.gz",
+            "app.2026-11-22T09-30-00-0001.log",
+            "app.log",
+            "app.2026-11-22.log",
+            "other.2026-11-22T09-30-00-0001.log",
+        ] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let files = LogFiles::new(vec![dir.path().join("app.log"), dir.path().join("missing.log")]);
+        let names: Vec<_> = files.list().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(
+            names,
+            [
+                "app.log",
+                "app.2026-11-22T09-30-00-0001.log",
+                "app.2026-11-22T09-30-00-0000.log.gz",
+                "app.2026-11-21T09-30-00-0000.log"
+            ]
+        );
+    }
+}
