@@ -123,7 +123,7 @@ mod stats;
 pub use builder::Builder;
 pub use error::{FilterError, FlushError, InitError, ParseOptionError};
 pub use event::{Cause, Event, State};
-pub use format::{Format, LineBuf};
+pub use format::{Format, LineBuf, TimeStyle};
 pub use front::context::ContextFields;
 pub use front::logger::Logger;
 pub use front::scope::{Scope, scope};

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -112,6 +112,7 @@ pub(crate) fn plan_outputs(
     outputs: Vec<OutputOptions>,
     format: &Format,
 ) -> Result<(Vec<PlannedOutput>, OutputFilters), InitError> {
+    let started = SystemTime::now();
     let mut paths = Paths::default();
     let mut planned: Vec<PlannedOutput> = Vec::new();
     let mut filters = OutputFilters::new();
@@ -119,7 +120,7 @@ pub(crate) fn plan_outputs(
     let mut zone = None;
     let mut zone = || zone.get_or_insert_with(Zone::local).clone();
     for OutputOptions { wanted, format: own_format, mut destination, stands_in } in outputs {
-        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone);
+        let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         let name = destination.name();
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
@@ -139,12 +140,8 @@ pub(crate) fn plan_outputs(
             Destination::Console(console) => console.color = console.color.by_environment(),
             _ => {}
         }
-        if let Some(key) = format.bad_field() {
-            return Err(InitError::Option {
-                option: "field",
-                value: format!("`{key}` in the format `{}` of the output `{name}`", format.name()),
-                range: "a name that the format does not write itself and that does not begin with `kv.`",
-            });
+        if let Some((option, value, range)) = format.unusable() {
+            return Err(InitError::Option { option, value: format!("{value} of the output `{name}`"), range });
         }
         if stands_in {
             let follows_one = planned.last().is_some_and(|before| before.offered.stands_in);
@@ -250,11 +247,18 @@ fn rights(options: &FileOptions) -> Rights {
     Rights { mode: options.mode, owner: number(&options.owner), group: number(&options.group) }
 }
 
+/// What a shell makes the home directory of, and nobody calls a directory.
+const UNEXPANDED: [&str; 3] = ["~", "$HOME", "${HOME}"];
+
 /// The path as it stays, wherever the program goes; or why it can never be a log file.
 fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
     let unfit = |what| InitError::Path { path: path.to_owned(), what };
     if let Some(what) = disk::unfit(path) {
         return Err(unfit(what));
+    }
+    if matches!(path.components().next(), Some(Component::Normal(first)) if UNEXPANDED.iter().any(|name| first == *name))
+    {
+        return Err(unfit("in a directory whose name only a shell expands: write the whole path"));
     }
     std::path::absolute(path).map_err(|_| unfit("relative, and there is no current directory"))
 }

@@ -31,11 +31,6 @@ impl Zone {
     pub(crate) fn offset(&self, second: i64) -> i32 {
         self.0.offset(second).map_or(0, whole_minutes)
     }
-
-    /// Returns true if both are clones of one zone.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 impl fmt::Debug for Zone {

@@ -263,6 +263,20 @@ fn every_word_has_its_meaning() {
 }
 
 #[test]
+fn every_option_of_a_format_arrives() {
+    let text = "format = { pattern = '{time} {level:5} {message} {kv}', time = '%H:%M', palette = 'warn=red', \
+                color_lines = true, short_target = true, fields = { service = 'shop' } }\n\
+                [stderr]\nformat = { kind = 'text', time = 'ms', without_level = true, without_target = true }";
+    let pattern = Format::pattern("{time} {level:5} {message} {kv}").time("%H:%M").palette("warn=red");
+    let pattern = pattern.color_lines().short_target().field("service", "shop");
+    let text_format = Format::text().time("ms").without_level().without_target();
+    let expected = Builder::new().format(pattern).console(Console::stderr().format(text_format));
+    assert_eq!(shown(&from_toml(text).builder().unwrap()), shown(&expected));
+    let word = from_toml("format = 'pattern {level} {message}'").builder().unwrap();
+    assert_eq!(shown(&word), shown(&Builder::new().format(Format::pattern("{level} {message}"))));
+}
+
+#[test]
 fn an_error_names_the_key_or_the_value_and_what_there_is() {
     let cases = [
         ("capcity = 1000", ["capcity", "capacity"]),
@@ -286,6 +300,10 @@ fn an_error_names_the_key_or_the_value_and_what_there_is() {
         ("level = 'info'\nformat = 'xml'", ["line 2", "google_cloud"]),
         ("format = { kind = 'xml' }", ["line 1", "google_cloud"]),
         ("format = 'custom'", ["`custom`", "logfmt"]),
+        ("format = { thread = true }", ["kind", "pattern"]),
+        ("format = { kind = 'text', pattern = '{message}' }", ["kind", "pattern"]),
+        ("format = { kind = 'text', time = 'millis' }", ["millis", "`ms`"]),
+        ("format = 'pattern {lvel}'", ["{lvel}", "{level}"]),
         ("file = 'app.log'", ["app.log", "[[file]]"]),
         ("[file]\npath = 'app.log'", ["line 1", "[[file]]"]),
         ("file = ['~/app.log']", ["`~/app.log`", "the whole path"]),
@@ -307,6 +325,8 @@ fn what_the_builder_cannot_do_is_an_error_that_names_the_option() {
         ("file = ['a.log']\nrate_limit = { records = 0, per = '1s' }", "rate_limit"),
         ("[[file]]\npath = 'a.log'\nmax_files = 0", "max_files"),
         ("file = ['a.log']\nfilter = 'app=loud'", "app=loud"),
+        ("file = ['a.log']\nformat = { pattern = '{lvel}' }", "`{lvel}` at character 1"),
+        ("file = ['a.log']\nformat = { kind = 'text', palette = 'warn=pink' }", "warn=pink"),
     ] {
         let error = from_toml(text).builder().and_then(Builder::build).map(|_| ()).expect_err(text);
         let chain = format!("{error} {error:?}");

@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use crate::record::{KeyValues, Record};
 
-use super::Options;
+use super::options::Options;
 use super::syslog::severity;
 use super::time::TimeText;
 use super::{push_number, thread};

@@ -2,17 +2,19 @@
 //! made of. Runs on the writer's thread.
 
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use log::Level;
 
-use crate::record::{KeyValues, Value};
-use crate::zone::Zone;
+use crate::record::{KeyValues, Record, Value};
 
 use super::escape::{Controls, push_text};
-use super::text::{push_pairs, style};
-use super::time::TimeText;
-use super::{LONGEST_ESCAPE, TEXT_OVERHEAD};
+use super::options::Options;
+use super::pairs::push_pairs;
+use super::palette::Palette;
+use super::time::{TimeOptions, TimeText};
+use super::{LONGEST_ESCAPE, TEXT_OVERHEAD, short_target, thread};
 
 /// A value that is no text, and the signs around it, take at most this many bytes.
 const LONGEST_NUMBER: usize = 64;
@@ -40,10 +42,29 @@ const LONGEST_NUMBER: usize = 64;
 pub struct LineBuf {
     bytes: Vec<u8>,
     time: TimeText,
-    /// The output wants colours.
-    colored: bool,
+    /// What the format's options say.
+    look: Arc<Look>,
     /// A part was left out, because there was no memory for it.
     incomplete: bool,
+}
+
+/// What the options of a custom format say of its parts.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    time: TimeOptions,
+    short_target: bool,
+    /// `None`: without colour.
+    palette: Option<Palette>,
+}
+
+impl Look {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            time: options.time.clone(),
+            short_target: options.short_target,
+            palette: options.colors.is_wanted.then(|| options.colors.palette()),
+        }
+    }
 }
 
 impl LineBuf {
@@ -67,7 +88,8 @@ impl LineBuf {
     }
 
     /// Writes the level's name, in colour where the output wants it
-    /// ([`Console::color`](crate::Console::color)).
+    /// ([`Console::color`](crate::Console::color)), by the format's
+    /// [`palette`](crate::Format::palette).
     ///
     /// ```
     /// # use std::time::UNIX_EPOCH;
@@ -80,7 +102,7 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn level(&mut self, level: Level) {
-        let style = if self.colored { style(level) } else { anstyle::Style::new() };
+        let style = self.look.palette.as_ref().map_or_else(anstyle::Style::new, |palette| palette.style(level));
         // The error is that there is no memory.
         self.incomplete |= write!(self, "{style}{level}{style:#}").is_err();
     }
@@ -111,8 +133,9 @@ impl LineBuf {
         }
     }
 
-    /// Writes a time as RFC 3339 with microseconds: in UTC, or in the local time zone if the format
-    /// has [`local_time`](crate::Format::local_time).
+    /// Writes a time as the format's [`time`](crate::Format::time) says: RFC 3339 with microseconds
+    /// unless it is set. In UTC, or in the local time zone if the format has
+    /// [`local_time`](crate::Format::local_time).
     ///
     /// ```
     /// let format = unfazed::Format::custom(|line, record| {
@@ -126,7 +149,7 @@ impl LineBuf {
         }
     }
 
-    /// Writes a time as [`timestamp`](Self::timestamp) does, with this many digits after the
+    /// Writes a time as RFC 3339, with this many digits after the
     /// second: 0 to 9, and 9 for more.
     ///
     /// ```
@@ -146,10 +169,65 @@ impl LineBuf {
         }
     }
 
+    /// Writes a target as [`text`](Self::text) does; only its last segment if the format has
+    /// [`short_target`](crate::Format::short_target).
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.target(record.target());
+    ///     Ok(())
+    /// });
+    /// let record = log::Record::builder().target("app::db").build();
+    /// assert_eq!(format.short_target().line(&record, UNIX_EPOCH)?, b"db\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn target(&mut self, target: &str) {
+        self.text(if self.look.short_target { short_target(target) } else { target });
+    }
+
+    /// Writes which thread logged: its name, or else its number; `-` for the crate's own lines.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.thread(record);
+    ///     Ok(())
+    /// });
+    /// assert_eq!(format.line(&log::Record::builder().build(), UNIX_EPOCH)?, b"1\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread(&mut self, record: &Record<'_>) {
+        self.text(&thread(record).unwrap_or("-".into()));
+    }
+
+    /// Writes the file and the line of the log call, as `src/main.rs:42`; `-` where the program did
+    /// not say.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::custom(|line, record| {
+    ///     line.location(record);
+    ///     Ok(())
+    /// });
+    /// let record = log::Record::builder().file(Some("src/main.rs")).line(Some(42)).build();
+    /// assert_eq!(format.line(&record, UNIX_EPOCH)?, b"src/main.rs:42\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn location(&mut self, record: &Record<'_>) {
+        self.text(record.file().unwrap_or("-"));
+        if let (Some(_), Some(line)) = (record.file(), record.line()) {
+            // The error is that there is no memory.
+            self.incomplete |= write!(self, ":{line}").is_err();
+        }
+    }
+
     /// Gets ready for the line of a custom format.
-    pub(super) fn begin(&mut self, zone: Option<&Zone>, colored: bool) {
-        self.time.set_zone(zone);
-        self.colored = colored;
+    pub(super) fn begin(&mut self, look: &Arc<Look>) {
+        if !Arc::ptr_eq(&self.look, look) {
+            self.time = TimeText::new(look.time.clone());
+            self.look = Arc::clone(look);
+        }
         self.incomplete = false;
     }
 
@@ -231,7 +309,7 @@ mod tests {
     fn a_level_is_coloured_where_the_output_wants_it() {
         assert_eq!(written(|line| line.level(Level::Info)), "INFO");
         let colored = |line: &mut LineBuf| {
-            line.begin(None, true);
+            line.begin(&Arc::new(Look { palette: Some(Palette::default()), ..Look::default() }));
             line.level(Level::Info);
         };
         assert_eq!(written(colored), "\u{1b}[32mINFO\u{1b}[0m");

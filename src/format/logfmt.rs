@@ -9,9 +9,10 @@ use crate::record::{KeyValues, Record, Value};
 
 use super::escape::{Controls, key_letter, push_word};
 use super::names::Names;
-use super::text::push_value;
+use super::options::Options;
+use super::pairs::push_value;
 use super::time::TimeText;
-use super::{Options, push_number, thread};
+use super::{push_number, thread};
 
 /// The logfmt format with its options, decided once.
 pub(super) struct Logfmt {

@@ -1,5 +1,7 @@
 //! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
 
+mod check;
+mod encoder;
 mod escape;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 mod journal;
@@ -8,6 +10,10 @@ mod line_buf;
 mod json;
 mod logfmt;
 mod names;
+mod options;
+mod pairs;
+mod palette;
+mod pattern;
 #[cfg(all(feature = "syslog", unix))]
 mod syslog;
 mod text;
@@ -20,24 +26,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use log::kv::ToValue;
-
 use crate::clock::Stamp;
-use crate::record::{Caller, Fields, Notice, OwnedRecord, Record};
-use crate::zone::Zone;
+use crate::record::{Caller, OwnedRecord, Record};
 
-#[cfg(all(feature = "journald", target_os = "linux"))]
-use journal::Journal;
+pub(crate) use encoder::Encoder;
 #[cfg(feature = "json")]
-use json::{Json, Map};
+use json::Map;
 pub use line_buf::LineBuf;
-use logfmt::Logfmt;
-#[cfg(all(feature = "syslog", unix))]
-use syslog::Syslog;
+use options::Options;
 #[cfg(all(feature = "syslog", unix))]
 pub(crate) use syslog::SyslogOptions;
-use text::Text;
-use time::TimeText;
+pub use time::TimeStyle;
 pub(crate) use time::utc_text;
 #[cfg(feature = "serde")]
 pub(crate) use words::{NAMES, by_name};
@@ -58,14 +57,10 @@ pub(crate) use words::{NAMES, by_name};
 /// | [`ecs`](Self::ecs) | Elasticsearch, by Filebeat or Elastic Agent |
 /// | [`gelf`](Self::gelf) | Graylog |
 /// | [`google_cloud`](Self::google_cloud) | Google Cloud Logging, by the Ops Agent or from a container |
+/// | [`pattern`](Self::pattern) | people, in an order of your own |
 /// | [`custom`](Self::custom) | whatever else |
 ///
-/// | option | text | logfmt | json | ecs | google_cloud | otel | gelf |
-/// |---|---|---|---|---|---|---|---|
-/// | [`local_time`](Self::local_time) | yes | yes | yes | yes | yes | - | - |
-/// | [`thread`](Self::thread), [`location`](Self::location) | yes | yes | yes | always | always | always | always |
-/// | [`multiline`](Self::multiline) | yes | - | - | - | - | - | - |
-/// | [`field`](Self::field) | yes | yes | yes | yes | labels | resource | yes |
+/// The [table of options](crate::_docs::config#format) says which option has an effect where.
 ///
 /// ```
 /// use unfazed::{Builder, Console, Format, LogFile};
@@ -95,26 +90,13 @@ enum Layout {
     #[cfg(feature = "json")]
     Json(Map),
     Logfmt,
+    Pattern(Arc<str>),
     Custom(Arc<Custom>),
     #[cfg(all(feature = "syslog", unix))]
     Syslog(SyslogOptions),
     /// The name of the program.
     #[cfg(all(feature = "journald", target_os = "linux"))]
     Journal(String),
-}
-
-#[derive(Clone, Debug, Default)]
-struct Options {
-    local_time: bool,
-    /// The zone of `local_time`, once it is read.
-    zone: Option<Zone>,
-    thread: bool,
-    location: bool,
-    multiline: bool,
-    safe_integers: bool,
-    /// Decided by the output.
-    colored: bool,
-    fields: Fields,
 }
 
 impl Format {
@@ -235,6 +217,37 @@ impl Format {
         Self::of(Layout::Logfmt)
     }
 
+    /// Returns a format for people, by a pattern: `{time} {level:5} {target}: {message} {kv}`.
+    ///
+    /// | part | what it is |
+    /// |---|---|
+    /// | `{time}` | the time, as [`time`](Self::time) says |
+    /// | `{level}` | `ERROR` to `TRACE`, in colour where the output wants it |
+    /// | `{target}`, `{module}` | the target, the module's path |
+    /// | `{thread}` | the thread's name or number |
+    /// | `{file}`, `{line}`, `{location}` | where the log call is; `{location}` is `file:line` |
+    /// | `{message}` | the message |
+    /// | `{kv}` | the constant fields and the key-values, as `key=value` |
+    ///
+    /// A width fills a column: `{level:5}`, `{line:>4}` at its right. It cuts nothing. `{{` and
+    /// `}}` are braces. A part that a record has not got is `-`; without key-values `{kv}` is
+    /// nothing, and the space before it goes, too. All parts are escaped as in
+    /// [`text`](Self::text).
+    ///
+    /// A pattern that cannot be read, or that has control characters, is an
+    /// [`InitError`](crate::InitError) that names the place.
+    ///
+    /// ```
+    /// # use std::time::UNIX_EPOCH;
+    /// let format = unfazed::Format::pattern("{time} [{level:5}] {message} {kv}").time("%H:%M");
+    /// let record = log::Record::builder().args(format_args!("hi")).build();
+    /// assert_eq!(format.line(&record, UNIX_EPOCH)?, b"00:00 [INFO ] hi\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pattern(pattern: &str) -> Self {
+        Self::of(Layout::Pattern(pattern.into()))
+    }
+
     /// The messages of syslog, for the output of that name.
     #[cfg(all(feature = "syslog", unix))]
     pub(crate) fn syslog(options: SyslogOptions) -> Self {
@@ -266,106 +279,6 @@ impl Format {
         Self::of(Layout::Custom(Arc::new(format)))
     }
 
-    /// Writes times in the local time zone, with its offset, instead of UTC (the default). A custom
-    /// format gets them from [`LineBuf::timestamp`].
-    ///
-    /// The zone is that of `TZ`, or of `/etc/localtime`, when the logger is set up. Its clock
-    /// changes are followed; a later change of `TZ` is not. A zone that cannot be read is UTC.
-    ///
-    /// ```
-    /// let format = unfazed::Format::text().local_time();
-    /// ```
-    pub fn local_time(mut self) -> Self {
-        self.options.local_time = true;
-        self
-    }
-
-    /// Writes which thread logged: its name, or its number if it has none (1 is the first that
-    /// logged). Default: not written, except by the formats that always do.
-    ///
-    /// In text it stands before the target, as in `INFO  [main] app: message`.
-    ///
-    /// ```
-    /// let format = unfazed::Format::text().thread();
-    /// ```
-    pub fn thread(mut self) -> Self {
-        self.options.thread = true;
-        self
-    }
-
-    /// Writes the source file and line of the log call. Default: not written, except by the formats
-    /// that always do.
-    ///
-    /// In text it stands after the target, as in `INFO  app src/main.rs:42: message`.
-    ///
-    /// ```
-    /// let format = unfazed::Format::text().location();
-    /// ```
-    pub fn location(mut self) -> Self {
-        self.options.location = true;
-        self
-    }
-
-    /// The former name of [`location`](Self::location).
-    pub fn place(self) -> Self {
-        self.location()
-    }
-
-    /// In text, writes a message of several lines as several lines, each but the first indented by
-    /// four spaces. Default: its newlines are escaped.
-    ///
-    /// A line that is not indented is the start of a record: no message can forge one. All other
-    /// control characters stay escaped, and those in key-values, too.
-    ///
-    /// ```
-    /// let format = unfazed::Format::text().multiline();
-    /// ```
-    pub fn multiline(mut self) -> Self {
-        self.options.multiline = true;
-        self
-    }
-
-    /// In `json`, writes an integer beyond 2^53 as a string. Default: as a number with all its
-    /// digits.
-    ///
-    /// JavaScript, `jq` before 1.7 and everything else that keeps each number as a double rounds a
-    /// larger one: 9007199254740993 becomes 9007199254740992. What stands inside a structured value
-    /// is treated alike. `google_cloud` always does it, because Google stores the payload's numbers
-    /// as doubles; the other formats follow their schema.
-    ///
-    /// ```
-    /// # #[cfg(feature = "json")] {
-    /// # use std::time::UNIX_EPOCH;
-    /// let format = unfazed::Format::json().safe_integers();
-    /// let pairs = [("id", 9_007_199_254_740_993_u64)];
-    /// let line = format.line(&log::Record::builder().key_values(&pairs).build(), UNIX_EPOCH)?;
-    /// assert!(line.ends_with(b"\"id\":\"9007199254740993\"}\n"));
-    /// # }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn safe_integers(mut self) -> Self {
-        self.options.safe_integers = true;
-        self
-    }
-
-    /// Adds a constant field to each line, as in `field("service.name", "shop")`. Set again, the
-    /// later value counts. Default: none.
-    ///
-    /// The value is what a key-value of a log call can be: a string, a number, a `bool`. Where it
-    /// stands is the format's business. A name that the format writes itself is an
-    /// [`InitError`](crate::InitError). No effect on a custom format.
-    ///
-    /// ```
-    /// # #[cfg(feature = "json")]
-    /// let format = unfazed::Format::otel()
-    ///     .field("service.name", "shop")
-    ///     .field("process.pid", std::process::id());
-    /// ```
-    pub fn field(mut self, key: &str, value: impl ToValue) -> Self {
-        self.options.fields.set(key, value.to_value());
-        self
-    }
-
     /// Lays out one record as a file with this format would, for the unit tests of a program. The
     /// thread is number 1 and has no name.
     ///
@@ -384,14 +297,8 @@ impl Format {
         let caller = Caller { thread: 1, name: None };
         let owned = OwnedRecord::capture(record, Stamp::Time(time), caller);
         let mut line = LineBuf::default();
-        Encoder::new(self.clone()).line(&mut line, &Record::new(&owned, time, None))?;
+        Encoder::new(self.clone().started(time)).line(&mut line, &Record::new(&owned, time, None))?;
         Ok(line.bytes().to_vec())
-    }
-
-    /// Whether the level is coloured; what the output says, where it is a terminal.
-    pub(crate) fn colored(mut self, colored: bool) -> Self {
-        self.options.colored = colored;
-        self
     }
 
     /// Fills in the name of the machine, if the format must have it and was given none.
@@ -407,25 +314,6 @@ impl Format {
         #[cfg(not(feature = "json"))]
         let _ = name;
         self
-    }
-
-    /// Fills in the local time zone, if the format must have it and was given none.
-    pub(crate) fn zone(mut self, zone: impl FnOnce() -> Zone) -> Self {
-        if self.options.local_time && self.options.zone.is_none() {
-            self.options.zone = Some(zone());
-        }
-        self
-    }
-
-    /// A constant field that would meet a name of the format's own.
-    pub(crate) fn bad_field(&self) -> Option<&str> {
-        let names = match &self.layout {
-            #[cfg(feature = "json")]
-            Layout::Json(map) => map.field_names(&self.options),
-            Layout::Logfmt => logfmt::names(&self.options),
-            _ => return None,
-        };
-        self.options.fields.pairs().map(|(key, _)| key).find(|key| names.is_reserved(key))
     }
 
     fn of(layout: Layout) -> Self {
@@ -470,6 +358,7 @@ impl fmt::Debug for Format {
             #[cfg(feature = "json")]
             Layout::Json(map) => map,
             Layout::Logfmt => &"logfmt",
+            Layout::Pattern(pattern) => pattern,
             Layout::Custom(_) => &"custom",
             #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(_) => &"syslog",
@@ -480,98 +369,11 @@ impl fmt::Debug for Format {
     }
 }
 
-/// A format at work: its options decided, and with what it remembers from line to line.
-pub(crate) struct Encoder {
-    work: Work,
-    /// `None`: UTC.
-    zone: Option<Zone>,
-    colored: bool,
-    time: TimeText,
-}
-
-enum Work {
-    Text(Text),
-    #[cfg(feature = "json")]
-    Json(Json),
-    Logfmt(Logfmt),
-    Custom(Arc<Custom>),
-    #[cfg(all(feature = "syslog", unix))]
-    Syslog(Box<Syslog>),
-    #[cfg(all(feature = "journald", target_os = "linux"))]
-    Journal(Journal),
-}
-
-impl Encoder {
-    pub(crate) fn new(format: Format) -> Self {
-        let format = format.zone(Zone::local);
-        let options = &format.options;
-        let zone = options.zone.clone();
-        let work = match format.layout {
-            Layout::Text => Work::Text(Text::new(options)),
-            #[cfg(feature = "json")]
-            Layout::Json(map) => Work::Json(Json::new(map, options)),
-            Layout::Logfmt => Work::Logfmt(Logfmt::new(options)),
-            Layout::Custom(custom) => Work::Custom(custom),
-            #[cfg(all(feature = "syslog", unix))]
-            Layout::Syslog(syslog) => Work::Syslog(Box::new(Syslog::new(syslog, options))),
-            #[cfg(all(feature = "journald", target_os = "linux"))]
-            Layout::Journal(identifier) => Work::Journal(Journal::new(identifier, options)),
-        };
-        Self { work, zone: zone.clone(), colored: options.colored, time: TimeText::new(zone) }
-    }
-
-    /// Returns true if the code that lays out is the program's own.
-    pub(crate) fn is_programs(&self) -> bool {
-        matches!(self.work, Work::Custom(_))
-    }
-
-    /// Appends the line of one record. After an error (or a panic) the caller cuts `out` back to
-    /// where it was. Without memory for it the error is `OutOfMemory`.
-    pub(crate) fn line(&mut self, out: &mut LineBuf, record: &Record<'_>) -> io::Result<()> {
-        make_room(out.bytes_mut(), record)?;
-        if record.is_line() {
-            out.bytes_mut().extend_from_slice(record.message().as_bytes());
-            out.bytes_mut().push(b'\n');
-            return Ok(());
-        }
-        match &self.work {
-            Work::Text(text) => text.line(out.bytes_mut(), record, &mut self.time),
-            #[cfg(feature = "json")]
-            Work::Json(json) => json.line(out.bytes_mut(), record, &mut self.time)?,
-            Work::Logfmt(logfmt) => logfmt.line(out.bytes_mut(), record, &mut self.time),
-            #[cfg(all(feature = "syslog", unix))]
-            Work::Syslog(syslog) => syslog.line(out.bytes_mut(), record, &mut self.time),
-            #[cfg(all(feature = "journald", target_os = "linux"))]
-            Work::Journal(journal) => journal.line(out.bytes_mut(), record, &mut self.time),
-            Work::Custom(custom) => {
-                let start = out.len();
-                out.begin(self.zone.as_ref(), self.colored);
-                custom(out, record)?;
-                if !out.is_complete() {
-                    return Err(io::ErrorKind::OutOfMemory.into());
-                }
-                if out.len() == start || out.bytes().last() == Some(&b'\n') {
-                    return Ok(());
-                }
-            }
-        }
-        out.bytes_mut().push(b'\n');
-        Ok(())
-    }
-
-    /// Appends a line of the crate's own. A custom format that cannot lay it out does not hide it:
-    /// then it is text.
-    pub(crate) fn notice(&mut self, out: &mut LineBuf, notice: &Notice) {
-        let start = out.len();
-        let record = notice.record();
-        let attempt = std::panic::AssertUnwindSafe(|| self.line(out, &record));
-        if !matches!(std::panic::catch_unwind(attempt), Ok(Ok(()))) || out.len() == start {
-            out.truncate(start);
-            Text::new(&Options::default()).line(out.bytes_mut(), &record, &mut self.time);
-            out.bytes_mut().push(b'\n');
-        }
-    }
-}
+/// What a line has in addition to its text: time, level, quotes, the digits of numbers.
+const TEXT_OVERHEAD: usize = 1024;
+/// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in
+/// `\u{202e}`.
+const LONGEST_ESCAPE: usize = 6;
 
 /// What a thread is called: its name, or else its number. The crate's own lines come from no thread
 /// of the program.
@@ -588,32 +390,7 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
     let _ = io::Write::write_fmt(out, format_args!("{number}"));
 }
 
-/// Makes room for the line of a record before it is laid out piece by piece: the pieces would end
-/// the process where there is no memory.
-#[inline]
-fn make_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
-    if out.capacity() - out.len() >= TEXT_OVERHEAD + record.text_len() * LONGEST_ESCAPE {
-        return Ok(()); // Nearly always: the buffer is used for batch after batch.
-    }
-    make_more_room(out, record)
-}
-
-/// What a line has in addition to its text: time, level, quotes, the digits of numbers.
-const TEXT_OVERHEAD: usize = 1024;
-/// `\u{1b}`: a byte that is escaped becomes at most six; so does one of three that are, as in
-/// `\u{202e}`.
-const LONGEST_ESCAPE: usize = 6;
-
-fn may_be_escaped(byte: u8) -> bool {
-    escape::may_mislead(byte) | matches!(byte, b'"' | b'\\')
-}
-
-#[cold]
-fn make_more_room(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
-    let message = record.message();
-    let outside_message = record.text_len().saturating_sub(message.len());
-    let escaped = message.bytes().filter(|byte| may_be_escaped(*byte)).count();
-    let more = (escaped + outside_message) * (LONGEST_ESCAPE - 1);
-    out.try_reserve(TEXT_OVERHEAD + record.text_len() + more)?;
-    Ok(())
+/// The last segment of a target: `pool` of `app::db::pool`.
+fn short_target(target: &str) -> &str {
+    target.rsplit("::").next().unwrap_or(target)
 }

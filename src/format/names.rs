@@ -12,9 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use arrayvec::ArrayVec;
 
-use crate::record::{KeyValues, Value};
-
-use super::Fields;
+use crate::record::{Fields, KeyValues, Value};
 
 const PREFIX: &str = "kv.";
 /// Up to this many pairs are compared with each other; of more the last places are looked up.

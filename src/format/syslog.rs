@@ -11,9 +11,9 @@ use log::Level;
 
 use crate::record::{KeyValues, Record};
 
-use super::Options;
 use super::escape::{Controls, push_text};
-use super::text::push_pairs;
+use super::options::Options;
+use super::pairs::push_pairs;
 use super::time::TimeText;
 
 /// What a message says of its sender, and its form.

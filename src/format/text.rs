@@ -1,142 +1,48 @@
-//! Lines for people: time, level, thread, target, place, message, key-values. Runs on the writer's
-//! thread.
+//! Lines for people: time, level, thread, target, location, message, key-values. Runs on the
+//! writer's thread.
 
-use std::io::Write as _;
+use super::options::Options;
+use super::pattern::{Part, Piece};
+use super::time::TimeStyle;
 
-use anstyle::{AnsiColor, Effects, Style};
-use log::Level;
+/// As wide as `ERROR`, `DEBUG` and `TRACE`.
+const LONGEST_LEVEL: usize = 5;
 
-use crate::record::{KeyValues, Record, Value};
-
-use super::escape::{Controls, push_key, push_text, push_word};
-use super::time::TimeText;
-use super::{Options, push_number, thread};
-
-/// The text format with its options, decided once.
-pub(super) struct Text {
-    message: Controls,
-    /// Something stands next to time, level, target and message.
-    more: bool,
-    thread: bool,
-    location: bool,
-    /// The level's words in colour, the quietest level first; `None`: without colour.
-    colors: Option<Vec<String>>,
-    /// The constant fields, as they stand in each line.
-    fields: Vec<u8>,
-}
-
-impl Text {
-    pub(super) fn new(options: &Options) -> Self {
-        let mut fields = Vec::new();
-        push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
-        Self {
-            message: if options.multiline { Controls::Indented } else { Controls::Rust },
-            more: options.thread || options.location,
-            thread: options.thread,
-            location: options.location,
-            colors: options.colored.then(|| Level::iter().map(colored).collect()),
-            fields,
+/// The text format as a pattern.
+pub(super) fn pieces(options: &Options) -> (Vec<Piece>, String) {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut push = |is_wanted: bool, piece: Piece| {
+        if is_wanted {
+            let before = if pieces.is_empty() { piece.before.trim_start().to_owned() } else { piece.before };
+            pieces.push(Piece { before, ..piece });
         }
-    }
-
-    pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
-        time.write(out, record.time());
-        match &self.colors {
-            None => out.extend_from_slice(word(record.level()).as_bytes()),
-            Some(colors) => {
-                let word = colors.get(record.level() as usize - 1);
-                out.extend_from_slice(word.map_or(" ", String::as_str).as_bytes());
-            }
-        }
-        if self.more {
-            self.origin(out, record);
-        } else {
-            push_text(out, record.target(), Controls::Rust);
-        }
-        out.extend_from_slice(b": ");
-        push_text(out, record.message(), self.message);
-        out.extend_from_slice(&self.fields);
-        push_pairs(out, record.key_values(), Controls::Rust);
-    }
-
-    /// The target between the thread and the place.
-    fn origin(&self, out: &mut Vec<u8>, record: &Record<'_>) {
-        if let (true, Some(thread)) = (self.thread, thread(record)) {
-            out.push(b'[');
-            push_text(out, &thread, Controls::Rust);
-            out.extend_from_slice(b"] ");
-        }
-        push_text(out, record.target(), Controls::Rust);
-        if let (true, Some(file)) = (self.location, record.file()) {
-            out.push(b' ');
-            push_text(out, file, Controls::Rust);
-            if let Some(line) = record.line() {
-                out.push(b':');
-                push_number(out, line.into());
-            }
-        }
-    }
-}
-
-/// The level as it stands between the time and what follows.
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::Error => " ERROR ",
-        Level::Warn => " WARN  ",
-        Level::Info => " INFO  ",
-        Level::Debug => " DEBUG ",
-        Level::Trace => " TRACE ",
-    }
-}
-
-/// The level's style: env_logger's colours.
-pub(super) fn style(level: Level) -> Style {
-    match level {
-        Level::Error => AnsiColor::Red.on_default().effects(Effects::BOLD),
-        Level::Warn => AnsiColor::Yellow.on_default(),
-        Level::Info => AnsiColor::Green.on_default(),
-        Level::Debug => AnsiColor::Blue.on_default(),
-        Level::Trace => AnsiColor::Cyan.on_default(),
-    }
-}
-
-fn colored(level: Level) -> String {
-    let (name, style) = (level.as_str(), style(level));
-    word(level).replace(name, &format!("{style}{name}{style:#}"))
-}
-
-/// The key-values as ` key=value`, the value quoted where a reader could not see where it ends.
-pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
-    for (key, value) in pairs {
-        out.push(b' ');
-        push_key(out, key);
-        out.push(b'=');
-        push_value(out, value, controls);
-    }
-}
-
-pub(super) fn push_value(out: &mut Vec<u8>, value: Value<'_>, controls: Controls) {
-    match value {
-        Value::Str(text) => push_word(out, text, controls),
-        Value::Error(chain) => push_word(out, &chain.to_string(), controls),
-        // Bare: a reader sees where it ends, and no text stands bare with a quote in it.
-        Value::Json(json) => push_text(out, json, Controls::Json),
-        // Writing to memory does not fail; none of these has a space, a quote or an equals sign.
-        // `Debug` spares the 300 zeros of 1e300.
-        Value::F64(float) => drop(write!(out, "{float:?}")),
-        other => drop(write!(out, "{other}")),
-    }
+    };
+    let optional =
+        |before, part, after: &str| Piece { is_optional: true, after: after.to_owned(), ..Piece::new(before, part) };
+    let target = !options.without_target;
+    let has_origin = target || options.thread || options.location;
+    push(options.time.style != TimeStyle::Off, Piece::new("", Part::Time));
+    push(!options.without_level, Piece { width: LONGEST_LEVEL, ..Piece::new(" ", Part::Level) });
+    push(options.thread, optional(" [", Part::Thread, "]"));
+    push(target, Piece::new(" ", Part::Target));
+    push(options.location, optional(" ", Part::Location, ""));
+    push(true, Piece::new(if has_origin { ": " } else { " " }, Part::Message));
+    push(true, optional("", Part::KeyValues, ""));
+    (pieces, String::new())
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-    use log::kv;
+    use log::{Level, kv};
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::record::{Caller, OwnedRecord};
+    use crate::format::options::Colors;
+    use crate::format::pattern::Pattern;
+    use crate::format::time::{TimeOptions, TimeText};
+    use crate::record::{Caller, OwnedRecord, Record};
 
     fn text(message: &str, pairs: &[(&str, kv::Value<'_>)]) -> String {
         text_with(&Options::default(), message, pairs)
@@ -149,7 +55,8 @@ mod tests {
         record.level(Level::Info).target("app").file_static(Some("src/app.rs")).line(Some(7)).key_values(&pairs);
         let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), Stamp::Time(time), caller);
         let mut out = Vec::new();
-        Text::new(options).line(&mut out, &Record::new(&owned, time, Some("main")), &mut TimeText::default());
+        let record = Record::new(&owned, time, Some("main"));
+        Pattern::new(pieces(options), options).line(&mut out, &record, &mut TimeText::new(options.time.clone()));
         String::from_utf8(out).unwrap()
     }
 
@@ -182,10 +89,31 @@ mod tests {
     }
 
     #[test]
-    fn a_coloured_line_is_the_plain_one_with_a_coloured_level() {
-        let options = Options { colored: true, ..Options::default() };
+    fn each_part_can_be_left_out() {
+        let off =
+            || Options { time: TimeOptions { style: TimeStyle::Off, ..TimeOptions::default() }, ..Options::default() };
+        let pairs = [("k", kv::Value::from(1))];
+        let line = |options: &Options| text_with(options, "m", &pairs);
+        assert_eq!(line(&off()), "INFO  app: m k=1");
+        assert_eq!(line(&Options { without_level: true, ..off() }), "app: m k=1");
+        assert_eq!(line(&Options { without_target: true, ..off() }), "INFO  m k=1");
+        assert_eq!(line(&Options { without_level: true, without_target: true, ..off() }), "m k=1");
+        assert_eq!(line(&Options { without_level: true, thread: true, ..off() }), "[main] app: m k=1");
+        let location = Options { without_level: true, without_target: true, location: true, ..off() };
+        assert_eq!(line(&location), "src/app.rs:7: m k=1");
+        let no_level = Options { without_level: true, ..Options::default() };
+        assert_eq!(line(&no_level), "1970-01-01T00:00:01.000000Z app: m k=1");
+    }
+
+    #[test]
+    fn a_coloured_line_is_the_plain_one_with_a_coloured_level_or_as_a_whole() {
+        let mut colors = Colors { is_wanted: true, ..Colors::default() };
+        let options = Options { colors: colors.clone(), ..Options::default() };
         let line = text_with(&options, "m", &[]);
         assert_eq!(line, "1970-01-01T00:00:01.000000Z \u{1b}[32mINFO\u{1b}[0m  app: m");
-        assert_eq!(colored(Level::Error), " \u{1b}[1m\u{1b}[31mERROR\u{1b}[0m ");
+        colors = Colors { whole_line: true, palette: "info=bold 200".to_owned(), ..colors };
+        let line = text_with(&Options { colors, ..options }, "m", &[]);
+        let on = "\u{1b}[1m\u{1b}[38;5;200m";
+        assert_eq!(line, on.to_owned() + "1970-01-01T00:00:01.000000Z INFO  app: m\u{1b}[0m");
     }
 }

@@ -1,46 +1,202 @@
-//! Times as RFC 3339 text. What changes once a second is formatted once a second. Runs on the
-//! writer's thread.
+//! Times as text, by RFC 3339 or a pattern. What changes once a second is formatted once a second.
+//! Runs on the writer's thread.
 
+use std::fmt::{self, Write as _};
+use std::io;
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, FixedOffset, Utc};
 
+use crate::error::ParseOptionError;
 use crate::zone::Zone;
 
-/// `2026-11-21T09:30:00.123456Z`, or with the local offset `2026-11-21T10:30:00.123456+01:00`.
+use super::escape::misleads;
+
+/// Says how a format writes the time of a record.
+///
+/// `FromStr` and `Display` use the words `off`, `s`, `ms`, `us`, `ns` and `elapsed`, or the pattern
+/// itself. Where an option takes a `TimeStyle`, the same text does.
+///
+/// ```
+/// use unfazed::{Format, TimeStyle};
+///
+/// let rfc_3339 = Format::json().time(TimeStyle::Millis);
+/// let of_the_day = Format::text().local_time().time("%H:%M:%S%.3f");
+/// # #[cfg(not(feature = "json"))] let _ = "`json`";
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeStyle {
+    /// No time. Only in text and in patterns.
+    Off,
+    /// RFC 3339 with whole seconds: `2026-11-21T09:30:00Z`.
+    Seconds,
+    /// RFC 3339 with three digits after the second.
+    Millis,
+    /// RFC 3339 with six digits after the second. The default.
+    #[default]
+    Micros,
+    /// RFC 3339 with nine digits after the second.
+    Nanos,
+    /// Seconds since the logger was built, as `12.345678s`. Only in text and in patterns.
+    Elapsed,
+    /// A pattern of `strftime`, as
+    /// [`chrono`](https://docs.rs/chrono/latest/chrono/format/strftime/) reads it: `%H:%M:%S%.3f`.
+    /// Only in text and in patterns. A pattern that cannot be read, or that writes more than one
+    /// line, is an [`InitError`](crate::InitError).
+    Pattern(String),
+}
+
+/// The words, and what they stand for.
+const STYLES: [(&str, TimeStyle); 6] = [
+    ("off", TimeStyle::Off),
+    ("s", TimeStyle::Seconds),
+    ("ms", TimeStyle::Millis),
+    ("us", TimeStyle::Micros),
+    ("ns", TimeStyle::Nanos),
+    ("elapsed", TimeStyle::Elapsed),
+];
+
+pub(super) const STYLE_WORDS: &str = "`off`, `s`, `ms`, `us`, `ns`, `elapsed` or a pattern such as `%H:%M:%S%.3f`";
+
+/// Reads a word, and everything else as a pattern, which is checked when the logger is built.
+impl From<&str> for TimeStyle {
+    fn from(text: &str) -> Self {
+        let style = STYLES.into_iter().find(|(word, _)| *word == text);
+        style.map_or_else(|| TimeStyle::Pattern(text.to_owned()), |(_, style)| style)
+    }
+}
+
+/// ```
+/// use unfazed::TimeStyle;
+///
+/// assert_eq!("ms".parse(), Ok(TimeStyle::Millis));
+/// assert!("millis".parse::<TimeStyle>().is_err());
+/// ```
+impl FromStr for TimeStyle {
+    type Err = ParseOptionError;
+
+    fn from_str(text: &str) -> Result<Self, ParseOptionError> {
+        let style = Self::from(text);
+        match style.is_usable() {
+            true => Ok(style),
+            false => Err(ParseOptionError { text: text.to_owned(), expected: STYLE_WORDS }),
+        }
+    }
+}
+
+impl fmt::Display for TimeStyle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TimeStyle::Pattern(pattern) => f.write_str(pattern),
+            style => f.write_str(STYLES.iter().find(|(_, other)| other == style).map_or("", |(word, _)| word)),
+        }
+    }
+}
+
+impl TimeStyle {
+    /// Whether a pattern can be read, says something of the time, and writes one line without
+    /// characters that mislead.
+    pub(super) fn is_usable(&self) -> bool {
+        let TimeStyle::Pattern(pattern) = self else { return true };
+        let items: Vec<Item<'_>> = StrftimeItems::new(pattern).collect();
+        if items.iter().any(|item| matches!(item, Item::Error)) || !pattern.contains('%') {
+            return false;
+        }
+        let mut text = String::new();
+        let moment = DateTime::<Utc>::UNIX_EPOCH.format_with_items(items.iter());
+        write!(text, "{moment}").is_ok() && !text.contains(misleads)
+    }
+
+    /// The style where the schema wants RFC 3339.
+    pub(super) fn rfc_3339(&self) -> Self {
+        match self {
+            TimeStyle::Off | TimeStyle::Elapsed | TimeStyle::Pattern(_) => TimeStyle::Micros,
+            precision => precision.clone(),
+        }
+    }
+}
+
+/// How times are written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TimeOptions {
+    pub(super) style: TimeStyle,
+    pub(super) is_local: bool,
+    /// That of `is_local`, once it is read.
+    pub(super) zone: Option<Zone>,
+    /// When the logger was built.
+    pub(super) started: Option<SystemTime>,
+}
+
+impl TimeOptions {
+    fn offset(&self, second: i64) -> Option<FixedOffset> {
+        self.zone.as_ref().and_then(|zone| FixedOffset::east_opt(zone.offset(second)))
+    }
+}
+
+/// Times as text, by its options.
 #[derive(Debug, Default)]
 pub(crate) struct TimeText {
-    /// `None`: UTC.
-    zone: Option<Zone>,
+    options: TimeOptions,
     /// The second that `text` belongs to.
     second: Option<i64>,
+    /// It as RFC 3339.
     text: Vec<u8>,
     /// Where the six digits of the microseconds stand in `text`.
     micros: usize,
+    pattern: Option<Pattern>,
+}
+
+/// A pattern at work.
+#[derive(Debug, Default)]
+struct Pattern {
+    items: Vec<Item<'static>>,
+    /// It writes parts of a second, and is laid out for each record.
+    has_fraction: bool,
+    /// The second that `text` belongs to.
+    second: Option<i64>,
+    text: String,
 }
 
 impl TimeText {
-    pub(crate) fn new(zone: Option<Zone>) -> Self {
-        Self { zone, ..Self::default() }
-    }
-
-    pub(crate) fn set_zone(&mut self, zone: Option<&Zone>) {
-        let is_same = match (&self.zone, zone) {
-            (Some(own), Some(zone)) => own.is(zone),
-            (own, zone) => own.is_none() && zone.is_none(),
+    pub(super) fn new(options: TimeOptions) -> Self {
+        let pattern = match &options.style {
+            TimeStyle::Pattern(pattern) => Some(Pattern::new(pattern)),
+            _ => None,
         };
-        if !is_same {
-            *self = Self::new(zone.cloned());
-        }
+        Self { options, pattern, ..Self::default() }
     }
 
     pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let digits = match &self.options.style {
+            TimeStyle::Micros => 6,
+            TimeStyle::Off => return,
+            TimeStyle::Seconds => 0,
+            TimeStyle::Millis => 3,
+            TimeStyle::Nanos => 9,
+            TimeStyle::Elapsed => return self.write_elapsed(out, time),
+            TimeStyle::Pattern(_) => return self.write_pattern(out, time),
+        };
+        self.write_digits(out, time, digits);
+    }
+
+    /// RFC 3339 with `digits` digits after the second, at most nine.
+    pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: SystemTime, digits: usize) {
         let (second, micros) = split(time);
         if self.second != Some(second) {
             self.set_second(second);
         }
         let micros_at = out.len() + self.micros;
         out.extend_from_slice(&self.text);
+        if digits != 6 {
+            // The point with its digits, and what follows them.
+            let nanos = format!(".{:09}", nanos_of(time));
+            let fraction = if digits == 0 { "" } else { &nanos[..=digits] };
+            out.splice(micros_at - 1..micros_at + 6, fraction.bytes());
+            return;
+        }
         // Written after the copy: to copy what has just been stored byte by byte makes the
         // processor wait.
         if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
@@ -52,26 +208,31 @@ impl TimeText {
         }
     }
 
-    /// With `digits` digits after the second, at most nine.
-    pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: SystemTime, digits: usize) {
+    fn write_elapsed(&self, out: &mut Vec<u8>, time: SystemTime) {
+        let (sign, elapsed) = match time.duration_since(self.options.started.unwrap_or(time)) {
+            Ok(elapsed) => ("", elapsed),
+            // The clock was set back.
+            Err(before) => ("-", before.duration()),
+        };
+        // Writing to memory does not fail.
+        let text = format_args!("{sign}{}.{:06}s", elapsed.as_secs(), elapsed.subsec_micros());
+        let _ = io::Write::write_fmt(out, text);
+    }
+
+    fn write_pattern(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+        let Some(pattern) = &mut self.pattern else { return };
         let (second, _) = split(time);
-        if self.second != Some(second) {
-            self.set_second(second);
+        if pattern.has_fraction || pattern.second != Some(second) {
+            pattern.text = pattern.laid_out(second, nanos_of(time), self.options.offset(second));
+            pattern.second = Some(second);
         }
-        let (date, offset) = self.text.split_at(self.micros - 1);
-        out.extend_from_slice(date);
-        if digits > 0 {
-            let nanos = format!(".{:09}", nanos_of(time));
-            out.extend_from_slice(&nanos.as_bytes()[..=digits]);
-        }
-        // After the point and its six digits.
-        out.extend_from_slice(&offset[7..]);
+        out.extend_from_slice(pattern.text.as_bytes());
     }
 
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
         let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
-            Some(utc) => match self.zone.as_ref().and_then(|zone| FixedOffset::east_opt(zone.offset(second))) {
+            Some(utc) => match self.options.offset(second) {
                 Some(offset) => {
                     let local = utc.with_timezone(&offset);
                     (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
@@ -83,6 +244,28 @@ impl TimeText {
         };
         self.text = format!("{date}.000000{offset}").into_bytes();
         self.micros = date.len() + 1;
+    }
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Self {
+        let items = StrftimeItems::new(pattern).map(Item::to_owned).collect();
+        let this = Self { items, ..Self::default() };
+        Self { has_fraction: this.laid_out(0, 0, None) != this.laid_out(0, 123_456_789, None), ..this }
+    }
+
+    fn laid_out(&self, second: i64, nanos: u32, offset: Option<FixedOffset>) -> String {
+        let mut text = String::new();
+        let items = self.items.iter();
+        let written = match DateTime::<Utc>::from_timestamp(second, nanos) {
+            Some(utc) => match offset {
+                Some(offset) => write!(text, "{}", utc.with_timezone(&offset).format_with_items(items)),
+                None => write!(text, "{}", utc.format_with_items(items)),
+            },
+            None => write!(text, "@{second}"),
+        };
+        // A pattern that cannot be laid out has not passed `TimeStyle::is_usable`.
+        if written.is_ok() { text } else { String::new() }
     }
 }
 
@@ -146,6 +329,58 @@ mod tests {
         assert_eq!(utc_text(UNIX_EPOCH - Duration::from_secs(1)), "1969-12-31T23:59:59.000000Z");
     }
 
+    fn written(options: TimeOptions, time: SystemTime) -> String {
+        let mut out = Vec::new();
+        TimeText::new(options).write(&mut out, time);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_style_has_its_text() {
+        let time = UNIX_EPOCH + Duration::new(951_827_696, 123_456_789);
+        let started = Some(UNIX_EPOCH + Duration::new(951_827_600, 500_000_000));
+        let cases = [
+            ("off", ""),
+            ("s", "2000-02-29T12:34:56Z"),
+            ("ms", "2000-02-29T12:34:56.123Z"),
+            ("us", "2000-02-29T12:34:56.123456Z"),
+            ("ns", "2000-02-29T12:34:56.123456789Z"),
+            ("elapsed", "95.623456s"),
+            ("%d.%m. %H:%M:%S%.3f", "29.02. 12:34:56.123"),
+            ("%H:%M", "12:34"),
+        ];
+        for (word, text) in cases {
+            let style: TimeStyle = word.parse().unwrap();
+            assert_eq!(style.to_string(), word);
+            assert_eq!(written(TimeOptions { style, started, ..TimeOptions::default() }, time), text);
+        }
+        let early = UNIX_EPOCH + Duration::new(951_827_600, 0);
+        assert_eq!(
+            written(TimeOptions { style: TimeStyle::Elapsed, started, ..TimeOptions::default() }, early),
+            "-0.500000s"
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_used_is_found() {
+        for wrong in ["%", "%Q", "millis", "", "%H\n%M", "%H%n", "%t", "\u{1b}[31m%H", "%H\u{202e}"] {
+            assert!(wrong.parse::<TimeStyle>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_without_parts_of_a_second_is_laid_out_once_a_second() {
+        let mut text = TimeText::new(TimeOptions { style: "%S".into(), ..TimeOptions::default() });
+        let mut out = Vec::new();
+        for (second, milli) in [(0, 1), (0, 900), (1, 0), (59, 0)] {
+            text.write(&mut out, UNIX_EPOCH + Duration::from_millis(second * 1000 + milli));
+            // In between RFC 3339, as a custom format may want it.
+            text.write_digits(&mut out, UNIX_EPOCH, 0);
+        }
+        let date = "1970-01-01T00:00:00Z";
+        assert_eq!(String::from_utf8(out).unwrap(), format!("00{date}00{date}01{date}59{date}"));
+    }
+
     #[test]
     fn a_time_that_no_calendar_knows_is_still_text() {
         let far = UNIX_EPOCH + Duration::from_secs(i64::MAX as u64 / 2);
@@ -169,7 +404,7 @@ mod tests {
     fn local_time_carries_its_offset_and_means_the_same_moment() {
         let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let mut out = Vec::new();
-        TimeText::new(Some(Zone::local())).write(&mut out, time);
+        TimeText::new(TimeOptions { zone: Some(Zone::local()), ..TimeOptions::default() }).write(&mut out, time);
         let parsed = DateTime::parse_from_rfc3339(str::from_utf8(&out).unwrap()).unwrap();
         assert_eq!(parsed.timestamp(), 1_700_000_000);
         assert!(out.ends_with(b":00") || out.ends_with(b":30") || out.ends_with(b":45"));

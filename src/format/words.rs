@@ -7,13 +7,15 @@ use crate::error::ParseOptionError;
 
 #[cfg(feature = "json")]
 use super::Map;
-use super::{Format, Layout};
+use super::options::Options;
+use super::pattern::GRAMMAR;
+use super::{Format, Layout, TimeStyle};
 
 /// The names of the formats that there are with the features of this build.
 pub(crate) const NAMES: &str = if cfg!(feature = "json") {
-    "text, logfmt, json, otel, ecs, gelf or google_cloud"
+    "text, logfmt, json, otel, ecs, gelf, google_cloud, or `pattern` and a pattern"
 } else {
-    "text or logfmt (the JSON formats need the feature `json`)"
+    "text, logfmt, or `pattern` and a pattern (the JSON formats need the feature `json`)"
 };
 
 /// A format by its name.
@@ -35,12 +37,34 @@ pub(crate) fn by_name(name: &str) -> Option<Format> {
     }
 }
 
-/// Reads the name of a format, and after it its options: `local_time`, `thread`, `location`,
-/// `multiline`, `safe_integers`.
+/// A word, the method that it stands for, and whether the option is set.
+type Word = (&'static str, fn(Format) -> Format, fn(&Options) -> bool);
+
+/// The options that are words, as the methods of `Format` are called.
+const WORDS: [Word; 9] = [
+    ("local_time", Format::local_time, |options| options.time.is_local),
+    ("without_level", Format::without_level, |options| options.without_level),
+    ("without_target", Format::without_target, |options| options.without_target),
+    ("short_target", Format::short_target, |options| options.short_target),
+    ("thread", Format::thread, |options| options.thread),
+    ("location", Format::location, |options| options.location),
+    ("multiline", Format::multiline, |options| options.multiline),
+    ("safe_integers", Format::safe_integers, |options| options.safe_integers),
+    ("color_lines", Format::color_lines, |options| options.colors.whole_line),
+];
+
+const EXPECTED_WORD: &str = "after the format's name `local_time`, `time=` with its style, `without_level`, `without_target`, \
+     `short_target`, `thread`, `location`, `multiline`, `safe_integers` or `color_lines`";
+
+/// Reads the name of a format, and after it its options: `local_time`, `time=ms`, `without_level`,
+/// `without_target`, `short_target`, `thread`, `location`, `multiline`, `safe_integers`,
+/// `color_lines`. What follows `pattern` is a pattern.
 ///
 /// ```
 /// let format: unfazed::Format = "logfmt thread local_time".parse()?;
 /// assert_eq!(format.to_string(), "logfmt local_time thread");
+///
+/// let format: unfazed::Format = "pattern {level} {message}".parse()?;
 /// # Ok::<(), unfazed::ParseOptionError>(())
 /// ```
 impl FromStr for Format {
@@ -48,35 +72,38 @@ impl FromStr for Format {
 
     fn from_str(text: &str) -> Result<Self, ParseOptionError> {
         let error = |expected| ParseOptionError { text: text.to_owned(), expected };
+        if let Some(pattern) = text.strip_prefix("pattern ") {
+            let format = Self::pattern(pattern);
+            return if format.unusable().is_none() { Ok(format) } else { Err(error(GRAMMAR)) };
+        }
         let mut words = text.split_whitespace();
         let format = words.next().and_then(by_name).ok_or_else(|| error(NAMES))?;
-        words.try_fold(format, |format, word| match word {
-            "local_time" => Ok(format.local_time()),
-            "thread" => Ok(format.thread()),
-            "location" | "place" => Ok(format.location()),
-            "multiline" => Ok(format.multiline()),
-            "safe_integers" => Ok(format.safe_integers()),
-            _ => {
-                Err(error("after the format's name `local_time`, `thread`, `location`, `multiline` or `safe_integers`"))
+        words.try_fold(format, |format, word| {
+            if let Some(style) = word.strip_prefix("time=") {
+                return Ok(format.time(style.parse::<TimeStyle>().map_err(|why| error(why.expected))?));
             }
+            let word = if word == "place" { "location" } else { word };
+            let known = WORDS.iter().find(|(name, _, _)| *name == word);
+            known.map(|(_, set, _)| set(format)).ok_or_else(|| error(EXPECTED_WORD))
         })
     }
 }
 
-/// Writes the name and the options, without constant fields. A format of the program's own is
-/// `custom`.
+/// Writes the name and the options, without constant fields, palette, and a pattern of the time
+/// that has a space. A format of the program's own is `custom`; a pattern stands after `pattern`,
+/// without options.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
-        let options = &self.options;
-        for (is_set, word) in [
-            (options.local_time, "local_time"),
-            (options.thread, "thread"),
-            (options.location, "location"),
-            (options.multiline, "multiline"),
-            (options.safe_integers, "safe_integers"),
-        ] {
-            if is_set {
+        if let Layout::Pattern(pattern) = &self.layout {
+            return write!(f, " {pattern}");
+        }
+        let style = self.options.time.style.to_string();
+        if self.options.time.style != TimeStyle::default() && !style.contains(char::is_whitespace) {
+            write!(f, " time={style}")?;
+        }
+        for (word, _, is_set) in WORDS {
+            if is_set(&self.options) {
                 write!(f, " {word}")?;
             }
         }
@@ -97,6 +124,7 @@ impl Format {
                 Map::GoogleCloud => "google_cloud",
             },
             Layout::Logfmt => "logfmt",
+            Layout::Pattern(_) => "pattern",
             #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(_) => "syslog",
             #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -112,11 +140,18 @@ mod tests {
 
     #[test]
     fn a_format_is_read_back_as_what_it_was() {
-        for text in ["text", "text multiline", "logfmt local_time thread location"] {
+        for text in [
+            "text",
+            "text multiline",
+            "logfmt local_time thread location",
+            "text time=%H:%M without_level without_target short_target color_lines",
+            "logfmt time=ms safe_integers",
+            "pattern {time} {level:5} {{x}} {message} {kv}",
+        ] {
             assert_eq!(text.parse::<Format>().unwrap().to_string(), text);
         }
         assert_eq!("text place".parse::<Format>().unwrap().to_string(), "text location", "the old name");
-        for text in ["", "xml", "custom", "text threads"] {
+        for text in ["", "xml", "custom", "text threads", "text time=millis", "pattern {lvel}", "pattern"] {
             assert!(text.parse::<Format>().unwrap_err().to_string().contains(&format!("`{text}`")));
         }
     }

@@ -23,7 +23,7 @@ use crate::sink::rotation::Rotation;
 use super::daemons::JournaldConfig;
 #[cfg(all(feature = "syslog", unix))]
 use super::daemons::SyslogConfig;
-use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, word_or_table};
+use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, word_or_table};
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -70,7 +70,7 @@ use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, fr
 ///
 /// [stderr]                             # or stdout
 /// level = "warn"
-/// format = { kind = "text", thread = true, location = true, local_time = true }
+/// format = { kind = "text", thread = true, time = "%H:%M:%S", local_time = true }
 /// color = "auto"                       # or always, never
 /// backlog = "1 MiB"
 /// patience = "5s"
@@ -177,14 +177,6 @@ impl Config {
             Some(filter) if filter.starts_with('/') => level + filter,
             Some(filter) => format!("{level},{filter}"),
         }
-    }
-}
-
-/// Gives an option to what takes it, if there is one.
-pub(super) fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
-    match value {
-        Some(value) => set(target, value),
-        None => target,
     }
 }
 

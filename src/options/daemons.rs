@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::error::InitError;
 use crate::sink::syslog::{Facility, Syslog, SyslogProtocol};
 
-use super::config::given;
+use super::read::given;
 use super::read::{LevelRange, Size, Time};
 use log::LevelFilter;
 

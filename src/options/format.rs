@@ -7,53 +7,62 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use crate::error::ParseOptionError;
-use crate::format::{self, Format};
+use crate::format::{self, Format, TimeStyle};
 
-use super::read::{WordOrTable, from_text};
+use super::read::{WordOrTable, from_text, given};
 
+/// A format with its options, whose names are those of the methods.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FormatTable {
-    kind: FormatName,
-    #[serde(default)]
+#[serde(try_from = "Keys")]
+pub(super) struct FormatTable(Format);
+
+/// Either `kind` or `pattern` is there.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Keys {
+    kind: Option<FormatName>,
+    pattern: Option<String>,
+    time: Option<Style>,
+    palette: Option<String>,
     local_time: bool,
-    #[serde(default)]
+    without_level: bool,
+    without_target: bool,
+    short_target: bool,
     thread: bool,
-    #[serde(default, alias = "place")]
+    #[serde(alias = "place")]
     location: bool,
-    #[serde(default)]
     multiline: bool,
-    #[serde(default)]
     safe_integers: bool,
-    #[serde(default)]
+    color_lines: bool,
     fields: BTreeMap<String, Field>,
 }
 
-/// A format without its options.
-struct FormatName(Format);
+impl TryFrom<Keys> for FormatTable {
+    type Error = &'static str;
 
-from_text!(FormatName, format::NAMES, |text| format::by_name(text).map(FormatName).ok_or(None), |_| None);
-
-impl WordOrTable for Format {
-    const EXPECTED: &'static str = "the name of a format, or a table with its `kind`";
-    type Table = FormatTable;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        word.parse().map_err(|error: ParseOptionError| Some(error.to_string()))
-    }
-
-    fn from_table(table: FormatTable) -> Self {
-        let mut format = table.kind.0;
-        for (wanted, set) in [
-            (table.local_time, Format::local_time as fn(Format) -> Format),
-            (table.thread, Format::thread),
-            (table.location, Format::location),
-            (table.multiline, Format::multiline),
-            (table.safe_integers, Format::safe_integers),
+    fn try_from(keys: Keys) -> Result<Self, &'static str> {
+        let mut format = match (keys.kind, &keys.pattern) {
+            (Some(kind), None) => kind.0,
+            (None, Some(pattern)) => Format::pattern(pattern),
+            (Some(_), Some(_)) => return Err("`pattern` stands in the place of `kind`: give one of them"),
+            (None, None) => return Err("missing field `kind`, or `pattern`"),
+        };
+        format = given(format, keys.time, |format, style| format.time(style.0));
+        format = given(format, keys.palette.as_deref(), Format::palette);
+        for (is_wanted, set) in [
+            (keys.local_time, Format::local_time as fn(Format) -> Format),
+            (keys.without_level, Format::without_level),
+            (keys.without_target, Format::without_target),
+            (keys.short_target, Format::short_target),
+            (keys.thread, Format::thread),
+            (keys.location, Format::location),
+            (keys.multiline, Format::multiline),
+            (keys.safe_integers, Format::safe_integers),
+            (keys.color_lines, Format::color_lines),
         ] {
-            format = if wanted { set(format) } else { format };
+            format = if is_wanted { set(format) } else { format };
         }
-        for (key, field) in &table.fields {
+        for (key, field) in &keys.fields {
             format = match field {
                 Field::Bool(value) => format.field(key, value),
                 Field::Integer(value) => format.field(key, value),
@@ -61,7 +70,35 @@ impl WordOrTable for Format {
                 Field::Text(value) => format.field(key, value.as_str()),
             };
         }
-        format
+        Ok(Self(format))
+    }
+}
+
+/// How the time is written.
+struct Style(TimeStyle);
+
+from_text!(
+    Style,
+    "a style of the time",
+    |text| text.parse().map(Style).map_err(|error: ParseOptionError| Some(error.to_string())),
+    |_| None
+);
+
+/// A format without its options.
+struct FormatName(Format);
+
+from_text!(FormatName, format::NAMES, |text| format::by_name(text).map(FormatName).ok_or(None), |_| None);
+
+impl WordOrTable for Format {
+    const EXPECTED: &'static str = "the name of a format, or a table with its `kind` or `pattern`";
+    type Table = FormatTable;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        word.parse().map_err(|error: ParseOptionError| Some(error.to_string()))
+    }
+
+    fn from_table(table: FormatTable) -> Self {
+        table.0
     }
 }
 

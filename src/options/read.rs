@@ -70,6 +70,14 @@ pub(super) trait WordOrTable: Sized {
     fn from_table(table: Self::Table) -> Self;
 }
 
+/// Gives an option to what takes it, if there is one.
+pub(super) fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
+    match value {
+        Some(value) => set(target, value),
+        None => target,
+    }
+}
+
 pub(super) fn word_or_table<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: WordOrTable<Table: Deserialize<'de>>,

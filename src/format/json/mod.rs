@@ -14,8 +14,10 @@ use crate::record::{Record, Value};
 
 use super::escape::{may_mislead_in_json, none, push_json_str};
 use super::names::Names;
+use super::options::Options;
+use super::thread;
 use super::time::TimeText;
-use super::{Fields, Options, thread};
+use crate::record::Fields;
 
 pub(super) use gelf::HOST;
 

@@ -11,7 +11,11 @@ fn all_options(format: Format) -> Format {
 }
 
 pub(crate) fn text_and_logfmt_never_hold_a_character_that_misleads(record: &Logged) {
-    for format in [Format::text(), all_options(Format::text()), Format::logfmt(), all_options(Format::logfmt())] {
+    let pattern =
+        Format::pattern("{time} {level:5} {target:9} {module} {thread:>9} {file} {line} {location} {message:30} {kv}");
+    let short = all_options(Format::text()).short_target().time("%H:%M:%S%.3f");
+    let formats = [Format::text(), all_options(Format::text()), short, pattern.clone(), all_options(pattern)];
+    for format in formats.into_iter().chain([Format::logfmt(), all_options(Format::logfmt())]) {
         let line = record.line(format);
         let line = line.strip_suffix('\n').unwrap();
         assert!(!line.contains(misleads), "{line:?}");
@@ -39,6 +43,9 @@ pub(crate) fn colours_change_nothing_but_the_level(record: &Logged) {
     let (before, after) = colored.split_once(level).unwrap();
     let (before, after) = (before.split('\u{1b}').next().unwrap(), after.strip_prefix("\u{1b}[0m").unwrap());
     assert_eq!(format!("{before}{level}{after}"), plain);
+    let colored = record.line(Format::text().colored(true).color_lines());
+    let inside = colored.split_once('m').unwrap().1.rsplit_once('\u{1b}').unwrap().0;
+    assert_eq!(inside.trim_start_matches("\u{1b}[31m").to_owned() + "\n", plain);
 }
 
 pub(crate) fn logfmt_parses_back(record: &Logged) {

@@ -33,8 +33,85 @@ fn a_constant_field_with_a_name_of_the_format_is_an_error_that_names_it() {
         assert!(error.to_string().starts_with(&said), "{error}");
     }
     for format in [Format::text().field("level", 1), Format::logfmt().field("file", 1)] {
-        assert_eq!(format.bad_field(), None);
+        assert_eq!(format.unusable(), None);
     }
+}
+
+#[test]
+fn an_option_that_cannot_be_read_is_an_error_that_names_the_place() {
+    let cases = [
+        (
+            Format::pattern("{time} {lvel:5}"),
+            "`pattern` is `{time} {lvel:5}` whose `{lvel:5}` at character 8 is no part",
+        ),
+        (Format::pattern("é {level"), "`pattern` is `é {level` whose brace at character 3 is not closed"),
+        (Format::pattern("a} {level}"), "`pattern` is `a} {level}` whose brace at character 2 closes nothing"),
+        (Format::pattern("{level:wide}"), "`pattern` is `{level:wide}` whose `{level:wide}` at character 1 is no part"),
+        (Format::pattern("{level:201}"), "`pattern` is `{level:201}` whose `{level:201}` at character 1 is no part"),
+        (Format::pattern("{level:+1}"), "`pattern` is `{level:+1}` whose `{level:+1}` at character 1 is no part"),
+        (Format::pattern("{kv:9}"), "`pattern` is `{kv:9}` whose `{kv:9}` at character 1 is no part"),
+        (Format::pattern("a\n{level}"), "`pattern` is `a\\n{level}` whose character 2 is a control character"),
+        (Format::text().time("%Q"), "`time` is `%Q`"),
+        (Format::text().palette("warn=pink"), "`palette` is `warn=pink`"),
+    ];
+    for (format, text) in cases {
+        let error = crate::Builder::new().file("never.log").format(format).build().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("option {text} of the output `never.log`: it must be ")), "{error}");
+    }
+}
+
+#[test]
+fn a_pattern_writes_its_parts_in_its_order() {
+    let record = Logged::message("two\nlines").pair("n", Given::I64(1)).pair("t", Given::Str("a b".to_owned()));
+    let line = |pattern: &str| record.line(Format::pattern(pattern).field("service", "shop"));
+    assert_eq!(line("{time}|{level}|{target}|{module}\u{20}|"), "2026-11-21T09:30:00.123456Z|INFO|app::db|- |\n");
+    assert_eq!(line("{thread} {file} {line} {location}"), "main src/db.rs 42 src/db.rs:42\n");
+    assert_eq!(line("{{{level:6}}} {line:>4}|{line:3}|"), "{INFO  }   42|42 |\n");
+    assert_eq!(line("{message} {kv}"), "two\\nlines service=shop n=1 t=\"a b\"\n");
+    assert_eq!(line("[{kv}] {message}"), "[service=shop n=1 t=\"a b\"] two\\nlines\n");
+    assert_eq!(line("{kv}"), "service=shop n=1 t=\"a b\"\n");
+    assert_eq!(record.line(Format::pattern("{message}").multiline()), "two\n    lines\n");
+    let bare = Logged { target: String::new(), place: None, thread: (0, None), ..Logged::message("ä") };
+    let line = |pattern: &str| bare.line(Format::pattern(pattern));
+    assert_eq!(line("{message:3}|{message} {kv}"), "ä  |ä\n", "a column is counted in characters");
+    assert_eq!(line("{thread:3}|{location}|{target}|{kv}|"), "-  |-|||\n");
+    assert_eq!(line(""), "\n");
+    let colored = Format::pattern("{level:>6} {message}").colored(true);
+    assert_eq!(bare.line(colored.clone()), "  \u{1b}[32mINFO\u{1b}[0m ä\n");
+    assert_eq!(bare.line(colored.color_lines()), "\u{1b}[32m  INFO ä\u{1b}[0m\n");
+    assert_eq!(record.line(Format::pattern("{target}").short_target()), "db\n");
+}
+
+#[test]
+fn digits_of_the_time_apply_to_every_rfc_3339_and_other_styles_where_people_read() {
+    let line = |format: Format| Logged::message("m").line(format);
+    assert!(line(Format::logfmt().time("ms")).starts_with("ts=2026-11-21T09:30:00.123Z level"));
+    assert!(line(Format::logfmt().time("%H")).starts_with("ts=2026-11-21T09:30:00.123456Z level"));
+    #[cfg(feature = "json")]
+    for format in [Format::json(), Format::ecs(), Format::google_cloud()] {
+        assert!(line(format.clone().time("ns")).contains("\"2026-11-21T09:30:00.123456789Z\""));
+        assert!(line(format.time("off")).contains("\"2026-11-21T09:30:00.123456Z\""));
+    }
+    let custom = Format::custom(|line, record| {
+        line.timestamp(record.time());
+        Ok(())
+    });
+    assert_eq!(line(custom.clone().time("%H:%M")), "09:30\n");
+    assert_eq!(line(custom.time("elapsed").started(super::logged::moment())), "0.000000s\n");
+}
+
+#[test]
+fn a_custom_format_has_the_parts_of_the_others() {
+    let format = Format::custom(|line, record| {
+        line.level(record.level());
+        line.target(record.target());
+        line.thread(record);
+        line.location(record);
+        Ok(())
+    });
+    let format = format.palette("info=bold").short_target().colored(true);
+    let odd = Logged { thread: (2, Some("a\n")), place: Some(("b\n.rs", 7)), ..Logged::message("m") };
+    assert_eq!(odd.line(format), "\u{1b}[1mINFO\u{1b}[0mdba\\nb\\n.rs:7\n");
 }
 
 #[cfg(feature = "json")]
@@ -93,6 +170,8 @@ fn the_page_on_formats_shows_what_they_write() {
         with_note.line(Format::text()),
         with_note.line(Format::logfmt()),
         with_note.line(Format::json()),
+        with_note.line(Format::text().time("%H:%M:%S").without_level().short_target()),
+        with_note.line(Format::pattern("{time} {level:>5} [{thread}] {location} - {message} {kv}").time("ms")),
         item.line(Format::otel().field("service.name", "shop")),
         item.line(Format::ecs().field("service.name", "shop")),
         item.line(Format::gelf().field("host", "web-1")),
@@ -102,7 +181,7 @@ fn the_page_on_formats_shows_what_they_write() {
     ];
     for (number, line) in lines.iter().enumerate() {
         // The last two are of other moments.
-        let line = if number < 7 { line } else { line.split_once(' ').unwrap().1 };
+        let line = if number < 9 { line } else { line.split_once(' ').unwrap().1 };
         assert!(page.contains(line), "not in src/_docs/formats.md: {line}");
     }
 }

@@ -29,6 +29,23 @@ fn text() {
 }
 
 #[test]
+fn text_without_its_parts() {
+    let bare = Format::text().time("%H:%M:%S").without_level().short_target();
+    assert_lines("text_bare", bare.clone());
+    assert_lines(
+        "text_colored",
+        bare.without_target().palette("error=bold 196, info=bright_blue").colored(true).color_lines(),
+    );
+}
+
+#[test]
+fn pattern() {
+    let pattern = Format::pattern("{level:>5} {time} [{thread:9}] {target:12} {{{location}}} {message} ({kv})");
+    assert_lines("pattern", pattern.clone().time("ms"));
+    assert_lines("pattern_options", with_options(pattern).time("off").short_target().multiline().colored(true));
+}
+
+#[test]
 fn logfmt() {
     assert_lines("logfmt", Format::logfmt());
     assert_lines("logfmt_options", with_options(Format::logfmt()));

@@ -1,0 +1,286 @@
+//! A line as a list of parts with text between them: the text format, and what a program writes as
+//! `{time} {level:5} {message}`. Runs on the writer's thread, but the parser.
+
+use log::Level;
+
+use crate::record::Record;
+
+use super::escape::{Controls, misleads, push_text};
+use super::options::Options;
+use super::pairs::push_pairs;
+use super::time::TimeText;
+use super::{LONGEST_ESCAPE, push_number, short_target, thread};
+
+/// The parts of a pattern, for a message.
+pub(super) const GRAMMAR: &str = "text with the parts {time}, {level}, {target}, {module}, {thread}, {file}, {line}, {location}, \
+     {message} and {kv}, each with a width if it needs one ({level:5}, {line:>4}), and {{ and }} for braces";
+
+/// The escapes that turn a colour on and off take at most this many bytes.
+const LONGEST_COLOR: usize = 64;
+
+/// The widest column, in characters.
+const WIDEST: usize = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    Time,
+    Level,
+    Target,
+    Module,
+    Thread,
+    File,
+    Line,
+    Location,
+    Message,
+    KeyValues,
+}
+
+impl Part {
+    fn by_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "time" => Part::Time,
+            "level" => Part::Level,
+            "target" => Part::Target,
+            "module" => Part::Module,
+            "thread" => Part::Thread,
+            "file" => Part::File,
+            "line" => Part::Line,
+            "location" => Part::Location,
+            "message" => Part::Message,
+            "kv" => Part::KeyValues,
+            _ => return None,
+        })
+    }
+
+    /// Whether there are records without it.
+    fn may_be_missing(self) -> bool {
+        matches!(self, Part::Module | Part::Thread | Part::File | Part::Line | Part::Location)
+    }
+}
+
+/// One part, and what stands around it.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) before: String,
+    pub(super) part: Part,
+    pub(super) after: String,
+    /// Where a record has not got the part, its surroundings go, too; otherwise `-` stands there.
+    pub(super) is_optional: bool,
+    pub(super) width: usize,
+    /// The part stands at the right of its column.
+    pub(super) is_right: bool,
+}
+
+impl Piece {
+    pub(super) fn new(before: &str, part: Part) -> Self {
+        Self { before: before.to_owned(), part, after: String::new(), is_optional: false, width: 0, is_right: false }
+    }
+}
+
+/// Reads a pattern into its pieces and the text after the last of them. The error says where the
+/// pattern is wrong.
+pub(super) fn parse(pattern: &str) -> Result<(Vec<Piece>, String), String> {
+    let place = |at: usize| pattern[..at].chars().count() + 1;
+    let (mut pieces, mut text) = (Vec::new(), String::new());
+    let mut at = 0;
+    while let Some(character) = pattern[at..].chars().next() {
+        let rest = &pattern[at + character.len_utf8()..];
+        match character {
+            '{' | '}' if rest.starts_with(character) => {
+                text.push(character);
+                at += 2;
+            }
+            '{' => {
+                let Some((inside, _)) = rest.split_once('}') else {
+                    return Err(format!("whose brace at character {} is not closed", place(at)));
+                };
+                let piece = piece(&text, inside);
+                pieces
+                    .push(piece.ok_or_else(|| format!("whose `{{{inside}}}` at character {} is no part", place(at)))?);
+                text.clear();
+                at += inside.len() + 2;
+            }
+            '}' => return Err(format!("whose brace at character {} closes nothing", place(at))),
+            other if misleads(other) => {
+                return Err(format!("whose character {} is a control character", place(at)));
+            }
+            other => {
+                text.push(other);
+                at += other.len_utf8();
+            }
+        }
+    }
+    Ok((pieces, text))
+}
+
+/// What stands inside of braces: `level`, `level:5`, `line:>4`.
+fn piece(before: &str, inside: &str) -> Option<Piece> {
+    let (name, column) = inside.split_once(':').unwrap_or((inside, "0"));
+    let digits = column.strip_prefix(['<', '>']).unwrap_or(column);
+    let width = digits.parse().ok().filter(|width| *width <= WIDEST && digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let part = Part::by_name(name)?;
+    if part == Part::KeyValues && inside != name {
+        return None;
+    }
+    Some(Piece { width, is_right: column.starts_with('>'), ..Piece::new(before, part) })
+}
+
+/// A pattern at work: its options decided once.
+pub(super) struct Pattern {
+    pieces: Vec<Piece>,
+    end: String,
+    message: Controls,
+    short_target: bool,
+    /// What turns the colour of a level on and off, the quietest level first.
+    colors: Option<Vec<(String, String)>>,
+    whole_line: bool,
+    /// The constant fields, as they stand in each line.
+    fields: Vec<u8>,
+    /// What stands in a line next to the parts of a record, in bytes: texts, columns, colours.
+    own: usize,
+    /// How often the parts of a record stand in a line beyond the first time.
+    copies: usize,
+}
+
+impl Pattern {
+    pub(super) fn new((pieces, end): (Vec<Piece>, String), options: &Options) -> Self {
+        let mut fields = Vec::new();
+        push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
+        let of_piece = |piece: &Piece| piece.before.len() + piece.after.len() + piece.width + LONGEST_COLOR;
+        let count = |part: Part| pieces.iter().filter(|piece| piece.part == part).count();
+        let texts =
+            [Part::Message, Part::KeyValues, Part::Target, Part::Module, Part::Thread, Part::File, Part::Location];
+        let own = pieces.iter().map(of_piece).sum::<usize>() + end.len() + fields.len() * count(Part::KeyValues);
+        let copies = texts.into_iter().map(count).max().unwrap_or(0).saturating_sub(1);
+        let palette = options.colors.is_wanted.then(|| options.colors.palette());
+        let color = |style: anstyle::Style| (style.render().to_string(), style.render_reset().to_string());
+        Self {
+            pieces,
+            end,
+            message: if options.multiline { Controls::Indented } else { Controls::Rust },
+            short_target: options.short_target,
+            colors: palette.map(|palette| Level::iter().map(|level| color(palette.style(level))).collect()),
+            whole_line: options.colors.whole_line,
+            fields,
+            own,
+            copies,
+        }
+    }
+
+    /// The bytes that a line takes next to the parts of the record, each once.
+    #[inline]
+    pub(super) fn overhead(&self, record: &Record<'_>) -> usize {
+        self.own + self.copies * record.text_len() * LONGEST_ESCAPE
+    }
+
+    pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
+        let color = self.color(record.level());
+        let (line, level) = if self.whole_line { (color, None) } else { (None, color) };
+        if let Some((on, _)) = line {
+            out.extend_from_slice(on.as_bytes());
+        }
+        for piece in &self.pieces {
+            let start = out.len();
+            out.extend_from_slice(piece.before.as_bytes());
+            let from = out.len();
+            match piece.part {
+                Part::Time => time.write(out, record.time()),
+                Part::Level => {
+                    push_level(out, piece, record.level(), level);
+                    continue;
+                }
+                Part::Message => push_text(out, record.message(), self.message),
+                Part::KeyValues => {
+                    self.key_values(out, piece, record);
+                    continue;
+                }
+                Part::Target if self.short_target => push_text(out, short_target(record.target()), Controls::Rust),
+                Part::Target => push_text(out, record.target(), Controls::Rust),
+                other => push_origin(out, other, record),
+            }
+            if out.len() == from && piece.is_optional {
+                out.truncate(start);
+                continue;
+            }
+            if out.len() == from && piece.part.may_be_missing() {
+                out.push(b'-');
+            }
+            if piece.width > 0 {
+                pad(out, from, piece);
+            }
+            out.extend_from_slice(piece.after.as_bytes());
+        }
+        out.extend_from_slice(self.end.as_bytes());
+        if let Some((_, off)) = line {
+            out.extend_from_slice(off.as_bytes());
+        }
+    }
+
+    fn color(&self, level: Level) -> Option<&(String, String)> {
+        self.colors.as_ref().and_then(|colors| colors.get(level as usize - 1))
+    }
+
+    /// The key-values with a space before each; none where the pattern has another character there.
+    fn key_values(&self, out: &mut Vec<u8>, piece: &Piece, record: &Record<'_>) {
+        // The space of the pattern is that of the first key-value.
+        let has_space = out.last() == Some(&b' ') && piece.before.ends_with(' ');
+        let has_none = !piece.is_optional && !has_space;
+        if has_space {
+            out.pop();
+        }
+        let from = out.len();
+        out.extend_from_slice(&self.fields);
+        push_pairs(out, record.key_values(), Controls::Rust);
+        if has_none && out.len() > from {
+            out.remove(from);
+        }
+    }
+}
+
+/// Where a record comes from; `-` in a pattern where that is not known.
+fn push_origin(out: &mut Vec<u8>, part: Part, record: &Record<'_>) {
+    match (part, record.file(), record.line()) {
+        (Part::Thread, _, _) => {
+            if let Some(thread) = thread(record) {
+                push_text(out, &thread, Controls::Rust);
+            }
+        }
+        (Part::Module, _, _) => push_text(out, record.module_path().unwrap_or(""), Controls::Rust),
+        (Part::Line, _, Some(line)) => push_number(out, line.into()),
+        (Part::Location, Some(file), Some(line)) => {
+            push_text(out, file, Controls::Rust);
+            out.push(b':');
+            push_number(out, line.into());
+        }
+        (Part::File | Part::Location, Some(file), _) => push_text(out, file, Controls::Rust),
+        _ => {}
+    }
+}
+
+/// The level in its column. What turns its colour on has no width.
+fn push_level(out: &mut Vec<u8>, piece: &Piece, level: Level, color: Option<&(String, String)>) {
+    let word = level.as_str();
+    let blank = piece.width.saturating_sub(word.len());
+    let (left, right) = if piece.is_right { (blank, 0) } else { (0, blank) };
+    out.extend(std::iter::repeat_n(b' ', left));
+    match color {
+        Some((on, off)) => {
+            for text in [on, word, off] {
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+        None => out.extend_from_slice(word.as_bytes()),
+    }
+    out.extend(std::iter::repeat_n(b' ', right));
+    out.extend_from_slice(piece.after.as_bytes());
+}
+
+/// Fills the column of what stands from `from` on.
+#[cold]
+fn pad(out: &mut Vec<u8>, from: usize, piece: &Piece) {
+    // Each character has one byte that does not continue another.
+    let characters = out[from..].iter().filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count();
+    let blank = piece.width.saturating_sub(characters);
+    let at = if piece.is_right { from } else { out.len() };
+    out.splice(at..at, std::iter::repeat_n(b' ', blank));
+}
