@@ -74,7 +74,8 @@ impl RealDir {
         Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
     }
 
-    /// Takes the lock on the log itself: nobody can lock what he may only read.
+    /// Takes the lock on the log itself: one byte beyond its end, for which a handle that reads is
+    /// enough.
     pub(super) fn lock(&self, _active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
         Ok(os::lock(log)?.then_some(Lock(())))
     }
