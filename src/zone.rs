@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The offset of a whole day, which no RFC 3339 time can have.
+#[cfg(unix)]
 const DAY: i32 = 86_400;
 
 /// A time zone with its rules. A clone is the same zone.
@@ -45,6 +46,7 @@ fn whole_minutes(seconds: i32) -> i32 {
 }
 
 enum Rules {
+    #[cfg(unix)]
     Utc,
     #[cfg(unix)]
     Read(tz::TimeZone),
@@ -97,7 +99,6 @@ impl Rules {
         use chrono::{DateTime, Local, Offset as _, TimeZone as _};
 
         match self {
-            Self::Utc => None,
             Self::System => {
                 let time = DateTime::from_timestamp(second, 0)?;
                 Some(Local.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc())
