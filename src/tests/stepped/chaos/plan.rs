@@ -15,7 +15,7 @@ use crate::format::Format;
 use crate::queue::Overflow;
 use crate::sink::log_file::{FileOptions, Fsync, LogFile, WhenLow};
 use crate::sink::rotation::Rotation;
-use crate::sink::{Batch, Now, OutputSink, WriteError};
+use crate::sink::{Batch, Lag, Now, OutputSink, WriteError};
 
 pub(super) const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 pub(super) const TARGETS: [&str; 3] = ["chaos::a", "chaos::b", "other"];
@@ -289,30 +289,41 @@ impl RateLimitModel {
     }
 }
 
-/// A sink of the program's own: keeps what it takes, and fails or panics as often as it was told.
+/// A sink of the program's own: keeps what it takes, and fails or panics as often as it was told. It
+/// may also lag, as a stream does: it then takes a part of a line, whose rest it writes first.
 pub(super) struct FlakySink {
     pub(super) kept: Arc<Mutex<Vec<u8>>>,
     /// So many times in a hundred.
     pub(super) fails: Arc<Mutex<u32>>,
+    pub(super) lags: bool,
+    pub(super) rest: Vec<u8>,
     pub(super) rng: Rng,
 }
 
 impl OutputSink for FlakySink {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         if !percent(&mut self.rng, *self.fails.lock().unwrap()) {
+            self.kept.lock().unwrap().append(&mut self.rest);
             self.kept.lock().unwrap().extend_from_slice(batch.bytes());
             return Ok(());
         }
+        if self.lags && percent(&mut self.rng, 40) {
+            return Err(self.lag(batch));
+        }
+        // Then it takes back what it has of a line.
+        let broke_off = self.break_off();
         if percent(&mut self.rng, 30) {
             resume_unwind(Box::new(()));
         }
-        let takes = self.rng.usize(..=batch.len());
+        let takes = if broke_off { 0 } else { self.rng.usize(..=batch.len()) };
         batch.lines().take(takes).for_each(|line| self.kept.lock().unwrap().extend_from_slice(line.bytes()));
         Err(WriteError::new(takes, one_of(&mut self.rng, &[Cause::Io, Cause::DiskFull, Cause::Missing])))
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        self.attempt()
+        self.attempt()?;
+        self.kept.lock().unwrap().append(&mut self.rest);
+        Ok(())
     }
 
     fn retry(&mut self, _now: Now) -> Result<(), WriteError> {
@@ -321,7 +332,42 @@ impl OutputSink for FlakySink {
 }
 
 impl FlakySink {
+    fn lag(&mut self, batch: &Batch<'_>) -> WriteError {
+        if !self.rest.is_empty() && percent(&mut self.rng, 50) {
+            return WriteError::lagging(0, Lag::default());
+        }
+        self.kept.lock().unwrap().append(&mut self.rest);
+        let takes = self.rng.usize(..=batch.bytes().len());
+        let (lines, end) = batch.whole_lines_in(takes);
+        // A report that breaks off goes with the reader.
+        let is_report =
+            batch.lines().nth(lines).is_some_and(|line| line.bytes().windows(7).any(|word| word == b"unfazed"));
+        let takes = if is_report { end } else { takes };
+        self.kept.lock().unwrap().extend_from_slice(&batch.bytes()[..takes]);
+        let begun = takes > end;
+        if begun {
+            let whole = batch.ends().nth(lines).unwrap();
+            self.rest = batch.bytes()[takes..whole].to_vec();
+        }
+        WriteError::lagging(lines, Lag { begun, took_some: true })
+    }
+
+    /// Returns true if there was a part of a line.
+    fn break_off(&mut self) -> bool {
+        let has_part = !std::mem::take(&mut self.rest).is_empty();
+        if has_part {
+            let mut kept = self.kept.lock().unwrap();
+            let end = kept.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            kept.truncate(end);
+        }
+        has_part
+    }
+
     fn attempt(&mut self) -> Result<(), WriteError> {
-        if percent(&mut self.rng, *self.fails.lock().unwrap()) { Err(WriteError::new(0, Cause::Io)) } else { Ok(()) }
+        if !percent(&mut self.rng, *self.fails.lock().unwrap()) {
+            return Ok(());
+        }
+        self.break_off();
+        Err(WriteError::new(0, Cause::Io))
     }
 }
