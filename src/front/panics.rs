@@ -4,10 +4,14 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
 use log::Level;
 use log::kv;
+
+use crate::error::FlushError;
+use crate::queue::Pipeline;
 
 use super::logger::Core;
 
@@ -19,13 +23,30 @@ use super::logger::Core;
 /// each waits until the writer has what was logged so far.
 pub(crate) fn install(core: Weak<Core>) {
     let before = panic::take_hook();
+    let wait = Wait::default();
     panic::set_hook(Box::new(move |info| {
         if let Some(core) = core.upgrade() {
             record(&core, info);
-            core.flush();
+            wait.for_writer(core.per_process().pipeline());
         }
         before(info);
     }));
+}
+
+/// How many records the writer had taken, plus one, when a wait for it was in vain; 0: none was.
+#[derive(Default)]
+struct Wait(AtomicU64);
+
+impl Wait {
+    /// Waits until what was logged so far is written, for at most `Builder::shutdown_timeout`. A
+    /// writer that has taken nothing since a wait was in vain hangs in an output: it would be in
+    /// vain again, for every panic that the program catches.
+    fn for_writer(&self, pipeline: &Pipeline) {
+        let taken = || pipeline.counters.writer.taken.total() + 1;
+        if self.0.load(Relaxed) != taken() && pipeline.flush_in_time() == Err(FlushError::Timeout) {
+            self.0.store(taken(), Relaxed);
+        }
+    }
 }
 
 fn record(core: &Core, info: &PanicHookInfo<'_>) {

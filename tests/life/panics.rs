@@ -5,15 +5,17 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use unfazed::Builder;
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{say_all, to_log};
 use crate::readback::Log;
+use crate::sinks::HungSink;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -57,6 +59,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .killed_by(libc::SIGABRT)
         .speaks()
         .times(4),
+        Case::inside("panics_that_are_caught_wait_once_for_a_writer_that_hangs", caught_panics_and_a_hung_sink),
         Case::inside("a_panic_that_aborts_loses_nothing_that_was_logged_before_it", panic_that_aborts)
             .deadline(Duration::from_secs(300)),
     ]
@@ -148,6 +151,23 @@ fn panic_in_a_thread_local(place: &Place) {
     thread::spawn(|| BOMB.with(|_| ())).join().unwrap();
     // The process is aborted before it gets here.
     thread::park();
+}
+
+fn caught_panics_and_a_hung_sink(place: &Place) {
+    const SHORT: Duration = Duration::from_millis(300);
+
+    own_hook(place);
+    let (entered, has_entered) = mpsc::channel();
+    let builder = Builder::new().sink("hangs", HungSink(entered)).shutdown_timeout(SHORT);
+    builder.log_panics(true).init().unwrap();
+    say_all(0, 1);
+    has_entered.recv().unwrap();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert!(panic::catch_unwind(|| panic!("caught")).is_err());
+    }
+    let took = begun.elapsed();
+    assert!(SHORT <= took && took < 5 * SHORT, "{took:?}");
 }
 
 /// Built with `panic = "abort"`, which no test of this build can have.
