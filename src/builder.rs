@@ -655,7 +655,8 @@ impl Builder {
         let files = self.require_outputs.then(|| Files::look(&plan.outputs));
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
         let writer = plan.writer(pipeline.clone(), once);
-        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(plan)));
+        let per_process =
+            Arc::new(PerProcessPipeline::new(pipeline.clone(), Arc::new(plan.spare_pipeline()), Box::new(plan)));
         let filter = Arc::new(CurrentFilter::new(filter, self.level));
         let logger = Logger::new(per_process, filter.clone(), self.context, captured);
         let handle = Handle::new(logger.core(), log_files);

@@ -21,7 +21,7 @@ use crate::front::captured::Captured;
 use crate::front::output_filters::OutputFilters;
 use crate::os;
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{Overflow, Pipeline, Renew};
+use crate::queue::{Overflow, Pipeline, Renew, memory_for};
 use crate::record::Notice;
 use crate::sink::console::Console;
 use crate::sink::file::Target;
@@ -369,6 +369,25 @@ impl FilterDoubts {
 }
 
 impl Plan {
+    /// The memory that a pipeline takes without asking.
+    pub(crate) fn memory(&self) -> usize {
+        memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)
+    }
+
+    /// Makes the smallest pipeline with the accounts of a forked child. It has ended.
+    pub(crate) fn spare_pipeline(&self) -> Pipeline {
+        let smallest = Self { outputs: Vec::new(), capacity: 1, rate_limit: None, ..*self };
+        let pipeline = smallest.pipeline_for(&self.inherited());
+        pipeline.end();
+        pipeline
+    }
+
+    /// The outputs that a forked child has, too: a sink of the program's own stays with the parent.
+    fn inherited(&self) -> Vec<PlannedOutput> {
+        let inherited = self.outputs.iter().filter(|output| !matches!(output.destination, Destination::Sink { .. }));
+        inherited.cloned().collect()
+    }
+
     pub(crate) fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.offered, born));
@@ -401,9 +420,11 @@ impl Plan {
 /// What a forked child does at its first log call: files and consoles again; the program's own
 /// sinks and its callback stay with the parent. No lock that a vanished thread could hold is taken.
 impl Renew for Plan {
-    fn pipeline(&self) -> Arc<Pipeline> {
-        let inherited = self.outputs.iter().filter(|output| !matches!(output.destination, Destination::Sink { .. }));
-        Arc::new(self.pipeline_for(&inherited.cloned().collect::<Vec<_>>()))
+    fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        if !os::has_memory(self.memory()) {
+            return None;
+        }
+        Some(Arc::new(self.pipeline_for(&self.inherited())))
     }
 
     fn start(&self, pipeline: &Arc<Pipeline>) {

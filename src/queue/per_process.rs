@@ -9,20 +9,24 @@ use super::Pipeline;
 
 pub(crate) struct PerProcessPipeline {
     pipeline: PerProcess<Pipeline>,
+    /// For a child that has no memory for a pipeline of its own. It has ended, and counts what is
+    /// logged. The process that made it does not use it, so that a child may.
+    spare: Arc<Pipeline>,
     renew: Box<dyn Renew>,
 }
 
 /// Makes a pipeline for a forked child, from the plan.
 pub(crate) trait Renew: Send + Sync {
-    fn pipeline(&self) -> Arc<Pipeline>;
+    /// Returns nothing if there is no memory for it.
+    fn pipeline(&self) -> Option<Arc<Pipeline>>;
 
     /// Starts the writer of the queue that came first; if that fails, the queue ends.
     fn start(&self, pipeline: &Arc<Pipeline>);
 }
 
 impl PerProcessPipeline {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, renew: Box<dyn Renew>) -> Self {
-        Self { pipeline: PerProcess::new(pipeline), renew }
+    pub(crate) fn new(pipeline: Arc<Pipeline>, spare: Arc<Pipeline>, renew: Box<dyn Renew>) -> Self {
+        Self { pipeline: PerProcess::new(pipeline), spare, renew }
     }
 
     #[inline]
@@ -42,7 +46,11 @@ impl PerProcessPipeline {
 
     #[cold]
     fn renew(&self) {
-        let pipeline = self.renew.pipeline();
+        let Some(pipeline) = self.renew.pipeline() else {
+            // Of several threads at once, another one may have found memory.
+            self.pipeline.put(&self.spare);
+            return;
+        };
         if self.pipeline.put(&pipeline) {
             self.renew.start(&pipeline);
         }

@@ -84,6 +84,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::inside("a_child_can_flush_and_shut_down_its_own_logger", |place| {
             fork_under_load(place, Overflow::DropNewest, children_that_shut_down);
         }),
+        Case::inside("a_child_without_memory_for_its_queue_counts_what_it_loses", child_without_memory).needs_linux(),
         Case::inside("a_child_whose_writer_cannot_start_counts_what_it_loses", child_without_writer).needs_linux(),
         Case::inside(
             "a_torn_line_that_stood_there_before_gets_nothing_glued_to_it_while_another_holds_the_lock",
@@ -496,6 +497,35 @@ fn child_without_writer(place: &Place) {
 
 #[cfg(not(target_os = "linux"))]
 fn child_without_writer(place: &Place) {
+    place.skip("it needs Linux");
+}
+
+#[cfg(target_os = "linux")]
+fn child_without_memory(place: &Place) {
+    // More than the 64 MiB that the C library has reserved for the heap of a thread.
+    let handle = to_log(place).capacity(1 << 18).init().unwrap();
+    say_all(0, 10);
+    handle.flush(PATIENCE).unwrap();
+    fork(|| {
+        let before = crate::unix::limit_memory(crate::odd::mapped_memory() + 256 * 1024);
+        say_all(1, 10);
+        crate::unix::limit_memory(before);
+        let stats = handle.stats();
+        assert_settled(&stats);
+        assert_eq!((stats.accepted, stats.dropped.shutdown), (10, 10), "{stats:?}");
+        assert_eq!(handle.state(), State::Closed);
+        assert_eq!(handle.flush(PATIENCE), Err(FlushError::Closed));
+        End::Exit
+    })
+    .wait();
+    say_all(2, 10);
+    handle.flush(PATIENCE).unwrap();
+    let log = Log::read_shared(&place.log());
+    [(0, 10), (1, 0), (2, 10)].into_iter().for_each(|(author, count)| log.assert_all(author, count));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn child_without_memory(place: &Place) {
     place.skip("it needs Linux");
 }
 

@@ -33,7 +33,7 @@ pub(super) const PATH: &str = "/logs/app.log";
 struct NoRenewal;
 
 impl Renew for NoRenewal {
-    fn pipeline(&self) -> Arc<Pipeline> {
+    fn pipeline(&self) -> Option<Arc<Pipeline>> {
         unreachable!("a forked bench")
     }
 
@@ -131,7 +131,7 @@ impl Setup {
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
         pipeline.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
-        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), Box::new(NoRenewal)));
+        let per_process = Arc::new(PerProcessPipeline::new(pipeline.clone(), pipeline.clone(), Box::new(NoRenewal)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = events.clone();
         let history = Arc::new(Mutex::new(History::of(self.disk)));
