@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log"],
     ),
     ("sink/socket.rs", &["os"], &["rustix"]),
+    ("sink/syslog.rs", &["format", "sink", "wanted"], &["log", "serde"]),
     ("sink/journald.rs", &["format", "sink", "wanted"], &["log", "rustix"]),
     ("sink/file/space.rs", &["event"], &[]),
     ("sink/file/schedule.rs", &["sink::rotation", "zone"], &["chrono"]),

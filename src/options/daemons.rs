@@ -1,13 +1,14 @@
 //! The outputs to daemons as they stand in a configuration. Plain values.
 
+use log::LevelFilter;
 use serde::Deserialize;
 
 use crate::error::InitError;
+#[cfg(all(feature = "journald", target_os = "linux"))]
+use crate::sink::journald::Journald;
 use crate::sink::syslog::{Facility, Syslog, SyslogProtocol};
 
-use super::read::given;
-use super::read::{LevelRange, Size, Time};
-use log::LevelFilter;
+use super::read::{LevelRange, Size, Time, given};
 
 /// The table `[syslog]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -75,9 +76,7 @@ pub(super) struct JournaldConfig {
 
 #[cfg(all(feature = "journald", target_os = "linux"))]
 impl JournaldConfig {
-    pub(super) fn journald(&self) -> crate::Journald {
-        use crate::Journald;
-
+    pub(super) fn journald(&self) -> Journald {
         let mut journald = Journald::new();
         journald = given(journald, self.level, Journald::level);
         journald = given(journald, self.levels, |journald, levels| journald.levels(levels.0));

@@ -1,6 +1,8 @@
 //! The archives of one file: which there are, and which are deleted. Does what `archive_name.rs`
 //! and `retention.rs` say. Runs on the writer's thread.
 
+mod compress;
+
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,8 +11,8 @@ use crate::disk::{Dir, Disk, DiskFile, Entry, PathState};
 use crate::sink::log_file::FileOptions;
 use crate::sink::{News, Now};
 
+use self::compress::Compressor;
 use super::archive_name::{Archive, Names};
-use super::compress::Compressor;
 use super::open_file::OpenFile;
 use super::retention::{Limits, Listed};
 

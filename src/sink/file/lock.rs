@@ -99,10 +99,10 @@ impl<D: Disk> FileSink<D> {
         let is_due = self.rotator.is_overdue(open.len) || self.archives.are_overdue(&self.disk, open, now);
         // The next attempt to get it says again why that fails.
         let Some(error) = &open.lock.missing else { return };
-        let is_anothers = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied);
+        let is_foreign = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied);
         let is_needed =
             self.options.when_low == WhenLow::DeleteOldest || self.rotator.is_enabled() || self.archives.are_limited();
-        if self.missing_lock.must_report(!is_anothers && is_needed, is_due, now.monotonic) {
+        if self.missing_lock.must_report(!is_foreign && is_needed, is_due, now.monotonic) {
             self.news.extend(open.lock.missing.take().map(|error| News::Failed { doing: "lock", error }));
         }
     }

@@ -5,12 +5,10 @@ mod append;
 mod lock;
 mod missing_lock;
 mod open_file;
-mod preallocation;
 mod reopen;
 mod sync;
 
 mod archives;
-mod compress;
 mod rotate;
 
 pub(crate) mod archive_name;
@@ -27,7 +25,7 @@ use crate::event::Cause;
 use self::archives::Archives;
 use self::missing_lock::MissingLock;
 use self::open_file::OpenFile;
-use self::preallocation::Budget;
+use self::open_file::preallocation::Budget;
 use self::rotate::Rotator;
 use self::space::{Answer, Space};
 use super::log_file::{FileOptions, WhenLow};

@@ -1,13 +1,15 @@
 //! An open file: what exists only while it is open, and what is done to it. Runs on the writer's
 //! thread.
 
+pub(super) mod preallocation;
+
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::disk::DiskFile;
 
+use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
-use super::preallocation::Preallocated;
 
 /// When a file is opened whose lock another process has, its end is read this often, at this
 /// distance; it is torn if each look says so.

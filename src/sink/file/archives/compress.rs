@@ -8,21 +8,22 @@ use std::time::{Duration, Instant};
 use crate::disk::{Compression, Disk};
 use crate::sink::News;
 
-use super::archive_name::Archive;
-use super::archives::{Archives, Found, dir_of};
-use super::open_file::OpenFile;
+use crate::sink::file::archive_name::Archive;
+use crate::sink::file::open_file::OpenFile;
+
+use super::{Archives, Found, dir_of};
 
 /// The time until an archive is tried again that could not be compressed.
 const COMPRESS_AGAIN: Duration = Duration::from_secs(60);
 
 /// The compressions of one file's archives.
 #[derive(Debug)]
-pub(super) struct Compressor {
+pub(in crate::sink::file) struct Compressor {
     enabled: bool,
     /// The archive that is being compressed, and its name until it is whole.
     current: Option<(Archive, OsString)>,
     /// When the next may begin; `None`: at once.
-    pub(super) next_at: Option<Instant>,
+    pub(in crate::sink::file) next_at: Option<Instant>,
     /// The archives that could not be compressed, since all others were.
     failed: Vec<Archive>,
     /// The archives whose compressed form's name is taken by something else.
@@ -30,16 +31,16 @@ pub(super) struct Compressor {
 }
 
 impl Compressor {
-    pub(super) fn new(enabled: bool) -> Self {
+    pub(in crate::sink::file) fn new(enabled: bool) -> Self {
         Self { enabled, current: None, next_at: None, failed: Vec::new(), name_taken: Vec::new() }
     }
 
-    pub(super) fn is_enabled(&self) -> bool {
+    pub(in crate::sink::file) fn is_enabled(&self) -> bool {
         self.enabled
     }
 
     /// Returns whether this is the name of a compressed archive that is not whole yet.
-    pub(super) fn is_making(&self, name: &OsStr) -> bool {
+    pub(in crate::sink::file) fn is_making(&self, name: &OsStr) -> bool {
         self.current.as_ref().is_some_and(|(_, making)| making == name)
     }
 
@@ -81,7 +82,7 @@ impl Compressor {
 impl Archives {
     /// Takes the result of the last compression, and begins the next. `leave`: bytes that must stay
     /// free.
-    pub(super) fn compress<D: Disk>(
+    pub(in crate::sink::file) fn compress<D: Disk>(
         &mut self,
         disk: &mut D,
         open: &mut OpenFile<D::File>,

@@ -6,12 +6,13 @@ use std::io;
 use crate::disk::DiskFile;
 use crate::event::Cause;
 
-use super::open_file::OpenFile;
-use super::space::Space;
+use crate::sink::file::space::Space;
+
+use super::OpenFile;
 
 /// The blocks that this process has taken for a file.
 #[derive(Debug)]
-pub(super) struct Preallocated {
+pub(in crate::sink::file) struct Preallocated {
     /// Blocks beyond the end can be taken.
     supported: bool,
     /// Up to where they were taken, if that is beyond the end.
@@ -23,33 +24,33 @@ pub(super) struct Preallocated {
 }
 
 impl Preallocated {
-    pub(super) fn new(supported: bool) -> Self {
+    pub(in crate::sink::file) fn new(supported: bool) -> Self {
         Self { supported, end: 0, allocated: 0, largest_reserve: 0 }
     }
 
     /// Counts no block as taken any more.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::sink::file) fn forget(&mut self) {
         self.end = 0;
     }
 
     /// Returns whether blocks were taken beyond this length.
-    pub(super) fn reach_beyond(&self, len: u64) -> bool {
+    pub(in crate::sink::file) fn reach_beyond(&self, len: u64) -> bool {
         self.end > len
     }
 
     /// Returns whether another process has given back blocks, by what the file has now.
-    pub(super) fn are_gone(&self, allocated: io::Result<u64>) -> bool {
+    pub(in crate::sink::file) fn are_gone(&self, allocated: io::Result<u64>) -> bool {
         allocated.map_or(true, |allocated| allocated < self.allocated)
     }
 }
 
 impl<F: DiskFile> OpenFile<F> {
     /// Returns how many bytes can be written into preallocated blocks.
-    pub(super) fn ahead(&self) -> u64 {
+    pub(in crate::sink::file) fn ahead(&self) -> u64 {
         self.blocks.end.saturating_sub(self.len)
     }
 
-    pub(super) fn can_preallocate(&self) -> bool {
+    pub(in crate::sink::file) fn can_preallocate(&self) -> bool {
         self.blocks.supported && self.holds_lock() && self.measured
     }
 
@@ -60,7 +61,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// # Errors
     ///
     /// There is no space for them.
-    pub(super) fn preallocate(&mut self, lines: u64, budget: &Budget, space: &Space) -> io::Result<()> {
+    pub(in crate::sink::file) fn preallocate(&mut self, lines: u64, budget: &Budget, space: &Space) -> io::Result<()> {
         let reserve = budget.reserve();
         let bytes = lines.saturating_add(reserve);
         if reserve == 0 || budget.writable.saturating_add(budget.ahead) < bytes {
@@ -106,7 +107,7 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Gives back the blocks beyond the end; not where another process writes, too: only a cut does
     /// it, and a line that came between the look and the cut would go with it.
-    pub(super) fn give_back_blocks(&mut self) {
+    pub(in crate::sink::file) fn give_back_blocks(&mut self) {
         let may_cut = self.blocks.end > 0 && !self.shared && self.still_holds_lock();
         if may_cut && self.file.len().is_ok_and(|len| len == self.len) {
             // Should it fail, `du` shows it until the file is written again.
@@ -118,7 +119,7 @@ impl<F: DiskFile> OpenFile<F> {
 
 /// How many bytes a file may take now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(in crate::sink::file) struct Budget {
     /// What the file system leaves above `min_free_space`.
     writable: u64,
     /// The same, less where the file system has less.
@@ -140,7 +141,11 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new<F: DiskFile>(space: &Space, open: Option<&OpenFile<F>>, error_reserve: u64) -> Self {
+    pub(in crate::sink::file) fn new<F: DiskFile>(
+        space: &Space,
+        open: Option<&OpenFile<F>>,
+        error_reserve: u64,
+    ) -> Self {
         Self {
             writable: space.writable(),
             known_writable: space.left(),
@@ -156,18 +161,18 @@ impl Budget {
     }
 
     /// Sets how much the file may still grow.
-    pub(super) fn size_left(self, size_left: u64) -> Self {
+    pub(in crate::sink::file) fn size_left(self, size_left: u64) -> Self {
         Self { size_left, ..self }
     }
 
     /// Sets whether the output is suspended.
-    pub(super) fn suspended(self, suspended: bool) -> Self {
+    pub(in crate::sink::file) fn suspended(self, suspended: bool) -> Self {
         Self { suspended, ..self }
     }
 
     /// Returns how many bytes of records of all levels may be written: what the space allows and
     /// what is preallocated, without the reserve.
-    pub(super) fn for_records(&self) -> u64 {
+    pub(in crate::sink::file) fn for_records(&self) -> u64 {
         if self.can_preallocate {
             self.writable.saturating_add(self.ahead).saturating_sub(self.reserve())
         } else {
@@ -176,20 +181,20 @@ impl Budget {
     }
 
     /// Returns how many bytes of ERROR lines may be written while the output is suspended.
-    pub(super) fn for_errors(&self) -> u64 {
+    pub(in crate::sink::file) fn for_errors(&self) -> u64 {
         self.ahead.min(self.size_left)
     }
 
     /// Returns how many bytes of records there is space for where no more blocks can be
     /// preallocated: what is preallocated, and what the file system has if it is to be believed.
-    pub(super) fn without_more_blocks(&self, believe: bool) -> u64 {
+    pub(in crate::sink::file) fn without_more_blocks(&self, believe: bool) -> u64 {
         let free = if believe { self.free_for_certain } else { 0 };
         free.saturating_add(self.ahead).saturating_sub(self.reserve())
     }
 
     /// Returns how many bytes are preallocated for ERROR lines: `error_reserve`, or where space is
     /// low half of it, and never less than what is left of the largest reserve.
-    pub(super) fn reserve(&self) -> u64 {
+    pub(in crate::sink::file) fn reserve(&self) -> u64 {
         let half = self.known_writable.saturating_add(self.ahead) / 2;
         // Where no mark says when a full disk has recovered, the reserve must be able to stand
         // again as before.
@@ -198,7 +203,7 @@ impl Budget {
     }
 
     /// Returns whether the reserve is not all preallocated, and could be.
-    pub(super) fn is_short_of_reserve(&self) -> bool {
+    pub(in crate::sink::file) fn is_short_of_reserve(&self) -> bool {
         self.can_preallocate && self.ahead < self.reserve()
     }
 }
