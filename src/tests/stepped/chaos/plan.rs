@@ -289,8 +289,8 @@ impl RateLimitModel {
     }
 }
 
-/// A sink of the program's own: keeps what it takes, and fails or panics as often as it was told. It
-/// may also lag, as a stream does: it then takes a part of a line, whose rest it writes first.
+/// A sink of the program's own: keeps what it takes, and fails or panics as often as it was told.
+/// It may also lag, as a stream does: it then takes a part of a line, whose rest it writes first.
 pub(super) struct FlakySink {
     pub(super) kept: Arc<Mutex<Vec<u8>>>,
     /// So many times in a hundred.
