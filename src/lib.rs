@@ -32,7 +32,9 @@
 //! On the calling thread: the filter, then the gate (can any output take this level now?), then the
 //! message is formatted into a record on the stack, and the record goes into a bounded queue. There
 //! is no lock, no allocation for a message that fits its slot (about 170 bytes together with its
-//! key-values), and no system call in the steady state. The first ERROR, or a half-full queue,
+//! key-values), and no system call in the steady state. The first call of a thread may allocate,
+//! because what the thread remembers is set up then. An error (`err:err`) and a structured value
+//! (`user:serde`) allocate what their own code allocates. The first ERROR, or a half-full queue,
 //! after a pause may wake the writer once.
 //!
 //! On the writer's thread: records are laid out as lines and handed to each output, one write for
