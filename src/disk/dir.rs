@@ -638,6 +638,31 @@ mod tests {
         assert_eq!(listed[0].modified, fs::metadata(path.join("file")).unwrap().modified().unwrap());
     }
 
+    /// A pipe would keep the thread that compresses for ever, in `open`.
+    #[cfg(feature = "gzip")]
+    #[test]
+    fn what_is_no_file_of_ours_is_not_opened_as_an_archive() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        fs::write(path.join("file"), "").unwrap();
+        let log = fs::metadata(path.join("file")).unwrap();
+        fs::create_dir(path.join("directory")).unwrap();
+        std::os::unix::fs::symlink("file", path.join("link")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path.join("pipe")).status();
+        assert!(made.unwrap().success());
+        fs::write(path.join("two names"), "").unwrap();
+        fs::hard_link(path.join("two names"), path.join("the other")).unwrap();
+        let dir = open(path);
+        for name in ["directory", "link", "pipe", "two names", "the other"] {
+            let error = dir.open_ours(OsStr::new(name), &log).map(drop).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{name}");
+        }
+        // Nor does it hang if the pipe comes between the look and the opening.
+        let opened = dir.open_file(OsStr::new("pipe"), OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty());
+        assert!(opened.is_ok_and(|fd| fd.as_raw_fd() > 2));
+        assert!(dir.open_ours(OsStr::new("file"), &log).is_ok());
+    }
+
     #[test]
     fn a_directory_that_is_renamed_is_still_the_same() {
         let temporary = tempfile::tempdir().unwrap();

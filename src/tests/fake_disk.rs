@@ -101,6 +101,8 @@ impl Hand {
 
 /// A user who is not the one that the logger runs as.
 const SOMEBODY: u32 = 1;
+/// What stands in his files.
+const PLANTED: &[u8] = b"planted\n";
 /// The log that hands reach for.
 const LOG: &str = "/logs/app.log";
 
@@ -292,8 +294,20 @@ impl FakeDisk {
         let world = self.world();
         let (capacity, filler, reserves, no_links) = (world.capacity, world.filler, world.reserves, world.no_links);
         let synced_names = names.clone();
-        let left =
-            World { names, synced_names, files, stood, capacity, filler, reserves, no_links, ..World::default() };
+        let planted = world.planted.iter().filter(|(path, inode)| names.get(*path) == Some(*inode));
+        let planted = planted.map(|(path, inode)| (path.clone(), *inode)).collect();
+        let left = World {
+            planted,
+            names,
+            synced_names,
+            files,
+            stood,
+            capacity,
+            filler,
+            reserves,
+            no_links,
+            ..World::default()
+        };
         Self { world: Arc::new(Mutex::new(left)) }
     }
 
@@ -422,7 +436,7 @@ impl FakeDisk {
         for (path, inode) in &world.planted {
             let is_there = world.names.get(path) == Some(inode);
             assert!(is_there, "{story}: {} was renamed, replaced or deleted", path.display());
-            assert_eq!(world.files[*inode].bytes, b"planted\n", "{story}: {}", path.display());
+            assert_eq!(world.files[*inode].bytes, PLANTED, "{story}: {}", path.display());
         }
     }
 
@@ -548,45 +562,49 @@ impl World {
     }
 
     /// Does what somebody else does. Of a name that is taken, he leaves it as it is.
-    pub(crate) fn act(&mut self, hand: Hand) {
-        let log = Path::new(LOG);
-        let (dir, active) = (Path::new("/logs"), self.names.get(log).copied());
-        let archive = |second: u32, number: u32| format!("app.2001-09-09T01-{second}-{number:04}.log");
+    pub(crate) fn act(&mut self, hand: Hand, log: &Path) {
+        let active = self.names.get(log).copied();
+        let name = |text: std::fmt::Arguments<'_>| log.with_file_name(text.to_string());
+        let stem = log.file_stem().unwrap().to_str().unwrap();
+        let suffix = log.extension().map_or(String::new(), |last| format!(".{}", last.to_str().unwrap()));
+        let archive = |stamp: &str, number: u32| name(format_args!("{stem}.{stamp}-{number:04}{suffix}"));
+        let compressed = |archive: &Path| PathBuf::from(format!("{}.gz", archive.display()));
         match hand {
             Hand::PlantsArchives => {
-                for name in ["app.0001-01-01T00-00-00-0000.log", "app.9999-12-31T23-59-59-9999.log"] {
-                    self.plant(&dir.join(name));
-                }
-                (0..4).for_each(|number| self.plant(&dir.join(format!("app.2999-01-01T00-00-00-{number:04}.log.gz"))));
+                self.plant(&archive("0001-01-01T00-00-00", 0));
+                self.plant(&archive("9999-12-31T23-59-59", 9999));
+                (0..4).for_each(|number| self.plant(&compressed(&archive("2999-01-01T00-00-00", number))));
             }
             Hand::TakesNextNames => {
-                for (minute, second) in [(46, 40), (46, 41), (46, 42), (47, 0)] {
+                for stamp in
+                    ["2001-09-09T01-46-40", "2001-09-09T01-46-41", "2001-09-09T01-46-42", "2001-09-09T01-47-00"]
+                {
                     for number in 0..3 {
-                        let name = format!("app.2001-09-09T01-{minute}-{second:02}-{number:04}.log");
-                        self.plant(&dir.join(&name));
-                        self.plant(&dir.join(name + ".gz"));
+                        self.plant(&archive(stamp, number));
+                        self.plant(&compressed(&archive(stamp, number)));
                     }
                 }
-                let compressed = self.names.keys().filter(|name| name.extension().is_some_and(|last| last == "log"));
-                let compressed: Vec<_> = compressed.map(|name| name.with_extension("log.gz")).collect();
-                compressed
-                    .iter()
-                    .filter(|name| **name != log.with_extension("log.gz"))
-                    .for_each(|name| self.plant(name));
+                let is_archive = |path: &&PathBuf| {
+                    let text = path.to_str().unwrap();
+                    text.starts_with(&format!("{}.2", log.with_file_name(stem).display())) && text.ends_with(&suffix)
+                };
+                let archives: Vec<_> = self.names.keys().filter(is_archive).map(|path| compressed(path)).collect();
+                archives.iter().for_each(|path| self.plant(path));
             }
             Hand::GuessesNames => {
+                let active = log.file_name().unwrap().to_str().unwrap();
                 for random in self.random + 1..self.random + 4 {
-                    self.plant(&dir.join(format!(".app.log.{random:08x}.new")));
+                    self.plant(&name(format_args!(".{active}.{random:08x}.new")));
                 }
             }
             Hand::SwapsActive => {
-                let _ = self.rename(log, &dir.join("taken")); // Nobody has to be there.
+                let _ = self.rename(log, &name(format_args!("taken"))); // Nobody has to be there.
                 let inode = self.inode(log);
                 self.files[inode].owner = SOMEBODY;
             }
             Hand::LinksActive => {
                 if let Some(active) = active {
-                    self.name(&dir.join(archive(46, 7)), active);
+                    self.name(&archive("2001-09-09T01-46-46", 7), active);
                 }
             }
             Hand::TakesLock => {
@@ -600,8 +618,11 @@ impl World {
         let is_there = path.parent().is_some_and(|dir| !self.missing.contains(dir));
         if is_there && !self.names.contains_key(path) {
             let inode = self.inode(path);
-            (self.files[inode].owner, self.files[inode].bytes) = (SOMEBODY, b"planted\n".to_vec());
+            let bytes = PLANTED.to_vec();
+            let file = &mut self.files[inode];
+            (file.owner, file.synced, file.bytes) = (SOMEBODY, bytes.len(), bytes);
             self.planted.insert(path.to_owned(), inode);
+            self.synced_names.insert(path.to_owned(), inode);
         }
     }
 
@@ -609,7 +630,7 @@ impl World {
     fn ask(&mut self, op: Op) -> io::Result<()> {
         self.total += 1;
         if let Some((_, hand)) = self.hand.take_if(|(at, _)| *at == self.total) {
-            self.act(hand);
+            self.act(hand, Path::new(LOG));
         }
         let is_kept = match self.keep {
             Keep::Nothing => false,

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use unfazed::{Builder, Event, LogFile, Rotation, State};
 #[cfg(feature = "gzip")]
 use crate::harness::wait_until;
 use crate::harness::{
-    NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, hostile, listing, log, logger, names, sticky, victim,
+    NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, as_user, hostile, line, listing, log, logger, names,
+    sticky, victim,
 };
 use crate::support::child;
 use crate::{hands, locks, owners};
@@ -94,24 +95,36 @@ pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -
     Outcome::holds()
 }
 
+/// A loop device, whose file shows what was written to it.
 pub(crate) fn a_block_device_is_not_written_at_a_reopen_either(dir: &Path) -> Outcome {
-    // A memory disk of a number that nobody has: if it is opened, that fails; what must not happen
-    // is that it is tried.
-    let device = dir.join("device");
-    let made = Command::new("mknod").arg(&device).args(["b", "7", "0"]).status();
-    if !made.is_ok_and(|status| status.success()) || !fs::metadata(&device).unwrap().file_type().is_block_device() {
-        return Outcome::Skipped("no block device can be made here".into());
-    }
+    let image = dir.join("image");
+    fs::write(&image, vec![b'x'; 1 << 20]).unwrap();
+    let made = Command::new("losetup").args(["-f", "--show"]).arg(&image).output();
+    let Some(made) = made.ok().filter(|made| made.status.success()) else {
+        return Outcome::Skipped("no loop device can be made here".into());
+    };
+    let device = Loop(String::from_utf8(made.stdout).unwrap().trim().to_owned());
     let path = dir.join("app.log");
     let (logger, handle) = logger(LogFile::new(&path));
     log(&logger, &handle, 5);
     fs::remove_file(&path).unwrap();
-    symlink(&device, &path).unwrap();
+    symlink(&device.0, &path).unwrap();
     handle.reopen();
     log(&logger, &handle, 5);
     assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
     let _ = handle.shutdown(PATIENCE);
+    drop(device); // What was written to it is in its file by then.
+    assert!(fs::read(&image).unwrap().iter().all(|byte| *byte == b'x'), "a log line is on the device");
     Outcome::holds()
+}
+
+/// A loop device, until it is dropped.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        assert!(Command::new("losetup").args(["-d", &self.0]).status().unwrap().success());
+    }
 }
 
 pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(dir: &Path) -> Outcome {
@@ -269,14 +282,77 @@ pub(crate) fn the_mode_holds_through_a_link_to_nothing(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
+/// `fs.protected_regular` refuses to open such a file if the call may create it, too; whatever this
+/// machine has set, no call does both.
 pub(crate) fn somebody_elses_log_in_a_sticky_directory_is_appended_to(dir: &Path) -> Outcome {
     let logs = sticky(dir);
     as_nobody(&logs, "echo older > app.log; chmod 666 app.log");
-    let (logger, handle) = logger(LogFile::new(logs.join("app.log")));
-    log(&logger, &handle, 3);
-    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
-    assert_eq!(handle.stats().written, 3, "whatever `fs.protected_regular` says");
+    let trace = dir.join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=openat,openat2,open,creat", "-o"]).arg(&trace).arg("--");
+    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return Outcome::Skipped("`strace` cannot trace here".into());
+    }
+    let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let ended = child::run(child::command_under(strace, "appends", dir), streams.path(), DEADLINE).unwrap();
+    assert!(ended.status.success(), "{}", ended.said());
+    let text = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<_> =
+        text.lines().filter(|call| call.contains("\"app.log\"") || call.contains("/app.log\"")).collect();
+    assert!(calls.iter().any(|call| call.contains("O_APPEND")), "{text}");
+    let may_be_refused = |call: &&&str| call.contains("O_CREAT") && !call.contains("O_EXCL");
+    assert_eq!(calls.iter().filter(may_be_refused).collect::<Vec<_>>(), [&""; 0]);
+    assert_eq!(fs::read_to_string(logs.join("app.log")).unwrap().lines().count(), 4);
     Outcome::holds()
+}
+
+fn appends(dir: &Path) {
+    let (logger, handle) = logger(LogFile::new(dir.join("sticky/app.log")));
+    log(&logger, &handle, 3);
+    handle.shutdown(PATIENCE).unwrap();
+}
+
+/// What root's program has to leave alone there, an ordinary user's program has, too.
+pub(crate) fn an_unprivileged_program_in_a_sticky_directory_leaves_others_alone(dir: &Path) -> Outcome {
+    let (logs, victim) = (sticky(dir), victim(dir));
+    fs::write(logs.join(archive(1)), "root's\n").unwrap();
+    fs::write(logs.join("app.2033-01-01T00-00-00-0000.log"), "root's\n").unwrap();
+    as_user(
+        1000,
+        &logs,
+        &format!(
+            "for n in 1 2 3 4; do echo x > app.2030-01-0${{n}}T00-00-00-0000.log; done; \
+             truncate -s 1G app.2030-02-01T00-00-00-0000.log; echo x > .app.log.0000beef.new; \
+             mkdir app.2031-01-01T00-00-00-0000.log; mkfifo app.2031-01-02T00-00-00-0000.log; \
+             ln -s {}/secret app.2031-01-03T00-00-00-0000.log; echo x > app.9999-12-31T23-59-59-9999.log; \
+             chmod 4777 app.2030-01-0*",
+            victim.display()
+        ),
+    );
+    let names_before = names(&logs);
+    let lines = || names_before.iter().map(|name| line(&logs.join(name))).collect::<Vec<_>>();
+    let (before, victims) = (lines(), listing(&victim));
+    let outcome = run_child("unprivileged", dir);
+    assert_eq!(lines(), before);
+    assert_eq!(listing(&victim), victims);
+    let is_new = |name: &String| !names_before.contains(name);
+    let new: Vec<_> = names(&logs).into_iter().filter(is_new).collect();
+    assert_eq!(new.len(), 3, "its own are within their limit: {new:?}");
+    assert!(new.iter().all(|name| fs::metadata(logs.join(name)).unwrap().uid() == NOBODY));
+    outcome
+}
+
+fn unprivileged(dir: &Path) {
+    become_nobody();
+    let file = rotating(&dir.join("sticky")).max_files(3).max_total_size(1 << 20);
+    #[cfg(feature = "gzip")]
+    let file = file.compress(true);
+    let (logger, handle) = logger(file);
+    for _ in 0..10 {
+        log(&logger, &handle, 30);
+    }
+    handle.shutdown(PATIENCE).unwrap();
+    assert_eq!((handle.stats().written, handle.stats().outputs[0].failures), (300, 0));
 }
 
 pub(crate) fn no_log_file_takes_the_number_of_a_stream(dir: &Path) -> Outcome {
@@ -323,6 +399,8 @@ pub(crate) fn play(role: &str, dir: &Path) {
     match role {
         "streams" => streams(dir),
         "chroot" => chroot(dir),
+        "appends" => appends(dir),
+        "unprivileged" => unprivileged(dir),
         "append-only" => locks::append_only(dir),
         "cannot-give" => owners::cannot_give(dir),
         "daemon" => owners::daemon(dir),

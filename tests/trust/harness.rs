@@ -40,7 +40,12 @@ fn lacking() -> Option<&'static str> {
 
 /// Runs a script as `nobody`, in a directory; it has to succeed.
 pub(crate) fn as_nobody(dir: &Path, script: &str) {
-    let user = NOBODY.to_string();
+    as_user(NOBODY, dir, script);
+}
+
+/// Runs a script as a user; it has to succeed.
+pub(crate) fn as_user(user: u32, dir: &Path, script: &str) {
+    let user = user.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-euc", script]);
     let output = command.current_dir(dir).output().unwrap();

@@ -23,7 +23,7 @@ use crate::sink::log_file::WhenLow;
 use crate::sink::{Backlog, Now};
 use crate::stats::Stats;
 use crate::sync::channel::Receiver;
-use crate::tests::fake_disk::{Crash, FakeDisk, Fault, Keep, Op};
+use crate::tests::fake_disk::{Crash, FakeDisk, Fault, Hand, Keep, Op};
 use crate::tests::stepped::bench::{Bench, Setup};
 use crate::wanted::{Levels, Wanting};
 
@@ -677,7 +677,7 @@ impl Machine {
         let Some(path) = (!paths.is_empty()).then(|| one_of(rng, &paths)) else { return };
         self.others += 1;
         let is_there = self.disk.inodes().iter().any(|(name, _)| name == path);
-        match rng.u32(..12) {
+        match rng.u32(..15) {
             0 | 1 => {
                 let to = format!("{path}.{}", self.others);
                 self.note(format!("{path} is renamed"));
@@ -717,6 +717,20 @@ impl Machine {
             11 => {
                 self.note("directories can be made again".into());
                 self.disk.unbar();
+            }
+            12 => {
+                let hand = one_of(rng, &[Hand::PlantsArchives, Hand::TakesNextNames, Hand::GuessesNames]);
+                self.note(format!("somebody {hand:?} next to {path}"));
+                self.disk.world().act(hand, Path::new(path));
+            }
+            13 => {
+                self.note(format!("the lock of {path} is taken away"));
+                self.disk.world().act(Hand::TakesLock, Path::new(path));
+                (self.torn, self.locked) = (true, true);
+            }
+            14 => {
+                self.note("locks are given back".into());
+                self.disk.give_back_locks();
             }
             _ => {}
         }
@@ -767,6 +781,7 @@ impl Machine {
             assert_eq!(stats.dropped.queue_full, 0, "{stats:?}");
         }
         self.see_archives();
+        self.disk.assert_planted_is_untouched("at every moment");
     }
 
     /// No archive changes, and none goes away but by what the options say.
@@ -893,6 +908,7 @@ impl Machine {
         world.capacity = percent(rng, 80).then_some(used + 64 * 1024 * KIB);
         drop(world);
         self.disk.unbar();
+        self.disk.give_back_locks();
         self.set_own(0);
         self.note("all is well again".into());
     }
