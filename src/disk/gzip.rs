@@ -71,7 +71,7 @@ fn compress(dir: &mut RealDir, log: &Metadata, what: &Compression, cancelled: &A
     let source = from.file.metadata()?;
     let to = dir.create_private(&what.unfinished)?;
     match write(dir, log, what, &mut from, to, &source, cancelled) {
-        Ok(()) => dir.remove(&what.from).map(|()| true),
+        Ok(()) => remove_plain(dir, what),
         Err(error) => {
             let _ = dir.remove(&what.unfinished); // The next start finds it.
             match error.kind() {
@@ -82,6 +82,14 @@ fn compress(dir: &mut RealDir, log: &Metadata, what: &Compression, cancelled: &A
                 _ => Err(error),
             }
         }
+    }
+}
+
+/// Removes what is compressed now; our own limits may have deleted it a moment before.
+fn remove_plain(dir: &mut RealDir, what: &Compression) -> io::Result<bool> {
+    match dir.remove(&what.from) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(true),
     }
 }
 
@@ -149,7 +157,7 @@ fn finish(
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         if got == 0 {
-            return dir.remove(&what.from).map(|()| true);
+            return remove_plain(dir, what);
         }
     }
 }

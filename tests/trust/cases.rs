@@ -322,7 +322,7 @@ pub(crate) fn an_unprivileged_program_in_a_sticky_directory_leaves_others_alone(
         &logs,
         &format!(
             "for n in 1 2 3 4; do echo x > app.2030-01-0${{n}}T00-00-00-0000.log; done; \
-             truncate -s 1G app.2030-02-01T00-00-00-0000.log; echo x > .app.log.0000beef.new; \
+             truncate -s 3M app.2030-02-01T00-00-00-0000.log; echo x > .app.log.0000beef.new; \
              mkdir app.2031-01-01T00-00-00-0000.log; mkfifo app.2031-01-02T00-00-00-0000.log; \
              ln -s {}/secret app.2031-01-03T00-00-00-0000.log; echo x > app.9999-12-31T23-59-59-9999.log; \
              chmod 4777 app.2030-01-0*",
@@ -335,7 +335,8 @@ pub(crate) fn an_unprivileged_program_in_a_sticky_directory_leaves_others_alone(
     let outcome = run_child("unprivileged", dir);
     assert_eq!(lines(), before);
     assert_eq!(listing(&victim), victims);
-    let is_new = |name: &String| !names_before.contains(name);
+    // What was being compressed at the end is not whole.
+    let is_new = |name: &String| !names_before.contains(name) && !name.starts_with('.');
     let new: Vec<_> = names(&logs).into_iter().filter(is_new).collect();
     assert_eq!(new.len(), 3, "its own are within their limit: {new:?}");
     assert!(new.iter().all(|name| fs::metadata(logs.join(name)).unwrap().uid() == NOBODY));
