@@ -50,7 +50,8 @@ pub(crate) fn archives_over_the_limit_are_deleted_and_the_others_compressed(dir:
     for part in 0..RECORDS / 100 {
         lines::log_to(&logger, part * 100, (part + 1) * 100);
     }
-    let archives = || lines::names(dir).into_iter().filter(|name| name != "app.log").collect::<Vec<_>>();
+    // Next to them stands the lock, on Unix.
+    let archives = || lines::names(dir).into_iter().filter(|name| name.starts_with("app.2")).collect::<Vec<_>>();
     // What is over the limits goes at the next look, and so does what is compressed.
     let is_done = || {
         let archives = archives();
