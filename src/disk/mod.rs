@@ -161,6 +161,9 @@ pub(crate) trait DiskFile: Send {
     /// `None`: the file is empty, or may not be read.
     fn last_byte(&mut self) -> io::Result<Option<u8>>;
 
+    /// Returns whether the file holds these bytes at this place.
+    fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool>;
+
     /// Shortens the file.
     fn cut(&mut self, len: u64) -> io::Result<()>;
 
@@ -493,6 +496,20 @@ impl DiskFile for RealFile {
         let last = self.len()?.saturating_sub(1);
         let mut byte = [0];
         Ok((read_at(&self.file, &mut byte, last)? == 1).then_some(byte[0]))
+    }
+
+    fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let (mut at, mut rest) = (at, bytes);
+        while self.readable && !rest.is_empty() {
+            let most = rest.len().min(buffer.len());
+            let got = read_at(&self.file, &mut buffer[..most], at)?;
+            if got == 0 || buffer[..got] != rest[..got] {
+                return Ok(false);
+            }
+            (at, rest) = (at + got as u64, &rest[got..]);
+        }
+        Ok(self.readable)
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {

@@ -49,6 +49,18 @@ pub(crate) enum Op {
     CompressRemove,
 }
 
+impl Op {
+    /// Whether it changes something: then it may be done although it is reported as failed.
+    pub(crate) fn is_act(self) -> bool {
+        use Op::*;
+
+        !matches!(
+            self,
+            End | Len | LastByte | FreeSpace | CheckPath | List | Modified | Id | CanReserve | Compress | CompressRead
+        )
+    }
+}
+
 /// The `at`-th operation (counted from 1, of the kind `only` or of any) fails with `errno`; once,
 /// or it and all that follow.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +133,12 @@ pub(crate) struct FakeDisk {
 #[derive(Default)]
 pub(crate) struct World {
     names: BTreeMap<PathBuf, usize>,
+    /// Each name has an inode number of its own, as in a file system in user space that makes them
+    /// up: a second name of a file is not recognised. It goes with the name when that is renamed.
+    pub(crate) unstable_ids: bool,
+    /// These numbers.
+    ids: BTreeMap<PathBuf, u64>,
+    last_id: u64,
     files: Vec<FakeInode>,
     /// Directories that are not there and cannot be made.
     barred: BTreeSet<PathBuf>,
@@ -165,9 +183,11 @@ pub(crate) struct World {
     pub(crate) room: Option<usize>,
     /// The pipe is a terminal or a socket, which takes a part of what does not fit.
     pub(crate) takes_parts: bool,
-    /// What is done, and then said not to have been (EIO), as by a network file system whose answer
-    /// was lost.
-    pub(crate) denied: Option<Op>,
+    /// What `fault` hits is done, and then reported as failed, as by a network file system whose
+    /// answer was lost.
+    pub(crate) fault_is_done: bool,
+    /// The operation that is under way is reported to have failed with this.
+    reported: Option<i32>,
     /// No file may be longer (EFBIG).
     pub(crate) longest: Option<u64>,
     /// Blocks beyond the end can be taken.
@@ -332,6 +352,13 @@ impl FakeDisk {
         stood.map(|inode| (*inode, world.files[*inode].bytes.clone())).collect()
     }
 
+    /// How many files that have ever stood at a path hold something, and have no name any more.
+    pub(crate) fn nameless(&self, path: &str) -> usize {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten().map(|inode| &world.files[*inode]);
+        stood.filter(|file| file.names == 0 && !file.bytes.is_empty()).count()
+    }
+
     /// Every name, and the number of the file it leads to; not what somebody else has planted.
     pub(crate) fn inodes(&self) -> Vec<(String, usize)> {
         let world = self.world();
@@ -484,6 +511,8 @@ impl World {
 
     /// Gives a file a name; the file that had it loses it.
     fn name(&mut self, path: &Path, inode: usize) {
+        self.last_id += 1;
+        self.ids.insert(path.to_owned(), self.last_id);
         self.files[inode].names += 1;
         let stood = self.stood.entry(path.to_owned()).or_default();
         if !stood.contains(&inode) {
@@ -505,17 +534,24 @@ impl World {
         self.opened += 1;
         let (dir, name) = (path.parent().unwrap(), path.file_name().unwrap());
         let (disk, dir, name) = (disk.clone(), dir.to_owned(), name.to_owned());
-        FakeFile { disk, dir, name, inode, end: 0, number: self.opened, lock: None }
+        let id = self.id(path, inode);
+        FakeFile { disk, dir, name, inode, id, end: 0, number: self.opened, lock: None }
     }
 
     fn found(&self, path: &Path) -> io::Result<usize> {
         self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn check(&mut self, path: &Path, inode: usize) -> io::Result<PathState> {
+    /// What tells the file of this name from others.
+    fn id(&self, path: &Path, inode: usize) -> u64 {
+        let made_up = self.ids.get(path).copied().filter(|_| self.unstable_ids);
+        made_up.unwrap_or(inode as u64)
+    }
+
+    fn check(&mut self, path: &Path, (inode, id): (usize, u64)) -> io::Result<PathState> {
         self.ask(Op::CheckPath)?;
         Ok(match self.names.get(path) {
-            Some(there) if *there == inode => PathState::Same,
+            Some(there) if self.id(path, *there) == id => PathState::Same,
             _ if self.files[inode].names == 0 => PathState::Deleted,
             _ => PathState::Moved,
         })
@@ -529,13 +565,16 @@ impl World {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let id = self.ids.get(from).copied();
         let inode = self.unname(from)?;
         self.name(to, inode);
+        self.ids.extend(id.map(|id| (to.to_owned(), id)));
         Ok(())
     }
 
-    fn deny(&self, op: Op) -> io::Result<()> {
-        if self.denied == Some(op) { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    /// Answers for what was done: it worked, unless that is denied.
+    fn done(&mut self) -> io::Result<()> {
+        self.reported.take().map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     /// Everything as it is now.
@@ -632,6 +671,7 @@ impl World {
         if let Some((_, hand)) = self.hand.take_if(|(at, _)| *at == self.total) {
             self.act(hand, Path::new(LOG));
         }
+        self.reported = None;
         let is_kept = match self.keep {
             Keep::Nothing => false,
             Keep::Every => true,
@@ -649,6 +689,10 @@ impl World {
         self.other_faulted |= other.is_some();
         let Some(fault) = one.or(other) else { return Ok(()) };
         self.faulted_ops.insert(op);
+        if one.is_some() && self.fault_is_done && op.is_act() {
+            self.reported = Some(fault.errno);
+            return Ok(());
+        }
         Err(io::Error::from_raw_os_error(fault.errno))
     }
 }
@@ -660,6 +704,7 @@ pub(crate) struct FakeFile {
     dir: PathBuf,
     name: OsString,
     inode: usize,
+    id: u64,
     end: u64,
     number: u64,
     lock: Option<FakeLock>,
@@ -694,7 +739,10 @@ impl Disk for FakeDisk {
         }
         let inode = world.inode(path);
         let file = world.open(self, path, inode);
-        Ok(if world.is_pipe { Opened::Stream(FakeStream(file)) } else { Opened::File(file) })
+        let done = world.done();
+        let is_pipe = world.is_pipe;
+        drop(world); // A file that is closed asks for it.
+        done.map(|()| if is_pipe { Opened::Stream(FakeStream(file)) } else { Opened::File(file) })
     }
 
     fn stream(&mut self, _stream: Stream) -> io::Result<Opened<FakeFile, FakeStream>> {
@@ -708,7 +756,7 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         world.missing.remove(path);
-        Ok(())
+        world.done()
     }
 
     fn place(&self, file: &FakeFile) -> Option<(FakeDir, OsString)> {
@@ -723,7 +771,9 @@ impl Disk for FakeDisk {
         let inode = world.inode(&path);
         let mut new = world.open(self, &path, inode);
         new.name.clone_from(&old.name); // The name that it is to get.
-        Ok(new)
+        let done = world.done();
+        drop(world); // A file that is closed asks for it.
+        done.map(|()| new)
     }
 
     /// The same in each run.
@@ -737,7 +787,7 @@ impl Disk for FakeDisk {
         let mut world = self.world();
         world.ask(Op::Point)?;
         world.pointers.insert(link.to_owned(), target.to_owned());
-        Ok(())
+        world.done()
     }
 
     fn compress(&mut self, log: &FakeFile, what: Compression) -> io::Result<()> {
@@ -768,7 +818,7 @@ impl Disk for FakeDisk {
             }
         }
         let removed = world.ask(Op::CompressRemove).and_then(|()| world.unname(&dir.join(&what.from)));
-        Some(removed.map(|_| true))
+        Some(removed.and_then(|_| world.done().map(|()| true)))
     }
 }
 
@@ -794,27 +844,29 @@ impl Dir for FakeDir {
         let inode = world.found(&self.path.join(from))?;
         world.must_be_free(&self.path.join(to))?;
         world.name(&self.path.join(to), inode);
-        world.deny(Op::Link)
+        world.done()
     }
 
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Rename)?;
         world.rename(&self.path.join(from), &self.path.join(to))?;
-        world.deny(Op::Rename)
+        world.done()
     }
 
     fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::RenameNew)?;
         world.must_be_free(&self.path.join(to))?;
-        world.rename(&self.path.join(from), &self.path.join(to))
+        world.rename(&self.path.join(from), &self.path.join(to))?;
+        world.done()
     }
 
     fn remove(&mut self, name: &OsStr) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Remove)?;
-        world.unname(&self.path.join(name)).map(drop)
+        world.unname(&self.path.join(name))?;
+        world.done()
     }
 
     fn list(&mut self, log: &FakeFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
@@ -828,7 +880,8 @@ impl Dir for FakeDir {
         let entries = entries.filter(|(name, inode)| wanted(name) && ours(*inode)).map(|(name, inode)| {
             let file = &world.files[inode];
             let modified = file.modified.unwrap_or_else(birth);
-            Entry { name, bytes: file.len(), modified, id: Some((0, inode as u128)), is_doubtful: false }
+            let id = world.id(&self.path.join(&name), inode);
+            Entry { name, bytes: file.len(), modified, id: Some((0, id.into())), is_doubtful: false }
         });
         Ok(entries.collect())
     }
@@ -837,11 +890,11 @@ impl Dir for FakeDir {
         let mut world = self.disk.world();
         world.ask(Op::SyncDir)?;
         world.sync_dir(&self.path);
-        Ok(())
+        world.done()
     }
 
     fn check_name(&mut self, name: &OsStr, file: &FakeFile) -> io::Result<PathState> {
-        self.disk.world().check(&self.path.join(name), file.inode)
+        self.disk.world().check(&self.path.join(name), (file.inode, file.id))
     }
 }
 
@@ -866,20 +919,24 @@ impl World {
         }
         self.must_be_free(&unfinished)?;
         let to = self.inode(&unfinished);
+        self.done()?;
         self.ask(Op::CompressWrite)?;
         let FakeInode { bytes, modified, .. } = self.files[from].clone();
         self.files[to] = FakeInode { bytes, names: 1, modified, compressed: true, ..FakeInode::default() };
         if self.free() < what.leave {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.done()?;
         self.ask(Op::CompressSync)?;
         self.files[to].synced = self.files[to].bytes.len();
+        self.done()?;
         self.ask(Op::CompressRename)?;
         self.must_be_free(&to_name)?;
         self.rename(&unfinished, &to_name)?;
+        self.done()?;
         self.ask(Op::CompressSyncDir)?;
         self.sync_dir(dir);
-        Ok(())
+        self.done()
     }
 }
 
@@ -948,7 +1005,7 @@ impl DiskFile for FakeFile {
         self.end = file.bytes.len() as u64;
         let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
         world.torn += u64::from(torn);
-        Ok(taken)
+        world.done().map(|()| taken)
     }
 
     fn pause(&mut self, _time: Duration) {}
@@ -976,6 +1033,12 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.last().copied())
     }
 
+    fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool> {
+        let mut world = self.disk.world();
+        world.ask(Op::LastByte)?;
+        Ok(world.files[self.inode].bytes[at as usize..].starts_with(bytes))
+    }
+
     fn cut(&mut self, len: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Cut)?;
@@ -984,7 +1047,7 @@ impl DiskFile for FakeFile {
         bytes.truncate(len as usize);
         let file = &mut world.files[self.inode];
         (file.reserved, file.synced) = (0, file.synced.min(len as usize));
-        Ok(())
+        world.done()
     }
 
     fn free_space(&mut self) -> io::Result<FreeSpace> {
@@ -1010,7 +1073,7 @@ impl DiskFile for FakeFile {
             world.locks.insert(path.clone(), self.number);
             self.lock = Some(FakeLock { disk: self.disk.clone(), path, number: self.number });
         }
-        Ok(self.lock.is_some())
+        world.done().map(|()| self.lock.is_some())
     }
 
     fn holds_lock(&mut self) -> bool {
@@ -1037,11 +1100,11 @@ impl DiskFile for FakeFile {
         world.ask(Op::Sync)?;
         let file = &mut world.files[self.inode];
         file.synced = file.bytes.len();
-        Ok(())
+        world.done()
     }
 
     fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
-        self.disk.world().check(path, self.inode)
+        self.disk.world().check(path, (self.inode, self.id))
     }
 
     fn modified(&mut self) -> io::Result<SystemTime> {
@@ -1052,7 +1115,7 @@ impl DiskFile for FakeFile {
 
     fn id(&mut self) -> Option<FileId> {
         self.disk.world().ask(Op::Id).ok()?;
-        Some((0, self.inode as u128))
+        Some((0, self.id.into()))
     }
 
     fn can_preallocate(&self) -> bool {
@@ -1070,6 +1133,6 @@ impl DiskFile for FakeFile {
         }
         let file = &mut world.files[self.inode];
         file.reserved = file.reserved.max(to);
-        Ok(())
+        world.done()
     }
 }

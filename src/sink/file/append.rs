@@ -6,7 +6,7 @@ use std::io;
 
 use log::LevelFilter;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::event::Cause;
 use crate::sink::{Batch, Now, Purpose, Shortage, WriteError};
 
@@ -153,8 +153,7 @@ impl<D: Disk> FileSink<D> {
         if self.rotator.size_left(open.len) < bytes.len() as u64 {
             return Err(WriteError::new(0, Cause::LowSpace));
         }
-        let got = open.file.write(&bytes).unwrap_or(0);
-        open.len += got as u64;
+        let got = open.write_once(&bytes);
         if got == bytes.len() {
             self.torn = false;
             return Ok(());

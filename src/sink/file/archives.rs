@@ -3,6 +3,7 @@
 
 mod compress;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub(super) struct Archives {
     pub(super) newest: Option<Archive>,
     /// The directory was looked through, and nothing has failed since.
     pub(super) is_clean: bool,
+    /// A second name of a file is not recognised as one here.
+    pub(super) links_unrecognised: bool,
     /// When the archives are listed next; `None`: at once.
     pub(super) tidy_at: Option<Instant>,
     /// Bytes in the archives, by the last list.
@@ -58,6 +61,7 @@ impl Archives {
             limits: options.limits,
             newest: None,
             is_clean: false,
+            links_unrecognised: false,
             tidy_at: None,
             bytes: 0,
             doubtful: 0,
@@ -75,7 +79,7 @@ impl Archives {
             self.names = Names::new(&name);
         }
         self.tidy_at = None;
-        self.is_clean = false;
+        (self.is_clean, self.links_unrecognised) = (false, false);
     }
 
     /// Returns the archives, the oldest first. Removes what a crash has left, if that can be: a new
@@ -180,7 +184,7 @@ impl Archives {
                 left += found.entry.bytes;
                 continue;
             }
-            match dir.remove(&found.entry.name) {
+            match delete(&mut dir, &found.entry.name) {
                 Ok(()) => {
                     news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes })
                 }
@@ -227,16 +231,30 @@ impl Archives {
             if at_most == 0 || shortfall(open) == 0 {
                 break;
             }
-            match dir.remove(&found.entry.name) {
+            match delete(&mut dir, &found.entry.name) {
                 Ok(()) => {
                     any = true;
                     at_most = at_most.saturating_sub(found.entry.bytes);
                     news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes });
                 }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
         any
+    }
+}
+
+/// Deletes an archive. A network file system may have done it and say that it has not: then the
+/// second attempt finds nothing.
+fn delete(dir: &mut impl Dir, name: &OsStr) -> io::Result<()> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match dir.remove(name) {
+        Err(error) if !is_gone(&error) => match dir.remove(name) {
+            Err(again) if !is_gone(&again) => Err(error),
+            _ => Ok(()),
+        },
+        other => other,
     }
 }
 

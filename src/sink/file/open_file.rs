@@ -149,10 +149,38 @@ impl<F: DiskFile> OpenFile<F> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
                     interruptions += 1;
                 }
-                Err(error) => return (got, Err(error)),
+                Err(error) => return (got + self.see_written(&bytes[got..]), Err(error)),
             }
         }
         (got, Ok(()))
+    }
+
+    /// Writes once. Returns how many bytes are in, whatever the write itself has reported.
+    pub(super) fn write_once(&mut self, bytes: &[u8]) -> usize {
+        match self.file.write(bytes) {
+            Ok(got) => {
+                self.len = self.len.saturating_add(got as u64);
+                got
+            }
+            Err(_) => self.see_written(bytes),
+        }
+    }
+
+    /// Returns how many of `bytes` are in, after a write that has reported an error: a file system
+    /// in user space or in the network may have taken them all the same. They are read back,
+    /// because another process may have written, too.
+    fn see_written(&mut self, bytes: &[u8]) -> usize {
+        if !self.lock.held || self.shared {
+            return 0;
+        }
+        let Ok(len) = self.file.len() else { return 0 };
+        let got = usize::try_from(len.saturating_sub(self.len)).unwrap_or(usize::MAX);
+        let is_in = got > 0 && bytes.get(..got).is_some_and(|bytes| self.file.holds(self.len, bytes).unwrap_or(false));
+        if !is_in {
+            return 0;
+        }
+        self.len = len;
+        got
     }
 
     /// Removes the last `fragment` bytes, which are no whole line, if no other process can have
@@ -162,10 +190,17 @@ impl<F: DiskFile> OpenFile<F> {
         fragment == 0 || self.cut(fragment as u64).is_some()
     }
 
+    /// Empties a file that was created under the lock of another one, if it holds nothing but our
+    /// own lines.
+    pub(super) fn cut_all(&mut self) {
+        let _ = self.cut_under_lock(self.len); // The first line stands twice then.
+    }
+
     fn cut(&mut self, fragment: u64) -> Option<()> {
-        if !self.still_holds_lock() {
-            return None;
-        }
+        if self.still_holds_lock() { self.cut_under_lock(fragment) } else { None }
+    }
+
+    fn cut_under_lock(&mut self, fragment: u64) -> Option<()> {
         let end = self.file.end().ok()?;
         if self.file.len().ok()? != end {
             return None;

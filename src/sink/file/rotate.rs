@@ -233,7 +233,7 @@ fn try_to_rotate<D: Disk>(
         return Err(taken_away());
     }
     if dir.check_name(archives.names.active(), &old.file)? != PathState::Same {
-        return Err(io::ErrorKind::NotFound.into());
+        return Err(not_at_path());
     }
     if !archives.is_clean {
         // Only what fails leaves something.
@@ -251,6 +251,10 @@ fn try_to_rotate<D: Disk>(
             Ok((new, dir.path().join(name)))
         }
         Err(error) => {
+            // It may have become the active file all the same, and the line goes into the old one.
+            if old.still_holds_lock() {
+                new.cut_all();
+            }
             let _ = dir.remove(&unfinished); // The next rotation, or the next start, finds it.
             Err(error)
         }
@@ -296,10 +300,10 @@ impl Archives {
         result.map(|()| (open, name))
     }
 
-    /// Gives the open file the archive's name, and the new one the active one. After an error all
+    /// Gives the open file the archive's name, and the new one the active name. After an error all
     /// is as it was, as far as that can be seen.
     fn exchange<D: Dir<File = F>, F: DiskFile>(
-        &self,
+        &mut self,
         dir: &mut D,
         old: &OpenFile<F>,
         new: &mut OpenFile<F>,
@@ -308,23 +312,15 @@ impl Archives {
     ) -> io::Result<(Archive, OsString)> {
         for _ in 0..MOST_NAMES {
             let name = self.names.name(archive);
-            let linked = match dir.link(self.names.active(), &name) {
-                Ok(()) => Ok(true),
-                // A network file system may have done it and say that it has not.
-                Err(_) if dir.check_name(&name, &old.file).is_ok_and(|state| state == PathState::Same) => Ok(true),
-                // Then the active name is absent for a moment.
-                Err(error) if has_no_links(&error) => dir.rename_new(self.names.active(), &name).map(|()| false),
-                Err(error) => Err(error),
-            };
-            match linked {
+            match self.set_aside(dir, old, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
                     archive = archive.next();
                 }
                 Err(error) => return Err(error),
-                Ok(linked) => {
-                    let result = self.take_over(dir, old, new, unfinished, &name, linked);
+                Ok(by) => {
+                    let result = self.take_over(dir, old, new, unfinished, &name, by);
                     if result.is_err() {
-                        self.undo(dir, old, &name, linked);
+                        self.undo(dir, old, &name, by);
                     }
                     return result.map(|()| (archive, name));
                 }
@@ -333,19 +329,49 @@ impl Archives {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    /// Gives the open file the archive's name: as a second name, or where that is not possible,
+    /// instead of the active one, which is then absent for a moment.
+    fn set_aside<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        old: &OpenFile<F>,
+        archive: &OsStr,
+    ) -> io::Result<Aside> {
+        if self.links_unrecognised {
+            return dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed);
+        }
+        match dir.link(self.names.active(), archive) {
+            Ok(()) => {}
+            // A network file system may have done it and say that it has not.
+            Err(_) if is_at(dir, archive, old) => return Ok(Aside::Linked),
+            Err(error) if has_no_links(&error) => {
+                return dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed);
+            }
+            Err(error) => return Err(error),
+        }
+        // A file system in user space may make up another inode number for each name. The second
+        // name is given back only if the first one is seen to be there still.
+        let is_other = dir.check_name(archive, &old.file).is_ok_and(|state| state == PathState::Moved);
+        if !is_other || !is_at(dir, self.names.active(), old) {
+            return Ok(Aside::Linked);
+        }
+        self.links_unrecognised = true;
+        dir.remove(archive)?;
+        dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed)
+    }
+
     /// Takes the archive's name back, only if it is seen that this is not the last name of the
     /// file: what was reported as failed may have been done. Whatever is left is seen at the next
     /// look: an archive that is the active file loses that name, a file that lost its active name
     /// is left.
-    fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &OpenFile<F>, archive: &OsStr, linked: bool) {
-        let active = self.names.active();
-        let mut is_at = |name| dir.check_name(name, &old.file).is_ok_and(|state| state == PathState::Same);
-        if !is_at(archive) {
+    fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &OpenFile<F>, archive: &OsStr, by: Aside) {
+        if !is_at(dir, archive, old) {
             return;
         }
-        if !linked {
+        let active = self.names.active();
+        if by == Aside::Renamed {
             let _ = dir.rename_new(archive, active); // Replaces nothing.
-        } else if is_at(active) {
+        } else if is_at(dir, active, old) {
             let _ = dir.remove(archive);
         }
     }
@@ -357,15 +383,18 @@ impl Archives {
         new: &mut OpenFile<F>,
         unfinished: &OsStr,
         archive: &OsStr,
-        linked: bool,
+        by: Aside,
     ) -> io::Result<()> {
         // Another process may have put another file at the active path since it was checked: that
         // one is not ours to replace.
         if dir.check_name(archive, &old.file)? != PathState::Same {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(not_at_path());
         }
         let active = self.names.active();
-        let renamed = if linked { dir.rename(unfinished, active) } else { dir.rename_new(unfinished, active) };
+        let renamed = match by {
+            Aside::Linked => dir.rename(unfinished, active),
+            Aside::Renamed => dir.rename_new(unfinished, active),
+        };
         match renamed {
             // A network file system may have done it and say that it has not.
             Err(error) => match dir.check_name(active, &new.file) {
@@ -375,6 +404,24 @@ impl Archives {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// How the open file got the archive's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aside {
+    /// It has the active name, too.
+    Linked,
+    /// It has no other.
+    Renamed,
+}
+
+/// Returns whether it is seen that this name leads to the file.
+fn is_at<D: Dir<File = F>, F: DiskFile>(dir: &mut D, name: &OsStr, file: &OpenFile<F>) -> bool {
+    dir.check_name(name, &file.file).is_ok_and(|state| state == PathState::Same)
+}
+
+fn not_at_path() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "another file is at the path")
 }
 
 /// Returns whether there are no hard links here, or not for us.

@@ -31,6 +31,8 @@ const ERRNOS: [i32; 11] = [ENOSPC, 122, 27, EIO, 30, 4, 11, 2, 116, 13, 24];
 struct Trouble {
     fault: Option<Fault>,
     other: Option<Fault>,
+    /// What `fault` hits is done all the same.
+    is_done: bool,
     /// The `.0`-th write takes only `.1` bytes.
     short: Option<(u64, usize)>,
 }
@@ -67,6 +69,7 @@ impl Runs {
         {
             let mut world = disk.world();
             (world.fault, world.other_fault, world.short_once) = (trouble.fault, trouble.other, trouble.short);
+            world.fault_is_done = trouble.is_done;
         }
         let mut life = scenario.begin(disk, Ledger::default());
         (scenario.drive)(&mut life);
@@ -103,7 +106,7 @@ impl Outcome {
 
 /// Lifts what is wrong, gives everything its time, and looks at what there is.
 fn settle(scenario: &Scenario, life: &mut Life) {
-    let Life { bench, disk, .. } = life;
+    let Life { bench, disk, others_delete, .. } = life;
     assert_recovery(bench, disk, "afterwards");
     if scenario.has_history() {
         // Time enough for what was put off, and for what was left behind.
@@ -121,6 +124,8 @@ fn settle(scenario: &Scenario, life: &mut Life) {
     let (suspended, resumed) = bench.suspensions();
     assert_eq!(suspended, resumed, "every suspension has its end");
     let history = bench.history.lock().unwrap();
+    let may_go = scenario.deletes || *others_delete || scenario.compresses();
+    assert!(may_go || disk.nameless(PATH) == 0, "a log file has lost its last name");
     assert!(scenario.deletes || history.deleted.is_empty(), "{:?}", history.deleted);
 }
 
@@ -209,6 +214,54 @@ fn whichever_two_operations_fail_all_invariants_hold() {
         }
     });
     println!("{count} runs: every pair");
+}
+
+/// The operations that change something, and how often each is asked for. Where the log is not
+/// locked, nobody can see whose bytes a denied write has left.
+fn acts(scenario: &Scenario, clean: &Outcome) -> Vec<(Op, u64)> {
+    let is_visible = |op| op != Op::Write || !scenario.disk().world().locked_by_other;
+    let asked = clean.asked.iter().map(|(op, asked)| (*op, *asked));
+    asked.filter(|(op, _)| op.is_act() && is_visible(*op)).collect()
+}
+
+/// A network file system, or one in user space, may have done what it reports as failed. A rename
+/// of which that was true, before one look that failed, cost a whole archive: 1199 of 1205 records,
+/// and none of them was counted as dropped.
+#[test]
+fn whichever_operation_is_done_and_reported_as_failed_all_invariants_hold() {
+    let jobs: Vec<_> = scenarios().flat_map(|scenario| [EIO, ENOSPC].map(|errno| (scenario, errno))).collect();
+    let count = in_all(&jobs, |(scenario, errno), runs| {
+        for (op, asked) in acts(scenario, &runs.clean(scenario)) {
+            for (at, forever) in (1..=asked).flat_map(|at| [(at, false), (at, true)]) {
+                let fault = Fault { only: Some(op), forever, ..once(at, *errno) };
+                runs.run(scenario, Trouble { fault: Some(fault), is_done: true, ..Trouble::default() });
+            }
+        }
+    });
+    println!("{count} runs: each operation done, and reported as failed");
+}
+
+#[test]
+fn whichever_operation_fails_after_one_that_was_done_all_invariants_hold() {
+    let scenarios: Vec<_> = scenarios().filter(|scenario| scenario.is_short || is_long()).collect();
+    let count = in_all(&scenarios, |scenario, runs| {
+        // What a write has left, which is reported as failed, cannot be known if nothing can be
+        // seen.
+        let acts = acts(scenario, &runs.clean(scenario));
+        for (op, asked) in acts.into_iter().filter(|(op, _)| *op != Op::Write) {
+            for at in 1..=asked {
+                let fault = Some(Fault { only: Some(op), ..once(at, EIO) });
+                for second in 1.. {
+                    let other = Some(once(second, EIO));
+                    let trouble = Trouble { fault, other, is_done: true, ..Trouble::default() };
+                    if !runs.run(scenario, trouble).other_met {
+                        break;
+                    }
+                }
+            }
+        }
+    });
+    println!("{count} runs: each operation done and reported as failed, with each other one that fails");
 }
 
 #[test]

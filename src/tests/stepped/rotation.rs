@@ -784,13 +784,32 @@ fn where_there_are_no_hard_links_a_file_is_rotated_by_its_name_alone() {
     }
 }
 
+/// On sshfs and mergerfs a rotation failed for ever, "entity not found", and the size was no limit.
+#[test]
+fn where_a_second_name_is_not_recognised_a_file_is_rotated_by_its_name_alone() {
+    let disk = FakeDisk::default();
+    disk.world().unstable_ids = true;
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+    bench.log_some(30);
+    bench.step();
+    assert!(archives(&disk).len() > 3, "{:?}", disk.names());
+    assert!(log_files(&disk).iter().all(|file| file.len() <= 500));
+    let links = disk.world().asked(Op::Link);
+    assert_eq!(links, 1, "it is tried once");
+    let events = bench.events.lock().unwrap();
+    assert!(events.iter().all(|event| matches!(event, Event::Rotated { .. })), "{events:?}");
+    drop(events);
+    assert_invariants(&bench, &disk, "unstable inode numbers");
+}
+
 /// On a network file system the answer to what was done may be lost, and what asks again hears that
 /// it cannot be done.
 #[test]
 fn what_a_network_file_system_has_done_and_denies_is_done() {
     for op in [Op::Link, Op::Rename] {
         let disk = FakeDisk::default();
-        disk.world().denied = Some(op);
+        disk.world().fault = Some(Fault { at: 1, only: Some(op), forever: true, errno: EIO });
+        disk.world().fault_is_done = true;
         let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
         bench.log_some(30);
         bench.live(Duration::from_secs(1));

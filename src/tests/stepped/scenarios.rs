@@ -40,7 +40,7 @@ pub(super) struct Life {
     /// What a shutdown has answered.
     pub(super) ended: Option<Result<(), FlushError>>,
     /// Somebody deletes what is written.
-    others_delete: bool,
+    pub(super) others_delete: bool,
 }
 
 impl Scenario {
@@ -60,6 +60,10 @@ impl Scenario {
 
     pub(super) fn has_history(&self) -> bool {
         self.options().rotation != Rotation::never()
+    }
+
+    pub(super) fn compresses(&self) -> bool {
+        self.options().compress
     }
 
     pub(super) fn syncs_each_batch(&self) -> bool {
@@ -165,6 +169,13 @@ fn disk_without_links() -> FakeDisk {
     disk
 }
 
+/// As file systems in user space are.
+fn disk_with_unstable_ids() -> FakeDisk {
+    let disk = small_disk();
+    disk.world().unstable_ids = true;
+    disk
+}
+
 const PLAIN: Scenario = Scenario {
     name: "",
     disk: small_disk,
@@ -225,6 +236,22 @@ pub(super) static SCENARIOS: &[Scenario] = &[
         name: "one rotation",
         file: |file| file.rotation(Rotation::size(300)),
         drive: |life| life.turn(4, Duration::ZERO),
+        is_short: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "one rotation without hard links",
+        disk: disk_without_links,
+        file: |file| file.rotation(Rotation::size(300)),
+        drive: |life| life.turn(4, Duration::ZERO),
+        is_short: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "rotation where a second name is not recognised",
+        disk: disk_with_unstable_ids,
+        file: |file| file.rotation(Rotation::size(300)),
+        drive: |life| life.turns(2),
         is_short: true,
         ..PLAIN
     },
