@@ -10,6 +10,8 @@ use super::{Batch, Lag, WriteError};
 
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
+/// The time between two looks at the reader of a suspended stream.
+const PROBE: Duration = Duration::from_millis(50);
 
 /// An open stream.
 pub(super) struct StreamSink<S> {
@@ -63,7 +65,7 @@ impl<S: DiskStream> StreamSink<S> {
     pub(super) fn retry(&mut self) -> Result<(), WriteError> {
         match self.wait(Duration::ZERO) {
             true => Ok(()),
-            false => Err(WriteError::lagging(0, Lag::default())),
+            false => Err(WriteError::lagging(0, Lag::default()).retry_after(PROBE)),
         }
     }
 
