@@ -320,7 +320,7 @@ fn taken_logger(place: &Place) {
 fn no_thread(place: &Place) {
     let builder = || to_log(place).capacity(64);
     // No thread has ended in this process yet: there is no stack to be used again.
-    let before = crate::unix::limit_memory(mapped_memory() + 512 * 1024);
+    let before = crate::unix::limit_memory(mapped_memory() + 1024 * 1024);
     let attempts: Vec<Result<Handle, InitError>> = (0..3).map(|_| builder().init()).collect();
     let built = builder().build().map(|_| ());
     crate::unix::limit_memory(before);
