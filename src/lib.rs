@@ -120,6 +120,7 @@ pub mod tracing;
 
 mod error;
 mod event;
+mod prometheus;
 mod stats;
 
 pub use builder::Builder;

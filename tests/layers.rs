@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync", "wanted"],
         &["log", "env_filter", "regex", "tracing_core"],
     ),
+    ("prometheus.rs", &["event", "stats"], &[]),
     ("log_files.rs", &["sink::file::archive_name"], &[]),
     ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),
     (

@@ -2,14 +2,15 @@
 //! thread that sets the logger up.
 
 use std::fmt;
+use std::io::Write;
 use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex};
 
 use log::LevelFilter;
 
 use crate::format::Format;
-use crate::sink::Sink;
 use crate::sink::otherwise::Otherwise;
+use crate::sink::{Batch, Sink, WriteError};
 use crate::wanted::{Levels, Wanted};
 
 /// Holds an output of the program's own and its options. Given to
@@ -50,6 +51,23 @@ pub struct SinkOutput {
 }
 
 impl SinkOutput {
+    /// Makes an output that writes each batch to a [`Write`](std::io::Write), and flushes it for
+    /// `Handle::flush` and at the end.
+    ///
+    /// After an error nobody knows how much of a batch is in: all of it counts as dropped, and a
+    /// part of a line may stand there. A write that waits makes the other outputs wait; a
+    /// [`Sink`] of your own can do better.
+    ///
+    /// ```
+    /// let memory = unfazed::SinkOutput::writer("memory", Vec::new());
+    /// let builder = unfazed::Builder::new().output(memory);
+    /// ```
+    #[doc(alias = "Target::Pipe")]
+    #[doc(alias = "WriteLogger")]
+    pub fn writer(name: impl Into<String>, writer: impl Write + Send + 'static) -> Self {
+        Self::new(name, WriterSink(writer))
+    }
+
     /// Makes an output with the defaults. Events and [`Stats`](crate::Stats) call it `name`.
     pub fn new(name: impl Into<String>, sink: impl Sink + 'static) -> Self {
         Self { name: name.into(), sink: Box::new(sink), wanted: Wanted::EVERYTHING, format: None }
@@ -146,6 +164,18 @@ impl SinkOutput {
     pub fn format(mut self, format: impl Into<Format>) -> Self {
         self.format = Some(format.into());
         self
+    }
+}
+
+struct WriterSink<W>(W);
+
+impl<W: Write + Send> Sink for WriterSink<W> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        Ok(self.0.write_all(batch.bytes())?)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        Ok(self.0.flush()?)
     }
 }
 
