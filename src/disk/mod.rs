@@ -1,42 +1,29 @@
-//! The outside world: what a file sink asks of the system, and the real system. Runs on the
-//! writer's thread, except `unfit` and `same_file`, which only look.
+//! The outside world: what a file sink asks of the system. Runs on the writer's thread, except
+//! `unfit`, `name_length` and `same_file`, which only look. `unix` and `windows` are the two halves
+//! of the real system, of which each build has one, with the same names.
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("unfazed writes files on Unix and on Windows; this system is neither");
 
+mod real;
 #[cfg(unix)]
-mod dir;
+mod unix;
 #[cfg(windows)]
-#[path = "dir_by_path.rs"]
-mod dir;
-#[cfg(feature = "gzip")]
-mod gzip;
-#[cfg(unix)]
-mod lock;
-mod preallocate;
-#[cfg(unix)]
-mod stream;
-#[cfg(windows)]
-#[path = "stream_windows.rs"]
-mod stream;
+mod windows;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, Seek as _, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
-use crate::os::CloseInChild;
-
+use unix as system;
 #[cfg(windows)]
-use dir::Lock;
-pub(crate) use dir::RealDir;
-use dir::Walk;
-#[cfg(unix)]
-use lock::Lock;
-pub(crate) use stream::RealStream;
+use windows as system;
+
+pub(crate) use real::{RealDisk, RealFile};
+pub(crate) use system::{ATOMIC_WRITE, RealDir, RealStream};
 
 /// Where files are opened. The double for tests is `tests::fake_disk::FakeDisk`.
 pub(crate) trait Disk: Send {
@@ -261,12 +248,6 @@ pub(crate) struct FreeSpace {
     pub(crate) block: u64,
 }
 
-/// A write of at most this many bytes into a pipe is whole or not at all.
-#[cfg(unix)]
-pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
-#[cfg(windows)]
-pub(crate) const ATOMIC_WRITE: usize = 4096;
-
 /// What files get that are created.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(windows, allow(dead_code))] // a file has its rights from the directory there
@@ -278,336 +259,6 @@ pub(crate) struct Rights {
     pub(crate) group: Option<u32>,
 }
 
-/// The system itself.
-#[derive(Debug)]
-pub(crate) struct RealDisk {
-    rights: Rights,
-    #[cfg(feature = "gzip")]
-    job: Option<gzip::Job>,
-}
-
-/// A file of the system.
-#[derive(Debug)]
-pub(crate) struct RealFile {
-    /// Before `file`, because fields are dropped in their order.
-    #[cfg(unix)]
-    _in_child: CloseInChild,
-    file: File,
-    readable: bool,
-    place: Option<(RealDir, OsString)>,
-    lock: Option<Lock>,
-    /// Why it could not be given to whom it is to belong, not reported yet.
-    not_given: Option<io::Error>,
-}
-
-impl Disk for RealDisk {
-    type File = RealFile;
-    type Stream = RealStream;
-    type Dir = RealDir;
-
-    fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
-        let (dir, name) = RealDir::locate(path, Walk::Open)?;
-        dir.open_log(&name, self.rights)
-    }
-
-    /// A regular file keeps the description of the program's own output, which goes to the same
-    /// place in it. A stream is opened again where that is possible, which makes a description that
-    /// never waits: a terminal whose reader stopped says that it can be written and then keeps the
-    /// write. The program's own descriptor stays as it is. What belongs to another user cannot be
-    /// opened so, and a socket not at all.
-    fn stream(&mut self, stream: Stream) -> io::Result<Opened<RealFile, RealStream>> {
-        let file = stream::duplicate(stream)?;
-        if is_regular(&file)? {
-            return Ok(Opened::File(RealFile::new(file, false, None)));
-        }
-        #[cfg(unix)]
-        if cfg!(target_os = "linux") {
-            if let Ok(own) = dir::open_again(stream::number(stream)) {
-                return Ok(Opened::Stream(RealStream::own(own)));
-            }
-        }
-        Ok(Opened::Stream(RealStream::shared(file)))
-    }
-
-    fn make_dir(&mut self, path: &Path) -> io::Result<()> {
-        RealDir::open(path, Walk::Make).map(drop)
-    }
-
-    fn place(&self, file: &RealFile) -> Option<(RealDir, OsString)> {
-        file.place.clone()
-    }
-
-    fn create(&mut self, old: &RealFile, name: &OsStr) -> io::Result<RealFile> {
-        let (dir, active) = old.place.clone().ok_or(io::ErrorKind::Unsupported)?;
-        let mut new = dir.create_next(name, old, self.rights)?;
-        new.place = Some((dir, active)); // The name that it is to get.
-        Ok(new)
-    }
-
-    fn random(&mut self) -> u32 {
-        // The keys of a hash map: from the system, once for each thread, and other ones each time.
-        RandomState::new().build_hasher().finish() as u32
-    }
-
-    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
-        let random = self.random();
-        dir::point(link, target, random)
-    }
-
-    #[cfg(feature = "gzip")]
-    fn compress(&mut self, log: &RealFile, what: Compression) -> io::Result<()> {
-        let (dir, _) = log.place.clone().ok_or(io::ErrorKind::Unsupported)?;
-        self.job = Some(gzip::start(dir, log.file.metadata()?, what)?);
-        Ok(())
-    }
-
-    #[cfg(feature = "gzip")]
-    fn compressed(&mut self) -> Option<io::Result<bool>> {
-        let result = self.job.as_ref()?.result()?;
-        self.job = None;
-        Some(result)
-    }
-
-    #[cfg(not(feature = "gzip"))]
-    fn compress(&mut self, _log: &RealFile, _what: Compression) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    #[cfg(not(feature = "gzip"))]
-    fn compressed(&mut self) -> Option<io::Result<bool>> {
-        None
-    }
-}
-
-impl RealDisk {
-    pub(crate) fn new(rights: Rights) -> Self {
-        Self {
-            rights,
-            #[cfg(feature = "gzip")]
-            job: None,
-        }
-    }
-}
-
-impl RealFile {
-    fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
-        Self {
-            #[cfg(unix)]
-            _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)),
-            file,
-            readable,
-            place,
-            lock: None,
-            not_given: None,
-        }
-    }
-}
-
-/// Blocks beyond the end come and go without a record: the file's time stays that of its last
-/// record, which names its archive. Only the file's owner may set it; for others it changes.
-fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
-    let before = file.metadata().and_then(|metadata| metadata.modified());
-    let changed = change(file);
-    if let Ok(before) = before {
-        let _ = file.set_modified(before);
-    }
-    changed
-}
-
-/// Leaves the place of the last write as it is.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, bytes, at)
-}
-
-/// Leaves the place of the last write as it is.
-#[cfg(windows)]
-fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
-    let place = file.stream_position()?;
-    let result = std::os::windows::fs::FileExt::seek_read(file, bytes, at);
-    file.seek(io::SeekFrom::Start(place))?;
-    result
-}
-
-/// Whether the descriptor leads to a regular file.
-#[cfg(unix)]
-fn is_regular(file: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.is_file())
-}
-
-#[cfg(windows)]
-fn is_regular(file: &File) -> io::Result<bool> {
-    if !crate::os::windows::is_on_disk(file) {
-        return Ok(false);
-    }
-    if file.metadata()?.is_file() { Ok(true) } else { Err(io::ErrorKind::IsADirectory.into()) }
-}
-
-impl DiskFile for RealFile {
-    type Lock = Lock;
-
-    #[cfg(unix)]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn not_given(&mut self) -> Option<io::Error> {
-        self.not_given.take()
-    }
-
-    /// The handle may also cut the file, so each write says itself that it appends.
-    #[cfg(windows)]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        const AT_THE_END: u64 = u64::MAX;
-
-        match &self.place {
-            Some(_) => std::os::windows::fs::FileExt::seek_write(&self.file, bytes, AT_THE_END),
-            None => self.file.write(bytes),
-        }
-    }
-
-    fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
-    fn end(&mut self) -> io::Result<u64> {
-        self.file.stream_position()
-    }
-
-    fn len(&mut self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    #[cfg(unix)]
-    fn allocated(&mut self) -> io::Result<u64> {
-        // Whatever the file system's blocks are, these have 512 bytes.
-        Ok(std::os::unix::fs::MetadataExt::blocks(&self.file.metadata()?).saturating_mul(512))
-    }
-
-    #[cfg(windows)]
-    fn allocated(&mut self) -> io::Result<u64> {
-        crate::os::windows::allocated(&self.file)
-    }
-
-    fn last_byte(&mut self) -> io::Result<Option<u8>> {
-        if !self.readable || self.len()? == 0 {
-            return Ok(None);
-        }
-        let last = self.len()?.saturating_sub(1);
-        let mut byte = [0];
-        Ok((read_at(&self.file, &mut byte, last)? == 1).then_some(byte[0]))
-    }
-
-    fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool> {
-        let mut buffer = [0; 4096];
-        let (mut at, mut rest) = (at, bytes);
-        while self.readable && !rest.is_empty() {
-            let most = rest.len().min(buffer.len());
-            let got = read_at(&self.file, &mut buffer[..most], at)?;
-            if got == 0 || buffer[..got] != rest[..got] {
-                return Ok(false);
-            }
-            (at, rest) = (at + got as u64, &rest[got..]);
-        }
-        Ok(self.readable)
-    }
-
-    fn cut(&mut self, len: u64) -> io::Result<()> {
-        keeping_time(&self.file, |file| file.set_len(len))
-    }
-
-    /// macOS counts the blocks of `statvfs` in 32 bits, those of `statfs` in 64.
-    #[cfg(target_vendor = "apple")]
-    fn free_space(&mut self) -> io::Result<FreeSpace> {
-        let answer = rustix::fs::fstatfs(&self.file)?;
-        let block = u64::from(answer.f_bsize);
-        Ok(FreeSpace {
-            total: answer.f_blocks.saturating_mul(block),
-            free: answer.f_bavail.saturating_mul(block),
-            block,
-        })
-    }
-
-    #[cfg(all(unix, not(target_vendor = "apple")))]
-    fn free_space(&mut self) -> io::Result<FreeSpace> {
-        let answer = rustix::fs::fstatvfs(&self.file)?;
-        let block = answer.f_frsize;
-        Ok(FreeSpace {
-            total: answer.f_blocks.saturating_mul(block),
-            free: answer.f_bavail.saturating_mul(block),
-            block,
-        })
-    }
-
-    #[cfg(windows)]
-    fn free_space(&mut self) -> io::Result<FreeSpace> {
-        let (dir, _) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        let (total, free, block) = crate::os::windows::free_space(dir.path())?;
-        Ok(FreeSpace { total, free, block })
-    }
-
-    fn lock(&mut self) -> io::Result<bool> {
-        if !self.holds_lock() {
-            self.unlock();
-            let (dir, name) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-            self.lock = dir.lock(name, &self.file)?;
-        }
-        Ok(self.lock.is_some())
-    }
-
-    fn holds_lock(&mut self) -> bool {
-        self.lock.as_ref().is_some_and(Lock::is_held)
-    }
-
-    fn unlock(&mut self) {
-        if let Some(lock) = self.lock.take() {
-            lock.release(&self.file);
-        }
-    }
-
-    fn take_lock(&mut self) -> Option<Lock> {
-        let (dir, name) = self.place.as_ref()?;
-        if self.lock.as_ref().is_some_and(|lock| lock.is_of(dir, name)) {
-            return self.lock.take();
-        }
-        self.unlock();
-        None
-    }
-
-    fn accept_lock(&mut self, lock: Lock) {
-        if self.place.as_ref().is_some_and(|(dir, name)| lock.is_of(dir, name)) {
-            self.lock = Some(lock);
-        }
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn modified(&mut self) -> io::Result<SystemTime> {
-        self.file.metadata()?.modified()
-    }
-
-    fn id(&mut self) -> Option<FileId> {
-        dir::id(&self.file)
-    }
-
-    fn can_preallocate(&self) -> bool {
-        preallocate::is_known_to_work(&self.file)
-    }
-
-    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
-        keeping_time(&self.file, |file| preallocate::take(file, from, to))
-    }
-
-    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
-        match &self.place {
-            Some((dir, name)) => dir.check_path(name, self, path),
-            None => Ok(PathState::Same),
-        }
-    }
-}
-
 /// Why what stands at `path` can never be a log file, if it cannot. Only looks.
 pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     let text = path.as_os_str().as_encoded_bytes();
@@ -617,30 +268,18 @@ pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     if text.contains(&0) {
         return Some("a path with a NUL byte");
     }
-    if text.ends_with(b"/") || cfg!(windows) && text.ends_with(b"\\") {
+    if text.last().is_some_and(|last| std::path::is_separator(char::from(*last))) {
         return Some("a path that names a directory");
     }
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    if cfg!(windows) && name.iter().any(|byte| *byte < b' ' || b"<>:\"|?*".contains(byte)) {
-        return Some("a file name with a character that Windows does not allow");
+    if let Some(what) = system::unfit_name(path.file_name().unwrap_or_default()) {
+        return Some(what);
     }
     // Whatever cannot be seen now may be a log file later.
     let metadata = fs::metadata(path).ok()?;
     if metadata.is_dir() {
         return Some("a directory");
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt as _;
-
-        if metadata.file_type().is_socket() {
-            return Some("a socket");
-        }
-        if metadata.file_type().is_block_device() {
-            return Some("a block device");
-        }
-    }
-    None
+    system::unfit(&metadata)
 }
 
 /// Returns the length of the name that the file at `path` has, or would have, once links are
@@ -651,29 +290,13 @@ pub(crate) fn name_length(path: &Path) -> (usize, usize) {
 
     let real = fs::canonicalize(path).ok();
     let path = real.as_deref().unwrap_or(path);
-    let name = path.file_name().unwrap_or_default();
-    #[cfg(unix)]
-    {
-        let parents = path.ancestors().skip(1);
-        let limit = parents.filter_map(|parent| rustix::fs::statvfs(parent).ok()).map(|answer| answer.f_namemax).next();
-        (name.len(), limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0).unwrap_or(USUAL))
-    }
-    #[cfg(not(unix))]
-    (name.to_string_lossy().encode_utf16().count(), USUAL)
+    let limit = path.ancestors().skip(1).find_map(system::longest_name).unwrap_or(USUAL);
+    (system::name_length(path.file_name().unwrap_or_default()), limit)
 }
 
 /// Whether two absolute paths lead, or would lead, to one file. Only looks.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-
-        if let (Ok(one), Ok(other)) = (fs::metadata(one), fs::metadata(other)) {
-            return (one.dev(), one.ino()) == (other.dev(), other.ino());
-        }
-    }
-    #[cfg(windows)]
-    if let Some(lead_to_one) = dir::lead_to_one(one, other) {
+    if let Some(lead_to_one) = system::lead_to_one(one, other) {
         return lead_to_one;
     }
     // A file that is not there yet is known by its directory, or by its plain path if that is

@@ -59,7 +59,7 @@ impl RealDir {
     /// # Errors
     ///
     /// Nobody can have it, or not this process.
-    pub(super) fn lock(&self, active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
+    pub(in crate::disk) fn lock(&self, active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
         let lock = |name, on| Some(Lock { dir: self.clone(), name, on });
         let mut name = OsString::from(NAME.0);
         name.push(active);
@@ -140,7 +140,7 @@ impl RealDir {
 impl Lock {
     /// Whether it is still a lock: whoever may write to the directory can remove what it was taken
     /// on, and then the next process makes a new one.
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::disk) fn is_held(&self) -> bool {
         match &self.on {
             On::LockFile { file, .. } => self.dir.leads_to(&self.name, file),
             On::Log { is_mounted } => *is_mounted || matches!(self.dir.stat(&self.name), Err(Errno::NOENT)),
@@ -148,7 +148,7 @@ impl Lock {
     }
 
     /// Whether it is the lock of the log `active` in `dir`, whatever file that is.
-    pub(super) fn is_of(&self, dir: &RealDir, active: &OsStr) -> bool {
+    pub(in crate::disk) fn is_of(&self, dir: &RealDir, active: &OsStr) -> bool {
         let inner = self.name.as_encoded_bytes().strip_prefix(NAME.0.as_bytes());
         let inner = inner.and_then(|name| name.strip_suffix(NAME.1.as_bytes()));
         let is_same_dir = match (fstat(self.dir.fd()), fstat(dir.fd())) {
@@ -160,7 +160,7 @@ impl Lock {
 
     /// Gives it back now, not only when the last copy of the descriptor is closed: a child of this
     /// process may have one until it is another program.
-    pub(super) fn release(self, log: &File) {
+    pub(in crate::disk) fn release(self, log: &File) {
         if matches!(self.on, On::Log { .. }) {
             let _ = fs2::FileExt::unlock(log); // Closing it gives it back as well.
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::os::CloseInChild;
 
-use super::{DiskStream, Stream};
+use crate::disk::{DiskStream, Stream};
 
 /// A stream of the system.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ enum Way {
 
 impl RealStream {
     /// Takes a descriptor that was opened for this output, and never waits.
-    pub(super) fn own(file: File) -> Self {
+    pub(in crate::disk) fn own(file: File) -> Self {
         Self::new(file, Way::Own)
     }
 
@@ -43,14 +43,14 @@ impl RealStream {
     }
 
     /// Takes a descriptor that others share.
-    pub(super) fn shared(file: File) -> Self {
+    pub(in crate::disk) fn shared(file: File) -> Self {
         let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
         Self::new(file, if is_socket { Way::Socket } else { Way::Shared })
     }
 }
 
 /// Returns the number under which the process knows the stream.
-pub(super) fn number(stream: Stream) -> i32 {
+pub(in crate::disk) fn number(stream: Stream) -> i32 {
     use std::os::fd::AsRawFd as _;
 
     match stream {
@@ -60,7 +60,7 @@ pub(super) fn number(stream: Stream) -> i32 {
 }
 
 /// Returns a descriptor of our own for a stream of the process.
-pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
+pub(in crate::disk) fn duplicate(stream: Stream) -> io::Result<File> {
     use std::os::fd::AsFd as _;
 
     let copied = match stream {

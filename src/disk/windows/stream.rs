@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::os::windows::{is_console, write_console};
 
-use super::{DiskStream, Stream};
+use crate::disk::{DiskStream, Stream};
 
 /// A write is waited for this long: then a reader that reads has taken it, and a broken pipe has
 /// shown itself.
@@ -66,13 +66,13 @@ impl Shared {
 
 impl RealStream {
     /// Takes a handle, whoever else has another of the same stream.
-    pub(super) fn own(file: File) -> Self {
+    pub(in crate::disk) fn own(file: File) -> Self {
         let shared = Arc::new(Shared { progress: Mutex::new(Progress::Done), changed: Condvar::new() });
         Self { shared, file: Some(file), pieces: None }
     }
 
     /// Takes a handle of a stream of the process.
-    pub(super) fn shared(file: File) -> Self {
+    pub(in crate::disk) fn shared(file: File) -> Self {
         Self::own(file)
     }
 
@@ -95,7 +95,7 @@ impl RealStream {
 }
 
 /// Returns a handle of our own for a stream of the process.
-pub(super) fn duplicate(stream: Stream) -> io::Result<File> {
+pub(in crate::disk) fn duplicate(stream: Stream) -> io::Result<File> {
     use std::os::windows::io::AsHandle as _;
 
     let handle = match stream {

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
+use crate::disk::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
 use crate::os::CloseInChild;
 
 /// A path with more symbolic links than this leads nowhere.
@@ -45,7 +45,7 @@ struct Handle {
 
 /// What a way to a directory may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(in crate::disk) enum Walk {
     /// Also enters a directory of our own that stands in another user's: it was made there by us.
     Open,
     /// The same, and makes what is missing.
@@ -163,17 +163,17 @@ fn components(path: &Path) -> Vec<OsString> {
 }
 
 /// Distinguishes open files; the same as in a listing.
-pub(super) fn id(file: &File) -> Option<FileId> {
+pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     Some(id_of(&fstat(file).ok()?))
 }
 
 /// Opens one of the process's own streams a second time: a description of our own.
-pub(super) fn open_again(number: i32) -> io::Result<File> {
+pub(in crate::disk) fn open_again(number: i32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
 }
 
-pub(super) fn id_of(stat: &Stat) -> FileId {
+pub(in crate::disk) fn id_of(stat: &Stat) -> FileId {
     // The types differ from system to system.
     #[allow(clippy::unnecessary_cast)]
     (stat.st_dev as u64, u128::from(stat.st_ino as u64))
@@ -197,7 +197,7 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// archive's name has planted one that is his: it is not listed, counted, deleted or compressed,
 /// unless the log itself is his as well, and then he could do all that himself. A second name that
 /// he gives to a file of the log's owner makes the file doubtful in a sticky directory.
-pub(super) fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
+pub(in crate::disk) fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
     let us = rustix::process::geteuid().as_raw();
     type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky(dir) && stat.st_uid == us)
 }
@@ -208,7 +208,7 @@ fn is_sticky(dir: &Stat) -> bool {
 }
 
 impl RealDir {
-    pub(super) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
+    pub(in crate::disk) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
         let mut walker = Walker::new(path, walk)?;
         walker.go(path)?;
         let fd = above_streams(walker.at)?;
@@ -218,7 +218,7 @@ impl RealDir {
 
     /// Where the file at `path` really is, or would be. A symbolic link in its place is followed
     /// only if it is ours or root's.
-    pub(super) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
             let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -259,11 +259,11 @@ impl RealDir {
         }
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(in crate::disk) fn fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
     }
 
-    pub(super) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {
+    pub(in crate::disk) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {
         statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
@@ -271,14 +271,14 @@ impl RealDir {
         statat(CWD, c"/", AtFlags::empty()).is_ok_and(|root| id_of(&root) != self.0.root)
     }
 
-    pub(super) fn open_file(&self, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    pub(in crate::disk) fn open_file(&self, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         above_streams(openat(self.fd(), name, flags, mode)?)
     }
 
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
     /// is judged again: it may have been exchanged after the first look.
-    pub(super) fn open_log(&self, name: &OsStr, rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
+    pub(in crate::disk) fn open_log(&self, name: &OsStr, rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
         let found = match self.stat(name) {
             Err(Errno::NOENT) => match self.create_log(name, rights) {
                 // Somebody else was faster.
@@ -331,7 +331,7 @@ impl RealDir {
 
     /// Creates the file that follows `old`: with its owner, group and mode, where `rights` says
     /// nothing else, as far as we may give them.
-    pub(super) fn create_next(&self, name: &OsStr, old: &RealFile, rights: Rights) -> io::Result<RealFile> {
+    pub(in crate::disk) fn create_next(&self, name: &OsStr, old: &RealFile, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let before = fstat(&old.file)?;
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -347,7 +347,7 @@ impl RealDir {
     /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or
     /// has another name, under which it may be anybody's.
     #[cfg(feature = "gzip")]
-    pub(super) fn open_ours(&self, name: &OsStr, log: &fs::Metadata) -> io::Result<RealFile> {
+    pub(in crate::disk) fn open_ours(&self, name: &OsStr, log: &fs::Metadata) -> io::Result<RealFile> {
         let log = std::os::unix::fs::MetadataExt::uid(log);
         let dir = fstat(self.fd())?;
         let is_ours = |stat: &Stat| is_ours(stat, log, &dir) && stat.st_nlink == 1;
@@ -364,14 +364,14 @@ impl RealDir {
 
     /// Creates a file that nobody else may open, until it is whole.
     #[cfg(feature = "gzip")]
-    pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
+    pub(in crate::disk) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(RealFile::new(fd.into(), false, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]
-    pub(super) fn exists(&self, name: &OsStr) -> bool {
+    pub(in crate::disk) fn exists(&self, name: &OsStr) -> bool {
         self.stat(name).is_ok()
     }
 
@@ -389,7 +389,7 @@ impl RealDir {
     /// # Errors
     ///
     /// Another directory is at the path, and the way to it is not safe: the open one goes on.
-    pub(super) fn check_path(&self, name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
+    pub(in crate::disk) fn check_path(&self, name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
         let ours = fstat(&file.file)?;
         let is_same = |found: &Stat| id_of(found) == id_of(&ours);
         let in_place = self.stat(name).is_ok_and(|found| is_same(&found));
@@ -453,7 +453,7 @@ fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) ->
 impl RealFile {
     /// Gives a compressed archive the owner of `source` and its permissions to read and write, but
     /// none that `log` has not.
-    pub(super) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
+    pub(in crate::disk) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
         use std::os::unix::fs::MetadataExt as _;
 
         give(&self.file, (source.uid(), source.gid()), source.mode() & log.mode() & 0o666).map(drop)
@@ -461,7 +461,7 @@ impl RealFile {
 }
 
 /// Makes a symbolic link lead to `target`.
-pub(super) fn point(link: &Path, target: &Path, random: u32) -> io::Result<()> {
+pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32) -> io::Result<()> {
     let parent = link.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = link.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // Within one directory by the name alone, so that it leads there wherever that directory is

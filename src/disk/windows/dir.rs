@@ -7,7 +7,7 @@ use std::io;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
+use crate::disk::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
 use crate::os::windows as os;
 
 /// What is only looked at is opened with no right to its content, so that nobody who has it open
@@ -24,14 +24,14 @@ pub(crate) struct RealDir(PathBuf);
 
 /// What a way to a directory may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(in crate::disk) enum Walk {
     Open,
     /// Also makes what is missing.
     Make,
 }
 
 impl RealDir {
-    pub(super) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
+    pub(in crate::disk) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
         if walk == Walk::Make {
             fs::create_dir_all(path)?;
         }
@@ -39,7 +39,7 @@ impl RealDir {
     }
 
     /// Where the file at `path` really is, or would be.
-    pub(super) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
         let path = resolved.as_deref().unwrap_or(path);
@@ -50,7 +50,7 @@ impl RealDir {
 
     /// Opens what may be a log file, and creates it if it is missing. Whoever may only append gets
     /// a handle that can do no more.
-    pub(super) fn open_log(&self, name: &OsStr, _rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
+    pub(in crate::disk) fn open_log(&self, name: &OsStr, _rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
         let path = self.0.join(name);
         let try_to = |read, write| OpenOptions::new().read(read).write(write).append(!write).create(true).open(&path);
         let is_denied = |result: &io::Result<File>| {
@@ -69,19 +69,19 @@ impl RealDir {
         })
     }
 
-    pub(super) fn create_next(&self, name: &OsStr, _old: &RealFile, _rights: Rights) -> io::Result<RealFile> {
+    pub(in crate::disk) fn create_next(&self, name: &OsStr, _old: &RealFile, _rights: Rights) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?;
         Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
     }
 
     /// Takes the lock on the log itself: one byte beyond its end, for which a handle that reads is
     /// enough.
-    pub(super) fn lock(&self, _active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
+    pub(in crate::disk) fn lock(&self, _active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
         Ok(os::lock(log)?.then_some(Lock(())))
     }
 
     /// Whether the file that was opened at `path` is still there.
-    pub(super) fn check_path(&self, _name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
+    pub(in crate::disk) fn check_path(&self, _name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
         if os::is_deleted(&file.file)? {
             return Ok(PathState::Deleted);
         }
@@ -94,7 +94,7 @@ impl RealDir {
     }
 
     #[cfg(feature = "gzip")]
-    pub(super) fn open_ours(&self, name: &OsStr, _log: &fs::Metadata) -> io::Result<RealFile> {
+    pub(in crate::disk) fn open_ours(&self, name: &OsStr, _log: &fs::Metadata) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).custom_flags(LINKS_THEMSELVES).open(self.0.join(name))?;
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -103,13 +103,13 @@ impl RealDir {
     }
 
     #[cfg(feature = "gzip")]
-    pub(super) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
+    pub(in crate::disk) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let file = OpenOptions::new().write(true).create_new(true).open(self.0.join(name))?;
         Ok(RealFile::new(file, false, Some((self.clone(), name.to_owned()))))
     }
 
     #[cfg(feature = "gzip")]
-    pub(super) fn exists(&self, name: &OsStr) -> bool {
+    pub(in crate::disk) fn exists(&self, name: &OsStr) -> bool {
         fs::symlink_metadata(self.0.join(name)).is_ok()
     }
 }
@@ -119,16 +119,16 @@ impl RealDir {
 pub(crate) struct Lock(());
 
 impl Lock {
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::disk) fn is_held(&self) -> bool {
         true
     }
 
     /// It belongs to the open file, and cannot be handed over.
-    pub(super) fn is_of(&self, _dir: &RealDir, _active: &OsStr) -> bool {
+    pub(in crate::disk) fn is_of(&self, _dir: &RealDir, _active: &OsStr) -> bool {
         false
     }
 
-    pub(super) fn release(self, log: &File) {
+    pub(in crate::disk) fn release(self, log: &File) {
         let _ = os::unlock(log); // Closing it gives it back as well.
     }
 }
@@ -137,7 +137,7 @@ impl Lock {
 impl RealFile {
     /// Whoever may read the directory's other files may read this one: it has got their access
     /// rights from the directory.
-    pub(super) fn be_readable_as(&self, _source: &fs::Metadata, _log: &fs::Metadata) -> io::Result<()> {
+    pub(in crate::disk) fn be_readable_as(&self, _source: &fs::Metadata, _log: &fs::Metadata) -> io::Result<()> {
         Ok(())
     }
 }
@@ -154,16 +154,16 @@ fn is_same(one: &File, other: &File) -> io::Result<bool> {
 }
 
 /// Whether two paths lead to one file, where both can be seen.
-pub(super) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
+pub(in crate::disk) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
     is_same(&look_at(one, DIRECTORIES_TOO).ok()?, &look_at(other, DIRECTORIES_TOO).ok()?).ok()
 }
 
 /// Distinguishes open files; the same as in a listing.
-pub(super) fn id(file: &File) -> Option<FileId> {
+pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     os::file_id(file).ok()
 }
 
-pub(super) fn point(_link: &Path, _target: &Path, _random: u32) -> io::Result<()> {
+pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -15,7 +15,8 @@ use flate2::write::GzEncoder;
 
 use crate::os::{block_signals, lower_priority};
 
-use super::{Compression, Dir as _, DiskFile, PathState, RealDir, RealFile};
+use super::RealFile;
+use crate::disk::{Compression, Dir as _, DiskFile, PathState, RealDir};
 
 /// Before each piece of this size it is asked whether there is room for it, and whether to go on.
 const PIECE: usize = 64 << 10;

@@ -1,0 +1,259 @@
+//! The system itself, as a file sink uses it: what is the same on Unix and on Windows. Runs on the
+//! writer's thread.
+
+#[cfg(feature = "gzip")]
+mod gzip;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, Seek as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::system::{self, InChild, Lock, Walk};
+use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
+
+/// The system itself.
+#[derive(Debug)]
+pub(crate) struct RealDisk {
+    rights: Rights,
+    #[cfg(feature = "gzip")]
+    job: Option<gzip::Job>,
+}
+
+/// A file of the system.
+#[derive(Debug)]
+pub(crate) struct RealFile {
+    /// Before `file`, because fields are dropped in their order.
+    _in_child: InChild,
+    pub(super) file: File,
+    readable: bool,
+    pub(super) place: Option<(RealDir, OsString)>,
+    lock: Option<Lock>,
+    /// Why it could not be given to whom it is to belong, not reported yet.
+    pub(super) not_given: Option<io::Error>,
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+    type Stream = RealStream;
+    type Dir = RealDir;
+
+    fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
+        let (dir, name) = RealDir::locate(path, Walk::Open)?;
+        dir.open_log(&name, self.rights)
+    }
+
+    /// A regular file keeps the description of the program's own output, which goes to the same
+    /// place in it. A stream is opened again where that is possible, which makes a description that
+    /// never waits: a terminal whose reader stopped says that it can be written and then keeps the
+    /// write. The program's own descriptor stays as it is. What belongs to another user cannot be
+    /// opened so, and a socket not at all.
+    fn stream(&mut self, stream: Stream) -> io::Result<Opened<RealFile, RealStream>> {
+        let file = system::duplicate(stream)?;
+        if system::is_regular(&file)? {
+            return Ok(Opened::File(RealFile::new(file, false, None)));
+        }
+        Ok(Opened::Stream(match system::open_again(stream) {
+            Some(own) => RealStream::own(own),
+            None => RealStream::shared(file),
+        }))
+    }
+
+    fn make_dir(&mut self, path: &Path) -> io::Result<()> {
+        RealDir::open(path, Walk::Make).map(drop)
+    }
+
+    fn place(&self, file: &RealFile) -> Option<(RealDir, OsString)> {
+        file.place.clone()
+    }
+
+    fn create(&mut self, old: &RealFile, name: &OsStr) -> io::Result<RealFile> {
+        let (dir, active) = old.place.clone().ok_or(io::ErrorKind::Unsupported)?;
+        let mut new = dir.create_next(name, old, self.rights)?;
+        new.place = Some((dir, active)); // The name that it is to get.
+        Ok(new)
+    }
+
+    fn random(&mut self) -> u32 {
+        // The keys of a hash map: from the system, once for each thread, and other ones each time.
+        RandomState::new().build_hasher().finish() as u32
+    }
+
+    fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
+        let random = self.random();
+        system::point(link, target, random)
+    }
+
+    #[cfg(feature = "gzip")]
+    fn compress(&mut self, log: &RealFile, what: Compression) -> io::Result<()> {
+        let (dir, _) = log.place.clone().ok_or(io::ErrorKind::Unsupported)?;
+        self.job = Some(gzip::start(dir, log.file.metadata()?, what)?);
+        Ok(())
+    }
+
+    #[cfg(feature = "gzip")]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        let result = self.job.as_ref()?.result()?;
+        self.job = None;
+        Some(result)
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compress(&mut self, _log: &RealFile, _what: Compression) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(not(feature = "gzip"))]
+    fn compressed(&mut self) -> Option<io::Result<bool>> {
+        None
+    }
+}
+
+impl RealDisk {
+    pub(crate) fn new(rights: Rights) -> Self {
+        Self {
+            rights,
+            #[cfg(feature = "gzip")]
+            job: None,
+        }
+    }
+}
+
+impl RealFile {
+    pub(super) fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
+        Self { _in_child: system::in_child(&file), file, readable, place, lock: None, not_given: None }
+    }
+}
+
+/// Blocks beyond the end come and go without a record: the file's time stays that of its last
+/// record, which names its archive. Only the file's owner may set it; for others it changes.
+fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let before = file.metadata().and_then(|metadata| metadata.modified());
+    let changed = change(file);
+    if let Ok(before) = before {
+        let _ = file.set_modified(before);
+    }
+    changed
+}
+
+impl DiskFile for RealFile {
+    type Lock = Lock;
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        system::append(self, bytes)
+    }
+
+    fn not_given(&mut self) -> Option<io::Error> {
+        self.not_given.take()
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn end(&mut self) -> io::Result<u64> {
+        self.file.stream_position()
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn allocated(&mut self) -> io::Result<u64> {
+        system::allocated(&self.file)
+    }
+
+    fn last_byte(&mut self) -> io::Result<Option<u8>> {
+        if !self.readable || self.len()? == 0 {
+            return Ok(None);
+        }
+        let last = self.len()?.saturating_sub(1);
+        let mut byte = [0];
+        Ok((system::read_at(&self.file, &mut byte, last)? == 1).then_some(byte[0]))
+    }
+
+    fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let (mut at, mut rest) = (at, bytes);
+        while self.readable && !rest.is_empty() {
+            let most = rest.len().min(buffer.len());
+            let got = system::read_at(&self.file, &mut buffer[..most], at)?;
+            if got == 0 || buffer[..got] != rest[..got] {
+                return Ok(false);
+            }
+            (at, rest) = (at + got as u64, &rest[got..]);
+        }
+        Ok(self.readable)
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        keeping_time(&self.file, |file| file.set_len(len))
+    }
+
+    fn free_space(&mut self) -> io::Result<FreeSpace> {
+        system::free_space(self)
+    }
+
+    fn lock(&mut self) -> io::Result<bool> {
+        if !self.holds_lock() {
+            self.unlock();
+            let (dir, name) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            self.lock = dir.lock(name, &self.file)?;
+        }
+        Ok(self.lock.is_some())
+    }
+
+    fn holds_lock(&mut self) -> bool {
+        self.lock.as_ref().is_some_and(Lock::is_held)
+    }
+
+    fn unlock(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.release(&self.file);
+        }
+    }
+
+    fn take_lock(&mut self) -> Option<Lock> {
+        let (dir, name) = self.place.as_ref()?;
+        if self.lock.as_ref().is_some_and(|lock| lock.is_of(dir, name)) {
+            return self.lock.take();
+        }
+        self.unlock();
+        None
+    }
+
+    fn accept_lock(&mut self, lock: Lock) {
+        if self.place.as_ref().is_some_and(|(dir, name)| lock.is_of(dir, name)) {
+            self.lock = Some(lock);
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn modified(&mut self) -> io::Result<SystemTime> {
+        self.file.metadata()?.modified()
+    }
+
+    fn id(&mut self) -> Option<FileId> {
+        system::id(&self.file)
+    }
+
+    fn can_preallocate(&self) -> bool {
+        system::preallocate::is_known_to_work(&self.file)
+    }
+
+    fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
+        keeping_time(&self.file, |file| system::preallocate::take(file, from, to))
+    }
+
+    fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
+        match &self.place {
+            Some((dir, name)) => dir.check_path(name, self, path),
+            None => Ok(PathState::Same),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The Unix half of the disk. Runs on the writer's thread, except what `unfit`, `name_length` and
+//! `same_file` ask, which only looks.
+
+mod dir;
+mod lock;
+pub(super) mod preallocate;
+mod stream;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use super::{FreeSpace, RealFile, Stream};
+use crate::os::CloseInChild;
+
+pub(crate) use dir::RealDir;
+pub(super) use dir::{Walk, id, point};
+pub(super) use lock::Lock;
+pub(crate) use stream::RealStream;
+pub(super) use stream::duplicate;
+
+/// A write of at most this many bytes into a pipe is whole or not at all.
+pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
+
+/// Closes the descriptor in a forked child.
+pub(super) type InChild = CloseInChild;
+
+pub(super) fn in_child(file: &File) -> InChild {
+    CloseInChild::new(file.as_raw_fd())
+}
+
+/// The descriptor was opened for appending.
+pub(super) fn append(file: &mut RealFile, bytes: &[u8]) -> io::Result<usize> {
+    file.file.write(bytes)
+}
+
+/// Leaves the place of the last write as it is.
+pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    file.read_at(bytes, at)
+}
+
+/// Whether the descriptor leads to a regular file.
+pub(super) fn is_regular(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.is_file())
+}
+
+/// Opens a stream of the process again, where that makes a description of our own.
+pub(super) fn open_again(stream: Stream) -> Option<File> {
+    if cfg!(target_os = "linux") { dir::open_again(stream::number(stream)).ok() } else { None }
+}
+
+pub(super) fn allocated(file: &File) -> io::Result<u64> {
+    // Whatever the file system's blocks are, these have 512 bytes.
+    Ok(file.metadata()?.blocks().saturating_mul(512))
+}
+
+/// macOS counts the blocks of `statvfs` in 32 bits, those of `statfs` in 64.
+#[cfg(target_vendor = "apple")]
+pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {
+    let answer = rustix::fs::fstatfs(&file.file)?;
+    let block = u64::from(answer.f_bsize);
+    Ok(FreeSpace { total: answer.f_blocks.saturating_mul(block), free: answer.f_bavail.saturating_mul(block), block })
+}
+
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {
+    let answer = rustix::fs::fstatvfs(&file.file)?;
+    let block = answer.f_frsize;
+    Ok(FreeSpace { total: answer.f_blocks.saturating_mul(block), free: answer.f_bavail.saturating_mul(block), block })
+}
+
+/// Why what is there can never be a log file, if it cannot.
+pub(super) fn unfit(metadata: &Metadata) -> Option<&'static str> {
+    if metadata.file_type().is_socket() {
+        return Some("a socket");
+    }
+    metadata.file_type().is_block_device().then_some("a block device")
+}
+
+/// Every name is one.
+pub(super) fn unfit_name(_name: &OsStr) -> Option<&'static str> {
+    None
+}
+
+/// How long a name is, in the unit of `longest_name`.
+pub(super) fn name_length(name: &OsStr) -> usize {
+    name.len()
+}
+
+/// How long a name may be in a directory, where the file system says it.
+pub(super) fn longest_name(dir: &Path) -> Option<usize> {
+    let limit = usize::try_from(rustix::fs::statvfs(dir).ok()?.f_namemax).ok()?;
+    (limit > 0).then_some(limit)
+}
+
+/// Whether two paths lead to one file, where both can be seen.
+pub(super) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
+    let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
+    Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}

@@ -1,0 +1,107 @@
+//! The Windows half of the disk. Runs on the writer's thread, except what `unfit`, `name_length`
+//! and `same_file` ask, which only looks.
+
+mod dir;
+mod stream;
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io::{self, Seek as _, Write as _};
+use std::os::windows::fs::FileExt as _;
+use std::path::Path;
+
+use super::{Dir as _, FreeSpace, RealFile, Stream};
+use crate::os::windows as os;
+
+pub(crate) use dir::RealDir;
+pub(super) use dir::{Lock, Walk, id, lead_to_one, point};
+pub(crate) use stream::RealStream;
+pub(super) use stream::duplicate;
+
+/// A stream gets at most this many bytes at once.
+pub(crate) const ATOMIC_WRITE: usize = 4096;
+
+/// There are no forked children.
+#[derive(Debug)]
+pub(super) struct InChild;
+
+pub(super) fn in_child(_file: &File) -> InChild {
+    InChild
+}
+
+/// The handle may also cut the file, so each write says itself that it appends.
+pub(super) fn append(file: &mut RealFile, bytes: &[u8]) -> io::Result<usize> {
+    const AT_THE_END: u64 = u64::MAX;
+
+    match &file.place {
+        Some(_) => file.file.seek_write(bytes, AT_THE_END),
+        None => file.file.write(bytes),
+    }
+}
+
+/// Leaves the place of the last write as it is.
+pub(super) fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    let place = file.stream_position()?;
+    let result = file.seek_read(bytes, at);
+    file.seek(io::SeekFrom::Start(place))?;
+    result
+}
+
+/// Whether the handle leads to a regular file.
+pub(super) fn is_regular(file: &File) -> io::Result<bool> {
+    if !os::is_on_disk(file) {
+        return Ok(false);
+    }
+    if file.metadata()?.is_file() { Ok(true) } else { Err(io::ErrorKind::IsADirectory.into()) }
+}
+
+/// A stream has one handle, which others share.
+pub(super) fn open_again(_stream: Stream) -> Option<File> {
+    None
+}
+
+pub(super) fn allocated(file: &File) -> io::Result<u64> {
+    os::allocated(file)
+}
+
+pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {
+    let (dir, _) = file.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+    let (total, free, block) = os::free_space(dir.path())?;
+    Ok(FreeSpace { total, free, block })
+}
+
+/// Whatever else is there may be a log file.
+pub(super) fn unfit(_metadata: &Metadata) -> Option<&'static str> {
+    None
+}
+
+/// Why this can never be the name of a log file, if it cannot.
+pub(super) fn unfit_name(name: &OsStr) -> Option<&'static str> {
+    let is_refused = |byte: &u8| *byte < b' ' || b"<>:\"|?*".contains(byte);
+    let is_unfit = name.as_encoded_bytes().iter().any(is_refused);
+    is_unfit.then_some("a file name with a character that Windows does not allow")
+}
+
+/// How long a name is, in the unit of its limit.
+pub(super) fn name_length(name: &OsStr) -> usize {
+    name.to_string_lossy().encode_utf16().count()
+}
+
+/// Nobody is asked: the limit is that of nearly every file system.
+pub(super) fn longest_name(_dir: &Path) -> Option<usize> {
+    None
+}
+
+/// Blocks beyond the end of a file: none are taken here.
+pub(super) mod preallocate {
+    use std::fs::File;
+    use std::io;
+
+    pub(in crate::disk) fn is_known_to_work(_file: &File) -> bool {
+        false
+    }
+
+    pub(in crate::disk) fn take(_file: &File, _from: u64, _to: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
