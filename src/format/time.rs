@@ -215,8 +215,8 @@ impl TimeText {
             Err(before) => ("-", before.duration()),
         };
         // Writing to memory does not fail.
-        let text = format_args!("{sign}{}.{:06}s", elapsed.as_secs(), elapsed.subsec_micros());
-        let _ = io::Write::write_fmt(out, text);
+        let (seconds, micros) = (elapsed.as_secs(), elapsed.subsec_micros());
+        let _ = io::Write::write_fmt(out, format_args!("{sign}{seconds}.{micros:06}s"));
     }
 
     fn write_pattern(&mut self, out: &mut Vec<u8>, time: SystemTime) {
