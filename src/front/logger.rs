@@ -87,6 +87,12 @@ enum Kind<'a> {
 }
 
 impl Kind<'_> {
+    /// Returns true if the rate limit knows where it comes from: lines all come from one place.
+    #[inline(always)]
+    fn has_location(self) -> bool {
+        matches!(self, Self::Record(_))
+    }
+
     #[inline(always)]
     fn draft(self, record: &log::Record<'_>, caller: Caller<'_>) -> Draft {
         match self {
@@ -144,7 +150,7 @@ impl Core {
             }
         }
         let stamp = pipeline.stamp();
-        if matches!(kind, Kind::Record(_)) && !late && pipeline.suppresses(record, wanting, stamp) {
+        if !late && kind.has_location() && pipeline.suppresses(record, wanting, stamp) {
             return;
         }
         let epoch = pipeline.epoch();
@@ -194,7 +200,7 @@ impl Core {
             Kind::Line => Some(wanting),
         };
         let Some(wanting) = taken else { return false };
-        if !pipeline.wants(level, wanting) || pipeline.suppresses(record, wanting, stamp) {
+        if !pipeline.wants(level, wanting) || kind.has_location() && pipeline.suppresses(record, wanting, stamp) {
             return false;
         }
         if let Some(captured) = &self.captured {
