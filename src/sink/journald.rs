@@ -15,7 +15,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use crate::format::Format;
 use crate::wanted::{Levels, Wanted};
 
-use super::socket::{Destination, Socket};
+use super::socket::{Destination, Socket, is_too_large};
 use super::syslog::failed;
 use super::{Backlog, Batch, Now, OutputSink, WriteError};
 
@@ -196,11 +196,6 @@ impl JournaldSink {
         rustix::net::sendmsg(socket, &[], &mut ancillary, flags)?;
         Ok(())
     }
-}
-
-fn is_too_large(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [rustix::io::Errno::MSGSIZE, rustix::io::Errno::NOBUFS].iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 
 impl OutputSink for JournaldSink {

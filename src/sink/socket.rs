@@ -30,7 +30,7 @@ enum Framing {
     OctetCount,
 }
 
-/// A connection that is there, or is made again.
+/// A connection to a destination, which is made again when it is gone.
 pub(super) struct Socket {
     to: Destination,
     connection: Option<Connection>,
@@ -89,7 +89,7 @@ impl Socket {
         }
     }
 
-    /// The descriptor, for who sends in a way of his own.
+    /// Returns the descriptor, for a sink that sends more than bytes.
     #[cfg(all(feature = "journald", target_os = "linux"))]
     pub(super) fn fd(&self) -> Option<&OwnedFd> {
         self.connection.as_ref().map(|connection| &connection.fd)
@@ -98,20 +98,19 @@ impl Socket {
     fn send_once(&mut self, message: &[u8]) -> io::Result<()> {
         let Some(connection) = &self.connection else { return Err(io::ErrorKind::NotConnected.into()) };
         self.frame.clear();
-        match connection.framing {
-            Framing::None => {}
-            Framing::Newline => {}
-            Framing::OctetCount => self.frame.extend_from_slice(format!("{} ", message.len()).as_bytes()),
+        if connection.framing == Framing::OctetCount {
+            self.frame.extend_from_slice(format!("{} ", message.len()).as_bytes());
         }
         self.frame.extend_from_slice(message);
         if connection.framing == Framing::Newline {
             self.frame.push(b'\n');
         }
         let sent = connection.send(&self.frame);
-        if let (Ok(sent), true) = (&sent, connection.framing != Framing::None) {
-            if *sent < self.frame.len() {
+        // A datagram is sent whole or not at all.
+        if let Ok(sent) = sent {
+            if sent < self.frame.len() {
                 std::mem::swap(&mut self.unfinished, &mut self.frame);
-                self.sent = *sent;
+                self.sent = sent;
             }
         }
         self.forget_if_gone(&sent);
@@ -136,10 +135,14 @@ impl Socket {
     }
 }
 
-/// Whether this error ends a connection.
+/// Returns true if this message alone does not fit a datagram.
+pub(super) fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+}
+
+/// Returns true if this error ends a connection.
 fn is_gone(error: &io::Error) -> bool {
-    let is_for_this_message = error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error());
-    error.kind() != io::ErrorKind::WouldBlock && !is_for_this_message
+    error.kind() != io::ErrorKind::WouldBlock && !is_too_large(error)
 }
 
 impl Connection {
