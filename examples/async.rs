@@ -115,7 +115,7 @@ struct Stage {
 }
 
 struct Row {
-    /// What stands after the disk and the logger.
+    /// The cells after those of the disk and the logger.
     cells: [String; 5],
     holds: bool,
 }

@@ -45,8 +45,8 @@ option.
 
 /// A level is looked for in this many bytes: room for a time, a host and the name of a program.
 const NEAR_THE_START: usize = 80;
-/// What is read of a line. The logger cuts a message at 64 KiB and marks it, so it has to see a
-/// little more than that; the rest of a line without an end must not fill the memory.
+/// The most that is read of a line. The logger cuts a message at 64 KiB and marks it, so it has to
+/// see a little more than that; the rest of a line without an end must not fill the memory.
 const LONGEST_LINE: u64 = 65 * KIB;
 /// How long the end may take. A disk that is full does not use it up, only one that hangs.
 const LAST_WORDS: Duration = Duration::from_secs(10);

@@ -129,7 +129,7 @@ impl Builder {
     /// Sets directives in env_logger's grammar, as in `info,hyper=warn,app::db=trace`. They
     /// override [`level`](Self::level) for the targets that they name.
     ///
-    /// What stands after a `/` must be in the message: a regular expression with the feature
+    /// The text after a `/` must be in the message: a regular expression with the feature
     /// `regex`, a plain substring without it. Default: none.
     ///
     /// ```

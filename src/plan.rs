@@ -238,7 +238,7 @@ fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Opt
     Ok(())
 }
 
-/// What files get that are created.
+/// Returns the mode and owner of files that are created.
 fn rights(options: &FileOptions) -> Rights {
     let number = |account: &Option<Account>| match account {
         Some(Account::Numbered(id)) => Some(*id),

@@ -164,7 +164,7 @@ pub(crate) trait DiskFile: Send {
     /// Nobody can have it here, or not this process.
     fn lock(&mut self) -> io::Result<bool>;
 
-    /// Whether the lock is still held: whoever may write to the directory can take it away.
+    /// Returns true if the lock is still held. Whoever may write to the directory can remove it.
     fn holds_lock(&mut self) -> bool;
 
     /// Gives the lock back now.
@@ -219,7 +219,7 @@ pub(crate) enum Stream {
     Stdout,
 }
 
-/// What was opened.
+/// An open file, or an open stream.
 #[derive(Debug)]
 pub(crate) enum Opened<F, S> {
     File(F),
@@ -248,7 +248,7 @@ pub(crate) struct FreeSpace {
     pub(crate) block: u64,
 }
 
-/// What files get that are created.
+/// The mode and owner of files that are created.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(windows, allow(dead_code))] // a file has its rights from the directory there
 pub(crate) struct Rights {

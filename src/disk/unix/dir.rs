@@ -202,7 +202,8 @@ pub(in crate::disk) fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
     type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky(dir) && stat.st_uid == us)
 }
 
-/// Whether everybody may have names in a directory, and only his own, as in `/tmp`.
+/// Returns true if everybody may create files in the directory and delete only their own, as in
+/// `/tmp`.
 fn is_sticky(dir: &Stat) -> bool {
     Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX)
 }
@@ -339,7 +340,7 @@ impl RealDir {
         let mode = rights.mode.unwrap_or(before.st_mode as u32 & 0o777);
         let not_given = self.or_remove(name, give(&fd, owners, mode))?;
         let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
-        // What is only inherited was never asked for.
+        // Nobody has asked for a mode or owner that is only inherited.
         file.not_given = not_given.filter(|_| rights.owner.is_some() || rights.group.is_some());
         Ok(file)
     }
