@@ -264,8 +264,9 @@ impl Handle {
     /// most this long.
     ///
     /// What comes later, or is still in the queue at the deadline, is counted as
-    /// `Dropped::shutdown`. What the writer holds while a sink hangs stays `Stats::pending`: it may
-    /// yet be written.
+    /// `Dropped::shutdown`. Lines that have waited for a slow reader until the deadline count as
+    /// dropped a moment after it, mostly within 50 ms. What the writer holds while a sink hangs
+    /// stays `Stats::pending`: it may yet be written.
     ///
     /// # Errors
     ///
