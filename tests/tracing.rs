@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -199,8 +200,19 @@ fn the_filter_is_this_layers_alone_and_follows_the_handle() {
     });
 }
 
+/// `tracing` keeps one verdict for a call site and all subscribers of the process, so this case has
+/// a process of its own.
 #[test]
 fn what_is_disabled_does_not_evaluate_its_fields() {
+    const ALONE: &str = "UNFAZED_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        alone.args(["--exact", "what_is_disabled_does_not_evaluate_its_fields"]).env(ALONE, "1");
+        let ended = alone.output().unwrap();
+        let printed = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && printed.contains("1 passed"), "{printed}");
+        return;
+    }
     let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
     let evaluated = AtomicUsize::new(0);
     logged.run(|| {
