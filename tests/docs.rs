@@ -35,13 +35,22 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
+/// The text of an `impl`, with the macros of `shared_options.rs` that it names.
+fn expanded(body: &str) -> String {
+    let shared = fs::read_to_string(root().join("src/sink/shared_options.rs")).unwrap();
+    let macros = shared.split("\nmacro_rules! ").skip(1);
+    let named = macros.filter(|text| body.contains(&format!("    {}!(", text.split(' ').next().unwrap())));
+    let texts = named.map(|text| text.split_once("\n}\n").unwrap().0);
+    [body].into_iter().chain(texts).collect::<Vec<_>>().join("\n\n")
+}
+
 /// The methods of a type that take it by value and give it back: its options.
 fn options_in_code(owner: &str) -> BTreeSet<String> {
     let mut options = BTreeSet::new();
     for path in files(&root().join("src"), "rs") {
         let text = fs::read_to_string(path).unwrap();
         let Some((_, body)) = text.split_once(&format!("\nimpl {owner} {{\n")) else { continue };
-        let body = body.split_once("\n}\n").unwrap().0;
+        let body = expanded(body.split_once("\n}\n").unwrap().0);
         let methods: Vec<&str> = body.split("    pub fn ").collect();
         for (before, method) in methods.iter().zip(&methods[1..]) {
             // A former name stays for programs that use it, and is shown to nobody else.

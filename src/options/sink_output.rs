@@ -3,15 +3,13 @@
 
 use std::fmt;
 use std::io::Write;
-use std::ops::RangeBounds;
-use std::sync::{Arc, Mutex};
-
-use log::LevelFilter;
+use std::sync::Mutex;
 
 use crate::format::Format;
 use crate::sink::otherwise::Otherwise;
+use crate::sink::shared_options::{format_option, wanted_options};
 use crate::sink::{Batch, Sink, WriteError};
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::Wanted;
 
 /// Holds an output of the program's own and its options. Given to
 /// [`Builder::output`](crate::Builder::output).
@@ -73,98 +71,9 @@ impl SinkOutput {
         Self { name: name.into(), sink: Box::new(sink), wanted: Wanted::EVERYTHING, format: None }
     }
 
-    /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes
-    /// the builder's filter. `Off` takes nothing. The same as `levels(..=max)`.
-    ///
-    /// ```
-    /// # use unfazed::{Batch, Sink, SinkOutput, WriteError};
-    /// # struct Alarm;
-    /// # impl Sink for Alarm {
-    /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// let output = SinkOutput::new("alarm", Alarm).level(log::LevelFilter::Warn);
-    /// ```
-    pub fn level(self, max: LevelFilter) -> Self {
-        self.levels(..=max)
-    }
+    wanted_options!(r#"unfazed::SinkOutput::writer("memory", Vec::new())"#);
 
-    /// Sets the levels that this output takes, from the one that matters most to the most verbose:
-    /// `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of this or of
-    /// [`level`](Self::level) replaces it.
-    ///
-    /// ```
-    /// use log::LevelFilter::{Info, Warn};
-    ///
-    /// # use unfazed::{Batch, Sink, SinkOutput, WriteError};
-    /// # struct Alarm;
-    /// # impl Sink for Alarm {
-    /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// let output = SinkOutput::new("alarm", Alarm).levels(Warn..=Info);
-    /// ```
-    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
-        self.wanted.levels = Levels::within(&levels);
-        self
-    }
-
-    /// Sets directives in env_logger's grammar for this output alone: it takes what they and the
-    /// levels let through, of what passes [`Builder::filter`](crate::Builder::filter). Default:
-    /// none.
-    ///
-    /// As in env_logger, a target that they do not name is off: `access=info` takes only `access`,
-    /// and `info,access=off` everything but `access`. See [outputs](crate::_docs::outputs). A
-    /// directive that cannot be parsed is an [`InitError`](crate::InitError), and so are more than
-    /// 16 outputs with filters.
-    ///
-    /// ```
-    /// # use unfazed::{Batch, Sink, SinkOutput, WriteError};
-    /// # struct Alarm;
-    /// # impl Sink for Alarm {
-    /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// let output = SinkOutput::new("alarm", Alarm).filter("access=info,sqlx=warn");
-    /// ```
-    pub fn filter(mut self, directives: &str) -> Self {
-        self.wanted.directives = Some(directives.to_owned());
-        self
-    }
-
-    /// Sets a closure that says which records this output takes, of those that its levels and its
-    /// [`filter`](Self::filter) let through. Default: none.
-    ///
-    /// The closure runs inside of log calls, on their threads. A thread remembers the answer for
-    /// each target and level, and asks again when it has forgotten it or when the directives of the
-    /// logger have changed: so the closure must give the same answer for the same target and level,
-    /// and cannot count on being called for each record. If it panics, the answer is no. What it
-    /// logs itself is not offered to outputs with such a closure.
-    ///
-    /// ```
-    /// # use unfazed::{Batch, Sink, SinkOutput, WriteError};
-    /// # struct Alarm;
-    /// # impl Sink for Alarm {
-    /// #     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
-    /// #         Ok(())
-    /// #     }
-    /// # }
-    /// let output = SinkOutput::new("alarm", Alarm)
-    ///     .filter_with(|metadata| metadata.target().ends_with("::audit"));
-    /// ```
-    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.wanted.judge = Some(Arc::new(wants));
-        self
-    }
-
-    /// Sets the format of this output. Default: the builder's.
-    pub fn format(mut self, format: impl Into<Format>) -> Self {
-        self.format = Some(format.into());
-        self
-    }
+    format_option!(r#"unfazed::SinkOutput::writer("memory", Vec::new())"#);
 }
 
 struct WriterSink<W>(W);

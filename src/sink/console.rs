@@ -2,18 +2,14 @@
 //! `stream.rs`'s.
 
 use std::io::{self, IsTerminal as _};
-use std::ops::RangeBounds;
-use std::sync::Arc;
-use std::time::Duration;
-
-use log::LevelFilter;
 
 use crate::disk::Stream;
 use crate::format::Format;
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::Wanted;
 
 use super::backlog::Backlog;
 use super::otherwise::Otherwise;
+use super::shared_options::{backlog_options, format_option, otherwise_option, wanted_options};
 
 /// Writes to standard error or standard output.
 ///
@@ -161,140 +157,13 @@ impl Console {
         }
     }
 
-    /// Sets the most verbose level that this output takes. Default: `Trace`, everything that passes
-    /// the builder's filter. `Off` takes nothing. The same as `levels(..=max)`.
-    ///
-    /// ```
-    /// let output = unfazed::Console::stderr().level(log::LevelFilter::Warn);
-    /// ```
-    pub fn level(self, max: LevelFilter) -> Self {
-        self.levels(..=max)
-    }
+    wanted_options!("unfazed::Console::stderr()");
 
-    /// Sets the levels that this output takes, from the one that matters most to the most verbose:
-    /// `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of this or of
-    /// [`level`](Self::level) replaces it.
-    ///
-    /// ```
-    /// use log::LevelFilter::{Info, Warn};
-    ///
-    /// let output = unfazed::Console::stderr().levels(Warn..=Info);
-    /// ```
-    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
-        self.wanted.levels = Levels::within(&levels);
-        self
-    }
+    otherwise_option!("unfazed::Console::stderr()", "LogFile::new(\"app.log\")");
 
-    /// Sets directives in env_logger's grammar for this output alone: it takes what they and the
-    /// levels let through, of what passes [`Builder::filter`](crate::Builder::filter). Default:
-    /// none.
-    ///
-    /// As in env_logger, a target that they do not name is off: `access=info` takes only `access`,
-    /// and `info,access=off` everything but `access`. See [outputs](crate::_docs::outputs). A
-    /// directive that cannot be parsed is an [`InitError`](crate::InitError), and so are more than
-    /// 16 outputs with filters.
-    ///
-    /// ```
-    /// let output = unfazed::Console::stderr().filter("access=info,sqlx=warn");
-    /// ```
-    pub fn filter(mut self, directives: &str) -> Self {
-        self.wanted.directives = Some(directives.to_owned());
-        self
-    }
+    format_option!("unfazed::Console::stderr()");
 
-    /// Sets a closure that says which records this output takes, of those that its levels and its
-    /// [`filter`](Self::filter) let through. Default: none.
-    ///
-    /// The closure runs inside of log calls, on their threads. A thread remembers the answer for
-    /// each target and level, and asks again when it has forgotten it or when the directives of the
-    /// logger have changed: so the closure must give the same answer for the same target and level,
-    /// and cannot count on being called for each record. If it panics, the answer is no. What it
-    /// logs itself is not offered to outputs with such a closure.
-    ///
-    /// ```
-    /// let output = unfazed::Console::stderr()
-    ///     .filter_with(|metadata| metadata.target().ends_with("::audit"));
-    /// ```
-    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.wanted.judge = Some(Arc::new(wants));
-        self
-    }
-
-    /// Sets the output that takes WARN and ERROR while this output is suspended. Default: none; the
-    /// newest of them wait in memory.
-    ///
-    /// They go to the other output at once, and in memory as well: this output writes them when it
-    /// resumes, so that a record may stand in both, but never twice in one. The records of the
-    /// batch in which the failure shows wait in memory only. The other output has its own account
-    /// in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its levels
-    /// narrow what it takes. It may have no filter and no further output: both are an
-    /// [`InitError`](crate::InitError).
-    ///
-    /// ```
-    /// use unfazed::{Console, LogFile};
-    ///
-    /// let output = Console::stderr().otherwise(LogFile::new("app.log"));
-    /// ```
-    #[doc(alias = "fallback")]
-    #[doc(alias = "failover")]
-    pub fn otherwise(mut self, output: impl Into<Otherwise>) -> Self {
-        self.otherwise = Some(output.into());
-        self
-    }
-
-    /// Sets the format of this output. Default: the builder's.
-    ///
-    /// ```
-    /// let console = unfazed::Console::stdout().format(unfazed::Format::logfmt());
-    /// ```
-    pub fn format(mut self, format: impl Into<Format>) -> Self {
-        self.format = Some(format.into());
-        self
-    }
-
-    /// Sets how many bytes of lines wait in memory while the reader of the stream is slow, at most
-    /// 1 GiB. Default: 1 MiB.
-    ///
-    /// A stream that takes no more is tried again at least every 10 ms, and the other outputs go on
-    /// meanwhile. Lines of all levels wait, in their order. The last eighth is for WARN and ERROR.
-    /// What does not fit is dropped, counted as `queue_full`, and reported in the output when its
-    /// reader goes on. Under [`Overflow::Block`](crate::Overflow::Block) and `BlockAtMost` nothing
-    /// is dropped for lack of room here: the callers wait for the slowest reader, until its
-    /// [`patience`](Self::patience) ends.
-    ///
-    /// A flush waits for the lines that wait at the call. At the end of the program the lines get
-    /// the rest of [`shutdown_timeout`](crate::Builder::shutdown_timeout). Each line takes 32 bytes
-    /// more than its length. The memory is taken with the first line that waits, and given back
-    /// with the last. 0: none waits, except a line of which a part is in the stream.
-    ///
-    /// More than 1 GiB is an [`InitError`](crate::InitError).
-    ///
-    /// ```
-    /// let console = unfazed::Console::stdout().backlog(64 * unfazed::KIB);
-    /// ```
-    pub fn backlog(mut self, bytes: u64) -> Self {
-        self.backlog.bytes = bytes;
-        self
-    }
-
-    /// Sets how long the reader of the stream may take nothing before the output is suspended, at
-    /// most one hour. Default: 5 s. Zero: the output is suspended as soon as the stream takes no
-    /// more.
-    ///
-    /// A suspended stream keeps what waits, and more while there is room. The output resumes when
-    /// its reader goes on, with a gap line before the lines that have waited.
-    ///
-    /// More than one hour is an [`InitError`](crate::InitError).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let console = unfazed::Console::stdout().patience(Duration::from_secs(30));
-    /// ```
-    pub fn patience(mut self, at_most: Duration) -> Self {
-        self.backlog.patience = at_most;
-        self
-    }
+    backlog_options!("unfazed::Console::stderr()", backlog);
 
     /// Sets whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is
     /// read when the logger is made. Other formats, files and sinks never have colours.

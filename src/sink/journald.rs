@@ -2,19 +2,16 @@
 //! value; the sink runs on the writer's thread.
 
 use std::io;
-use std::ops::RangeBounds;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use log::LevelFilter;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::format::Format;
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::Wanted;
 
+use super::shared_options::{backlog_options, wanted_options};
 use super::socket::{Destination, Socket, is_too_large};
 use super::syslog::failed;
 use super::{Backlog, Batch, Now, OutputSink, WriteError};
@@ -61,47 +58,7 @@ impl Journald {
         Self { path: SOCKET.into(), wanted: Wanted::EVERYTHING, identifier: None, backlog: Backlog::default() }
     }
 
-    /// Sets the most verbose level that this output takes. Default: `Trace`; `Off` takes nothing.
-    ///
-    /// ```
-    /// let output = unfazed::Journald::new().level(log::LevelFilter::Warn);
-    /// ```
-    pub fn level(self, max: LevelFilter) -> Self {
-        self.levels(..=max)
-    }
-
-    /// Sets the levels that this output takes, as [`LogFile::levels`](crate::LogFile::levels) does.
-    ///
-    /// ```
-    /// use log::LevelFilter::{Info, Warn};
-    ///
-    /// let output = unfazed::Journald::new().levels(Warn..=Info);
-    /// ```
-    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
-        self.wanted.levels = Levels::within(&levels);
-        self
-    }
-
-    /// Sets directives for this output alone, as [`LogFile::filter`](crate::LogFile::filter) does.
-    ///
-    /// ```
-    /// let output = unfazed::Journald::new().filter("audit=info");
-    /// ```
-    pub fn filter(mut self, directives: &str) -> Self {
-        self.wanted.directives = Some(directives.to_owned());
-        self
-    }
-
-    /// Sets a closure that says which records this output takes, as
-    /// [`LogFile::filter_with`](crate::LogFile::filter_with) does.
-    ///
-    /// ```
-    /// let output = unfazed::Journald::new().filter_with(|metadata| metadata.target() == "audit");
-    /// ```
-    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.wanted.judge = Some(Arc::new(wants));
-        self
-    }
+    wanted_options!("unfazed::Journald::new()");
 
     /// Sets the `SYSLOG_IDENTIFIER`. Default: the name of the program's file.
     ///
@@ -124,29 +81,7 @@ impl Journald {
         self
     }
 
-    /// Sets how many bytes of lines wait in memory while the journal takes nothing, or is gone.
-    /// Default: 1 MiB.
-    ///
-    /// ```
-    /// let journald = unfazed::Journald::new().backlog(64 * unfazed::KIB);
-    /// ```
-    pub fn backlog(mut self, bytes: u64) -> Self {
-        self.backlog.bytes = bytes;
-        self
-    }
-
-    /// Sets how long the daemon may take nothing before the output is suspended, as
-    /// [`Console::patience`](crate::Console::patience) does. Default: 5 s; at most one hour.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let output = unfazed::Journald::new().patience(Duration::from_secs(30));
-    /// ```
-    pub fn patience(mut self, at_most: Duration) -> Self {
-        self.backlog.patience = at_most;
-        self
-    }
+    backlog_options!("unfazed::Journald::new()", backlog);
 
     /// The format of its records, with the name of the program.
     pub(crate) fn format(&self, program: Option<String>) -> Format {

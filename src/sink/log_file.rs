@@ -1,14 +1,10 @@
 //! `LogFile`: the options of one file. Runs on the builder's thread; `file/` does the writing.
 
-use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use log::LevelFilter;
-
 use crate::format::Format;
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::Wanted;
 use crate::zone::Zone;
 
 use super::backlog::Backlog;
@@ -16,6 +12,7 @@ use super::file::archive_name::Names;
 use super::file::retention::Limits;
 use super::otherwise::Otherwise;
 use super::rotation::Rotation;
+use super::shared_options::{backlog_options, format_option, otherwise_option, wanted_options};
 
 const DEFAULT_ERROR_RESERVE: u64 = 64 << 10;
 const MOST_ERROR_RESERVE: u64 = 1 << 30;
@@ -200,96 +197,11 @@ impl LogFile {
         }
     }
 
-    /// Sets the most verbose level that this file takes. Default: `Trace`, everything that passes
-    /// the builder's filter. `Off` takes nothing. The same as `levels(..=max)`.
-    ///
-    /// ```
-    /// let output = unfazed::LogFile::new("app.log").level(log::LevelFilter::Warn);
-    /// ```
-    pub fn level(self, max: LevelFilter) -> Self {
-        self.levels(..=max)
-    }
+    wanted_options!(r#"unfazed::LogFile::new("app.log")"#);
 
-    /// Sets the levels that this file takes, from the one that matters most to the most verbose:
-    /// `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of this or of
-    /// [`level`](Self::level) replaces it.
-    ///
-    /// ```
-    /// use log::LevelFilter::{Info, Warn};
-    ///
-    /// let output = unfazed::LogFile::new("app.log").levels(Warn..=Info);
-    /// ```
-    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
-        self.wanted.levels = Levels::within(&levels);
-        self
-    }
+    otherwise_option!(r#"unfazed::LogFile::new("app.log")"#, "Console::stderr()");
 
-    /// Sets directives in env_logger's grammar for this file alone: it takes what they and the
-    /// levels let through, of what passes [`Builder::filter`](crate::Builder::filter). Default:
-    /// none.
-    ///
-    /// As in env_logger, a target that they do not name is off: `access=info` takes only `access`,
-    /// and `info,access=off` everything but `access`. See [outputs](crate::_docs::outputs). A
-    /// directive that cannot be parsed is an [`InitError`](crate::InitError), and so are more than
-    /// 16 outputs with filters.
-    ///
-    /// ```
-    /// let output = unfazed::LogFile::new("app.log").filter("access=info,sqlx=warn");
-    /// ```
-    pub fn filter(mut self, directives: &str) -> Self {
-        self.wanted.directives = Some(directives.to_owned());
-        self
-    }
-
-    /// Sets a closure that says which records this file takes, of those that its levels and its
-    /// [`filter`](Self::filter) let through. Default: none.
-    ///
-    /// The closure runs inside of log calls, on their threads. A thread remembers the answer for
-    /// each target and level, and asks again when it has forgotten it or when the directives of the
-    /// logger have changed: so the closure must give the same answer for the same target and level,
-    /// and cannot count on being called for each record. If it panics, the answer is no. What it
-    /// logs itself is not offered to outputs with such a closure.
-    ///
-    /// ```
-    /// let output = unfazed::LogFile::new("app.log")
-    ///     .filter_with(|metadata| metadata.target().ends_with("::audit"));
-    /// ```
-    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.wanted.judge = Some(Arc::new(wants));
-        self
-    }
-
-    /// Sets the output that takes WARN and ERROR while this file is suspended. Default: none; the
-    /// newest of them wait in memory.
-    ///
-    /// They go to the other output at once, and in memory as well: this file writes them when it
-    /// resumes, so that a record may stand in both, but never twice in one. The records of the
-    /// batch in which the failure shows wait in memory only. The other output has its own account
-    /// in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its levels
-    /// narrow what it takes. It may have no filter and no further output: both are an
-    /// [`InitError`](crate::InitError).
-    ///
-    /// ```
-    /// use unfazed::{Console, LogFile};
-    ///
-    /// let output = LogFile::new("app.log").otherwise(Console::stderr());
-    /// ```
-    #[doc(alias = "fallback")]
-    #[doc(alias = "failover")]
-    pub fn otherwise(mut self, output: impl Into<Otherwise>) -> Self {
-        self.otherwise = Some(output.into());
-        self
-    }
-
-    /// Sets the format of this file. Default: the builder's.
-    ///
-    /// ```
-    /// let file = unfazed::LogFile::new("app.log").format(unfazed::Format::logfmt());
-    /// ```
-    pub fn format(mut self, format: impl Into<Format>) -> Self {
-        self.format = Some(format.into());
-        self
-    }
+    format_option!(r#"unfazed::LogFile::new("app.log")"#);
 
     /// Sets how many bytes must stay free on the file system, for others.
     ///
@@ -454,33 +366,11 @@ impl LogFile {
         self
     }
 
-    /// Sets how many bytes of lines wait in memory while the path leads to a FIFO or a device whose
-    /// reader is slow, at most 1 GiB. Default: 1 MiB. A regular file has no use for it.
-    ///
-    /// As [`Console::backlog`](crate::Console::backlog).
-    ///
-    /// ```
-    /// let file = unfazed::LogFile::new("/run/app/log.fifo").backlog(4 * unfazed::MIB);
-    /// ```
-    pub fn backlog(mut self, bytes: u64) -> Self {
-        self.options.backlog.bytes = bytes;
-        self
-    }
-
-    /// Sets how long the reader of a FIFO may take nothing before the output is suspended, at most
-    /// one hour. Default: 5 s. A regular file has no use for it.
-    ///
-    /// As [`Console::patience`](crate::Console::patience).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let file = unfazed::LogFile::new("/run/app/log.fifo").patience(Duration::from_secs(30));
-    /// ```
-    pub fn patience(mut self, at_most: Duration) -> Self {
-        self.options.backlog.patience = at_most;
-        self
-    }
+    backlog_options!(
+        r#"unfazed::LogFile::new("app.log")"#,
+        options.backlog,
+        "Only where the path leads to a FIFO or a device: a regular file has no use for it."
+    );
 
     /// Sets the permissions of files that are created, whatever the umask is, as in `0o640`; the
     /// owner must be able to write. Default: what the umask leaves of 0666. An existing file keeps

@@ -13,6 +13,7 @@ pub(crate) mod syslog;
 mod backlog;
 mod batch;
 mod outcome;
+pub(crate) mod shared_options;
 
 pub(crate) mod opened;
 

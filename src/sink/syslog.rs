@@ -3,17 +3,13 @@
 
 use std::io;
 use std::net::ToSocketAddrs;
-use std::ops::RangeBounds;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-use log::LevelFilter;
 
 use crate::format::{Format, SyslogOptions};
-use crate::wanted::{Levels, Wanted};
+use crate::wanted::Wanted;
 
 use super::outcome::Lag;
+use super::shared_options::{backlog_options, wanted_options};
 use super::socket::{Destination, Socket};
 use super::{Backlog, Batch, Now, OutputSink, WriteError};
 
@@ -172,47 +168,7 @@ impl Syslog {
         }
     }
 
-    /// Sets the most verbose level that this output takes. Default: `Trace`; `Off` takes nothing.
-    ///
-    /// ```
-    /// let output = unfazed::Syslog::local().level(log::LevelFilter::Warn);
-    /// ```
-    pub fn level(self, max: LevelFilter) -> Self {
-        self.levels(..=max)
-    }
-
-    /// Sets the levels that this output takes, as [`LogFile::levels`](crate::LogFile::levels) does.
-    ///
-    /// ```
-    /// use log::LevelFilter::{Info, Warn};
-    ///
-    /// let output = unfazed::Syslog::local().levels(Warn..=Info);
-    /// ```
-    pub fn levels(mut self, levels: impl RangeBounds<LevelFilter>) -> Self {
-        self.wanted.levels = Levels::within(&levels);
-        self
-    }
-
-    /// Sets directives for this output alone, as [`LogFile::filter`](crate::LogFile::filter) does.
-    ///
-    /// ```
-    /// let output = unfazed::Syslog::local().filter("audit=info");
-    /// ```
-    pub fn filter(mut self, directives: &str) -> Self {
-        self.wanted.directives = Some(directives.to_owned());
-        self
-    }
-
-    /// Sets a closure that says which records this output takes, as
-    /// [`LogFile::filter_with`](crate::LogFile::filter_with) does.
-    ///
-    /// ```
-    /// let output = unfazed::Syslog::local().filter_with(|metadata| metadata.target() == "audit");
-    /// ```
-    pub fn filter_with(mut self, wants: impl Fn(&log::Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.wanted.judge = Some(Arc::new(wants));
-        self
-    }
+    wanted_options!("unfazed::Syslog::local()");
 
     /// Sets the form of the messages. Default: RFC 5424; RFC 3164 for [`local`](Self::local), as
     /// the C library writes there.
@@ -277,29 +233,7 @@ impl Syslog {
         self
     }
 
-    /// Sets how many bytes of lines wait in memory while the daemon takes nothing, or is gone.
-    /// Default: 1 MiB.
-    ///
-    /// ```
-    /// let syslog = unfazed::Syslog::local().backlog(64 * unfazed::KIB);
-    /// ```
-    pub fn backlog(mut self, bytes: u64) -> Self {
-        self.backlog.bytes = bytes;
-        self
-    }
-
-    /// Sets how long the daemon may take nothing before the output is suspended, as
-    /// [`Console::patience`](crate::Console::patience) does. Default: 5 s; at most one hour.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let output = unfazed::Syslog::local().patience(Duration::from_secs(30));
-    /// ```
-    pub fn patience(mut self, at_most: Duration) -> Self {
-        self.backlog.patience = at_most;
-        self
-    }
+    backlog_options!("unfazed::Syslog::local()", backlog);
 
     /// An option that cannot be, with its value and its range.
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
