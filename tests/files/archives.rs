@@ -395,9 +395,8 @@ pub(crate) fn archives_are_compressed_except_the_newest(dir: &Path) -> Outcome {
 
 #[cfg(feature = "gzip")]
 pub(crate) fn the_end_does_not_wait_for_a_compression(dir: &Path) -> Outcome {
-    use std::time::Instant;
-
     use crate::harness::wait_until;
+    use crate::support::moment::Moment;
 
     let big = dir.join("app.2020-01-01T00-00-00-0000.log");
     let mut noise = 1_u64;
@@ -417,7 +416,7 @@ pub(crate) fn the_end_does_not_wait_for_a_compression(dir: &Path) -> Outcome {
         let written = unfinished().and_then(|name| fs::metadata(dir.join(name)).ok());
         written.is_some_and(|metadata| metadata.len() > 100_000)
     });
-    let asked = Instant::now();
+    let asked = Moment::now();
     end(&handle, &[1]);
     let took = asked.elapsed();
     assert!(took < Duration::from_millis(500), "the end took {took:?}");

@@ -9,7 +9,6 @@ pub(crate) mod cases;
 pub(crate) mod child;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
-#[cfg(target_os = "linux")]
 pub(crate) mod moment;
 #[cfg(target_os = "linux")]
 pub(crate) mod place;

@@ -12,18 +12,24 @@ const WRITER: &str = "unfazed";
 #[derive(Clone, Copy)]
 pub(crate) struct Moment {
     at: Instant,
+    waits: fn() -> Option<Duration>,
     waited: Option<Duration>,
 }
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self { at: Instant::now(), waited: waits() }
+        Self { at: Instant::now(), waits, waited: waits() }
+    }
+
+    /// Measures a time in which no other thread has anything to do.
+    pub(crate) fn of_this_thread() -> Self {
+        Self { at: Instant::now(), waits: waited_for_a_processor, waited: waited_for_a_processor() }
     }
 
     /// Returns the time since then, without that for which the writer's thread or this one could
     /// have run while the scheduler ran somebody else.
     pub(crate) fn elapsed(self) -> Duration {
-        let waited = self.waited.zip(waits()).map(|(before, after)| after.saturating_sub(before));
+        let waited = self.waited.zip((self.waits)()).map(|(before, after)| after.saturating_sub(before));
         self.at.elapsed().saturating_sub(waited.unwrap_or_default())
     }
 }
