@@ -1,6 +1,6 @@
 //! `FakeDisk`, the double for tests: files in memory, a capacity, and faults at chosen operations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,8 @@ pub(crate) struct World {
     /// Somebody else renames the file to this name, and puts a new one in its place, just before
     /// its lock is asked for next.
     pub(crate) renamed_at_lock: Option<(PathBuf, PathBuf)>,
+    /// What somebody else writes while the end of a file is looked at: after each look one.
+    pub(crate) written_between_looks: VecDeque<&'static [u8]>,
     /// So many locks are to be had all the same.
     pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
@@ -1008,7 +1010,12 @@ impl DiskFile for FakeFile {
         world.done().map(|()| taken)
     }
 
-    fn pause(&mut self, _time: Duration) {}
+    fn pause(&mut self, _time: Duration) {
+        let mut world = self.disk.world();
+        if let Some(bytes) = world.written_between_looks.pop_front() {
+            world.files[self.inode].bytes.extend_from_slice(bytes);
+        }
+    }
 
     fn end(&mut self) -> io::Result<u64> {
         self.disk.world().ask(Op::End)?;

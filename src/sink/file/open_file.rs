@@ -12,9 +12,11 @@ use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
 
 /// When a file is opened whose lock another process has, its end is read this often, at this
-/// distance; it is torn if each look says so.
+/// distance; it is torn if each look says so, and the file does not grow in between.
 const TAIL_LOOKS: usize = 20;
 const TAIL_PAUSE: Duration = Duration::from_millis(5);
+/// A file that grows at each look, and never ends with a line, counts as torn after so many.
+const MOST_TAIL_LOOKS: usize = 100;
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
 
@@ -98,9 +100,17 @@ impl<F: DiskFile> OpenFile<F> {
     /// Returns whether the file is torn where another process may be inside a write: then the file
     /// ends in the middle of a line only for a moment.
     pub(super) fn is_torn_for_good(&mut self) -> Option<bool> {
-        for _ in 0..TAIL_LOOKS {
+        let (mut len, mut unchanged) = (None, 0);
+        for _ in 0..MOST_TAIL_LOOKS {
             if !self.is_torn()? {
                 return Some(false);
+            }
+            let seen = self.file.len().ok();
+            // The end of a file that grows is inside another write at each look.
+            unchanged = if seen == len { unchanged + 1 } else { 1 };
+            len = seen;
+            if unchanged == TAIL_LOOKS {
+                break;
             }
             self.file.pause(TAIL_PAUSE);
         }

@@ -222,6 +222,29 @@ fn nothing_is_cut_while_another_process_holds_the_lock() {
     assert!(disk.read(PATH).starts_with(&full), "not a byte went away");
 }
 
+/// On a busy machine whoever looks takes the processor from whoever writes, so that each look is
+/// inside a write, though never inside the same: the file was torn, and an empty line came into it.
+#[test]
+fn a_file_that_another_process_is_writing_is_not_torn_while_it_grows() {
+    for (looks, torn) in [(40, false), (200, true)] {
+        let disk = FakeDisk::with_capacity(MIB);
+        disk.append(PATH, b"of another");
+        {
+            let mut world = disk.world();
+            world.locked_by_other = true;
+            world.written_between_looks = std::iter::repeat_n(b" process".as_slice(), looks).collect();
+            world.written_between_looks.push_back(b"\n");
+        }
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        bench.log_some(1);
+        bench.step();
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert_eq!(text.matches('\n').count(), 2, "{text}");
+        assert!(text.contains(" process\n20"), "{text}");
+        assert_eq!(disk.world().written_between_looks.is_empty(), !torn);
+    }
+}
+
 #[test]
 fn a_lock_that_was_taken_is_asked_for_again_after_ten_seconds() {
     let disk = FakeDisk::with_capacity(MIB);
