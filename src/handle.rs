@@ -130,6 +130,8 @@ impl Handle {
 
     /// Lists the files of the logger that are on the disk: each active file, and after it its
     /// archives, the newest first. Looks through their directories, and waits for the disk.
+    /// Of an archive that a kill has left in both its forms, plain and `.gz`, the plain one is
+    /// listed.
     ///
     /// An archive may be compressed, renamed or deleted by the writer after the list was made.
     ///

@@ -36,6 +36,14 @@ fn archives(active: &Path) -> Vec<PathBuf> {
     let named = entries.filter_map(|entry| Some((names.parse(&entry.file_name())?, entry.path())));
     let mut archives: Vec<_> = named.filter(|(_, path)| path.symlink_metadata().is_ok_and(|it| it.is_file())).collect();
     archives.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+    // Of an archive in both forms, as a kill leaves them, the plain one: it stands after the other.
+    archives.dedup_by(|(plain, plain_path), (form, path)| {
+        let is_one = plain.compressed() == *form;
+        if is_one {
+            std::mem::swap(plain_path, path);
+        }
+        is_one
+    });
     archives.into_iter().map(|(_, path)| path).collect()
 }
 
@@ -50,6 +58,7 @@ mod tests {
             "app.2026-11-21T09-30-00-0000.log",
             "app.2026-11-22T09-30-00-0000.log.gz",
             "app.2026-11-22T09-30-00-0001.log",
+            "app.2026-11-22T09-30-00-0001.log.gz",
             "app.log",
             "app.2026-11-22.log",
             "other.2026-11-22T09-30-00-0001.log",

@@ -907,6 +907,12 @@ impl World {
         self.synced_names.extend(names.map(|(name, inode)| (name.clone(), *inode)));
     }
 
+    /// Makes a file the compressed form of what it holds.
+    pub(crate) fn make_compressed(&mut self, path: &str) {
+        let inode = self.names[Path::new(path)];
+        self.files.get_mut(inode).unwrap().compressed = true;
+    }
+
     /// As `gzip.rs` does it, up to the removal of what was compressed.
     fn compress(&mut self, dir: &Path, from: usize, what: &Compression) -> io::Result<()> {
         let (unfinished, to_name) = (dir.join(&what.unfinished), dir.join(&what.to));

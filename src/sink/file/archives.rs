@@ -5,6 +5,7 @@ mod compress;
 
 use std::ffi::OsStr;
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,38 @@ pub(super) struct Archives {
 pub(super) struct Found {
     pub(super) archive: Archive,
     pub(super) entry: Entry,
+    /// Its compressed form next to the plain one, as a kill leaves both: they are one archive.
+    compressed_form: Option<Entry>,
+}
+
+impl Found {
+    /// Returns the names under which it stands in the directory.
+    fn names(&self) -> impl Iterator<Item = &OsStr> {
+        iter::once(&self.entry).chain(&self.compressed_form).map(|entry| &*entry.name)
+    }
+
+    /// Returns the bytes of the form that is larger.
+    fn bytes(&self) -> u64 {
+        self.entry.bytes.max(self.compressed_form.as_ref().map_or(0, |entry| entry.bytes))
+    }
+
+    fn listed(&self) -> Listed {
+        Listed { bytes: self.bytes(), modified: self.entry.modified }
+    }
+}
+
+/// Sorts archives, the oldest first, and joins the two forms of one. A form that is empty, as a
+/// crash of the machine may leave it, is none.
+fn sort(found: &mut Vec<Found>) {
+    found.sort_unstable_by_key(|found| found.archive);
+    found.dedup_by(|next, found| {
+        let are_whole = found.entry.bytes > 0 && next.entry.bytes > 0;
+        let is_one = are_whole && next.archive == found.archive.compressed();
+        if is_one {
+            found.compressed_form = Some(next.entry.clone());
+        }
+        is_one
+    });
 }
 
 impl Archives {
@@ -96,7 +129,7 @@ impl Archives {
         for entry in entries.into_iter().filter(|entry| !entry.is_doubtful) {
             let is_active = entry.id.is_some() && entry.id == active.id();
             match names.parse(&entry.name) {
-                Some(archive) if !is_active => found.push(Found { archive, entry }),
+                Some(archive) if !is_active => found.push(Found { archive, entry, compressed_form: None }),
                 None if self.compressor.is_making(&entry.name) => {}
                 // Not its only name.
                 Some(_) if dir.check_name(names.active(), active)? != PathState::Same => {}
@@ -105,7 +138,7 @@ impl Archives {
                 }
             }
         }
-        found.sort_unstable_by_key(|found| found.archive);
+        sort(&mut found);
         Ok(found)
     }
 
@@ -148,9 +181,12 @@ impl Archives {
                 .and_then(|mut dir| dir.list(&open.file, &|name| names.parse(name).is_some()))
                 .unwrap_or_default(); // What cannot be seen is not known to be due.
             let active = open.file.id();
-            let mut archives: Vec<_> = listed.iter().filter(|entry| entry.id.is_none() || entry.id != active).collect();
-            archives.sort_unstable_by_key(|entry| names.parse(&entry.name));
-            let archives: Vec<_> = archives.into_iter().map(Entry::listed).collect();
+            let archives = listed.into_iter().filter(|entry| entry.id.is_none() || entry.id != active);
+            let mut archives: Vec<_> = archives
+                .filter_map(|entry| Some(Found { archive: names.parse(&entry.name)?, entry, compressed_form: None }))
+                .collect();
+            sort(&mut archives);
+            let archives: Vec<_> = archives.iter().map(Found::listed).collect();
             self.are_overdue = !self.limits.exceeded_by(&archives, open.len, now.wall).is_empty();
         }
         self.are_overdue
@@ -176,18 +212,17 @@ impl Archives {
             news.push(News::Failed { doing: "list archives", error });
         }
         self.reported_doubtful = self.doubtful;
-        let listed: Vec<_> = found.iter().map(|found| found.entry.listed()).collect();
+        let listed: Vec<_> = found.iter().map(Found::listed).collect();
         let going = self.limits.exceeded_by(&listed, open.len, now.wall);
+        let mut going = going.into_iter().peekable();
         let mut left = 0;
         for (place, found) in found.iter().enumerate() {
-            if !going.contains(&place) {
-                left += found.entry.bytes;
+            if going.next_if_eq(&place).is_none() {
+                left += found.bytes();
                 continue;
             }
-            match delete(&mut dir, &found.entry.name) {
-                Ok(()) => {
-                    news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes })
-                }
+            match delete(&mut dir, found) {
+                Ok(()) => news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.bytes() }),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // It is not counted, so that it is tried again no sooner than usual.
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
@@ -231,11 +266,11 @@ impl Archives {
             if at_most == 0 || shortfall(open) == 0 {
                 break;
             }
-            match delete(&mut dir, &found.entry.name) {
+            match delete(&mut dir, &found) {
                 Ok(()) => {
                     any = true;
-                    at_most = at_most.saturating_sub(found.entry.bytes);
-                    news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.entry.bytes });
+                    at_most = at_most.saturating_sub(found.bytes());
+                    news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.bytes() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
@@ -245,9 +280,19 @@ impl Archives {
     }
 }
 
-/// Deletes an archive. A network file system may have done it and say that it has not: then the
-/// second attempt finds nothing.
-fn delete(dir: &mut impl Dir, name: &OsStr) -> io::Result<()> {
+/// Deletes an archive in both its forms.
+fn delete(dir: &mut impl Dir, archive: &Found) -> io::Result<()> {
+    let mut result = Ok(());
+    for name in archive.names() {
+        let deleted = delete_name(dir, name);
+        result = result.and(deleted);
+    }
+    result
+}
+
+/// Deletes a file. A network file system may have done it and say that it has not: then the second
+/// attempt finds nothing.
+fn delete_name(dir: &mut impl Dir, name: &OsStr) -> io::Result<()> {
     let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match dir.remove(name) {
         Err(error) if !is_gone(&error) => match dir.remove(name) {
@@ -255,12 +300,6 @@ fn delete(dir: &mut impl Dir, name: &OsStr) -> io::Result<()> {
             _ => Ok(()),
         },
         other => other,
-    }
-}
-
-impl Entry {
-    fn listed(&self) -> Listed {
-        Listed { bytes: self.bytes, modified: self.modified }
     }
 }
 

@@ -887,6 +887,50 @@ fn a_file_that_outgrows_the_total_costs_the_oldest_archive_at_once() {
     assert!(left.starts_with(&[2]) && left.contains(&1) && left.ends_with(&[0]), "{left:?}");
 }
 
+/// A kill between the compressed form's name and the removal of the plain one leaves both. They
+/// counted as two archives, and one archive too many was deleted.
+#[test]
+fn both_forms_of_one_archive_count_as_one_archive() {
+    let log = || LogFile::new(PATH).min_free_space(0);
+    let days = ["2001-01-01", "2001-01-02"];
+    let cases = [
+        (log().max_files(3), 0),
+        (log().max_total_size(2300), 0),
+        (log().max_files(2), 1),
+        (log().max_total_size(1300), 1),
+        (log().max_files(1), 2),
+    ];
+    for (file, gone) in cases {
+        let disk = FakeDisk::default();
+        disk.append("/logs/app.2001-01-01T00-00-00-0000.log", &[b'x'; 1000]);
+        disk.append("/logs/app.2001-01-02T00-00-00-0000.log", &[b'x'; 1000]);
+        disk.append("/logs/app.2001-01-02T00-00-00-0000.log.gz", &[b'x'; 500]);
+        let mut bench = Setup::new().file_with(&disk, file.options).bench();
+        bench.log_some(1);
+        bench.live(Duration::from_secs(1));
+        let deleted: Vec<_> = days[..gone].iter().map(|day| format!("/logs/app.{day}T00-00-00-0000.log")).collect();
+        assert_eq!(told(&bench).1, deleted, "one event for each archive");
+        let left = archives(&disk);
+        assert_eq!(left.len(), [3, 2, 0][gone], "{left:?}");
+    }
+}
+
+/// The newest archive stays plain, unless a kill came after its compressed form was whole.
+#[test]
+fn the_plain_form_that_a_kill_has_left_is_removed_even_of_the_newest_archive() {
+    let disk = FakeDisk::default();
+    disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"x\n");
+    let compressed = "/logs/app.2001-01-01T00-00-00-0000.log.gz";
+    disk.append(compressed, b"x\n");
+    disk.world().make_compressed(compressed);
+    let mut file = options(|file| file);
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.log_some(1);
+    bench.live(Duration::from_secs(1));
+    assert_eq!(archives(&disk), [compressed]);
+}
+
 #[test]
 fn without_a_rotation_or_a_limit_nobody_looks_for_archives() {
     let disk = FakeDisk::default();

@@ -61,14 +61,15 @@ impl Compressor {
     }
 
     /// Chooses the oldest archive that is plain. The newest stays plain, for agents that still read
-    /// it.
+    /// it, unless it is compressed and only its plain form has to go.
     fn choose<'a>(&mut self, found: &'a [Found]) -> Option<&'a Found> {
         let is = |found: &Found, aside| !found.archive.compressed && found.archive.compressed() == aside;
         let is_there = |aside: &Archive| found.iter().any(|found| is(found, *aside));
         self.failed.retain(is_there);
         self.name_taken.retain(is_there);
-        let all_but_the_newest = found.split_last().map_or(&[][..], |(_, older)| older);
-        let next = all_but_the_newest.iter().find(|found| {
+        let (newest, older) = found.split_last().unzip();
+        let older = older.into_iter().flatten();
+        let next = older.chain(newest.filter(|newest| newest.compressed_form.is_some())).find(|found| {
             let compressed = found.archive.compressed();
             !found.archive.compressed && !self.failed.contains(&compressed) && !self.name_taken.contains(&compressed)
         });
