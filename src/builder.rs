@@ -1,7 +1,11 @@
 //! `Builder`: options and their checks; `build` and `init`. Together with `plan.rs` the one room
 //! where the parts are joined. Runs on the thread that sets the logger up.
 
+mod live;
+
+use std::error::Error;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 #[cfg(feature = "__bench")]
 use std::time::Instant;
@@ -25,6 +29,7 @@ use crate::os;
 use crate::plan::{
     Destination, Files, FilterDoubts, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start,
 };
+use crate::queue::rate_limit::Limit;
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
 use crate::sink::Now;
@@ -37,12 +42,18 @@ use crate::sink::otherwise::Otherwise;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::Syslog;
 use crate::wanted::Wanted;
+use crate::watch::{Follow, Watch};
 use crate::writer::Writer;
+
+use live::Live;
+pub(crate) use live::Watched;
 
 /// The most records a queue may hold: 1 Mi, which take about 264 MiB.
 const MOST_CAPACITY: usize = 1 << 20;
 /// The intervals that a rate limit may have.
 const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+/// How often it is looked what a limit suppressed that is off now.
+const NO_LIMIT_PER: Duration = Duration::from_secs(1);
 
 /// Sets a logger up.
 ///
@@ -61,6 +72,7 @@ const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// | [`log_panics`](Self::log_panics) | `false` |
 /// | [`flush_on_crash`](Self::flush_on_crash) | `false` |
 /// | [`require_outputs`](Self::require_outputs) | `false` |
+/// | [`watch`](Self::watch) | no file is followed |
 ///
 /// ```no_run
 /// unfazed::Builder::new().file("app.log").init()?;
@@ -84,6 +96,7 @@ pub struct Builder {
     log_panics: bool,
     flush_on_crash: bool,
     require_outputs: bool,
+    watch: Option<Watched>,
     /// The place of the last `Console::test` among the outputs.
     captured: Option<usize>,
 }
@@ -112,6 +125,7 @@ impl Builder {
             log_panics: false,
             flush_on_crash: false,
             require_outputs: false,
+            watch: None,
             captured: None,
         }
     }
@@ -498,6 +512,57 @@ impl Builder {
         self
     }
 
+    /// Follows a file while the logger runs: when it has changed, `read` makes a builder of its
+    /// text, and that builder's [`level`](Self::level), [`filter`](Self::filter) and
+    /// [`rate_limit`](Self::rate_limit) hold from then on, as do the levels and filters of the
+    /// outputs that it names. Nothing else of it does: no output is opened, closed or moved.
+    /// Default: no file is followed.
+    ///
+    /// An output is known by its path as it is written there, or by its name. One that the file
+    /// does not name goes on as at the start, and so do the directives of
+    /// [`filter_env`](Self::filter_env), on top of those of the file. What [`Handle::set_filter`]
+    /// has set is replaced, what was pushed stays. What stands in for another output keeps its
+    /// levels.
+    ///
+    /// The text that stands in the file when the logger is made is not read: that is the program's.
+    /// The writer's thread looks once a second, and follows what two looks in a row have found: so
+    /// nobody meets a file that is only half written, and it makes no difference whether the file
+    /// was edited, replaced or linked, or on which file system it is. (A service such as inotify
+    /// would be another dependency, and reports nothing on a network's file system.) A look reads
+    /// the file, up to 1 MiB of UTF-8.
+    ///
+    /// A text that `read` refuses, a bad directive, or a file that is not there changes nothing. It
+    /// is an [`Event::Failed`] and one line in each output. A forked child follows the file, too.
+    ///
+    /// At most 16 outputs may follow a file.
+    ///
+    /// ```no_run
+    /// use unfazed::{Builder, InitError};
+    ///
+    /// // The file holds directives, and nothing else: `info,hyper=warn`.
+    /// let read = |text: &str| Ok::<_, InitError>(Builder::new().filter(text.trim()));
+    /// let now = std::fs::read_to_string("log.filter")?;
+    /// read(&now)?.file("app.log").watch("log.filter", read).init()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "specfile")]
+    #[doc(alias = "refresh_rate")]
+    pub fn watch<E>(
+        self,
+        path: impl Into<PathBuf>,
+        read: impl Fn(&str) -> Result<Builder, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.watched(Watched::new(path, read))
+    }
+
+    pub(crate) fn watched(mut self, watched: Watched) -> Self {
+        self.watch = Some(watched);
+        self
+    }
+
     /// Makes a logger and installs nothing. Dropping the [`Logger`] writes what is pending and ends
     /// the thread.
     ///
@@ -624,28 +689,34 @@ impl Builder {
                 range: "from 1 to 1048576 records",
             });
         }
-        let range = |option, value, range| Err(InitError::Option { option, value, range });
-        match self.rate_limit {
-            Some((0, _)) => return range("rate_limit", "0 records".into(), "at least 1 record"),
-            Some((_, per)) if !RATE_LIMIT_PER.contains(&per) => {
-                return range("rate_limit", format!("{per:?}"), "an interval from 1 ms to 1 h");
-            }
-            _ => {}
-        }
+        self.check_rate_limit()?;
         if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)) {
             return Err(InitError::Memory { records: self.capacity });
         }
         let (directives, opening) = self.directives();
-        let (outputs, filters) = plan_outputs(self.outputs, &self.format)?;
+        let environment = directives.get(usize::from(self.filter.is_some())).cloned();
+        let wanted = |output: &OutputOptions| (output.destination.name(), output.wanted.clone());
+        let wanted = self.outputs.iter().filter(|output| !output.stands_in).map(wanted).collect();
+        let (outputs, filters) = plan_outputs(self.outputs, &self.format, self.watch.is_some())?;
         let layers = Layers { set: directives, pushed: Vec::new() };
         let filter = Filter::new(self.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
+        let filter = Arc::new(CurrentFilter::new(filter, self.level));
+        let (records, per) = self.rate_limit.unwrap_or((0, NO_LIMIT_PER));
+        let limit = (self.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
+        let watch = self.watch.zip(limit.clone()).map(|(Watched { path, read }, limit)| {
+            let live = Live { filter: filter.clone(), limit, outputs: wanted, environment };
+            let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
+            // Without a current directory the path stays as it is, and the first look says so.
+            Watch::new(std::path::absolute(&path).unwrap_or(path), follow)
+        });
         let log_files = Arc::new(LogFiles::new(paths(&outputs)));
         let captured = self.captured.map(|place| outputs[place].captured());
         let plan = Plan {
             outputs,
             capacity: self.capacity,
             overflow: self.overflow,
-            rate_limit: self.rate_limit,
+            limit,
+            watch,
             shutdown_timeout: self.shutdown_timeout,
             flush_on_crash: self.flush_on_crash,
             // The limit of a place wants to know the time itself.
@@ -657,10 +728,20 @@ impl Builder {
         let writer = plan.writer(pipeline.clone(), once);
         let per_process =
             Arc::new(PerProcessPipeline::new(pipeline.clone(), Arc::new(plan.spare_pipeline()), Box::new(plan)));
-        let filter = Arc::new(CurrentFilter::new(filter, self.level));
         let logger = Logger::new(per_process, filter.clone(), self.context, captured);
         let handle = Handle::new(logger.core(), log_files);
         Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
+    }
+
+    fn check_rate_limit(&self) -> Result<(), InitError> {
+        let range = |value, range| Err(InitError::Option { option: "rate_limit", value, range });
+        match self.rate_limit {
+            Some((0, _)) => range("0 records".into(), "at least 1 record"),
+            Some((_, per)) if !RATE_LIMIT_PER.contains(&per) => {
+                range(format!("{per:?}"), "an interval from 1 ms to 1 h")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn add(&mut self, wanted: Wanted, format: Option<Format>, destination: Destination) {
@@ -729,6 +810,7 @@ impl std::fmt::Debug for Builder {
             .field("log_panics", &self.log_panics)
             .field("flush_on_crash", &self.flush_on_crash)
             .field("require_outputs", &self.require_outputs)
+            .field("watch", &self.watch)
             .finish_non_exhaustive()
     }
 }

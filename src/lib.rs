@@ -97,6 +97,7 @@ mod options;
 mod handle;
 mod log_files;
 mod plan;
+mod watch;
 
 mod clock;
 mod zone;

@@ -20,7 +20,7 @@ use crate::format::{Encoder, Format};
 use crate::front::captured::Captured;
 use crate::front::output_filters::OutputFilters;
 use crate::os;
-use crate::queue::rate_limit::RateLimit;
+use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::queue::{Overflow, Pipeline, Renew, memory_for};
 use crate::record::Notice;
 use crate::sink::console::Console;
@@ -34,7 +34,8 @@ use crate::sink::syslog::{Syslog, SyslogSink};
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::sync::thread;
-use crate::wanted::{MOST_FILTERED, Offered, Wanted, Wanting};
+use crate::wanted::{Levels, MOST_FILTERED, Offered, Wanted, Wanting};
+use crate::watch::Watch;
 use crate::writer::{FirstAttempt, Output, Unopened, Writer, notice};
 use crate::zone::Zone;
 
@@ -70,7 +71,7 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    fn name(&self) -> Arc<str> {
+    pub(crate) fn name(&self) -> Arc<str> {
         match self {
             Destination::File { path, .. } => output_name(path),
             Destination::Console(Console { stream: disk::Stream::Stderr, .. }) => "stderr".into(),
@@ -107,10 +108,12 @@ pub(crate) struct OutputOptions {
     pub(crate) stands_in: bool,
 }
 
-/// Checks the outputs one by one and against each other; only looks at the file system.
+/// Checks the outputs one by one and against each other; only looks at the file system. With
+/// `any_may_filter`, an output that has no filter may get one later.
 pub(crate) fn plan_outputs(
     outputs: Vec<OutputOptions>,
     format: &Format,
+    any_may_filter: bool,
 ) -> Result<(Vec<PlannedOutput>, OutputFilters), InitError> {
     let started = SystemTime::now();
     let mut paths = Paths::default();
@@ -156,15 +159,22 @@ pub(crate) fn plan_outputs(
             planned.push(PlannedOutput { name, offered, format, destination });
             continue;
         }
-        if wanted.has_filter() && filters.filtered() == MOST_FILTERED {
-            return Err(InitError::Option {
-                option: "filter",
-                value: format!("given for output `{name}`, too"),
-                range: "given for at most 16 outputs",
-            });
-        }
-        let offered = filters.add(&wanted).map_err(|error| InitError::OutputFilter { output: name.to_string(), error });
-        planned.push(PlannedOutput { name, offered: offered?, format, destination });
+        let offered = if any_may_filter || wanted.has_filter() {
+            if filters.filtered() == MOST_FILTERED {
+                return Err(InitError::Option {
+                    option: if any_may_filter { "watch" } else { "filter" },
+                    value: format!("given for output `{name}`, too"),
+                    range: "given for at most 16 outputs",
+                });
+            }
+            let offered = filters.add(&wanted);
+            let offered = offered.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
+            // Which levels it wants may change: a record carries whether it was wanted.
+            if any_may_filter { Offered { levels: Levels::ALL, ..offered } } else { offered }
+        } else {
+            filters.add_plain(wanted.levels)
+        };
+        planned.push(PlannedOutput { name, offered, format, destination });
     }
     paths.check()?;
     Ok((planned, filters))
@@ -268,7 +278,9 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<PlannedOutput>,
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
-    pub(crate) rate_limit: Option<(u32, Duration)>,
+    /// Shared with what changes it.
+    pub(crate) limit: Option<Arc<Limit>>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) flush_on_crash: bool,
     /// Callers take the time from the processor's counter.
@@ -376,7 +388,7 @@ impl Plan {
 
     /// Makes the smallest pipeline with the accounts of a forked child. It has ended.
     pub(crate) fn spare_pipeline(&self) -> Pipeline {
-        let smallest = Self { outputs: Vec::new(), capacity: 1, rate_limit: None, ..*self };
+        let smallest = Self { outputs: Vec::new(), capacity: 1, limit: None, watch: None, ..*self };
         let pipeline = smallest.pipeline_for(&self.inherited());
         pipeline.end();
         pipeline
@@ -391,7 +403,7 @@ impl Plan {
     pub(crate) fn pipeline_for(&self, outputs: &[PlannedOutput]) -> Pipeline {
         let born = Instant::now();
         let outputs = outputs.iter().map(|output| OutputCounters::new(output.name.clone(), output.offered, born));
-        let rate_limit = self.rate_limit.map(|(records, per)| RateLimit::new(records, per));
+        let rate_limit = self.limit.clone().map(RateLimit::new);
         let counters = Counters::new(outputs.collect());
         Pipeline::new(self.capacity, self.overflow, self.shutdown_timeout, rate_limit, counters)
             .flush_on_crash(self.flush_on_crash)
@@ -410,6 +422,7 @@ impl Plan {
             outputs.push(output.retain(bytes, backlog));
         }
         let mut writer = Writer::new(pipeline, outputs, once.on_event);
+        writer.follow(self.watch.clone());
         if let Some(timeline) = self.by_counter.then(Timeline::new).flatten() {
             writer.keep_time(timeline);
         }
@@ -629,7 +642,7 @@ mod tests {
         let options =
             |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination, stands_in: false };
         let outputs = destinations.into_iter().map(options).collect();
-        let (planned, _) = plan_outputs(outputs, &Format::default()).unwrap();
+        let (planned, _) = plan_outputs(outputs, &Format::default(), false).unwrap();
         let retained = planned.iter().map(|output| {
             let (retain, backlog) = output.retain();
             (retain, backlog.bytes, backlog.patience.as_secs())

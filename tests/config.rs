@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::fs;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use log::LevelFilter;
+use log::{Level, LevelFilter, Log as _, Metadata};
 use unfazed::{
     Builder, Color, Config, Console, Facility, Format, Fsync, GIB, Journald, KIB, LogFile, MIB, Overflow, Rotation,
     Syslog, SyslogProtocol, WhenLow,
@@ -360,6 +361,105 @@ fn a_changed_file_changes_the_filter_without_a_restart() {
     let text = fs::read_to_string(&path).unwrap();
     let messages: Vec<_> = text.lines().map(|line| line.rsplit(": ").next().unwrap()).collect();
     assert_eq!(messages, ["info 1", "info 2", "debug 2"]);
+}
+
+/// Waits until it is so; a minute is longer than any load needs.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_watched_file_changes_filters_levels_and_the_rate_limit_and_moves_no_output() {
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let dir = tempfile::tempdir().unwrap();
+    let [watched, new] = ["log.toml", "new.toml"].map(|name| dir.path().join(name));
+    let [all, access, other] = ["all.log", "access.log", "other.log"].map(|name| dir.path().join(name));
+    let text = |level: &str, all_levels: &str, access_filter: &str, limit: &str| {
+        let (all, access) = (all.display(), access.display());
+        format!(
+            "level = '{level}'\n{limit}\n[[file]]\npath = '{all}'\nlevels = '{all_levels}'\n\
+             [[file]]\npath = '{access}'\nfilter = '{access_filter}'"
+        )
+    };
+    let read = |text: &str| toml::from_str::<Config>(text);
+    let first = text("info", "..", "access=info", "");
+    fs::write(&watched, &first).unwrap();
+    let (failed, failures) = mpsc::channel();
+    let builder = read(&first).unwrap().watch(&watched, read).builder().unwrap();
+    let builder = builder.on_event(move |event| drop(failed.send(event.to_string())));
+    let (logger, handle) = builder.build().unwrap();
+    let takes = |level: Level, target: &str| logger.enabled(&Metadata::builder().level(level).target(target).build());
+    assert!(takes(Level::Info, "access") && !takes(Level::Debug, "app"));
+
+    // Edited in place.
+    fs::write(&watched, text("debug", "..", "access=info", "")).unwrap();
+    eventually("the level follows", || takes(Level::Debug, "app"));
+    assert_eq!(handle.filter(), "debug");
+
+    // Replaced by a rename: the first file takes WARN and ERROR alone, the other one another
+    // target.
+    fs::write(&new, text("debug", "..=warn", "shop=debug", "")).unwrap();
+    fs::rename(&new, &watched).unwrap();
+    eventually("the filters of the outputs follow", || !takes(Level::Info, "app"));
+    assert!(takes(Level::Debug, "shop") && takes(Level::Warn, "app") && !takes(Level::Info, "access"));
+    log::debug!(logger: logger, target: "shop", "for the second file");
+    log::warn!(logger: logger, target: "app", "for the first file");
+
+    // A rate limit where there was none, and a path that no output has.
+    let limit = "rate_limit = { records = 1, per = '1h' }";
+    let moved = text("debug", "..=warn", "shop=debug", limit) + &format!("\n[[file]]\npath = '{}'", other.display());
+    fs::write(&watched, moved).unwrap();
+    eventually("the rate limit follows", || {
+        log::debug!(logger: logger, target: "shop", "again and again");
+        handle.stats().suppressed > 0
+    });
+    fs::write(&watched, text("trace", "..=warn", "shop=debug", "")).unwrap();
+    eventually("the rate limit goes", || handle.filter() == "trace");
+    let suppressed = handle.stats().suppressed;
+    (0..5).for_each(|_| log::debug!(logger: logger, target: "shop", "no limit"));
+    assert_eq!(handle.stats().suppressed, suppressed);
+
+    // Bad ones, and none at all.
+    assert_eq!(failures.try_iter().collect::<Vec<_>>(), [""; 0]);
+    for (bad, why) in [
+        (Some("levl = 'info'"), "unknown field `levl`"),
+        (Some("level = 'warn'\nfilter = 'app=loud'"), "app=loud"),
+        (Some("level = 'warn'\nrate_limit = { records = 0, per = '1s' }"), "0 records"),
+        (None, ""),
+    ] {
+        match bad {
+            Some(text) => fs::write(&watched, text).unwrap(),
+            None => fs::remove_file(&watched).unwrap(),
+        }
+        for output in [&all, &access] {
+            let told = failures.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert!(told.starts_with(&format!("output `{}` failed to follow", output.display())), "{told}");
+            assert!(told.contains(why), "{told}");
+        }
+        assert_eq!(handle.filter(), "trace");
+    }
+
+    // And a good one.
+    fs::write(&watched, text("error", "..", "shop=trace", "")).unwrap();
+    eventually("it follows again", || handle.filter() == "error");
+    handle.flush(Duration::from_secs(60)).unwrap();
+    for (path, message, others) in
+        [(&all, "for the first file", "for the second"), (&access, "for the second", "for the first")]
+    {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(message) && !text.contains(others), "{text}");
+        assert!(text.contains("failed to follow the configuration"), "{text}");
+    }
+    assert!(!other.exists());
+    let stats = handle.stats();
+    for output in &stats.outputs {
+        assert_eq!(output.offered, output.written, "{output:?}");
+    }
+    assert_eq!((stats.accepted, stats.pending), (stats.written, 0));
 }
 
 #[test]

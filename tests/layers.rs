@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
+    ("builder/", &["builder", "error", "front", "queue", "wanted"], &[]),
     ("_docs/", &[], &[]),
     ("plan.rs", &["*"], &["*"]),
     ("wanted.rs", &[], &["log"]),
+    ("watch.rs", &["disk"], &[]),
     ("options/units.rs", &[], &[]),
     (
         "options/",
@@ -52,7 +54,10 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "writer/",
-        &["record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "sync", "wanted", "writer"],
+        &[
+            "record", "clock", "queue", "format", "sink", "stats", "event", "error", "os", "sync", "wanted", "watch",
+            "writer",
+        ],
         &["log"],
     ),
     ("sink/socket.rs", &["os"], &["rustix"]),

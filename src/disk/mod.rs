@@ -1,6 +1,6 @@
 //! The outside world: what a file sink asks of the system. Runs on the writer's thread, except
-//! `unfit`, `name_length` and `same_file`, which only look. `unix` and `windows` are the two halves
-//! of the real system, of which each build has one, with the same names.
+//! `unfit`, `name_length`, `same_file` and `read_file`, which only look. `unix` and `windows` are
+//! the two halves of the real system, of which each build has one, with the same names.
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("unfazed writes files on Unix and on Windows; this system is neither");
@@ -24,6 +24,21 @@ use windows as system;
 
 pub(crate) use real::{RealDisk, RealFile};
 pub(crate) use system::{ATOMIC_WRITE, RealDir, RealStream};
+
+/// Returns what stands in a regular file that somebody edits; an error if it is larger. Does not
+/// wait for the other end of a FIFO.
+pub(crate) fn read_file(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
+    let file = system::open_to_read(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut read = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, at_most + 1), &mut read)?;
+    if read.len() as u64 > at_most {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too large"));
+    }
+    Ok(read)
+}
 
 /// Where files are opened. The double for tests is `tests::fake_disk::FakeDisk`.
 pub(crate) trait Disk: Send {

@@ -332,13 +332,26 @@ impl CurrentFilter {
         let _ = self.change(|layers| drop(layers.pushed.pop()));
     }
 
-    /// Without a lock: a forked child may change its filter, too.
+    /// Replaces what was set and the filters of the outputs; what was pushed stays on top.
+    pub(crate) fn replace(&self, directives: Vec<String>, outputs: OutputFilters) -> Result<(), FilterError> {
+        self.change_with(Some(&Arc::new(outputs)), |layers| layers.set.clone_from(&directives))
+    }
+
     fn change(&self, change: impl Fn(&mut Layers)) -> Result<(), FilterError> {
+        self.change_with(None, change)
+    }
+
+    /// Without a lock: a forked child may change its filter, too.
+    fn change_with(
+        &self,
+        outputs: Option<&Arc<OutputFilters>>,
+        change: impl Fn(&mut Layers),
+    ) -> Result<(), FilterError> {
         loop {
             let old = self.filter.load_full();
             let mut layers = old.layers.clone();
             change(&mut layers);
-            let new = Arc::new(Filter::new(self.base, layers, &old.outputs)?);
+            let new = Arc::new(Filter::new(self.base, layers, outputs.unwrap_or(&old.outputs))?);
             if Arc::ptr_eq(&*self.filter.compare_and_swap(&old, new), &old) {
                 break;
             }

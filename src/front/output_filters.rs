@@ -51,14 +51,17 @@ impl OutputFilters {
         Self { plain: Levels::up_to(most), filtered: Vec::new() }.into()
     }
 
-    /// Adds an output. Returns what it is offered.
+    /// Adds an output without a filter. Returns what it is offered.
+    pub(crate) fn add_plain(&mut self, levels: Levels) -> Offered {
+        self.plain = self.plain.with(levels);
+        Offered { levels, filtered: None, stands_in: false }
+    }
+
+    /// Adds an output whose records are known by its place among these outputs, and not by their
+    /// levels. Returns what it is offered.
     pub(crate) fn add(&mut self, wanted: &Wanted) -> Result<Offered, FilterError> {
-        let levels = wanted.levels;
-        if !wanted.has_filter() {
-            self.plain = self.plain.with(levels);
-            return Ok(Offered { levels, filtered: None, stands_in: false });
-        }
         let directives = wanted.directives.as_ref().map(Directives::of_output).transpose()?;
+        let levels = wanted.levels;
         self.filtered.push(OutputFilter { levels, directives, judge: wanted.judge.clone() });
         Ok(Offered { levels, filtered: Some(Wanting::only(self.filtered.len() - 1)), stands_in: false })
     }

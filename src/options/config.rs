@@ -11,7 +11,7 @@ use log::LevelFilter;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, Watched};
 use crate::error::{InitError, ParseOptionError};
 use crate::format::Format;
 use crate::queue::Overflow;
@@ -88,8 +88,9 @@ use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, fr
 /// unit: `64 KiB`, `1.5 GiB`, `10MB` (a letter alone is binary: `100M`). Levels may be written in
 /// any case. A path is taken as it is: `~` and `$HOME` are errors.
 ///
-/// When the file has changed, [`directives`](Self::directives) of the new one are what
-/// [`Handle::set_filter`](crate::Handle::set_filter) takes: no restart is needed for them.
+/// [`watch`](Self::watch) follows the file while the logger runs. By hand, the
+/// [`directives`](Self::directives) of a new file are what
+/// [`Handle::set_filter`](crate::Handle::set_filter) takes.
 ///
 /// ```
 /// let text = r#"{ "file": [{ "path": "app.log" }], "filter": "hyper=warn" }"#;
@@ -125,6 +126,8 @@ pub struct Config {
     log_panics: Option<bool>,
     require_outputs: Option<bool>,
     flush_on_crash: Option<bool>,
+    #[serde(skip)]
+    watched: Option<Watched>,
 }
 
 impl Config {
@@ -164,7 +167,38 @@ impl Config {
         builder = given(builder, self.shutdown_timeout.map(|time| time.0), Builder::shutdown_timeout);
         builder = given(builder, self.log_panics, Builder::log_panics);
         builder = given(builder, self.require_outputs, Builder::require_outputs);
-        Ok(given(builder, self.flush_on_crash, Builder::flush_on_crash))
+        builder = given(builder, self.flush_on_crash, Builder::flush_on_crash);
+        Ok(given(builder, self.watched.clone(), Builder::watched))
+    }
+
+    /// Follows a file, mostly the one that these options come from: when it has changed, `read`
+    /// makes a configuration of its text. Level, filter, rate limit, and the levels and filters of
+    /// the outputs follow it; outputs are neither opened nor closed nor moved.
+    ///
+    /// A bad file changes nothing, and is reported by an event and a line. [`Builder::watch`] says
+    /// more.
+    ///
+    /// ```no_run
+    /// use unfazed::Config;
+    ///
+    /// let read = |text: &str| toml::from_str::<Config>(text);
+    /// let config = read(&std::fs::read_to_string("logging.toml")?)?;
+    /// config.watch("logging.toml", read).builder()?.init()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch<E>(
+        mut self,
+        path: impl Into<PathBuf>,
+        read: impl Fn(&str) -> Result<Config, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let read = move |text: &str| -> Result<Builder, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(read(text).map_err(Into::into)?.builder()?)
+        };
+        self.watched = Some(Watched::new(path, read));
+        self
     }
 
     /// Returns level and filter as one text of directives: `info,hyper=warn`. It does not contain

@@ -21,10 +21,40 @@ const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A place is looked for in this many slots.
 const PROBES: usize = 8;
 
+/// How many records one place may log in each interval. May change while threads log.
+pub(crate) struct Limit {
+    /// In 32 bits. 0: no limit.
+    records: AtomicU64,
+    /// The interval's length in nanoseconds.
+    per: AtomicU64,
+}
+
+impl Limit {
+    pub(crate) fn new(records: u32, per: Duration) -> Arc<Self> {
+        Self { records: AtomicU64::new(records.into()), per: AtomicU64::new(per.as_nanos() as u64) }.into()
+    }
+
+    /// Sets another limit. A caller that reads one number of each misjudges one record.
+    pub(crate) fn set(&self, records: u32, per: Duration) {
+        self.records.store(records.into(), Relaxed);
+        self.per.store(per.as_nanos() as u64, Relaxed);
+    }
+
+    /// Returns how many records a place may log; nothing if there is no limit.
+    #[inline]
+    fn records(&self) -> Option<u32> {
+        Some(self.records.load(Relaxed) as u32).filter(|records| *records > 0)
+    }
+
+    #[inline]
+    fn per(&self) -> u64 {
+        self.per.load(Relaxed)
+    }
+}
+
 /// Counts the records of each place, in intervals that the wall clock divides.
 pub(crate) struct RateLimit {
-    most: u32,
-    per: Duration,
+    limit: Arc<Limit>,
     call_sites: Box<[CallSite]>,
 }
 
@@ -51,19 +81,25 @@ struct About {
 }
 
 impl RateLimit {
-    pub(crate) fn new(most: u32, per: Duration) -> Self {
-        Self { most, per, call_sites: (0..CALL_SITES).map(|_| CallSite::default()).collect() }
+    pub(crate) fn new(limit: Arc<Limit>) -> Self {
+        Self { limit, call_sites: (0..CALL_SITES).map(|_| CallSite::default()).collect() }
     }
 
     /// The interval's length.
     pub(crate) fn per(&self) -> Duration {
-        self.per
+        Duration::from_nanos(self.limit.per())
+    }
+
+    /// Returns true if there is a limit at present.
+    pub(crate) fn is_on(&self) -> bool {
+        self.limit.records().is_some()
     }
 
     /// Whether the record is within the limit of its place; if not, it is counted there.
     #[inline]
     pub(crate) fn admit(&self, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
         let (Some(file), Some(line)) = (record.file(), record.line()) else { return true };
+        let Some(most) = self.limit.records() else { return true };
         let known = record.file_static();
         let file_key = match known {
             // The text is static, so its place in memory stands for it.
@@ -86,7 +122,7 @@ impl RateLimit {
         // Whatever the clock does, another interval is a new one.
         let counted = call_site.interval.fetch_update(Relaxed, Relaxed, |before| match unpack(before) {
             (of, _) if of != interval => Some(pack(interval, 1)),
-            (_, count) if count < self.most => Some(pack(interval, count + 1)),
+            (_, count) if count < most => Some(pack(interval, count + 1)),
             _ => None,
         });
         if counted.is_err() {
@@ -136,21 +172,21 @@ impl RateLimit {
     #[inline]
     fn interval(&self, time: SystemTime) -> u32 {
         let known = LATEST.with(Cell::get);
-        if (known.per, known.begins <= time && time < known.ends) == (self.per, true) {
+        let per = self.limit.per();
+        if (known.per, known.begins <= time && time < known.ends) == (per, true) {
             return known.number;
         }
-        self.look_up_interval(time)
+        Self::look_up_interval(time, per.max(1))
     }
 
     #[cold]
-    fn look_up_interval(&self, time: SystemTime) -> u32 {
+    fn look_up_interval(time: SystemTime, per: u64) -> u32 {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         // In 64 bits, which divide ten times faster than 128 and reach to the year 2554.
-        let per = (self.per.as_nanos() as u64).max(1);
         let number = since.as_nanos() as u64 / per;
         let begins = UNIX_EPOCH + Duration::from_nanos(number * per);
-        if let Some(ends) = begins.checked_add(self.per) {
-            LATEST.with(|latest| latest.set(Interval { per: self.per, begins, ends, number: number as u32 }));
+        if let Some(ends) = begins.checked_add(Duration::from_nanos(per)) {
+            LATEST.with(|latest| latest.set(Interval { per, begins, ends, number: number as u32 }));
         }
         number as u32
     }
@@ -159,7 +195,8 @@ impl RateLimit {
 /// An interval that a thread has been in.
 #[derive(Clone, Copy)]
 struct Interval {
-    per: Duration,
+    /// Its length in nanoseconds.
+    per: u64,
     begins: SystemTime,
     ends: SystemTime,
     number: u32,
@@ -169,7 +206,7 @@ thread_local! {
     /// What is compared twice need not be divided: that would be most of what a call costs here. No
     /// destructor, as in `front/filter.rs`.
     static LATEST: Cell<Interval> = const {
-        Cell::new(Interval { per: Duration::ZERO, begins: UNIX_EPOCH, ends: UNIX_EPOCH, number: 0 })
+        Cell::new(Interval { per: 0, begins: UNIX_EPOCH, ends: UNIX_EPOCH, number: 0 })
     };
 }
 
@@ -234,7 +271,7 @@ mod tests {
 
     #[test]
     fn each_place_has_its_limit_in_each_interval() {
-        let rate_limit = RateLimit::new(3, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(3, MINUTE));
         for interval in 0..3 {
             for line in [10, 20] {
                 let admitted = (0..5).filter(|second| admit(&rate_limit, line, interval * 60 + second)).count();
@@ -247,13 +284,17 @@ mod tests {
     fn an_interval_that_a_thread_remembers_is_the_one_that_it_would_look_up() {
         let lengths = [Duration::from_millis(1), Duration::from_micros(999_937), MINUTE, 60 * MINUTE];
         for (first, second) in lengths.into_iter().flat_map(|first| lengths.map(|second| (first, second))) {
-            let (first, second) = (RateLimit::new(1, first), RateLimit::new(1, second));
+            let [first, second] = [first, second].map(|per| RateLimit::new(Limit::new(1, per)));
             for step in [0, 1, 999_999, 1_000_000, 999_936_999, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 1, 0]
             {
                 let time = at(1_795_253_400) + Duration::from_nanos(step);
                 for rate_limit in [&first, &second, &first] {
                     let nanos = time.duration_since(UNIX_EPOCH).unwrap().as_nanos();
-                    assert_eq!(rate_limit.interval(time), (nanos / rate_limit.per.as_nanos()) as u32, "{time:?}");
+                    assert_eq!(
+                        rate_limit.interval(time),
+                        (nanos / u128::from(rate_limit.limit.per())) as u32,
+                        "{time:?}"
+                    );
                 }
             }
         }
@@ -261,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_was_suppressed_is_reported_once_when_its_interval_is_over() {
-        let rate_limit = RateLimit::new(1, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         for _ in 0..58 {
             admit(&rate_limit, 10, 30);
         }
@@ -277,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_line_that_finds_no_slot_is_reported_later_with_what_came_since() {
-        let rate_limit = RateLimit::new(1, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         admit(&rate_limit, 10, 0);
         admit(&rate_limit, 10, 0);
         rate_limit.report(at(60), false, |_| false);
@@ -288,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_opens_a_new_interval_and_never_closes_the_log() {
-        let rate_limit = RateLimit::new(1, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         assert!(admit(&rate_limit, 10, 1_000_000));
         assert!(!admit(&rate_limit, 10, 1_000_000));
         assert!(admit(&rate_limit, 10, 0), "back");
@@ -300,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_place_of_a_record_that_was_handed_on_has_its_limit_too() {
-        let rate_limit = RateLimit::new(1, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         let admit = |file: String| {
             let record = log::Record::builder().file(Some(&file)).line(Some(7)).args(format_args!("m")).build();
             rate_limit.admit(&record, Wanting::NOBODY, at(0))
@@ -315,7 +356,7 @@ mod tests {
 
     #[test]
     fn records_without_a_place_and_places_past_the_last_slot_are_not_limited() {
-        let rate_limit = RateLimit::new(1, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         let nowhere = log::Record::builder().args(format_args!("m")).build();
         assert!((0..5).all(|_| rate_limit.admit(&nowhere, Wanting::NOBODY, at(0))));
         let first = (1..=100_000).filter(|line| admit(&rate_limit, *line, 0)).count();
@@ -326,7 +367,7 @@ mod tests {
 
     #[test]
     fn many_threads_share_the_limit_of_a_place() {
-        let rate_limit = RateLimit::new(100, MINUTE);
+        let rate_limit = RateLimit::new(Limit::new(100, MINUTE));
         let admitted: usize = std::thread::scope(|scope| {
             let threads: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| (0..1000).filter(|_| admit(&rate_limit, 10, 0)).count())).collect();

@@ -31,11 +31,13 @@ use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, EventHook};
 use crate::os::{self, ProgramSignals};
+use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
 use crate::record::{OwnedRecord, Record};
-use crate::sink::{Command, Now};
+use crate::sink::{Command, News, Now};
 use crate::stats::{Counters, DropReason, PendingDrops};
 use crate::sync::channel::Receiver;
+use crate::watch::Watch;
 
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
@@ -82,6 +84,8 @@ pub(crate) struct Writer {
     started: bool,
     /// When it is looked next for records that the rate limit suppressed.
     rate_limit_at: Option<Instant>,
+    /// A configuration file that the logger follows.
+    watch: Option<Watch>,
     /// The last cause for which the writer lost a record, and how many it had lost then.
     lost: (Cause, u64),
 }
@@ -166,6 +170,7 @@ impl Writer {
             orders: Vec::new(),
             started: false,
             rate_limit_at: None,
+            watch: None,
             lost: (Cause::Io, 0),
         }
     }
@@ -174,6 +179,11 @@ impl Writer {
     pub(crate) fn keep_time(&mut self, timeline: Timeline) {
         self.timeline = Some(timeline);
         self.pipeline.read_counter(true);
+    }
+
+    /// From now on the configuration file is looked at, if there is one.
+    pub(crate) fn follow(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 
     /// How much memory is held for what an output retains.
@@ -266,6 +276,7 @@ impl Writer {
         }
         origin::refill(now.monotonic);
         self.take_requests();
+        self.follow_configuration(now);
         self.report_suppressed(now);
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
@@ -344,6 +355,27 @@ impl Writer {
             self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
             rate_limit.report(now.wall, ending, |record| self.pipeline.offer_own(record));
         }
+    }
+
+    /// Looks whether the configuration file has changed, and reports a bad one on every output.
+    fn follow_configuration(&mut self, now: Now) {
+        let Some(watch) = &mut self.watch else { return };
+        let Some(found) = watch.look(now.monotonic) else { return };
+        let signals = ProgramSignals::new();
+        let followed = guarded(|| watch.follow(found));
+        drop(signals);
+        if self.pipeline.rate_limit().is_some_and(RateLimit::is_on) {
+            self.pipeline.read_counter(false);
+        }
+        let Err(error) = followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) else {
+            return;
+        };
+        self.each(now, |output, turn| {
+            if !output.stands_in() {
+                let error = io::Error::new(error.kind(), error.to_string());
+                output.hear(vec![News::Failed { doing: "follow the configuration", error }], turn);
+            }
+        });
     }
 
     fn is_asked_to_end(&self) -> bool {

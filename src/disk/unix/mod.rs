@@ -10,8 +10,10 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::{FreeSpace, RealFile, Stream};
 use crate::os::CloseInChild;
@@ -50,6 +52,12 @@ pub(super) fn is_regular(file: &File) -> io::Result<bool> {
 /// Opens a stream of the process again, where that makes a description of our own.
 pub(super) fn open_again(stream: Stream) -> Option<File> {
     if cfg!(target_os = "linux") { dir::open_again(stream::number(stream)).ok() } else { None }
+}
+
+/// Opens what somebody edits.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    File::options().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
 pub(super) fn allocated(file: &File) -> io::Result<u64> {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::Level;
 use loom::thread;
 
-use crate::queue::rate_limit::RateLimit;
+use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::record::Record;
 use crate::wanted::Wanting;
 
@@ -38,7 +38,7 @@ fn told(rate_limit: &RateLimit, takes: bool) -> u64 {
 #[test]
 fn loom_threads_share_the_limit_of_a_place_and_all_beyond_it_is_told() {
     check(3, || {
-        let rate_limit = Arc::new(RateLimit::new(1, MINUTE));
+        let rate_limit = Arc::new(RateLimit::new(Limit::new(1, MINUTE)));
         let callers = [0, 1].map(|_| {
             let rate_limit = rate_limit.clone();
             thread::spawn(move || (0..2).filter(|_| admit(&rate_limit, 10, UNIX_EPOCH)).count())
@@ -56,7 +56,7 @@ fn loom_two_places_never_share_a_slot() {
     // Of two slots some of these pairs begin with the same one, and some do not.
     for lines in [[10, 20], [10, 21], [10, 12], [10, 13]] {
         check(5, move || {
-            let rate_limit = Arc::new(RateLimit::new(1, MINUTE));
+            let rate_limit = Arc::new(RateLimit::new(Limit::new(1, MINUTE)));
             let callers = lines.map(|line| {
                 let rate_limit = rate_limit.clone();
                 thread::spawn(move || admit(&rate_limit, line, UNIX_EPOCH))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::{Level, Log, Record};
 
 use super::bench::{Bench, PATH, Setup};
-use crate::queue::rate_limit::RateLimit;
+use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::sink::log_file::Fsync;
 use crate::tests::fake_disk::FakeDisk;
 
@@ -27,7 +27,7 @@ fn messages(disk: &FakeDisk) -> Vec<String> {
 #[test]
 fn a_flood_is_cut_to_its_limit_and_told_with_its_size() {
     let disk = FakeDisk::default();
-    let setup = Setup { rate_limit: Some(RateLimit::new(2, HOUR)), ..Setup::new() };
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(2, HOUR))), ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
     log(&bench, 10, 100);
     log(&bench, 20, 1);
@@ -46,7 +46,7 @@ fn a_flood_is_cut_to_its_limit_and_told_with_its_size() {
 #[test]
 fn each_interval_is_told_when_it_is_over_and_not_before() {
     let disk = FakeDisk::default();
-    let setup = Setup { rate_limit: Some(RateLimit::new(1, HOUR)), ..Setup::new() };
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(1, HOUR))), ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
     for interval in 1..=3_usize {
         crate::clock::system::set(Some(bench.now.wall));
@@ -68,7 +68,7 @@ fn each_interval_is_told_when_it_is_over_and_not_before() {
 #[test]
 fn a_full_queue_delays_the_line_and_the_end_waits_for_it() {
     let disk = FakeDisk::default();
-    let setup = Setup { capacity: 2, rate_limit: Some(RateLimit::new(1, HOUR)), ..Setup::new() };
+    let setup = Setup { capacity: 2, rate_limit: Some(RateLimit::new(Limit::new(1, HOUR))), ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
     bench.step();
     log(&bench, 10, 50);

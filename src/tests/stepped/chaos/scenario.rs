@@ -17,7 +17,7 @@ use crate::KIB;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::queue::Overflow;
-use crate::queue::rate_limit::RateLimit;
+use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::WhenLow;
 use crate::sink::{Backlog, Now};
@@ -273,7 +273,7 @@ impl Machine {
             plan.files.iter_mut().for_each(|file| file.compress = false);
         }
         self.note(format!("process {number} starts: {plan:?}"));
-        let rate_limit = plan.rate_limit.map(|(most, per)| RateLimit::new(most, per));
+        let rate_limit = plan.rate_limit.map(|(most, per)| RateLimit::new(Limit::new(most, per)));
         let mut setup = Setup { capacity: plan.capacity, overflow: plan.overflow, rate_limit, ..Setup::new() };
         let mut own = Vec::new();
         for (place, options) in self.places.iter().zip(&plan.files) {

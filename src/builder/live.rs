@@ -1,0 +1,72 @@
+//! What of the options can follow a changed file while the logger runs: the directives, the rate
+//! limit, and which records each output wants. Runs on the writer's thread.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::InitError;
+use crate::front::filter::CurrentFilter;
+use crate::front::output_filters::OutputFilters;
+use crate::queue::rate_limit::Limit;
+use crate::wanted::Wanted;
+
+use super::{Builder, NO_LIMIT_PER};
+
+type Read = dyn Fn(&str) -> Result<Builder, Box<dyn Error + Send + Sync>> + Send + Sync;
+
+/// A file to follow, and the program's code that reads it.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(super) path: PathBuf,
+    pub(super) read: Arc<Read>,
+}
+
+impl Watched {
+    pub(crate) fn new<E>(
+        path: impl Into<PathBuf>,
+        read: impl Fn(&str) -> Result<Builder, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self { path: path.into(), read: Arc::new(move |text| read(text).map_err(Into::into)) }
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&self.path).finish()
+    }
+}
+
+/// The parts of a running logger that change.
+pub(super) struct Live {
+    pub(super) filter: Arc<CurrentFilter>,
+    pub(super) limit: Arc<Limit>,
+    /// The outputs in their places: their names, and what they wanted at the start.
+    pub(super) outputs: Vec<(Arc<str>, Wanted)>,
+    /// The directives of the environment, which stay on top of those of the file.
+    pub(super) environment: Option<String>,
+}
+
+impl Live {
+    /// Does what the options say, as far as a running logger can, or nothing.
+    pub(super) fn follow(&self, options: Builder) -> Result<(), InitError> {
+        options.check_rate_limit()?;
+        let mut outputs = OutputFilters::new();
+        for (name, at_start) in &self.outputs {
+            let mut named = options.outputs.iter().filter(|output| output.destination.name() == *name);
+            let wanted = named.find(|output| !output.stands_in).map_or(at_start, |output| &output.wanted);
+            let added = outputs.add(wanted);
+            added.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
+        }
+        let mut directives = vec![options.level.to_string().to_lowercase()];
+        directives.extend(options.filter.into_iter().chain(self.environment.clone()));
+        self.filter.replace(directives, outputs).map_err(InitError::Filter)?;
+        let (records, per) = options.rate_limit.unwrap_or((0, NO_LIMIT_PER));
+        self.limit.set(records, per);
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! `Watch`: looks about once a second whether a configuration file has changed. Runs on the
+//! writer's thread.
+//!
+//! A look reads the whole file: that needs no service of the system, works on every file system,
+//! and does not depend on the resolution of its times.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::disk;
+
+/// The file is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A larger file is no configuration.
+const LARGEST: u64 = 1 << 20;
+
+/// Does what a text says, or nothing at all.
+pub(crate) type Follow = Arc<dyn Fn(&str) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync>;
+
+/// What stands in the file, or why it cannot be read.
+pub(crate) type Contents = Result<Vec<u8>, (io::ErrorKind, String)>;
+
+/// A file, and what is to be done with its changes.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    path: PathBuf,
+    /// What the last change was, whether it could be followed or not.
+    known: Contents,
+    /// What the last look found. It is a change if the next look finds it, too: an editor may be
+    /// in the middle of the file.
+    found: Option<Contents>,
+    look_at: Option<Instant>,
+    follow: Follow,
+}
+
+impl Watch {
+    /// Reads the file, which the program has already followed.
+    pub(crate) fn new(path: PathBuf, follow: Follow) -> Self {
+        let known = contents(&path);
+        Self { path, known, found: None, look_at: None, follow }
+    }
+
+    /// Returns what stands in the file if it has changed, and if it is time to look.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<Contents> {
+        if self.look_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.look_at = Some(now + LOOK_EVERY);
+        let contents = contents(&self.path);
+        if contents == self.known {
+            self.found = None;
+            return None;
+        }
+        if self.found.as_ref() != Some(&contents) {
+            self.found = Some(contents);
+            return None;
+        }
+        self.known = contents;
+        self.found.take()
+    }
+
+    /// Follows what a look has found.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or the program's code refuses what stands in it. Then nothing has
+    /// changed.
+    pub(crate) fn follow(&self, found: Contents) -> io::Result<()> {
+        let wrong =
+            |kind, why: &dyn std::fmt::Display| Err(io::Error::new(kind, format!("`{}`: {why}", self.path.display())));
+        match found {
+            Err((kind, why)) => wrong(kind, &why),
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => (self.follow)(text).or_else(|error| wrong(io::ErrorKind::InvalidData, &chain(&*error))),
+                Err(error) => wrong(io::ErrorKind::InvalidData, &error),
+            },
+        }
+    }
+}
+
+fn contents(path: &std::path::Path) -> Contents {
+    disk::read_file(path, LARGEST).map_err(|error| (error.kind(), error.to_string()))
+}
+
+/// Returns the error and its causes as one text.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A watch on `log.filter`, the texts that it was given, and looks one second apart.
+    struct Bench {
+        dir: tempfile::TempDir,
+        watch: Watch,
+        texts: Arc<Mutex<Vec<String>>>,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("log.filter"), "info").unwrap();
+            let texts = Arc::new(Mutex::new(Vec::new()));
+            let followed = texts.clone();
+            let follow: Follow = Arc::new(move |text| match text {
+                "bad" => Err("no such level".into()),
+                text => {
+                    followed.lock().unwrap().push(text.to_owned());
+                    Ok(())
+                }
+            });
+            let watch = Watch::new(dir.path().join("log.filter"), follow);
+            Self { dir, watch, texts, now: Instant::now() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("log.filter")
+        }
+
+        /// Looks a few times. Returns the errors.
+        fn look(&mut self, times: usize) -> Vec<String> {
+            let mut errors = Vec::new();
+            for _ in 0..times {
+                self.now += LOOK_EVERY;
+                if let Some(Err(error)) = self.watch.look(self.now).map(|found| self.watch.follow(found)) {
+                    errors.push(error.to_string().replace(&self.path().display().to_string(), "log.filter"));
+                }
+            }
+            errors
+        }
+
+        fn texts(&self) -> Vec<String> {
+            std::mem::take(&mut self.texts.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_change_is_followed_once_when_a_second_look_finds_the_same() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.look(3), [""; 0]);
+        assert_eq!(bench.texts(), [""; 0], "what stood there first is the program's");
+        // In place: emptied, then written, with looks in between.
+        fs::write(bench.path(), "").unwrap();
+        bench.look(1);
+        fs::write(bench.path(), "debug").unwrap();
+        bench.look(1);
+        assert_eq!(bench.texts(), [""; 0]);
+        bench.look(3);
+        assert_eq!(bench.texts(), ["debug"]);
+        // By another file of the same length and the same time.
+        let modified = fs::metadata(bench.path()).unwrap().modified().unwrap();
+        fs::write(bench.dir.path().join("new"), "trace").unwrap();
+        let new = fs::File::options().write(true).open(bench.dir.path().join("new")).unwrap();
+        new.set_modified(modified).unwrap();
+        fs::rename(bench.dir.path().join("new"), bench.path()).unwrap();
+        bench.look(3);
+        assert_eq!(bench.texts(), ["trace"]);
+    }
+
+    #[test]
+    fn a_look_before_its_time_reads_nothing() {
+        let mut bench = Bench::new();
+        bench.look(1);
+        fs::write(bench.path(), "debug").unwrap();
+        for _ in 0..5 {
+            assert!(bench.watch.look(bench.now).is_none());
+        }
+        bench.look(2);
+        assert_eq!(bench.texts(), ["debug"]);
+    }
+
+    #[test]
+    fn a_file_that_is_bad_or_not_there_is_reported_once() {
+        let mut bench = Bench::new();
+        fs::write(bench.path(), "bad").unwrap();
+        assert_eq!(bench.look(5), ["`log.filter`: no such level"]);
+        fs::write(bench.path(), b"info\xff").unwrap();
+        let error = &bench.look(5)[..];
+        assert!(matches!(error, [error] if error.starts_with("`log.filter`: invalid utf-8")), "{error:?}");
+        fs::remove_file(bench.path()).unwrap();
+        assert_eq!(bench.look(5).len(), 1);
+        fs::create_dir(bench.path()).unwrap();
+        assert_eq!(bench.look(5).len(), 1);
+        fs::remove_dir(bench.path()).unwrap();
+        fs::write(bench.path(), vec![b' '; 1 + LARGEST as usize]).unwrap();
+        assert_eq!(bench.look(5), ["`log.filter`: too large"]);
+        assert_eq!(bench.texts(), [""; 0]);
+        fs::write(bench.path(), "info").unwrap();
+        assert_eq!(bench.look(5), [""; 0]);
+        assert_eq!(bench.texts(), ["info"], "it is good again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_in_the_place_of_the_file_stops_nobody() {
+        let mut bench = Bench::new();
+        fs::remove_file(bench.path()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(bench.path()).status().unwrap().success());
+        assert_eq!(bench.look(5), ["`log.filter`: not a regular file"]);
+    }
+}
