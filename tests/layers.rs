@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("builder/", &["builder", "error", "front", "queue", "wanted"], &[]),
     ("_docs/", &[], &[]),
     ("plan.rs", &["*"], &["*"]),
+    ("plan/", &["*"], &["*"]),
     ("wanted.rs", &[], &["log"]),
     ("watch.rs", &["disk"], &[]),
     ("options/units.rs", &[], &[]),

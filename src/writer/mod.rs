@@ -16,29 +16,34 @@ mod record_state;
 mod records;
 mod retained;
 
+mod answers;
+mod events;
+mod first_attempt;
 mod guard;
 pub(crate) mod notice;
 mod thread_names;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
 
 use crate::clock::Timeline;
 use crate::error::FlushError;
-use crate::event::{Cause, Event, EventHook};
+use crate::event::{Cause, EventHook};
 use crate::os::{self, ProgramSignals};
 use crate::queue::rate_limit::RateLimit;
-use crate::queue::{Gate, Orders, Pipeline, Reply, Request, origin};
+use crate::queue::{Gate, Pipeline, Reply, origin};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Command, News, Now};
-use crate::stats::{Counters, DropReason, PendingDrops};
-use crate::sync::channel::Receiver;
+use crate::stats::{Counters, DropReason};
 use crate::watch::Watch;
 
+use answers::Flush;
+pub(crate) use events::Events;
+pub(crate) use first_attempt::{FirstAttempt, Unopened};
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
 use guard::guarded;
@@ -88,43 +93,6 @@ pub(crate) struct Writer {
     watch: Option<Watch>,
     /// The last cause for which the writer lost a record, and how many it had lost then.
     lost: (Cause, u64),
-}
-
-/// Somebody waits until this many more records are taken and written.
-struct Flush {
-    left: usize,
-    /// Where the backlog of each output ended when they were taken.
-    ends: Option<Vec<u32>>,
-    answer: Reply,
-}
-
-/// The way back to whoever starts the writer and waits for its outputs.
-pub(crate) struct FirstAttempt {
-    /// Takes what became of each output, in their order.
-    pub(crate) each: mpsc::Sender<Result<(), Unopened>>,
-    /// Where the writer waits for the word to go on. Dropped without it, the writer ends, and has
-    /// written nothing.
-    pub(crate) go_on: Option<mpsc::Receiver<()>>,
-}
-
-/// Why an output is not open after the first attempt.
-#[derive(Debug)]
-pub(crate) struct Unopened {
-    pub(crate) cause: Cause,
-    pub(crate) error: Option<io::Error>,
-}
-
-impl FirstAttempt {
-    fn answer(&self, opened: Result<(), Unopened>) {
-        // Whoever waited may have stopped.
-        let _ = self.each.send(opened);
-    }
-
-    /// Waits for the word, and says whether it came. No output is answered for afterwards.
-    fn wait_for_word(self) -> bool {
-        drop(self.each);
-        self.go_on.is_none_or(|word| word.recv().is_ok())
-    }
 }
 
 /// What everything that a turn does works with.
@@ -303,24 +271,6 @@ impl Writer {
     }
 
     /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
-    fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
-        let (answer, answered) = self.pipeline.stamped_reply();
-        self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });
-        answered
-    }
-
-    fn take_requests(&mut self) {
-        while let Some(request) = self.pipeline.next_request() {
-            match request {
-                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer }),
-                Request::Shutdown(answer) => self.shutdowns.push(answer),
-            }
-        }
-        let rotate = self.pipeline.take_order(Orders::rotate).map(|due| (Command::Rotate, due));
-        let reopen = self.pipeline.take_order(Orders::reopen).map(|due| (Command::Reopen, due));
-        self.orders.extend(rotate.into_iter().chain(reopen));
-    }
-
     /// What the program ordered, where the records before it are written.
     fn carry_out_orders(&mut self, now: Now) {
         if self.orders.is_empty() {
@@ -505,51 +455,6 @@ impl Writer {
         self.pipeline.set_gate(gate);
     }
 
-    /// Answers the flushes whose records are all written.
-    fn answer(&mut self, taken: usize, now: Now) {
-        // Where nothing can be written there is nothing to wait for: a flood that is only retained
-        // must not keep the answer.
-        let mut outputs = self.outputs.iter();
-        let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
-        let at_once = nothing_goes || self.pipeline.len() == 0;
-        let (outputs, records) = (&self.outputs, &self.records);
-        for flush in &mut self.flushes {
-            flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
-            if flush.left == 0 {
-                flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
-            }
-        }
-        let is_done = |flush: &Flush| {
-            let mut ends = flush.ends.iter().flatten().zip(outputs);
-            flush.ends.is_some() && ends.all(|(end, output)| output.has_written_up_to(*end, records))
-        };
-        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushes).into_iter().partition(is_done);
-        self.flushes = waiting;
-        if answered.is_empty() {
-            return;
-        }
-        let mut flushed = Ok(());
-        self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
-        self.publish_gate();
-        // A shutdown whose time was up has taken the rest of the queue for lost: what was waited
-        // for may be among it.
-        let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        for Flush { answer, .. } in answered {
-            let nothing_dropped = self.nothing_dropped_since(answer.before);
-            answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));
-        }
-    }
-
-    /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
-    fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
-        let now = self.pipeline.counters.pending_drops();
-        match now {
-            _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.lost.0)),
-            _ if now.evicted > before.evicted => Err(FlushError::Dropped),
-            _ => Ok(()),
-        }
-    }
-
     /// Ends when it was asked to and nothing is left.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
         if self.pipeline.is_ended() {
@@ -582,20 +487,5 @@ struct EndOfPipeline(Arc<Pipeline>);
 impl Drop for EndOfPipeline {
     fn drop(&mut self) {
         self.0.end();
-    }
-}
-
-/// The program's callback.
-pub(crate) struct Events {
-    on_event: Option<EventHook>,
-}
-
-impl Events {
-    fn raise(&mut self, event: Event) {
-        if let Some(on_event) = &mut self.on_event {
-            let _signals = ProgramSignals::new();
-            // A callback that panics is the program's to mend; its panic hook has said so.
-            let _ = guarded(|| on_event(&event));
-        }
     }
 }

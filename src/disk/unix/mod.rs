@@ -5,6 +5,7 @@ mod dir;
 mod lock;
 pub(super) mod preallocate;
 mod stream;
+mod walk;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -19,10 +20,11 @@ use super::{FreeSpace, RealFile, Stream};
 use crate::os::CloseInChild;
 
 pub(crate) use dir::RealDir;
-pub(super) use dir::{Walk, id, point};
+pub(super) use dir::{id, point};
 pub(super) use lock::Lock;
 pub(crate) use stream::RealStream;
 pub(super) use stream::duplicate;
+pub(super) use walk::Walk;
 
 /// A write of at most this many bytes into a pipe is whole or not at all.
 pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;

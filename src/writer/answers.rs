@@ -1,0 +1,84 @@
+//! What is asked of the writer, and answered: flushes, shutdowns, orders. Runs on its thread.
+
+use log::Level;
+
+use crate::error::FlushError;
+use crate::queue::{Orders, Reply, Request};
+use crate::sink::{Command, Now};
+use crate::stats::PendingDrops;
+use crate::sync::channel::Receiver;
+
+use super::Writer;
+
+/// Somebody waits until this many more records are taken and written.
+pub(super) struct Flush {
+    left: usize,
+    /// Where the backlog of each output ended when they were taken.
+    ends: Option<Vec<u32>>,
+    answer: Reply,
+}
+
+impl Writer {
+    pub(super) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
+        let (answer, answered) = self.pipeline.stamped_reply();
+        self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });
+        answered
+    }
+
+    pub(super) fn take_requests(&mut self) {
+        while let Some(request) = self.pipeline.next_request() {
+            match request {
+                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer }),
+                Request::Shutdown(answer) => self.shutdowns.push(answer),
+            }
+        }
+        let rotate = self.pipeline.take_order(Orders::rotate).map(|due| (Command::Rotate, due));
+        let reopen = self.pipeline.take_order(Orders::reopen).map(|due| (Command::Reopen, due));
+        self.orders.extend(rotate.into_iter().chain(reopen));
+    }
+
+    /// Answers the flushes whose records are all written.
+    pub(super) fn answer(&mut self, taken: usize, now: Now) {
+        // Where nothing can be written there is nothing to wait for: a flood that is only retained
+        // must not keep the answer.
+        let mut outputs = self.outputs.iter();
+        let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
+        let at_once = nothing_goes || self.pipeline.len() == 0;
+        let (outputs, records) = (&self.outputs, &self.records);
+        for flush in &mut self.flushes {
+            flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
+            if flush.left == 0 {
+                flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
+            }
+        }
+        let is_done = |flush: &Flush| {
+            let mut ends = flush.ends.iter().flatten().zip(outputs);
+            flush.ends.is_some() && ends.all(|(end, output)| output.has_written_up_to(*end, records))
+        };
+        let (answered, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushes).into_iter().partition(is_done);
+        self.flushes = waiting;
+        if answered.is_empty() {
+            return;
+        }
+        let mut flushed = Ok(());
+        self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
+        self.publish_gate();
+        // A shutdown whose time was up has taken the rest of the queue for lost: what was waited
+        // for may be among it.
+        let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
+        for Flush { answer, .. } in answered {
+            let nothing_dropped = self.nothing_dropped_since(answer.before);
+            answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));
+        }
+    }
+
+    /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
+    pub(super) fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
+        let now = self.pipeline.counters.pending_drops();
+        match now {
+            _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.lost.0)),
+            _ if now.evicted > before.evicted => Err(FlushError::Dropped),
+            _ => Ok(()),
+        }
+    }
+}
