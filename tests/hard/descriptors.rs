@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,9 +37,10 @@ pub(crate) fn a_deleted_file_is_made_again_when_there_is_a_descriptor_again(plac
     let hog = Hog::start();
     fs::remove_file(&subject.path).unwrap();
     // The descriptor that the logger gives up serves it for the new file, if nothing stands in its
-    // way. Here something does, and by its next attempt somebody else has the descriptor.
+    // way. Here something does, until somebody else has the descriptor.
     fs::create_dir(&subject.path).unwrap();
     subject.say_until_suspended(&mut lone, Cause::Io);
+    hog.wait_until_none_is_left();
     fs::remove_dir(&subject.path).unwrap();
     ends_when_given_back(&subject, lone, hog, || {
         let mut bytes = Vec::new();
@@ -74,6 +75,8 @@ fn ends_when_given_back(subject: &Subject, mut lone: Author, hog: Hog, before: i
 /// Takes each descriptor that there is, and each that somebody gives back.
 struct Hog {
     stop: Arc<AtomicBool>,
+    /// How often there was none.
+    failures: Arc<AtomicU64>,
     thread: JoinHandle<Vec<File>>,
 }
 
@@ -82,20 +85,27 @@ impl Hog {
     fn start() -> Self {
         let before = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: before.maximum }).unwrap();
-        let (stop, none_left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (told, tells) = (stop.clone(), none_left.clone());
+        let (stop, failures) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (told, counts) = (stop.clone(), failures.clone());
         let thread = thread::spawn(move || {
             let mut files = Vec::new();
             while !told.load(Relaxed) {
                 match File::open("/dev/null") {
                     Ok(file) => files.push(file),
-                    Err(_) => tells.store(true, Relaxed),
+                    Err(_) => drop(counts.fetch_add(1, Relaxed)),
                 }
             }
             files
         });
-        wait_until(|| "no descriptor is left".into(), PATIENCE, || none_left.load(Relaxed));
-        Self { stop, thread }
+        let hog = Self { stop, failures, thread };
+        hog.wait_until_none_is_left();
+        hog
+    }
+
+    /// Waits for an attempt that begins after the call and finds none.
+    fn wait_until_none_is_left(&self) {
+        let under_way = self.failures.load(Relaxed) + 1;
+        wait_until(|| "no descriptor is left".into(), PATIENCE, || self.failures.load(Relaxed) > under_way);
     }
 
     /// Gives all of them back; says when.
