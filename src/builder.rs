@@ -752,6 +752,14 @@ impl Builder {
     fn stand_in(mut self, otherwise: Option<Otherwise>) -> Self {
         let Some(otherwise) = otherwise else { return self };
         let place = self.outputs.len();
+        #[cfg(all(feature = "syslog", unix))]
+        if let Some(syslog) = otherwise.options::<Syslog>() {
+            self = self.syslog(syslog.clone());
+        }
+        #[cfg(all(feature = "journald", target_os = "linux"))]
+        if let Some(journald) = otherwise.options::<Journald>() {
+            self = self.journald(journald.clone());
+        }
         if let Some(file) = otherwise.options::<LogFile>() {
             self = self.file(file.clone());
         } else if let Some(console) = otherwise.options::<Console>() {

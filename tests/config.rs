@@ -45,6 +45,7 @@ owner = "root"
 group = 0
 symlink = "current.json"
 compress = true
+otherwise = { syslog = { to = "local", facility = "daemon" } }
 
 [[file]]
 path = "errors.log"
@@ -59,6 +60,7 @@ levels = "Warn ..= info"
 color = "always"
 backlog = "64 KiB"
 patience = "1m"
+otherwise = "other.log"
 
 [stdout]
 filter = "info,hyper=off"
@@ -112,7 +114,8 @@ fn everything() -> Builder {
         .owner("root")
         .group(0)
         .symlink("current.json")
-        .compress(true);
+        .compress(true)
+        .otherwise(Syslog::local().facility(Facility::Daemon));
     let second = LogFile::new("errors.log")
         .level(LevelFilter::Error)
         .format(Format::logfmt())
@@ -148,7 +151,8 @@ fn everything() -> Builder {
                 .levels(LevelFilter::Warn..=LevelFilter::Info)
                 .color(Color::Always)
                 .backlog(64 * KIB)
-                .patience(Duration::from_secs(60)),
+                .patience(Duration::from_secs(60))
+                .otherwise(LogFile::new("other.log")),
         )
         .console(Console::stdout().filter("info,hyper=off").format(Format::ecs()))
         .syslog(syslog)
@@ -239,6 +243,14 @@ fn every_word_has_its_meaning() {
         ("rotation = 'weekly'", LogFile::new("a").rotation(Rotation::weekly())),
         ("rotation = 'monthly'", LogFile::new("a").rotation(Rotation::monthly())),
         ("rotation = { every = 'minute' }", LogFile::new("a").rotation(Rotation::minutely())),
+        ("rotation = { every = '6h' }", LogFile::new("a").rotation(Rotation::every(Duration::from_secs(6 * 3600)))),
+        ("rotation = 'every=90m'", LogFile::new("a").rotation(Rotation::every(Duration::from_secs(90 * 60)))),
+        ("otherwise = 'stdout'", LogFile::new("a").otherwise(Console::stdout())),
+        ("otherwise = { file = { path = 'b' } }", LogFile::new("a").otherwise(LogFile::new("b"))),
+        (
+            "otherwise = { journald = { identifier = 'b' } }",
+            LogFile::new("a").otherwise(Journald::new().identifier("b")),
+        ),
         ("rotation = { every = 'week' }", LogFile::new("a").rotation(Rotation::weekly())),
         ("rotation = { every = 'month' }", LogFile::new("a").rotation(Rotation::monthly())),
         ("rotation = { every = 'hour' }", LogFile::new("a").rotation(Rotation::hourly())),
@@ -361,6 +373,25 @@ fn a_changed_file_changes_the_filter_without_a_restart() {
     let text = fs::read_to_string(&path).unwrap();
     let messages: Vec<_> = text.lines().map(|line| line.rsplit(": ").next().unwrap()).collect();
     assert_eq!(messages, ["info 1", "info 2", "debug 2"]);
+}
+
+#[test]
+fn a_daemon_from_the_file_takes_what_a_suspended_file_cannot() {
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let dir = tempfile::tempdir().unwrap();
+    let [socket, no_dir] = ["socket", "no"].map(|name| dir.path().join(name));
+    fs::write(&no_dir, "").unwrap();
+    let daemon = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    daemon.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let (path, socket) = (no_dir.join("app.log"), socket.display());
+    let text = format!("[[file]]\npath = '{}'\notherwise = {{ syslog = {{ to = '{socket}' }} }}", path.display());
+    let (logger, _handle) = from_toml(&text).builder().unwrap().build().unwrap();
+    log::info!(logger: logger, "not for the daemon");
+    log::warn!(logger: logger, "for the daemon");
+    let mut bytes = [0; 1000];
+    let len = daemon.recv(&mut bytes).unwrap();
+    let message = String::from_utf8_lossy(&bytes[..len]);
+    assert!(message.contains("for the daemon") && !message.contains("not for"), "{message}");
 }
 
 /// Waits until it is so; a minute is longer than any load needs.

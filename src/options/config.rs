@@ -17,6 +17,7 @@ use crate::format::Format;
 use crate::queue::Overflow;
 use crate::sink::console::{Color, Console};
 use crate::sink::log_file::{Fsync, LogFile, WhenLow};
+use crate::sink::otherwise::Otherwise;
 use crate::sink::rotation::Rotation;
 
 #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -24,6 +25,7 @@ use super::daemons::JournaldConfig;
 #[cfg(all(feature = "syslog", unix))]
 use super::daemons::SyslogConfig;
 use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, word_or_table};
+use super::units::parse_duration;
 
 /// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -51,7 +53,7 @@ use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, fr
 /// filter = "shop=info,sqlx=warn"        # for this output alone
 /// format = { kind = "json", fields = { service = "shop" } }
 /// min_free_space = "500 MiB"           # or a number of bytes
-/// # every: minute, hour, day, week or month
+/// # every: minute, hour, day, week, month, or a time as 6h
 /// rotation = { every = "day", size = "100 MiB", local_time = true, on_start = false }
 /// max_files = 30
 /// max_total_size = "1 GiB"
@@ -67,6 +69,7 @@ use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, fr
 /// group = "adm"
 /// symlink = "/var/log/current.json"
 /// compress = true                      # with the feature gzip
+/// otherwise = "stderr"                 # or stdout, a path, { syslog = { to = "local" } }
 ///
 /// [stderr]                             # or stdout
 /// level = "warn"
@@ -148,7 +151,7 @@ impl Config {
         }
         for (console, config) in [(Console::stderr(), &self.stderr), (Console::stdout(), &self.stdout)] {
             if let Some(config) = config {
-                builder = builder.console(config.console(console));
+                builder = builder.console(config.console(console)?);
             }
         }
         #[cfg(all(feature = "syslog", unix))]
@@ -238,6 +241,7 @@ pub(super) struct FileConfig {
     group: Option<Account>,
     symlink: Option<FilePath>,
     compress: Option<bool>,
+    otherwise: Option<WordOr<OtherwiseConfig>>,
 }
 
 impl FileConfig {
@@ -262,6 +266,9 @@ impl FileConfig {
         file = given(file, self.owner.as_ref().map(|owner| &owner.0), LogFile::owner);
         file = given(file, self.group.as_ref().map(|group| &group.0), LogFile::group);
         file = given(file, self.symlink.as_ref().map(|link| &link.0), LogFile::symlink);
+        if let Some(otherwise) = &self.otherwise {
+            file = file.otherwise(otherwise.0.output()?);
+        }
         #[cfg(feature = "gzip")]
         return Ok(given(file, self.compress, LogFile::compress));
         #[cfg(not(feature = "gzip"))]
@@ -286,17 +293,67 @@ struct ConsoleConfig {
     color: Option<Color>,
     backlog: Option<Size>,
     patience: Option<Time>,
+    otherwise: Option<WordOr<OtherwiseConfig>>,
 }
 
 impl ConsoleConfig {
-    fn console(&self, console: Console) -> Console {
+    fn console(&self, console: Console) -> Result<Console, InitError> {
         let console = given(console, self.level, Console::level);
         let console = given(console, self.levels, |console, levels| console.levels(levels.0));
         let console = given(console, self.filter.as_deref(), Console::filter);
         let console = given(console, self.format.clone(), Console::format);
         let console = given(console, self.color, Console::color);
         let console = given(console, self.backlog.map(|size| size.0), Console::backlog);
-        given(console, self.patience.map(|time| time.0), Console::patience)
+        let console = given(console, self.patience.map(|time| time.0), Console::patience);
+        Ok(match &self.otherwise {
+            Some(otherwise) => console.otherwise(otherwise.0.output()?),
+            None => console,
+        })
+    }
+}
+
+/// The output that stands in for another one: a word, or a table with one key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OtherwiseConfig {
+    File(Box<FileConfig>),
+    Stderr(Box<ConsoleConfig>),
+    Stdout(Box<ConsoleConfig>),
+    #[cfg(all(feature = "syslog", unix))]
+    Syslog(Box<SyslogConfig>),
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    Journald(Box<JournaldConfig>),
+}
+
+impl OtherwiseConfig {
+    fn output(&self) -> Result<Otherwise, InitError> {
+        Ok(match self {
+            Self::File(file) => file.log_file()?.into(),
+            Self::Stderr(config) => config.console(Console::stderr())?.into(),
+            Self::Stdout(config) => config.console(Console::stdout())?.into(),
+            #[cfg(all(feature = "syslog", unix))]
+            Self::Syslog(config) => config.syslog()?.into(),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Self::Journald(config) => config.journald().into(),
+        })
+    }
+}
+
+impl WordOrTable for OtherwiseConfig {
+    const EXPECTED: &'static str =
+        "`stderr`, `stdout`, a path, or a table with `file`, `stderr`, `stdout`, `syslog` or `journald`";
+    type Table = Self;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        Ok(match word {
+            "stderr" => Self::Stderr(Box::default()),
+            "stdout" => Self::Stdout(Box::default()),
+            path => Self::File(FileConfig::from_word(path)?.into()),
+        })
+    }
+
+    fn from_table(table: Self) -> Self {
+        table
     }
 }
 
@@ -416,15 +473,22 @@ pub(super) struct RotationTable {
     on_start: bool,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Every {
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-}
+#[derive(Clone, Copy, Debug)]
+struct Every(Rotation);
+
+from_text!(
+    Every,
+    "`minute`, `hour`, `day`, `week`, `month`, or a time as in `6h`",
+    |text| match text {
+        "minute" => Ok(Every(Rotation::minutely())),
+        "hour" => Ok(Every(Rotation::hourly())),
+        "day" => Ok(Every(Rotation::daily())),
+        "week" => Ok(Every(Rotation::weekly())),
+        "month" => Ok(Every(Rotation::monthly())),
+        time => parse_duration(time).map(|interval| Every(Rotation::every(interval))).ok_or(None),
+    },
+    |_| None
+);
 
 impl WordOrTable for Rotation {
     const EXPECTED: &'static str = "`never`, `minutely`, `hourly`, `daily`, `weekly`, `monthly` or a table with `every`, `size`, `local_time`, `on_start`";
@@ -435,14 +499,7 @@ impl WordOrTable for Rotation {
     }
 
     fn from_table(table: RotationTable) -> Self {
-        let mut rotation = match table.every {
-            None => Rotation::never(),
-            Some(Every::Minute) => Rotation::minutely(),
-            Some(Every::Hour) => Rotation::hourly(),
-            Some(Every::Day) => Rotation::daily(),
-            Some(Every::Week) => Rotation::weekly(),
-            Some(Every::Month) => Rotation::monthly(),
-        };
+        let mut rotation = table.every.map_or(Rotation::never(), |every| every.0);
         rotation = given(rotation, table.size.map(|size| size.0), Rotation::or_size);
         rotation = if table.local_time { rotation.local_time() } else { rotation };
         if table.on_start { rotation.on_start() } else { rotation }

@@ -107,7 +107,8 @@ where
     deserializer.deserialize_any(Either(PhantomData))
 }
 
-/// A file in a list.
+/// What stands in a list or in a table.
+#[derive(Clone, Debug)]
 pub(super) struct WordOr<T>(pub(super) T);
 
 impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Deserialize<'de> for WordOr<T> {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::error::ParseOptionError;
 use crate::queue::Overflow;
@@ -146,8 +147,8 @@ impl fmt::Display for Color {
 }
 
 const PERIODS: [(&str, Period); 5] = [
-    ("minutely", Period::Minute),
-    ("hourly", Period::Hour),
+    ("minutely", Period::Every(Duration::from_secs(60))),
+    ("hourly", Period::Every(Duration::from_secs(3600))),
     ("daily", Period::Day),
     ("weekly", Period::Week),
     ("monthly", Period::Month),
@@ -175,6 +176,9 @@ impl FromStr for Rotation {
                 "never" => rotation,
                 "local_time" => rotation.local_time(),
                 "on_start" => rotation.on_start(),
+                word if time_of(word, "every").is_some() => {
+                    Rotation { every: time_of(word, "every").map(Period::Every), ..rotation }
+                }
                 word => match (PERIODS.iter().find(|(name, _)| *name == word), word.strip_prefix("size=")) {
                     (Some((_, period)), _) => Rotation { every: Some(*period), ..rotation },
                     (None, Some(size)) if parse_size(size).is_some() => Rotation { size: parse_size(size), ..rotation },
@@ -186,12 +190,17 @@ impl FromStr for Rotation {
     }
 }
 
-const ROTATION: &str = "`never`, or `minutely`, `hourly`, `daily`, `weekly` or `monthly`, a size as in `size=100MiB`, \
+const ROTATION: &str = "`never`, or `minutely`, `hourly`, `daily`, `weekly`, `monthly` or `every=6h`, a size as in `size=100MiB`, \
                         `local_time`, `on_start`";
 
 impl fmt::Display for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let period = PERIODS.iter().find(|(_, period)| Some(*period) == self.every).map(|(name, _)| (*name).to_owned());
+        let name = |period| PERIODS.iter().find(|(_, named)| *named == period).map(|(name, _)| (*name).to_owned());
+        let period = self.every.map(|period| match (name(period), period) {
+            (Some(name), _) => name,
+            (None, Period::Every(interval)) => format!("every={}", duration_text(interval).replace(' ', "")),
+            (None, Period::Day | Period::Week | Period::Month) => String::new(), // they have names
+        });
         let size = self.size.map(|size| format!("size={}", size_text(size)));
         let local_time = self.local_time.then(|| "local_time".to_owned());
         let on_start = self.on_start.then(|| "on_start".to_owned());
@@ -224,6 +233,8 @@ mod tests {
         is_read_back(every.into_iter().chain([
             Rotation::never(),
             Rotation::size(1),
+            Rotation::every(Duration::from_secs(6 * 3600)).or_size(1),
+            Rotation::every(Duration::from_secs(90 * 60)),
             Rotation::never().on_start(),
             Rotation::daily().or_size(5 << 30).local_time().on_start(),
         ]));

@@ -11,6 +11,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use crate::format::Format;
 use crate::wanted::Wanted;
 
+use super::otherwise::Otherwise;
 use super::shared_options::{backlog_options, wanted_options};
 use super::socket::{Destination, Socket, is_too_large};
 use super::syslog::failed;
@@ -50,6 +51,12 @@ pub struct Journald {
     pub(crate) wanted: Wanted,
     pub(crate) identifier: Option<String>,
     pub(crate) backlog: Backlog,
+}
+
+impl From<Journald> for Otherwise {
+    fn from(options: Journald) -> Self {
+        Self::new(options)
+    }
 }
 
 impl Journald {

@@ -117,6 +117,9 @@ impl FileOptions {
     /// The first option that is out of its range: its name, what it is, and the range.
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         let Limits { files, total, age } = self.limits;
+        if !self.rotation.is_every_possible() {
+            return Some(("rotation", "an interval".into(), "whole minutes, from 1 minute to 1 week"));
+        }
         if self.rotation.size == Some(0) {
             return Some(("rotation", "a size of 0 bytes".into(), "a size of at least 1 byte"));
         }
@@ -565,6 +568,8 @@ mod tests {
             (file().mode(0o1000), "mode"),
             (file().mode(0o577), "mode"),
             (file().rotation(Rotation::size(0)), "rotation"),
+            (file().rotation(Rotation::every(Duration::from_secs(59))), "rotation"),
+            (file().rotation(Rotation::every(Duration::from_secs(61))), "rotation"),
             (file().max_files(0), "max_files"),
             (file().max_total_size(0), "max_total_size"),
             (file().max_age(Duration::ZERO), "max_age"),

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Holds the output that `LogFile::otherwise` and `Console::otherwise` are given: made from a
-/// [`LogFile`](crate::LogFile), a [`Console`](crate::Console) or a
-/// [`SinkOutput`](crate::SinkOutput).
+/// [`LogFile`](crate::LogFile), a [`Console`](crate::Console), a
+/// [`SinkOutput`](crate::SinkOutput), or with their features from a `Syslog` or a `Journald`.
 ///
 /// ```
 /// use unfazed::{Console, LogFile};

@@ -1,11 +1,18 @@
 //! The option that says when a file is rotated. Runs on the builder's thread; the policy itself is
 //! in `file/schedule.rs`.
 
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// An interval is at most a week.
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+
 /// Decides when the log file is rotated.
 ///
 /// | | |
 /// |---|---|
 /// | `never()` | only on request, by `Handle::rotate`; the default |
+/// | `every(6 h)` | with the first record of a new interval; the first one began with the year 1970 |
 /// | `minutely()`, `hourly()`, `daily()`, `weekly()`, `monthly()` | with the first record of a new minute, hour, day, week (from Monday) or month, in UTC or in [`local_time`](Self::local_time) |
 /// | `size(bytes)`, `.or_size(bytes)` | before a record that would make the file longer than this |
 /// | `.on_start()` | with the first record after the start, if the file holds something |
@@ -32,8 +39,8 @@ pub struct Rotation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Period {
-    Minute,
-    Hour,
+    /// Whole minutes.
+    Every(Duration),
     Day,
     Week,
     Month,
@@ -56,7 +63,7 @@ impl Rotation {
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::minutely());
     /// ```
     pub fn minutely() -> Self {
-        Self::each(Period::Minute)
+        Self::every(MINUTE)
     }
 
     /// Rotates with the first record of each hour.
@@ -65,7 +72,7 @@ impl Rotation {
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::hourly());
     /// ```
     pub fn hourly() -> Self {
-        Self::each(Period::Hour)
+        Self::every(60 * MINUTE)
     }
 
     /// Rotates with the first record of each day.
@@ -93,6 +100,27 @@ impl Rotation {
     /// ```
     pub fn monthly() -> Self {
         Self::each(Period::Month)
+    }
+
+    /// Rotates with the first record of each interval of this length: whole minutes, from 1 minute
+    /// to 1 week. The intervals are counted from midnight of 1 January 1970, in UTC or in
+    /// [`local_time`](Self::local_time): 6 hours begin at 00:00, 06:00, 12:00 and 18:00.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use unfazed::{LogFile, Rotation};
+    ///
+    /// let six_hours = Duration::from_secs(6 * 3600);
+    /// let file = LogFile::new("app.log").rotation(Rotation::every(six_hours));
+    /// ```
+    pub fn every(interval: Duration) -> Self {
+        Self::each(Period::Every(interval))
+    }
+
+    /// Returns true if the option is within its range.
+    pub(crate) fn is_every_possible(&self) -> bool {
+        let Some(Period::Every(interval)) = self.every else { return true };
+        (MINUTE..=LONGEST).contains(&interval) && interval.as_secs() % 60 == 0 && interval.subsec_nanos() == 0
     }
 
     fn each(period: Period) -> Self {

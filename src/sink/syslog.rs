@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::format::{Format, SyslogOptions};
 use crate::wanted::Wanted;
 
+use super::otherwise::Otherwise;
 use super::outcome::Lag;
 use super::shared_options::{backlog_options, wanted_options};
 use super::socket::{Destination, Socket};
@@ -104,6 +105,12 @@ const DEFAULT_MAX_LEN: u64 = 8192;
 const MAX_LENS: std::ops::RangeInclusive<u64> = 480..=65_000;
 /// What the address of a socket holds on Linux.
 const LONGEST_SOCKET_PATH: usize = 107;
+
+impl From<Syslog> for Otherwise {
+    fn from(options: Syslog) -> Self {
+        Self::new(options)
+    }
+}
 
 impl Syslog {
     /// Returns the output to the daemon of this machine, by `/dev/log`.

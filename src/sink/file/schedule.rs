@@ -74,8 +74,7 @@ impl Schedule {
         let every = self.rotation.every?;
         let second = self.calendar_second(time);
         Some(match every {
-            Period::Minute => second.div_euclid(60),
-            Period::Hour => second.div_euclid(3600),
+            Period::Every(interval) => second.div_euclid(i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1)),
             Period::Day => second.div_euclid(DAY),
             // The first day of 1970 was a Thursday.
             Period::Week => (second.div_euclid(DAY) + 3).div_euclid(7),
@@ -192,6 +191,12 @@ mod tests {
             (Rotation::daily(), berlin, &["2026-11-20 22:59:59", "2026-11-20 23:00:00", "2026-11-21 00:00:00"], &[1]),
             (Rotation::daily(), new_york, &["2026-11-21 04:59:59", "2026-11-21 05:00:00"], &[1]),
             // A minute.
+            (
+                Rotation::every(Duration::from_secs(6 * 3600)),
+                utc,
+                &["2026-11-21 00:00:00", "2026-11-21 05:59:59.9", "2026-11-21 06:00:00", "2026-11-21 11:59:59"],
+                &[2],
+            ),
             (Rotation::minutely(), utc, &["2026-11-21 00:00:00", "2026-11-21 00:00:59.9", "2026-11-21 00:01:00"], &[2]),
             // The 22nd of November 2026 is a Sunday; so is the 3rd of January 2027, and the last
             // day of a week before 1970.
