@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log as _, Record};
 use unfazed::{Builder, Format, LogFile, Logger, MIB, Rotation, SinkOutput};
@@ -113,13 +114,29 @@ fn flexi_logger_rotates_duplicates_and_changes_its_specification() {
     handle.set_filter("app=debug").unwrap();
     log(&logger, "app", Level::Debug, "d");
     handle.rotate();
-    handle.flush(std::time::Duration::from_secs(10)).unwrap();
+    handle.flush(Duration::from_secs(10)).unwrap();
     log(&logger, "app", Level::Info, "i");
     drop(logger);
     let files = handle.log_files();
     assert_eq!(files.len(), 2, "{files:?}");
     assert_eq!((messages(&files[0]), messages(&files[1])), (vec!["i".into()], vec!["w".into(), "d".into()]));
     assert_eq!(warnings.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+/// flexi_logger, `start_with_specfile`: the levels stand in a file that is followed.
+#[test]
+fn flexi_logger_follows_its_specfile() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = dir.path().join("log.filter");
+    fs::write(&spec, "info").unwrap();
+    let read = |text: &str| Ok::<_, unfazed::InitError>(Builder::new().filter(text.trim()));
+    let (_logger, handle) = Builder::new().file(dir.path().join("app.log")).watch(&spec, read).build().unwrap();
+    fs::write(&spec, "info,app=debug\n").unwrap();
+    let began = Instant::now();
+    while handle.filter() != "info,app=debug" {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", handle.filter());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// logforth, `task-local diagnostics`: what belongs to a task stands in each of its lines.
@@ -132,4 +149,60 @@ fn logforth_writes_the_diagnostics_of_a_task_into_its_lines() {
     runtime.block_on(unfazed::scope([("key", "value")]).future(async { log(&logger, "app", Level::Info, "hello") }));
     drop(logger);
     assert!(fs::read_to_string(&path).unwrap().contains("msg=hello key=value"));
+}
+
+/// logforth, `syslog`: records go to the daemon of this machine.
+#[cfg(all(feature = "syslog", unix))]
+#[test]
+fn logforth_sends_to_the_local_syslog() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("log");
+    let daemon = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    daemon.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let syslog = unfazed::Syslog::unix(&socket).app_name("shop");
+    let (logger, _) = Builder::new().syslog(syslog).build().unwrap();
+    log(&logger, "app", Level::Warn, "hello");
+    drop(logger);
+    let mut bytes = [0; 1000];
+    let len = daemon.recv(&mut bytes).unwrap();
+    let message = std::str::from_utf8(&bytes[..len]).unwrap();
+    assert!(message.starts_with("<12>1 ") && message.contains(" shop ") && message.ends_with("hello"), "{message}");
+}
+
+/// env_logger, `custom_format`: a line of the program's own, and the level from the environment.
+#[test]
+fn env_logger_writes_a_custom_format() {
+    let out = Shared::default();
+    let (logger, _) = Builder::new()
+        .filter_env("MY_LOG_LEVEL")
+        .format(Format::custom(|line, record| writeln!(line, "My formatted log: {}", record.message())))
+        .output(SinkOutput::writer("out", out.clone()))
+        .build()
+        .unwrap();
+    log(&logger, "app", Level::Info, "a log from `MyLogger`");
+    drop(logger);
+    assert_eq!(*out.0.lock().unwrap(), b"My formatted log: a log from `MyLogger`\n");
+}
+
+/// env_logger, `in_tests`: each test asks for the logger, and the first one gets it.
+#[test]
+fn env_logger_is_set_up_by_each_test() {
+    let set_up = || Builder::new().level(LevelFilter::Trace).console(unfazed::Console::test()).try_init();
+    assert!(set_up().unwrap().is_some() && set_up().unwrap().is_none());
+    log::info!("shown by `cargo test` if this test fails");
+}
+
+/// tracing-subscriber with tracing-appender: JSON lines in a file that is rotated each day.
+#[cfg(all(feature = "tracing", feature = "json"))]
+#[test]
+fn tracing_subscriber_writes_json_through_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.log");
+    let (logger, handle) =
+        Builder::new().file(LogFile::new(&path).rotation(Rotation::daily()).format(Format::json())).build().unwrap();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(unfazed::tracing::writer(&handle)).finish();
+    tracing::subscriber::with_default(subscriber, || tracing::info!(port = 80, "preparing to shave yaks"));
+    drop(logger);
+    let line: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!((&line["fields"]["message"], &line["fields"]["port"]), (&"preparing to shave yaks".into(), &80.into()));
 }
