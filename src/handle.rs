@@ -226,8 +226,9 @@ impl Handle {
     /// [`flush`](Self::flush) afterwards waits for it. Repeated calls that the writer has not seen
     /// yet are merged.
     ///
-    /// An empty file is not rotated, nor is a file whose lock another process holds. A suspended
-    /// output is rotated after it has resumed.
+    /// An empty file is not rotated. Nor is a file whose lock another process holds, which is
+    /// reported as an [`Event::Failed`](crate::Event::Failed). A suspended output is rotated after
+    /// it has resumed.
     ///
     /// ```no_run
     /// use std::time::Duration;

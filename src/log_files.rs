@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
 use crate::sink::file::archive_name::Names;
 
 /// The paths of the files that the outputs write to.
@@ -32,9 +33,9 @@ fn archives(active: &Path) -> Vec<PathBuf> {
     let (Some(directory), Some(name)) = (active.parent(), active.file_name()) else { return Vec::new() };
     let names = Names::new(name);
     // A directory that cannot be read has nothing to list.
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let named = entries.filter_map(|entry| Some((names.parse(&entry.file_name())?, entry.path())));
-    let mut archives: Vec<_> = named.filter(|(_, path)| path.symlink_metadata().is_ok_and(|it| it.is_file())).collect();
+    let listed = disk::list_ours(active, &|name| names.parse(name).is_some()).unwrap_or_default();
+    let mut archives: Vec<_> =
+        listed.into_iter().filter_map(|name| Some((names.parse(&name)?, directory.join(name)))).collect();
     archives.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
     // Of an archive in both forms, as a kill leaves them, the plain one: it stands after the other.
     archives.dedup_by(|(plain, plain_path), (form, path)| {

@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log", "env_filter", "regex", "tracing_core"],
     ),
     ("prometheus.rs", &["event", "stats"], &[]),
-    ("log_files.rs", &["sink::file::archive_name"], &[]),
+    ("log_files.rs", &["disk", "sink::file::archive_name"], &[]),
     ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),
     (
         "format/",

@@ -309,6 +309,12 @@ pub(crate) fn name_length(path: &Path) -> (usize, usize) {
     (system::name_length(path.file_name().unwrap_or_default()), limit)
 }
 
+/// Lists the names next to the log at `active` that are `wanted` and lead to files that are ours,
+/// as [`Dir::list`] does for the writer.
+pub(crate) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+    system::list_ours(active, wanted)
+}
+
 /// Whether two absolute paths lead, or would lead, to one file. Only looks.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     if let Some(lead_to_one) = system::lead_to_one(one, other) {

@@ -35,6 +35,12 @@ pub(crate) struct RealFile {
     pub(super) not_given: Option<io::Error>,
 }
 
+/// A number that nobody can foretell.
+pub(super) fn random() -> u32 {
+    // The keys of a hash map: from the system, once for each thread, and other ones each time.
+    RandomState::new().build_hasher().finish() as u32
+}
+
 impl Disk for RealDisk {
     type File = RealFile;
     type Stream = RealStream;
@@ -77,8 +83,7 @@ impl Disk for RealDisk {
     }
 
     fn random(&mut self) -> u32 {
-        // The keys of a hash map: from the system, once for each thread, and other ones each time.
-        RandomState::new().build_hasher().finish() as u32
+        random()
     }
 
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {

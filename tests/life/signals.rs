@@ -46,6 +46,27 @@ pub(crate) fn cases() -> Vec<Case> {
             handle.flush(PATIENCE).unwrap();
             assert_it_ends_at_sigterm(started.recv_timeout(PROMPTLY).unwrap());
         }),
+        // A filter is asked by whoever logs; on the writer's thread that is only code of the
+        // program's own.
+        Case::inside("a_program_started_by_a_filter_on_the_writers_thread_ends_at_sigterm", |place| {
+            let (tell, started) = mpsc::channel();
+            let wants = move |metadata: &log::Metadata<'_>| {
+                if metadata.target() == "asks" {
+                    start(&tell);
+                }
+                true
+            };
+            let file = LogFile::new(place.log()).rotation(unfazed::Rotation::size(100)).min_free_space(0);
+            let on_event = move |event: &Event| {
+                if matches!(event, Event::Rotated { .. }) {
+                    log::error!(target: "asks", "on the writer's thread");
+                }
+            };
+            let handle = Builder::new().file(file.filter_with(wants)).on_event(on_event).init().unwrap();
+            say_all(0, 10);
+            handle.flush(PATIENCE).unwrap();
+            assert_it_ends_at_sigterm(started.recv_timeout(PROMPTLY).unwrap());
+        }),
         Case::inside("a_program_started_by_the_destructor_of_a_sink_ends_at_sigterm", |_| {
             let (tell, started) = mpsc::channel();
             let (logger, handle) = Builder::new().sink("starts at its end", DropSink(tell)).build().unwrap();

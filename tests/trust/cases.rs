@@ -185,6 +185,24 @@ pub(crate) fn planted_archives_delete_none_of_ours(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
+/// A program that shows or ships its own logs takes what the listing says for its own.
+pub(crate) fn planted_archives_are_not_listed_as_files_of_the_log(dir: &Path) -> Outcome {
+    for logs in [sticky(dir), hostile(dir)] {
+        fs::write(logs.join(archive(1)), "ours\n").unwrap();
+        let secret = dir.join("secret");
+        fs::write(&secret, "").unwrap();
+        as_nobody(
+            &logs,
+            &format!("echo x > {}; ln -s {} {}; mkfifo {}", archive(2), secret.display(), archive(3), archive(4)),
+        );
+        let (logger, handle) = logger(LogFile::new(logs.join("app.log")));
+        log(&logger, &handle, 1);
+        assert_eq!(handle.log_files(), [logs.join("app.log"), logs.join(archive(1))]);
+        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    }
+    Outcome::holds()
+}
+
 pub(crate) fn a_planted_long_archive_does_not_count(dir: &Path) -> Outcome {
     let logs = sticky(dir);
     fs::write(logs.join(archive(1)), "ours\n").unwrap();

@@ -90,7 +90,7 @@ pub(crate) fn a_lock_file_that_was_left_is_used_again(dir: &Path) -> Outcome {
     Outcome::holds()
 }
 
-/// What it waits for is reported after a minute, which the stepped tests see.
+/// Nor does it end a rotation: the lock file gets another name.
 pub(crate) fn what_others_have_put_at_the_locks_name_is_left_as_it_is(dir: &Path) -> Outcome {
     let victim = victim(dir);
     let secret = victim.join("secret").display().to_string();
@@ -119,7 +119,9 @@ pub(crate) fn what_others_have_put_at_the_locks_name_is_left_as_it_is(dir: &Path
             assert_eq!(handle.shutdown(PATIENCE), Ok(()), "{shape}");
             assert_eq!(handle.stats().written, 120, "{shape}");
             assert_eq!(line(&logs.join(LOCK)), planted, "{shape}");
-            assert_eq!(names(&logs), [LOCK, "app.log"], "{shape}: without the lock nothing is rotated");
+            let left = names(&logs);
+            assert_eq!((archives(&logs).len(), left.len()), (1, 3), "{shape}: {left:?}");
+            assert_eq!(handle.stats().outputs[0].failures, 0, "{shape}");
         }
     }
     assert_eq!(listing(&victim), before);
@@ -138,6 +140,69 @@ pub(crate) fn a_file_of_the_loggers_own_that_others_may_open_is_no_lock(dir: &Pa
         assert_eq!(handle.shutdown(PATIENCE), Ok(()));
         assert_eq!(line(&logs.join(LOCK)), planted, "neither its mode is changed nor its name removed");
     }
+    Outcome::holds()
+}
+
+/// However the name of the lock file changes, one process has the lock.
+pub(crate) fn of_several_loggers_one_has_the_lock_whatever_its_file_is_called(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    let ours = || {
+        let of_root = |name: &String| fs::symlink_metadata(logs.join(name)).is_ok_and(|file| file.uid() == 0);
+        names(&logs).into_iter().filter(|name| name.ends_with(".lock") && of_root(name)).collect::<Vec<_>>()
+    };
+    as_nobody(&logs, &format!(": > {LOCK}; : > .app.log.0123abcd.lock; chmod 600 .app*"));
+    let new = || logger(rotating(&logs).mode(0o644));
+    let mut loggers = vec![new(), new()];
+    let holders = ours();
+    assert_eq!(holders.len(), 1, "{holders:?}");
+    assert!(holders[0].len() == LOCK.len() + 9 && holders[0] != ".app.log.0123abcd.lock", "{holders:?}");
+    as_nobody(&logs, &format!("rm -f {LOCK}"));
+    loggers.push(new());
+    for _ in 0..10 {
+        loggers.iter().for_each(|(logger, handle)| log(logger, handle, 20));
+    }
+    assert_eq!(ours(), holders, "the name is free again, and the lock is held");
+    let lines: usize = [archives(&logs), vec!["app.log".to_owned()]]
+        .concat()
+        .iter()
+        .map(|name| fs::read_to_string(logs.join(name)).unwrap().lines().count())
+        .sum();
+    assert_eq!(lines, 600);
+    for (_, handle) in &loggers {
+        assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+        assert_eq!((handle.stats().written, handle.stats().outputs[0].failures), (200, 0));
+    }
+    assert_eq!(ours(), [""; 0], "what was made is removed");
+    // What `kill -9` has left, of both kinds, is used again, and one of them goes.
+    as_root(&logs, &format!("umask 077; : > {LOCK}; : > .app.log.00000000.lock; : > .app.log.ffffffff.lock"));
+    let (logger, handle) = new();
+    assert_eq!(ours(), [LOCK]);
+    log(&logger, &handle, 60);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(ours(), [""; 0]);
+    Outcome::holds()
+}
+
+/// `Handle::rotate` answers also where it cannot be done.
+pub(crate) fn a_rotation_that_was_ordered_without_the_lock_is_reported(dir: &Path) -> Outcome {
+    let (one, one_handle) = logger(LogFile::new(dir.join("app.log")));
+    log(&one, &one_handle, 1);
+    let (tell, told) = std::sync::mpsc::channel();
+    let on_event = move |event: &unfazed::Event| tell.send(event.to_string()).unwrap();
+    let file = LogFile::new(dir.join("app.log")).min_free_space(0);
+    let (other, other_handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    log(&other, &other_handle, 1);
+    other_handle.rotate();
+    assert_eq!(other_handle.flush(PATIENCE), Ok(()));
+    // Once the other one is gone, the lock is asked for by the order itself.
+    assert_eq!(one_handle.shutdown(PATIENCE), Ok(()));
+    other_handle.rotate();
+    assert_eq!(other_handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(archives(dir).len(), 1, "{:?}", names(dir));
+    let told: Vec<_> = told.try_iter().collect();
+    let refused = "failed to rotate: another process holds the lock";
+    assert_eq!(told.iter().filter(|event| event.contains(refused)).count(), 1, "{told:?}");
+    assert_eq!(other_handle.stats().outputs[0].failures, 1);
     Outcome::holds()
 }
 

@@ -149,6 +149,46 @@ impl RealDir {
         above_streams(openat(self.fd(), name, flags, mode)?)
     }
 
+    /// Lists the files that are ours, next to a log of `owner`, and whose names are `wanted`.
+    pub(in crate::disk) fn list_next_to(
+        &self,
+        owner: u32,
+        log: Option<FileId>,
+        wanted: &dyn Fn(&OsStr) -> bool,
+    ) -> io::Result<Vec<Entry>> {
+        let dir = fstat(self.fd())?;
+        let mut entries = Vec::new();
+        for name in self.names(wanted)? {
+            // Not followed. What is gone by now is not there.
+            match self.stat(&name) {
+                Ok(stat) if is_ours(&stat, owner, &dir) => entries.push(Entry {
+                    name,
+                    bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                    modified: modified(&stat),
+                    id: Some(id_of(&stat)),
+                    is_doubtful: is_sticky(&dir) && stat.st_nlink > 1 && Some(id_of(&stat)) != log,
+                }),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Lists the names in the directory that are `wanted`.
+    pub(in crate::disk) fn names(&self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+        let fd = self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(fd)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if wanted(name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
     /// is judged again: it may have been exchanged after the first look.
     pub(in crate::disk) fn open_log(&self, name: &OsStr, rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
@@ -402,30 +442,8 @@ impl Dir for RealDir {
     }
 
     fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        let (log, dir) = (fstat(&log.file)?, fstat(self.fd())?);
-        let log = (log.st_uid, id_of(&log));
-        let fd = self.open_file(OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::new(fd)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if !wanted(name) {
-                continue;
-            }
-            // Not followed. What is gone by now is not there.
-            match self.stat(name) {
-                Ok(stat) if is_ours(&stat, log.0, &dir) => entries.push(Entry {
-                    name: name.to_owned(),
-                    bytes: u64::try_from(stat.st_size).unwrap_or(0),
-                    modified: modified(&stat),
-                    id: Some(id_of(&stat)),
-                    is_doubtful: is_sticky(&dir) && stat.st_nlink > 1 && id_of(&stat) != log.1,
-                }),
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(entries)
+        let log = fstat(&log.file)?;
+        self.list_next_to(log.st_uid, Some(id_of(&log)), wanted)
     }
 
     fn sync(&mut self) -> io::Result<()> {

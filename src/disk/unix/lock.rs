@@ -3,7 +3,12 @@
 //!
 //! A lock on the log itself would be anybody's who may read it: `flock`, and every other advisory
 //! lock that readers can be part of, needs no more than a descriptor. So `app.log` is locked by
-//! `.app.log.lock`, which has the mode 0600. It is a file of the log's owner, or it is not used.
+//! `.app.log.lock`, which has the mode 0600 and belongs to the log's owner.
+//!
+//! Where somebody else has put something at that name, the lock file gets a random part instead,
+//! such as `.app.log.0123abcd.lock`. So there may be several lock files. Whoever wants the lock
+//! takes one, then looks through the directory, and has to get each other one as well: of two
+//! processes, the one that looks later sees the other's. What is not the logger's is not seen.
 //!
 //! The file stands only while somebody holds the lock, or after a `kill -9`; the next one takes it
 //! as it is. Whoever gets the lock looks whether the name still leads to what he has locked, and so
@@ -21,36 +26,56 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
 use rustix::io::Errno;
 
 use super::dir::{RealDir, id_of, is_ours};
+use crate::disk::real::random;
 use crate::os::CloseInChild;
 
 /// Somebody else may remove the file between the opening and the locking, this often.
 const MOST_TRIES: usize = 10;
 /// What stands before and after the name of the log.
 const NAME: (&str, &str) = (".", ".lock");
+/// The hexadecimal digits of a name with a random part, and the dot before them.
+const RANDOM_LEN: usize = 9;
 
 /// Held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
     dir: RealDir,
-    name: OsString,
+    /// The name of the log.
+    active: OsString,
     on: On,
 }
 
 /// What is locked.
 #[derive(Debug)]
 enum On {
-    /// The file of that name.
-    LockFile {
-        /// Before `file`, because fields are dropped in their order.
-        _in_child: CloseInChild,
-        file: File,
-    },
+    LockFile(LockFile),
     /// The log, because no file can be made next to it; with its own descriptor.
     Log {
         /// The log is mounted alone: another directory may hold the same log, but no lock file of
         /// this one.
         is_mounted: bool,
     },
+}
+
+/// A lock file that this process has locked.
+#[derive(Debug)]
+struct LockFile {
+    /// Before `file`, because fields are dropped in their order.
+    _in_child: CloseInChild,
+    file: File,
+    name: OsString,
+    /// Somebody has given it a second name, under which another process may not find it here: it is
+    /// respected as a lock, and not used as one.
+    has_other_names: bool,
+}
+
+/// What one attempt has come to.
+enum Attempt {
+    Locked(LockFile),
+    /// Another process has the lock.
+    Held,
+    /// Another process has just made or removed a lock file.
+    Again,
 }
 
 impl RealDir {
@@ -60,57 +85,101 @@ impl RealDir {
     ///
     /// Nobody can have it, or not this process.
     pub(in crate::disk) fn lock(&self, active: &OsStr, log: &File) -> io::Result<Option<Lock>> {
-        let lock = |name, on| Some(Lock { dir: self.clone(), name, on });
-        let mut name = OsString::from(NAME.0);
-        name.push(active);
-        name.push(NAME.1);
+        let lock = |on| Some(Lock { dir: self.clone(), active: active.to_owned(), on });
         let is_mounted = is_mounted(log);
         for _ in 0..MOST_TRIES {
-            let opened = if is_mounted { Err(Errno::XDEV.into()) } else { self.lock_file(&name, &fstat(log)?) };
-            let fd = match opened {
-                Ok(Some(fd)) => fd,
-                Ok(None) => continue,
+            let attempt = if is_mounted { Err(Errno::XDEV.into()) } else { self.try_lock_files(active, &fstat(log)?) };
+            match attempt {
+                Ok(Attempt::Locked(file)) => return Ok(lock(On::LockFile(file))),
+                Ok(Attempt::Held) => return Ok(None),
+                Ok(Attempt::Again) => {}
                 // Another's, which this process may not use.
-                Err(error) if self.stat(&name).is_ok() => return Err(error),
-                Err(_) => {
-                    let locked = try_lock(log)?;
-                    return Ok(locked.then(|| lock(name, On::Log { is_mounted })).flatten());
-                }
-            };
-            let file = File::from(fd);
-            if !try_lock(&file)? {
-                return Ok(None);
-            }
-            // Not removed, by the one who held it, before it was locked.
-            if self.leads_to(&name, &file) {
-                let in_child = CloseInChild::new(file.as_fd().as_raw_fd());
-                return Ok(lock(name, On::LockFile { _in_child: in_child, file }));
+                Err(error) if self.has_lock_file(active, log) => return Err(error),
+                Err(_) => return Ok(try_lock(log)?.then(|| lock(On::Log { is_mounted })).flatten()),
             }
         }
         Ok(None)
     }
 
-    /// Opens the lock file, or makes it; `None` if another process has just done the one or the
-    /// other.
-    fn lock_file(&self, name: &OsStr, log: &Stat) -> io::Result<Option<OwnedFd>> {
-        match self.stat(name) {
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-            Ok(found) => {
-                // Not even opened if it is a pipe or a device.
-                self.judge_lock(&found, log)?;
-                let fd = match self.open_file(name, OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty()) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    other => other?,
-                };
-                let opened = fstat(&fd)?;
-                return if opened.st_nlink == 0 { Ok(None) } else { self.judge_lock(&opened, log).map(|()| Some(fd)) };
+    fn try_lock_files(&self, active: &OsStr, log: &Stat) -> io::Result<Attempt> {
+        let mut locked = Vec::new();
+        let attempt = self.lock_all(active, log, &mut locked);
+        // One is enough, whoever has it.
+        locked.iter().for_each(|file| self.remove_lock_file(file));
+        attempt
+    }
+
+    /// Locks every lock file that is there, makes one if there is none, and returns the first.
+    fn lock_all(&self, active: &OsStr, log: &Stat, locked: &mut Vec<LockFile>) -> io::Result<Attempt> {
+        for _ in 0..MOST_TRIES {
+            let mut names = self.lock_files(active, log)?;
+            names.retain(|name| locked.iter().all(|file| file.name != *name));
+            let is_looked_through = names.is_empty();
+            for name in names {
+                match self.try_lock_file(name, log)? {
+                    Attempt::Locked(file) => locked.push(file),
+                    other => return Ok(other),
+                }
+            }
+            match locked.iter().position(|file| !file.has_other_names) {
+                Some(ours) if is_looked_through => {
+                    let ours = locked.swap_remove(ours);
+                    return Ok(if self.leads_to(&ours) { Attempt::Locked(ours) } else { Attempt::Again });
+                }
+                Some(_) => {}
+                None => match self.make_lock_file(active, log)? {
+                    Attempt::Locked(file) => locked.push(file),
+                    other => return Ok(other),
+                },
             }
         }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let fd = match self.open_file(name, flags, Mode::RUSR | Mode::WUSR) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Ok(Attempt::Again)
+    }
+
+    fn has_lock_file(&self, active: &OsStr, log: &File) -> bool {
+        let has_ours = || self.lock_files(active, &fstat(log)?).map(|names| !names.is_empty());
+        self.stat(&lock_name(active)).is_ok() || has_ours().unwrap_or(false)
+    }
+
+    /// Returns the names of the lock files that are the logger's, the one without a random part
+    /// first.
+    fn lock_files(&self, active: &OsStr, log: &Stat) -> io::Result<Vec<OsString>> {
+        // Where the directory may not be read, only that one can be found.
+        let mut names = self.names(&|name| is_lock_name(active, name)).unwrap_or_else(|_| vec![lock_name(active)]);
+        let dir = fstat(self.fd())?;
+        names.retain(|name| self.stat(name).is_ok_and(|stat| is_lock_file(&stat, log, &dir)));
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        Ok(names)
+    }
+
+    fn try_lock_file(&self, name: OsString, log: &Stat) -> io::Result<Attempt> {
+        let fd = match self.open_file(&name, OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Attempt::Again),
             other => other?,
+        };
+        let opened = fstat(&fd)?;
+        // Removed by the one who held it, or exchanged for something else.
+        if opened.st_nlink == 0 || !is_lock_file(&opened, log, &fstat(self.fd())?) {
+            return Ok(Attempt::Again);
+        }
+        try_lock_open(fd, name, opened.st_nlink > 1)
+    }
+
+    /// Makes a lock file, and locks it. Another process may be faster.
+    fn make_lock_file(&self, active: &OsStr, log: &Stat) -> io::Result<Attempt> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mut name = lock_name(active);
+        let fd = loop {
+            match self.open_file(&name, flags, Mode::RUSR | Mode::WUSR) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let dir = fstat(self.fd())?;
+                    if self.stat(&name).is_ok_and(|found| is_lock_file(&found, log, &dir)) {
+                        return Ok(Attempt::Again);
+                    }
+                    name = random_lock_name(active);
+                }
+                other => break other?,
+            }
         };
         // Whatever the umask has left of it; and for the log's owner, as whom the program may go
         // on. Where root may not do that, it is ours alone.
@@ -118,21 +187,18 @@ impl RealDir {
         if fstat(&fd)?.st_uid != log.st_uid {
             let _ = fchown(&fd, Some(Uid::from_raw(log.st_uid)), Some(Gid::from_raw(log.st_gid)));
         }
-        Ok(Some(fd))
+        try_lock_open(fd, name, false)
     }
 
-    /// Refuses to lock what others could lock as well, or what is something else: a regular file of
-    /// the log's owner, with one name, nothing in it, and no rights for anybody but its owner.
-    fn judge_lock(&self, stat: &Stat, log: &Stat) -> io::Result<()> {
-        let is_private = stat.st_mode & 0o7077 == 0 && stat.st_nlink <= 1 && stat.st_size == 0;
-        if is_private && is_ours(stat, log.st_uid, &fstat(self.fd())?) {
-            return Ok(());
+    /// Removes a lock file that is locked. Where that may not be, it stays, and is used again.
+    fn remove_lock_file(&self, file: &LockFile) {
+        if !file.has_other_names && self.leads_to(file) {
+            let _ = rustix::fs::unlinkat(self.fd(), &*file.name, AtFlags::empty());
         }
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "the lock file next to it is not the logger's"))
     }
 
-    fn leads_to(&self, name: &OsStr, file: &File) -> bool {
-        let (Ok(there), Ok(ours)) = (self.stat(name), fstat(file)) else { return false };
+    fn leads_to(&self, file: &LockFile) -> bool {
+        let (Ok(there), Ok(ours)) = (self.stat(&file.name), fstat(&file.file)) else { return false };
         id_of(&there) == id_of(&ours)
     }
 }
@@ -142,20 +208,20 @@ impl Lock {
     /// on, and then the next process makes a new one.
     pub(in crate::disk) fn is_held(&self) -> bool {
         match &self.on {
-            On::LockFile { file, .. } => self.dir.leads_to(&self.name, file),
-            On::Log { is_mounted } => *is_mounted || matches!(self.dir.stat(&self.name), Err(Errno::NOENT)),
+            On::LockFile(file) => self.dir.leads_to(file),
+            On::Log { is_mounted } => {
+                *is_mounted || matches!(self.dir.stat(&lock_name(&self.active)), Err(Errno::NOENT))
+            }
         }
     }
 
     /// Whether it is the lock of the log `active` in `dir`, whatever file that is.
     pub(in crate::disk) fn is_of(&self, dir: &RealDir, active: &OsStr) -> bool {
-        let inner = self.name.as_encoded_bytes().strip_prefix(NAME.0.as_bytes());
-        let inner = inner.and_then(|name| name.strip_suffix(NAME.1.as_bytes()));
         let is_same_dir = match (fstat(self.dir.fd()), fstat(dir.fd())) {
             (Ok(one), Ok(other)) => id_of(&one) == id_of(&other),
             _ => false,
         };
-        matches!(self.on, On::LockFile { .. }) && inner == Some(active.as_encoded_bytes()) && is_same_dir
+        matches!(self.on, On::LockFile(_)) && self.active == active && is_same_dir
     }
 
     /// Gives it back now, not only when the last copy of the descriptor is closed: a child of this
@@ -169,14 +235,56 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let On::LockFile { file, .. } = &self.on {
-            // Where it may not be removed, it stays, and is used again.
-            if self.dir.leads_to(&self.name, file) {
-                let _ = rustix::fs::unlinkat(self.dir.fd(), &*self.name, AtFlags::empty());
-            }
-            let _ = fs2::FileExt::unlock(file); // As above.
+        if let On::LockFile(file) = &self.on {
+            self.dir.remove_lock_file(file);
         }
     }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // A child of this process may have a copy of the descriptor until it is another program.
+        let _ = fs2::FileExt::unlock(&self.file); // Closing it gives it back as well.
+    }
+}
+
+fn lock_name(active: &OsStr) -> OsString {
+    name_between(active, OsStr::new(""))
+}
+
+/// Nobody can foretell it, so nobody can stand in its way.
+fn random_lock_name(active: &OsStr) -> OsString {
+    name_between(active, OsStr::new(&format!(".{:08x}", random())))
+}
+
+fn name_between(active: &OsStr, random: &OsStr) -> OsString {
+    [OsStr::new(NAME.0), active, random, OsStr::new(NAME.1)].into_iter().collect()
+}
+
+fn is_lock_name(active: &OsStr, name: &OsStr) -> bool {
+    let inner = name.as_encoded_bytes().strip_prefix(NAME.0.as_bytes());
+    let Some(inner) = inner.and_then(|name| name.strip_suffix(NAME.1.as_bytes())) else { return false };
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    match inner.strip_prefix(active.as_encoded_bytes()) {
+        Some([]) => true,
+        Some([b'.', digits @ ..]) => digits.len() + 1 == RANDOM_LEN && digits.iter().all(is_digit),
+        _ => false,
+    }
+}
+
+/// Whether it is a lock file, and no other could lock it as well: a regular file of the log's owner
+/// with nothing in it, and no rights for anybody but its owner.
+fn is_lock_file(stat: &Stat, log: &Stat, dir: &Stat) -> bool {
+    stat.st_mode & 0o7077 == 0 && stat.st_size == 0 && is_ours(stat, log.st_uid, dir)
+}
+
+fn try_lock_open(fd: OwnedFd, name: OsString, has_other_names: bool) -> io::Result<Attempt> {
+    let in_child = CloseInChild::new(fd.as_fd().as_raw_fd());
+    let file = File::from(fd);
+    if !try_lock(&file)? {
+        return Ok(Attempt::Held);
+    }
+    Ok(Attempt::Locked(LockFile { _in_child: in_child, file, name, has_other_names }))
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {

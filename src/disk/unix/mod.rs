@@ -7,7 +7,7 @@ pub(super) mod preallocate;
 mod stream;
 mod walk;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -104,6 +104,15 @@ pub(super) fn name_length(name: &OsStr) -> usize {
 pub(super) fn longest_name(dir: &Path) -> Option<usize> {
     let limit = usize::try_from(rustix::fs::statvfs(dir).ok()?.f_namemax).ok()?;
     (limit > 0).then_some(limit)
+}
+
+pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+    let (dir, name) = RealDir::locate(active, Walk::Open)?;
+    // Next to a log that is not there yet, or no more, only our own are ours.
+    let log = dir.stat(&name).ok();
+    let owner = log.map_or_else(|| rustix::process::geteuid().as_raw(), |log| log.st_uid);
+    let listed = dir.list_next_to(owner, log.as_ref().map(dir::id_of), wanted)?;
+    Ok(listed.into_iter().filter(|entry| !entry.is_doubtful).map(|entry| entry.name).collect())
 }
 
 /// Whether two paths lead to one file, where both can be seen.

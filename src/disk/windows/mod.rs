@@ -4,7 +4,7 @@
 mod dir;
 mod stream;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, Write as _};
 use std::os::windows::fs::FileExt as _;
@@ -20,6 +20,13 @@ pub(super) use stream::duplicate;
 
 /// A stream gets at most this many bytes at once.
 pub(crate) const ATOMIC_WRITE: usize = 4096;
+
+/// The rights of the directory say who may create files in it: all of them are ours.
+pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+    let entries = std::fs::read_dir(active.parent().unwrap_or(Path::new(".")))?.flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    Ok(files.map(|entry| entry.file_name()).filter(|name| wanted(name)).collect())
+}
 
 /// There are no forked children.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::sink::log_file::WhenLow;
 use crate::sink::{News, Now};
 
 use super::FileSink;
+use super::missing_lock::held_by_another;
 use super::open_file::OpenFile;
 
 /// A lock that another process has is asked for again this often.
@@ -106,10 +107,6 @@ impl<D: Disk> FileSink<D> {
             self.news.extend(open.lock.missing.take().map(|error| News::Failed { doing: "lock", error }));
         }
     }
-}
-
-fn held_by_another() -> io::Error {
-    io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock")
 }
 
 pub(super) fn taken_away() -> io::Error {

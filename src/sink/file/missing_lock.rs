@@ -25,6 +25,18 @@ impl LockState {
     pub(super) fn new(now: Instant) -> Self {
         Self { held: false, asked_at: now, missing: None }
     }
+
+    /// Returns why it is missing, whether that was reported or not.
+    pub(super) fn why_missing(&self) -> io::Error {
+        match &self.missing {
+            Some(error) => io::Error::new(error.kind(), error.to_string()),
+            None => held_by_another(),
+        }
+    }
+}
+
+pub(super) fn held_by_another() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "another process holds the lock")
 }
 
 /// What is known of a lock that this process does not have.

@@ -358,11 +358,18 @@ impl<D: Disk> OutputSink for FileSink<D> {
                 self.after(reopened)
             }
             Command::Rotate => {
+                if let Some(open) = &mut self.open {
+                    open.lock_now(now.monotonic);
+                }
                 let checked = self.check_path_now(now);
                 self.after(checked)?;
-                let is_worth_it = self.open.as_ref().is_some_and(|open| open.holds_lock() && open.len > 0);
                 self.query_space(now.monotonic);
-                if is_worth_it && !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {
+                let Some(open) = self.open.as_ref().filter(|open| open.opened_by_path && open.len > 0) else {
+                    return Ok(());
+                };
+                if !open.holds_lock() {
+                    self.news.push(News::Failed { doing: "rotate", error: open.lock.why_missing() });
+                } else if !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {
                     // With the next record, when its time has come.
                     self.rotator.request();
                 }
