@@ -43,6 +43,7 @@ pub(crate) use start::{Files, start};
 /// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a
 /// rate limit, the outputs.
 pub(crate) const OTHER_MEMORY: usize = 256 << 10;
+
 /// Which output.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
