@@ -20,6 +20,7 @@ use crate::front::captured::Printed;
 use crate::front::context::{Context, ContextFields};
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
 use crate::front::filter_advice::advice;
+use crate::front::installed;
 use crate::front::logger::Logger;
 use crate::front::panics;
 use crate::handle::Handle;
@@ -620,7 +621,7 @@ impl Builder {
         let log_panics = self.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
         let ready = start(prepared.pipeline, prepared.writer)?;
-        let core = Arc::downgrade(logger.core());
+        let core = logger.core().clone();
         let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
         match prepared.files {
             None => {
@@ -641,8 +642,9 @@ impl Builder {
             }
         }
         if log_panics {
-            panics::install(core);
+            panics::install(Arc::downgrade(&core));
         }
+        installed::set(core);
         Ok(handle)
     }
 

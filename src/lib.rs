@@ -37,6 +37,10 @@
 //! (`user:serde`) allocate what their own code allocates. The first ERROR, or a half-full queue,
 //! after a pause may wake the writer once.
 //!
+//! The crate's own macros, [`info!`] and the others, take what the macros of `log` take and log the
+//! same text. They store numbers, texts and a few other types by their bytes, and leave the message
+//! to the writer. Both kinds may be mixed.
+//!
 //! On the writer's thread: records are laid out as lines and handed to each output, one write for
 //! each batch.
 //!
@@ -102,6 +106,7 @@ mod watch;
 mod clock;
 mod zone;
 mod front;
+mod deferred;
 mod record;
 
 mod queue;
@@ -156,6 +161,16 @@ pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 /// 1024 MiB.
 pub const GIB: u64 = 1024 * MIB;
+
+/// Not part of the public API: what the log macros expand to.
+#[doc(hidden)]
+pub mod __private {
+    pub use log;
+    pub use unfazed_macros::deferred;
+
+    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Reader, Width};
+    pub use crate::record::Site;
+}
 
 /// The README's code, compiled and run with the documentation's tests.
 #[cfg(all(doctest, feature = "json"))]

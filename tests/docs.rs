@@ -151,7 +151,8 @@ fn prose_is_wrapped_and_the_readme_is_short() {
 
 #[test]
 fn comments_are_wrapped() {
-    for path in ["src", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs")) {
+    for path in ["src", "macros", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs"))
+    {
         for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
             let Some(text) = line.trim_start().strip_prefix("//") else { continue };
             // Tables, lines of an example that are not shown, and links may be longer.
@@ -198,7 +199,9 @@ const IDIOMS: &[&str] = &["fell behind", "leave behind", "leaves behind", "left 
 fn the_glossary_has_one_word_for_each_thing() {
     let mut texts = pages();
     texts.extend(["CHANGELOG.md", "tests/README.md", "benches/README.md"].map(|name| root().join(name)));
-    texts.extend(["src", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs")));
+    texts.extend(
+        ["src", "macros", "tests", "benches", "examples"].iter().flat_map(|dir| files(&root().join(dir), "rs")),
+    );
     let this = root().join(file!());
     let mut found = Vec::new();
     for path in texts.into_iter().filter(|path| *path != this) {

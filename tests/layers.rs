@@ -40,6 +40,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync", "wanted"],
         &["log", "env_filter", "regex", "tracing_core"],
     ),
+    ("deferred/macros.rs", &["__private", "__log"], &["log"]),
+    ("deferred/", &["deferred", "front::installed", "record"], &["log"]),
     ("prometheus.rs", &["event", "stats"], &[]),
     ("log_files.rs", &["disk", "sink::file::archive_name"], &[]),
     ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),

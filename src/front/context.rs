@@ -58,10 +58,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// Returns true if there is nothing to write.
+    /// Returns them as what a record has next to its own key-values, if they have any.
     #[inline]
-    pub(super) fn are_empty(&self) -> bool {
-        self.more.is_none() && self.context.is_none() && !scope::is_inside()
+    pub(super) fn as_more(&self) -> Option<&dyn MoreKeyValues> {
+        let are_empty = self.more.is_none() && self.context.is_none() && !scope::is_inside();
+        if are_empty { None } else { Some(self) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
-use crate::record::{Caller, Draft, MoreKeyValues};
+use crate::record::{Caller, Deferred, Draft, MoreKeyValues};
 use crate::wanted::Wanting;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
@@ -81,6 +81,8 @@ impl Logger {
 enum Kind<'a> {
     /// A record, and what it has next to its own key-values.
     Record(Surroundings<'a>),
+    /// The same, whose arguments are stored in place of its message.
+    Deferred(Surroundings<'a>, Deferred<'a>),
     /// A whole line.
     #[cfg(feature = "tracing")]
     Line,
@@ -90,14 +92,14 @@ impl Kind<'_> {
     /// Returns true if the rate limit knows where it comes from: lines all come from one place.
     #[inline(always)]
     fn has_location(self) -> bool {
-        matches!(self, Self::Record(_))
+        matches!(self, Self::Record(_) | Self::Deferred(..))
     }
 
     #[inline(always)]
     fn draft(self, record: &log::Record<'_>, caller: Caller<'_>) -> Draft {
         match self {
-            Self::Record(surroundings) if surroundings.are_empty() => Draft::new(record, caller, None),
-            Self::Record(surroundings) => Draft::new(record, caller, Some(&surroundings)),
+            Self::Record(surroundings) => Draft::new(record, caller, surroundings.as_more()),
+            Self::Deferred(surroundings, message) => Draft::deferred(record, caller, surroundings.as_more(), message),
             #[cfg(feature = "tracing")]
             Self::Line => Draft::new(record, caller, None).into_line(),
         }
@@ -124,6 +126,21 @@ impl Core {
         }
     }
 
+    /// Logs a record whose message is laid out on the writer's thread, unless something here has to
+    /// know it.
+    #[inline]
+    pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
+        let verdict = self.filter.verdict(record);
+        let level = record.level();
+        if !verdict.passes(level) {
+            return;
+        }
+        let surroundings = Surroundings { more: None, context: self.context.as_ref() };
+        let late = verdict.by_message || self.captured.is_some();
+        let kind = if late { Kind::Record(surroundings) } else { Kind::Deferred(surroundings, message) };
+        self.put(record, kind, verdict.wanting(level), late);
+    }
+
     /// Puts a whole line on the queue that some other crate has laid out and filtered.
     #[cfg(feature = "tracing")]
     pub(crate) fn log_line(&self, level: Level, line: &[u8]) {
@@ -136,8 +153,9 @@ impl Core {
     }
 
     /// Puts on the queue what has passed the filter, if some output takes it. What becomes of it is
-    /// decided `late` if it must be formatted for that.
-    #[inline]
+    /// decided `late` if it must be formatted for that. Inlined, so that each kind has code of its
+    /// own.
+    #[inline(always)]
     fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
         let level = record.level();
         let pipeline = self.per_process.pipeline();
@@ -195,7 +213,7 @@ impl Core {
         let level = record.level();
         let mut owned = kind.draft(record, caller).finish(record, stamp, caller, wanting);
         let taken = match kind {
-            Kind::Record(_) => self.filter.load().wanting(owned.message(), level, wanting),
+            Kind::Record(_) | Kind::Deferred(..) => self.filter.load().wanting(owned.message(), level, wanting),
             #[cfg(feature = "tracing")]
             Kind::Line => Some(wanting),
         };

@@ -11,4 +11,5 @@ pub(crate) mod filter;
 pub(crate) mod filter_advice;
 pub(crate) mod output_filters;
 pub(crate) mod logger;
+pub(crate) mod installed;
 pub(crate) mod panics;

@@ -144,6 +144,11 @@ impl Body {
         while len > 0 && bytes.get(len).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
             len -= 1;
         }
+        self.truncate(len);
+    }
+
+    /// Shortens it to these bytes, which end with a whole text.
+    pub(super) fn truncate(&mut self, len: usize) {
         match self {
             Body::Inline(bytes) => bytes.truncate(len),
             Body::Heap(bytes) => bytes.truncate(len),

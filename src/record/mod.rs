@@ -4,8 +4,10 @@
 //! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a
 //! literal message) is stored by reference; everything else (a target that is not the module path,
 //! the thread's name, the message, the key-values) lies one after the other in the record's own
-//! bytes, and moves to the heap only when it does not fit.
+//! bytes, and moves to the heap only when it does not fit. In place of the message there may be the
+//! arguments of the call, from which the writer lays it out.
 
+mod arguments;
 mod body;
 mod key_values;
 #[cfg(feature = "kv_serde")]
@@ -21,6 +23,8 @@ use log::Level;
 use crate::clock::Stamp;
 use crate::wanted::Wanting;
 
+pub use arguments::Site;
+pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages};
 use body::{Body, LONGEST_MESSAGE, Written, cut};
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues, Pairs};
@@ -36,7 +40,7 @@ const _: () = assert!(size_of::<OwnedRecord>() <= 256);
 pub(crate) struct OwnedRecord {
     stamp: Stamp,
     module_path: Option<&'static str>,
-    file: Option<&'static str>,
+    place: Place,
     body: Body,
     line: u32,
     thread: u32,
@@ -45,9 +49,19 @@ pub(crate) struct OwnedRecord {
     parts: Parts,
 }
 
+/// Where the program logs a record, and whether its body has the message or the arguments.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The file, with the message in the body. Without a name the program did not say which.
+    File(&'static str),
+    /// The log call, with the arguments in the body.
+    Site(&'static Site),
+}
+
 /// What stands in the body.
 #[derive(Clone, Copy, Default)]
 struct Parts {
+    /// How long the message is, or how long the arguments are.
     message_len: u32,
     target_len: u16,
     name_len: u8,
@@ -89,7 +103,7 @@ impl Notice {
         let record = OwnedRecord {
             stamp,
             module_path: Some("unfazed"),
-            file: None,
+            place: Place::File(""),
             body,
             line: 0,
             thread: 0,
@@ -117,6 +131,8 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Draft {
     body: Body,
     parts: Parts,
+    /// The log call whose arguments are stored.
+    site: Option<&'static Site>,
 }
 
 impl Draft {
@@ -124,7 +140,20 @@ impl Draft {
     pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Self {
         let mut body = Body::new();
         let parts = fill(&mut body, record, caller, more);
-        Self { body, parts }
+        Self { body, parts, site: None }
+    }
+
+    /// Stores the arguments in place of the message; or the message, if they cannot be stored.
+    #[inline(always)]
+    pub(crate) fn deferred(
+        record: &log::Record<'_>,
+        caller: Caller<'_>,
+        more: Option<&dyn MoreKeyValues>,
+        message: Deferred<'_>,
+    ) -> Self {
+        let mut body = Body::new();
+        let (parts, is_deferred) = fill_deferred(&mut body, record, caller, more, message.arguments);
+        Self { body, parts, site: is_deferred.then_some(message.site) }
     }
 
     /// Its message is a whole line that no format lays out.
@@ -151,7 +180,7 @@ impl Draft {
         OwnedRecord {
             stamp,
             module_path: record.module_path_static(),
-            file: record.file_static(),
+            place: self.site.map_or(Place::File(record.file_static().unwrap_or("")), Place::Site),
             body: self.body,
             line: record.line().unwrap_or(0),
             thread: caller.thread,
@@ -191,13 +220,10 @@ impl OwnedRecord {
         self.thread
     }
 
-    /// How many bytes of text it has, more or less: what a format lays out.
-    pub(crate) fn text_len(&self) -> usize {
-        let body = match &self.body {
-            Body::Literal(literal) => literal.len(),
-            body => body.bytes().len(),
-        };
-        body + self.module_path.map_or(0, str::len)
+    /// How many bytes of text it has with this message, more or less: what a format lays out.
+    pub(crate) fn text_len(&self, message: &str) -> usize {
+        let others = self.body.bytes().len().saturating_sub(self.parts.message_len as usize);
+        others + message.len() + self.module_path.map_or(0, str::len)
     }
 
     /// Whether the message is the whole line.
@@ -215,12 +241,22 @@ impl OwnedRecord {
         self.body.spilled()
     }
 
+    /// Returns the message, if it has been laid out.
     pub(crate) fn message(&self) -> &str {
+        if let Place::Site(_) = self.place {
+            return "";
+        }
         match &self.body {
             Body::Literal(literal) => literal,
             _ => self
                 .text(self.parts.target_len as usize + self.parts.name_len as usize, self.parts.message_len as usize),
         }
+    }
+
+    /// Returns the bytes of the arguments, if they stand in place of the message.
+    fn arguments(&self) -> &[u8] {
+        let start = self.parts.target_len as usize + self.parts.name_len as usize;
+        self.body.bytes().get(start..start + self.parts.message_len as usize).unwrap_or(&[])
     }
 
     /// The name of the thread, if this record brought it.
@@ -246,7 +282,11 @@ impl OwnedRecord {
     }
 
     fn file(&self) -> Option<&str> {
-        self.file.or_else(|| self.file_and_key_values().0)
+        match self.place {
+            Place::File("") => self.file_and_key_values().0,
+            Place::File(file) => Some(file),
+            Place::Site(site) => Some(site.file),
+        }
     }
 
     fn file_and_key_values(&self) -> (Option<&str>, KeyValues<'_>) {
@@ -261,6 +301,48 @@ impl OwnedRecord {
 /// Puts in what the record has and the program text has not.
 #[inline(never)]
 fn fill(body: &mut Body, record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Parts {
+    fill_with(body, record, caller, more, |body, parts, alone| push_message(body, parts, record, alone))
+}
+
+/// The same with the arguments in place of the message; says whether they could be stored.
+#[inline(never)]
+fn fill_deferred(
+    body: &mut Body,
+    record: &log::Record<'_>,
+    caller: Caller<'_>,
+    more: Option<&dyn MoreKeyValues>,
+    arguments: &dyn Arguments,
+) -> (Parts, bool) {
+    let mut is_deferred = false;
+    let parts = fill_with(body, record, caller, more, |body, parts, alone| {
+        let start = body.bytes().len();
+        is_deferred = arguments::store(body, arguments);
+        if is_deferred {
+            parts.message_len = (body.bytes().len() - start) as u32;
+        } else {
+            push_message(body, parts, record, alone);
+        }
+    });
+    (parts, is_deferred)
+}
+
+#[inline(always)]
+fn push_message(body: &mut Body, parts: &mut Parts, record: &log::Record<'_>, alone: bool) {
+    match record.args().as_str() {
+        Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *body = Body::Literal(literal),
+        _ => parts.push_message(body, *record.args()),
+    }
+}
+
+/// Puts in everything; `message` puts in the message, and is given whether nothing else is there.
+#[inline(always)]
+fn fill_with(
+    body: &mut Body,
+    record: &log::Record<'_>,
+    caller: Caller<'_>,
+    more: Option<&dyn MoreKeyValues>,
+    message: impl FnOnce(&mut Body, &mut Parts, bool),
+) -> Parts {
     let mut parts = Parts::default();
     let target = record.target();
     parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
@@ -278,10 +360,7 @@ fn fill(body: &mut Body, record: &log::Record<'_>, caller: Caller<'_>, more: Opt
     let own_file = if record.file_static().is_none() { record.file() } else { None };
     let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
     let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
-    match record.args().as_str() {
-        Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *body = Body::Literal(literal),
-        _ => parts.push_message(body, *record.args()),
-    }
+    message(body, &mut parts, alone);
     if has_key_values {
         let mut writer = KeyValueWriter::new(body);
         if let Some(file) = own_file {

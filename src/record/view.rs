@@ -20,13 +20,24 @@ use super::{KeyValues, OwnedRecord};
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     owned: &'a OwnedRecord,
+    message: &'a str,
     time: SystemTime,
     thread_name: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn new(owned: &'a OwnedRecord, time: SystemTime, thread_name: Option<&'a str>) -> Self {
-        Self { owned, time, thread_name }
+        Self::with_message(owned, owned.message(), time, thread_name)
+    }
+
+    /// Shows a record whose message may have been laid out elsewhere.
+    pub(crate) fn with_message(
+        owned: &'a OwnedRecord,
+        message: &'a str,
+        time: SystemTime,
+        thread_name: Option<&'a str>,
+    ) -> Self {
+        Self { owned, message, time, thread_name }
     }
 
     /// When the program logged it, by the wall clock. Where the kernel keeps its time by the
@@ -81,12 +92,12 @@ impl<'a> Record<'a> {
 
     /// How many bytes of text a format has to lay out.
     pub(crate) fn text_len(&self) -> usize {
-        self.owned.text_len()
+        self.owned.text_len(self.message)
     }
 
     /// Returns the message, without its key-values; at most 64 KiB.
     pub fn message(&self) -> &'a str {
-        self.owned.message()
+        self.message
     }
 
     /// Returns the key-values.

@@ -36,7 +36,7 @@ use crate::event::{Cause, EventHook};
 use crate::os::{self, ProgramSignals};
 use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Gate, Pipeline, Reply, origin};
-use crate::record::{OwnedRecord, Record};
+use crate::record::{Messages, OwnedRecord, Record};
 use crate::sink::{Command, News, Now};
 use crate::stats::{Counters, DropReason};
 use crate::watch::Watch;
@@ -77,9 +77,7 @@ pub(crate) struct Writer {
     pipeline: Arc<Pipeline>,
     outputs: Vec<Output>,
     events: Events,
-    threads: ThreadNames,
-    /// For records whose callers read the processor's counter.
-    timeline: Option<Timeline>,
+    reading: Reading,
     records: Records,
     flushes: Vec<Flush>,
     /// Somebody waits for the end.
@@ -93,6 +91,16 @@ pub(crate) struct Writer {
     watch: Option<Watch>,
     /// The last cause for which the writer lost a record, and how many it had lost then.
     lost: (Cause, u64),
+}
+
+/// What the writer needs to read a slot of the queue.
+#[derive(Default)]
+struct Reading {
+    threads: ThreadNames,
+    /// For records whose callers read the processor's counter.
+    timeline: Option<Timeline>,
+    /// For records whose callers stored arguments.
+    messages: Messages,
 }
 
 /// What everything that a turn does works with.
@@ -130,8 +138,7 @@ impl Writer {
             pipeline,
             outputs,
             events: Events { on_event },
-            threads: ThreadNames::default(),
-            timeline: None,
+            reading: Reading::default(),
             records,
             flushes: Vec::new(),
             shutdowns: Vec::new(),
@@ -145,7 +152,7 @@ impl Writer {
 
     /// From now on callers read the processor's counter, and the writer works out their time.
     pub(crate) fn keep_time(&mut self, timeline: Timeline) {
-        self.timeline = Some(timeline);
+        self.reading.timeline = Some(timeline);
         self.pipeline.read_counter(true);
     }
 
@@ -337,7 +344,7 @@ impl Writer {
             return 0;
         }
         let pipeline = self.pipeline.clone();
-        if self.timeline.as_mut().is_some_and(|timeline| !timeline.sample()) {
+        if self.reading.timeline.as_mut().is_some_and(|timeline| !timeline.sample()) {
             pipeline.read_counter(false);
         }
         self.each(now, Output::open_batch);
@@ -377,16 +384,18 @@ impl Writer {
     }
 
     fn lay_out(&mut self, record: &OwnedRecord, now: Now) {
-        let Self { pipeline, outputs, events, threads, timeline, records, .. } = self;
+        let Self { pipeline, outputs, events, reading, records, .. } = self;
+        let Reading { threads, timeline, messages } = reading;
         let (level, counters) = (record.level(), &pipeline.counters);
-        let number = records.begin(level, record.truncated());
+        let (message, is_cut) = messages.of(record);
+        let number = records.begin(level, record.truncated() || is_cut);
         counters.writer.in_hands.store(records.in_hands(), Relaxed);
         counters.take(level, record.wanting());
         if record.thread_name().is_some_and(|name| threads.learn(record.thread(), name)) {
             pipeline.begin_epoch();
         }
         let time = record.stamp().time(timeline.as_mut());
-        let view = Record::new(record, time, threads.name(record.thread()));
+        let view = Record::with_message(record, message, time, threads.name(record.thread()));
         let mut turn = Turn { now, counters, records, events };
         let born_in = origin::output(record.thread());
         let mut is_diverted = false;

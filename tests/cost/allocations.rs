@@ -80,6 +80,10 @@ const KINDS: &[Kind] = &[
         let place = [1, 2];
         log::info!(user = n, from = "192.168.17.4", ms = 12.5, tried:? = place, good = true; "a user logged in")
     }),
+    ("stored arguments", |n| unfazed::info!("user {} logged in from {} in {:.2} ms", n, "192.168.17.4", 12.5)),
+    ("stored arguments and key-values", |n| unfazed::info!(user = n, good = true; "{n} logged in")),
+    // On the writer's thread it does not fit, so this one shows that it is laid out there.
+    ("stored arguments of a long message", |n| unfazed::info!("{:0>1$}", n, DOES_NOT_FIT)),
     ("an ERROR", |n| log::error!("the {n}th thing went wrong")),
     ("filtered out", |n| log::debug!("{n} is not wanted")),
     ("nothing at all", |_| log::warn!("")),

@@ -1,0 +1,321 @@
+//! The grammar of a format string, as `std::fmt` documents it: which arguments it uses, and as
+//! what. Knows no tokens.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// An argument that a format string names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    Number(usize),
+    Name(String),
+}
+
+/// What an argument is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is written.
+    Value,
+    /// It is a width or a precision.
+    Width,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) argument: Argument,
+    pub(crate) role: Role,
+}
+
+/// Returns what the source text of a string literal stands for; nothing if it is another literal.
+pub(crate) fn unescaped(source: &str) -> Option<String> {
+    if let Some(raw) = source.strip_prefix('r') {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        let inside = raw.get(hashes..raw.len().checked_sub(hashes)?)?;
+        return Some(inside.strip_prefix('"')?.strip_suffix('"')?.to_owned());
+    }
+    let mut characters = source.strip_prefix('"')?.strip_suffix('"')?.chars().peekable();
+    let mut text = String::new();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.extend(escape(&mut characters)?),
+            character => text.push(character),
+        }
+    }
+    Some(text)
+}
+
+/// Reads what follows a backslash: no character if it ends a line.
+fn escape(characters: &mut Peekable<Chars<'_>>) -> Option<Option<char>> {
+    let character = match characters.next()? {
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        '0' => '\0',
+        same @ ('\\' | '\'' | '"') => same,
+        'x' => char::from_u32(characters.next()?.to_digit(16)? * 16 + characters.next()?.to_digit(16)?)?,
+        'u' => {
+            characters.next_if_eq(&'{')?;
+            let mut number = 0_u32;
+            loop {
+                match characters.next()? {
+                    '}' => break,
+                    '_' => {}
+                    digit => number = number.checked_mul(16)?.checked_add(digit.to_digit(16)?)?,
+                }
+            }
+            char::from_u32(number)?
+        }
+        '\n' => {
+            while characters.next_if(|next| matches!(next, ' ' | '\n' | '\r' | '\t')).is_some() {}
+            return Some(None);
+        }
+        _ => return None,
+    };
+    Some(Some(character))
+}
+
+/// Returns the arguments that a format string uses, in their order; nothing if it is none, or if
+/// it is one whose arguments cannot be stored: a pointer, a name that is a keyword.
+pub(crate) fn uses(text: &str) -> Option<Vec<Use>> {
+    let mut parser = Parser { rest: text.chars().peekable(), uses: Vec::new(), next: 0 };
+    while let Some(character) = parser.rest.next() {
+        match character {
+            '{' if parser.eats('{') => {}
+            '{' => parser.hole()?,
+            '}' if parser.eats('}') => {}
+            '}' => return None,
+            _ => {}
+        }
+    }
+    Some(parser.uses)
+}
+
+struct Parser<'a> {
+    rest: Peekable<Chars<'a>>,
+    uses: Vec<Use>,
+    /// The number of the next argument that has neither name nor number.
+    next: usize,
+}
+
+impl Parser<'_> {
+    fn eats(&mut self, character: char) -> bool {
+        self.rest.next_if_eq(&character).is_some()
+    }
+
+    fn eat_blanks(&mut self) {
+        while self.rest.next_if(|next| next.is_whitespace()).is_some() {}
+    }
+
+    /// Reads from after the opening brace to after the closing one.
+    fn hole(&mut self) -> Option<()> {
+        self.eat_blanks();
+        let argument = self.argument()?;
+        self.eat_blanks();
+        // A precision `.*` takes its argument before the value does.
+        if self.eats(':') {
+            self.spec()?;
+        }
+        self.eat_blanks();
+        if !self.eats('}') {
+            return None;
+        }
+        let argument = argument.unwrap_or_else(|| self.next_argument());
+        self.uses.push(Use { argument, role: Role::Value });
+        Some(())
+    }
+
+    fn next_argument(&mut self) -> Argument {
+        self.next += 1;
+        Argument::Number(self.next - 1)
+    }
+
+    /// Reads a number or a name, if one stands here.
+    fn argument(&mut self) -> Option<Option<Argument>> {
+        match self.rest.peek() {
+            Some(digit) if digit.is_ascii_digit() => Some(Some(Argument::Number(self.number()?))),
+            Some(letter) if is_start(*letter) => Some(Some(Argument::Name(self.name()?))),
+            _ => Some(None),
+        }
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        let mut number = 0_usize;
+        while let Some(digit) = self.rest.peek().and_then(|digit| digit.to_digit(10)) {
+            self.rest.next();
+            number = number.checked_mul(10)?.checked_add(digit as usize)?;
+        }
+        Some(number)
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let name = self.word();
+        let is_name = name != "_" && !KEYWORDS.contains(&&*name);
+        is_name.then_some(name)
+    }
+
+    fn word(&mut self) -> String {
+        let mut word = String::new();
+        while let Some(letter) = self.rest.next_if(|next| is_start(*next) || next.is_alphanumeric()) {
+            word.push(letter);
+        }
+        word
+    }
+
+    /// Reads `[[fill]align][sign]['#']['0'][width]['.' precision][type]`.
+    fn spec(&mut self) -> Option<()> {
+        let is_align = |character: Option<char>| matches!(character, Some('<' | '^' | '>'));
+        let mut ahead = self.rest.clone();
+        let (first, second) = (ahead.next(), ahead.next());
+        if is_align(second) {
+            self.rest.next();
+            self.rest.next();
+        } else if is_align(first) {
+            self.rest.next();
+        }
+        let _sign = self.eats('+') || self.eats('-');
+        let _alternate = self.eats('#');
+        let mut ahead = self.rest.clone();
+        // `0$` is a width, and `0` alone a flag.
+        if (ahead.next(), ahead.next()) != (Some('0'), Some('$')) {
+            self.eats('0');
+        }
+        self.count()?;
+        if self.eats('.') {
+            if self.eats('*') {
+                let argument = self.next_argument();
+                self.uses.push(Use { argument, role: Role::Width });
+            } else {
+                self.count()?;
+            }
+        }
+        let kind = self.word();
+        self.eats('?');
+        // The address of a copy is not that of the value.
+        (kind != "p").then_some(())
+    }
+
+    /// Reads a width or a precision, if one stands here: a number, or an argument and a `$`.
+    fn count(&mut self) -> Option<()> {
+        let before = self.rest.clone();
+        let argument = match self.rest.peek() {
+            Some(digit) if digit.is_ascii_digit() => Argument::Number(self.number()?),
+            Some(letter) if is_start(*letter) => Argument::Name(self.word()),
+            _ => return Some(()),
+        };
+        if self.eats('$') {
+            if matches!(&argument, Argument::Name(name) if KEYWORDS.contains(&&**name)) {
+                return None;
+            }
+            self.uses.push(Use { argument, role: Role::Width });
+        } else if matches!(argument, Argument::Name(_)) {
+            // It is the type.
+            self.rest = before;
+        }
+        Some(())
+    }
+}
+
+fn is_start(character: char) -> bool {
+    character == '_' || character.is_alphabetic()
+}
+
+/// The words that are no identifiers in some edition.
+const KEYWORDS: &[&str] = &[
+    "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+    "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The uses of a literal, as in `0 n $w`: a `$` before what is a width.
+    fn read(text: &str) -> Option<String> {
+        let uses = uses(text)?;
+        let words = uses.iter().map(|Use { argument, role }| {
+            let dollar = if *role == Role::Width { "$" } else { "" };
+            match argument {
+                Argument::Number(number) => format!("{dollar}{number}"),
+                Argument::Name(name) => format!("{dollar}{name}"),
+            }
+        });
+        Some(words.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn a_literal_uses_the_arguments_that_the_compiler_finds_in_it() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain", ""),
+            ("{{}}", ""),
+            ("{{{}}}", "0"),
+            ("{} {}", "0 1"),
+            ("{1} {} {0} {}", "1 0 0 1"),
+            ("{n} {} {n}", "n 0 n"),
+            ("{ } {n } {0 }", "0 n 0"),
+            ("{:?} {:#?} {:x?} {:#010X?}", "0 1 2 3"),
+            ("{:x} {:#x} {:08} {:+} {:e}", "0 1 2 3 4"),
+            ("{:5} {:<5} {:*^5} {:>+5}", "0 1 2 3"),
+            ("{:}^5} {:{>5}", "0 1"),
+            ("{:<<5} {:^^5} {:?>5?}", "0 1 2"),
+            ("{:.2} {:.0} {:8.3} {:+08.3e}", "0 1 2 3"),
+            ("{:w$} {:>w$} {:0w$}", "$w 0 $w 1 $w 2"),
+            ("{:1$} {0:0$} {:0$}", "$1 0 $0 0 $0 1"),
+            ("{:.*} {}", "$0 1 2"),
+            ("{0:.*} {n:.*} {}", "$0 0 $1 n 2"),
+            ("{:w$.p$} {:1$.2$} {:.p$}", "$w $p 0 $1 $2 1 $p 2"),
+            ("{:w$.*}", "$w $0 1"),
+            ("{größe:ß>ñ$}", "$ñ größe"),
+            ("{_a1} {x_:_y$}", "_a1 $_y x_"),
+            ("{:-5}", "0"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_or_is_no_format_string_is_not_understood() {
+        for text in [
+            "{",
+            "}",
+            "{}}",
+            "{{}",
+            "{a b}",
+            "{a.b}",
+            "{:p}",
+            "{:#p}",
+            "{type}",
+            "{self}",
+            "{_}",
+            "{:self$}",
+            "{r#x}",
+            "{99999999999999999999999}",
+            "{:??}",
+            "{:5.}}",
+            "{-1}",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_source_of_a_literal_is_read_as_the_compiler_reads_it() {
+        for (source, expected) in [
+            (r#""plain""#, Some("plain")),
+            (r#""\n\r\t\0\\\'\"""#, Some("\n\r\t\0\\'\"")),
+            (r#""\x7b\x7d\u{7B}\u{1_F600}""#, Some("{}{\u{1F600}")),
+            ("\"a\\\n   b\"", Some("ab")),
+            ("r\"\\n{}\"", Some("\\n{}")),
+            ("r##\"a\"#b\"##", Some("a\"#b")),
+            ("b\"bytes\"", None),
+            ("c\"c\"", None),
+            ("'c'", None),
+            ("1", None),
+            ("\"\\q\"", None),
+        ] {
+            assert_eq!(unescaped(source).as_deref(), expected, "{source}");
+        }
+    }
+}

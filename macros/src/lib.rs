@@ -1,0 +1,284 @@
+//! The procedural macro under the log macros of `unfazed`. Not to be used by itself: its input is
+//! what those macros hand over, and may change with each version.
+//!
+//! It reads the literal of a log call, and writes a call that stores the arguments by their bytes
+//! next to the same call of `log`. It parses no Rust: `macro_rules` has split the arguments, and
+//! whatever is not understood here goes to `log` unchanged.
+
+mod format;
+
+use std::collections::BTreeMap;
+
+use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+
+use format::{Argument, Role, Use};
+
+/// Expands a log call. Its input: `[$crate] [target: ..,] [level] [key-values;] literal, argument,
+/// ..`.
+#[proc_macro]
+pub fn deferred(input: TokenStream) -> TokenStream {
+    let mut input = input.into_iter();
+    let mut next = || match input.next() {
+        Some(TokenTree::Group(group)) => group.stream(),
+        _ => TokenStream::new(),
+    };
+    let (root, target, level, key_values) = (next(), next(), next(), next());
+    let Some(literal) = input.next() else { return TokenStream::new() };
+    let mut arguments = Vec::new();
+    for token in input {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == ',' => {}
+            argument => arguments.push(flat(argument)),
+        }
+    }
+    let call = Call { root, target, level, key_values, literal, arguments };
+    call.deferred().unwrap_or_else(|| call.verbatim())
+}
+
+/// A log call.
+struct Call {
+    /// The path of `unfazed`.
+    root: TokenStream,
+    /// `target: expression,` or nothing.
+    target: TokenStream,
+    level: TokenStream,
+    /// `key = value;` or nothing.
+    key_values: TokenStream,
+    /// The format string, maybe in groups without delimiters.
+    literal: TokenTree,
+    /// Each of them `expression` or `name = expression`.
+    arguments: Vec<TokenStream>,
+}
+
+/// An argument as the literal names it.
+struct Part {
+    /// The expression.
+    value: TokenStream,
+    /// Its name, if it has one.
+    name: Option<Ident>,
+    /// It stands in the literal alone.
+    is_captured: bool,
+    role: Role,
+}
+
+impl Role {
+    /// How an argument is read back.
+    fn read(self) -> &'static str {
+        match self {
+            Self::Value => "let __0 = arguments.value();",
+            Self::Width => "let __0 = arguments.width();",
+        }
+    }
+
+    /// How an argument is held until it is stored, and then the others.
+    fn held(self) -> &'static str {
+        match self {
+            Self::Value => "((&&__0::__private::Argument(__1)).__unfazed_hold(), __2)",
+            Self::Width => "((&&__0::__private::Width(__1)).__unfazed_hold(), __2)",
+        }
+    }
+}
+
+impl Call {
+    /// Expands to the same call of `log`.
+    fn verbatim(&self) -> TokenStream {
+        let mut arguments = TokenStream::new();
+        for argument in &self.arguments {
+            arguments.extend(template(", __0", &[argument]));
+        }
+        let literal = TokenStream::from(self.literal.clone());
+        template(
+            "__0::__private::log::log!(__1 __2, __3 __4 __5)",
+            &[&self.root, &self.target, &self.level, &self.key_values, &literal, &arguments],
+        )
+    }
+
+    /// Expands to a call that stores its arguments, if the literal and the arguments fit together.
+    fn deferred(&self) -> Option<TokenStream> {
+        let literal = literal(self.literal.clone())?;
+        let parts = self.parts(&literal)?;
+        if parts.is_empty() {
+            return None;
+        }
+        let literal = TokenStream::from(TokenTree::from(literal));
+
+        let [mut references, mut names, mut read, mut layout, mut arguments] =
+            std::array::from_fn(|_| TokenStream::new());
+        // A chain of pairs: `(a, (b, ()))`.
+        let mut held = template("()", &[]);
+        for (number, part) in parts.iter().enumerate() {
+            let name = argument_name(number);
+            extend(&mut references, "&(__0),", &[&part.value]);
+            extend(&mut names, "__0,", &[&name]);
+            extend(&mut read, part.role.read(), &[&name]);
+            match &part.name {
+                Some(own) => extend(&mut layout, ", __0 = __1", &[&TokenTree::from(own.clone()).into(), &name]),
+                None => extend(&mut layout, ", __0", &[&name]),
+            }
+            match &part.name {
+                // The literal finds it where the call stands.
+                Some(_) if part.is_captured => {}
+                Some(own) => extend(&mut arguments, ", __0 = *__1", &[&TokenTree::from(own.clone()).into(), &name]),
+                None => extend(&mut arguments, ", *__0", &[&name]),
+            }
+        }
+        for (number, part) in parts.iter().enumerate().rev() {
+            held = template(part.role.held(), &[&self.root, &argument_name(number), &held]);
+        }
+        let own_literal = TokenStream::from(self.literal.clone());
+        Some(template(
+            "{
+                let level = __2;
+                if level <= __0::__private::log::STATIC_MAX_LEVEL && level <= __0::__private::log::max_level() {
+                    match (__4) {
+                        (__5) => {
+                            static __UNFAZED_SITE: __0::__private::Site = __0::__private::Site::new(
+                                ::core::file!(),
+                                |bytes, text| {
+                                    let mut arguments = __0::__private::Reader::new(bytes);
+                                    __6
+                                    text.write_fmt(::core::format_args!(__7 __8))
+                                },
+                            );
+                            match __0::__private::Call::new(&__UNFAZED_SITE, &{
+                                use __0::__private::{HoldByFacade as _, HoldByValue as _};
+                                __9
+                            }) {
+                                call => __0::__private::log::log!(logger: call, __1 level, __3 __10 __11),
+                            }
+                        }
+                    }
+                }
+            }",
+            &[
+                &self.root,
+                &self.target,
+                &self.level,
+                &self.key_values,
+                &references,
+                &names,
+                &read,
+                &literal,
+                &layout,
+                &held,
+                &own_literal,
+                &arguments,
+            ],
+        ))
+    }
+
+    /// The arguments in their order, then the names that stand in the literal alone.
+    fn parts(&self, literal: &Literal) -> Option<Vec<Part>> {
+        let text = format::unescaped(&literal.to_string())?;
+        let uses = format::uses(&text)?;
+        let mut parts = Vec::new();
+        let mut numbers = BTreeMap::new();
+        for argument in &self.arguments {
+            let (name, value) = named(argument.clone());
+            if let Some(name) = &name {
+                numbers.insert(name.to_string(), parts.len());
+            }
+            parts.push((name, value, false, None));
+        }
+        for Use { argument, role } in uses {
+            let number = match argument {
+                Argument::Number(number) => number,
+                Argument::Name(name) => match numbers.get(&name) {
+                    Some(number) => *number,
+                    None => {
+                        // An identifier finds what the literal finds: what stands at its place.
+                        let ident = Ident::new(&name, literal.span());
+                        numbers.insert(name, parts.len());
+                        parts.push((Some(ident.clone()), TokenTree::from(ident).into(), true, None));
+                        parts.len() - 1
+                    }
+                },
+            };
+            let known = &mut parts.get_mut(number)?.3;
+            match known {
+                Some(known) if *known != role => return None,
+                known => *known = Some(role),
+            }
+        }
+        parts
+            .into_iter()
+            .map(|(name, value, is_captured, role)| Some(Part { value, name, is_captured, role: role? }))
+            .collect()
+    }
+}
+
+/// What a token stands for: what a group without delimiters holds.
+fn flat(token: TokenTree) -> TokenStream {
+    match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => group.stream(),
+        token => token.into(),
+    }
+}
+
+/// The literal in this token, if it is one.
+fn literal(token: TokenTree) -> Option<Literal> {
+    match token {
+        TokenTree::Literal(literal) => Some(literal),
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
+            let mut tokens = group.stream().into_iter();
+            match (tokens.next(), tokens.next()) {
+                (Some(token), None) => literal(token),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Splits `name = expression`; what has no name is the expression.
+fn named(argument: TokenStream) -> (Option<Ident>, TokenStream) {
+    let mut tokens = argument.clone().into_iter();
+    let (name, equals, mut rest) = (tokens.next(), tokens.next(), tokens.peekable());
+    let is_equals =
+        |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == '=');
+    match name {
+        Some(TokenTree::Ident(name)) if is_equals(equals.as_ref()) && !is_equals(rest.peek()) => {
+            (Some(name), rest.collect())
+        }
+        _ => (None, argument),
+    }
+}
+
+/// The macro's own name of an argument.
+fn argument_name(number: usize) -> TokenStream {
+    TokenTree::from(Ident::new(&format!("argument_{number}"), Span::mixed_site())).into()
+}
+
+fn extend(tokens: &mut TokenStream, text: &str, with: &[&TokenStream]) {
+    tokens.extend(template(text, with));
+}
+
+/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names in it are
+/// the macro's own, which the program's cannot meet.
+fn template(text: &str, with: &[&TokenStream]) -> TokenStream {
+    // Each text stands in this file and has been parsed by its tests.
+    fill(text.parse().unwrap_or_default(), with)
+}
+
+fn fill(tokens: TokenStream, with: &[&TokenStream]) -> TokenStream {
+    let mut filled = TokenStream::new();
+    for mut token in tokens {
+        let place = match &token {
+            TokenTree::Ident(ident) => ident.to_string().strip_prefix("__").and_then(|number| number.parse().ok()),
+            _ => None,
+        };
+        match (place.and_then(|place: usize| with.get(place)), &token) {
+            (Some(tokens), _) => filled.extend((*tokens).clone()),
+            (None, TokenTree::Group(group)) => {
+                let mut own = Group::new(group.delimiter(), fill(group.stream(), with));
+                own.set_span(Span::mixed_site());
+                filled.extend([TokenTree::from(own)]);
+            }
+            (None, _) => {
+                token.set_span(Span::mixed_site());
+                filled.extend([token]);
+            }
+        }
+    }
+    filled
+}

@@ -1,0 +1,122 @@
+//! The log macros: they take a call apart as far as `macro_rules` can, and hand it to the
+//! procedural macro; or to `log`, if it names a logger or is no call that `log` would take.
+
+/// Logs a message at a level that is an expression, as [`log::log!`] does; the message is laid out
+/// on the writer's thread. See [`info!`](crate::info!).
+///
+/// ```
+/// use log::Level;
+///
+/// let (level, bytes) = (Level::Debug, 4096);
+/// unfazed::log!(level, "read {bytes} bytes");
+/// unfazed::log!(target: "net", Level::Warn, peer = 7; "slow by {:.1} s", 2.25);
+/// ```
+#[macro_export]
+macro_rules! log {
+    (logger: $($rest:tt)+) => ($crate::__private::log::log!(logger: $($rest)+));
+    (target: $target:expr, $level:expr, $($rest:tt)+) => ($crate::__log!([target: $target,] [$level] $($rest)+));
+    ($level:expr, $($rest:tt)+) => ($crate::__log!([] [$level] $($rest)+));
+}
+
+/// Logs a message at the level ERROR, as [`log::error!`] does; the message is laid out on the
+/// writer's thread. See [`info!`](crate::info!).
+///
+/// ```
+/// unfazed::error!("request {} failed after {:?}", 17, std::time::Duration::from_millis(20));
+/// ```
+#[macro_export]
+macro_rules! error {
+    (logger: $($rest:tt)+) => ($crate::__private::log::error!(logger: $($rest)+));
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::__log!([target: $target,] [$crate::__private::log::Level::Error] $($rest)+)
+    };
+    ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Error] $($rest)+));
+}
+
+/// Logs a message at the level WARN, as [`log::warn!`] does; the message is laid out on the
+/// writer's thread. See [`info!`](crate::info!).
+///
+/// ```
+/// let left = 3;
+/// unfazed::warn!("{left} attempts are left");
+/// ```
+#[macro_export]
+macro_rules! warn {
+    (logger: $($rest:tt)+) => ($crate::__private::log::warn!(logger: $($rest)+));
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::__log!([target: $target,] [$crate::__private::log::Level::Warn] $($rest)+)
+    };
+    ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Warn] $($rest)+));
+}
+
+/// Logs a message at the level INFO, as [`log::info!`] does, with the same grammar and the same
+/// text; the message is laid out on the writer's thread, so the call takes less time.
+///
+/// Numbers, `bool`, `char`, texts, `Option`, `Duration`, addresses and references to them are
+/// stored by their bytes. A call with an argument of another type is laid out on its own thread, as
+/// with `log`. So is one whose message a filter reads, and every call of a program whose logger
+/// [`Builder::init`](crate::Builder::init) has not installed: it goes to the logger of `log`. The
+/// same logger takes calls of both kinds, in their order.
+///
+/// ```
+/// let (user, ms) = ("ada", 12.5);
+/// unfazed::info!("user {user} logged in from {} in {ms:.2} ms", "127.0.0.1");
+/// unfazed::info!(target: "audit", user, attempt = 2; "logged in");
+/// ```
+#[macro_export]
+macro_rules! info {
+    (logger: $($rest:tt)+) => ($crate::__private::log::info!(logger: $($rest)+));
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::__log!([target: $target,] [$crate::__private::log::Level::Info] $($rest)+)
+    };
+    ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Info] $($rest)+));
+}
+
+/// Logs a message at the level DEBUG, as [`log::debug!`] does; the message is laid out on the
+/// writer's thread. See [`info!`](crate::info!).
+///
+/// ```
+/// unfazed::debug!("{:#06x} {:?}", 255, Some("text"));
+/// ```
+#[macro_export]
+macro_rules! debug {
+    (logger: $($rest:tt)+) => ($crate::__private::log::debug!(logger: $($rest)+));
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::__log!([target: $target,] [$crate::__private::log::Level::Debug] $($rest)+)
+    };
+    ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Debug] $($rest)+));
+}
+
+/// Logs a message at the level TRACE, as [`log::trace!`] does; the message is laid out on the
+/// writer's thread. See [`info!`](crate::info!).
+///
+/// ```
+/// let width = 8;
+/// unfazed::trace!("[{:>width$}]", "right");
+/// ```
+#[macro_export]
+macro_rules! trace {
+    (logger: $($rest:tt)+) => ($crate::__private::log::trace!(logger: $($rest)+));
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::__log!([target: $target,] [$crate::__private::log::Level::Trace] $($rest)+)
+    };
+    ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Trace] $($rest)+));
+}
+
+/// Splits key-values, literal and arguments as `log` and `format_args!` do. What is split otherwise
+/// goes to `log`, which says what is wrong with it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log {
+    ($target:tt $level:tt $($key:tt $(:$capture:tt)? $(= $value:expr)?),+; $literal:tt $(, $argument:expr)* $(,)?) => {
+        $crate::__private::deferred!(
+            [$crate] $target $level [$($key $(:$capture)? $(= $value)?),+;] $literal $(, $argument)*
+        )
+    };
+    ($target:tt $level:tt $literal:tt $(, $argument:expr)* $(,)?) => {
+        $crate::__private::deferred!([$crate] $target $level [] $literal $(, $argument)*)
+    };
+    ([$($target:tt)*] [$level:expr] $($rest:tt)+) => {
+        $crate::__private::log::log!($($target)* $level, $($rest)+)
+    };
+}

@@ -1,0 +1,58 @@
+//! The crate's own log macros: a call that stores its arguments, and has its message laid out on
+//! the writer's thread. Runs on the caller's thread, except what reads the arguments back.
+//!
+//! The macros expand to the same call of `log` with a logger of their own, [`Call`]. It is given
+//! the record as any logger is, and has the arguments next to it. So whatever needs the message on
+//! the caller's thread takes it from the record, and all else is as with the facade.
+
+mod capture;
+pub(crate) mod macros;
+mod stored;
+
+use std::fmt;
+
+use log::{Log, Metadata};
+
+use self::capture::Storable;
+pub use self::capture::{Argument, HoldByFacade, HoldByValue, Width};
+pub use self::stored::Reader;
+use crate::front::installed;
+use crate::record::{Arguments, Deferred, Site};
+
+/// One log call under way.
+pub struct Call<'a> {
+    site: &'static Site,
+    /// Nothing if one of them cannot be stored.
+    arguments: Option<&'a dyn Arguments>,
+}
+
+impl<'a> Call<'a> {
+    /// Makes the call of a site with these arguments.
+    #[inline]
+    pub fn new<A: Storable>(site: &'static Site, arguments: &'a A) -> Self {
+        Self { site, arguments: if A::IS_STORABLE { Some(arguments) } else { None } }
+    }
+}
+
+impl Log for Call<'_> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        log::logger().enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        match (self.arguments, installed::get()) {
+            (Some(arguments), Some(core)) => core.defer(record, Deferred { site: self.site, arguments }),
+            _ => log::logger().log(record),
+        }
+    }
+
+    fn flush(&self) {
+        log::logger().flush();
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("site", self.site).finish_non_exhaustive()
+    }
+}

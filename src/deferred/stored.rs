@@ -1,0 +1,356 @@
+//! Arguments as they are read back: `Stored` has every trait of `std::fmt`, and writes what the
+//! value itself would have. Runs on the writer's thread.
+//!
+//! The compiler has checked the traits of the values themselves at the call, so no trait is asked
+//! for here that the value does not have.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
+
+use log::Level;
+
+/// The first byte of an argument.
+pub(super) mod tag {
+    pub(in super::super) const I8: u8 = 1;
+    pub(in super::super) const I16: u8 = 2;
+    pub(in super::super) const I32: u8 = 3;
+    pub(in super::super) const I64: u8 = 4;
+    pub(in super::super) const I128: u8 = 5;
+    pub(in super::super) const ISIZE: u8 = 6;
+    pub(in super::super) const U8: u8 = 7;
+    pub(in super::super) const U16: u8 = 8;
+    pub(in super::super) const U32: u8 = 9;
+    pub(in super::super) const U64: u8 = 10;
+    pub(in super::super) const U128: u8 = 11;
+    pub(in super::super) const USIZE: u8 = 12;
+    pub(in super::super) const F32: u8 = 13;
+    pub(in super::super) const F64: u8 = 14;
+    pub(in super::super) const BOOL: u8 = 15;
+    pub(in super::super) const CHAR: u8 = 16;
+    pub(in super::super) const STR: u8 = 17;
+    pub(in super::super) const UNIT: u8 = 18;
+    pub(in super::super) const NONE: u8 = 19;
+    pub(in super::super) const SOME: u8 = 20;
+    pub(in super::super) const DURATION: u8 = 21;
+    pub(in super::super) const ORDERING: u8 = 22;
+    pub(in super::super) const LEVEL: u8 = 23;
+    pub(in super::super) const IPV4: u8 = 24;
+    pub(in super::super) const IPV6: u8 = 25;
+    pub(in super::super) const SOCKET_V4: u8 = 26;
+    pub(in super::super) const SOCKET_V6: u8 = 27;
+}
+
+/// Reads the arguments of a call, one after the other.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+/// An argument that was stored.
+#[derive(Clone, Copy)]
+pub struct Stored<'a>(Value<'a>);
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    I8(i8),
+    I16(i16),
+    I32(i32),
+    I64(i64),
+    I128(i128),
+    Isize(isize),
+    U8(u8),
+    U16(u16),
+    U32(u32),
+    U64(u64),
+    U128(u128),
+    Usize(usize),
+    F32(f32),
+    F64(f64),
+    Bool(bool),
+    Char(char),
+    Str(&'a str),
+    Unit,
+    None,
+    /// The bytes of what it holds.
+    Some(&'a [u8]),
+    Duration(Duration),
+    Ordering(Ordering),
+    Level(Level),
+    Ipv4(Ipv4Addr),
+    Ipv6(Ipv6Addr),
+    SocketV4(SocketAddrV4),
+    SocketV6(SocketAddrV6),
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Returns the next argument. After the last one it is `()`.
+    #[inline]
+    pub fn value(&mut self) -> Stored<'a> {
+        Stored(self.read().unwrap_or(Value::Unit))
+    }
+
+    /// Returns the next argument, which is a width or a precision.
+    pub fn width(&mut self) -> usize {
+        match self.read() {
+            Some(Value::Usize(width)) => width,
+            _ => 0,
+        }
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.bytes.split_first_chunk()?;
+        self.bytes = rest;
+        Some(*taken)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let len = u32::from_le_bytes(self.take()?) as usize;
+        let (text, rest) = self.bytes.split_at_checked(len)?;
+        self.bytes = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn read(&mut self) -> Option<Value<'a>> {
+        let [tag] = self.take()?;
+        Some(match tag {
+            tag::I8 => Value::I8(i8::from_le_bytes(self.take()?)),
+            tag::I16 => Value::I16(i16::from_le_bytes(self.take()?)),
+            tag::I32 => Value::I32(i32::from_le_bytes(self.take()?)),
+            tag::I64 => Value::I64(i64::from_le_bytes(self.take()?)),
+            tag::I128 => Value::I128(i128::from_le_bytes(self.take()?)),
+            tag::ISIZE => Value::Isize(isize::from_le_bytes(self.take()?)),
+            tag::U8 => Value::U8(u8::from_le_bytes(self.take()?)),
+            tag::U16 => Value::U16(u16::from_le_bytes(self.take()?)),
+            tag::U32 => Value::U32(u32::from_le_bytes(self.take()?)),
+            tag::U64 => Value::U64(u64::from_le_bytes(self.take()?)),
+            tag::U128 => Value::U128(u128::from_le_bytes(self.take()?)),
+            tag::USIZE => Value::Usize(usize::from_le_bytes(self.take()?)),
+            tag::F32 => Value::F32(f32::from_le_bytes(self.take()?)),
+            tag::F64 => Value::F64(f64::from_le_bytes(self.take()?)),
+            tag::BOOL => Value::Bool(self.take()? == [1]),
+            tag::CHAR => Value::Char(char::from_u32(u32::from_le_bytes(self.take()?))?),
+            tag::STR => Value::Str(self.text()?),
+            tag::NONE => Value::None,
+            tag::SOME => {
+                let inside = self.bytes;
+                self.read()?;
+                Value::Some(inside)
+            }
+            tag::DURATION => {
+                let seconds = u64::from_le_bytes(self.take()?);
+                Value::Duration(Duration::new(seconds, u32::from_le_bytes(self.take()?)))
+            }
+            tag::ORDERING => Value::Ordering(i8::from_le_bytes(self.take()?).cmp(&0)),
+            tag::LEVEL => {
+                let [level] = self.take()?;
+                Value::Level(Level::iter().find(|other| *other as u8 == level)?)
+            }
+            tag::IPV4 => Value::Ipv4(Ipv4Addr::from(self.take::<4>()?)),
+            tag::IPV6 => Value::Ipv6(Ipv6Addr::from(self.take::<16>()?)),
+            tag::SOCKET_V4 => {
+                let address = Ipv4Addr::from(self.take::<4>()?);
+                Value::SocketV4(SocketAddrV4::new(address, u16::from_le_bytes(self.take()?)))
+            }
+            tag::SOCKET_V6 => {
+                let address = Ipv6Addr::from(self.take::<16>()?);
+                let port = u16::from_le_bytes(self.take()?);
+                let flow = u32::from_le_bytes(self.take()?);
+                Value::SocketV6(SocketAddrV6::new(address, port, flow, u32::from_le_bytes(self.take()?)))
+            }
+            _ => Value::Unit,
+        })
+    }
+}
+
+/// Asks the values of these variants, and no others have the trait.
+macro_rules! has {
+    ($trait:ident: $($variant:ident)*) => {
+        impl fmt::$trait for Stored<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match &self.0 {
+                    $(Value::$variant(value) => fmt::$trait::fmt(value, f),)*
+                    _ => Err(fmt::Error),
+                }
+            }
+        }
+    };
+}
+
+has!(Display: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize F32 F64 Bool Char Str Level Ipv4 Ipv6
+    SocketV4 SocketV6);
+has!(LowerHex: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize);
+has!(UpperHex: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize);
+has!(Octal: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize);
+has!(Binary: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize);
+has!(LowerExp: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize F32 F64);
+has!(UpperExp: I8 I16 I32 I64 I128 Isize U8 U16 U32 U64 U128 Usize F32 F64);
+
+impl fmt::Debug for Stored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Value::I8(value) => fmt::Debug::fmt(value, f),
+            Value::I16(value) => fmt::Debug::fmt(value, f),
+            Value::I32(value) => fmt::Debug::fmt(value, f),
+            Value::I64(value) => fmt::Debug::fmt(value, f),
+            Value::I128(value) => fmt::Debug::fmt(value, f),
+            Value::Isize(value) => fmt::Debug::fmt(value, f),
+            Value::U8(value) => fmt::Debug::fmt(value, f),
+            Value::U16(value) => fmt::Debug::fmt(value, f),
+            Value::U32(value) => fmt::Debug::fmt(value, f),
+            Value::U64(value) => fmt::Debug::fmt(value, f),
+            Value::U128(value) => fmt::Debug::fmt(value, f),
+            Value::Usize(value) => fmt::Debug::fmt(value, f),
+            Value::F32(value) => fmt::Debug::fmt(value, f),
+            Value::F64(value) => fmt::Debug::fmt(value, f),
+            Value::Bool(value) => fmt::Debug::fmt(value, f),
+            Value::Char(value) => fmt::Debug::fmt(value, f),
+            Value::Str(value) => fmt::Debug::fmt(value, f),
+            Value::Unit => fmt::Debug::fmt(&(), f),
+            Value::None => fmt::Debug::fmt(&None::<()>, f),
+            Value::Some(inside) => fmt::Debug::fmt(&Some(Reader::new(inside).value()), f),
+            Value::Duration(value) => fmt::Debug::fmt(value, f),
+            Value::Ordering(value) => fmt::Debug::fmt(value, f),
+            Value::Level(value) => fmt::Debug::fmt(value, f),
+            Value::Ipv4(value) => fmt::Debug::fmt(value, f),
+            Value::Ipv6(value) => fmt::Debug::fmt(value, f),
+            Value::SocketV4(value) => fmt::Debug::fmt(value, f),
+            Value::SocketV6(value) => fmt::Debug::fmt(value, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::SystemTime;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Stamp;
+    use crate::deferred::{Argument, HoldByValue as _, Width};
+    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, Site};
+    use crate::wanted::Wanting;
+
+    const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
+
+    /// The message of a record with these arguments, and whether it was cut.
+    fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
+        let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
+        let draft = Draft::deferred(&record, NOBODY, None, Deferred { site, arguments });
+        let owned = draft.finish(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY, Wanting::NOBODY);
+        let mut messages = Messages::default();
+        let (message, is_cut) = messages.of(&owned);
+        (message.to_owned(), is_cut || owned.truncated())
+    }
+
+    /// Has each literal laid out with a value that was stored; the text is that of `format!`.
+    macro_rules! check {
+        ($value:expr, $($literal:literal)*) => {$({
+            static SITE: Site = Site::new("", |bytes, text| {
+                let value = Reader::new(bytes).value();
+                text.write_fmt(format_args!($literal, value))
+            });
+            let value = $value;
+            let arguments = ((&&Argument(&value)).__unfazed_hold(), ());
+            assert_eq!(laid_out(&SITE, &arguments), (format!($literal, value), false), "{}", $literal);
+        })*};
+    }
+
+    macro_rules! check_integer {
+        ($($value:expr),*) => {$(check!(
+            $value, "{}" "{:?}" "{:#?}" "{:x}" "{:#X}" "{:o}" "{:#b}" "{:#018x}" "{:+}" "{:>12}|" "{:<5}|" "{:^+9}|"
+            "{:e}" "{:E}" "{:08}" "{:x?}" "{:#06X?}"
+        );)*};
+    }
+
+    macro_rules! check_float {
+        ($($value:expr),*) => {$(check!(
+            $value, "{}" "{:?}" "{:#?}" "{:.0}" "{:.1}" "{:.2}" "{:.9}" "{:.17}" "{:+.3}" "{:e}" "{:E}" "{:.3e}"
+            "{:>20}|" "{:020.5}" "{:<9.1}|" "{:.3?}"
+        );)*};
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_laid_out_as_it_would_have_been(
+            a in any::<i8>(), b in any::<i16>(), c in any::<i32>(), d in any::<i64>(), e in any::<i128>(),
+            bits in any::<u64>(), f in any::<f64>(),
+        ) {
+            check_integer!(a, b, c, d, e, d as isize);
+            check_integer!(a as u8, b as u16, c as u32, d as u64, e as u128, d as usize);
+            check_float!(f, f as f32, f64::from_bits(bits), f32::from_bits(bits as u32), c as f64 / 100.0);
+        }
+
+        #[test]
+        fn any_other_value_is_laid_out_as_it_would_have_been(
+            text in any::<String>(), letter in any::<char>(), yes in any::<bool>(), number in any::<Option<i16>>(),
+            duration in any::<Duration>(), address in any::<SocketAddr>(), inner in any::<Option<Option<String>>>(),
+        ) {
+            check!(text.clone(), "{}" "{:?}" "{:#?}" "{:.3}|" "{:>9}|" "{:ß^9.2}|" "{:<20?}|");
+            check!(text.as_str(), "{}" "{:?}");
+            check!(letter, "{}" "{:?}" "{:>5}|" "{:.0}|");
+            check!(yes, "{}" "{:?}" "{:>7}|" "{:.2}|");
+            check!(number, "{:?}" "{:#?}" "{:+05?}" "{:x?}");
+            check!(inner.clone(), "{:?}" "{:#?}");
+            check!(duration, "{:?}" "{:.2?}" "{:>20?}|" "{:+?}");
+            check!(address, "{}" "{:?}" "{:>50}|");
+            check!(address.ip(), "{}" "{:?}" "{:>50}|" "{:<5?}|");
+            check!(number.cmp(&Some(0)), "{:?}" "{:>9?}|");
+        }
+
+        #[test]
+        fn a_width_is_what_it_was(value in any::<i32>(), width in 0..300_usize, precision in 0..20_usize) {
+            static SITE: Site = Site::new("", |bytes, text| {
+                let mut arguments = Reader::new(bytes);
+                let (width, precision, value) = (arguments.width(), arguments.width(), arguments.value());
+                text.write_fmt(format_args!("{0:>1$} {0:.2$}", value, width, precision))
+            });
+            let value = f64::from(value) / 8.0;
+            let hold = |width| (&&Width(width)).__unfazed_hold();
+            let arguments = (hold(&width), (hold(&precision), ((&&Argument(&value)).__unfazed_hold(), ())));
+            let expected = format!("{0:>1$} {0:.2$}", value, width, precision);
+            prop_assert_eq!(laid_out(&SITE, &arguments), (expected, false));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_laid_out_at_once() {
+        static SITE: Site = Site::new("", |_, text| text.write_str("from what was stored"));
+        let (long, wide) = ("x".repeat(64 * 1024), usize::from(u16::MAX) + 1);
+        for (text, width, expected) in
+            [("short", 5, "from what was stored"), (&*long, 5, "by the facade"), ("short", wide, "by the facade")]
+        {
+            let arguments = ((&&Argument(text)).__unfazed_hold(), ((&&Width(&width)).__unfazed_hold(), ()));
+            assert_eq!(laid_out(&SITE, &arguments), (expected.to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_cut_and_marked_as_with_the_facade() {
+        static SITE: Site = Site::new("", |bytes, text| {
+            let value = Reader::new(bytes).value();
+            text.write_fmt(format_args!("{value:>60000}{value:>60000}"))
+        });
+        let (message, is_cut) = laid_out(&SITE, &((&&Argument("ä")).__unfazed_hold(), ()));
+        assert!(is_cut && message.len() == 64 * 1024 && message.ends_with(" ...[cut]"), "{}", message.len());
+    }
+
+    #[test]
+    fn bytes_that_are_no_arguments_are_read_without_a_panic() {
+        for first in 0..=u8::MAX {
+            for len in 0..40 {
+                let bytes: Vec<u8> = std::iter::once(first).chain(std::iter::repeat_n(0xE2, len)).collect();
+                let mut reader = Reader::new(&bytes);
+                let _ = (format!("{:?}", reader.value()), reader.width());
+            }
+        }
+    }
+}

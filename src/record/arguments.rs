@@ -1,0 +1,103 @@
+//! The arguments of a log call in place of its message: stored by their bytes on the caller's
+//! thread, laid out as text on the writer's. What the bytes mean, only the call knows.
+
+use std::fmt;
+
+use super::body::{Body, LONGEST_MESSAGE, Written};
+use super::{OwnedRecord, Place};
+
+/// Lays out a message from the bytes of its arguments.
+type Layout = fn(&[u8], &mut dyn fmt::Write) -> fmt::Result;
+
+/// A log call in the program text.
+pub struct Site {
+    pub(super) file: &'static str,
+    layout: Layout,
+}
+
+impl Site {
+    /// Makes the site of a log call in this file.
+    pub const fn new(file: &'static str, layout: Layout) -> Self {
+        Self { file, layout }
+    }
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// The arguments of a call, which store themselves. Any thread may ask for it.
+pub trait Arguments: Sync {
+    /// Stores all of them, or says no; then what was stored counts for nothing.
+    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
+}
+
+/// A message that is to be laid out later.
+#[derive(Clone, Copy)]
+pub(crate) struct Deferred<'a> {
+    pub(crate) site: &'static Site,
+    pub(crate) arguments: &'a dyn Arguments,
+}
+
+/// Takes the bytes of arguments.
+pub struct ArgumentWriter<'a> {
+    body: &'a mut Body,
+    start: usize,
+}
+
+impl ArgumentWriter<'_> {
+    /// Adds all of these bytes; or nothing, and says no: there is no memory, or the arguments are
+    /// longer than a message may be.
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        self.body.bytes().len() + bytes.len() <= self.start + LONGEST_MESSAGE && self.body.push(bytes)
+    }
+}
+
+impl fmt::Debug for ArgumentWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArgumentWriter").finish_non_exhaustive()
+    }
+}
+
+/// Stores the arguments of a message and says yes; or leaves the body as it was.
+pub(super) fn store(body: &mut Body, arguments: &dyn Arguments) -> bool {
+    let start = body.bytes().len();
+    let is_stored = arguments.store(&mut ArgumentWriter { body, start });
+    if !is_stored {
+        body.truncate(start);
+    }
+    is_stored
+}
+
+/// Where messages are laid out, one after the other. Used on the writer's thread.
+pub(crate) struct Messages {
+    text: Body,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self { text: Body::new() }
+    }
+}
+
+impl Messages {
+    /// Returns the message of a record, laid out if it has not been, and whether it was cut here.
+    #[inline]
+    pub(crate) fn of<'a>(&'a mut self, record: &'a OwnedRecord) -> (&'a str, bool) {
+        match record.place {
+            Place::File(_) => (record.message(), false),
+            Place::Site(site) => self.lay_out(site, record.arguments()),
+        }
+    }
+
+    fn lay_out(&mut self, site: &Site, arguments: &[u8]) -> (&str, bool) {
+        // The memory of a long message stays for the next one.
+        self.text.truncate(0);
+        let written = self.text.push_written(LONGEST_MESSAGE, |text| (site.layout)(arguments, text));
+        // Only whole texts were pushed, each cut at a character's boundary: this cannot fail.
+        (std::str::from_utf8(self.text.bytes()).unwrap_or(""), written != Written::Whole)
+    }
+}
