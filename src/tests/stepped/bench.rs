@@ -114,7 +114,8 @@ impl Setup {
         let counters = names.iter().zip(&self.outputs).enumerate().map(|(number, (name, (wanted, ..)))| {
             let offered = match self.last_stands_in && number == last {
                 true => Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in: true },
-                false => filters.add(wanted).unwrap(),
+                false if wanted.has_filter() => filters.add(wanted).unwrap(),
+                false => filters.add_plain(wanted.levels),
             };
             OutputCounters::new((*name).into(), offered, born)
         });
