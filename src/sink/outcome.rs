@@ -102,6 +102,8 @@ pub(crate) struct Health {
     pub(crate) low: bool,
     /// What has happened since the last check.
     pub(crate) news: Vec<News>,
+    /// All that was written is synced.
+    pub(crate) synced: bool,
     /// When the sink wants the next check, if sooner than usual (500 ms).
     pub(crate) check_after: Option<Duration>,
 }

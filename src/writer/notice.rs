@@ -93,7 +93,7 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
                 &pairs,
             )
         }
-        (0, 1..) => warn(at, format_args!("the log file was cut short by somebody else"), &pairs),
+        (0, 1..) => warn(at, format_args!("the log file was cut short"), &pairs),
         (0, 0) => warn(at, format_args!("old log files were deleted to make room"), &pairs),
     }
 }

@@ -285,11 +285,14 @@ impl Output {
         let now = turn.now;
         self.check_at = Some(now.monotonic + CHECK_EVERY);
         match self.ask(|sink| sink.check(now)) {
-            Ok(Health { low, news, check_after }) => {
+            Ok(Health { low, news, synced, check_after }) => {
                 if let Some(after) = check_after {
                     self.check_at = Some(now.monotonic + after.clamp(CHECK_AT_MOST_EVERY, CHECK_EVERY));
                 }
                 self.hear(news, turn);
+                if synced {
+                    self.unreported.synced();
+                }
                 let state = if low { State::Low } else { State::Healthy };
                 self.counters.state.store(state.to_byte(), Relaxed);
             }

@@ -25,6 +25,8 @@ pub(super) struct Unreported {
     opening: Option<Notice>,
     happened: Happened,
     failed: Option<Failed>,
+    /// A sync that failed, whose line is in but not synced either.
+    unsynced: Option<Failed>,
     /// The drops that the log has reported so far.
     reported: Drops,
     drops_line: Option<Instant>,
@@ -57,8 +59,14 @@ impl Unreported {
     /// Takes news of the sink. Returns the event for the program.
     pub(super) fn hear(&mut self, news: News, output: &str) -> Option<Event> {
         match news {
-            News::Vanished { lines } => self.happened.vanished += lines,
-            News::CutShort { bytes } => self.happened.cut_short += bytes,
+            News::Vanished { lines } => {
+                self.happened.vanished += lines;
+                self.lost();
+            }
+            News::CutShort { bytes } => {
+                self.happened.cut_short += bytes;
+                self.lost();
+            }
             News::Failed { doing, error } => {
                 let error = Arc::new(error);
                 let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
@@ -74,6 +82,20 @@ impl Unreported {
             }
         }
         None
+    }
+
+    /// Takes note that all lines written so far are synced: the line on a failed sync stays.
+    pub(super) fn synced(&mut self) {
+        self.unsynced = None;
+    }
+
+    /// Takes note that lines which were written may not be in the file any more: the one on a
+    /// failed sync is due again.
+    fn lost(&mut self) {
+        let unsynced = self.unsynced.take();
+        if self.failed.is_none() {
+            self.failed = unsynced;
+        }
     }
 
     /// Returns the part of `dropped`, all drops of the output, that the log has not reported.
@@ -114,7 +136,7 @@ impl Unreported {
             match leading {
                 Leading::Drops(drops) if line < written => self.reported.add(drops),
                 Leading::Happened(happened) if line >= written => self.happened.add(*happened),
-                Leading::Failed if line < written => self.failed = None,
+                Leading::Failed if line < written => self.failed_is_in(),
                 Leading::Opening if line < written => self.opening = None,
                 // Lines that are not in are due again.
                 Leading::Drops(_) => self.drops_line = None,
@@ -123,6 +145,12 @@ impl Unreported {
             }
         }
         leading.len()
+    }
+
+    /// The line on what failed is in. What made a sync fail may also take that line.
+    fn failed_is_in(&mut self) {
+        let failed = self.failed.take();
+        self.unsynced = failed.filter(|failed| failed.doing == "fsync").or_else(|| self.unsynced.take());
     }
 
     /// Returns the gap line: `drops` are missing, and `retained` lines follow it.

@@ -97,7 +97,7 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     // A copy may end in the middle of a write, and what was cut begins after it: the two ends of
     // one line at most.
     assert!(text.fragments.len() <= 2 * TURNS, "{:?}", text.fragments);
-    let told = text.notices.iter().filter(|notice| notice.contains("cut short by somebody else")).count();
+    let told = text.notices.iter().filter(|notice| notice.contains("the log file was cut short")).count();
     // A line that tells one may itself have gone with the next.
     assert!((TURNS - 1..=TURNS).contains(&told), "{:?}", text.notices);
     let mut missing = 0;

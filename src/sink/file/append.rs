@@ -20,7 +20,7 @@ const SPACE_FOR_AN_ERROR: u64 = 512;
 impl<D: Disk> FileSink<D> {
     /// Writes the whole lines of `batch` that fit into `budget` bytes.
     pub(super) fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
-        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed.by)) };
         if open.shared {
             // Another process may have been cut off inside its line since the last look.
             self.measure();
@@ -45,7 +45,7 @@ impl<D: Disk> FileSink<D> {
             }
             full = Some(error);
         }
-        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed.by)) };
         let bytes = &batch.bytes()[..end];
         let bytes = after_newline(self.torn, bytes);
         let (got, result) = open.write_all(&bytes);
@@ -115,10 +115,7 @@ impl<D: Disk> FileSink<D> {
         let mut error = WriteError::failed(written, doing, error);
         match error.cause() {
             Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => {}
-            cause => {
-                self.open = None;
-                self.closed_by = cause;
-            }
+            cause => self.close(cause),
         }
         self.space.failed(error.cause(), bytes);
         error.still_takes = self.still_takes();
@@ -140,7 +137,7 @@ impl<D: Disk> FileSink<D> {
         // that there is.
         self.measure();
         if self.open.is_none() {
-            return Err(WriteError::new(0, self.closed_by));
+            return Err(WriteError::new(0, self.closed.by));
         }
         self.append(batch, self.budget().for_errors())
     }
@@ -148,7 +145,7 @@ impl<D: Disk> FileSink<D> {
     /// Writes the one line below `min_free_space`: in one write, which is not repeated if the line
     /// is not in as a whole.
     pub(super) fn append_last_words(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed_by)) };
+        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed.by)) };
         let bytes = after_newline(self.torn, batch.bytes());
         if self.rotator.size_left(open.len) < bytes.len() as u64 {
             return Err(WriteError::new(0, Cause::LowSpace));

@@ -24,7 +24,7 @@ use crate::event::Cause;
 
 use self::archives::Archives;
 use self::missing_lock::MissingLock;
-use self::open_file::OpenFile;
+use self::open_file::{Closed, OpenFile};
 use self::open_file::preallocation::Budget;
 use self::rotate::Rotator;
 use self::space::{Answer, Space};
@@ -49,8 +49,7 @@ pub(crate) struct FileSink<D: Disk> {
     archives: Archives,
     /// What was opened is no regular file: another sink's.
     stream: Option<D::Stream>,
-    /// Why the file is not open.
-    closed_by: Cause,
+    closed: Closed,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
     /// The sink could not write, and has not since: nothing is renamed or deleted.
@@ -96,7 +95,7 @@ impl<D: Disk> FileSink<D> {
             target,
             options,
             stream: None,
-            closed_by: Cause::Missing,
+            closed: Closed::default(),
             torn: false,
             suspended: false,
             missing_lock: MissingLock::default(),
@@ -345,6 +344,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
         self.after(maintained)?;
         Ok(Health {
             low: self.space.is_low(),
+            synced: self.is_synced(),
             news: std::mem::take(&mut self.news),
             check_after: self.sync_due_in(now.monotonic),
         })

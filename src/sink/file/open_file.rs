@@ -6,7 +6,8 @@ pub(super) mod preallocation;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, FileId};
+use crate::event::Cause;
 
 use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
@@ -23,6 +24,8 @@ const MOST_INTERRUPTIONS: usize = 100;
 /// What exists only while the file is open.
 pub(super) struct OpenFile<F> {
     pub(super) file: F,
+    /// Distinguishes the file from others, if it was opened by its path.
+    pub(super) id: Option<FileId>,
     /// The file was found by its path: not a stream that belongs to the whole process.
     pub(super) opened_by_path: bool,
     pub(super) lock: LockState,
@@ -48,6 +51,36 @@ pub(super) struct PathChecks {
     pub(super) lines_since: u64,
 }
 
+/// What is known while no file is open.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// Why none is open.
+    pub(super) by: Cause,
+    pub(super) left: Option<LeftFile>,
+}
+
+impl Default for Closed {
+    fn default() -> Self {
+        Self { by: Cause::Missing, left: None }
+    }
+}
+
+/// The file that was closed last, and its length then.
+#[derive(Debug)]
+pub(super) struct LeftFile {
+    id: FileId,
+    len: u64,
+}
+
+impl LeftFile {
+    /// Returns by how many bytes the file is shorter now: a crash of the machine, a remount or a
+    /// write-back that failed has taken them. Another file is not compared.
+    pub(super) fn shorter_by<F: DiskFile>(&self, open: &OpenFile<F>) -> u64 {
+        let is_same = open.measured && open.id == Some(self.id);
+        if is_same { self.len.saturating_sub(open.len) } else { 0 }
+    }
+}
+
 impl<F: DiskFile> OpenFile<F> {
     /// Takes a file that was just opened. Also says whether it is torn, where that can be seen. A
     /// file of which nothing can be seen may be torn.
@@ -71,10 +104,12 @@ impl<F: DiskFile> OpenFile<F> {
         open
     }
 
-    fn unlocked(file: F, opened_by_path: bool, now: Instant) -> Self {
+    fn unlocked(mut file: F, opened_by_path: bool, now: Instant) -> Self {
+        let id = if opened_by_path { file.id() } else { None };
         let blocks = Preallocated::new(opened_by_path && file.can_preallocate());
         Self {
             file,
+            id,
             opened_by_path,
             lock: LockState::new(now),
             path: PathChecks { checked_at: Some(now), reported_untrusted: false, lines_since: 0 },
@@ -139,6 +174,11 @@ impl<F: DiskFile> OpenFile<F> {
         }
         (self.len, self.measured) = (len, true);
         Some(shorter)
+    }
+
+    /// Returns what is remembered of the file when it is closed.
+    pub(super) fn left(&self) -> Option<LeftFile> {
+        self.id.map(|id| LeftFile { id, len: self.len })
     }
 
     /// Syncs, if there is something new.

@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile, Opened, PathState};
 use crate::event::Cause;
 use crate::sink::{News, Now, WriteError};
 
-use super::open_file::OpenFile;
+use super::open_file::{Closed, OpenFile};
 use super::{FileSink, Target};
 
 /// The path is compared with the open file at most this often, before a write.
@@ -26,7 +26,11 @@ impl<D: Disk> FileSink<D> {
     pub(super) fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
         // Closed first, because the next file may need its descriptor. The lock stays: a program
         // that has dropped its rights could not take it again.
-        let lock = self.open.take().and_then(|mut open| open.leave());
+        let closed = &mut self.closed;
+        let lock = self.open.take().and_then(|mut open| {
+            closed.left = open.left();
+            open.leave()
+        });
         let opened = match &self.target {
             Target::Stream(stream) => self.disk.stream(*stream).and_then(|opened| match opened {
                 Opened::File(file) => OpenFile::new(file, false, now.monotonic).map(Opened::File),
@@ -40,6 +44,10 @@ impl<D: Disk> FileSink<D> {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is
                 // better than two records in one line.
                 self.torn = torn.unwrap_or(self.torn || open.len > 0);
+                let shorter = self.closed.left.take().map_or(0, |left| left.shorter_by(&open));
+                if shorter > 0 {
+                    self.news.push(News::CutShort { bytes: shorter });
+                }
                 let open = self.open.insert(open);
                 self.archives.begin(&self.disk, open);
                 self.rotator.begin(open);
@@ -59,13 +67,17 @@ impl<D: Disk> FileSink<D> {
                 Err(WriteError::new(0, Cause::Io))
             }
             Err(error) => {
-                self.open = None;
                 let error = WriteError::failed(0, "open", error);
-                self.closed_by = error.cause();
+                self.closed.by = error.cause();
                 self.space.failed(error.cause(), 0);
                 Err(error)
             }
         }
+    }
+
+    /// Closes a file that is not worth keeping.
+    pub(super) fn close(&mut self, cause: Cause) {
+        self.closed = Closed { by: cause, left: self.open.take().and_then(|open| open.left()) };
     }
 
     fn update_symlink(&mut self) {
@@ -104,6 +116,10 @@ impl<D: Disk> FileSink<D> {
             Err(_) => PathState::Same,
         };
         let lines = std::mem::take(&mut open.path.lines_since);
+        if state != PathState::Same {
+            // What is opened next is another file, although it may get the number of this one.
+            open.id = None;
+        }
         match state {
             PathState::Same => {
                 self.measure();

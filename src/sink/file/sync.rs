@@ -43,8 +43,7 @@ impl<D: Disk> FileSink<D> {
         let cause = Cause::of(&error);
         if matches!(cause, Cause::DiskFull | Cause::Quota) {
             let error = self.give_up(written, "fsync", error, 0);
-            self.open = None;
-            self.closed_by = cause;
+            self.close(cause);
             return Err(error);
         }
         self.news.push(News::Failed { doing: "fsync", error });
@@ -75,9 +74,13 @@ impl<D: Disk> FileSink<D> {
         }
         let Some(Err(error)) = self.open.as_mut().and_then(OpenFile::sync) else { return Ok(()) };
         let error = self.give_up(0, "fsync", error, 0);
-        self.open = None;
-        self.closed_by = error.cause();
+        self.close(error.cause());
         Err(error)
+    }
+
+    /// Returns true if all that was written to the open file is synced.
+    pub(super) fn is_synced(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.dirty_since.is_none())
     }
 
     /// Returns the time until what is new has to be synced.

@@ -282,6 +282,78 @@ fn a_failed_sync_is_told_and_never_repeated_on_its_descriptor() {
     assert_eq!(text.matches("WARN  unfazed: failed to fsync times=1 error=").count(), 1, "{text}");
 }
 
+/// The one line that told of a failed sync was itself among the lines that the disk lost.
+#[test]
+fn a_failed_sync_is_told_again_if_the_file_loses_its_line_before_the_next_sync() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_secs(1))).bench();
+    bench.step();
+    bench.log_some(3);
+    bench.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: false, errno: 5 });
+    bench.live(Duration::from_millis(1100));
+    let told = |disk: &FakeDisk| String::from_utf8(disk.read(PATH)).unwrap().matches("failed to fsync").count();
+    assert_eq!(told(&disk), 1);
+    // Before the next sync the file system is gone, and comes back without what was not synced.
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Write), forever: true, errno: 5 });
+    bench.log_some(1);
+    bench.step();
+    assert!(bench.suspended());
+    disk.cut_short(PATH, 10);
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(6));
+    assert_eq!(told(&disk), 1, "{}", String::from_utf8_lossy(&disk.read(PATH)));
+    bench.live(Duration::from_secs(2));
+    // A sync has succeeded since: what is cut off now does not concern it.
+    disk.cut_short(PATH, 0);
+    bench.live(Duration::from_secs(6));
+    assert_eq!(told(&disk), 0, "{}", String::from_utf8_lossy(&disk.read(PATH)));
+}
+
+#[test]
+fn a_file_that_is_shorter_when_it_is_opened_again_is_told() {
+    for (doing, fault) in [("write", Op::Write), ("sync", Op::Sync)] {
+        let disk = FakeDisk::default();
+        let mut bench = Setup::new().file(&disk, None, Fsync::Every(Duration::from_secs(1))).bench();
+        bench.step();
+        bench.log_some(20);
+        bench.step();
+        let before = disk.read(PATH).len();
+        // What was written and not synced is lost with the mount.
+        disk.world().fault = Some(Fault { at: 1, only: Some(fault), forever: true, errno: 5 });
+        bench.log_some(1);
+        bench.step();
+        let written = disk.read(PATH).len();
+        disk.cut_short(PATH, 100);
+        disk.world().fault = None;
+        bench.live(Duration::from_secs(6));
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        let told: Vec<_> = text.lines().filter(|line| line.contains("the log file was cut short")).collect();
+        assert_eq!(told.len(), 1, "{doing}: {text}");
+        let lost = written.max(before) - 100;
+        assert!(told[0].ends_with(&format!(" bytes_cut_off={lost}")), "{doing}: {lost}: {told:?}");
+    }
+}
+
+#[test]
+fn a_file_that_stands_in_the_place_of_the_one_before_is_not_called_shorter() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.step();
+    bench.log_some(20);
+    bench.step();
+    disk.rename(PATH, "/logs/app.log.1");
+    bench.live(Duration::from_secs(1));
+    bench.log_some(1);
+    bench.live(Duration::from_secs(6));
+    disk.delete(PATH);
+    bench.live(Duration::from_secs(6));
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(!text.contains("cut short") && !text.contains("bytes_cut_off"), "{text}");
+}
+
 #[test]
 fn a_disk_that_never_syncs_loses_no_record_and_says_so_every_five_seconds() {
     let disk = FakeDisk::default();
