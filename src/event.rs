@@ -168,7 +168,9 @@ impl State {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The output is not written to from here on.
+    /// The output is not written to from here on. Where a later attempt fails for another cause,
+    /// `Failed` follows, at most once a second. `Handle::state` and `Resumed` name the latest
+    /// cause.
     #[non_exhaustive]
     Suspended {
         /// The output's name: the path of a file, `stderr`, `stdout`, or the name a sink was given.

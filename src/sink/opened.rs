@@ -83,6 +83,10 @@ impl<D: Disk> OutputSink for OpenedSink<D> {
         self.stream.as_mut().map_or(Ok(()), StreamSink::retry)
     }
 
+    fn has_recovered(&self) -> bool {
+        self.stream.is_none() && self.file.has_recovered()
+    }
+
     fn check(&mut self, now: Now) -> Result<Health, WriteError> {
         if self.stream.is_none() {
             let result = self.file.check(now);

@@ -36,6 +36,12 @@ pub(crate) trait OutputSink: Send {
         Ok(())
     }
 
+    /// Returns true if the sink sees, after an attempt that worked, that the cause of the
+    /// suspension has gone; an attempt alone may only find room for one line.
+    fn has_recovered(&self) -> bool {
+        false
+    }
+
     /// Returns what the sink notices about itself: before each batch, and a few times a second at
     /// rest, never while suspended.
     ///

@@ -29,7 +29,8 @@ impl Output {
         let (now, cause) = (turn.now, error.cause());
         self.schedule.start(cause, now.monotonic, self.counters.written.load(Relaxed));
         let slow_reader = error.lag.is_some();
-        let suspension = Suspension { cause, since: now, takes: error.still_takes, slow_reader };
+        let suspension =
+            Suspension { cause, raised: (cause, now.monotonic), since: now, takes: error.still_takes, slow_reader };
         self.lose_rest_unless(slow_reader, turn);
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
@@ -116,28 +117,47 @@ impl Output {
     /// Makes one attempt to come back, whatever the schedule says. Returns true if the output is
     /// back.
     pub(super) fn try_at_once(&mut self, turn: &mut Turn<'_>) -> bool {
-        self.attempt(turn) == Attempt::Ready && self.write_gap_line(turn)
+        !matches!(self.attempt(turn), Attempt::NotYet { .. }) && self.write_gap_line(turn)
     }
 
     /// Asks the sink whether it could write.
     fn attempt(&mut self, turn: &mut Turn<'_>) -> Attempt {
         let now = turn.now;
         match self.ask(|sink| sink.retry(now)) {
+            Ok(()) if self.sink.has_recovered() => Attempt::Recovered,
             Ok(()) => Attempt::Ready,
-            Err(refusal) => self.still_suspended(&refusal, turn),
+            Err(refusal) => self.still_suspended(refusal, turn),
         }
     }
 
     /// Takes over what a failed attempt says of the suspension.
-    fn still_suspended(&mut self, refusal: &Refusal, turn: &mut Turn<'_>) -> Attempt {
+    fn still_suspended(&mut self, refusal: Refusal, turn: &mut Turn<'_>) -> Attempt {
+        let retry_after = refusal.error.get_retry_after();
         let takes = if refusal.panicked { LevelFilter::Off } else { refusal.error.still_takes };
         let slow_reader = refusal.error.lag.is_some();
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
             suspension.slow_reader = slow_reader;
+            let must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
+            let cause = suspension.cause;
+            self.schedule.follow(cause);
+            self.counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
+            if must_raise {
+                self.raise_failed(refusal.error.news, turn);
+            }
         }
         self.lose_rest_unless(slow_reader, turn);
-        Attempt::NotYet { retry_after: refusal.error.get_retry_after() }
+        Attempt::NotYet { retry_after }
+    }
+
+    /// Raises the events of what failed. The gap line reports it.
+    fn raise_failed(&self, news: Vec<News>, turn: &mut Turn<'_>) {
+        for news in news {
+            if let News::Failed { doing, error } = news {
+                let output = self.counters.name.to_string();
+                turn.events.raise(Event::Failed { output, doing, error: Arc::new(error) });
+            }
+        }
     }
 
     /// Writes the gap line, which is the canary: if it is in, the output is back.
@@ -155,7 +175,7 @@ impl Output {
                 }
             }
             Err(refusal) => {
-                let attempt = self.still_suspended(&refusal, turn);
+                let attempt = self.still_suspended(refusal, turn);
                 self.schedule.after(attempt, now.monotonic);
             }
         }

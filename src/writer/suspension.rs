@@ -23,14 +23,21 @@ const RESUMES_EVERY: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_secs(60);
 /// After this many futile resumes each further one waits twice as long as the one before it.
 const FUTILE_RESUMES: u32 = 4;
+/// A resume that held for a shorter time than this was a short one.
+const SHORT: Duration = Duration::from_secs(10);
+/// After this many short resumes in a row each further one waits twice as long as the one before
+/// it, whatever was written between them.
+const SHORT_RESUMES: u32 = 8;
 /// Even an output that only ever takes the gap line resumes after this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// An output that does not write.
 #[derive(Clone, Copy)]
 pub(super) struct Suspension {
-    /// The cause that began it.
+    /// The cause of the latest attempt; at first, the one that began the suspension.
     pub(super) cause: Cause,
+    /// The cause that the last event named, and when.
+    pub(super) raised: (Cause, Instant),
     pub(super) since: Now,
     /// The levels that the sink still takes.
     pub(super) takes: LevelFilter,
@@ -38,11 +45,31 @@ pub(super) struct Suspension {
     pub(super) slow_reader: bool,
 }
 
+impl Suspension {
+    /// Takes the cause of the latest attempt. Returns true if an event is due: the
+    /// last one named another cause, a second ago or more.
+    pub(super) fn follow(&mut self, cause: Cause, now: Instant) -> bool {
+        // After a write that failed, a look at the free space only says that it is too early.
+        let is_known = cause == Cause::LowSpace && matches!(self.cause, Cause::DiskFull | Cause::Quota);
+        if !is_known {
+            self.cause = cause;
+        }
+        let (raised, at) = self.raised;
+        let is_due = raised != self.cause && now.saturating_duration_since(at) >= RESUMES_EVERY;
+        if is_due {
+            self.raised = (self.cause, now);
+        }
+        is_due
+    }
+}
+
 /// What a sink answers to an attempt to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// The sink could write.
+    /// The sink could write, as far as it knows.
     Ready,
+    /// The sink sees that the cause has gone.
+    Recovered,
     /// The sink could not write yet, and may ask for the time until the next attempt.
     NotYet { retry_after: Option<Duration> },
 }
@@ -59,6 +86,8 @@ pub(super) struct RetrySchedule {
     resumed: Option<(Instant, u64)>,
     /// Resumes in a row that were followed closely by a suspension, with no record in between.
     futile: u32,
+    /// Short resumes in a row.
+    short: u32,
     jitter: Jitter,
 }
 
@@ -81,6 +110,7 @@ impl RetrySchedule {
             not_before: now,
             resumed: None,
             futile: 0,
+            short: 0,
             jitter,
         }
     }
@@ -92,11 +122,21 @@ impl RetrySchedule {
         self.next = now + self.jitter.shorten(self.delay);
         self.not_before = now;
         if let Some((at, written_then)) = self.resumed {
-            let is_futile = written == written_then && now.saturating_duration_since(at) < CLOSE;
-            self.futile = if is_futile { self.futile.saturating_add(1) } else { 0 };
-            let doublings = self.futile.saturating_sub(FUTILE_RESUMES).min(16);
+            let held = now.saturating_duration_since(at);
+            let one_more = |number: u32, is_more| if is_more { number.saturating_add(1) } else { 0 };
+            self.futile = one_more(self.futile, written == written_then && held < CLOSE);
+            self.short = one_more(self.short, held < SHORT);
+            let (futile, short) =
+                (self.futile.saturating_sub(FUTILE_RESUMES), self.short.saturating_sub(SHORT_RESUMES));
+            let doublings = futile.max(short).min(16);
             self.not_before = at + (RESUMES_EVERY * (1 << doublings)).min(LONGEST_WAIT);
         }
+    }
+
+    /// Takes the cause of the latest attempt: the time between two attempts follows it.
+    pub(super) fn follow(&mut self, cause: Cause) {
+        self.longest = longest_delay(cause);
+        self.delay = self.delay.min(self.longest);
     }
 
     /// Returns when the next attempt is due.
@@ -112,9 +152,15 @@ impl RetrySchedule {
     /// next attempt is scheduled.
     pub(super) fn after(&mut self, attempt: Attempt, now: Instant) -> bool {
         let wanted = match attempt {
-            Attempt::Ready if now >= self.not_before => return true,
-            Attempt::Ready => {
-                self.next = now + READY_DELAY.min(self.not_before - now);
+            Attempt::Ready | Attempt::Recovered => {
+                let not_before = match (attempt, self.resumed) {
+                    (Attempt::Recovered, Some((at, _))) => self.not_before.min(at + RESUMES_EVERY),
+                    _ => self.not_before,
+                };
+                if now >= not_before {
+                    return true;
+                }
+                self.next = now + READY_DELAY.min(not_before - now);
                 return false;
             }
             Attempt::NotYet { retry_after } => retry_after,
@@ -201,9 +247,10 @@ mod tests {
     }
 
     #[test]
-    fn an_output_resumes_once_a_second_at_most_and_less_often_if_it_takes_nothing_but_the_gap_line() {
+    fn an_output_resumes_once_a_second_at_most_and_less_often_if_each_resume_is_short() {
         // (records written between a resume and the next suspension, seconds between the resumes)
-        let cases: &[(u64, &[u64])] = &[(1, &[1; 12]), (0, &[1, 1, 1, 1, 2, 4, 8, 16, 30, 30])];
+        let cases: &[(u64, &[u64])] =
+            &[(1, &[1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 8, 16, 30, 30]), (0, &[1, 1, 1, 1, 2, 4, 8, 16, 30, 30])];
         for (records, waits) in cases {
             let mut now = Instant::now();
             let mut schedule = RetrySchedule::new(Jitter::new(0), now);
@@ -234,6 +281,63 @@ mod tests {
             assert!(schedule.after(Attempt::Ready, now));
             schedule.resumed(now, 0);
             now += CLOSE;
+        }
+    }
+
+    #[test]
+    fn an_output_that_sees_the_cause_gone_waits_no_longer_than_a_second() {
+        let mut now = Instant::now();
+        let mut schedule = RetrySchedule::new(Jitter::new(0), now);
+        for _ in 0..20 {
+            schedule.start(Cause::DiskFull, now, 0);
+            while !schedule.after(Attempt::Ready, now) {
+                now = schedule.next();
+            }
+            schedule.resumed(now, 0);
+        }
+        schedule.start(Cause::DiskFull, now, 0);
+        assert!(!schedule.after(Attempt::Recovered, now + Duration::from_millis(999)));
+        assert!(!schedule.after(Attempt::Ready, now + Duration::from_secs(29)));
+        assert!(schedule.after(Attempt::Recovered, now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_resume_that_held_for_ten_seconds_is_not_short() {
+        let mut now = Instant::now();
+        let mut schedule = RetrySchedule::new(Jitter::new(0), now);
+        for written in 0..20 {
+            schedule.start(Cause::LowSpace, now, written);
+            assert!(schedule.after(Attempt::Ready, now));
+            schedule.resumed(now, written);
+            now += SHORT;
+        }
+    }
+
+    #[test]
+    fn the_cause_follows_the_attempts_and_an_event_names_it_once_a_second_at_most() {
+        use Cause::*;
+
+        // (milliseconds, cause of the attempt, cause of the suspension then, an event is due)
+        let cases = [
+            (50, DiskFull, DiskFull, false),
+            (150, LowSpace, DiskFull, false),
+            (250, Io, Io, false),
+            (999, ReadOnly, ReadOnly, false),
+            (1000, ReadOnly, ReadOnly, true),
+            (1100, ReadOnly, ReadOnly, false),
+            (1900, LowSpace, LowSpace, false),
+            (2000, LowSpace, LowSpace, true),
+            (2100, DiskFull, DiskFull, false),
+            (2500, LowSpace, DiskFull, false),
+            (3100, LowSpace, DiskFull, true),
+        ];
+        let start = Now { wall: std::time::UNIX_EPOCH, monotonic: Instant::now() };
+        let raised = (DiskFull, start.monotonic);
+        let mut suspension =
+            Suspension { cause: DiskFull, raised, since: start, takes: LevelFilter::Off, slow_reader: false };
+        for (millis, cause, then, is_named) in cases {
+            let named = suspension.follow(cause, start.monotonic + Duration::from_millis(millis));
+            assert_eq!((suspension.cause, named), (then, is_named), "{millis} ms: {cause:?}");
         }
     }
 

@@ -339,6 +339,10 @@ impl<D: Disk> OutputSink for FileSink<D> {
         }
     }
 
+    fn has_recovered(&self) -> bool {
+        self.space.has_recovered()
+    }
+
     fn check(&mut self, now: Now) -> Result<Health, WriteError> {
         let maintained = self.maintain(now);
         self.after(maintained)?;

@@ -78,6 +78,8 @@ struct Suspended {
     /// The free space does not show when writing works again; only an attempt does.
     by_attempt: bool,
     good_since: Option<Instant>,
+    /// Free bytes when a write last failed, where they were known.
+    free: Option<u64>,
 }
 
 impl Known {
@@ -192,7 +194,17 @@ impl Space {
             Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.writable() >= bytes,
             _ => true,
         };
-        self.suspended = Some(Suspended { by_attempt, good_since: None });
+        let free = self.known.map(|known| known.free);
+        self.suspended = Some(Suspended { by_attempt, good_since: None, free });
+    }
+
+    /// Whether enough to resume has become free since a write failed.
+    pub(crate) fn has_recovered(&self) -> bool {
+        let (Some(known), Some(Suspended { free: Some(before), .. })) = (self.known, self.suspended) else {
+            return false;
+        };
+        let more = known.marks.resume - known.marks.stop;
+        known.free >= known.marks.resume && known.free >= before.saturating_add(more)
     }
 
     /// Whether writing may be tried, as far as room goes, after the file system was asked.

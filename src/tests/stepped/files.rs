@@ -355,6 +355,81 @@ fn a_file_that_stands_in_the_place_of_the_one_before_is_not_called_shorter() {
 }
 
 #[test]
+fn the_cause_of_a_suspension_follows_its_latest_attempt() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    bench.log_some(1);
+    bench.step();
+    let fails = |op, errno| {
+        disk.world().fault = Some(Fault { at: 1, only: Some(op), forever: true, errno });
+    };
+    fails(Op::Write, 28);
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    for (op, errno, cause) in [(Op::Write, 5, Cause::Io), (Op::Open, 30, Cause::ReadOnly)] {
+        fails(op, errno);
+        bench.live(Duration::from_secs(3));
+        assert_eq!(bench.handle.state(), State::Suspended(cause));
+        let dropped = bench.handle.stats().dropped;
+        bench.log(Level::Info);
+        bench.step();
+        let later = bench.handle.stats().dropped;
+        assert_eq!((later.disk_full, later.io_error), (dropped.disk_full, dropped.io_error + 1), "{cause}");
+    }
+    assert_recovery(&mut bench, &disk, "read-only");
+    assert_invariants(&bench, &disk, "read-only");
+    let suspensions: Vec<_> = bench
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(|event| match event {
+            Event::Suspended { cause, .. } => Some(("suspended", *cause)),
+            Event::Failed { doing, error, .. } => Some((*doing, Cause::of(error))),
+            Event::Resumed { cause, .. } => Some(("resumed", *cause)),
+            _ => None,
+        })
+        .collect();
+    let told = [
+        ("write", Cause::DiskFull),
+        ("suspended", Cause::DiskFull),
+        ("write", Cause::Io),
+        ("open", Cause::ReadOnly),
+        ("resumed", Cause::ReadOnly),
+    ];
+    assert_eq!(suspensions, told);
+    assert_eq!(bench.handle.stats().outputs[0].suspensions, 1);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains(" cause=read_only "), "{text}");
+}
+
+/// A full disk that has room for the gap line and one record, again and again: 30 000 pairs of
+/// events in a night.
+#[test]
+fn a_full_disk_that_lets_one_line_through_is_tried_less_and_less_often() {
+    let disk = FakeDisk::with_capacity(64 * MIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    disk.world().filler = 64 * MIB - 400;
+    let end = bench.now.monotonic + Duration::from_secs(600);
+    while bench.now.monotonic < end {
+        // 400 bytes are free at each attempt: for the gap line and a record.
+        if bench.suspended() {
+            let mut world = disk.world();
+            world.filler = world.filler + world.free() - 400;
+        }
+        bench.log(Level::Info);
+        bench.log(Level::Info);
+        bench.pass(Duration::from_millis(50));
+        bench.step();
+    }
+    let (suspended, _) = bench.suspensions();
+    assert!((20..50).contains(&suspended), "{suspended} suspensions in ten minutes");
+    assert!(bench.handle.stats().written > 20, "each of them has let a record through");
+}
+
+#[test]
 fn a_disk_that_never_syncs_loses_no_record_and_says_so_every_five_seconds() {
     let disk = FakeDisk::default();
     disk.world().fault = Some(Fault { at: 1, only: Some(Op::Sync), forever: true, errno: 5 });

@@ -15,6 +15,7 @@ const ROUNDS: u32 = 40;
 const CAPACITY: u64 = 4 * MIB;
 const LONGEST: Duration = Duration::from_millis(300);
 const MEDIAN: Duration = Duration::from_millis(150);
+const HELD: Duration = Duration::from_secs(10);
 /// The writer looks this often while an output is suspended.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -38,6 +39,8 @@ fn times_to_resume(min_free_space: u64, cause: Cause, begin: fn(&FakeDisk), end:
     bench.step();
     let mut times = Vec::new();
     for round in 0..ROUNDS {
+        // A resume that does not hold lets the next one wait longer.
+        bench.live(HELD);
         bench.log(Level::Info);
         bench.step();
         begin(&disk);
