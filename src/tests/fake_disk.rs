@@ -316,7 +316,9 @@ impl FakeDisk {
         let world = self.world();
         let (capacity, filler, reserves, no_links) = (world.capacity, world.filler, world.reserves, world.no_links);
         let synced_names = names.clone();
-        let planted = world.planted.iter().filter(|(path, inode)| names.get(*path) == Some(*inode));
+        // A directory that somebody took away may be back with all that was planted in it.
+        let is_planted = |inode: usize| files[inode].owner == SOMEBODY && files[inode].bytes == PLANTED;
+        let planted = names.iter().filter(|(_, inode)| is_planted(**inode));
         let planted = planted.map(|(path, inode)| (path.clone(), *inode)).collect();
         let left = World {
             planted,
