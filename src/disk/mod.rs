@@ -171,6 +171,10 @@ pub(crate) trait DiskFile: Send {
 
     fn free_space(&mut self) -> io::Result<FreeSpace>;
 
+    /// Commits the file system where freed space shows only after a commit (btrfs, ZFS). Returns
+    /// false elsewhere, where nothing is done. May take seconds.
+    fn commit_freed(&mut self) -> io::Result<bool>;
+
     /// Takes the lock of the log at this name, which lets its holder rotate, cut and preallocate;
     /// `false` if somebody else has it. Never waits.
     ///

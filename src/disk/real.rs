@@ -201,6 +201,10 @@ impl DiskFile for RealFile {
         system::free_space(self)
     }
 
+    fn commit_freed(&mut self) -> io::Result<bool> {
+        system::commit_freed(&self.file)
+    }
+
     fn lock(&mut self) -> io::Result<bool> {
         if !self.holds_lock() {
             self.unlock();

@@ -24,6 +24,7 @@ pub(crate) enum Op {
     FreeSpace,
     Lock,
     Sync,
+    Commit,
     CheckPath,
     Create,
     Link,
@@ -188,6 +189,10 @@ pub(crate) struct World {
     /// What `fault` hits is done, and then reported as failed, as by a network file system whose
     /// answer was lost.
     pub(crate) fault_is_done: bool,
+    /// What becomes free shows only after a commit, as on btrfs.
+    pub(crate) accounts_late: bool,
+    /// The most bytes that were seen to be in use since the last one.
+    shown_used: u64,
     /// The operation that is under way is reported to have failed with this.
     reported: Option<i32>,
     /// No file may be longer (EFBIG).
@@ -1068,7 +1073,23 @@ impl DiskFile for FakeFile {
     fn free_space(&mut self) -> io::Result<FreeSpace> {
         let mut world = self.disk.world();
         world.ask(Op::FreeSpace)?;
-        Ok(FreeSpace { total: world.capacity.unwrap_or(0), free: world.free(), block: 4096 })
+        let total = world.capacity.unwrap_or(0);
+        let mut free = world.free();
+        if world.accounts_late {
+            world.shown_used = world.shown_used.max(world.used());
+            free = free.min(total.saturating_sub(world.shown_used));
+        }
+        Ok(FreeSpace { total, free, block: 4096 })
+    }
+
+    fn commit_freed(&mut self) -> io::Result<bool> {
+        let mut world = self.disk.world();
+        if !world.accounts_late {
+            return Ok(false);
+        }
+        world.ask(Op::Commit)?;
+        world.shown_used = world.used();
+        world.done().map(|()| true)
     }
 
     fn lock(&mut self) -> io::Result<bool> {

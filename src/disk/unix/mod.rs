@@ -82,6 +82,28 @@ pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {
     Ok(FreeSpace { total: answer.f_blocks.saturating_mul(block), free: answer.f_bavail.saturating_mul(block), block })
 }
 
+/// Commits a file system that shows freed space only then, by its number in `linux/magic.h`, or in
+/// the source of OpenZFS.
+#[cfg(target_os = "linux")]
+pub(super) fn commit_freed(file: &File) -> io::Result<bool> {
+    const BTRFS: u32 = 0x9123_683e;
+    const ZFS: u32 = 0x2fc1_2fc1;
+
+    // The type differs from processor to processor; the number has 32 bits everywhere.
+    #[allow(clippy::unnecessary_cast)]
+    let kind = rustix::fs::fstatfs(file)?.f_type as u32;
+    let is_late = matches!(kind, BTRFS | ZFS);
+    if is_late {
+        rustix::fs::syncfs(file)?;
+    }
+    Ok(is_late)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn commit_freed(_file: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Why what is there can never be a log file, if it cannot.
 pub(super) fn unfit(metadata: &Metadata) -> Option<&'static str> {
     if metadata.file_type().is_socket() {

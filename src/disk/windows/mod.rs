@@ -82,6 +82,11 @@ pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {
     Ok(FreeSpace { total, free, block })
 }
 
+/// No file system here shows freed space late.
+pub(super) fn commit_freed(_file: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Whatever else is there may be a log file.
 pub(super) fn unfit(_metadata: &Metadata) -> Option<&'static str> {
     None

@@ -236,7 +236,8 @@ impl Archives {
         self.deleted_for_space.is_none_or(|last| now.saturating_duration_since(last) >= DELETE_FOR_SPACE_EVERY)
     }
 
-    /// Deletes the oldest archives until `shortfall` is zero. Returns whether any was deleted.
+    /// Deletes the oldest archives until `shortfall` is zero, or until what was deleted and does
+    /// not show yet makes up for it. Returns whether any was deleted.
     pub(super) fn delete_for_space<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -260,16 +261,18 @@ impl Archives {
         self.see(&found);
         let mut any = false;
         // Where a deletion frees no space (a snapshot, a second name, a process that has the file
-        // open), more deletions do not either.
-        let mut at_most = shortfall(open).saturating_mul(2);
+        // open), or only later, more deletions do not either.
+        let (first, mut deleted) = (shortfall(open), 0_u64);
         for found in found {
-            if at_most == 0 || shortfall(open) == 0 {
+            let missing = shortfall(open);
+            let shown = first.saturating_sub(missing);
+            if missing <= deleted.saturating_sub(shown) {
                 break;
             }
             match delete(&mut dir, &found) {
                 Ok(()) => {
                     any = true;
-                    at_most = at_most.saturating_sub(found.bytes());
+                    deleted = deleted.saturating_add(found.bytes());
                     news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.bytes() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -24,8 +24,8 @@ use crate::event::Cause;
 
 use self::archives::Archives;
 use self::missing_lock::MissingLock;
-use self::open_file::{Closed, OpenFile};
 use self::open_file::preallocation::Budget;
+use self::open_file::{Closed, OpenFile};
 use self::rotate::Rotator;
 use self::space::{Answer, Space};
 use super::log_file::{FileOptions, WhenLow};
@@ -189,7 +189,20 @@ impl<D: Disk> FileSink<D> {
             query_space(space, open, now.monotonic);
             space.shortfall()
         };
-        self.archives.delete_for_space(&mut self.disk, open, shortfall, now.monotonic, &mut self.news)
+        let deleted = self.archives.delete_for_space(&mut self.disk, open, shortfall, now.monotonic, &mut self.news);
+        if deleted && self.space.may_commit(now.monotonic) {
+            self.commit_freed(now);
+        }
+        deleted
+    }
+
+    /// Has what was freed show in the free space. Others wait for it as for any write that takes
+    /// long: the outputs of this writer, and no caller.
+    fn commit_freed(&mut self, now: Now) {
+        // If it fails, the next answer shows as little as before.
+        if self.open.as_mut().is_some_and(|open| open.file.commit_freed().unwrap_or(false)) {
+            self.query_space(now.monotonic);
+        }
     }
 
     fn query_space(&mut self, now: Instant) {
@@ -229,6 +242,9 @@ impl<D: Disk> FileSink<D> {
             Some(open) => self.torn = open.is_torn().unwrap_or(self.torn),
         }
         self.query_space(now.monotonic);
+        if self.space.must_commit(now.monotonic) {
+            self.commit_freed(now);
+        }
         let mut may_resume = self.space.may_resume(now.monotonic);
         if may_resume.is_err() && self.delete_for_space(now) {
             // As if this were the first look.

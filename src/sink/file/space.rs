@@ -20,6 +20,12 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 /// The time between two probes while they find enough room.
 const GOOD_PROBE: Duration = Duration::from_millis(100);
 
+/// Where freed space shows only after a commit of the file system, the first commit follows this
+/// long after space was seen to be low,
+const COMMIT_AFTER: Duration = Duration::from_secs(1);
+/// and each later one at least this long after the one before it.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
 /// What the file system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -62,6 +68,8 @@ pub(crate) struct Space {
     reserve: Option<u64>,
     known: Option<Known>,
     asked: Option<Instant>,
+    /// When the file system was last to commit what was freed.
+    committed: Option<Instant>,
     suspended: Option<Suspended>,
 }
 
@@ -78,6 +86,8 @@ struct Suspended {
     /// The free space does not show when writing works again; only an attempt does.
     by_attempt: bool,
     good_since: Option<Instant>,
+    /// When a probe first found too little.
+    low_since: Option<Instant>,
     /// Free bytes when a write last failed, where they were known.
     free: Option<u64>,
 }
@@ -95,7 +105,7 @@ impl Known {
 
 impl Space {
     pub(crate) fn new(reserve: Option<u64>) -> Self {
-        Self { reserve, known: None, asked: None, suspended: None }
+        Self { reserve, known: None, asked: None, committed: None, suspended: None }
     }
 
     /// Takes what the file system says.
@@ -195,7 +205,23 @@ impl Space {
             _ => true,
         };
         let free = self.known.map(|known| known.free);
-        self.suspended = Some(Suspended { by_attempt, good_since: None, free });
+        self.suspended = Some(Suspended { by_attempt, good_since: None, low_since: None, free });
+    }
+
+    /// Whether the file system is to commit, because low space lasts and more may be free than it
+    /// shows.
+    pub(crate) fn must_commit(&mut self, now: Instant) -> bool {
+        let low_since = self.suspended.and_then(|suspended| suspended.low_since);
+        low_since.is_some_and(|since| now.saturating_duration_since(since) >= COMMIT_AFTER) && self.may_commit(now)
+    }
+
+    /// Whether the file system may commit now; then the next commit is a while later.
+    pub(crate) fn may_commit(&mut self, now: Instant) -> bool {
+        let may = self.committed.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
+        if may {
+            self.committed = Some(now);
+        }
+        may
     }
 
     /// Whether enough to resume has become free since a write failed.
@@ -227,6 +253,7 @@ impl Space {
         }
         if known.free < known.marks.resume {
             suspended.good_since = None;
+            suspended.low_since.get_or_insert(now);
             return Err(None);
         }
         if known.free >= known.marks.ample {

@@ -16,6 +16,8 @@ mod files;
 mod invariants;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod late;
 mod locks;
 #[cfg(test)]
 mod memory;
