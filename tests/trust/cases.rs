@@ -18,12 +18,12 @@ use crate::harness::{
     sticky, victim,
 };
 use crate::support::child;
-use crate::{hands, locks, owners};
+use crate::{hands, kinds, locks, owners};
 
 /// Less than twenty records.
 pub(crate) const SIZE: u64 = 2000;
 /// No child takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn rotating(dir: &Path) -> LogFile {
     LogFile::new(dir.join("app.log")).rotation(Rotation::size(SIZE))
@@ -425,6 +425,8 @@ pub(crate) fn play(role: &str, dir: &Path) {
         "daemon" => owners::daemon(dir),
         "against-hands" => hands::victim_of_hands(dir),
         "hand" => hands::hand(dir),
+        "opens" => kinds::opens(dir),
+        "mounts" => kinds::mounts(dir),
         _ => unreachable!("{role}"),
     }
 }

@@ -14,6 +14,8 @@ mod hands;
 #[cfg(target_os = "linux")]
 mod harness;
 #[cfg(target_os = "linux")]
+mod kinds;
+#[cfg(target_os = "linux")]
 mod locks;
 #[cfg(target_os = "linux")]
 mod owners;
@@ -70,6 +72,14 @@ fn main() -> std::process::ExitCode {
         owners::who_does_not_exist_owns_nothing,
         owners::what_may_not_be_given_away_is_written_and_reported,
         owners::a_daemon_that_gives_up_its_rights_goes_on_to_rotate,
+        kinds::next_to_a_log_of_somebody_elses_in_a_sticky_directory_nothing_of_ours_goes,
+        #[cfg(feature = "gzip")]
+        kinds::a_compressed_archive_has_no_more_permissions_than_the_log,
+        kinds::a_device_that_is_no_terminal_is_no_log,
+        kinds::a_directory_of_ours_that_somebody_else_puts_at_the_path_is_not_followed,
+        kinds::who_has_lost_the_lock_to_another_rotates_nothing,
+        kinds::no_name_is_opened_through_a_link_or_waits_or_is_created_twice,
+        kinds::a_parent_that_is_unmounted_and_a_log_that_is_mounted_alone_go_on,
         hands::hands_that_never_rest_get_nothing_in_a_directory_of_their_own,
         hands::hands_that_never_rest_get_nothing_in_a_sticky_directory,
         hands::hands_that_swap_the_directory_get_nothing,

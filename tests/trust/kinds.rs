@@ -1,0 +1,174 @@
+//! What the mechanisms refuse one by one: each case fails if its mechanism is taken out.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+#[cfg(feature = "gzip")]
+use crate::harness::wait_until;
+use unfazed::{LogFile, State};
+
+use crate::cases::{DEADLINE, rotating};
+use crate::harness::{Outcome, PATIENCE, archive, archives, as_nobody, hostile, log, logger, names, sticky};
+use crate::support::child;
+
+/// In a sticky directory an archive belongs to the log's owner: a file of root's there may have
+/// been linked by anybody.
+pub(crate) fn next_to_a_log_of_somebody_elses_in_a_sticky_directory_nothing_of_ours_goes(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    fs::write(logs.join("app.log"), "").unwrap();
+    chown(logs.join("app.log"), Some(1000), Some(1000)).unwrap();
+    (1..=4).for_each(|day| fs::write(logs.join(archive(day)), "root's\n").unwrap());
+    let (logger, handle) = logger(rotating(&logs).max_files(2));
+    log(&logger, &handle, 60);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!((1..=4).all(|day| logs.join(archive(day)).exists()), "{:?}", names(&logs));
+    Outcome::holds()
+}
+
+#[cfg(feature = "gzip")]
+pub(crate) fn a_compressed_archive_has_no_more_permissions_than_the_log(dir: &Path) -> Outcome {
+    fs::write(dir.join("app.log"), "older\n").unwrap();
+    fs::set_permissions(dir.join("app.log"), fs::Permissions::from_mode(0o640)).unwrap();
+    for day in 1..=2 {
+        fs::write(dir.join(archive(day)), "ours\n").unwrap();
+        fs::set_permissions(dir.join(archive(day)), fs::Permissions::from_mode(0o6757)).unwrap();
+    }
+    let (logger, handle) = logger(rotating(dir).compress(true));
+    log(&logger, &handle, 60);
+    let compressed = dir.join(format!("{}.gz", archive(1)));
+    wait_until("it is compressed", || compressed.exists());
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(fs::metadata(compressed).unwrap().mode() & 0o7777, 0o640);
+    Outcome::holds()
+}
+
+pub(crate) fn a_device_that_is_no_terminal_is_no_log(dir: &Path) -> Outcome {
+    for (device, is_log) in [("/dev/zero", false), ("/dev/random", false), ("/dev/null", true)] {
+        let path = dir.join("app.log");
+        symlink(device, &path).unwrap();
+        let (logger, handle) = logger(LogFile::new(&path));
+        log(&logger, &handle, 1);
+        assert_eq!(handle.state() == State::Healthy, is_log, "{device}: {:?}", handle.state());
+        let _ = handle.shutdown(PATIENCE); // It may be suspended.
+        fs::remove_file(path).unwrap();
+    }
+    Outcome::holds()
+}
+
+/// A directory of root's that stands in another user's may be renamed by him.
+pub(crate) fn a_directory_of_ours_that_somebody_else_puts_at_the_path_is_not_followed(dir: &Path) -> Outcome {
+    let parent = hostile(dir);
+    as_nobody(&parent, "mkdir logs");
+    let backups = parent.join("backups");
+    fs::create_dir(&backups).unwrap();
+    (1..=4).for_each(|day| fs::write(backups.join(archive(day)), "root's\n").unwrap());
+    let before: Vec<_> = names(&backups);
+    let (logger, handle) = logger(rotating(&parent.join("logs")).max_files(2));
+    log(&logger, &handle, 30);
+    as_nobody(&parent, "mv logs aside; mv backups logs");
+    for _ in 0..3 {
+        handle.rotate();
+        log(&logger, &handle, 30);
+    }
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(names(&parent.join("logs")), before);
+    assert_eq!(archives(&parent.join("aside")).len(), 1, "the old directory goes on");
+    Outcome::holds()
+}
+
+/// Whoever may write to the directory can remove the lock file: from then on another process may
+/// have the lock.
+pub(crate) fn who_has_lost_the_lock_to_another_rotates_nothing(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    let new = || logger(LogFile::new(logs.join("app.log")));
+    let (one, one_handle) = new();
+    log(&one, &one_handle, 1);
+    as_nobody(&logs, "rm .app.log.lock");
+    let (other, other_handle) = new();
+    log(&other, &other_handle, 1);
+    one_handle.rotate();
+    assert_eq!(one_handle.flush(PATIENCE), Ok(()));
+    assert_eq!(archives(&logs), [""; 0]);
+    other_handle.rotate();
+    assert_eq!(other_handle.flush(PATIENCE), Ok(()));
+    assert_eq!(archives(&logs).len(), 1);
+    assert_eq!(one_handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(other_handle.shutdown(PATIENCE), Ok(()));
+    Outcome::holds()
+}
+
+/// Every call that opens something in the directory, as `strace` sees it.
+pub(crate) fn no_name_is_opened_through_a_link_or_waits_or_is_created_twice(dir: &Path) -> Outcome {
+    let logs = sticky(dir);
+    let trace = dir.join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=openat,openat2,open,creat,rename,link,unlink,chmod,chown", "-o"]);
+    strace.arg(&trace).arg("--");
+    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return Outcome::Skipped("`strace` cannot trace here".into());
+    }
+    let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let ended = child::run(child::command_under(strace, "opens", dir), streams.path(), DEADLINE).unwrap();
+    assert!(ended.status.success(), "{}", ended.said());
+    let text = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<_> = text.lines().filter(|call| call.contains("app.")).collect();
+    assert!(calls.iter().filter(|call| call.contains("O_CREAT")).count() >= 4, "{text}");
+    for call in calls {
+        let has = |flag| call.contains(flag);
+        assert!(has("openat(") && has("O_NOFOLLOW") && has("O_NONBLOCK") && has("O_CLOEXEC"), "{call}");
+        assert!(!has("O_CREAT") || has("O_EXCL") && has(", 0600"), "{call}");
+    }
+    assert!(archives(&logs).len() >= 2, "{:?}", names(&logs));
+    Outcome::holds()
+}
+
+pub(crate) fn opens(dir: &Path) {
+    let (logger, handle) = logger(rotating(&dir.join("sticky")).mode(0o600));
+    log(&logger, &handle, 60);
+    handle.shutdown(PATIENCE).unwrap();
+}
+
+/// In a mount namespace of its own: nothing of this machine changes.
+pub(crate) fn a_parent_that_is_unmounted_and_a_log_that_is_mounted_alone_go_on(dir: &Path) -> Outcome {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private", "--"]);
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+        return Outcome::Skipped("`unshare` makes no mount namespace here".into());
+    }
+    let streams = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let ended = child::run(child::command_under(unshare, "mounts", dir), streams.path(), DEADLINE).unwrap();
+    assert!(ended.status.success(), "{}", ended.said());
+    assert_eq!(names(&dir.join("volume")), [""; 0], "nothing is written to what was mounted over");
+    assert_eq!(fs::read_to_string(dir.join("alone/app.log")).unwrap(), "", "nor here");
+    let text = fs::read_to_string(dir.join("elsewhere.log")).unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains(" trust: ")).count(), 60, "{text}");
+    Outcome::holds()
+}
+
+pub(crate) fn mounts(dir: &Path) {
+    let mount =
+        |args: &[&str]| assert!(Command::new(args[0]).args(&args[1..]).current_dir(dir).status().unwrap().success());
+    fs::create_dir(dir.join("volume")).unwrap();
+    mount(&["mount", "-t", "tmpfs", "tmpfs", "volume"]);
+    let (one, one_handle) = logger(rotating(&dir.join("volume/logs")));
+    log(&one, &one_handle, 5);
+    mount(&["umount", "--lazy", "volume"]);
+    // An order looks at the path at once.
+    one_handle.rotate();
+    log(&one, &one_handle, 60);
+    assert_eq!(one_handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!((one_handle.stats().written, one_handle.stats().outputs[0].failures), (65, 0));
+    // A volume of one file: it can be appended to, and not be renamed.
+    fs::create_dir(dir.join("alone")).unwrap();
+    fs::write(dir.join("alone/app.log"), "").unwrap();
+    fs::write(dir.join("elsewhere.log"), "").unwrap();
+    mount(&["mount", "--bind", "elsewhere.log", "alone/app.log"]);
+    let (other, other_handle) = logger(rotating(&dir.join("alone")));
+    log(&other, &other_handle, 60);
+    assert_eq!(other_handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(other_handle.stats().written, 60);
+    assert!(other_handle.stats().outputs[0].failures > 0, "that it cannot be rotated is reported");
+    assert_eq!(names(&dir.join("alone")), ["app.log"]);
+}
