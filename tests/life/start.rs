@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use unfazed::{Batch, Cause, InitError, LogFile, Now, Sink, State, WriteError};
+use unfazed::{Batch, Builder, Cause, Handle, InitError, LogFile, Now, Sink, State, WriteError};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{PATIENCE, say, say_all, to_file, to_log, wait_until};
@@ -24,6 +24,10 @@ pub(crate) fn cases() -> Vec<Case> {
             ended.log().assert_all(0, 10);
         })
         .times(40),
+        Case::new("rights_that_are_dropped_cost_no_record_later_either", rights_dropped_for_long, |ended| {
+            let log = ended.log();
+            log.assert_all(0, log.len());
+        }),
         Case::inside("a_path_that_cannot_be_opened_is_the_state_when_init_returns", state_after_init),
         Case::inside("an_output_that_hangs_does_not_stop_init", hung_output),
         Case::inside("a_child_that_is_forked_right_after_init_does_not_wait_for_it", forked_after_init).times(20),
@@ -35,15 +39,29 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn there_after_init(place: &Place) {
     let path = place.path("made/app.log");
-    let handle = to_file(LogFile::new(&path)).init().unwrap();
+    let handle = init(to_file(LogFile::new(&path)));
     let file = fs::metadata(&path).unwrap();
     assert_eq!(handle.state(), State::Healthy);
     std::os::unix::fs::chown(&path, Some(file.uid()), Some(file.gid())).unwrap();
 }
 
+/// `init` waits at most this long for the outputs to be opened.
+const OPENED_WITHIN: Duration = Duration::from_millis(250);
+
+/// Makes the logger, and waits until its outputs were tried. `init` does so itself, unless a busy
+/// machine takes the time to itself in which it does.
+fn init(builder: Builder) -> Handle {
+    let begun = Instant::now();
+    let handle = builder.init().unwrap();
+    if begun.elapsed() >= OPENED_WITHIN {
+        let _ = handle.flush(PATIENCE);
+    }
+    handle
+}
+
 fn umask_around_init(place: &Place) {
     let before = unix::umask(0o077);
-    let handle = to_log(place).init().unwrap();
+    let handle = init(to_log(place));
     unix::umask(before);
     say(0, 0);
     handle.flush(PATIENCE).unwrap();
@@ -59,15 +77,34 @@ fn rights_dropped(place: &Place) {
         return place.skip("only root can give up rights");
     }
     fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o700)).unwrap();
-    let handle = to_log(place).init().unwrap();
+    let handle = init(to_log(place));
     unix::become_nobody();
     say_all(0, 10);
     handle.flush(PATIENCE).unwrap();
 }
 
+/// Goes on until the path, which cannot be seen any more, was looked at again: the log was suspended
+/// then, as if the file had been moved away.
+fn rights_dropped_for_long(place: &Place) {
+    if !unix::is_root() {
+        return place.skip("only root can give up rights");
+    }
+    fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    let handle = init(to_log(place));
+    unix::become_nobody();
+    let begun = Instant::now();
+    let mut n = 0;
+    while begun.elapsed() < Duration::from_millis(500) {
+        say(0, n);
+        n += 1;
+        handle.flush(PATIENCE).unwrap();
+    }
+    assert_eq!((handle.stats().written, handle.state()), (n, State::Healthy));
+}
+
 fn state_after_init(place: &Place) {
     fs::write(place.path("file"), "").unwrap();
-    let handle = to_file(LogFile::new(place.path("file/app.log"))).init().unwrap();
+    let handle = init(to_file(LogFile::new(place.path("file/app.log"))));
     assert_eq!(handle.state(), State::Suspended(Cause::Missing));
 }
 

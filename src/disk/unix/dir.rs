@@ -305,7 +305,8 @@ impl RealDir {
     pub(in crate::disk) fn check_path(&self, name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
         let ours = fstat(&file.file)?;
         let is_same = |found: &Stat| id_of(found) == id_of(&ours);
-        let in_place = self.stat(name).is_ok_and(|found| is_same(&found));
+        let found = self.stat(name);
+        let in_place = found.is_ok_and(|found| is_same(&found));
         let at_path = statat(CWD, path, AtFlags::empty()).is_ok_and(|found| is_same(&found));
         if in_place && (at_path || self.is_in_another_root()) {
             return Ok(PathState::Same);
@@ -313,6 +314,8 @@ impl RealDir {
         let elsewhere = if ours.st_nlink == 0 { PathState::Deleted } else { PathState::Moved };
         match Self::locate(path, Walk::Follow) {
             Ok(_) => Ok(elsewhere),
+            // The program has dropped the right to look into the directory.
+            Err(_) if found.is_err_and(|error| error == Errno::ACCESS) && ours.st_nlink > 0 => Ok(PathState::Same),
             Err(_) if !in_place => Ok(elsewhere),
             Err(error) if error.raw_os_error().is_none() => Err(error),
             // Gone from the path, or not to be seen there, and alive.
