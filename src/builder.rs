@@ -1,5 +1,6 @@
-//! `Builder`: options and their checks; `build` and `init`. Together with `plan.rs` the one room
-//! where the parts are joined. Runs on the thread that sets the logger up.
+//! `Builder`: options and their checks; `build` and `init`. Long, because each option is a method
+//! of this one type. Together with `plan.rs` the one room where the parts are joined. Runs on the
+//! thread that sets the logger up.
 
 mod live;
 

@@ -83,8 +83,8 @@ fn rights_dropped(place: &Place) {
     handle.flush(PATIENCE).unwrap();
 }
 
-/// Goes on until the path, which cannot be seen any more, was looked at again: the log was suspended
-/// then, as if the file had been moved away.
+/// Goes on until the path, which cannot be seen any more, was looked at again: the log was
+/// suspended then, as if the file had been moved away.
 fn rights_dropped_for_long(place: &Place) {
     if !unix::is_root() {
         return place.skip("only root can give up rights");
