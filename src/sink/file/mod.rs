@@ -120,7 +120,6 @@ impl<D: Disk> FileSink<D> {
         let mut written = 0;
         let mut may_rotate = true;
         let mut path_checked = false;
-        self.cut_left_fragment();
         loop {
             let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
@@ -138,10 +137,7 @@ impl<D: Disk> FileSink<D> {
                 continue;
             }
             let result = match step {
-                Step::Append(lines) => {
-                    let lines = self.lines_for_free_space(&rest.first(lines));
-                    self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
-                }
+                Step::Append(lines) => self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines),
                 Step::Rotate | Step::Done => self.rotate(&rest.first(1)).map(|done| {
                     may_rotate = done;
                     usize::from(done)
@@ -179,18 +175,6 @@ impl<D: Disk> FileSink<D> {
             }
             _ => batch.len(),
         }
-    }
-
-    /// Returns how many leading lines of `batch` are written at once where no reserve bounds them:
-    /// those that fit into the free space, so that a full disk rarely shows inside a line. A single
-    /// line is an attempt, because the free space may not be all that there is.
-    fn lines_for_free_space(&self, batch: &Batch<'_>) -> usize {
-        if self.space.has_marks() {
-            return batch.len();
-        }
-        let ahead = self.open.as_ref().map_or(0, OpenFile::ahead);
-        let bytes = usize::try_from(self.space.left().saturating_add(ahead)).unwrap_or(usize::MAX);
-        batch.whole_lines_in(bytes).0.max(1)
     }
 
     /// Deletes old archives if the options say so. Returns whether there may be space now.
