@@ -301,7 +301,7 @@ fn fill(path: &Path) -> Result<()> {
 fn account(handle: &Handle, calls: u64, disk: &str, path: &Path) -> Result<(String, bool)> {
     // On a disk that takes nothing, the answer is that it is suspended: that is no failure here.
     let ended = handle.shutdown(Duration::from_secs(10));
-    // What has waited for a reader until the deadline, the writer counts a moment after it.
+    // The writer counts what waited for a reader until the deadline a moment after it.
     let counted_by = Instant::now() + Duration::from_secs(1);
     while handle.stats().pending > 0 && Instant::now() < counted_by {
         thread::sleep(Duration::from_millis(1));

@@ -54,7 +54,7 @@ pub(crate) use live::Watched;
 const MOST_CAPACITY: usize = 1 << 20;
 /// The intervals that a rate limit may have.
 const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
-/// How often it is looked what a limit suppressed that is off now.
+/// The interval of a limit that is off: so often the writer reports what it suppressed before.
 const NO_LIMIT_PER: Duration = Duration::from_secs(1);
 
 /// Sets a logger up.

@@ -11,10 +11,10 @@ pub(crate) enum Argument {
     Name(String),
 }
 
-/// What an argument is there for.
+/// How a format string uses an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It is written.
+    /// Its value is written.
     Value,
     /// It is a width or a precision.
     Width,

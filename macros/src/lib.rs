@@ -56,7 +56,7 @@ struct Part {
     value: TokenStream,
     /// Its name, if it has one.
     name: Option<Ident>,
-    /// It stands in the literal alone.
+    /// Only the literal names it.
     is_captured: bool,
     role: Role,
 }
@@ -207,7 +207,7 @@ impl Call {
     }
 }
 
-/// What a token stands for: what a group without delimiters holds.
+/// Returns the tokens of an argument, without a group that has no delimiters.
 fn flat(token: TokenTree) -> TokenStream {
     match token {
         TokenTree::Group(group) if group.delimiter() == Delimiter::None => group.stream(),

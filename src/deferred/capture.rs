@@ -27,7 +27,7 @@ pub trait Capture: Sync {
 
 /// Arguments of which it is known while the program is compiled whether they are stored.
 pub trait Storable: Arguments {
-    /// Whether they are.
+    /// True if all of them are stored.
     const IS_STORABLE: bool;
 }
 
@@ -53,7 +53,7 @@ pub struct Facade;
 
 /// Holds what can be stored.
 pub trait HoldByValue {
-    /// What is held.
+    /// What holds the argument until then.
     type Held;
     #[doc(hidden)]
     fn __unfazed_hold(&self) -> Self::Held;

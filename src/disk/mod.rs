@@ -63,7 +63,7 @@ pub(crate) trait Disk: Send {
     /// stands there.
     fn create(&mut self, old: &Self::File, name: &OsStr) -> io::Result<Self::File>;
 
-    /// A number that nobody can foretell, for the name of a file that is not finished.
+    /// A number that nobody can predict, for the name of a file that is not finished.
     fn random(&mut self) -> u32;
 
     /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an

@@ -69,7 +69,7 @@ struct LockFile {
     has_other_names: bool,
 }
 
-/// What one attempt has come to.
+/// The result of one attempt to lock.
 enum Attempt {
     Locked(LockFile),
     /// Another process has the lock.
@@ -252,7 +252,7 @@ fn lock_name(active: &OsStr) -> OsString {
     name_between(active, OsStr::new(""))
 }
 
-/// Nobody can foretell it, so nobody can stand in its way.
+/// Nobody can predict it, so nobody can stand in its way.
 fn random_lock_name(active: &OsStr) -> OsString {
     name_between(active, OsStr::new(&format!(".{:08x}", random())))
 }
@@ -272,8 +272,8 @@ fn is_lock_name(active: &OsStr, name: &OsStr) -> bool {
     }
 }
 
-/// Whether it is a lock file, and no other could lock it as well: a regular file of the log's owner
-/// with nothing in it, and no rights for anybody but its owner.
+/// Returns true for a lock file that no other user can lock: a regular file of the log's owner that
+/// is empty and gives no rights to anybody else.
 fn is_lock_file(stat: &Stat, log: &Stat, dir: &Stat) -> bool {
     stat.st_mode & 0o7077 == 0 && stat.st_size == 0 && is_ours(stat, log.st_uid, dir)
 }

@@ -19,7 +19,7 @@ const SEARCH: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
 const SEARCH: OFlags = OFlags::RDONLY;
 
-/// What a way to a directory may do.
+/// How the way to a directory may be walked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::disk) enum Walk {
     /// Also enters a directory of our own that stands in another user's: it was made there by us.

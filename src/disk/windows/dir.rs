@@ -22,7 +22,7 @@ const LINKS_THEMSELVES: u32 = 0x0020_0000;
 #[derive(Clone, Debug)]
 pub(crate) struct RealDir(PathBuf);
 
-/// What a way to a directory may do.
+/// How the way to a directory may be walked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::disk) enum Walk {
     Open,
