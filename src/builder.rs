@@ -531,7 +531,8 @@ impl Builder {
     /// nobody meets a file that is only half written, and it makes no difference whether the file
     /// was edited, replaced or linked, or on which file system it is. (A service such as inotify
     /// would be another dependency, and reports nothing on a network's file system.) A look reads
-    /// the file, up to 1 MiB of UTF-8.
+    /// the file, up to 1 MiB of UTF-8. A file system that hangs holds up the writer, as it does
+    /// when a log lies there.
     ///
     /// A text that `read` refuses, a bad directive, or a file that is not there changes nothing. It
     /// is an [`Event::Failed`] and one line in each output. A forked child follows the file, too.

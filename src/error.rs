@@ -110,14 +110,19 @@ pub enum InitError {
 /// prints an error in this form.
 impl fmt::Debug for InitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        write_with_sources(f, self)
     }
+}
+
+/// Writes the text of an error, and after it that of each source.
+pub(crate) fn write_with_sources(f: &mut impl fmt::Write, error: &dyn std::error::Error) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(f, ": {error}")?;
+        source = error.source();
+    }
+    Ok(())
 }
 
 /// A filter whose directives cannot be parsed.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::disk;
+use crate::error::write_with_sources;
 
 /// The file is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,7 +75,11 @@ impl Watch {
         match found {
             Err((kind, why)) => wrong(kind, &why),
             Ok(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => (self.follow)(text).or_else(|error| wrong(io::ErrorKind::InvalidData, &chain(&*error))),
+                Ok(text) => (self.follow)(text).or_else(|error| {
+                    let mut why = String::new();
+                    let _ = write_with_sources(&mut why, &*error); // A `String` takes everything.
+                    wrong(io::ErrorKind::InvalidData, &why)
+                }),
                 Err(error) => wrong(io::ErrorKind::InvalidData, &error),
             },
         }
@@ -83,17 +88,6 @@ impl Watch {
 
 fn contents(path: &std::path::Path) -> Contents {
     disk::read_file(path, LARGEST).map_err(|error| (error.kind(), error.to_string()))
-}
-
-/// Returns the error and its causes as one text.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

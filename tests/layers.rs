@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("plan.rs", &["*"], &["*"]),
     ("plan/", &["*"], &["*"]),
     ("wanted.rs", &[], &["log"]),
-    ("watch.rs", &["disk"], &[]),
+    ("watch.rs", &["disk", "error"], &[]),
     ("options/units.rs", &[], &[]),
     (
         "options/",

@@ -19,6 +19,7 @@ pub(super) struct Flush {
 }
 
 impl Writer {
+    /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
     pub(super) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
         let (answer, answered) = self.pipeline.stamped_reply();
         self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });

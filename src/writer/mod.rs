@@ -277,7 +277,6 @@ impl Writer {
         self.publish_gate();
     }
 
-    /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
     /// What the program ordered, where the records before it are written.
     fn carry_out_orders(&mut self, now: Now) {
         if self.orders.is_empty() {
