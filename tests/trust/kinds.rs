@@ -1,7 +1,7 @@
 //! What the mechanisms refuse one by one: each case fails if its mechanism is taken out.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -29,6 +29,8 @@ pub(crate) fn next_to_a_log_of_somebody_elses_in_a_sticky_directory_nothing_of_o
 
 #[cfg(feature = "gzip")]
 pub(crate) fn a_compressed_archive_has_no_more_permissions_than_the_log(dir: &Path) -> Outcome {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     fs::write(dir.join("app.log"), "older\n").unwrap();
     fs::set_permissions(dir.join("app.log"), fs::Permissions::from_mode(0o640)).unwrap();
     for day in 1..=2 {
