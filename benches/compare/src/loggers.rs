@@ -46,6 +46,11 @@ pub struct Logger {
 pub const LIMIT: &str = "limit";
 pub const OURS: &str = "unfazed";
 
+/// Returns true for a set-up of this crate, whichever macros call it.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(OURS)
+}
+
 pub const ALL: &[Logger] = &[
     Logger {
         name: LIMIT,
@@ -54,6 +59,18 @@ pub const ALL: &[Logger] = &[
         start: limit,
     },
     Logger { name: OURS, setup: "defaults; no-drop: Overflow::Block", drops: true, start: unfazed },
+    Logger {
+        name: "unfazed-layer",
+        setup: "unfazed::tracing::layer on a registry, tracing's own macros; no-drop: Overflow::Block",
+        drops: true,
+        start: unfazed_layer,
+    },
+    Logger {
+        name: "unfazed-writer",
+        setup: "unfazed::tracing::writer under tracing-subscriber's fmt, tracing's own macros; no-drop: Overflow::Block",
+        drops: true,
+        start: unfazed_writer,
+    },
     Logger {
         name: "tracing",
         setup: "tracing-appender non_blocking under tracing-subscriber's fmt, tracing's own macros; no-drop: lossy(false)",
@@ -125,17 +142,38 @@ fn limit(_: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
     Ok(Running { front: Front::Log, finish: Box::new(limit::finish), arrived: Some(limit::arrived) })
 }
 
-fn unfazed(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+fn unfazed_handle(file: &Path, full: Full) -> Result<unfazed::Handle, Box<dyn Error>> {
     let mut builder = unfazed::Builder::new().file(file);
     if full == Full::Wait {
         builder = builder.overflow(unfazed::Overflow::Block);
     }
-    let handle = builder.init()?;
-    running(Front::Log, move || {
+    Ok(builder.init()?)
+}
+
+fn unfazed_running(front: Front, handle: unfazed::Handle) -> Result<Running, Box<dyn Error>> {
+    running(front, move || {
         if let Err(error) = handle.shutdown(Duration::from_secs(60)) {
             eprintln!("unfazed: {error}");
         }
     })
+}
+
+fn unfazed(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+    unfazed_running(Front::Log, unfazed_handle(file, full)?)
+}
+
+fn unfazed_layer(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+    let handle = unfazed_handle(file, full)?;
+    unfazed::tracing::init(&handle)?;
+    unfazed_running(Front::Tracing, handle)
+}
+
+fn unfazed_writer(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+    let handle = unfazed_handle(file, full)?;
+    let writer = unfazed::tracing::writer(&handle);
+    // Not its `init`, which also installs a logger for `log`.
+    tracing::subscriber::set_global_default(tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish())?;
+    unfazed_running(Front::Tracing, handle)
 }
 
 fn tracing_writer(file: &Path, full: Full) -> Result<Box<dyn FnOnce()>, Box<dyn Error>> {

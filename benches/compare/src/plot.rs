@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::loggers::{LIMIT, Logger, OURS};
+use crate::loggers::{LIMIT, Logger, is_ours};
 use crate::report::Results;
 
 const WIDTH: u32 = 900;
@@ -18,8 +18,8 @@ const LIMITS_COLOUR: RGBColor = RGBColor(0x88, 0x88, 0x88);
 
 fn colour(logger: &str) -> RGBColor {
     match logger {
-        OURS => OUR_COLOUR,
         LIMIT => LIMITS_COLOUR,
+        ours if is_ours(ours) => OUR_COLOUR,
         _ => RIVALS_COLOUR,
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::full_disk;
-use crate::loggers::{LIMIT, Logger, OURS};
+use crate::loggers::{LIMIT, Logger, OURS, is_ours};
 use crate::measure;
 
 /// Under which conditions the numbers were made.
@@ -337,7 +337,7 @@ fn bar(loggers: &[&Logger], results: &Results) -> String {
     let mut text = "\n### The bar\n\n| | wanted | measured | |\n|---|---:|---:|---|\n".to_owned();
     let median = |scenario: &str, metric: &str, logger: &str| results.get(scenario, metric, logger).map(|it| it.median);
     let rivals: Vec<&str> =
-        loggers.iter().map(|logger| logger.name).filter(|name| ![OURS, LIMIT].contains(name)).collect();
+        loggers.iter().map(|logger| logger.name).filter(|name| !is_ours(name) && *name != LIMIT).collect();
     let of_rivals = |scenario: &str, metric: &str, best: Best| {
         let values = rivals.iter().filter_map(|rival| median(scenario, metric, rival));
         values.reduce(if best == Best::Most { f64::max } else { f64::min })
