@@ -102,6 +102,9 @@ pub(crate) trait Dir {
     /// seen.
     fn list(&mut self, log: &Self::File, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
 
+    /// The file of this name, if it is ours, as `log` is.
+    fn look(&mut self, log: &Self::File, name: &OsStr) -> io::Result<Option<Entry>>;
+
     /// Makes what happened to the names survive a crash of the machine.
     fn sync(&mut self) -> io::Result<()>;
 

@@ -331,8 +331,9 @@ impl LogFile {
     /// The blocks lie beyond the end of the file (`fallocate`: visible in `du`, not in the file's
     /// length). When the disk is full, or the free space is at `min_free_space`, records of lower
     /// levels are dropped, but ERROR records are still written until these blocks are used up.
-    /// Where there is less space than that, half of it is preallocated. The blocks are given back
-    /// when the file is closed or rotated.
+    /// Where there is less space than that, half of it is preallocated; where there is plenty, up
+    /// to 1 MiB more, for records of all levels. The blocks are given back when the file is closed
+    /// or rotated.
     ///
     /// It works on Linux, on ext4, XFS, tmpfs, and overlay on them, in the process that holds the
     /// file's lock. On btrfs the call succeeds and keeps nothing.

@@ -201,6 +201,8 @@ pub(crate) struct World {
     pub(crate) reserves: bool,
     /// When what is written is written.
     pub(crate) wall: Option<SystemTime>,
+    /// How many names were looked at, in a listing or alone.
+    pub(crate) looked_at: u64,
     /// What is being compressed; a test that looks at it before it is asked for sees it under way.
     pub(crate) compressing: Option<(PathBuf, Compression)>,
     /// Names that a listing does not show.
@@ -883,16 +885,13 @@ impl Dir for FakeDir {
         world.ask(Op::List)?;
         let names =
             world.names.iter().filter(|(path, _)| path.parent() == Some(&self.path) && !world.unlisted.contains(*path));
-        let entries = names.map(|(path, inode)| (path.file_name().unwrap().to_owned(), *inode));
-        let ours =
-            |inode: usize| world.files[inode].owner == world.files[log.inode].owner || world.files[inode].owner == 0;
-        let entries = entries.filter(|(name, inode)| wanted(name) && ours(*inode)).map(|(name, inode)| {
-            let file = &world.files[inode];
-            let modified = file.modified.unwrap_or_else(birth);
-            let id = world.id(&self.path.join(&name), inode);
-            Entry { name, bytes: file.len(), modified, id: Some((0, id.into())), is_doubtful: false }
-        });
-        Ok(entries.collect())
+        let names: Vec<_> = names.map(|(path, _)| path.file_name().unwrap().to_owned()).collect();
+        let wanted: Vec<_> = names.into_iter().filter(|name| wanted(name)).collect();
+        Ok(wanted.iter().filter_map(|name| world.entry(log, &self.path.join(name))).collect())
+    }
+
+    fn look(&mut self, log: &FakeFile, name: &OsStr) -> io::Result<Option<Entry>> {
+        Ok(self.disk.world().entry(log, &self.path.join(name)))
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -908,6 +907,21 @@ impl Dir for FakeDir {
 }
 
 impl World {
+    /// What stands at `path`, if it is the log's own.
+    fn entry(&mut self, log: &FakeFile, path: &Path) -> Option<Entry> {
+        self.looked_at += 1;
+        let inode = *self.names.get(path)?;
+        let owner = self.files[inode].owner;
+        if owner != self.files[log.inode].owner && owner != 0 {
+            return None;
+        }
+        let id = self.id(path, inode);
+        let file = &self.files[inode];
+        let modified = file.modified.unwrap_or_else(birth);
+        let name = path.file_name()?.to_owned();
+        Some(Entry { name, bytes: file.len(), modified, id: Some((0, id.into())), is_doubtful: false })
+    }
+
     fn sync_dir(&mut self, dir: &Path) {
         self.synced_names.retain(|name, _| name.parent() != Some(dir));
         let names = self.names.iter().filter(|(name, _)| name.parent() == Some(dir));

@@ -140,6 +140,22 @@ impl RealDir {
         statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
+    /// Returns what stands at `name` in this directory, if it is the log's own. Not followed; what
+    /// is gone by now is not there.
+    fn entry(&self, name: &OsStr, owner: u32, log: Option<FileId>, dir: &Stat) -> io::Result<Option<Entry>> {
+        match self.stat(name) {
+            Ok(stat) if is_ours(&stat, owner, dir) => Ok(Some(Entry {
+                name: name.to_owned(),
+                bytes: u64::try_from(stat.st_size).unwrap_or(0),
+                modified: modified(&stat),
+                id: Some(id_of(&stat)),
+                is_doubtful: is_sticky(dir) && stat.st_nlink > 1 && Some(id_of(&stat)) != log,
+            })),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn is_in_another_root(&self) -> bool {
         statat(CWD, c"/", AtFlags::empty()).is_ok_and(|root| id_of(&root) != self.0.root)
     }
@@ -159,18 +175,7 @@ impl RealDir {
         let dir = fstat(self.fd())?;
         let mut entries = Vec::new();
         for name in self.names(wanted)? {
-            // Not followed. What is gone by now is not there.
-            match self.stat(&name) {
-                Ok(stat) if is_ours(&stat, owner, &dir) => entries.push(Entry {
-                    name,
-                    bytes: u64::try_from(stat.st_size).unwrap_or(0),
-                    modified: modified(&stat),
-                    id: Some(id_of(&stat)),
-                    is_doubtful: is_sticky(&dir) && stat.st_nlink > 1 && Some(id_of(&stat)) != log,
-                }),
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+            entries.extend(self.entry(&name, owner, log, &dir)?);
         }
         Ok(entries)
     }
@@ -447,6 +452,11 @@ impl Dir for RealDir {
     fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let log = fstat(&log.file)?;
         self.list_next_to(log.st_uid, Some(id_of(&log)), wanted)
+    }
+
+    fn look(&mut self, log: &RealFile, name: &OsStr) -> io::Result<Option<Entry>> {
+        let log = fstat(&log.file)?;
+        self.entry(name, log.st_uid, Some(id_of(&log)), &fstat(self.fd())?)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -193,28 +193,31 @@ impl Dir for RealDir {
         fs::remove_file(self.0.join(name))
     }
 
-    fn list(&mut self, _log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
+    fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let name = entry?.file_name();
             if !wanted(&name) {
                 continue;
             }
-            // The file itself is asked: a listing may lag what was written. What is gone by now is
-            // not there.
-            match look_at(&self.0.join(&name), LINKS_THEMSELVES) {
-                Ok(file) => {
-                    let metadata = file.metadata()?;
-                    if metadata.is_file() {
-                        let (bytes, modified) = (metadata.len(), metadata.modified()?);
-                        entries.push(Entry { name, bytes, modified, id: id(&file), is_doubtful: false });
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            entries.extend(self.look(log, &name)?);
         }
         Ok(entries)
+    }
+
+    /// The file itself is asked: a listing may lag what was written. What is gone by now is not
+    /// there.
+    fn look(&mut self, _log: &RealFile, name: &OsStr) -> io::Result<Option<Entry>> {
+        let file = match look_at(&self.0.join(name), LINKS_THEMSELVES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let (bytes, modified) = (metadata.len(), metadata.modified()?);
+        Ok(Some(Entry { name: name.to_owned(), bytes, modified, id: id(&file), is_doubtful: false }))
     }
 
     /// The file system's journal has the names.

@@ -2,6 +2,7 @@
 //! and `retention.rs` say. Runs on the writer's thread.
 
 mod compress;
+mod known;
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,19 +10,24 @@ use std::iter;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::disk::{Dir, Disk, DiskFile, Entry, PathState};
+use crate::disk::{Dir, Disk, DiskFile, PathState};
 use crate::sink::log_file::FileOptions;
 use crate::sink::{News, Now};
 
 use self::compress::Compressor;
+pub(super) use self::known::Found;
+use self::known::Known;
 use super::archive_name::{Archive, Names};
 use super::open_file::OpenFile;
-use super::retention::{Limits, Listed};
+use super::retention::Limits;
 
 /// The archives are listed this often, and also at the start and after a rotation.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between two deletions because space is low.
 const DELETE_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// At most this many archives are deleted between two batches: each may take a file system a
+/// millisecond, and there may be tens of thousands.
+const DELETE_AT_ONCE: usize = 16;
 
 /// What is known about the archives of one file.
 #[derive(Debug)]
@@ -36,8 +42,8 @@ pub(super) struct Archives {
     pub(super) links_unrecognised: bool,
     /// When the archives are listed next; `None`: at once.
     pub(super) tidy_at: Option<Instant>,
-    /// Bytes in the archives, by the last list.
-    bytes: u64,
+    /// The archives by the last list, and what was done to them since; `None`: not listed.
+    known: Option<Known>,
     /// How many files with an archive's name were passed over at the last list, because they have
     /// other names; and how many of them were reported.
     doubtful: usize,
@@ -49,44 +55,6 @@ pub(super) struct Archives {
     deleted_for_space: Option<Instant>,
 }
 
-/// An archive in its directory.
-pub(super) struct Found {
-    pub(super) archive: Archive,
-    pub(super) entry: Entry,
-    /// Its compressed form next to the plain one, as a kill leaves both: they are one archive.
-    compressed_form: Option<Entry>,
-}
-
-impl Found {
-    /// Returns the names under which it stands in the directory.
-    fn names(&self) -> impl Iterator<Item = &OsStr> {
-        iter::once(&self.entry).chain(&self.compressed_form).map(|entry| &*entry.name)
-    }
-
-    /// Returns the bytes of the form that is larger.
-    fn bytes(&self) -> u64 {
-        self.entry.bytes.max(self.compressed_form.as_ref().map_or(0, |entry| entry.bytes))
-    }
-
-    fn listed(&self) -> Listed {
-        Listed { bytes: self.bytes(), modified: self.entry.modified }
-    }
-}
-
-/// Sorts archives, the oldest first, and joins the two forms of one. A form that is empty, as a
-/// crash of the machine may leave it, is none.
-fn sort(found: &mut Vec<Found>) {
-    found.sort_unstable_by_key(|found| found.archive);
-    found.dedup_by(|next, found| {
-        let are_whole = found.entry.bytes > 0 && next.entry.bytes > 0;
-        let is_one = are_whole && next.archive == found.archive.compressed();
-        if is_one {
-            found.compressed_form = Some(next.entry.clone());
-        }
-        is_one
-    });
-}
-
 impl Archives {
     pub(super) fn new(path: &Path, options: &FileOptions) -> Self {
         Self {
@@ -96,7 +64,7 @@ impl Archives {
             is_clean: false,
             links_unrecognised: false,
             tidy_at: None,
-            bytes: 0,
+            known: None,
             doubtful: 0,
             reported_doubtful: 0,
             are_overdue: false,
@@ -111,17 +79,31 @@ impl Archives {
         if let Some((_, name)) = disk.place(&open.file) {
             self.names = Names::new(&name);
         }
-        self.tidy_at = None;
+        (self.tidy_at, self.known) = (None, None);
         (self.is_clean, self.links_unrecognised) = (false, false);
     }
 
-    /// Returns the archives, the oldest first. Removes what a crash has left, if that can be: a new
-    /// file that never became the active one, and an archive's name of the active file.
-    pub(super) fn find<D: Dir<File = F>, F: DiskFile>(
+    /// Lists the archives, and decides which are to be deleted. Remembers the youngest name: an
+    /// archive that is deleted now has had it, and it is not given again.
+    pub(super) fn list<D: Dir<File = F>, F: DiskFile>(
         &mut self,
         dir: &mut D,
-        active: &mut F,
-    ) -> io::Result<Vec<Found>> {
+        open: &mut OpenFile<F>,
+        now: Now,
+    ) -> io::Result<()> {
+        self.known = None;
+        let mut known = Known::new(self.find(dir, &mut open.file)?);
+        self.newest = self.newest.max(known.newest());
+        known.judge(&self.limits, open.len, now.wall);
+        self.compressor.forget_missing(&known);
+        self.known = Some(known);
+        self.is_clean = true;
+        Ok(())
+    }
+
+    /// Returns the archives. Removes what a crash has left, if that can be: a new file that never
+    /// became the active one, and an archive's name of the active file.
+    fn find<D: Dir<File = F>, F: DiskFile>(&mut self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
         let names = &self.names;
         let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
         let mut found = Vec::new();
@@ -129,7 +111,7 @@ impl Archives {
         for entry in entries.into_iter().filter(|entry| !entry.is_doubtful) {
             let is_active = entry.id.is_some() && entry.id == active.id();
             match names.parse(&entry.name) {
-                Some(archive) if !is_active => found.push(Found { archive, entry, compressed_form: None }),
+                Some(archive) if !is_active => found.push(Found::new(archive, entry)),
                 None if self.compressor.is_making(&entry.name) => {}
                 // Not its only name.
                 Some(_) if dir.check_name(names.active(), active)? != PathState::Same => {}
@@ -138,14 +120,17 @@ impl Archives {
                 }
             }
         }
-        sort(&mut found);
         Ok(found)
     }
 
-    /// Remembers the youngest name: an archive that is deleted now has had it, and it is not given
-    /// again.
-    pub(super) fn see(&mut self, found: &[Found]) {
-        self.newest = self.newest.max(found.last().map(|found| found.archive));
+    /// There is one archive more: the file that was the active one.
+    pub(super) fn add<D: Dir<File = F>, F>(&mut self, dir: &mut D, archive: Archive, name: &OsStr, log: &F) {
+        self.newest = Some(archive);
+        let Some(known) = &mut self.known else { return };
+        // What cannot be seen now is seen at the next list.
+        if let Some(entry) = dir.look(log, name).ok().flatten().filter(|entry| !entry.is_doubtful) {
+            known.add(Found::new(archive, entry));
+        }
     }
 
     /// Returns whether it is known that the open file is not the active one any more: then the
@@ -156,10 +141,19 @@ impl Archives {
             || dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
     }
 
-    /// Returns whether the archives have to be listed next to an active file of this length.
+    /// Returns whether archives are to be listed or deleted next to an active file of this length.
     pub(super) fn must_tidy(&self, active: u64, now: Instant) -> bool {
-        let too_much = || self.limits.total.is_some_and(|most| self.bytes > 0 && self.bytes + active > most);
-        self.tidy_at.is_none_or(|at| now >= at) || too_much()
+        self.must_list(now)
+            || self.known.as_ref().is_some_and(|known| known.has_due() || known.exceed(&self.limits, active))
+    }
+
+    fn must_list(&self, now: Instant) -> bool {
+        self.tidy_at.is_none_or(|at| now >= at)
+    }
+
+    /// Returns whether archives wait until they are deleted.
+    pub(super) fn has_due(&self) -> bool {
+        self.known.as_ref().is_some_and(Known::has_due)
     }
 
     pub(super) fn are_limited(&self) -> bool {
@@ -174,7 +168,7 @@ impl Archives {
     /// Returns whether archives exceed the limits, where another process has the lock and should
     /// have deleted them. Looks once a minute, and changes nothing.
     pub(super) fn are_overdue<D: Disk>(&mut self, disk: &D, open: &mut OpenFile<D::File>, now: Now) -> bool {
-        if self.are_limited() && self.must_tidy(open.len, now.monotonic) {
+        if self.are_limited() && self.must_list(now.monotonic) {
             self.tidy_at = Some(now.monotonic + TIDY_EVERY);
             let names = &self.names;
             let listed = dir_of(disk, open)
@@ -182,12 +176,10 @@ impl Archives {
                 .unwrap_or_default(); // What cannot be seen is not known to be due.
             let active = open.file.id();
             let archives = listed.into_iter().filter(|entry| entry.id.is_none() || entry.id != active);
-            let mut archives: Vec<_> = archives
-                .filter_map(|entry| Some(Found { archive: names.parse(&entry.name)?, entry, compressed_form: None }))
-                .collect();
-            sort(&mut archives);
-            let archives: Vec<_> = archives.iter().map(Found::listed).collect();
-            self.are_overdue = !self.limits.exceeded_by(&archives, open.len, now.wall).is_empty();
+            let archives = archives.filter_map(|entry| Some(Found::new(names.parse(&entry.name)?, entry)));
+            let mut known = Known::new(archives.collect());
+            known.judge(&self.limits, open.len, now.wall);
+            self.are_overdue = known.has_due();
         }
         self.are_overdue
     }
@@ -198,37 +190,28 @@ impl Archives {
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
-        self.tidy_at = Some(now.monotonic + TIDY_EVERY);
-        let found = match self.find(&mut dir, &mut open.file) {
-            Ok(found) => found,
-            Err(error) => {
-                self.bytes = 0; // Not known: what is too much is seen next time.
+        if self.must_list(now.monotonic) {
+            self.tidy_at = Some(now.monotonic + TIDY_EVERY);
+            if let Err(error) = self.list(&mut dir, open, now) {
+                // What is too much is seen next time.
                 return news.push(News::Failed { doing: "list archives", error });
             }
-        };
-        self.see(&found);
-        if self.doubtful > self.reported_doubtful {
-            let error = io::Error::other("others have given archives a second name: they are not counted");
-            news.push(News::Failed { doing: "list archives", error });
-        }
-        self.reported_doubtful = self.doubtful;
-        let listed: Vec<_> = found.iter().map(Found::listed).collect();
-        let going = self.limits.exceeded_by(&listed, open.len, now.wall);
-        let mut going = going.into_iter().peekable();
-        let mut left = 0;
-        for (place, found) in found.iter().enumerate() {
-            if going.next_if_eq(&place).is_none() {
-                left += found.bytes();
-                continue;
+            if self.doubtful > self.reported_doubtful {
+                let error = io::Error::other("others have given archives a second name: they are not counted");
+                news.push(News::Failed { doing: "list archives", error });
             }
-            match delete(&mut dir, found) {
-                Ok(()) => news.push(News::Deleted { path: dir.path().join(&found.entry.name), bytes: found.bytes() }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            self.reported_doubtful = self.doubtful;
+        }
+        let Some(known) = &mut self.known else { return };
+        known.trim(&self.limits, open.len);
+        for found in iter::from_fn(|| known.next_due()).take(DELETE_AT_ONCE) {
+            match delete(&mut dir, &open.file, &found) {
+                Ok(true) => news.push(News::Deleted { path: dir.path().join(found.name()), bytes: found.bytes() }),
+                Ok(false) => {}
                 // It is not counted, so that it is tried again no sooner than usual.
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
-        self.bytes = left;
     }
 
     /// Returns whether archives may be deleted for space again.
@@ -243,39 +226,39 @@ impl Archives {
         disk: &mut D,
         open: &mut OpenFile<D::File>,
         mut shortfall: impl FnMut(&mut OpenFile<D::File>) -> u64,
-        now: Instant,
+        now: Now,
         news: &mut Vec<News>,
     ) -> bool {
-        self.deleted_for_space = Some(now);
+        self.deleted_for_space = Some(now.monotonic);
         let Ok(mut dir) = dir_of(disk, open) else { return false };
         if self.is_elsewhere(&mut dir, open) {
             return false;
         }
-        let found = match self.find(&mut dir, &mut open.file) {
-            Ok(found) => found,
-            Err(error) => {
+        if self.known.is_none() {
+            if let Err(error) = self.list(&mut dir, open, now) {
                 news.push(News::Failed { doing: "list archives", error });
                 return false;
             }
-        };
-        self.see(&found);
+        }
+        let Some(known) = &mut self.known else { return false };
         let mut any = false;
         // Where a deletion frees no space (a snapshot, a second name, a process that has the file
         // open), or only later, more deletions do not either.
         let (first, mut deleted) = (shortfall(open), 0_u64);
-        for found in found {
+        loop {
             let missing = shortfall(open);
             let shown = first.saturating_sub(missing);
             if missing <= deleted.saturating_sub(shown) {
                 break;
             }
-            match delete(&mut dir, &found) {
-                Ok(()) => {
+            let Some(found) = known.pop_oldest() else { break };
+            match delete(&mut dir, &open.file, &found) {
+                Ok(true) => {
                     any = true;
                     deleted = deleted.saturating_add(found.bytes());
-                    news.push(News::GaveWay { path: dir.path().join(&found.entry.name), bytes: found.bytes() });
+                    news.push(News::GaveWay { path: dir.path().join(found.name()), bytes: found.bytes() });
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(false) => {}
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
@@ -283,14 +266,23 @@ impl Archives {
     }
 }
 
-/// Deletes an archive in both its forms.
-fn delete(dir: &mut impl Dir, archive: &Found) -> io::Result<()> {
+/// Deletes an archive in both its forms. Returns whether any was there: somebody else's file that
+/// has taken its name since it was listed stays.
+fn delete<D: Dir<File = F>, F: DiskFile>(dir: &mut D, log: &F, archive: &Found) -> io::Result<bool> {
+    let mut any = false;
     let mut result = Ok(());
-    for name in archive.names() {
-        let deleted = delete_name(dir, name);
-        result = result.and(deleted);
+    for entry in archive.entries() {
+        let is_ours = dir.look(log, &entry.name).is_ok_and(|now| now.is_some_and(|now| !now.is_doubtful));
+        if is_ours {
+            let deleted = delete_name(dir, &entry.name);
+            any |= deleted.is_ok();
+            result = result.and(deleted);
+        }
     }
-    result
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(any),
+    }
 }
 
 /// Deletes a file. A network file system may have done it and say that it has not: then the second

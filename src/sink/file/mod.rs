@@ -17,7 +17,7 @@ mod schedule;
 mod space;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile, Stream};
 use crate::event::Cause;
@@ -189,7 +189,7 @@ impl<D: Disk> FileSink<D> {
             query_space(space, open, now.monotonic);
             space.shortfall()
         };
-        let deleted = self.archives.delete_for_space(&mut self.disk, open, shortfall, now.monotonic, &mut self.news);
+        let deleted = self.archives.delete_for_space(&mut self.disk, open, shortfall, now, &mut self.news);
         if deleted && self.space.may_commit(now.monotonic) {
             self.commit_freed(now);
         }
@@ -366,7 +366,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
             low: self.space.is_low(),
             synced: self.is_synced(),
             news: std::mem::take(&mut self.news),
-            check_after: self.sync_due_in(now.monotonic),
+            check_after: if self.archives.has_due() { Some(Duration::ZERO) } else { self.sync_due_in(now.monotonic) },
         })
     }
 

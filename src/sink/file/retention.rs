@@ -26,6 +26,11 @@ impl Limits {
         *self == Self::default()
     }
 
+    /// Returns whether there are too many files, or bytes, the active file included.
+    pub(super) fn are_exceeded(&self, files: usize, total: u64) -> bool {
+        self.files.is_some_and(|most| files > most) || self.total.is_some_and(|most| total > most)
+    }
+
     /// Which of `archives`, the oldest first, have to go next to an active file of so many bytes.
     /// An empty one always goes: it holds nothing.
     pub(super) fn exceeded_by(&self, archives: &[Listed], active: u64, now: SystemTime) -> Vec<usize> {
@@ -35,10 +40,7 @@ impl Limits {
         for (place, archive) in archives.iter().enumerate() {
             // A file from the future is not old.
             let age = now.duration_since(archive.modified).unwrap_or_default();
-            let goes = archive.bytes == 0
-                || self.files.is_some_and(|most| files > most)
-                || self.total.is_some_and(|most| total > most)
-                || self.age.is_some_and(|most| age > most);
+            let goes = archive.bytes == 0 || self.are_exceeded(files, total) || self.age.is_some_and(|most| age > most);
             if goes {
                 files -= usize::from(archive.bytes > 0);
                 total = total.saturating_sub(archive.bytes);

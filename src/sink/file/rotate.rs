@@ -173,7 +173,7 @@ impl<D: Disk> FileSink<D> {
         let bytes = first.bytes().len() as u64;
         if let Some(cause) = self.space.cannot_fit(bytes) {
             self.space.failed(cause, bytes);
-            let error = self.low_space(0, 0);
+            let error = self.low_space(0, first.bytes().len());
             return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
         }
         let Some(open) = &mut self.open else { return Ok(false) };
@@ -237,9 +237,7 @@ fn try_to_rotate<D: Disk>(
     }
     if !archives.is_clean {
         // Only what fails leaves something.
-        let found = archives.find(&mut dir, &mut old.file)?;
-        archives.see(&found);
-        archives.is_clean = true;
+        archives.list(&mut dir, old, now)?;
     }
     let archive = rotator.archive_after(archives.newest, now);
     let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;
@@ -247,8 +245,9 @@ fn try_to_rotate<D: Disk>(
     old.give_back_blocks();
     match archives.exchange(&mut dir, old, &mut new, &unfinished, archive) {
         Ok((archive, name)) => {
-            archives.newest = Some(archive);
-            Ok((new, dir.path().join(name)))
+            let path = dir.path().join(&name);
+            archives.add(&mut dir, archive, &name, &old.file);
+            Ok((new, path))
         }
         Err(error) => {
             // It may have become the active file all the same, and the line goes into the old one.
@@ -264,9 +263,6 @@ fn try_to_rotate<D: Disk>(
 impl Archives {
     /// There is one archive more.
     fn rotated(&mut self) {
-        if !self.limits.is_none() {
-            self.tidy_at = None;
-        }
         self.compressor.next_at = None;
     }
 

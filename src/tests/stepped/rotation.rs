@@ -888,6 +888,66 @@ fn a_file_that_outgrows_the_total_costs_the_oldest_archive_at_once() {
     assert!(left.starts_with(&[2]) && left.contains(&1) && left.ends_with(&[0]), "{left:?}");
 }
 
+/// Puts archives of one line each on the disk.
+fn put_archives(disk: &FakeDisk, count: usize) {
+    for number in 0..count {
+        let (minute, second) = (number / 60, number % 60);
+        let name = format!(
+            "/logs/app.2001-01-{:02}T{:02}-{:02}-{second:02}-0000.log",
+            1 + minute / 1440,
+            minute / 60 % 24,
+            minute % 60
+        );
+        disk.append(&name, b"x\n");
+    }
+}
+
+/// 40 000 archives were deleted in one go, and nothing was written meanwhile. Each rotation looked
+/// at all of those that stayed.
+#[test]
+fn many_archives_are_deleted_a_few_at_a_time_and_looked_at_once_a_minute() {
+    let disk = FakeDisk::default();
+    put_archives(&disk, 2000);
+    let file = options(|file| file.rotation(Rotation::size(500)).max_files(1001));
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    let mut most = 0;
+    let mut turns = 0;
+    while archives(&disk).len() > 1000 {
+        let removed = asked(&disk, Op::Remove);
+        bench.log_some(5);
+        bench.step();
+        bench.pass(Duration::from_millis(1));
+        most = most.max(asked(&disk, Op::Remove) - removed);
+        turns += 1;
+        assert!(turns < 200, "{} archives are left", archives(&disk).len());
+    }
+    assert!(most <= 2 * 16, "{most} deletions in a turn, which looks twice");
+    let (rotated, looked_at) = (told(&bench).0.len() as u64, disk.world().looked_at);
+    assert!(rotated > 20, "{rotated} rotations");
+    // The list at the start; then each deletion looks at what it deletes, each rotation at what it
+    // made.
+    assert!(looked_at < 2000 + 2 * (1000 + rotated), "{looked_at} looks, {rotated} rotations");
+    assert_eq!(bench.handle.stats().dropped.total(), 0);
+    assert_invariants(&bench, &disk, "many archives");
+}
+
+#[test]
+fn many_archives_are_compressed_without_a_look_at_all_of_them_for_each() {
+    let disk = FakeDisk::default();
+    put_archives(&disk, 100);
+    let mut file = options(|file| file);
+    file.compress = true;
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    for _ in 0..110 {
+        bench.step();
+        bench.pass(Duration::from_millis(600));
+    }
+    let compressed = archives(&disk).iter().filter(|name| name.ends_with(".gz")).count();
+    assert_eq!((compressed, archives(&disk).len()), (99, 100), "the newest stays plain");
+    // Two lists, a minute apart, and one look for each that was compressed.
+    assert!(disk.world().looked_at <= 3 * 100, "{} looks", disk.world().looked_at);
+}
+
 /// A kill between the compressed form's name and the removal of the plain one leaves both. They
 /// counted as two archives, and one archive too many was deleted.
 #[test]

@@ -1,17 +1,19 @@
 //! Which archive is compressed next; the work itself is done by a thread of the disk's. Runs on the
 //! writer's thread.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::disk::{Compression, Disk};
+use crate::disk::{Compression, Dir as _, Disk};
 use crate::sink::News;
 
 use crate::sink::file::archive_name::Archive;
 use crate::sink::file::open_file::OpenFile;
 
-use super::{Archives, Found, dir_of};
+use super::known::{Found, Known};
+use super::{Archives, dir_of};
 
 /// The time until an archive is tried again that could not be compressed.
 const COMPRESS_AGAIN: Duration = Duration::from_secs(60);
@@ -25,14 +27,17 @@ pub(in crate::sink::file) struct Compressor {
     /// When the next may begin; `None`: at once.
     pub(in crate::sink::file) next_at: Option<Instant>,
     /// The archives that could not be compressed, since all others were.
-    failed: Vec<Archive>,
+    failed: BTreeSet<Archive>,
     /// The archives whose compressed form's name is taken by something else.
-    name_taken: Vec<Archive>,
+    name_taken: BTreeSet<Archive>,
+    /// All archives up to this one are compressed, or wait for another look.
+    up_to: Option<Archive>,
 }
 
 impl Compressor {
     pub(in crate::sink::file) fn new(enabled: bool) -> Self {
-        Self { enabled, current: None, next_at: None, failed: Vec::new(), name_taken: Vec::new() }
+        let (failed, name_taken) = (BTreeSet::new(), BTreeSet::new());
+        Self { enabled, current: None, next_at: None, failed, name_taken, up_to: None }
     }
 
     pub(in crate::sink::file) fn is_enabled(&self) -> bool {
@@ -44,35 +49,43 @@ impl Compressor {
         self.current.as_ref().is_some_and(|(_, making)| making == name)
     }
 
-    /// Takes the result of the last compression.
-    fn settle(&mut self, result: io::Result<bool>, now: Instant, news: &mut Vec<News>) {
+    /// Takes the result of the last compression. Returns the archive that is compressed now.
+    fn settle(&mut self, result: io::Result<bool>, now: Instant, news: &mut Vec<News>) -> Option<Archive> {
+        let archive = self.current.take().map(|(archive, _)| archive);
         match result {
-            Ok(true) => self.current = None,
-            Ok(false) => (self.current, self.next_at) = (None, Some(now + COMPRESS_AGAIN)),
+            Ok(true) => return archive,
+            Ok(false) => (self.up_to, self.next_at) = (None, Some(now + COMPRESS_AGAIN)),
             Err(error) => {
                 let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
                 news.push(News::Failed { doing: "compress an archive", error });
                 // The others get their turn first.
                 let aside = if is_taken { &mut self.name_taken } else { &mut self.failed };
-                aside.extend(self.current.take().map(|(archive, _)| archive));
+                aside.extend(archive);
                 self.next_at = None;
             }
         }
+        None
+    }
+
+    /// The archives were listed again: forgets those that are not there.
+    pub(super) fn forget_missing(&mut self, known: &Known) {
+        self.failed.retain(|aside| known.contains(*aside));
+        self.name_taken.retain(|aside| known.contains(*aside));
+        self.up_to = None;
     }
 
     /// Chooses the oldest archive that is plain. The newest stays plain, for agents that still read
     /// it, unless it is compressed and only its plain form has to go.
-    fn choose<'a>(&mut self, found: &'a [Found]) -> Option<&'a Found> {
-        let is = |found: &Found, aside| !found.archive.compressed && found.archive.compressed() == aside;
-        let is_there = |aside: &Archive| found.iter().any(|found| is(found, *aside));
-        self.failed.retain(is_there);
-        self.name_taken.retain(is_there);
-        let (newest, older) = found.split_last().unzip();
-        let older = older.into_iter().flatten();
-        let next = older.chain(newest.filter(|newest| newest.compressed_form.is_some())).find(|found| {
-            let compressed = found.archive.compressed();
-            !found.archive.compressed && !self.failed.contains(&compressed) && !self.name_taken.contains(&compressed)
+    fn choose<'a>(&mut self, known: &'a Known) -> Option<&'a Found> {
+        let stay = known.stay();
+        let newest = stay.back().filter(|newest| newest.compressed_form.is_none()).map(|newest| newest.archive);
+        let from = self.up_to.map_or(0, |up_to| known.place_after(up_to));
+        let next = stay.range(from..).find(|found| {
+            let archive = found.archive;
+            let is_aside = self.failed.contains(&archive) || self.name_taken.contains(&archive);
+            !archive.compressed && Some(archive) != newest && !is_aside
         });
+        self.up_to = next.map(|next| next.archive);
         if next.is_none() {
             self.failed.clear();
         }
@@ -94,28 +107,39 @@ impl Archives {
         if !self.compressor.enabled {
             return;
         }
-        if let Some(result) = disk.compressed() {
-            self.compressor.settle(result, now, news);
-        }
-        if self.compressor.current.is_some() || self.compressor.next_at.is_some_and(|at| now < at) {
+        let settled = disk.compressed().and_then(|result| self.compressor.settle(result, now, news));
+        let may_begin = self.compressor.current.is_none() && self.compressor.next_at.is_none_or(|at| now >= at);
+        if settled.is_none() && !may_begin {
             return;
         }
         let Ok(mut dir) = dir_of(disk, open) else { return };
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
+        let Some(known) = &mut self.known else { return }; // Retention reports why.
+        if let Some(archive) = settled {
+            let name = self.names.name(archive.compressed());
+            known.remove(archive);
+            if let Ok(Some(entry)) = dir.look(&open.file, &name) {
+                known.add(Found::new(archive.compressed(), entry));
+            }
+        }
+        if !may_begin {
+            return;
+        }
         // A rotation makes the next archive.
         self.compressor.next_at = Some(now + COMPRESS_AGAIN);
-        let Ok(found) = self.find(&mut dir, &mut open.file) else { return }; // Retention reports it.
-        let Some(next) = self.compressor.choose(&found) else { return };
-        let archive = next.archive.compressed();
-        let unfinished = self.names.unfinished_archive(archive, disk.random());
-        let (from, to) = (next.entry.name.clone(), self.names.name(archive));
-        let what = Compression { from, unfinished: unfinished.clone(), to, leave };
+        let Some(next) = self.compressor.choose(known) else { return };
+        let (archive, to) = (next.archive, self.names.name(next.archive.compressed()));
+        let unfinished = self.names.unfinished_archive(archive.compressed(), disk.random());
+        let what = Compression { from: next.entry.name.clone(), unfinished: unfinished.clone(), to, leave };
         match disk.compress(&open.file, what) {
             // As soon as this one is done the next may follow.
             Ok(()) => (self.compressor.current, self.compressor.next_at) = (Some((archive, unfinished)), None),
-            Err(error) => news.push(News::Failed { doing: "compress an archive", error }),
+            Err(error) => {
+                self.compressor.up_to = None;
+                news.push(News::Failed { doing: "compress an archive", error });
+            }
         }
     }
 }
