@@ -83,24 +83,43 @@ const NO_LIMIT_PER: Duration = Duration::from_secs(1);
 /// ```
 #[must_use = "call `init` or `build`"]
 pub struct Builder {
-    level: LevelFilter,
-    filter: Option<String>,
-    filter_env: Option<String>,
+    filter: FilterOptions,
     outputs: Vec<OutputOptions>,
     sinks: Vec<Box<dyn Sink>>,
     format: Format,
-    capacity: usize,
-    overflow: Overflow,
-    rate_limit: Option<(u32, Duration)>,
-    shutdown_timeout: Duration,
+    queue: QueueOptions,
+    end: EndOptions,
     context: Option<Context>,
     on_event: Option<EventHook>,
-    log_panics: bool,
-    flush_on_crash: bool,
     require_outputs: bool,
     watch: Option<Watched>,
     /// The place of the last `Console::test` among the outputs.
     captured: Option<usize>,
+}
+
+/// What passes before the outputs are asked.
+#[derive(Debug)]
+struct FilterOptions {
+    level: LevelFilter,
+    directives: Option<String>,
+    /// The environment variable that may have more directives.
+    variable: Option<String>,
+}
+
+/// What becomes of a record that passed.
+#[derive(Debug)]
+struct QueueOptions {
+    capacity: usize,
+    overflow: Overflow,
+    rate_limit: Option<(u32, Duration)>,
+}
+
+/// What happens when the process ends, as it should or not.
+#[derive(Debug)]
+struct EndOptions {
+    shutdown_timeout: Duration,
+    log_panics: bool,
+    flush_on_crash: bool,
 }
 
 impl Builder {
@@ -112,20 +131,14 @@ impl Builder {
     /// ```
     pub fn new() -> Self {
         Self {
-            level: LevelFilter::Info,
-            filter: None,
-            filter_env: None,
+            filter: FilterOptions { level: LevelFilter::Info, directives: None, variable: None },
             outputs: Vec::new(),
             sinks: Vec::new(),
             format: Format::default(),
-            capacity: 8192,
-            overflow: Overflow::default(),
-            rate_limit: None,
-            shutdown_timeout: Duration::from_secs(2),
+            queue: QueueOptions { capacity: 8192, overflow: Overflow::default(), rate_limit: None },
+            end: EndOptions { shutdown_timeout: Duration::from_secs(2), log_panics: false, flush_on_crash: false },
             context: None,
             on_event: None,
-            log_panics: false,
-            flush_on_crash: false,
             require_outputs: false,
             watch: None,
             captured: None,
@@ -138,7 +151,7 @@ impl Builder {
     /// let builder = unfazed::Builder::new().level(log::LevelFilter::Debug);
     /// ```
     pub fn level(mut self, max: LevelFilter) -> Self {
-        self.level = max;
+        self.filter.level = max;
         self
     }
 
@@ -159,7 +172,7 @@ impl Builder {
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn filter(mut self, directives: &str) -> Self {
-        self.filter = Some(directives.to_owned());
+        self.filter.directives = Some(directives.to_owned());
         self
     }
 
@@ -177,7 +190,7 @@ impl Builder {
     #[doc(alias = "from_env")]
     #[doc(alias = "parse_default_env")]
     pub fn filter_env(mut self, variable: &str) -> Self {
-        self.filter_env = Some(variable.to_owned());
+        self.filter.variable = Some(variable.to_owned());
         self
     }
 
@@ -342,7 +355,7 @@ impl Builder {
     /// ```
     #[doc(alias = "buffered_lines_limit")]
     pub fn capacity(mut self, records: usize) -> Self {
-        self.capacity = records;
+        self.queue.capacity = records;
         self
     }
 
@@ -357,7 +370,7 @@ impl Builder {
     #[doc(alias = "lossy")]
     #[doc(alias = "non_blocking")]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.queue.overflow = overflow;
         self
     }
 
@@ -379,7 +392,7 @@ impl Builder {
     /// let builder = unfazed::Builder::new().rate_limit(100, Duration::from_secs(60));
     /// ```
     pub fn rate_limit(mut self, records: u32, per: Duration) -> Self {
-        self.rate_limit = Some((records, per));
+        self.queue.rate_limit = Some((records, per));
         self
     }
 
@@ -392,7 +405,7 @@ impl Builder {
     /// let builder = unfazed::Builder::new().shutdown_timeout(Duration::from_secs(10));
     /// ```
     pub fn shutdown_timeout(mut self, at_most: Duration) -> Self {
-        self.shutdown_timeout = at_most;
+        self.end.shutdown_timeout = at_most;
         self
     }
 
@@ -461,7 +474,7 @@ impl Builder {
     /// ```
     #[doc(alias = "panic_hook")]
     pub fn log_panics(mut self, log_panics: bool) -> Self {
-        self.log_panics = log_panics;
+        self.end.log_panics = log_panics;
         self
     }
 
@@ -488,7 +501,7 @@ impl Builder {
     /// ```
     #[doc(alias = "signal_handler")]
     pub fn flush_on_crash(mut self, flush_on_crash: bool) -> Self {
-        self.flush_on_crash = flush_on_crash;
+        self.end.flush_on_crash = flush_on_crash;
         self
     }
 
@@ -583,7 +596,7 @@ impl Builder {
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
-        let log_panics = self.log_panics;
+        let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
         let ready = start(prepared.pipeline, prepared.writer)?;
         match prepared.files {
@@ -620,7 +633,7 @@ impl Builder {
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn init(self) -> Result<Handle, InitError> {
-        let log_panics = self.log_panics;
+        let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
         let ready = start(prepared.pipeline, prepared.writer)?;
         let core = logger.core().clone();
@@ -686,27 +699,27 @@ impl Builder {
         if self.outputs.is_empty() {
             return Err(InitError::NoOutput);
         }
-        if !(1..=MOST_CAPACITY).contains(&self.capacity) {
+        if !(1..=MOST_CAPACITY).contains(&self.queue.capacity) {
             return Err(InitError::Option {
                 option: "capacity",
-                value: self.capacity.to_string(),
+                value: self.queue.capacity.to_string(),
                 range: "from 1 to 1048576 records",
             });
         }
         self.check_rate_limit()?;
-        if !os::has_memory(queue::memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)) {
-            return Err(InitError::Memory { records: self.capacity });
+        if !os::has_memory(queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY)) {
+            return Err(InitError::Memory { records: self.queue.capacity });
         }
         let (directives, opening) = self.directives();
-        let environment = directives.get(usize::from(self.filter.is_some())).cloned();
+        let environment = directives.get(usize::from(self.filter.directives.is_some())).cloned();
         let wanted = |output: &OutputOptions| (output.destination.name(), output.wanted.clone());
         let wanted = self.outputs.iter().filter(|output| !output.stands_in).map(wanted).collect();
         let (outputs, filters) = plan_outputs(self.outputs, &self.format, self.watch.is_some())?;
         let layers = Layers { set: directives, pushed: Vec::new() };
-        let filter = Filter::new(self.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
-        let filter = Arc::new(CurrentFilter::new(filter, self.level));
-        let (records, per) = self.rate_limit.unwrap_or((0, NO_LIMIT_PER));
-        let limit = (self.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
+        let filter = Filter::new(self.filter.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
+        let filter = Arc::new(CurrentFilter::new(filter, self.filter.level));
+        let (records, per) = self.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
+        let limit = (self.queue.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
         let watch = self.watch.zip(limit.clone()).map(|(Watched { path, read }, limit)| {
             let live = Live { filter: filter.clone(), limit, outputs: wanted, environment };
             let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
@@ -717,14 +730,14 @@ impl Builder {
         let captured = self.captured.map(|place| outputs[place].captured());
         let plan = Plan {
             outputs,
-            capacity: self.capacity,
-            overflow: self.overflow,
+            capacity: self.queue.capacity,
+            overflow: self.queue.overflow,
             limit,
             watch,
-            shutdown_timeout: self.shutdown_timeout,
-            flush_on_crash: self.flush_on_crash,
+            shutdown_timeout: self.end.shutdown_timeout,
+            flush_on_crash: self.end.flush_on_crash,
             // The limit of a place wants to know the time itself.
-            by_counter: self.rate_limit.is_none() && os::counter_keeps_time(),
+            by_counter: self.queue.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
         let files = self.require_outputs.then(|| Files::look(&plan.outputs));
@@ -739,7 +752,7 @@ impl Builder {
 
     fn check_rate_limit(&self) -> Result<(), InitError> {
         let range = |value, range| Err(InitError::Option { option: "rate_limit", value, range });
-        match self.rate_limit {
+        match self.queue.rate_limit {
             Some((0, _)) => range("0 records".into(), "at least 1 record"),
             Some((_, per)) if !RATE_LIMIT_PER.contains(&per) => {
                 range(format!("{per:?}"), "an interval from 1 ms to 1 h")
@@ -781,9 +794,9 @@ impl Builder {
     }
 
     fn directives(&self) -> (Vec<String>, Option<FilterDoubts>) {
-        let mut directives: Vec<String> = self.filter.iter().cloned().collect();
+        let mut directives: Vec<String> = self.filter.directives.iter().cloned().collect();
         let mut doubts = FilterDoubts::new(SystemTime::now());
-        let set = self.filter_env.as_ref().and_then(|variable| Some((variable, std::env::var_os(variable)?)));
+        let set = self.filter.variable.as_ref().and_then(|variable| Some((variable, std::env::var_os(variable)?)));
         if let Some((variable, text)) = set {
             let (good, errors) = match text.to_str() {
                 Some(text) => split_env(text),
@@ -810,17 +823,11 @@ impl Default for Builder {
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Builder")
-            .field("level", &self.level)
             .field("filter", &self.filter)
-            .field("filter_env", &self.filter_env)
             .field("outputs", &self.outputs)
             .field("format", &self.format)
-            .field("capacity", &self.capacity)
-            .field("overflow", &self.overflow)
-            .field("rate_limit", &self.rate_limit)
-            .field("shutdown_timeout", &self.shutdown_timeout)
-            .field("log_panics", &self.log_panics)
-            .field("flush_on_crash", &self.flush_on_crash)
+            .field("queue", &self.queue)
+            .field("end", &self.end)
             .field("require_outputs", &self.require_outputs)
             .field("watch", &self.watch)
             .finish_non_exhaustive()

@@ -27,7 +27,7 @@ use crate::sink::console::Console;
 use crate::sink::file::Target;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::{Journald, JournaldSink};
-use crate::sink::log_file::{Account, FileOptions};
+use crate::sink::log_file::{Access, Account, FileOptions};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::{Syslog, SyslogSink};
@@ -194,8 +194,8 @@ impl Paths {
     fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
         let absolute = fit_path(path)?;
         // Looked up here: later the program may live in a jail.
-        find(&mut options.owner, "owner", os::user_id)?;
-        find(&mut options.group, "group", os::group_id)?;
+        find(&mut options.access.owner, "owner", os::user_id)?;
+        find(&mut options.access.group, "group", os::group_id)?;
         let (length, limit) = disk::name_length(&absolute);
         let (option, at_most) = options.longest_name(limit);
         if length > at_most {
@@ -242,12 +242,12 @@ fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Opt
 }
 
 /// Returns the mode and owner of files that are created.
-fn rights(options: &FileOptions) -> Rights {
+fn rights(access: &Access) -> Rights {
     let number = |account: &Option<Account>| match account {
         Some(Account::Numbered(id)) => Some(*id),
         Some(Account::Named(_)) | None => None,
     };
-    Rights { mode: options.mode, owner: number(&options.owner), group: number(&options.group) }
+    Rights { mode: access.mode, owner: number(&access.owner), group: number(&access.group) }
 }
 
 /// What a shell makes the home directory of, and nobody calls a directory.
@@ -302,7 +302,7 @@ impl PlannedOutput {
     fn sink(&self, once: &mut Once) -> Option<Box<dyn OutputSink>> {
         let (disk, target, options) = match &self.destination {
             Destination::File { path, options } => {
-                (RealDisk::new(rights(options)), Target::Path(path.clone()), options.clone())
+                (RealDisk::new(rights(&options.access)), Target::Path(path.clone()), options.clone())
             }
             Destination::Console(console) => {
                 let options = FileOptions::default();

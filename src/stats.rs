@@ -189,9 +189,7 @@ pub(crate) struct OutputCounters {
     pub(crate) offered: Offered,
     /// What was offered to an output that has a filter. The others share the account by levels.
     account: Option<Box<OwnAccount>>,
-    pub(crate) state: AtomicU8,
-    /// The most verbose level that the output can take now.
-    pub(crate) takes: AtomicU8,
+    pub(crate) state: OutputState,
     /// Records laid out and not settled, and those that are retained.
     pub(crate) in_hands: AtomicUsize,
     pub(crate) written: AtomicU64,
@@ -201,12 +199,72 @@ pub(crate) struct OutputCounters {
     pub(crate) dropped: DropCounters,
     /// Records that were born in the output's own code, which the output is not offered.
     pub(crate) own: AtomicU64,
-    pub(crate) suspensions: AtomicU64,
+}
+
+/// The state of an output, and how long it has been suspended.
+pub(crate) struct OutputState {
+    state: AtomicU8,
+    /// The most verbose level that the output can take now.
+    pub(crate) takes: AtomicU8,
+    suspensions: AtomicU64,
     /// Nanoseconds spent suspended in suspensions that are over.
-    pub(crate) suspended_nanos: AtomicU64,
+    nanos: AtomicU64,
     /// Nanoseconds from `born` to the start of the suspension that is not over, plus one; 0: none.
-    pub(crate) suspended_since: AtomicU64,
+    since: AtomicU64,
     pub(crate) born: Instant,
+}
+
+impl OutputState {
+    fn new(born: Instant) -> Self {
+        Self {
+            state: AtomicU8::new(State::Healthy.to_byte()),
+            takes: AtomicU8::new(Level::Trace as u8),
+            suspensions: AtomicU64::new(0),
+            nanos: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            born,
+        }
+    }
+
+    pub(crate) fn get(&self) -> State {
+        State::from_byte(self.byte())
+    }
+
+    /// Returns the state as a number: the worse, the greater.
+    pub(crate) fn byte(&self) -> u8 {
+        self.state.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        self.state.store(state.to_byte(), Relaxed);
+    }
+
+    /// Counts a suspension that begins.
+    pub(crate) fn suspended(&self, cause: Cause, now: Instant) {
+        self.set(State::Suspended(cause));
+        self.suspensions.fetch_add(1, Relaxed);
+        self.since.store(self.age(now) + 1, Relaxed);
+    }
+
+    /// Counts the time of the suspension that is over.
+    pub(crate) fn resumed(&self, now: Instant) {
+        self.nanos.fetch_add(self.current(now), Relaxed);
+        self.since.store(0, Relaxed);
+    }
+
+    fn time_suspended(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.nanos.load(Relaxed) + self.current(now))
+    }
+
+    /// Returns for how many nanoseconds the suspension has lasted that is not over; 0: none.
+    fn current(&self, now: Instant) -> u64 {
+        let since = self.since.load(Relaxed).checked_sub(1);
+        since.map_or(0, |since| self.age(now).saturating_sub(since))
+    }
+
+    fn age(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.born).as_nanos() as u64
+    }
 }
 
 /// What was offered to one output that has a filter.
@@ -226,8 +284,7 @@ impl OutputCounters {
             name,
             account: offered.filtered.is_some().then(Box::default),
             offered,
-            state: AtomicU8::new(State::Healthy.to_byte()),
-            takes: AtomicU8::new(Level::Trace as u8),
+            state: OutputState::new(born),
             in_hands: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -235,10 +292,6 @@ impl OutputCounters {
             failures: AtomicU64::new(0),
             dropped: DropCounters::default(),
             own: AtomicU64::new(0),
-            suspensions: AtomicU64::new(0),
-            suspended_nanos: AtomicU64::new(0),
-            suspended_since: AtomicU64::new(0),
-            born,
         }
     }
 
@@ -256,23 +309,10 @@ impl OutputCounters {
 
     /// Returns why the output takes nothing, if that is its state.
     fn reason(&self) -> Option<DropReason> {
-        match self.state() {
+        match self.state.get() {
             State::Suspended(cause) => Some(cause.into()),
             _ => None,
         }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        State::from_byte(self.state.load(Relaxed))
-    }
-
-    fn time_suspended(&self, now: Instant) -> Duration {
-        let mut nanos = self.suspended_nanos.load(Relaxed);
-        if let Some(since) = self.suspended_since.load(Relaxed).checked_sub(1) {
-            let life = now.saturating_duration_since(self.born).as_nanos() as u64;
-            nanos += life.saturating_sub(since);
-        }
-        Duration::from_nanos(nanos)
     }
 }
 
@@ -326,7 +366,7 @@ impl Counters {
     pub(crate) fn closed_to(&self, level: Level, wanting: Wanting) -> Option<DropReason> {
         let mut first = None;
         for output in self.outputs.iter().filter(|output| output.wants(level, wanting)) {
-            if level as u8 <= output.takes.load(Relaxed) {
+            if level as u8 <= output.state.takes.load(Relaxed) {
                 return None;
             }
             // What it takes changes before and after its state does.
@@ -404,7 +444,7 @@ impl Counters {
         let accepted = self.accepted(output);
         OutputStats {
             name: output.name.to_string(),
-            state: if closed { State::Closed } else { output.state() },
+            state: if closed { State::Closed } else { output.state.get() },
             offered: accepted.saturating_sub(output.own.load(Relaxed)),
             written,
             bytes: output.bytes.load(Relaxed),
@@ -413,8 +453,8 @@ impl Counters {
             pending: accepted.saturating_sub(refused).saturating_sub(taken) + in_hands,
             notices: output.notices.load(Relaxed),
             failures: output.failures.load(Relaxed),
-            suspensions: output.suspensions.load(Relaxed),
-            time_suspended: output.time_suspended(now),
+            suspensions: output.state.suspensions.load(Relaxed),
+            time_suspended: output.state.time_suspended(now),
         }
     }
 }

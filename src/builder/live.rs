@@ -62,10 +62,10 @@ impl Live {
             let added = outputs.add(wanted);
             added.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
         }
-        let mut directives = vec![options.level.to_string().to_lowercase()];
-        directives.extend(options.filter.into_iter().chain(self.environment.clone()));
+        let mut directives = vec![options.filter.level.to_string().to_lowercase()];
+        directives.extend(options.filter.directives.into_iter().chain(self.environment.clone()));
         self.filter.replace(directives, outputs).map_err(InitError::Filter)?;
-        let (records, per) = options.rate_limit.unwrap_or((0, NO_LIMIT_PER));
+        let (records, per) = options.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         self.limit.set(records, per);
         Ok(())
     }

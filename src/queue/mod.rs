@@ -342,7 +342,7 @@ impl Pipeline {
         if self.is_ended() {
             return State::Closed;
         }
-        let worst = self.counters.outputs.iter().map(|output| output.state.load(Relaxed)).max();
+        let worst = self.counters.outputs.iter().map(|output| output.state.byte()).max();
         State::from_byte(worst.unwrap_or(0))
     }
 

@@ -85,11 +85,18 @@ pub(crate) struct FileOptions {
     pub(crate) retain: u64,
     /// Where the path leads to a stream.
     pub(crate) backlog: Backlog,
+    pub(crate) access: Access,
+    pub(crate) symlink: Option<PathBuf>,
+    pub(crate) compress: bool,
+}
+
+/// Who may do what with the files that are created, as logrotate's `create` has it; `None`: as the
+/// file before it, or as the process makes files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Access {
     pub(crate) mode: Option<u32>,
     pub(crate) owner: Option<Account>,
     pub(crate) group: Option<Account>,
-    pub(crate) symlink: Option<PathBuf>,
-    pub(crate) compress: bool,
 }
 
 impl Default for FileOptions {
@@ -104,9 +111,7 @@ impl Default for FileOptions {
             error_reserve: DEFAULT_ERROR_RESERVE,
             retain: DEFAULT_RETAIN,
             backlog: Backlog::default(),
-            mode: None,
-            owner: None,
-            group: None,
+            access: Access::default(),
             symlink: None,
             compress: false,
         }
@@ -141,14 +146,14 @@ impl FileOptions {
         if let Some(out_of_range) = self.backlog.out_of_range() {
             return Some(out_of_range);
         }
-        match (&self.symlink, self.mode) {
+        match (&self.symlink, self.access.mode) {
             (Some(link), _) if cfg!(windows) => {
                 return Some(("symlink", link.display().to_string(), "none on Windows"));
             }
             (_, Some(mode)) if cfg!(windows) => return Some(("mode", mode_text(mode), "none on Windows")),
             _ => {}
         }
-        match self.mode {
+        match self.access.mode {
             Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
                 Some(("mode", mode_text(mode), "from 0o200 to 0o777, and writable by its owner"))
             }
@@ -385,7 +390,7 @@ impl LogFile {
     /// let file = unfazed::LogFile::new("app.log").mode(0o640);
     /// ```
     pub fn mode(mut self, mode: u32) -> Self {
-        self.options.mode = Some(mode);
+        self.options.access.mode = Some(mode);
         self
     }
 
@@ -408,7 +413,7 @@ impl LogFile {
     /// ```
     #[doc(alias = "chown")]
     pub fn owner(mut self, user: impl std::fmt::Display) -> Self {
-        self.options.owner = Some(Account::Named(user.to_string()));
+        self.options.access.owner = Some(Account::Named(user.to_string()));
         self
     }
 
@@ -424,7 +429,7 @@ impl LogFile {
     /// let file = unfazed::LogFile::new("/var/log/app.log").group(4).mode(0o640);
     /// ```
     pub fn group(mut self, group: impl std::fmt::Display) -> Self {
-        self.options.group = Some(Account::Named(group.to_string()));
+        self.options.access.group = Some(Account::Named(group.to_string()));
         self
     }
 

@@ -96,7 +96,7 @@ impl Output {
             waiting: Waiting::new(0, Backlog { bytes: 0, ..Backlog::default() }),
             lines: Lines::default(),
             life: Life::Writing,
-            schedule: RetrySchedule::new(Jitter::new(index), counters.born),
+            schedule: RetrySchedule::new(Jitter::new(index), counters.state.born),
             unreported: Unreported::new(opening),
             check_at: None,
             orders: Vec::new(),
@@ -145,7 +145,7 @@ impl Output {
     /// Shows the callers what the output can take, itself, in memory, or by another output.
     pub(super) fn publish_takes(&self, takes: impl Fn(&Level) -> bool) {
         let most = Level::iter().filter(takes).last();
-        self.counters.takes.store(most.map_or(0, |level| level as u8), Relaxed);
+        self.counters.state.takes.store(most.map_or(0, |level| level as u8), Relaxed);
     }
 
     /// Returns the suspension that is not over, if there is one.
@@ -294,7 +294,7 @@ impl Output {
                     self.unreported.synced();
                 }
                 let state = if low { State::Low } else { State::Healthy };
-                self.counters.state.store(state.to_byte(), Relaxed);
+                self.counters.state.set(state);
             }
             Err(refusal) => self.suspend(refusal.error, turn),
         }

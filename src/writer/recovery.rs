@@ -34,10 +34,7 @@ impl Output {
         self.lose_rest_unless(slow_reader, turn);
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
-        self.counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
-        self.counters.suspensions.fetch_add(1, Relaxed);
-        let since = now.monotonic.saturating_duration_since(self.counters.born).as_nanos() as u64;
-        self.counters.suspended_since.store(since + 1, Relaxed);
+        self.counters.state.suspended(cause, now.monotonic);
         for news in error.news {
             match news {
                 // The suspension reports it.
@@ -141,7 +138,7 @@ impl Output {
             let must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
             let cause = suspension.cause;
             self.schedule.follow(cause);
-            self.counters.state.store(State::Suspended(cause).to_byte(), Relaxed);
+            self.counters.state.set(State::Suspended(cause));
             if must_raise {
                 self.raise_failed(refusal.error.news, turn);
             }
@@ -187,9 +184,7 @@ impl Output {
         self.unreported.gap_is_in(drops, now);
         self.schedule.resumed(now.monotonic, self.counters.written.load(Relaxed));
         self.check_at = None;
-        let nanos = now.monotonic.saturating_duration_since(suspension.since.monotonic).as_nanos() as u64;
-        self.counters.suspended_nanos.fetch_add(nanos, Relaxed);
-        self.counters.suspended_since.store(0, Relaxed);
+        self.counters.state.resumed(now.monotonic);
         self.life = Life::Returned(Event::Resumed {
             output: self.counters.name.to_string(),
             cause: suspension.cause,
@@ -211,7 +206,7 @@ impl Output {
             Life::Writing | Life::Suspended(_) => None,
         };
         if let Some(event) = event {
-            self.counters.state.store(State::Healthy.to_byte(), Relaxed);
+            self.counters.state.set(State::Healthy);
             turn.events.raise(event);
         }
     }
