@@ -3,29 +3,20 @@
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
+mod support;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
 
 use log::Log as _;
 use log::kv::Value;
-use unfazed::{Batch, Builder, ContextFields, Format, Handle, Logger, Sink, SinkOutput, WriteError};
+use unfazed::{Builder, ContextFields, Format, Handle, Logger};
 
-/// Keeps the lines that it gets.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Sink for Lines {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        let mut lines = self.0.lock().unwrap();
-        lines.extend(batch.lines().map(|line| String::from_utf8(line.bytes().to_vec()).unwrap()));
-        Ok(())
-    }
-}
+use support::lines::Lines;
 
 struct Log {
     logger: Logger,
@@ -45,7 +36,7 @@ impl Log {
             }
             writeln!(line)
         });
-        let builder = Builder::new().output(SinkOutput::new("lines", lines.clone()).format(format));
+        let builder = Builder::new().output(lines.output(format));
         let (logger, handle) = change(builder).build().unwrap();
         Self { logger, handle, lines }
     }
@@ -58,9 +49,7 @@ impl Log {
 
     /// The lines since the last call.
     fn lines(&self) -> Vec<String> {
-        self.handle.flush(Duration::from_secs(10)).unwrap();
-        let lines = std::mem::take(&mut *self.lines.0.lock().unwrap());
-        lines.iter().map(|line| line.trim_end().to_owned()).collect()
+        self.lines.take(&self.handle).iter().map(|line| line.trim_end().to_owned()).collect()
     }
 }
 

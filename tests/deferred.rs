@@ -4,6 +4,8 @@
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
+mod support;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -18,6 +20,8 @@ use std::time::Duration;
 use log::kv::{self, VisitSource};
 use log::{Level, LevelFilter};
 use unfazed::{Batch, Builder, Format, Handle, Overflow, Sink, SinkOutput, WriteError};
+
+use support::lines::Lines;
 
 /// Set in a process that plays a program.
 const PROGRAM: &str = "UNFAZED_DEFERRED";
@@ -43,30 +47,6 @@ macro_rules! programs {
             }
         }
     )*};
-}
-
-/// Stores the lines that it gets.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Sink for Lines {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        let mut lines = self.0.lock().unwrap();
-        lines.extend(batch.lines().map(|line| String::from_utf8(line.bytes().to_vec()).unwrap()));
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn output(&self, format: Format) -> SinkOutput {
-        SinkOutput::new("lines", self.clone()).format(format)
-    }
-
-    /// The lines since the last call.
-    fn take(&self, handle: &Handle) -> Vec<String> {
-        handle.flush(Duration::from_secs(60)).unwrap();
-        std::mem::take(&mut *self.0.lock().unwrap())
-    }
 }
 
 /// Everything that a record has except its time.

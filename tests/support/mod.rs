@@ -7,6 +7,7 @@ pub(crate) mod account;
 #[cfg(target_os = "linux")]
 pub(crate) mod cases;
 pub(crate) mod child;
+pub(crate) mod lines;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
 pub(crate) mod moment;
