@@ -11,6 +11,7 @@ use crate::event::Cause;
 use crate::sink::{Batch, Now, Purpose, Shortage, WriteError};
 
 use super::FileSink;
+use super::open_file::{OpenFile, Tail};
 
 /// The line that reports a suspension is written only while at least this much is free.
 const SPACE_FOR_NOTICE: u64 = 4096;
@@ -21,10 +22,12 @@ impl<D: Disk> FileSink<D> {
     /// Writes the whole lines of `batch` that fit into `budget` bytes.
     pub(super) fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
         let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed.by)) };
-        if open.shared {
-            // Another process may have been cut off inside its line since the last look.
+        if open.shared || !open.holds_lock() || self.space.may_run_out() {
+            // Another process may have been cut off inside its line since the last look. Between
+            // this look and the write it still may.
             self.measure();
         }
+        self.cut_left_fragment();
         let newline = usize::from(self.torn);
         let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
         let (mut lines, mut end) = batch.whole_lines_in(fits);
@@ -55,11 +58,15 @@ impl<D: Disk> FileSink<D> {
         }
         if let (Err(_), true) = (&result, got > 0) {
             let fragment = got - (end + newline).min(got);
-            self.torn = !open.cut_fragment(fragment);
+            let tail = open.cut_fragment(fragment);
+            self.torn = tail == Tail::Torn;
             // A fragment that could not be cut and is missing only its newline is a whole line: the
             // next write brings the newline.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
-            whole += usize::from(self.torn && only_newline_missing);
+            if tail != Tail::Cut && only_newline_missing {
+                open.keep_fragment();
+                whole += 1;
+            }
         }
         open.path.lines_since += whole as u64;
         if got > 0 {
@@ -77,6 +84,12 @@ impl<D: Disk> FileSink<D> {
             return Err(self.disk_refused(lines, error, batch.bytes().len() - end, batch.now()));
         }
         if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
+    }
+
+    /// Cuts a fragment that was left, if that works now.
+    pub(super) fn cut_left_fragment(&mut self) {
+        let is_cut = self.torn && self.open.as_mut().is_some_and(OpenFile::cut_left_fragment);
+        self.torn &= !is_cut;
     }
 
     /// The rest of `batch`, after its first `lines` that end at `end`, does not fit. Of an ERROR
@@ -155,7 +168,7 @@ impl<D: Disk> FileSink<D> {
             self.torn = false;
             return Ok(());
         }
-        self.torn |= !open.cut_fragment(got);
+        self.torn |= open.cut_fragment(got) == Tail::Torn;
         Err(WriteError::new(0, Cause::LowSpace))
     }
 }

@@ -120,6 +120,7 @@ impl<D: Disk> FileSink<D> {
         let mut written = 0;
         let mut may_rotate = true;
         let mut path_checked = false;
+        self.cut_left_fragment();
         loop {
             let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };

@@ -21,6 +21,17 @@ const MOST_TAIL_LOOKS: usize = 100;
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;
 
+/// What has become of the part of a line that a failed write has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// It is not there any more, or never was.
+    Cut,
+    /// It stands alone on its line.
+    Ended,
+    /// It is at the end; the next write begins with a newline.
+    Torn,
+}
+
 /// What exists only while the file is open.
 pub(super) struct OpenFile<F> {
     pub(super) file: F,
@@ -38,6 +49,8 @@ pub(super) struct OpenFile<F> {
     pub(super) measured: bool,
     /// Another process was seen to write here, or in the file before this one.
     pub(super) shared: bool,
+    /// The length of the part of a line at the end that could not be cut.
+    fragment: u64,
     pub(super) blocks: Preallocated,
 }
 
@@ -117,6 +130,7 @@ impl<F: DiskFile> OpenFile<F> {
             len: 0,
             measured: false,
             shared: false,
+            fragment: 0,
             blocks,
         }
     }
@@ -194,7 +208,7 @@ impl<F: DiskFile> OpenFile<F> {
                 Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
                 Ok(more) => {
                     (got, interruptions) = (got + more, 0);
-                    self.len = self.len.saturating_add(more as u64);
+                    self.wrote(more);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
                     interruptions += 1;
@@ -209,7 +223,7 @@ impl<F: DiskFile> OpenFile<F> {
     pub(super) fn write_once(&mut self, bytes: &[u8]) -> usize {
         match self.file.write(bytes) {
             Ok(got) => {
-                self.len = self.len.saturating_add(got as u64);
+                self.wrote(got);
                 got
             }
             Err(_) => self.see_written(bytes),
@@ -229,15 +243,45 @@ impl<F: DiskFile> OpenFile<F> {
         if !is_in {
             return 0;
         }
-        self.len = len;
+        self.wrote(got);
         got
     }
 
+    fn wrote(&mut self, bytes: usize) {
+        self.len = self.len.saturating_add(bytes as u64);
+        if bytes > 0 {
+            self.fragment = 0; // It is not at the end any more.
+        }
+    }
+
     /// Removes the last `fragment` bytes, which are no whole line, if no other process can have
-    /// written after them. Returns whether the file ends with a whole line now; if not, the next
-    /// write begins with a newline.
-    pub(super) fn cut_fragment(&mut self, fragment: usize) -> bool {
-        fragment == 0 || self.cut(fragment as u64).is_some()
+    /// written after them. Where another process may write next, a fragment that stays is ended
+    /// with a newline at once: the other one does not know of it.
+    pub(super) fn cut_fragment(&mut self, fragment: usize) -> Tail {
+        self.fragment = 0;
+        if fragment == 0 || self.cut(fragment as u64).is_some() {
+            return Tail::Cut;
+        }
+        if (self.shared || !self.lock.held) && self.write_once(b"\n") == 1 {
+            return Tail::Ended;
+        }
+        self.fragment = fragment as u64;
+        Tail::Torn
+    }
+
+    /// Cuts the fragment that could not be cut when it was left: a full quota may refuse that, too.
+    /// Returns whether the file ends with a whole line now.
+    pub(super) fn cut_left_fragment(&mut self) -> bool {
+        let is_cut = self.fragment > 0 && self.is_torn() == Some(true) && self.cut(self.fragment).is_some();
+        if is_cut {
+            self.fragment = 0;
+        }
+        is_cut
+    }
+
+    /// Lets the fragment at the end stand: it is missing only its newline, and counts as written.
+    pub(super) fn keep_fragment(&mut self) {
+        self.fragment = 0;
     }
 
     /// Empties a file that was created under the lock of another one, if it holds nothing but our
@@ -256,7 +300,9 @@ impl<F: DiskFile> OpenFile<F> {
             return None;
         }
         let len = end.checked_sub(fragment)?;
-        self.file.cut(len).ok()?;
+        if self.file.cut(len).is_err() && self.file.len().ok()? != len {
+            return None; // Not even done and reported as failed.
+        }
         self.len = len;
         // The cut has given back the blocks beyond the end.
         self.blocks.forget();

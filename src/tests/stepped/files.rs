@@ -429,6 +429,30 @@ fn a_full_disk_that_lets_one_line_through_is_tried_less_and_less_often() {
     assert!(bench.handle.stats().written > 20, "each of them has let a record through");
 }
 
+/// The quota that tears a line may also refuse to cut its fragment off.
+#[test]
+fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    bench.log_some(2);
+    bench.step();
+    let before = disk.read(PATH).len();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, 30));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 122 });
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::Quota));
+    assert_eq!(disk.read(PATH).len(), before + 30, "the fragment stays for now");
+    bench.live(Duration::from_secs(1));
+    assert_recovery(&mut bench, &disk, "quota");
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.lines().all(|line| line.contains(" unfazed: ") || line.ends_with(" end")), "{text}");
+    assert_invariants(&bench, &disk, "quota");
+}
+
 #[test]
 fn a_disk_that_never_syncs_loses_no_record_and_says_so_every_five_seconds() {
     let disk = FakeDisk::default();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use log::Level;
+
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::parse;
 use crate::LogFile;
@@ -10,6 +12,51 @@ use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 
 const ENOLCK: i32 = 37;
+
+/// Two processes, one file, and a disk that is full inside a line of the one without the lock: the
+/// other one appended to it at once.
+#[test]
+fn a_fragment_of_another_process_is_never_glued_to_however_new_it_is() {
+    let disk = FakeDisk::with_capacity(64 << 10);
+    let mut holder = bench(&disk, |file| file);
+    holder.log(Level::Info);
+    holder.step();
+    let mut other = bench(&disk, |file| file);
+    other.next = 1000;
+    other.step();
+    let free = disk.world().free();
+    disk.world().filler = free - 130;
+    // The first is whole, the second is not.
+    other.log(Level::Info);
+    other.log(Level::Info);
+    other.step();
+    assert!(other.suspended());
+    disk.world().filler -= 2000;
+    holder.log(Level::Info);
+    holder.step();
+    let parsed = parse(&[disk.read(PATH)]);
+    assert_eq!(parsed.records, [0, 1000, 1], "{:?}", parsed.lines);
+    assert_eq!(parsed.fragments.len(), 1, "{:?}", parsed.lines);
+}
+
+#[test]
+fn a_fragment_that_may_not_be_cut_is_ended_at_once() {
+    let disk = FakeDisk::default();
+    disk.world().locked_by_other = true;
+    let mut bench = bench(&disk, |file| file);
+    bench.log(Level::Info);
+    bench.step();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, 30));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: false, errno: 122 });
+    bench.log(Level::Info);
+    bench.step();
+    assert!(bench.suspended());
+    assert_eq!(disk.read(PATH).last(), Some(&b'\n'), "the next process need not look");
+    bench.live(Duration::from_secs(2));
+    let parsed = parse(&[disk.read(PATH)]);
+    assert_eq!((parsed.records, parsed.fragments.len(), parsed.told), (vec![0], 1, 1));
+}
 
 const OTHERS: &str = "/logs/app.2001-09-09T01-46-50-0000.log";
 const UNFINISHED: &str = "/logs/.app.log.0000beef.new";
