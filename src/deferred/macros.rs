@@ -1,7 +1,7 @@
 //! The log macros: they take a call apart as far as `macro_rules` can, and hand it to the
 //! procedural macro; or to `log`, if it names a logger or is no call that `log` would take.
 
-/// Logs a message at a level that is an expression, as [`log::log!`] does; the message is laid out
+/// Logs a message at a level that is an expression, as `log::log!` does; the message is laid out
 /// on the writer's thread. See [`info!`](crate::info!).
 ///
 /// ```
@@ -18,7 +18,7 @@ macro_rules! log {
     ($level:expr, $($rest:tt)+) => ($crate::__log!([] [$level] $($rest)+));
 }
 
-/// Logs a message at the level ERROR, as [`log::error!`] does; the message is laid out on the
+/// Logs a message at the level ERROR, as `log::error!` does; the message is laid out on the
 /// writer's thread. See [`info!`](crate::info!).
 ///
 /// ```
@@ -33,7 +33,7 @@ macro_rules! error {
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Error] $($rest)+));
 }
 
-/// Logs a message at the level WARN, as [`log::warn!`] does; the message is laid out on the
+/// Logs a message at the level WARN, as `log::warn!` does; the message is laid out on the
 /// writer's thread. See [`info!`](crate::info!).
 ///
 /// ```
@@ -49,7 +49,7 @@ macro_rules! warn {
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Warn] $($rest)+));
 }
 
-/// Logs a message at the level INFO, as [`log::info!`] does, with the same grammar and the same
+/// Logs a message at the level INFO, as `log::info!` does, with the same grammar and the same
 /// text; the message is laid out on the writer's thread, so the call takes less time.
 ///
 /// The writer pays for it: counted in instructions, for a message with four arguments, the call
@@ -76,7 +76,7 @@ macro_rules! info {
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Info] $($rest)+));
 }
 
-/// Logs a message at the level DEBUG, as [`log::debug!`] does; the message is laid out on the
+/// Logs a message at the level DEBUG, as `log::debug!` does; the message is laid out on the
 /// writer's thread. See [`info!`](crate::info!).
 ///
 /// ```
@@ -91,7 +91,7 @@ macro_rules! debug {
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Debug] $($rest)+));
 }
 
-/// Logs a message at the level TRACE, as [`log::trace!`] does; the message is laid out on the
+/// Logs a message at the level TRACE, as `log::trace!` does; the message is laid out on the
 /// writer's thread. See [`info!`](crate::info!).
 ///
 /// ```
