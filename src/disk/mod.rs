@@ -98,11 +98,10 @@ pub(crate) trait Dir {
     /// Removes a name that is no directory's. A symbolic link is removed, not followed.
     fn remove(&mut self, name: &OsStr) -> io::Result<()>;
 
-    /// The files that are ours, as `log` is, and whose names are `wanted`. What is another's is not
-    /// seen.
-    fn list(&mut self, log: &Self::File, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>>;
+    /// The names in it that are `wanted`, whatever stands there.
+    fn names(&mut self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>>;
 
-    /// The file of this name, if it is ours, as `log` is.
+    /// The file of this name, if it is ours, as `log` is. What is another's is not seen.
     fn look(&mut self, log: &Self::File, name: &OsStr) -> io::Result<Option<Entry>>;
 
     /// Makes what happened to the names survive a crash of the machine.

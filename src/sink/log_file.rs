@@ -357,10 +357,10 @@ impl LogFile {
     /// While the output is suspended, records of lower levels are dropped. WARN and ERROR are laid
     /// out as lines and retained (an ERROR only if it does not fit into
     /// [`error_reserve`](Self::error_reserve)). When there is no space for a new one, the oldest
-    /// are dropped and counted. On resume the gap line says how many follow it (`retained=12`), and
-    /// they are written after it, with their own times, before anything newer. Until then they are
-    /// `pending` ([`OutputStats`](crate::OutputStats)). If the program ends first, they are dropped
-    /// and counted.
+    /// are dropped and counted. On resume the gap line says how many follow it, and they are
+    /// written after it, with their own times, before anything newer. Until then they are `pending`
+    /// ([`OutputStats`](crate::OutputStats)). If the program ends first, they are dropped and
+    /// counted.
     ///
     /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is
     /// taken when the first line comes and given back when the last one is written. A line that is
@@ -528,8 +528,8 @@ pub enum WhenLow {
     Stop,
     /// The oldest archives of this file are deleted first, until there is room again
     /// (`min_free_space` and half as much) or none is left; only then the output is suspended. At
-    /// most once for each suspension and each second. Each deletion is an event, and all of them
-    /// are reported in the log.
+    /// most once for each suspension and each second, and in one go, because nothing can be written
+    /// before. Each deletion is an event, and all of them are reported in the log.
     DeleteOldest,
 }
 

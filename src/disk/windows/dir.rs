@@ -193,16 +193,15 @@ impl Dir for RealDir {
         fs::remove_file(self.0.join(name))
     }
 
-    fn list(&mut self, log: &RealFile, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
+    fn names(&mut self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let name = entry?.file_name();
-            if !wanted(&name) {
-                continue;
+            if wanted(&name) {
+                names.push(name);
             }
-            entries.extend(self.look(log, &name)?);
         }
-        Ok(entries)
+        Ok(names)
     }
 
     /// The file itself is asked: a listing may lag what was written. What is gone by now is not

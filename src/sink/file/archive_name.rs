@@ -98,6 +98,14 @@ impl Names {
         self.parse_bytes(name.as_encoded_bytes())
     }
 
+    /// Returns true if a name begins as those of archives do, and is as long: `parse` says whether
+    /// it is one. There may be tens of thousands of names.
+    pub(crate) fn looks_like_an_archive(&self, name: &OsStr) -> bool {
+        let plain = self.stem.len() + 1 + TIME_LEN + NUMBER_LEN + self.suffix.len();
+        let begins = name.as_encoded_bytes().starts_with(self.stem.as_encoded_bytes());
+        begins && (name.len() == plain || name.len() == plain + COMPRESSED.len())
+    }
+
     fn parse_bytes(&self, name: &[u8]) -> Option<Archive> {
         let rest = name.strip_prefix(self.stem.as_encoded_bytes())?.strip_prefix(b".")?;
         let (stamp, rest) = rest.split_at_checked(TIME_LEN + NUMBER_LEN)?;

@@ -3,6 +3,7 @@
 
 mod compress;
 mod known;
+mod listing;
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,8 +16,8 @@ use crate::sink::log_file::FileOptions;
 use crate::sink::{News, Now};
 
 use self::compress::Compressor;
-pub(super) use self::known::Found;
-use self::known::Known;
+use self::known::{Found, Known};
+use self::listing::Listing;
 use super::archive_name::{Archive, Names};
 use super::open_file::OpenFile;
 use super::retention::Limits;
@@ -42,17 +43,34 @@ pub(super) struct Archives {
     pub(super) links_unrecognised: bool,
     /// When the archives are listed next; `None`: at once.
     pub(super) tidy_at: Option<Instant>,
-    /// The archives by the last list, and what was done to them since; `None`: not listed.
-    known: Option<Known>,
-    /// How many files with an archive's name were passed over at the last list, because they have
-    /// other names; and how many of them were reported.
-    doubtful: usize,
+    list: List,
+    /// The last turn has left something to do at once.
+    has_more: bool,
+    /// How many files with an archive's name were reported that have other names.
     reported_doubtful: usize,
     /// The archives exceeded the limits at the last look of a process without the lock.
     are_overdue: bool,
     pub(super) compressor: Compressor,
     /// When archives were last deleted because space was low.
     deleted_for_space: Option<Instant>,
+}
+
+/// The list of the archives.
+#[derive(Debug)]
+enum List {
+    None,
+    UnderWay(Listing),
+    /// What the last look has shown, and what was done since.
+    Known(Known),
+}
+
+impl List {
+    fn known(&mut self) -> Option<&mut Known> {
+        match self {
+            List::Known(known) => Some(known),
+            List::None | List::UnderWay(_) => None,
+        }
+    }
 }
 
 impl Archives {
@@ -64,8 +82,8 @@ impl Archives {
             is_clean: false,
             links_unrecognised: false,
             tidy_at: None,
-            known: None,
-            doubtful: 0,
+            list: List::None,
+            has_more: false,
             reported_doubtful: 0,
             are_overdue: false,
             compressor: Compressor::new(options.compress),
@@ -79,57 +97,61 @@ impl Archives {
         if let Some((_, name)) = disk.place(&open.file) {
             self.names = Names::new(&name);
         }
-        (self.tidy_at, self.known) = (None, None);
+        (self.tidy_at, self.list) = (None, List::None);
         (self.is_clean, self.links_unrecognised) = (false, false);
     }
 
-    /// Lists the archives, and decides which are to be deleted. Remembers the youngest name: an
-    /// archive that is deleted now has had it, and it is not given again.
-    pub(super) fn list<D: Dir<File = F>, F: DiskFile>(
-        &mut self,
-        dir: &mut D,
-        open: &mut OpenFile<F>,
-        now: Now,
-    ) -> io::Result<()> {
-        self.known = None;
-        let mut known = Known::new(self.find(dir, &mut open.file)?);
-        self.newest = self.newest.max(known.newest());
-        known.judge(&self.limits, open.len, now.wall);
-        self.compressor.forget_missing(&known);
-        self.known = Some(known);
+    /// Begins to list the archives. What a failed rotation has left, and the name of the newest
+    /// archive, are found at once.
+    pub(super) fn begin_list<D: Dir<File = F>, F: DiskFile>(&mut self, dir: &mut D, active: &mut F) -> io::Result<()> {
+        self.list = List::None;
+        let mut listing = Listing::begin(dir, &self.names, true)?;
+        let newest = listing.find_newest(dir, active, &self.names, &self.compressor)?;
+        // An archive that is deleted has had it, and it is not given again.
+        self.newest = self.newest.max(newest.map(|found| found.archive));
+        self.list = List::UnderWay(listing);
         self.is_clean = true;
         Ok(())
     }
 
-    /// Returns the archives. Removes what a crash has left, if that can be: a new file that never
-    /// became the active one, and an archive's name of the active file.
-    fn find<D: Dir<File = F>, F: DiskFile>(&mut self, dir: &mut D, active: &mut F) -> io::Result<Vec<Found>> {
-        let names = &self.names;
-        let entries = dir.list(active, &|name| names.parse(name).is_some() || names.is_unfinished(name))?;
-        let mut found = Vec::new();
-        self.doubtful = entries.iter().filter(|entry| entry.is_doubtful).count();
-        for entry in entries.into_iter().filter(|entry| !entry.is_doubtful) {
-            let is_active = entry.id.is_some() && entry.id == active.id();
-            match names.parse(&entry.name) {
-                Some(archive) if !is_active => found.push(Found::new(archive, entry)),
-                None if self.compressor.is_making(&entry.name) => {}
-                // Not its only name.
-                Some(_) if dir.check_name(names.active(), active)? != PathState::Same => {}
-                _ => {
-                    let _ = dir.remove(&entry.name); // It hinders nobody.
-                }
-            }
+    /// Goes on with the list, if it is under way. When it is whole, decides which archives are to
+    /// be deleted. Returns how many files with an archive's name were passed over, because they
+    /// have other names.
+    fn go_on<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        open: &mut OpenFile<F>,
+        now: Now,
+    ) -> io::Result<Option<usize>> {
+        let List::UnderWay(listing) = &mut self.list else { return Ok(None) };
+        let result = listing.go_on(dir, &mut open.file, &self.names, &self.compressor);
+        if matches!(result, Ok(false)) {
+            return Ok(None);
         }
-        Ok(found)
+        let List::UnderWay(listing) = std::mem::replace(&mut self.list, List::None) else { return Ok(None) };
+        result?;
+        let (found, doubtful) = listing.finish();
+        let mut known = Known::new(found);
+        self.newest = self.newest.max(known.newest());
+        known.judge(&self.limits, open.len, now.wall);
+        self.compressor.forget_missing(&known);
+        self.list = List::Known(known);
+        Ok(Some(doubtful))
     }
 
     /// There is one archive more: the file that was the active one.
     pub(super) fn add<D: Dir<File = F>, F>(&mut self, dir: &mut D, archive: Archive, name: &OsStr, log: &F) {
         self.newest = Some(archive);
-        let Some(known) = &mut self.known else { return };
+        if matches!(self.list, List::None) {
+            return;
+        }
         // What cannot be seen now is seen at the next list.
-        if let Some(entry) = dir.look(log, name).ok().flatten().filter(|entry| !entry.is_doubtful) {
-            known.add(Found::new(archive, entry));
+        let Some(entry) = dir.look(log, name).ok().flatten().filter(|entry| !entry.is_doubtful) else { return };
+        let found = Found::new(archive, entry);
+        match &mut self.list {
+            List::None => {}
+            List::UnderWay(listing) => listing.add(found),
+            List::Known(known) => known.add(found),
         }
     }
 
@@ -143,17 +165,21 @@ impl Archives {
 
     /// Returns whether archives are to be listed or deleted next to an active file of this length.
     pub(super) fn must_tidy(&self, active: u64, now: Instant) -> bool {
-        self.must_list(now)
-            || self.known.as_ref().is_some_and(|known| known.has_due() || known.exceed(&self.limits, active))
+        let is_due = match &self.list {
+            List::None => false,
+            List::UnderWay(_) => true,
+            List::Known(known) => known.has_due() || known.exceed(&self.limits, active),
+        };
+        is_due || self.must_list(now)
     }
 
     fn must_list(&self, now: Instant) -> bool {
         self.tidy_at.is_none_or(|at| now >= at)
     }
 
-    /// Returns whether archives wait until they are deleted.
-    pub(super) fn has_due(&self) -> bool {
-        self.known.as_ref().is_some_and(Known::has_due)
+    /// Returns whether the last turn has left something to do at once; asked once.
+    pub(super) fn has_more(&mut self) -> bool {
+        std::mem::take(&mut self.has_more)
     }
 
     pub(super) fn are_limited(&self) -> bool {
@@ -162,56 +188,80 @@ impl Archives {
 
     /// The lock was got just now: what its holder before has left is due.
     pub(super) fn must_tidy_now(&mut self) {
-        self.tidy_at = None;
+        (self.tidy_at, self.list) = (None, List::None);
     }
 
     /// Returns whether archives exceed the limits, where another process has the lock and should
     /// have deleted them. Looks once a minute, and changes nothing.
     pub(super) fn are_overdue<D: Disk>(&mut self, disk: &D, open: &mut OpenFile<D::File>, now: Now) -> bool {
-        if self.are_limited() && self.must_list(now.monotonic) {
-            self.tidy_at = Some(now.monotonic + TIDY_EVERY);
-            let names = &self.names;
-            let listed = dir_of(disk, open)
-                .and_then(|mut dir| dir.list(&open.file, &|name| names.parse(name).is_some()))
-                .unwrap_or_default(); // What cannot be seen is not known to be due.
-            let active = open.file.id();
-            let archives = listed.into_iter().filter(|entry| entry.id.is_none() || entry.id != active);
-            let archives = archives.filter_map(|entry| Some(Found::new(names.parse(&entry.name)?, entry)));
-            let mut known = Known::new(archives.collect());
-            known.judge(&self.limits, open.len, now.wall);
-            self.are_overdue = known.has_due();
+        let is_under_way = matches!(&self.list, List::UnderWay(listing) if !listing.mends());
+        if self.are_limited() && (is_under_way || self.must_list(now.monotonic)) {
+            // What cannot be seen is not known to be due.
+            self.are_overdue = self.look_without_lock(disk, open, is_under_way, now).unwrap_or(false);
         }
         self.are_overdue
     }
 
-    /// Deletes the archives that exceed the limits.
+    fn look_without_lock<D: Disk>(
+        &mut self,
+        disk: &D,
+        open: &mut OpenFile<D::File>,
+        is_under_way: bool,
+        now: Now,
+    ) -> io::Result<bool> {
+        let mut dir = dir_of(disk, open)?;
+        if !is_under_way {
+            (self.tidy_at, self.list) = (Some(now.monotonic + TIDY_EVERY), List::None);
+            self.list = List::UnderWay(Listing::begin(&mut dir, &self.names, false)?);
+        }
+        self.go_on(&mut dir, open, now)?;
+        self.has_more = matches!(self.list, List::UnderWay(_));
+        Ok(self.list.known().map_or(self.are_overdue, |known| known.has_due()))
+    }
+
+    /// Lists the archives, and deletes those that exceed the limits, bit by bit.
     pub(super) fn tidy<D: Disk>(&mut self, disk: &mut D, open: &mut OpenFile<D::File>, now: Now, news: &mut Vec<News>) {
         let Ok(mut dir) = dir_of(disk, open) else { return };
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
-        if self.must_list(now.monotonic) {
+        // First those go that are known to be too many.
+        let has_due = self.list.known().is_some_and(|known| known.has_due());
+        let mut listed = Ok(());
+        if self.must_list(now.monotonic) && !has_due {
             self.tidy_at = Some(now.monotonic + TIDY_EVERY);
-            if let Err(error) = self.list(&mut dir, open, now) {
-                // What is too much is seen next time.
-                return news.push(News::Failed { doing: "list archives", error });
-            }
-            if self.doubtful > self.reported_doubtful {
-                let error = io::Error::other("others have given archives a second name: they are not counted");
-                news.push(News::Failed { doing: "list archives", error });
-            }
-            self.reported_doubtful = self.doubtful;
+            listed = self.begin_list(&mut dir, &mut open.file);
         }
-        let Some(known) = &mut self.known else { return };
-        known.trim(&self.limits, open.len);
-        for found in iter::from_fn(|| known.next_due()).take(DELETE_AT_ONCE) {
-            match delete(&mut dir, &open.file, &found) {
-                Ok(true) => news.push(News::Deleted { path: dir.path().join(found.name()), bytes: found.bytes() }),
-                Ok(false) => {}
-                // It is not counted, so that it is tried again no sooner than usual.
-                Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
+        match listed.and_then(|()| self.go_on(&mut dir, open, now)) {
+            Ok(doubtful) => self.report_doubtful(doubtful, news),
+            // What is too much is seen next time.
+            Err(error) => return news.push(News::Failed { doing: "list archives", error }),
+        }
+        if let List::Known(known) = &mut self.list {
+            known.trim(&self.limits, open.len);
+            for found in iter::from_fn(|| known.next_due()).take(DELETE_AT_ONCE) {
+                match delete(&mut dir, &open.file, &found) {
+                    Ok(true) => news.push(News::Deleted { path: dir.path().join(found.name()), bytes: found.bytes() }),
+                    Ok(false) => {}
+                    // It is not counted, so that it is tried again no sooner than usual.
+                    Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
+                }
             }
         }
+        self.has_more = match &self.list {
+            List::None => false,
+            List::UnderWay(_) => true,
+            List::Known(known) => known.has_due(),
+        };
+    }
+
+    fn report_doubtful(&mut self, doubtful: Option<usize>, news: &mut Vec<News>) {
+        let Some(doubtful) = doubtful else { return };
+        if doubtful > self.reported_doubtful {
+            let error = io::Error::other("others have given archives a second name: they are not counted");
+            news.push(News::Failed { doing: "list archives", error });
+        }
+        self.reported_doubtful = doubtful;
     }
 
     /// Returns whether archives may be deleted for space again.
@@ -234,13 +284,11 @@ impl Archives {
         if self.is_elsewhere(&mut dir, open) {
             return false;
         }
-        if self.known.is_none() {
-            if let Err(error) = self.list(&mut dir, open, now) {
-                news.push(News::Failed { doing: "list archives", error });
-                return false;
-            }
+        if let Err(error) = self.list_now(&mut dir, open, now) {
+            news.push(News::Failed { doing: "list archives", error });
+            return false;
         }
-        let Some(known) = &mut self.known else { return false };
+        let List::Known(known) = &mut self.list else { return false };
         let mut any = false;
         // Where a deletion frees no space (a snapshot, a second name, a process that has the file
         // open), or only later, more deletions do not either.
@@ -263,6 +311,26 @@ impl Archives {
             }
         }
         any
+    }
+}
+
+impl Archives {
+    /// Has the archives listed, in one go if they are not: space is low, and nothing can be written
+    /// before.
+    fn list_now<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        open: &mut OpenFile<F>,
+        now: Now,
+    ) -> io::Result<()> {
+        let is_under_way = matches!(&self.list, List::UnderWay(listing) if listing.mends());
+        if !is_under_way && self.list.known().is_none() {
+            self.begin_list(dir, &mut open.file)?;
+        }
+        while matches!(self.list, List::UnderWay(_)) {
+            self.go_on(dir, open, now)?;
+        }
+        Ok(())
     }
 }
 

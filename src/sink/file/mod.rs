@@ -367,7 +367,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
             low: self.space.is_low(),
             synced: self.is_synced(),
             news: std::mem::take(&mut self.news),
-            check_after: if self.archives.has_due() { Some(Duration::ZERO) } else { self.sync_due_in(now.monotonic) },
+            check_after: if self.archives.has_more() { Some(Duration::ZERO) } else { self.sync_due_in(now.monotonic) },
         })
     }
 

@@ -237,7 +237,7 @@ fn try_to_rotate<D: Disk>(
     }
     if !archives.is_clean {
         // Only what fails leaves something.
-        archives.list(&mut dir, old, now)?;
+        archives.begin_list(&mut dir, &mut old.file)?;
     }
     let archive = rotator.archive_after(archives.newest, now);
     let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;

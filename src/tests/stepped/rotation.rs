@@ -913,11 +913,13 @@ fn many_archives_are_deleted_a_few_at_a_time_and_looked_at_once_a_minute() {
     let mut most = 0;
     let mut turns = 0;
     while archives(&disk).len() > 1000 {
-        let removed = asked(&disk, Op::Remove);
+        let (removed, seen) = (asked(&disk, Op::Remove), disk.world().looked_at);
         bench.log_some(5);
         bench.step();
         bench.pass(Duration::from_millis(1));
         most = most.max(asked(&disk, Op::Remove) - removed);
+        let seen = disk.world().looked_at - seen;
+        assert!(seen <= 2 * (256 + 16 + 1), "{seen} looks in a turn, which looks twice");
         turns += 1;
         assert!(turns < 200, "{} archives are left", archives(&disk).len());
     }

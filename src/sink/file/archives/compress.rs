@@ -13,7 +13,7 @@ use crate::sink::file::archive_name::Archive;
 use crate::sink::file::open_file::OpenFile;
 
 use super::known::{Found, Known};
-use super::{Archives, dir_of};
+use super::{Archives, List, dir_of};
 
 /// The time until an archive is tried again that could not be compressed.
 const COMPRESS_AGAIN: Duration = Duration::from_secs(60);
@@ -104,7 +104,7 @@ impl Archives {
         now: Instant,
         news: &mut Vec<News>,
     ) {
-        if !self.compressor.enabled {
+        if !self.compressor.enabled || !matches!(self.list, List::Known(_)) {
             return;
         }
         let settled = disk.compressed().and_then(|result| self.compressor.settle(result, now, news));
@@ -116,7 +116,7 @@ impl Archives {
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
-        let Some(known) = &mut self.known else { return }; // Retention reports why.
+        let List::Known(known) = &mut self.list else { return }; // It goes on when all are listed.
         if let Some(archive) = settled {
             let name = self.names.name(archive.compressed());
             known.remove(archive);

@@ -1,0 +1,110 @@
+//! A look through the directory of a log. There may be tens of thousands of archives, and each is
+//! asked for: so it goes on bit by bit, between batches. Runs on the writer's thread.
+
+use std::collections::BinaryHeap;
+use std::ffi::OsString;
+use std::io;
+
+use crate::disk::{Dir, DiskFile, PathState};
+use crate::sink::file::archive_name::Names;
+
+use super::compress::Compressor;
+use super::known::Found;
+
+/// At most this many files are asked for between two batches: about a millisecond.
+const LOOK_AT_ONCE: usize = 256;
+
+/// What a look through the directory has found so far.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// The names that are still to be looked at: first what was left unfinished, then the archives,
+    /// the newest first.
+    left: BinaryHeap<(bool, OsString)>,
+    found: Vec<Found>,
+    /// How many files with an archive's name were passed over, because they have other names.
+    doubtful: usize,
+    /// Removes what a crash has left. Only the process with the lock may.
+    mends: bool,
+}
+
+impl Listing {
+    pub(super) fn begin<D: Dir>(dir: &mut D, names: &Names, mends: bool) -> io::Result<Self> {
+        let wanted = dir.names(&|name| names.looks_like_an_archive(name) || (mends && names.is_unfinished(name)))?;
+        let left = wanted.into_iter().map(|name| (!names.looks_like_an_archive(&name), name)).collect();
+        Ok(Self { left, found: Vec::new(), doubtful: 0, mends })
+    }
+
+    pub(super) fn mends(&self) -> bool {
+        self.mends
+    }
+
+    /// Looks at the next names. Returns true if none is left.
+    pub(super) fn go_on<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        active: &mut F,
+        names: &Names,
+        compressor: &Compressor,
+    ) -> io::Result<bool> {
+        for _ in 0..LOOK_AT_ONCE {
+            if !self.look_at_next(dir, active, names, compressor)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.left.is_empty())
+    }
+
+    /// Looks at what was left unfinished, and finds the newest archive. A failed rotation may have
+    /// left the active file a second name, which is newer than that one.
+    pub(super) fn find_newest<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        active: &mut F,
+        names: &Names,
+        compressor: &Compressor,
+    ) -> io::Result<Option<&Found>> {
+        while self.found.is_empty() && self.look_at_next(dir, active, names, compressor)? {}
+        Ok(self.found.first())
+    }
+
+    /// Returns false if no name is left.
+    fn look_at_next<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        active: &mut F,
+        names: &Names,
+        compressor: &Compressor,
+    ) -> io::Result<bool> {
+        let Some((_, name)) = self.left.pop() else { return Ok(false) };
+        let archive = names.parse(&name);
+        if archive.is_none() && !names.is_unfinished(&name) {
+            return Ok(true);
+        }
+        let Some(entry) = dir.look(active, &name)? else { return Ok(true) };
+        if entry.is_doubtful {
+            self.doubtful += 1;
+            return Ok(true);
+        }
+        let is_active = entry.id.is_some() && entry.id == active.id();
+        match archive {
+            Some(archive) if !is_active => self.found.push(Found::new(archive, entry)),
+            None if compressor.is_making(&entry.name) => {}
+            // Not its only name.
+            Some(_) if !self.mends || dir.check_name(names.active(), active)? != PathState::Same => {}
+            _ => {
+                let _ = dir.remove(&entry.name); // It hinders nobody.
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds an archive that was made meanwhile.
+    pub(super) fn add(&mut self, found: Found) {
+        self.found.push(found);
+    }
+
+    /// Returns the archives, and how many files were passed over.
+    pub(super) fn finish(self) -> (Vec<Found>, usize) {
+        (self.found, self.doubtful)
+    }
+}
