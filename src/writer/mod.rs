@@ -255,6 +255,11 @@ impl Writer {
         self.report_suppressed(now);
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
+        let mut is_ready = false;
+        self.each(now, |output, turn| is_ready |= output.attempt_if_due(turn));
+        if is_ready {
+            self.publish_gate();
+        }
         self.each(now, Output::tend);
         self.publish_gate();
         self.each(now, Output::raise_resumed);

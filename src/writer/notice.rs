@@ -57,11 +57,15 @@ pub(super) fn resumed(
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
     push_drops(&mut pairs, drops);
+    // They are older than this line, and may be older than what stands before it.
+    let mut follow = String::new();
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
+        let lines = if retained == 1 { "line follows" } else { "lines follow" };
+        follow = format!(", {retained} retained {lines}");
     }
     push_happened(&mut pairs, happened);
-    warn(to, format_args!("logging resumed, {} dropped", records(drops.total())), &pairs)
+    warn(to, format_args!("logging resumed, {} dropped{follow}", records(drops.total())), &pairs)
 }
 
 /// The last line before a suspension: which lines did not fit, and why.
@@ -189,6 +193,10 @@ mod tests {
             assert!(text(&dropped(UNIX_EPOCH, &drops(count))).starts_with(said));
             let gap = text(&resumed(times, Cause::DiskFull, &drops(count), 0, &Happened::default()));
             assert!(gap.starts_with(&format!("logging resumed, {said} cause=disk_full")), "{gap}");
+        }
+        for (count, said) in [(1, "1 retained line follows"), (2, "2 retained lines follow")] {
+            let gap = text(&resumed(times, Cause::DiskFull, &drops(0), count, &Happened::default()));
+            assert!(gap.starts_with(&format!("logging resumed, 0 records dropped, {said} cause=disk_full")), "{gap}");
         }
     }
 

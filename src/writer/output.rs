@@ -167,7 +167,7 @@ impl Output {
 
     /// Returns true if the output can take a record of this level now.
     pub(super) fn takes(&self, level: Level) -> bool {
-        self.suspension().is_none_or(|suspension| level <= suspension.takes)
+        self.suspension().is_none_or(|suspension| suspension.is_ready || level <= suspension.takes)
     }
 
     /// Returns true if the output would retain a record of this level that it cannot take.

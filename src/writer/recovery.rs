@@ -29,8 +29,8 @@ impl Output {
         let (now, cause) = (turn.now, error.cause());
         self.schedule.start(cause, now.monotonic, self.counters.written.load(Relaxed));
         let slow_reader = error.lag.is_some();
-        let suspension =
-            Suspension { cause, raised: (cause, now.monotonic), since: now, takes: error.still_takes, slow_reader };
+        let (raised, takes) = ((cause, now.monotonic), error.still_takes);
+        let suspension = Suspension { cause, raised, since: now, takes, slow_reader, is_ready: false };
         self.lose_rest_unless(slow_reader, turn);
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
@@ -88,12 +88,27 @@ impl Output {
         Ok(begun)
     }
 
-    /// Does what is due at rest and between batches: tries to come back, or asks for the sink's
-    /// health.
+    /// Makes the attempt to come back that is due. Returns true if it works: then the gate opens,
+    /// and `tend` writes the gap line. In this sequence, because the gap line reports what the
+    /// closed gate has cost.
+    pub(super) fn attempt_if_due(&mut self, turn: &mut Turn<'_>) -> bool {
+        let now = turn.now.monotonic;
+        if !self.is_suspended() || !self.schedule.is_due(now) {
+            return false;
+        }
+        let attempt = self.attempt(turn);
+        let is_ready = self.schedule.after(attempt, now);
+        if let Life::Suspended(suspension) = &mut self.life {
+            suspension.is_ready = is_ready;
+        }
+        is_ready
+    }
+
+    /// Does what is due at rest and between batches: comes back, or asks for the sink's health.
     pub(super) fn tend(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
-        if self.is_suspended() {
-            if self.schedule.is_due(now) && self.try_to_resume(turn) {
+        if let Some(suspension) = self.suspension() {
+            if suspension.is_ready && self.write_gap_line(turn) {
                 self.write_retained(turn);
             }
         } else if self.is_lagging() {
@@ -102,13 +117,6 @@ impl Output {
             self.open_batch(turn);
             self.write(turn);
         }
-    }
-
-    /// Makes one attempt to come back when the schedule allows it. Returns true if the output is
-    /// back.
-    fn try_to_resume(&mut self, turn: &mut Turn<'_>) -> bool {
-        let attempt = self.attempt(turn);
-        self.schedule.after(attempt, turn.now.monotonic) && self.write_gap_line(turn)
     }
 
     /// Makes one attempt to come back, whatever the schedule says. Returns true if the output is
@@ -135,6 +143,7 @@ impl Output {
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
             suspension.slow_reader = slow_reader;
+            suspension.is_ready = false;
             let must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
             let cause = suspension.cause;
             self.schedule.follow(cause);

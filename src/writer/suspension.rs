@@ -43,6 +43,8 @@ pub(super) struct Suspension {
     pub(super) takes: LevelFilter,
     /// The reader of the stream has taken nothing for too long, and may go on at any time.
     pub(super) slow_reader: bool,
+    /// The latest attempt has worked: the gate is open, and the gap line is next.
+    pub(super) is_ready: bool,
 }
 
 impl Suspension {
@@ -333,8 +335,14 @@ mod tests {
         ];
         let start = Now { wall: std::time::UNIX_EPOCH, monotonic: Instant::now() };
         let raised = (DiskFull, start.monotonic);
-        let mut suspension =
-            Suspension { cause: DiskFull, raised, since: start, takes: LevelFilter::Off, slow_reader: false };
+        let mut suspension = Suspension {
+            cause: DiskFull,
+            raised,
+            since: start,
+            takes: LevelFilter::Off,
+            slow_reader: false,
+            is_ready: false,
+        };
         for (millis, cause, then, is_named) in cases {
             let named = suspension.follow(cause, start.monotonic + Duration::from_millis(millis));
             assert_eq!((suspension.cause, named), (then, is_named), "{millis} ms: {cause:?}");

@@ -13,6 +13,8 @@ mod crashes;
 mod faults;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod gap_line;
 mod invariants;
 #[cfg(test)]
 mod hostile;

@@ -82,7 +82,10 @@ fn warnings_and_errors_that_could_not_be_written_stand_after_the_gap_line_with_t
     assert_eq!(parsed.retained, (0..8).map(|number| 1 + 2 * number).collect::<Vec<_>>());
     assert_eq!((parsed.told, parsed.gaps), (9, 1), "the gap line counts only what is gone");
     let text = String::from_utf8(disk.read(PATH)).unwrap();
-    let gap = text.lines().position(|line| line.contains("logging resumed, 9 records dropped")).unwrap();
+    let gap = text
+        .lines()
+        .position(|line| line.contains("logging resumed, 9 records dropped, 8 retained lines follow"))
+        .unwrap();
     assert!(text.lines().nth(gap).unwrap().ends_with(" retained=8"), "{text}");
     for ((number, at), line) in logged_at.iter().zip(text.lines().skip(gap + 1)) {
         let secs = at.duration_since(UNIX_EPOCH).unwrap().as_secs();

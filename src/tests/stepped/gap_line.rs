@@ -1,0 +1,82 @@
+//! The gap line reports everything that its suspension has cost, so that no second line follows it.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use log::{Level, Record};
+
+use super::bench::{Bench, Setup};
+use crate::event::Cause;
+use crate::front::logger::Core;
+use crate::sink::{Batch, OutputSink, WriteError};
+use crate::wanted::Wanting;
+
+/// Takes nothing while it is `broken`. While it takes the gap line, another thread logs.
+#[derive(Clone, Default)]
+struct InterruptedSink {
+    broken: Arc<AtomicBool>,
+    kept: Arc<Mutex<String>>,
+    core: Arc<OnceLock<Arc<Core>>>,
+}
+
+impl OutputSink for InterruptedSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        let text = str::from_utf8(batch.bytes()).unwrap();
+        if text.contains("logging resumed") {
+            let core = self.core.get().unwrap();
+            let log =
+                || (0..15).for_each(|_| core.log(&Record::builder().args(format_args!("meanwhile")).build(), None));
+            thread::scope(|scope| scope.spawn(log).join()).unwrap();
+        }
+        if self.broken.load(Relaxed) {
+            return Err(WriteError::new(0, Cause::Io));
+        }
+        self.kept.lock().unwrap().push_str(text);
+        Ok(())
+    }
+}
+
+/// Suspends the output, and loses some records.
+fn suspended(sink: &InterruptedSink) -> Bench {
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    sink.core.set(bench.logger.core().clone()).ok().unwrap();
+    sink.broken.store(true, Relaxed);
+    bench.log_some(8);
+    bench.step();
+    bench.log_some(8);
+    assert!(bench.suspended());
+    bench
+}
+
+/// Until the gap line was in, the gate stayed closed: 15 records were dropped after the line had
+/// been laid out, and a second line reported them 5 s later.
+#[test]
+fn what_is_logged_while_the_gap_line_is_written_is_taken() {
+    let sink = InterruptedSink::default();
+    let mut bench = suspended(&sink);
+    sink.broken.store(false, Relaxed);
+    bench.live(Duration::from_secs(20));
+    assert_eq!(bench.handle.stats().dropped.total(), 16);
+    let kept = sink.kept.lock().unwrap();
+    assert!(kept.contains("logging resumed, 16 records dropped"), "{kept}");
+    assert_eq!((kept.matches("dropped").count(), kept.matches("meanwhile").count()), (1, 15), "{kept}");
+}
+
+#[test]
+fn the_gate_closes_again_when_the_gap_line_does_not_go_in() {
+    let sink = InterruptedSink::default();
+    let mut bench = suspended(&sink);
+    for _ in 0..40 {
+        bench.pass(Duration::from_millis(50));
+        bench.step();
+        assert!(bench.pipeline.closed_to(Level::Info, Wanting::NOBODY).is_some());
+    }
+    sink.broken.store(false, Relaxed);
+    bench.live(Duration::from_secs(20));
+    let (dropped, kept) = (bench.handle.stats().dropped.total(), sink.kept.lock().unwrap());
+    assert!(dropped > 16, "{dropped}: what an open gate let in, and was not written");
+    assert!(kept.contains(&format!("logging resumed, {dropped} records dropped")), "{kept}");
+    assert_eq!((kept.matches("dropped").count(), kept.matches("meanwhile").count()), (1, 15), "{kept}");
+}
