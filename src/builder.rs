@@ -350,6 +350,10 @@ impl Builder {
     /// Sets how many records the queue holds, from 1 to 1 048 576. Default: 8192, which take about
     /// 2 MiB.
     ///
+    /// Under [`Overflow::DropNewest`] an eighth of the slots is reserved for WARN and ERROR. So a
+    /// burst of INFO that comes before the writer has woken up fills the default queue with 7168
+    /// records.
+    ///
     /// ```
     /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
     /// ```

@@ -34,7 +34,7 @@ fn a_full_queue_drops_the_new_record_and_counts_it() {
 #[test]
 fn the_last_slots_are_kept_for_warnings_and_errors() {
     // (capacity, slots kept): an eighth, at least 64, never more than half.
-    for (capacity, kept) in [(1, 0), (2, 1), (100, 50), (256, 64), (1024, 128)] {
+    for (capacity, kept) in [(1, 0), (2, 1), (100, 50), (256, 64), (1024, 128), (8192, 1024)] {
         let disk = FakeDisk::default();
         let mut bench = setup(capacity, Overflow::DropNewest, &disk).bench();
         for _ in 0..capacity {
