@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile, Opened, PathState};
 use crate::event::Cause;
 use crate::sink::{News, Now, WriteError};
 
-use super::open_file::{Closed, OpenFile};
+use super::open_file::OpenFile;
 use super::{FileSink, Target};
 
 /// The path is compared with the open file at most this often, before a write.
@@ -75,9 +75,12 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Closes a file that is not worth keeping.
+    /// Closes a file that is not worth keeping. What is known of one that is closed already stays.
     pub(super) fn close(&mut self, cause: Cause) {
-        self.closed = Closed { by: cause, left: self.open.take().and_then(|open| open.left()) };
+        self.closed.by = cause;
+        if let Some(open) = self.open.take() {
+            self.closed.left = open.left();
+        }
     }
 
     fn update_symlink(&mut self) {
