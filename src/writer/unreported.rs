@@ -104,7 +104,7 @@ impl Unreported {
     }
 
     /// Hands the lines that lead the next batch to `line`, in their order. `dropped` are all drops
-    /// of the output. At the end they are reported at once.
+    /// of the output. At the end, everything is reported at once.
     pub(super) fn lead(&mut self, dropped: Drops, now: Now, at_the_end: bool, mut line: impl FnMut(&Notice)) {
         if let Some(opening) = &self.opening {
             line(opening);
@@ -115,13 +115,14 @@ impl Unreported {
             line(&notice::happened(now.wall, &happened));
             self.leading.push(Leading::Happened(happened));
         }
-        if let Some(failed) = self.failed.as_ref().filter(|_| is_due(self.failed_line, LINE_EVERY, now.monotonic)) {
+        let is_due_now = |last| at_the_end || is_due(last, LINE_EVERY, now.monotonic);
+        if let Some(failed) = self.failed.as_ref().filter(|_| is_due_now(self.failed_line)) {
             self.failed_line = Some(now.monotonic);
             line(&notice::failed(now.wall, failed.doing, failed.times, &failed.error));
             self.leading.push(Leading::Failed);
         }
         let drops = self.drops(dropped);
-        if drops.total() > 0 && (at_the_end || is_due(self.drops_line, LINE_EVERY, now.monotonic)) {
+        if drops.total() > 0 && is_due_now(self.drops_line) {
             self.drops_line = Some(now.monotonic);
             line(&notice::dropped(now.wall, &drops));
             self.leading.push(Leading::Drops(drops));
