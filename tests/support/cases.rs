@@ -42,6 +42,8 @@ pub(crate) enum Needs {
     Mounts,
     /// Root, a loop device and the tools of ext4.
     LoopDevice,
+    /// A mount namespace of root's, and whatever this function finds missing.
+    Root(fn() -> Result<(), String>),
 }
 
 /// Whether a case keeps all processors busy.
@@ -200,7 +202,7 @@ fn run_in(case: &Case, dir: &Path) -> Result<Ended, String> {
     let command = match case.needs {
         Needs::Nothing => child::command(case.name, dir),
         Needs::Mounts => unshare(namespaces()),
-        Needs::LoopDevice => unshare("-m"),
+        Needs::LoopDevice | Needs::Root(_) => unshare("-m"),
     };
     child::run(command, dir, if is_long() { LONG_CASE_DEADLINE } else { CASE_DEADLINE })
 }
@@ -227,6 +229,16 @@ fn can(needs: Needs, dir: &Path) -> Result<(), String> {
                 attempt(&PARTS[1], dir).map_err(|why| format!("no ext4 image on a loop device to be had here: {why}"))
             })
             .clone(),
+        Needs::Root(find) => {
+            if !rustix::process::geteuid().is_root() {
+                return Err("the mounts of this case need root".to_owned());
+            }
+            let namespace = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+            if !namespace.is_ok_and(|status| status.success()) {
+                return Err("no mount namespace to be had here".to_owned());
+            }
+            find()
+        }
     }
 }
 

@@ -7,6 +7,8 @@ pub(crate) mod account;
 #[cfg(target_os = "linux")]
 pub(crate) mod cases;
 pub(crate) mod child;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub(crate) mod faulty;
 pub(crate) mod lines;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;

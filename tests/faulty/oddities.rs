@@ -1,0 +1,254 @@
+//! What real file systems do besides failing: they fill, hang, make up inode numbers, account late,
+//! and lose what was written back.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use unfazed::{Builder, Fsync, Handle, KIB, LogFile, Logger, Overflow, Rotation, State};
+
+use crate::harness::{PATIENCE, Text, archives, log_files, say, wait_until};
+use crate::kills;
+use crate::support::account::assert_identity;
+use crate::support::cases::{Case, Needs, Outcome, part};
+use crate::support::faulty::{Disk, FaultyFs, How, Identity, Op};
+use crate::support::place::{Filler, Place};
+use crate::tmpfs::stops_and_resumes;
+
+/// Mounts the file system, or leaves the case with the reason.
+macro_rules! mounted {
+    ($place:expr) => {
+        match FaultyFs::mount($place.dir()) {
+            Ok(fs) => fs,
+            Err(reason) => return Outcome::Skipped(reason),
+        }
+    };
+}
+
+fn log_on(disk: &Disk<'_>, options: impl FnOnce(LogFile) -> LogFile) -> (Logger, Handle) {
+    let file = LogFile::new(disk.path().join("app.log")).min_free_space(0);
+    Builder::new().file(options(file)).overflow(Overflow::Block).build().unwrap()
+}
+
+/// Logs records of author 0 from `from` on, and waits until they are written or dropped.
+fn say_and_flush(logger: &Logger, handle: &Handle, from: u64, count: u64) -> u64 {
+    for n in from..from + count {
+        say(logger, 0, n);
+        let _ = handle.flush(PATIENCE);
+    }
+    from + count
+}
+
+fn wait_for_the_log(handle: &Handle) {
+    wait_until("the log is back", || handle.state() == State::Healthy);
+}
+
+/// A writer that was given up at a deadline goes on until what hung is done.
+fn no_writer_runs() -> bool {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+    names.into_iter().all(|name| name.trim_end() != "unfazed")
+}
+
+/// The log of a disk: all of it must parse.
+fn text(dir: &Path) -> Text {
+    let text = Text::of(&log_files(dir));
+    assert!(text.fragments.is_empty(), "{:?}", text.fragments);
+    text
+}
+
+/// Ends the logger; each record is in a file, in order, or counted.
+fn end(disk: &Disk<'_>, logger: Logger, handle: &Handle, said: u64) -> Text {
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    drop(logger);
+    let stats = handle.stats();
+    assert_identity(&stats);
+    let text = text(disk.path());
+    let numbers = text.records.get(&0).map_or(&[][..], Vec::as_slice);
+    assert_eq!((stats.accepted, stats.written), (said, numbers.len() as u64), "{stats:?}");
+    assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    text
+}
+
+pub(crate) fn a_full_file_system_in_user_space_stops_the_log_quietly_and_it_resumes_by_itself(
+    place: &Place,
+) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.set_capacity(16 << 20);
+    stops_and_resumes(disk.path(), Duration::from_millis(1500), 0, String::new)
+}
+
+pub(crate) fn whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline(place: &Place) -> Outcome {
+    const CALLS: u64 = 100;
+    const DEADLINE: Duration = Duration::from_millis(200);
+
+    let fs = mounted!(place);
+    let hung = [Op::Write, Op::Statfs, Op::Fsync, Op::Create, Op::Link, Op::Rename, Op::Lookup, Op::Getattr];
+    for op in hung {
+        let disk = fs.disk(&format!("{op:?}"));
+        let (logger, handle) = log_on(&disk, |file| file.fsync(Fsync::AfterErrors));
+        let said = say_and_flush(&logger, &handle, 0, 4);
+        disk.arm(op, How::Hangs, 0, 0, 1);
+        handle.rotate();
+        // A call that waited for the disk would wait for ever.
+        for n in said..said + CALLS {
+            say(&logger, 0, n);
+        }
+        wait_until("something hangs", || fs.held() == 1);
+        let begun = Instant::now();
+        assert!(handle.shutdown(DEADLINE).is_err(), "{op:?} hangs");
+        // Far less than for ever; the promise to the millisecond is another test's.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{op:?}: the shutdown took {took:?}");
+        let hanging = handle.stats();
+        assert_identity(&hanging);
+        fs.release();
+        disk.clear();
+        drop(logger);
+        wait_until("the writer ends", no_writer_runs);
+        let stats = handle.stats();
+        assert_identity(&stats);
+        let text = text(disk.path());
+        let numbers = text.records.get(&0).map_or(&[][..], Vec::as_slice);
+        assert_eq!(stats.accepted, said + CALLS);
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{op:?}: {numbers:?}");
+        // What was given up at the deadline is counted as dropped; the write that hung then may
+        // have been done all the same.
+        assert!(numbers.len() as u64 >= stats.written, "{op:?}: {stats:?}, {} in the file", numbers.len());
+    }
+    Outcome::Holds(format!("hung in turn: {hung:?}"))
+}
+
+/// sshfs and mergerfs: a rotation that waited for one number under two names never came.
+pub(crate) fn a_log_whose_names_have_inode_numbers_of_their_own_is_rotated(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.set_identity(Identity::OfNames);
+    rotates(&disk)
+}
+
+pub(crate) fn a_log_without_hard_links_is_rotated(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.arm(Op::Link, How::Fails, libc::EPERM, 0, u64::MAX);
+    rotates(&disk)
+}
+
+fn rotates(disk: &Disk<'_>) -> Outcome {
+    let (logger, handle) = log_on(disk, |file| file.rotation(Rotation::size(KIB)));
+    let said = say_and_flush(&logger, &handle, 0, 200);
+    let text = end(disk, logger, &handle, said);
+    text.assert_complete(&[said]);
+    let archives = archives(disk.path());
+    assert!(text.notices.is_empty(), "{:?}", text.notices);
+    let longest = archives.iter().map(|path| fs::metadata(path).unwrap().len()).max();
+    assert!(archives.len() > 5 && longest <= Some(KIB), "{} archives of at most {longest:?} bytes", archives.len());
+    Outcome::Holds(format!("{} archives of at most {longest:?} bytes", archives.len()))
+}
+
+pub(crate) fn space_that_shows_late_is_used_once_it_shows(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.set_capacity(1 << 20);
+    let (logger, handle) = log_on(&disk, |file| file.min_free_space(64 * KIB).error_reserve(0));
+    let said = say_and_flush(&logger, &handle, 0, 4);
+    let mut filler = Filler::new(disk.path().join("filler"));
+    filler.fill();
+    disk.account_late();
+    let said = say_and_flush(&logger, &handle, said, 4);
+    assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
+    filler.remove();
+    disk.commit();
+    wait_for_the_log(&handle);
+    let said = say_and_flush(&logger, &handle, said, 4);
+    let text = end(&disk, logger, &handle, said);
+    Outcome::Holds(format!("{said} logged, {} written", text.records[&0].len()))
+}
+
+/// Without a reserve, an attempt says what there is, whatever the free space seems to be.
+pub(crate) fn an_attempt_does_not_wait_for_space_that_shows_late(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.set_capacity(1 << 20);
+    let (logger, handle) = log_on(&disk, |file| file.error_reserve(0));
+    let said = say_and_flush(&logger, &handle, 0, 4);
+    let mut filler = Filler::new(disk.path().join("filler"));
+    filler.fill();
+    disk.account_late();
+    let mut said = said;
+    while handle.state() == State::Healthy {
+        said = say_and_flush(&logger, &handle, said, 1);
+    }
+    filler.remove();
+    wait_for_the_log(&handle);
+    let said = say_and_flush(&logger, &handle, said, 4);
+    let answer = rustix::fs::statvfs(disk.path()).unwrap();
+    assert_eq!(answer.f_bavail, 0, "the freed space shows only after a commit");
+    let text = end(&disk, logger, &handle, said);
+    Outcome::Holds(format!("{said} logged, {} written", text.records[&0].len()))
+}
+
+pub(crate) fn what_a_remount_has_taken_is_reported(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    let (logger, handle) = log_on(&disk, |file| file);
+    let path = disk.path().join("app.log");
+    say_and_flush(&logger, &handle, 0, 20);
+    fs::File::open(&path).unwrap().sync_all().unwrap();
+    let synced = fs::read(&path).unwrap();
+    let said = say_and_flush(&logger, &handle, 20, 20);
+    let lost = fs::read(&path).unwrap().len() - synced.len();
+    assert!(lost > 0);
+    disk.remount();
+    let said = say_and_flush(&logger, &handle, said, 2);
+    wait_for_the_log(&handle);
+    let said = say_and_flush(&logger, &handle, said, 2);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    drop(logger);
+    let bytes = fs::read(&path).unwrap();
+    assert!(bytes.starts_with(&synced), "what was synced is there");
+    let text = text(disk.path());
+    let reported = format!("bytes_cut_off={lost}");
+    assert!(text.notices.iter().any(|line| line.contains(&reported)), "{reported}: {:?}", text.notices);
+    Outcome::Holds(format!("{said} logged, {lost} bytes lost: {:?}", text.notices))
+}
+
+pub(crate) fn what_a_failed_sync_reported_is_reported_again_if_it_was_lost(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    let (logger, handle) = log_on(&disk, |file| file.fsync(Fsync::AfterErrors));
+    // Record 3 is an ERROR, and asks for a sync.
+    let said = say_and_flush(&logger, &handle, 0, 3);
+    disk.arm(Op::Fsync, How::Fails, libc::EIO, 0, 1000);
+    let said = say_and_flush(&logger, &handle, said, 5);
+    let before = text(disk.path()).notices;
+    assert!(before.iter().any(|line| line.contains("failed to fsync")), "{before:?}");
+    // It takes the line on the failed sync as well.
+    disk.remount();
+    disk.clear();
+    let said = say_and_flush(&logger, &handle, said, 2);
+    wait_for_the_log(&handle);
+    // Among them an ERROR, whose sync succeeds.
+    let said = say_and_flush(&logger, &handle, said, 7);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    drop(logger);
+    let after = text(disk.path()).notices;
+    assert!(after.iter().any(|line| line.contains("failed to fsync")), "{after:?}, before: {before:?}");
+    assert!(after.iter().any(|line| line.contains("bytes_cut_off=")), "{after:?}, before: {before:?}");
+    Outcome::Holds(format!("{said} logged: {after:?}"))
+}
+
+/// The cases of `tests/files` on this file system.
+pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses(fs.disk("disk").path())
+}
+
+/// Who is killed there.
+pub(crate) const VICTIM: Case = part(kills::VICTIM, Needs::Nothing, victim);
+
+fn victim(place: &Place) -> Outcome {
+    kills::victim(place.dir());
+    Outcome::holds()
+}
