@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
 use std::thread;
 
-use unfazed::LogFile;
+use unfazed::{Builder, LogFile};
 
 use crate::harness::{self, Outcome, argument, report};
 use crate::work::{self, log_one, to_file, warm_up};
@@ -140,7 +140,7 @@ pub(crate) fn allocations(dir: &Path) {
 }
 
 /// What is counted with a context and outputs that have filters.
-const SURROUNDED: [Kind; 4] = [
+pub(crate) const SURROUNDED: &[Kind] = &[
     ("in the context", log_one),
     ("for an output with a filter", |n| log::info!(target: "access", status = 200; "GET /{n}")),
     ("in scopes", |n| {
@@ -153,30 +153,44 @@ const SURROUNDED: [Kind; 4] = [
         let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_ready());
     }),
+    ("for no output", |n| log::info!(target: "nobody", status = 200; "GET /{n}")),
+    #[cfg(feature = "tracing")]
+    ("an event of tracing for an output with a filter", |n| {
+        let _request = unfazed::scope([("request_id", n)]);
+        tracing::info!(target: "access", status = 200, "GET /{n}");
+    }),
 ];
 
 pub(crate) fn what_surrounds_a_record_that_fits_its_slot_allocates_nothing(dir: &Path) -> Outcome {
     let counts = harness::run("surrounded", "1", dir);
-    for (kind, _) in SURROUNDED {
+    for &(kind, _) in SURROUNDED {
         assert_eq!(counts.number::<u64>(kind), 0, "{kind}: allocations in {CALLS} calls");
     }
-    Outcome::Holds(format!("{CALLS} calls each of {}: 0", SURROUNDED.map(|(kind, _)| kind).join(", ")))
+    let kinds = SURROUNDED.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
+    Outcome::Holds(format!("{CALLS} calls each of {kinds}: 0"))
+}
+
+/// A logger with a context and outputs that have filters.
+pub(crate) fn with_surroundings(dir: &Path) -> Builder {
+    let file = |name: &str| LogFile::new(dir.join(name)).min_free_space(0);
+    Builder::new()
+        .file(file("app.log").filter("info,nobody=off"))
+        .file(file("access.log").filter("access=info"))
+        .file(file("other.log").filter_with(|metadata| !["access", "nobody"].contains(&metadata.target())))
+        .context(|fields| fields.add("node", 7))
 }
 
 pub(crate) fn surrounded(dir: &Path) {
-    let handle = to_file(dir)
-        .file(LogFile::new(dir.join("access.log")).filter("access=info").min_free_space(0))
-        .file(
-            LogFile::new(dir.join("other.log")).filter_with(|metadata| metadata.target() != "access").min_free_space(0),
-        )
-        .context(|fields| fields.add("node", 7))
-        .init()
-        .unwrap();
+    let handle = with_surroundings(dir).init().unwrap();
+    #[cfg(feature = "tracing")]
+    unfazed::tracing::init(&handle).unwrap();
+    #[cfg(feature = "tracing")]
+    let _span = tracing::info_span!("request", id = 7).entered();
     warm_up();
     for (kind, call) in SURROUNDED {
         // The first scope of a thread makes place for those to come.
         call(0);
-        report(kind, allocations_of(&call));
+        report(kind, allocations_of(call));
     }
     work::end(&handle);
 }

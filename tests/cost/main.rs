@@ -49,6 +49,7 @@ fn main() -> std::process::ExitCode {
         child::cases![
             rest::a_logger_at_rest_wakes_seldom_and_still_writes_in_time,
             system_calls::bursts_make_no_system_call,
+            system_calls::what_surrounds_a_record_makes_no_system_call,
             system_calls::sparse_records_make_no_system_call,
             system_calls::several_threads_make_no_system_call_but_a_rare_yield,
             system_calls::an_error_after_a_pause_wakes_the_writer_by_one_futex,
@@ -60,6 +61,7 @@ fn main() -> std::process::ExitCode {
         programs![
             rest::rest,
             system_calls::bursts,
+            system_calls::surrounded_calls,
             system_calls::sparse,
             system_calls::threads_in_bursts,
             system_calls::threads_in_a_flood,

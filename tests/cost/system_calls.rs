@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use unfazed::Handle;
 
+use crate::allocations;
 use crate::harness::{Outcome, argument, report};
 use crate::trace::{begin, end, look_at_the_clocks, trace};
 use crate::work::{self, log_one, to_file, warm_up};
@@ -57,6 +58,36 @@ pub(crate) fn bursts(dir: &Path) {
         thread::sleep(PAUSE);
     }
     end!("bursts");
+    work::end(&handle);
+    report("written", handle.stats().written - before);
+}
+
+pub(crate) fn what_surrounds_a_record_makes_no_system_call(dir: &Path) -> Outcome {
+    let trace = match trace("surrounded_calls", "1", dir) {
+        Ok(trace) => trace,
+        Err(outcome) => return outcome,
+    };
+    let window = trace.windows("surrounded", 1)[0];
+    assert!(window.calls.is_empty(), "{:?}", window.calls);
+    let written: u64 = trace.report.number("written");
+    Outcome::Holds(format!("{BURST} calls of each kind, {written} records written, 0 system calls"))
+}
+
+pub(crate) fn surrounded_calls(dir: &Path) {
+    let handle = allocations::with_surroundings(dir).capacity(ROOM).init().unwrap();
+    #[cfg(feature = "tracing")]
+    unfazed::tracing::init(&handle).unwrap();
+    #[cfg(feature = "tracing")]
+    let _span = tracing::info_span!("request", id = 7).entered();
+    warm_up();
+    allocations::SURROUNDED.iter().for_each(|(_, call)| call(0));
+    look_at_the_clocks();
+    let before = handle.stats().written;
+    begin!("surrounded");
+    for (_, call) in allocations::SURROUNDED {
+        (0..BURST).for_each(call);
+    }
+    end!("surrounded");
     work::end(&handle);
     report("written", handle.stats().written - before);
 }
