@@ -30,6 +30,8 @@ use crate::sink::journald::{Journald, JournaldSink};
 use crate::sink::log_file::{Access, Account, FileOptions};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
+use crate::sink::socket::SystemConnection;
+#[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::{Syslog, SyslogSink};
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
@@ -309,9 +311,13 @@ impl PlannedOutput {
                 (RealDisk::new(Rights::default()), Target::Stream(console.stream), options)
             }
             #[cfg(all(feature = "syslog", unix))]
-            Destination::Syslog(syslog) => return Some(Box::new(SyslogSink::new(syslog.to.clone()))),
+            Destination::Syslog(syslog) => {
+                return Some(Box::new(SyslogSink::<SystemConnection>::new(syslog.to.clone())));
+            }
             #[cfg(all(feature = "journald", target_os = "linux"))]
-            Destination::Journald(journald) => return Some(Box::new(JournaldSink::new(journald.path.clone()))),
+            Destination::Journald(journald) => {
+                return Some(Box::new(JournaldSink::<SystemConnection>::new(journald.path.clone())));
+            }
             Destination::Sink { place, .. } => {
                 let sink = once.sinks.get_mut(*place).and_then(Option::take)?;
                 return Some(Box::new(sink));

@@ -2,18 +2,14 @@
 //! value; the sink runs on the writer's thread.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
-
-use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::format::Format;
 use crate::wanted::Wanted;
 
 use super::otherwise::Otherwise;
 use super::shared_options::{backlog_options, wanted_options};
-use super::socket::{Destination, Socket, is_too_large};
+use super::socket::{Connection, Destination, Socket, SystemConnection, is_too_large};
 use super::syslog::failed;
 use super::{Backlog, Batch, Now, OutputSink, WriteError};
 
@@ -103,44 +99,24 @@ impl Default for Journald {
 }
 
 /// The sink of a [`Journald`].
-pub(crate) struct JournaldSink {
-    socket: Socket,
+pub(crate) struct JournaldSink<C = SystemConnection> {
+    socket: Socket<C>,
 }
 
-impl JournaldSink {
+impl<C: Connection> JournaldSink<C> {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { socket: Socket::new(Destination::Unix(path)) }
     }
 
     fn send(&mut self, entry: &[u8]) -> io::Result<()> {
         match self.socket.send(entry) {
-            Err(error) if is_too_large(&error) => self.send_by_file(entry),
+            Err(error) if is_too_large(&error) => self.socket.send_by_file(entry),
             result => result,
         }
     }
-
-    /// Sends the descriptor of a sealed file in memory, which the journal maps.
-    fn send_by_file(&self, entry: &[u8]) -> io::Result<()> {
-        let Some(socket) = self.socket.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = rustix::fs::memfd_create("journal-entry", flags)?;
-        let mut rest = entry;
-        while !rest.is_empty() {
-            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [file.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        rustix::net::sendmsg(socket, &[], &mut ancillary, flags)?;
-        Ok(())
-    }
 }
 
-impl OutputSink for JournaldSink {
+impl<C: Connection> OutputSink for JournaldSink<C> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         for (number, line) in batch.lines().enumerate() {
             self.send(line.bytes()).map_err(|error| failed(number, "write", error))?;
@@ -160,6 +136,7 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use log::Level;
+    use rustix::fs::SealFlags;
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
     use super::*;
@@ -170,7 +147,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let reader = UnixDatagram::bind(&path).unwrap();
-        let mut sink = JournaldSink::new(path);
+        let mut sink = JournaldSink::<SystemConnection>::new(path);
         let mut entries = BatchBuf::new(Now::new(SystemTime::UNIX_EPOCH, Instant::now()));
         let large = format!("MESSAGE={}", "x".repeat(4 << 20));
         entries.push(Level::Info, "MESSAGE=small");

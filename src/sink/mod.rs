@@ -6,7 +6,7 @@ pub(crate) mod journald;
 pub(crate) mod log_file;
 pub(crate) mod otherwise;
 #[cfg(all(feature = "syslog", unix))]
-mod socket;
+pub(crate) mod socket;
 #[cfg(all(feature = "syslog", unix))]
 pub(crate) mod syslog;
 

@@ -21,7 +21,7 @@ pub(crate) enum Destination {
 
 /// How a stream shows where a message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(crate) enum Framing {
     /// A message is a datagram.
     None,
     /// A newline after the message, as syslog daemons read a local stream.
@@ -30,10 +30,32 @@ enum Framing {
     OctetCount,
 }
 
+/// A connection to a destination, as the system makes it or a test.
+pub(crate) trait Connection: Sized + Send {
+    fn connect(to: &Destination) -> io::Result<Self>;
+
+    fn framing(&self) -> Framing;
+
+    /// Looks whether the other side has answered: a TCP connection takes its time.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` as long as it has not.
+    fn establish(&mut self) -> io::Result<()>;
+
+    /// Sends what the other side takes now, a datagram whole or not at all. Returns the number of
+    /// bytes.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends the descriptor of a sealed file in memory, which the other side maps.
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    fn send_by_file(&self, bytes: &[u8]) -> io::Result<()>;
+}
+
 /// A connection to a destination, which is made again when it is gone.
-pub(super) struct Socket {
+pub(super) struct Socket<C = SystemConnection> {
     to: Destination,
-    connection: Option<Connection>,
+    connection: Option<C>,
     /// The frame of a message that a stream has taken only in part: it is sent before all others,
     /// and from its beginning after a new connection.
     unfinished: Vec<u8>,
@@ -41,15 +63,15 @@ pub(super) struct Socket {
     frame: Vec<u8>,
 }
 
-struct Connection {
+/// A connection that the system has made.
+pub(crate) struct SystemConnection {
     _in_child: CloseInChild,
     fd: OwnedFd,
     framing: Framing,
-    /// The other side has answered: a TCP connection takes its time.
     is_established: bool,
 }
 
-impl Socket {
+impl<C: Connection> Socket<C> {
     pub(super) fn new(to: Destination) -> Self {
         Self { to, connection: None, unfinished: Vec::new(), sent: 0, frame: Vec::new() }
     }
@@ -64,7 +86,7 @@ impl Socket {
             Some(connection) => connection,
             none => {
                 self.sent = 0;
-                none.insert(Connection::new(&self.to)?)
+                none.insert(C::connect(&self.to)?)
             }
         };
         let ready = connection.establish();
@@ -89,20 +111,23 @@ impl Socket {
         }
     }
 
-    /// Returns the descriptor, for a sink that sends more than bytes.
+    /// Sends a message that no datagram can hold by the descriptor of a sealed file in memory.
     #[cfg(all(feature = "journald", target_os = "linux"))]
-    pub(super) fn fd(&self) -> Option<&OwnedFd> {
-        self.connection.as_ref().map(|connection| &connection.fd)
+    pub(super) fn send_by_file(&mut self, message: &[u8]) -> io::Result<()> {
+        let Some(connection) = &self.connection else { return Err(io::ErrorKind::NotConnected.into()) };
+        let sent = connection.send_by_file(message);
+        self.forget_if_gone(&sent);
+        sent
     }
 
     fn send_once(&mut self, message: &[u8]) -> io::Result<()> {
         let Some(connection) = &self.connection else { return Err(io::ErrorKind::NotConnected.into()) };
         self.frame.clear();
-        if connection.framing == Framing::OctetCount {
+        if connection.framing() == Framing::OctetCount {
             self.frame.extend_from_slice(format!("{} ", message.len()).as_bytes());
         }
         self.frame.extend_from_slice(message);
-        if connection.framing == Framing::Newline {
+        if connection.framing() == Framing::Newline {
             self.frame.push(b'\n');
         }
         let sent = connection.send(&self.frame);
@@ -145,8 +170,8 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::WouldBlock && !is_too_large(error)
 }
 
-impl Connection {
-    fn new(to: &Destination) -> io::Result<Self> {
+impl Connection for SystemConnection {
+    fn connect(to: &Destination) -> io::Result<Self> {
         match to {
             Destination::Unix(path) => {
                 let address = SocketAddrUnix::new(path.as_path())?;
@@ -179,11 +204,10 @@ impl Connection {
         }
     }
 
-    fn of(fd: OwnedFd, framing: Framing) -> Self {
-        Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
+    fn framing(&self) -> Framing {
+        self.framing
     }
 
-    /// Looks whether the other side has answered.
     fn establish(&mut self) -> io::Result<()> {
         if self.is_established {
             return Ok(());
@@ -208,6 +232,32 @@ impl Connection {
             Err(rustix::io::Errno::NOBUFS) => Err(io::ErrorKind::WouldBlock.into()),
             result => Ok(result?),
         }
+    }
+
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    fn send_by_file(&self, bytes: &[u8]) -> io::Result<()> {
+        use rustix::fs::{MemfdFlags, SealFlags};
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+
+        let file = rustix::fs::memfd_create("journal-entry", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        net::sendmsg(&self.fd, &[], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+impl SystemConnection {
+    fn of(fd: OwnedFd, framing: Framing) -> Self {
+        Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
     }
 }
 
@@ -246,7 +296,7 @@ mod tests {
     fn a_local_socket_gets_datagrams_and_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut socket = Socket::new(Destination::Unix(path.clone()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path.clone()));
         assert!(socket.send(b"nobody hears").is_err());
         for round in 0..2 {
             let reader = UnixDatagram::bind(&path).unwrap();
@@ -265,7 +315,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut socket = Socket::new(Destination::Unix(path));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path));
         send(&mut socket, b"one");
         send(&mut socket, b"two");
         let mut lines = BufReader::new(listener.accept().unwrap().0).lines();
@@ -276,7 +326,7 @@ mod tests {
     #[test]
     fn udp_gets_a_datagram_for_each_message() {
         let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::new(Destination::Udp(reader.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Udp(reader.local_addr().unwrap()));
         send(&mut socket, b"hello");
         let mut bytes = [0; 64];
         let len = reader.recv(&mut bytes).unwrap();
@@ -286,7 +336,7 @@ mod tests {
     #[test]
     fn a_stream_whose_reader_pauses_loses_and_tears_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::new(Destination::Tcp(listener.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(listener.local_addr().unwrap()));
         let message = |number: usize| format!("{number:06} {}", "x".repeat(number % 5000));
         let (mut taken, mut refused) = (0, 0);
         while refused == 0 || taken < 100 {
@@ -324,7 +374,7 @@ mod tests {
     #[test]
     fn after_a_new_connection_an_unfinished_message_comes_whole() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::new(Destination::Tcp(listener.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(listener.local_addr().unwrap()));
         send(&mut socket, b"first");
         let first = listener.accept().unwrap().0;
         let long = vec![b'y'; 60_000];

@@ -11,7 +11,7 @@ use crate::wanted::Wanted;
 use super::otherwise::Otherwise;
 use super::outcome::Lag;
 use super::shared_options::{backlog_options, wanted_options};
-use super::socket::{Destination, Socket};
+use super::socket::{Connection, Destination, Socket, SystemConnection};
 use super::{Backlog, Batch, Now, OutputSink, WriteError};
 
 /// Holds a syslog output and its options. Needs the feature `syslog`; on Unix only. Given to
@@ -290,17 +290,17 @@ fn first(address: impl ToSocketAddrs) -> io::Result<std::net::SocketAddr> {
 }
 
 /// The sink of a [`Syslog`].
-pub(crate) struct SyslogSink {
-    socket: Socket,
+pub(crate) struct SyslogSink<C = SystemConnection> {
+    socket: Socket<C>,
 }
 
-impl SyslogSink {
+impl<C: Connection> SyslogSink<C> {
     pub(crate) fn new(to: Destination) -> Self {
         Self { socket: Socket::new(to) }
     }
 }
 
-impl OutputSink for SyslogSink {
+impl<C: Connection> OutputSink for SyslogSink<C> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         for (number, line) in batch.lines().enumerate() {
             let message = line.bytes().strip_suffix(b"\n").unwrap_or(line.bytes());

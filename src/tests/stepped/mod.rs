@@ -9,6 +9,8 @@ mod chaos;
 mod counter;
 #[cfg(test)]
 mod crashes;
+#[cfg(all(test, feature = "syslog", unix))]
+mod daemons;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
