@@ -40,6 +40,8 @@ mod retained;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod routed;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod scenarios;
