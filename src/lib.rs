@@ -71,9 +71,10 @@
 //!
 //! # What it does not do
 //!
-//! It sends nothing over a network, and it keeps no record in memory while an output is suspended,
-//! beyond what [`LogFile::retain`] says. One thread serves all outputs: a write that hangs in the
-//! kernel (a hard NFS mount) stops the others too, though no caller.
+//! Over a network it sends syslog, and nothing else. It keeps no record in memory while an output
+//! is suspended, beyond what [`LogFile::retain`] and the backlog of an output say. One thread
+//! serves all outputs: a write that hangs in the kernel (a hard NFS mount) stops the others too,
+//! though no caller.
 //!
 //! # Features
 //!

@@ -16,13 +16,14 @@ const EVERYTHING: &str = r#"
 level = "debug"
 filter = "hyper=warn,app=trace"
 filter_env = "APP_LOG"
-format = { kind = "text", local_time = true, thread = true, place = true, multiline = true }
+format = { kind = "text", local_time = true, thread = true, location = true, multiline = true }
 capacity = 1000
 overflow = { block_at_most = "50ms" }
 rate_limit = { records = 100, per = "1m" }
 shutdown_timeout = "1s 500ms"
 log_panics = true
 require_outputs = true
+flush_on_crash = true
 
 [[file]]
 path = "app.json"
@@ -157,13 +158,14 @@ fn everything() -> Builder {
         .console(Console::stdout().filter("info,hyper=off").format(Format::ecs()))
         .syslog(syslog)
         .journald(journald)
-        .format(Format::text().local_time().thread().place().multiline())
+        .format(Format::text().local_time().thread().location().multiline())
         .capacity(1000)
         .overflow(Overflow::BlockAtMost(Duration::from_millis(50)))
         .rate_limit(100, Duration::from_secs(60))
         .shutdown_timeout(Duration::from_millis(1500))
         .log_panics(true)
         .require_outputs(true)
+        .flush_on_crash(true)
 }
 
 fn shown(builder: &Builder) -> String {
@@ -279,10 +281,10 @@ fn every_word_has_its_meaning() {
 fn every_option_of_a_format_arrives() {
     let text = "format = { pattern = '{time} {level:5} {message} {kv}', time = '%H:%M', palette = 'warn=red', \
                 color_lines = true, short_target = true, fields = { service = 'shop' } }\n\
-                [stderr]\nformat = { kind = 'text', time = 'ms', without_level = true, without_target = true }";
+                [stderr]\nformat = { kind = 'text', time = 'ms', without_level = true, without_target = true, place = true }";
     let pattern = Format::pattern("{time} {level:5} {message} {kv}").time("%H:%M").palette("warn=red");
     let pattern = pattern.color_lines().short_target().field("service", "shop");
-    let text_format = Format::text().time("ms").without_level().without_target();
+    let text_format = Format::text().time("ms").without_level().without_target().location();
     let expected = Builder::new().format(pattern).console(Console::stderr().format(text_format));
     assert_eq!(shown(&from_toml(text).builder().unwrap()), shown(&expected));
     let word = from_toml("format = 'pattern {level} {message}'").builder().unwrap();

@@ -86,6 +86,109 @@ fn every_option_stands_in_the_table_and_every_row_is_an_option() {
     }
 }
 
+/// The text of a configuration with every key, in `tests/config.rs`, by the tables it consists of:
+/// the heading, nothing for the first one, and the keys.
+fn tables_of_everything() -> Vec<(String, BTreeSet<String>)> {
+    let tests = fs::read_to_string(root().join("tests/config.rs")).unwrap();
+    let (_, rest) = tests.split_once("const EVERYTHING: &str = r#\"\n").unwrap();
+    let mut tables = vec![(String::new(), BTreeSet::new())];
+    for line in rest.split_once("\n\"#;").unwrap().0.lines() {
+        if line.starts_with('[') {
+            tables.push((line.trim_matches(['[', ']']).to_owned(), BTreeSet::new()));
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            tables.last_mut().unwrap().1.insert(key.to_owned());
+        }
+    }
+    tables
+}
+
+/// Options that take code.
+const ONLY_IN_CODE: &[&str] = &["context", "filter_with", "on_event", "output", "sink"];
+
+#[test]
+fn every_option_has_a_key_in_a_file() {
+    let tables = tables_of_everything();
+    let headings: BTreeSet<String> = tables.iter().map(|(heading, _)| heading.clone()).collect();
+    for (owner, tables_of_owner) in [
+        ("Builder", &[""][..]),
+        ("LogFile", &["file"]),
+        ("Console", &["stderr", "stdout"]),
+        ("Syslog", &["syslog"]),
+        ("Journald", &["journald"]),
+    ] {
+        let own = tables.iter().filter(|(heading, _)| tables_of_owner.contains(&heading.as_str()));
+        let keys: BTreeSet<String> = own.flat_map(|(_, keys)| keys.clone()).collect();
+        for option in options_in_code(owner) {
+            let has_key = match option.as_str() {
+                "console" => headings.contains("stderr") && headings.contains("stdout"),
+                // `Config::watch`: the file that is followed is the one that is read.
+                "watch" => true,
+                // The same key in another form.
+                "level" | "levels" => keys.contains("level") || keys.contains("levels"),
+                option => keys.contains(option) || owner == "Builder" && headings.contains(option),
+            };
+            let takes_code = ONLY_IN_CODE.contains(&option.as_str());
+            assert!(has_key != takes_code, "tests/config.rs: `{option}` of `{owner}`: in a file {has_key}");
+        }
+    }
+    let tests = fs::read_to_string(root().join("tests/config.rs")).unwrap();
+    for option in options_in_code("Format").into_iter().chain(options_in_code("Rotation")) {
+        let key = match option.as_str() {
+            "or_size" => "size",
+            "field" => "fields",
+            option => option,
+        };
+        assert!(tests.contains(&format!("{key} = ")), "tests/config.rs: `{option}`");
+    }
+}
+
+/// Options whose like the loggers on the pages about migrating have not got.
+const HAVE_NO_LIKE: &[&str] = &[
+    "backlog",
+    "error_reserve",
+    "flush_on_crash",
+    "fsync",
+    "group",
+    "max_age",
+    "max_len",
+    "max_total_size",
+    "min_free_space",
+    "mode",
+    "multiline",
+    "owner",
+    "patience",
+    "retain",
+    "safe_integers",
+    "short_target",
+    "socket",
+    "structured_data",
+    "when_low",
+];
+
+#[test]
+fn every_option_stands_on_a_page_about_migrating_or_has_no_like() {
+    let pages = files(&root().join("src/_docs/migrating"), "md");
+    let text: String = pages.iter().map(|page| fs::read_to_string(page).unwrap()).collect();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    // The second column is ours. A bar in a closure is written with a backslash.
+    let ours: Vec<&str> = rows.iter().filter_map(|row| row.split_once(" | ")).map(|(_, ours)| ours).collect();
+    let mut wrong = Vec::new();
+    for owner in ["Builder", "LogFile", "Console", "Syslog", "Journald", "Rotation", "Format"] {
+        for option in options_in_code(owner) {
+            let forms = [format!("{option}("), format!("`{option}`"), format!("::{option}`")];
+            let is_there = ours.iter().any(|cell| forms.iter().any(|form| cell.contains(form)));
+            let has_like = !HAVE_NO_LIKE.contains(&option.as_str());
+            if is_there != has_like {
+                wrong.push(format!("`{option}` of `{owner}`: on a page {is_there}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "src/_docs/migrating: {wrong:#?}");
+    for constructor in ["Rotation::every", "Config::watch"] {
+        assert!(ours.iter().any(|cell| cell.contains(constructor)), "src/_docs/migrating: `{constructor}`");
+    }
+}
+
 /// Whether the pieces between a message's arguments stand in the line, in this order.
 fn could_be(template: &str, line: &str) -> bool {
     let mut rest = line;

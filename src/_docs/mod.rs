@@ -63,6 +63,8 @@ pub mod context {}
 /// | flexi_logger | [`flexi_logger`](migrating::flexi_logger) |
 /// | log4rs | [`log4rs`](migrating::log4rs) |
 /// | fern | [`fern`](migrating::fern) |
+/// | simplelog | [`simplelog`](migrating::simplelog) |
+/// | logforth | [`logforth`](migrating::logforth) |
 /// | tracing-appender | [`tracing_appender`](migrating::tracing_appender) |
 pub mod migrating {
     #[doc = include_str!("migrating/env_logger.md")]
@@ -76,6 +78,13 @@ pub mod migrating {
 
     #[doc = include_str!("migrating/fern.md")]
     pub mod fern {}
+
+    #[doc = include_str!("migrating/simplelog.md")]
+    pub mod simplelog {}
+
+    #[cfg(feature = "json")]
+    #[doc = include_str!("migrating/logforth.md")]
+    pub mod logforth {}
 
     #[cfg(all(feature = "tracing", feature = "json"))]
     #[doc = include_str!("migrating/tracing_appender.md")]
