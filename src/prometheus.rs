@@ -63,7 +63,7 @@ impl Stats {
                 page.sample(name, &[("output", &output.name)], value(output));
             }
         }
-        page.metric("output_dropped_total", "Records that the output has lost, by reason.");
+        page.metric("output_dropped_total", "Records that the output has dropped, by reason.");
         for output in &self.outputs {
             page.dropped("output_dropped_total", Some(&output.name), &output.dropped);
         }

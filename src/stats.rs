@@ -1,10 +1,10 @@
 //! The account: counters that callers and the writer raise, and `Stats`, a plain snapshot of them
 //! for any thread.
 //!
-//! Who counts what: a caller counts what it offers (`accepted`) and what it had to refuse
-//! (`refused`); the writer counts what it took, wrote and lost. A record is settled once: refused,
-//! written in at least one output, or lost in all. Until then it is in the queue or in the writer's
-//! hands, where a suspended file may retain it for long.
+//! Who counts what: a caller counts what it offers (`accepted`) and what of it does not get into
+//! the queue (`dropped`); the writer counts what it took, wrote and dropped. A record is settled
+//! once: dropped by its caller, written in at least one output, or dropped by all of them. Until
+//! then it is in the queue or in the writer's hands, where a suspended file may retain it for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,96 +15,9 @@ use log::Level;
 use crate::event::{Cause, State};
 use crate::wanted::{Levels, Offered, Wanting};
 
-/// Why a record was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DropReason {
-    QueueFull,
-    DiskFull,
-    IoError,
-    Panicked,
-    Shutdown,
-}
+mod drops;
 
-impl DropReason {
-    pub(crate) const ALL: [DropReason; 5] =
-        [DropReason::QueueFull, DropReason::DiskFull, DropReason::IoError, DropReason::Panicked, DropReason::Shutdown];
-
-    /// One word for the log: `queue_full`.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            DropReason::QueueFull => "queue_full",
-            DropReason::DiskFull => "disk_full",
-            DropReason::IoError => "io_error",
-            DropReason::Panicked => "panicked",
-            DropReason::Shutdown => "shutdown",
-        }
-    }
-}
-
-impl From<Cause> for DropReason {
-    fn from(cause: Cause) -> Self {
-        match cause {
-            Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => DropReason::DiskFull,
-            Cause::ReadOnly | Cause::Missing | Cause::Io => DropReason::IoError,
-        }
-    }
-}
-
-/// How many records were lost, by reason and by level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Drops([[u64; 5]; 5]);
-
-impl Drops {
-    pub(crate) fn add(&mut self, other: &Drops) {
-        self.each(other, u64::wrapping_add);
-    }
-
-    /// What is in `self` and not yet in `earlier`.
-    pub(crate) fn since(mut self, earlier: &Drops) -> Drops {
-        self.each(earlier, u64::saturating_sub);
-        self
-    }
-
-    fn each(&mut self, other: &Drops, f: impl Fn(u64, u64) -> u64) {
-        for (mine, theirs) in self.0.as_flattened_mut().iter_mut().zip(other.0.as_flattened()) {
-            *mine = f(*mine, *theirs);
-        }
-    }
-
-    pub(crate) fn total(&self) -> u64 {
-        self.0.as_flattened().iter().sum()
-    }
-
-    pub(crate) fn by_reason(&self, reason: DropReason) -> u64 {
-        self.0[reason as usize].iter().sum()
-    }
-
-    pub(crate) fn by_level(&self, level: Level) -> u64 {
-        self.0.iter().map(|row| row[level as usize - 1]).sum()
-    }
-}
-
-/// The same as atomics. On cache lines of their own: the writer reads the callers' with every
-/// batch, and what a caller raises on every call must not lie next to them.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct DropCounters([[AtomicU64; 5]; 5]);
-
-impl DropCounters {
-    pub(crate) fn count(&self, level: Level, reason: DropReason) {
-        self.0[reason as usize][level as usize - 1].fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn read(&self, levels: Levels) -> Drops {
-        let mut drops = Drops::default();
-        for (row, counters) in drops.0.iter_mut().zip(&self.0) {
-            for level in Level::iter().filter(|level| levels.has(*level)) {
-                row[level as usize - 1] = counters[level as usize - 1].load(Relaxed);
-            }
-        }
-        drops
-    }
-}
+pub(crate) use drops::{DropCounters, DropReason, Drops};
 
 /// One number for each level.
 #[derive(Default)]
@@ -139,7 +52,7 @@ pub(crate) struct CallerCounters {
     /// Callers: records that passed the filter and that some output wants, counted before they are
     /// offered.
     pub(crate) accepted: LevelCounters,
-    /// Callers: of these, lost before or in the queue: at the closed gate, by the overflow policy,
+    /// Callers: of these, dropped before or in the queue: at the closed gate, by the overflow policy,
     /// after the end.
     pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
@@ -272,7 +185,7 @@ impl OutputState {
 struct OwnAccount {
     /// Callers: records that the output wants, counted before they are offered.
     accepted: LevelCounters,
-    /// Callers: of these, lost before or in the queue.
+    /// Callers: of these, dropped before or in the queue.
     dropped: DropCounters,
     /// Writer: of these, taken from the queue.
     taken: LevelCounters,
@@ -375,16 +288,16 @@ impl Counters {
         first
     }
 
-    /// All that `output` has lost so far: what callers refused of what it wants, and what it lost
-    /// itself.
+    /// All that `output` has dropped so far: what callers dropped of what it wants, and its own
+    /// drops.
     pub(crate) fn drops_of(&self, output: &OutputCounters) -> Drops {
-        let mut drops = self.refused(output);
+        let mut drops = self.dropped_by_callers(output);
         drops.add(&output.dropped.read(Levels::ALL));
         drops
     }
 
-    /// What callers refused of what `output` wants.
-    fn refused(&self, output: &OutputCounters) -> Drops {
+    /// What callers dropped of what `output` wants.
+    fn dropped_by_callers(&self, output: &OutputCounters) -> Drops {
         match &output.account {
             Some(own) => own.dropped.read(Levels::ALL),
             None => self.callers.dropped.read(output.offered.levels),
@@ -421,11 +334,11 @@ impl Counters {
         // accepted.
         let pending = queued as u64 + self.writer.in_hands.load(Relaxed) as u64;
         let outputs: Vec<_> = self.outputs.iter().map(|output| self.output_snapshot(output, closed, now)).collect();
-        let mut lost = self.writer.dropped.read(Levels::ALL);
-        lost.add(&self.callers.dropped.read(Levels::ALL));
+        let mut drops = self.writer.dropped.read(Levels::ALL);
+        drops.add(&self.callers.dropped.read(Levels::ALL));
         Stats {
             written: self.writer.written.load(Relaxed),
-            dropped: Dropped::from(&lost),
+            dropped: Dropped::from(&drops),
             pending,
             written_bytes: outputs.iter().map(|output| output.bytes).sum(),
             truncated: self.writer.truncated.load(Relaxed),
@@ -436,7 +349,7 @@ impl Counters {
     }
 
     fn output_snapshot(&self, output: &OutputCounters, closed: bool, now: Instant) -> OutputStats {
-        let refused = self.refused(output).total();
+        let by_callers = self.dropped_by_callers(output).total();
         let taken = self.taken(output);
         let dropped = Dropped::from(&self.drops_of(output));
         let written = output.written.load(Relaxed);
@@ -450,7 +363,7 @@ impl Counters {
             bytes: output.bytes.load(Relaxed),
             dropped,
             // Still in the queue, by the flow through it, and what the writer holds.
-            pending: accepted.saturating_sub(refused).saturating_sub(taken) + in_hands,
+            pending: accepted.saturating_sub(by_callers).saturating_sub(taken) + in_hands,
             notices: output.notices.load(Relaxed),
             failures: output.failures.load(Relaxed),
             suspensions: output.state.suspensions.load(Relaxed),
@@ -484,7 +397,7 @@ pub struct Stats {
     pub accepted: u64,
     /// Of these: whole in the operating system's hands in at least one output.
     pub written: u64,
-    /// Of these: lost in every output, under the reason of the first output that wanted them.
+    /// Of these: dropped by every output, under the reason of the first output that wanted them.
     pub dropped: Dropped,
     /// Of these: in the queue or in the writer's hands, or retained by a suspended file
     /// ([`LogFile::retain`](crate::LogFile::retain)) while no other output has them.
@@ -591,8 +504,8 @@ pub struct OutputStats {
     pub written: u64,
     /// Bytes written, the crate's own lines included.
     pub bytes: u64,
-    /// Of the records offered: lost for this output. What was refused before the queue stands under
-    /// the reason of the first output that wanted it.
+    /// Of the records offered: dropped by this output. What was dropped before the queue stands
+    /// under the reason of the first output that wanted it.
     pub dropped: Dropped,
     /// Of the records offered: in the queue, in the writer's hands, or retained while it is
     /// suspended.
