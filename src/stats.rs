@@ -52,8 +52,8 @@ pub(crate) struct CallerCounters {
     /// Callers: records that passed the filter and that some output wants, counted before they are
     /// offered.
     pub(crate) accepted: LevelCounters,
-    /// Callers: of these, dropped before or in the queue: at the closed gate, by the overflow policy,
-    /// after the end.
+    /// Callers: of these, dropped before or in the queue: at the closed gate, by the overflow
+    /// policy, after the end.
     pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
     pub(crate) suppressed: AtomicU64,
