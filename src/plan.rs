@@ -25,6 +25,7 @@ use crate::queue::{Overflow, Pipeline, Renew, memory_for};
 use crate::record::Notice;
 use crate::sink::console::Console;
 use crate::sink::file::Target;
+use crate::sink::file::archive_name::is_archive;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::{Journald, JournaldSink};
 use crate::sink::log_file::{Access, Account, FileOptions};
@@ -304,11 +305,11 @@ impl PlannedOutput {
     fn sink(&self, once: &mut Once) -> Option<Box<dyn OutputSink>> {
         let (disk, target, options) = match &self.destination {
             Destination::File { path, options } => {
-                (RealDisk::new(rights(&options.access)), Target::Path(path.clone()), options.clone())
+                (RealDisk::new(rights(&options.access), is_archive), Target::Path(path.clone()), options.clone())
             }
             Destination::Console(console) => {
                 let options = FileOptions::default();
-                (RealDisk::new(Rights::default()), Target::Stream(console.stream), options)
+                (RealDisk::new(Rights::default(), is_archive), Target::Stream(console.stream), options)
             }
             #[cfg(all(feature = "syslog", unix))]
             Destination::Syslog(syslog) => {

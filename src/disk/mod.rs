@@ -321,6 +321,12 @@ pub(crate) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::R
     system::list_ours(active, wanted)
 }
 
+/// Deletes an empty file, a link or an empty directory that this process has created, and may have
+/// given to `owner`. What is another's stays, and so does what no safe way leads to.
+pub(crate) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Result<()> {
+    system::remove_empty(path, owner)
+}
+
 /// Whether two absolute paths lead, or would lead, to one file. Only looks.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     if let Some(lead_to_one) = system::lead_to_one(one, other) {

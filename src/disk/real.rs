@@ -11,13 +11,18 @@ use std::io::{self, Seek as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::system::{self, InChild, Lock, Walk};
+use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 
 /// The system itself.
 #[derive(Debug)]
 pub(crate) struct RealDisk {
     rights: Rights,
+    /// Whether the second name can be that of an archive of the first one.
+    is_archive: fn(&OsStr, &OsStr) -> bool,
+    /// The way to the log, and to the link that leads to it.
+    known: Known,
+    known_of_link: Known,
     #[cfg(feature = "gzip")]
     job: Option<gzip::Job>,
 }
@@ -47,8 +52,10 @@ impl Disk for RealDisk {
     type Dir = RealDir;
 
     fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
-        let (dir, name) = RealDir::locate(path, Walk::Open)?;
-        dir.open_log(&name, self.rights)
+        let (dir, name) = RealDir::locate(path, &self.known)?;
+        let opened = dir.open_log(&name, self.rights, &|other| (self.is_archive)(&name, other))?;
+        self.known = dir.known().clone();
+        Ok(opened)
     }
 
     /// A regular file keeps the description of the program's own output, which goes to the same
@@ -68,7 +75,7 @@ impl Disk for RealDisk {
     }
 
     fn make_dir(&mut self, path: &Path) -> io::Result<()> {
-        RealDir::open(path, Walk::Make).map(drop)
+        RealDir::make(path, &self.known).map(|dir| self.known.add(dir.known()))
     }
 
     fn place(&self, file: &RealFile) -> Option<(RealDir, OsString)> {
@@ -88,13 +95,13 @@ impl Disk for RealDisk {
 
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()> {
         let random = self.random();
-        system::point(link, target, random)
+        system::point(link, target, random, &mut self.known_of_link)
     }
 
     #[cfg(feature = "gzip")]
     fn compress(&mut self, log: &RealFile, what: Compression) -> io::Result<()> {
         let (dir, _) = log.place.clone().ok_or(io::ErrorKind::Unsupported)?;
-        self.job = Some(gzip::start(dir, log.file.metadata()?, what)?);
+        self.job = Some(gzip::start(dir, system::Access::of(&log.file)?, what)?);
         Ok(())
     }
 
@@ -117,9 +124,13 @@ impl Disk for RealDisk {
 }
 
 impl RealDisk {
-    pub(crate) fn new(rights: Rights) -> Self {
+    /// `is_archive`: whether the second name can be that of an archive of the first one.
+    pub(crate) fn new(rights: Rights, is_archive: fn(&OsStr, &OsStr) -> bool) -> Self {
         Self {
             rights,
+            is_archive,
+            known: Known::default(),
+            known_of_link: Known::default(),
             #[cfg(feature = "gzip")]
             job: None,
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::disk;
 use crate::error::InitError;
 use crate::event::Cause;
 use crate::os;
@@ -14,7 +15,7 @@ use crate::queue::Pipeline;
 use crate::sync::thread;
 use crate::writer::{FirstAttempt, Unopened, Writer};
 
-use super::{Destination, OTHER_MEMORY, PlannedOutput};
+use super::{Destination, OTHER_MEMORY, PlannedOutput, rights};
 
 /// The stack that std gives a thread unless the environment says otherwise.
 const THREAD_STACK: usize = 2 << 20;
@@ -156,11 +157,17 @@ impl Opened {
     }
 }
 
-/// The paths of the files, links and directories that were not there before the outputs were
-/// opened.
+/// The files, links and directories that were not there before the outputs were opened.
 pub(crate) struct Files {
     /// What lies in a directory before the directory.
-    missing: Vec<PathBuf>,
+    missing: Vec<Missing>,
+}
+
+/// What was not there.
+struct Missing {
+    path: PathBuf,
+    /// To whom it is given if it is created; `None`: it stays the process's.
+    owner: Option<u32>,
 }
 
 impl Files {
@@ -168,25 +175,23 @@ impl Files {
         let mut missing = Vec::new();
         for output in outputs {
             if let Destination::File { path, options } = &output.destination {
+                let owner = rights(&options.access).owner;
                 for path in options.symlink.iter().chain([path]) {
-                    missing.extend(path.ancestors().take_while(|path| is_missing(path)).map(Path::to_owned));
+                    let ancestors = path.ancestors().take_while(|path| is_missing(path));
+                    missing.extend(ancestors.map(|path| Missing { path: path.to_owned(), owner }));
                 }
             }
         }
-        missing.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        missing.sort_by_key(|missing| std::cmp::Reverse(missing.path.components().count()));
         Self { missing }
     }
 
     /// Deletes empty files, links and empty directories, and nothing that holds a byte.
     fn delete_what_is_new(&self) {
-        for path in &self.missing {
+        for Missing { path, owner } in &self.missing {
             // Whatever cannot be deleted stays: there is no event yet, and the `InitError` is the
             // news.
-            let _ = match fs::symlink_metadata(path) {
-                Ok(found) if found.is_dir() => fs::remove_dir(path),
-                Ok(found) if found.is_symlink() || (found.is_file() && found.len() == 0) => fs::remove_file(path),
-                _ => Ok(()),
-            };
+            let _ = disk::remove_empty(path, *owner);
         }
     }
 }

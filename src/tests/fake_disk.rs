@@ -99,16 +99,19 @@ pub(crate) enum Hand {
     LinksActive,
     /// The lock is his.
     TakesLock,
+    /// No file of the log may be opened any more.
+    ChangesModes,
 }
 
 impl Hand {
-    pub(crate) const ALL: [Hand; 6] = [
+    pub(crate) const ALL: [Hand; 7] = [
         Hand::PlantsArchives,
         Hand::TakesNextNames,
         Hand::GuessesNames,
         Hand::SwapsActive,
         Hand::LinksActive,
         Hand::TakesLock,
+        Hand::ChangesModes,
     ];
 }
 
@@ -277,6 +280,8 @@ struct FakeInode {
     compressed: bool,
     /// So many bytes survive a crash of the machine.
     synced: usize,
+    /// Its mode lets nobody open it.
+    is_barred: bool,
 }
 
 impl FakeInode {
@@ -487,6 +492,10 @@ impl FakeDisk {
         self.world().locks.retain(|_, holder| *holder != 0);
     }
 
+    pub(crate) fn give_back_rights(&self) {
+        self.world().files.iter_mut().for_each(|file| file.is_barred = false);
+    }
+
     pub(crate) fn unbar(&self) {
         self.world().barred.clear();
     }
@@ -657,6 +666,10 @@ impl World {
                     self.name(&archive("2001-09-09T01-46-46", 7), active);
                 }
             }
+            Hand::ChangesModes => {
+                self.files.iter_mut().filter(|file| file.owner != SOMEBODY).for_each(|file| file.is_barred = true);
+                self.faulted_ops.insert(Op::Open); // What is torn then stays.
+            }
             Hand::TakesLock => {
                 self.locks.insert(log.to_owned(), 0);
                 self.faulted_ops.insert(Op::Lock); // What is torn without it stays.
@@ -749,6 +762,9 @@ impl Disk for FakeDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let inode = world.inode(path);
+        if world.files[inode].is_barred {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let file = world.open(self, path, inode);
         let done = world.done();
         let is_pipe = world.is_pipe;
@@ -780,6 +796,7 @@ impl Disk for FakeDisk {
         let path = old.dir.join(name);
         world.must_be_free(&path)?;
         let inode = world.inode(&path);
+        world.files[inode].is_barred = world.files[old.inode].is_barred; // It has the mode of the old one.
         let mut new = world.open(self, &path, inode);
         new.name.clone_from(&old.name); // The name that it is to get.
         let done = world.done();
@@ -816,6 +833,7 @@ impl Disk for FakeDisk {
         match world.ask(Op::CompressRead).and_then(|()| world.found(&dir.join(&what.from))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Ok(true)),
             Err(error) => return Some(Err(error)),
+            Ok(from) if world.files[from].is_barred => return Some(Err(io::ErrorKind::PermissionDenied.into())),
             Ok(from) => {
                 if let Err(error) = world.compress(&dir, from, &what) {
                     let unfinished = dir.join(&what.unfinished);

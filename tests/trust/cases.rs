@@ -18,7 +18,7 @@ use crate::harness::{
     sticky, victim,
 };
 use crate::support::child;
-use crate::{hands, kinds, locks, owners};
+use crate::{hands, kinds, links, locks, owners};
 
 /// Less than twenty records.
 pub(crate) const SIZE: u64 = 2000;
@@ -268,9 +268,9 @@ pub(crate) fn names_that_others_took_are_passed_over(dir: &Path) -> Outcome {
 }
 
 pub(crate) fn a_new_file_has_the_mode_and_the_owner_of_the_one_before(dir: &Path) -> Outcome {
-    for (number, (mode, user, group)) in
-        [(0o600, 0, 0), (0o640, 1000, 4), (0o660, NOBODY, NOBODY)].into_iter().enumerate()
-    {
+    // Nobody gets the right to execute what is logged.
+    let cases = [(0o600, 0, 0), (0o640, 1000, 4), (0o660, NOBODY, NOBODY), (0o755, 0, 0), (0o6755, NOBODY, 4)];
+    for (number, (mode, user, group)) in cases.into_iter().enumerate() {
         let logs = dir.join(number.to_string());
         let path = logs.join("app.log");
         fs::create_dir(&logs).unwrap();
@@ -285,7 +285,7 @@ pub(crate) fn a_new_file_has_the_mode_and_the_owner_of_the_one_before(dir: &Path
         for name in files {
             let metadata = fs::metadata(logs.join(&name)).unwrap();
             let is = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
-            assert_eq!(is, (mode, user, group), "{name}");
+            assert_eq!(is, (mode & 0o666, user, group), "{name}");
         }
     }
     Outcome::holds()
@@ -421,12 +421,15 @@ pub(crate) fn play(role: &str, dir: &Path) {
         "appends" => appends(dir),
         "unprivileged" => unprivileged(dir),
         "append-only" => locks::append_only(dir),
+        "owner-rotates" => locks::owner_rotates(dir),
         "cannot-give" => owners::cannot_give(dir),
         "daemon" => owners::daemon(dir),
         "against-hands" => hands::victim_of_hands(dir),
         "hand" => hands::hand(dir),
         "opens" => kinds::opens(dir),
         "mounts" => kinds::mounts(dir),
+        "opens-again" => links::opens_again(dir),
+        "in-namespace" => links::in_namespace(dir),
         _ => unreachable!("{role}"),
     }
 }
@@ -469,8 +472,13 @@ fn chroot(dir: &Path) {
 
 /// Gives up the rights of root for good.
 pub(crate) fn become_nobody() {
+    become_user(NOBODY);
+}
+
+/// The same, as another user and his group.
+pub(crate) fn become_user(user: u32) {
     // SAFETY: touches no memory: the list of groups is empty.
     let given_up =
-        unsafe { libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
+        unsafe { libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(user) == 0 && libc::setuid(user) == 0 };
     assert!(given_up, "setuid: {}", std::io::Error::last_os_error());
 }

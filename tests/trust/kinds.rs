@@ -145,7 +145,7 @@ pub(crate) fn a_parent_that_is_unmounted_and_a_log_that_is_mounted_alone_go_on(d
     assert_eq!(names(&dir.join("volume")), [""; 0], "nothing is written to what was mounted over");
     assert_eq!(fs::read_to_string(dir.join("alone/app.log")).unwrap(), "", "nor here");
     let text = fs::read_to_string(dir.join("elsewhere.log")).unwrap();
-    assert_eq!(text.lines().filter(|line| line.contains(" trust: ")).count(), 60, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" trust: ")).count(), 61, "{text}");
     Outcome::holds()
 }
 
@@ -169,6 +169,19 @@ pub(crate) fn mounts(dir: &Path) {
     mount(&["mount", "--bind", "elsewhere.log", "alone/app.log"]);
     let (other, other_handle) = logger(rotating(&dir.join("alone")));
     log(&other, &other_handle, 60);
+    // Mounted elsewhere as well, as in another container, it has one lock in both directories.
+    fs::create_dir(dir.join("alike")).unwrap();
+    fs::write(dir.join("alike/app.log"), "").unwrap();
+    mount(&["mount", "--bind", "elsewhere.log", "alike/app.log"]);
+    let (tell, told) = std::sync::mpsc::channel();
+    let on_event = move |event: &unfazed::Event| tell.send(event.to_string()).unwrap();
+    let file = LogFile::new(dir.join("alike/app.log")).min_free_space(0);
+    let (third, third_handle) = unfazed::Builder::new().file(file).on_event(on_event).build().unwrap();
+    log(&third, &third_handle, 1);
+    third_handle.rotate();
+    assert_eq!(third_handle.shutdown(PATIENCE), Ok(()));
+    let told: Vec<_> = told.try_iter().collect();
+    assert!(told.iter().any(|event| event.contains("another process holds the lock")), "{told:?}");
     assert_eq!(other_handle.shutdown(PATIENCE), Ok(()));
     assert_eq!(other_handle.stats().written, 60);
     assert!(other_handle.stats().outputs[0].failures > 0, "that it cannot be rotated is reported");

@@ -183,6 +183,33 @@ pub(crate) fn of_several_loggers_one_has_the_lock_whatever_its_file_is_called(di
     Outcome::holds()
 }
 
+/// The lock file belongs to the log's owner: to whom root has given the log, and who may write it
+/// as well.
+pub(crate) fn root_and_the_owner_of_the_log_have_one_lock(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    let (logger, handle) = logger(LogFile::new(logs.join("app.log")).owner(NOBODY).group(NOBODY));
+    log(&logger, &handle, 1);
+    let outcome = crate::cases::run_child("owner-rotates", dir);
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(names(&logs), ["app.log"]);
+    outcome
+}
+
+/// As `nobody`, to whom the log belongs, while root's logger has the lock.
+pub(crate) fn owner_rotates(dir: &Path) {
+    crate::cases::become_nobody();
+    let (logger, handle) = logger(LogFile::new(dir.join("hostile/app.log")));
+    log(&logger, &handle, 1);
+    handle.rotate();
+    handle.shutdown(PATIENCE).unwrap();
+    assert_eq!(archives_of_nobody(dir), [""; 0], "another process holds the lock");
+    assert_eq!(handle.stats().outputs[0].failures, 1);
+}
+
+fn archives_of_nobody(dir: &Path) -> Vec<String> {
+    names(&dir.join("hostile")).into_iter().filter(|name| !name.contains("app.log")).collect()
+}
+
 /// `Handle::rotate` answers also where it cannot be done.
 pub(crate) fn a_rotation_that_was_ordered_without_the_lock_is_reported(dir: &Path) -> Outcome {
     let (one, one_handle) = logger(LogFile::new(dir.join("app.log")));

@@ -16,6 +16,10 @@ mod harness;
 #[cfg(target_os = "linux")]
 mod kinds;
 #[cfg(target_os = "linux")]
+mod links;
+#[cfg(target_os = "linux")]
+mod lists;
+#[cfg(target_os = "linux")]
 mod locks;
 #[cfg(target_os = "linux")]
 mod owners;
@@ -64,6 +68,7 @@ fn main() -> std::process::ExitCode {
         locks::what_others_have_put_at_the_locks_name_is_left_as_it_is,
         locks::a_file_of_the_loggers_own_that_others_may_open_is_no_lock,
         locks::of_several_loggers_one_has_the_lock_whatever_its_file_is_called,
+        locks::root_and_the_owner_of_the_log_have_one_lock,
         locks::a_rotation_that_was_ordered_without_the_lock_is_reported,
         locks::a_lock_file_that_is_removed_again_and_again_ends_no_rotation,
         locks::without_the_right_to_make_files_the_log_is_written_all_the_same,
@@ -80,6 +85,22 @@ fn main() -> std::process::ExitCode {
         kinds::who_has_lost_the_lock_to_another_rotates_nothing,
         kinds::no_name_is_opened_through_a_link_or_waits_or_is_created_twice,
         kinds::a_parent_that_is_unmounted_and_a_log_that_is_mounted_alone_go_on,
+        links::a_second_name_of_another_file_is_no_log,
+        links::second_names_of_the_log_itself_are_no_others,
+        links::a_second_name_of_a_link_is_not_followed,
+        links::a_lock_file_with_a_second_name_ends_no_rotation,
+        links::a_directory_that_is_exchanged_when_the_log_is_gone_is_not_followed,
+        links::a_directory_that_others_exchange_in_a_shared_one_is_not_followed,
+        links::what_a_failed_start_deletes_is_what_it_has_created,
+        links::an_empty_directory_and_the_old_one_are_followed,
+        links::no_directory_is_made_by_a_link_of_somebody_elses,
+        links::links_that_are_exchanged_between_two_steps_lead_nowhere,
+        links::in_a_user_namespace_nobody_else_is_taken_for_root,
+        lists::after_a_rotation_the_group_may_do_no_more_than_its_list_says,
+        lists::a_mode_that_is_asked_for_narrows_a_list,
+        lists::a_list_of_the_directory_gives_nobody_what_the_log_does_not,
+        #[cfg(feature = "gzip")]
+        lists::an_archive_whose_list_is_not_the_logs_is_compressed_without_it,
         hands::hands_that_never_rest_get_nothing_in_a_directory_of_their_own,
         hands::hands_that_never_rest_get_nothing_in_a_sticky_directory,
         hands::hands_that_swap_the_directory_get_nothing,

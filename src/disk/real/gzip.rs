@@ -3,7 +3,6 @@
 //! the thread before leaves an unfinished file that the next start removes, or both forms, of which
 //! it removes the plain one. No compressed form is ever replaced.
 
-use std::fs::Metadata;
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,6 +15,7 @@ use flate2::write::GzEncoder;
 use crate::os::{block_signals, lower_priority};
 
 use super::RealFile;
+use crate::disk::system::Access;
 use crate::disk::{Compression, Dir as _, DiskFile, PathState, RealDir};
 
 /// Before each piece of this size it is asked whether there is room for it, and whether to go on.
@@ -29,7 +29,7 @@ pub(super) struct Job {
 }
 
 /// `log` is the file whose archive it is, as it is now.
-pub(super) fn start(mut dir: RealDir, log: Metadata, what: Compression) -> io::Result<Job> {
+pub(super) fn start(mut dir: RealDir, log: Access, what: Compression) -> io::Result<Job> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let (send, done) = mpsc::channel();
     let is_cancelled = cancelled.clone();
@@ -59,7 +59,7 @@ impl Drop for Job {
 }
 
 /// Says whether it is done; if not, there was no room, or it was broken off.
-fn compress(dir: &mut RealDir, log: &Metadata, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
+fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     let mut from = match dir.open_ours(&what.from, log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         // Another one's file by now: the next listing does not show it.
@@ -97,11 +97,11 @@ fn remove_plain(dir: &mut RealDir, what: &Compression) -> io::Result<bool> {
 /// Writes the compressed form, and gives it its name when it is whole.
 fn write(
     dir: &mut RealDir,
-    log: &Metadata,
+    log: &Access,
     what: &Compression,
     from: &mut RealFile,
     to: RealFile,
-    source: &Metadata,
+    source: &std::fs::Metadata,
     cancelled: &AtomicBool,
 ) -> io::Result<()> {
     let mut encoder = GzEncoder::new(Guarded { to, leave: what.leave, cancelled }, flate2::Compression::default());
@@ -118,7 +118,7 @@ fn write(
     }
     let to = encoder.finish()?.to;
     to.file.set_modified(source.modified()?)?;
-    to.be_readable_as(source, log)?;
+    to.be_readable_as(&Access::of(&from.file)?, log)?;
     to.file.sync_all()?;
     // Nobody has written to the archive, or taken away what belongs to us, while we were at it.
     let unchanged = from.file.metadata()?.len() == read
@@ -136,7 +136,7 @@ fn write(
 /// Whatever else it is, it stays, and so does the archive.
 fn finish(
     dir: &mut RealDir,
-    log: &Metadata,
+    log: &Access,
     what: &Compression,
     from: RealFile,
     cancelled: &AtomicBool,

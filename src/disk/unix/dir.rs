@@ -2,8 +2,6 @@
 //! the writer's thread. `walk.rs` leads there.
 
 use std::ffi::{CStr, OsStr, OsString};
-#[cfg(feature = "gzip")]
-use std::fs;
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -12,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
 use crate::disk::{Dir, Entry, FileId, Opened, PathState, RealFile, RealStream, Rights};
 use crate::os::CloseInChild;
 
-use super::walk::{MOST_LINKS, Trusted, Walk, Walker, untrusted};
+use super::access::{Access, give_first, id_of};
+use super::walk::{Known, MOST_LINKS, Trusted, Walker, read_link, untrusted};
 
 /// An open directory; clones share the descriptor.
 #[derive(Clone, Debug)]
@@ -32,6 +31,7 @@ struct Handle {
     path: PathBuf,
     /// The root directory when it was opened: after a `chroot` its path means something else.
     root: FileId,
+    known: Known,
 }
 
 /// Distinguishes open files; the same as in a listing.
@@ -43,12 +43,6 @@ pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
 pub(in crate::disk) fn open_again(number: i32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
-}
-
-pub(in crate::disk) fn id_of(stat: &Stat) -> FileId {
-    // The types differ from system to system.
-    #[allow(clippy::unnecessary_cast)]
-    (stat.st_dev as u64, u128::from(stat.st_ino as u64))
 }
 
 fn type_of(stat: &Stat) -> FileType {
@@ -81,22 +75,40 @@ fn is_sticky(dir: &Stat) -> bool {
 }
 
 impl RealDir {
-    pub(in crate::disk) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
-        let mut walker = Walker::new(path, walk)?;
+    /// Opens the directory at `path`, where nothing but safe steps lead there.
+    pub(in crate::disk) fn open(path: &Path, known: &Known) -> io::Result<Self> {
+        Self::walk(path, known, false)
+    }
+
+    /// The same, and makes what is missing.
+    pub(in crate::disk) fn make(path: &Path, known: &Known) -> io::Result<Self> {
+        Self::walk(path, known, true)
+    }
+
+    fn walk(path: &Path, known: &Known, makes: bool) -> io::Result<Self> {
+        let mut walker = Walker::new(path, known, makes)?;
         walker.go(path)?;
         let fd = above_streams(walker.at)?;
         let root = id_of(&statat(CWD, c"/", AtFlags::empty())?);
-        Ok(Self(Arc::new(Handle { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, path: path.to_owned(), root })))
+        let mut known = walker.known;
+        known.again = true;
+        let _in_child = CloseInChild::new(fd.as_raw_fd());
+        Ok(Self(Arc::new(Handle { _in_child, fd, path: path.to_owned(), root, known })))
+    }
+
+    /// What is known of the way to it.
+    pub(in crate::disk) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     /// Where the file at `path` really is, or would be. A symbolic link in its place is followed
     /// only if it is ours or root's.
-    pub(in crate::disk) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, known: &Known) -> io::Result<(Self, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
             let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let dir = Self::open(parent, walk)?;
+            let dir = Self::open(parent, known)?;
             let found = match dir.stat(&name) {
                 Err(Errno::NOENT) => return Ok((dir, name)),
                 other => other?,
@@ -104,12 +116,11 @@ impl RealDir {
             if type_of(&found) != FileType::Symlink || dir.is_magic(&name) {
                 return Ok((dir, name));
             }
-            let trusted = Trusted::new(&statat(CWD, c"/", AtFlags::empty())?);
-            if !trusted.contains(found.st_uid) {
+            let (link, target) = read_link(dir.fd(), &name)?;
+            if !Trusted::new()?.trusts_link(&link, &fstat(dir.fd())?) {
                 return Err(untrusted(&path));
             }
-            let target = rustix::fs::readlinkat(dir.fd(), &*name, Vec::new())?;
-            path = parent.join(Path::new(OsStr::from_bytes(target.as_bytes())));
+            path = parent.join(target);
         }
         Err(Errno::LOOP.into())
     }
@@ -195,8 +206,14 @@ impl RealDir {
     }
 
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
-    /// is judged again: it may have been exchanged after the first look.
-    pub(in crate::disk) fn open_log(&self, name: &OsStr, rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
+    /// is judged again: it may have been exchanged after the first look. `is_archive`: whether a
+    /// rotation that was ended by a kill may have left this name.
+    pub(in crate::disk) fn open_log(
+        &self,
+        name: &OsStr,
+        rights: Rights,
+        is_archive: &dyn Fn(&OsStr) -> bool,
+    ) -> io::Result<Opened<RealFile, RealStream>> {
         let found = match self.stat(name) {
             Err(Errno::NOENT) => match self.create_log(name, rights) {
                 // Somebody else was faster.
@@ -207,7 +224,11 @@ impl RealDir {
         };
         let is_regular = type_of(&found) == FileType::RegularFile;
         judge(&found)?;
-        let nofollow = if type_of(&found) == FileType::Symlink { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let is_link = type_of(&found) == FileType::Symlink;
+        if is_link && !self.is_magic(name) {
+            return Err(io::ErrorKind::Interrupted.into()); // The next attempt sees whose it is.
+        }
+        let nofollow = if is_link { OFlags::empty() } else { OFlags::NOFOLLOW };
         let append = OFlags::APPEND | nofollow;
         // A pipe opened for reading as well would be its own reader.
         let (fd, readable) = if is_regular {
@@ -226,6 +247,9 @@ impl RealDir {
             return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
         }
         if type_of(&opened) == FileType::RegularFile {
+            if opened.st_nlink > 1 && self.may_be_anothers(&opened, is_archive) {
+                return Err(never("a second name of another file"));
+            }
             return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
         }
         if readable {
@@ -234,28 +258,41 @@ impl RealDir {
         Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
+    /// Whether a file with several names may be anybody's: others can make names here, and not all
+    /// of the file's names are those that a rotation leaves.
+    fn may_be_anothers(&self, opened: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> bool {
+        // The type differs from system to system.
+        #[allow(clippy::unnecessary_cast)]
+        let all = opened.st_nlink as u64;
+        let known = || {
+            if !Trusted::new()?.is_open(&fstat(self.fd())?) {
+                return Ok(all);
+            }
+            let is_it = |name: &&OsString| self.stat(name).is_ok_and(|found| id_of(&found) == id_of(opened));
+            Ok::<_, io::Error>(1 + self.names(is_archive)?.iter().filter(is_it).count() as u64)
+        };
+        known().map_or(true, |known| known < all)
+    }
+
     fn create_log(&self, name: &OsStr, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         // From the first moment: whoever opens it in between would keep it.
         let fd = self.open_file(name, flags, Mode::from_raw_mode(rights.mode.unwrap_or(0o666) as _))?;
-        let made = fstat(&fd)?;
-        let owners = (rights.owner.unwrap_or(made.st_uid), rights.group.unwrap_or(made.st_gid));
-        let mode = rights.mode.unwrap_or(made.st_mode as u32 & 0o777);
-        let not_given = self.or_remove(name, give(&fd, owners, mode))?;
+        let not_given = self.or_remove(name, give_first(&fd, (rights.owner, rights.group), rights.mode))?;
         let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
         file.not_given = not_given;
         Ok(file)
     }
 
-    /// Creates the file that follows `old`: with its owner, group and mode, where `rights` says
-    /// nothing else, as far as we may give them.
+    /// Creates the file that follows `old`: with its owner, group, mode and access control list,
+    /// where `rights` says nothing else, as far as we may give them.
     pub(in crate::disk) fn create_next(&self, name: &OsStr, old: &RealFile, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let before = fstat(&old.file)?;
+        let mut access = Access::of(&old.file)?.without_execute();
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
-        let owners = (rights.owner.unwrap_or(before.st_uid), rights.group.unwrap_or(before.st_gid));
-        let mode = rights.mode.unwrap_or(before.st_mode as u32 & 0o777);
-        let not_given = self.or_remove(name, give(&fd, owners, mode))?;
+        access.user = rights.owner.unwrap_or(access.user);
+        access.group = rights.group.unwrap_or(access.group);
+        let not_given = self.or_remove(name, access.give_to(&fd, rights.mode))?;
         let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
         // Nobody has asked for a mode or owner that is only inherited.
         file.not_given = not_given.filter(|_| rights.owner.is_some() || rights.group.is_some());
@@ -265,10 +302,9 @@ impl RealDir {
     /// Opens an archive of `log` for reading, and nothing else: `Interrupted` if it is not ours, or
     /// has another name, under which it may be anybody's.
     #[cfg(feature = "gzip")]
-    pub(in crate::disk) fn open_ours(&self, name: &OsStr, log: &fs::Metadata) -> io::Result<RealFile> {
-        let log = std::os::unix::fs::MetadataExt::uid(log);
+    pub(in crate::disk) fn open_ours(&self, name: &OsStr, log: &Access) -> io::Result<RealFile> {
         let dir = fstat(self.fd())?;
-        let is_ours = |stat: &Stat| is_ours(stat, log, &dir) && stat.st_nlink == 1;
+        let is_ours = |stat: &Stat| is_ours(stat, log.user, &dir) && stat.st_nlink == 1;
         // Not even opened if it is a pipe or a device.
         if !is_ours(&self.stat(name)?) {
             return Err(io::ErrorKind::Interrupted.into());
@@ -317,7 +353,7 @@ impl RealDir {
             return Ok(PathState::Same);
         }
         let elsewhere = if ours.st_nlink == 0 { PathState::Deleted } else { PathState::Moved };
-        match Self::locate(path, Walk::Follow) {
+        match Self::locate(path, &self.0.known) {
             Ok(_) => Ok(elsewhere),
             // The program has dropped the right to look into the directory.
             Err(_) if found.is_err_and(|error| error == Errno::ACCESS) && ours.st_nlink > 0 => Ok(PathState::Same),
@@ -349,40 +385,34 @@ fn is_harmless(fd: &OwnedFd, opened: &Stat) -> bool {
     fd.as_fd().is_terminal() || is(c"/dev/null") || is(c"/dev/full")
 }
 
-/// Gives a new file its owner and group, as far as we may, and then the mode. Returns why it could
-/// not be given away. Bits for a group that it could not be given are left out.
-fn give(fd: impl std::os::fd::AsFd, (user, group): (u32, u32), mut mode: u32) -> io::Result<Option<io::Error>> {
-    let now = fstat(&fd)?;
-    let mut not_given = None;
-    // The group first: it may be given by the owner alone.
-    if now.st_gid != group {
-        if let Err(error) = fchown(&fd, None, Some(Gid::from_raw(group))) {
-            mode &= !0o070;
-            not_given = Some(error.into());
-        }
-    }
-    if now.st_uid != user {
-        not_given = fchown(&fd, Some(Uid::from_raw(user)), None).err().map(Into::into).or(not_given);
-    }
-    if fstat(&fd)?.st_mode as u32 & 0o7777 != mode {
-        fchmod(&fd, Mode::from_raw_mode(mode as _))?;
-    }
-    Ok(not_given)
-}
-
 #[cfg(feature = "gzip")]
 impl RealFile {
     /// Gives a compressed archive the owner of `source` and its permissions to read and write, but
     /// none that `log` has not.
-    pub(in crate::disk) fn be_readable_as(&self, source: &fs::Metadata, log: &fs::Metadata) -> io::Result<()> {
-        use std::os::unix::fs::MetadataExt as _;
-
-        give(&self.file, (source.uid(), source.gid()), source.mode() & log.mode() & 0o666).map(drop)
+    pub(in crate::disk) fn be_readable_as(&self, source: &Access, log: &Access) -> io::Result<()> {
+        source.clone().without_execute().no_more_than(log).give_to(&self.file, None).map(drop)
     }
 }
 
+/// Deletes what is empty, and ours or `owner`'s. Links are not followed.
+pub(in crate::disk) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let dir = RealDir::open(parent, &Known::default())?;
+    let found = dir.stat(name)?;
+    let us = rustix::process::geteuid().as_raw();
+    let flags = match type_of(&found) {
+        _ if found.st_uid != us && Some(found.st_uid) != owner => return Ok(()),
+        FileType::Directory => AtFlags::REMOVEDIR,
+        FileType::Symlink => AtFlags::empty(),
+        FileType::RegularFile if found.st_size == 0 => AtFlags::empty(),
+        _ => return Ok(()),
+    };
+    Ok(rustix::fs::unlinkat(dir.fd(), name, flags)?)
+}
+
 /// Makes a symbolic link lead to `target`.
-pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32) -> io::Result<()> {
+pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mut Known) -> io::Result<()> {
     let parent = link.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = link.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // Within one directory by the name alone, so that it leads there wherever that directory is
@@ -391,7 +421,8 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32) -> io::Res
         Some(name) if link.parent() == target.parent() => name,
         _ => target.as_os_str(),
     };
-    let dir = RealDir::open(parent, Walk::Open)?;
+    let dir = RealDir::open(parent, known)?;
+    *known = dir.known().clone();
     match dir.stat(name) {
         Ok(found) if type_of(&found) != FileType::Symlink => return Err(io::ErrorKind::AlreadyExists.into()),
         Ok(_) if rustix::fs::readlinkat(dir.fd(), name, Vec::new())?.as_bytes() == target.as_bytes() => return Ok(()),
@@ -494,7 +525,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> RealDir {
-        RealDir::open(path, Walk::Open).unwrap()
+        RealDir::open(path, &Known::default()).unwrap()
     }
 
     #[test]
@@ -529,7 +560,7 @@ mod tests {
         fs::create_dir(path.join("a directory")).unwrap();
         std::os::unix::fs::symlink(path.join("file"), path.join("a link")).unwrap();
         let mut dir = open(path);
-        let Opened::File(log) = dir.open_log(OsStr::new("other"), Rights::default()).unwrap() else {
+        let Opened::File(log) = dir.open_log(OsStr::new("other"), Rights::default(), &|_| false).unwrap() else {
             panic!("no file")
         };
         let names = Dir::names(&mut dir, &|name| name != "other").unwrap();
@@ -549,7 +580,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path();
         fs::write(path.join("file"), "").unwrap();
-        let log = fs::metadata(path.join("file")).unwrap();
+        let log = Access::of(File::open(path.join("file")).unwrap()).unwrap();
         fs::create_dir(path.join("directory")).unwrap();
         std::os::unix::fs::symlink("file", path.join("link")).unwrap();
         let made = std::process::Command::new("mkfifo").arg(path.join("pipe")).status();
@@ -567,13 +598,24 @@ mod tests {
         assert!(dir.open_ours(OsStr::new("file"), &log).is_ok());
     }
 
+    /// It may have come between two looks: whose it is, `locate` asks.
+    #[test]
+    fn a_link_is_not_opened_as_a_log_whosever_it_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::write(temporary.path().join("file"), "").unwrap();
+        std::os::unix::fs::symlink("file", temporary.path().join("app.log")).unwrap();
+        let dir = open(temporary.path());
+        let error = dir.open_log(OsStr::new("app.log"), Rights::default(), &|_| false).map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+
     #[test]
     fn a_directory_that_is_renamed_is_still_the_same() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("logs");
         fs::create_dir(&path).unwrap();
-        let (mut dir, name) = RealDir::locate(&path.join("app.log"), Walk::Open).unwrap();
-        let Opened::File(file) = dir.open_log(&name, Rights::default()).unwrap() else { panic!("no file") };
+        let (mut dir, name) = RealDir::locate(&path.join("app.log"), &Known::default()).unwrap();
+        let Opened::File(file) = dir.open_log(&name, Rights::default(), &|_| false).unwrap() else { panic!("no file") };
         let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
         assert_eq!(check(&dir), PathState::Same);
         fs::rename(&path, temporary.path().join("elsewhere")).unwrap();

@@ -25,7 +25,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
 use rustix::io::Errno;
 
-use super::dir::{RealDir, id_of, is_ours};
+use super::access::id_of;
+use super::dir::{RealDir, is_ours};
 use crate::disk::real::random;
 use crate::os::CloseInChild;
 
@@ -173,7 +174,9 @@ impl RealDir {
             match self.open_file(&name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let dir = fstat(self.fd())?;
-                    if self.stat(&name).is_ok_and(|found| is_lock_file(&found, log, &dir)) {
+                    // One with a second name is respected, and stands in the way of a new one.
+                    let is_usable = |found: &Stat| is_lock_file(found, log, &dir) && found.st_nlink == 1;
+                    if self.stat(&name).is_ok_and(|found| is_usable(&found)) {
                         return Ok(Attempt::Again);
                     }
                     name = random_lock_name(active);

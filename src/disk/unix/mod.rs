@@ -1,6 +1,7 @@
 //! The Unix half of the disk. Runs on the writer's thread, except what `unfit`, `name_length` and
 //! `same_file` ask, which only looks.
 
+mod access;
 mod dir;
 mod lock;
 pub(super) mod preallocate;
@@ -19,12 +20,14 @@ use rustix::fs::OFlags;
 use super::{FreeSpace, RealFile, Stream};
 use crate::os::CloseInChild;
 
+#[cfg(feature = "gzip")]
+pub(super) use access::Access;
 pub(crate) use dir::RealDir;
-pub(super) use dir::{id, point};
+pub(super) use dir::{id, point, remove_empty};
 pub(super) use lock::Lock;
 pub(crate) use stream::RealStream;
 pub(super) use stream::duplicate;
-pub(super) use walk::Walk;
+pub(super) use walk::Known;
 
 /// A write of at most this many bytes into a pipe is whole or not at all.
 pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
@@ -129,11 +132,11 @@ pub(super) fn longest_name(dir: &Path) -> Option<usize> {
 }
 
 pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
-    let (dir, name) = RealDir::locate(active, Walk::Open)?;
+    let (dir, name) = RealDir::locate(active, &Known::default())?;
     // Next to a log that is not there yet, or no more, only our own are ours.
     let log = dir.stat(&name).ok();
     let owner = log.map_or_else(|| rustix::process::geteuid().as_raw(), |log| log.st_uid);
-    let listed = dir.list_next_to(owner, log.as_ref().map(dir::id_of), wanted)?;
+    let listed = dir.list_next_to(owner, log.as_ref().map(access::id_of), wanted)?;
     Ok(listed.into_iter().filter(|entry| !entry.is_doubtful).map(|entry| entry.name).collect())
 }
 

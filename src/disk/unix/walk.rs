@@ -1,15 +1,19 @@
 //! The walk to a directory, component by component, as systemd does it with `CHASE_SAFE`: from a
-//! component of an ordinary user the way never leads on to one of somebody else's. Runs on the
-//! writer's thread.
+//! component of an ordinary user the way never leads on to one of somebody else's. Nor does it
+//! lead, the next time, into another directory that somebody else could have put there. Runs on
+//! the writer's thread.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
+
+use super::access::id_of;
+use crate::disk::FileId;
 
 /// A path with more symbolic links than this leads nowhere.
 pub(super) const MOST_LINKS: usize = 40;
@@ -19,23 +23,61 @@ const SEARCH: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
 const SEARCH: OFlags = OFlags::RDONLY;
 
-/// How the way to a directory may be walked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::disk) enum Walk {
-    /// Also enters a directory of our own that stands in another user's: it was made there by us.
-    Open,
-    /// The same, and makes what is missing.
-    Make,
-    /// Nothing but safe steps: there is a directory already that would be left.
-    Follow,
+/// The user by whom Linux shows all those that a user namespace does not know.
+const UNKNOWN_USER: u32 = 65_534;
+/// A way remembers this many directories.
+const MOST_KNOWN: usize = 64;
+
+/// What is known of the way to a directory, for the next time it is walked.
+#[derive(Clone, Debug, Default)]
+pub(in crate::disk) struct Known {
+    /// It was walked before. The first time, what stands there is what was meant.
+    pub(super) again: bool,
+    /// The directories that somebody else could have put there. Later, only these are entered so,
+    /// and empty ones, in which there is nothing to harm.
+    dirs: Vec<FileId>,
+}
+
+impl Known {
+    /// Remembers the directories of another walk, too.
+    pub(in crate::disk) fn add(&mut self, other: &Self) {
+        other.dirs.iter().for_each(|dir| self.add_dir(*dir));
+    }
+
+    fn add_dir(&mut self, dir: FileId) {
+        if !self.dirs.contains(&dir) {
+            self.dirs.push(dir);
+        }
+        if self.dirs.len() > MOST_KNOWN {
+            self.dirs.remove(0);
+        }
+    }
 }
 
 /// A walk through a path: the directory that it has come to.
 pub(super) struct Walker {
     pub(super) at: OwnedFd,
-    stat: Stat,
+    pub(super) known: Known,
+    from: From,
     trusted: Trusted,
-    walk: Walk,
+    /// What is missing is made.
+    makes: bool,
+    /// A link was followed that others could have put there: so is all that comes after it.
+    in_doubt: bool,
+    /// A link of an ordinary user was followed.
+    followed_untrusted: bool,
+}
+
+/// What the next step starts from: a directory, or a link in it.
+struct From {
+    /// `None`: it cannot be known.
+    owner: Option<u32>,
+    is_trusted: bool,
+    is_link: bool,
+    /// Others can rename what stands in it.
+    is_shared: bool,
+    /// Others can make names in it.
+    is_open: bool,
 }
 
 /// Who may lead us anywhere: we ourselves, and root. In a user namespace root may have another
@@ -47,13 +89,36 @@ pub(super) struct Trusted {
 }
 
 impl Trusted {
-    pub(super) fn new(root: &Stat) -> Self {
-        Self { us: rustix::process::geteuid().as_raw(), root: root.st_uid }
+    pub(super) fn new() -> io::Result<Self> {
+        let root = statat(CWD, c"/", AtFlags::empty())?.st_uid;
+        Ok(Self { us: rustix::process::geteuid().as_raw(), root })
     }
 
-    pub(super) fn contains(self, uid: u32) -> bool {
-        uid == 0 || uid == self.us || uid == self.root
+    /// Whether what belongs to `uid` is ours or root's. `is_open`: others can make names where it
+    /// stands; then a user of whom nothing is known may be anybody.
+    fn contains(self, uid: u32, is_open: bool) -> bool {
+        uid == 0 || uid == self.us || uid == self.root && !(is_open && uid == UNKNOWN_USER)
     }
+
+    /// The user, if he can be distinguished from others.
+    fn known(self, uid: u32) -> Option<u32> {
+        (uid != self.root || uid != UNKNOWN_USER || uid == self.us).then_some(uid)
+    }
+
+    /// Whether others can make names in a directory.
+    pub(super) fn is_open(self, dir: &Stat) -> bool {
+        !self.contains(dir.st_uid, false) || others_may_write(dir)
+    }
+
+    /// Whether a link may lead us anywhere. A second name of one may have been made by anybody.
+    pub(super) fn trusts_link(self, link: &Stat, dir: &Stat) -> bool {
+        let is_open = self.is_open(dir);
+        self.contains(link.st_uid, is_open) && !(is_open && link.st_nlink > 1)
+    }
+}
+
+fn others_may_write(dir: &Stat) -> bool {
+    Mode::from_raw_mode(dir.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
 pub(super) fn untrusted(path: &Path) -> io::Error {
@@ -61,19 +126,49 @@ pub(super) fn untrusted(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, text)
 }
 
+/// Reads a symbolic link, and looks at the same one.
+pub(super) fn read_link(dir: impl AsFd, name: &OsStr) -> io::Result<(Stat, PathBuf)> {
+    #[cfg(target_os = "linux")]
+    let (found, target) = {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = openat(&dir, name, flags, Mode::empty())?;
+        // Of something else, an empty name is none.
+        (fstat(&link)?, rustix::fs::readlinkat(&link, c"", Vec::new())?)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let (found, target) = {
+        let look = || statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        let (before, target) = (look()?, rustix::fs::readlinkat(&dir, name, Vec::new())?);
+        let after = look()?;
+        if (before.st_dev, before.st_ino, before.st_ctime) != (after.st_dev, after.st_ino, after.st_ctime) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        (after, target)
+    };
+    Ok((found, PathBuf::from(OsStr::from_bytes(target.as_bytes()))))
+}
+
 impl Walker {
-    pub(super) fn new(path: &Path, walk: Walk) -> io::Result<Self> {
-        let root = openat(CWD, c"/", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let stat = fstat(&root)?;
-        let trusted = Trusted::new(&stat);
-        let (at, stat) = if path.is_absolute() {
-            (root, stat)
-        } else {
-            let here = openat(CWD, c".", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            let stat = fstat(&here)?;
-            (here, stat)
-        };
-        Ok(Self { at, stat, trusted, walk })
+    pub(super) fn new(path: &Path, known: &Known, makes: bool) -> io::Result<Self> {
+        let trusted = Trusted::new()?;
+        let from = if path.is_absolute() { c"/" } else { c"." };
+        let at = openat(CWD, from, SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let from = Self::from(trusted, &fstat(&at)?, !path.is_absolute());
+        let known = known.clone();
+        Ok(Self { at, known, from, trusted, makes, in_doubt: false, followed_untrusted: false })
+    }
+
+    /// A directory that stands in one in which others can make names, or not.
+    fn from(trusted: Trusted, dir: &Stat, stands_in_open: bool) -> From {
+        let is_sticky = Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX);
+        let is_trusted = trusted.contains(dir.st_uid, stands_in_open);
+        From {
+            owner: if is_trusted { Some(dir.st_uid) } else { trusted.known(dir.st_uid) },
+            is_trusted,
+            is_link: false,
+            is_shared: others_may_write(dir) && !is_sticky,
+            is_open: trusted.is_open(dir),
+        }
     }
 
     /// Goes through `path`, links included.
@@ -83,11 +178,13 @@ impl Walker {
         while let Some(name) = ahead.pop() {
             if name == "/" {
                 let root = openat(CWD, c"/", SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-                self.enter(root, path)?;
+                self.enter(root, false, path)?;
                 continue;
             }
             let found = match statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) if self.walk == Walk::Make => {
+                // Nor is anything made where a link of an ordinary user says.
+                Err(Errno::NOENT) if self.makes && self.followed_untrusted => return Err(untrusted(path)),
+                Err(Errno::NOENT) if self.makes => {
                     match rustix::fs::mkdirat(&self.at, &*name, Mode::from(0o777)) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
@@ -99,35 +196,65 @@ impl Walker {
             if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
                 let flags = SEARCH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let next = openat(&self.at, &*name, flags, Mode::empty())?;
-                self.enter(next, path)?;
+                self.enter(next, self.from.is_open, path)?;
                 continue;
             }
             links += 1;
             if links > MOST_LINKS {
                 return Err(Errno::LOOP.into());
             }
-            let from = self.stat.st_uid;
-            if !self.trusted.contains(from) && from != found.st_uid {
-                return Err(untrusted(path));
-            }
-            self.stat = found; // The next step is the link's.
-            let target = rustix::fs::readlinkat(&self.at, &*name, Vec::new())?;
-            ahead.extend(components(Path::new(OsStr::from_bytes(target.as_bytes()))));
+            let target = self.follow(&name, path)?;
+            ahead.extend(components(&target));
         }
         Ok(())
     }
 
-    fn enter(&mut self, next: OwnedFd, path: &Path) -> io::Result<()> {
-        let stat = fstat(&next)?;
-        let from = self.stat.st_uid;
-        let is_link = FileType::from_raw_mode(self.stat.st_mode) == FileType::Symlink;
-        let is_made_by_us = self.walk != Walk::Follow && !is_link && stat.st_uid == self.trusted.us;
-        if !self.trusted.contains(from) && from != stat.st_uid && !is_made_by_us {
+    /// Follows a link: the next step is the link's.
+    fn follow(&mut self, name: &OsStr, path: &Path) -> io::Result<PathBuf> {
+        let (link, target) = read_link(&self.at, name)?;
+        let is_trusted = self.trusted.trusts_link(&link, &fstat(&self.at)?);
+        // Of a second name it cannot be known whose it is.
+        let owner = if is_trusted || link.st_nlink == 1 { self.trusted.known(link.st_uid) } else { None };
+        let is_same = self.from.owner.is_some() && self.from.owner == owner;
+        if !self.from.is_trusted && !is_same {
             return Err(untrusted(path));
         }
-        (self.at, self.stat) = (next, stat);
+        self.in_doubt |= self.from.is_shared;
+        self.followed_untrusted |= !is_trusted;
+        self.from = From { owner, is_trusted, is_link: true, ..self.from };
+        Ok(target)
+    }
+
+    fn enter(&mut self, next: OwnedFd, stands_in_open: bool, path: &Path) -> io::Result<()> {
+        let stat = fstat(&next)?;
+        let to = Self::from(self.trusted, &stat, stands_in_open);
+        let is_safe = self.from.is_trusted || self.from.owner.is_some() && self.from.owner == to.owner;
+        if !is_safe || self.from.is_shared || self.in_doubt {
+            let is_made_by_us = !self.from.is_link && !self.followed_untrusted && stat.st_uid == self.trusted.us;
+            let dir = id_of(&stat);
+            let is_known = || !self.known.again || self.known.dirs.contains(&dir) || is_empty(&next);
+            if !((is_safe || is_made_by_us) && is_known()) {
+                return Err(untrusted(path));
+            }
+            self.known.add_dir(dir);
+        }
+        (self.at, self.from) = (next, to);
         Ok(())
     }
+}
+
+/// Whether nothing stands in a directory, as far as that can be seen.
+fn is_empty(dir: &OwnedFd) -> bool {
+    let look = || {
+        let fd = openat(dir, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for entry in rustix::fs::Dir::new(fd)? {
+            if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+                return Ok(false);
+            }
+        }
+        Ok::<_, Errno>(true)
+    };
+    look().unwrap_or(false)
 }
 
 /// The components of a path, the last one first.

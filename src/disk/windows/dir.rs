@@ -22,35 +22,55 @@ const LINKS_THEMSELVES: u32 = 0x0020_0000;
 #[derive(Clone, Debug)]
 pub(crate) struct RealDir(PathBuf);
 
-/// How the way to a directory may be walked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::disk) enum Walk {
-    Open,
-    /// Also makes what is missing.
-    Make,
+/// What is known of the way to a directory: nothing is asked of it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::disk) struct Known;
+
+impl Known {
+    pub(in crate::disk) fn add(&mut self, _other: &Self) {}
+}
+
+/// The directory says who may do what with a file.
+#[cfg(feature = "gzip")]
+#[derive(Clone, Debug)]
+pub(in crate::disk) struct Access;
+
+#[cfg(feature = "gzip")]
+impl Access {
+    pub(in crate::disk) fn of(_file: &File) -> io::Result<Self> {
+        Ok(Self)
+    }
 }
 
 impl RealDir {
-    pub(in crate::disk) fn open(path: &Path, walk: Walk) -> io::Result<Self> {
-        if walk == Walk::Make {
-            fs::create_dir_all(path)?;
-        }
+    /// Makes what is missing, too.
+    pub(in crate::disk) fn make(path: &Path, _known: &Known) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
         Ok(Self(path.to_owned()))
     }
 
+    pub(in crate::disk) fn known(&self) -> &Known {
+        &Known
+    }
+
     /// Where the file at `path` really is, or would be.
-    pub(in crate::disk) fn locate(path: &Path, walk: Walk) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, _known: &Known) -> io::Result<(Self, OsString)> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
         let path = resolved.as_deref().unwrap_or(path);
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok((Self::open(parent, walk)?, name))
+        Ok((Self(parent.to_owned()), name))
     }
 
     /// Opens what may be a log file, and creates it if it is missing. Whoever may only append gets
     /// a handle that can do no more.
-    pub(in crate::disk) fn open_log(&self, name: &OsStr, _rights: Rights) -> io::Result<Opened<RealFile, RealStream>> {
+    pub(in crate::disk) fn open_log(
+        &self,
+        name: &OsStr,
+        _rights: Rights,
+        _is_archive: &dyn Fn(&OsStr) -> bool,
+    ) -> io::Result<Opened<RealFile, RealStream>> {
         let path = self.0.join(name);
         let try_to = |read, write| OpenOptions::new().read(read).write(write).append(!write).create(true).open(&path);
         let is_denied = |result: &io::Result<File>| {
@@ -94,7 +114,7 @@ impl RealDir {
     }
 
     #[cfg(feature = "gzip")]
-    pub(in crate::disk) fn open_ours(&self, name: &OsStr, _log: &fs::Metadata) -> io::Result<RealFile> {
+    pub(in crate::disk) fn open_ours(&self, name: &OsStr, _log: &Access) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).custom_flags(LINKS_THEMSELVES).open(self.0.join(name))?;
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -137,7 +157,7 @@ impl Lock {
 impl RealFile {
     /// Whoever may read the directory's other files may read this one: it has got their access
     /// rights from the directory.
-    pub(in crate::disk) fn be_readable_as(&self, _source: &fs::Metadata, _log: &fs::Metadata) -> io::Result<()> {
+    pub(in crate::disk) fn be_readable_as(&self, _source: &Access, _log: &Access) -> io::Result<()> {
         Ok(())
     }
 }
@@ -163,7 +183,7 @@ pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     os::file_id(file).ok()
 }
 
-pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32) -> io::Result<()> {
+pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32, _known: &mut Known) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

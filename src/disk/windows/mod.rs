@@ -13,8 +13,10 @@ use std::path::Path;
 use super::{Dir as _, FreeSpace, RealFile, Stream};
 use crate::os::windows as os;
 
+#[cfg(feature = "gzip")]
+pub(super) use dir::Access;
 pub(crate) use dir::RealDir;
-pub(super) use dir::{Lock, Walk, id, lead_to_one, point};
+pub(super) use dir::{Known, Lock, id, lead_to_one, point};
 pub(crate) use stream::RealStream;
 pub(super) use stream::duplicate;
 
@@ -26,6 +28,15 @@ pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::R
     let entries = std::fs::read_dir(active.parent().unwrap_or(Path::new(".")))?.flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     Ok(files.map(|entry| entry.file_name()).filter(|name| wanted(name)).collect())
+}
+
+/// Deletes an empty file or an empty directory. Files have no owners as on Unix.
+pub(super) fn remove_empty(path: &Path, _owner: Option<u32>) -> io::Result<()> {
+    match std::fs::symlink_metadata(path)? {
+        found if found.is_dir() => std::fs::remove_dir(path),
+        found if found.is_file() && found.len() == 0 => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
 }
 
 /// There are no forked children.

@@ -60,6 +60,11 @@ impl Archive {
     }
 }
 
+/// Returns true if an archive of the log file `active` can have this name.
+pub(crate) fn is_archive(active: &OsStr, name: &OsStr) -> bool {
+    Names::new(active).parse(name).is_some()
+}
+
 /// The names that belong to one log file.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {

@@ -153,6 +153,7 @@ impl Setup {
             ledger: Ledger::default(),
             events,
             history,
+            after_step: None,
         }
     }
 }
@@ -171,6 +172,8 @@ pub(super) struct Bench {
     pub(super) ledger: Ledger,
     pub(super) events: Arc<Mutex<Vec<Event>>>,
     pub(super) history: Arc<Mutex<History>>,
+    /// What must hold after each turn.
+    pub(super) after_step: Option<Box<dyn Fn()>>,
 }
 
 impl Bench {
@@ -203,7 +206,9 @@ impl Bench {
     }
 
     pub(super) fn step(&mut self) -> Step {
-        self.writer.step(self.now)
+        let step = self.writer.step(self.now);
+        self.after_step.iter().for_each(|holds| holds());
+        step
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

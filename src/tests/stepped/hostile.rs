@@ -1,12 +1,13 @@
-//! Hostile hands: between any two operations of a scenario somebody plants names, swaps files, or
-//! takes the lock, who may do that because the directory is his or everybody's. After each run the
-//! invariants hold, and so does P11: what he has planted is as he planted it.
+//! Hostile hands: between any two operations of a scenario somebody plants names, swaps files,
+//! changes modes, or takes the lock, who may do that because the directory is his or everybody's.
+//! After each run the invariants hold, and after each turn P11: what he has planted is as he
+//! planted it.
 
 use std::time::Duration;
 
 use super::faults::{Runs, in_all, scenarios};
 use super::invariants::{Ledger, assert_ended, assert_invariants, assert_recovery};
-use super::scenarios::Scenario;
+use super::scenarios::{Life, Scenario};
 use crate::tests::fake_disk::Hand;
 use crate::writer::CAUGHT;
 
@@ -17,6 +18,7 @@ fn run(runs: &Runs, scenario: &Scenario, hand: Option<(u64, Hand)>) -> u64 {
     let disk = scenario.disk();
     disk.world().hand = hand;
     let mut life = scenario.begin(disk, Ledger::default());
+    must_hold_after_each_turn(&mut life);
     (scenario.drive)(&mut life);
     life.bench.assert_identity("when the scenario is over");
     let operations = life.disk.world().asked_in_all();
@@ -24,26 +26,32 @@ fn run(runs: &Runs, scenario: &Scenario, hand: Option<(u64, Hand)>) -> u64 {
     if let Some(answer) = life.ended {
         assert_ended(&life.bench, &life.disk, answer);
         life = scenario.begin(life.disk, life.bench.ledger);
+        must_hold_after_each_turn(&mut life);
         life.bench.step();
     }
     let (bench, disk) = (&mut life.bench, &life.disk);
     disk.give_back_locks();
+    disk.give_back_rights();
     assert_recovery(bench, disk, "afterwards");
     for _ in 0..15 {
         bench.pass(Duration::from_secs(5));
         bench.step();
-        disk.assert_planted_is_untouched("afterwards");
     }
     bench.log_some(8);
     bench.live(Duration::from_secs(2));
     assert_invariants(bench, disk, "afterwards");
-    disk.assert_planted_is_untouched("in the end");
     let history = bench.history.lock().unwrap();
     // A second name of the swapped file, still empty, looks like an empty archive there.
     let may_go = scenario.deletes || disk.world().unstable_ids;
     assert!(may_go || history.deleted.is_empty(), "{:?}", history.deleted);
     assert_eq!(CAUGHT.get(), 0, "something panicked");
     operations
+}
+
+/// P11.
+fn must_hold_after_each_turn(life: &mut Life) {
+    let disk = life.disk.clone();
+    life.bench.after_step = Some(Box::new(move || disk.assert_planted_is_untouched("after a turn")));
 }
 
 #[test]

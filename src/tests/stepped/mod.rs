@@ -12,6 +12,8 @@ mod crashes;
 #[cfg(all(test, feature = "syslog", unix))]
 mod daemons;
 #[cfg(test)]
+mod exchanged;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod files;
