@@ -17,6 +17,10 @@
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[allow(dead_code)] // some of its cases are played here
+#[path = "../files/hands.rs"]
+mod hands;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[allow(dead_code)]
 #[path = "../files/harness.rs"]
 mod harness;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -53,6 +57,7 @@ fn main() -> std::process::ExitCode {
         Soft rotations::whatever_is_done_but_reported_as_failed_no_later_fault_destroys_an_archive,
         Soft oddities::whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline,
         Soft oddities::a_log_whose_names_have_inode_numbers_of_their_own_is_rotated,
+        Soft oddities::two_loggers_on_a_file_whose_names_differ_lose_nothing_and_one_of_them_rotates,
         Soft oddities::a_log_without_hard_links_is_rotated,
         Soft oddities::space_that_shows_late_is_used_once_it_shows,
         Soft oddities::an_attempt_does_not_wait_for_space_that_shows_late,

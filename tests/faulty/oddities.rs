@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use unfazed::{Builder, Fsync, Handle, KIB, LogFile, Logger, Overflow, Rotation, State};
 
 use crate::harness::{PATIENCE, Text, archives, log_files, say, wait_until};
-use crate::kills;
 use crate::support::account::assert_identity;
 use crate::support::cases::{Case, Needs, Outcome, part};
 use crate::support::faulty::{Disk, FaultyFs, How, Identity, Op};
 use crate::support::place::{Filler, Place};
 use crate::tmpfs::stops_and_resumes;
+use crate::{hands, kills};
 
 /// Mounts the file system, or leaves the case with the reason.
 macro_rules! mounted {
@@ -243,6 +243,13 @@ pub(crate) fn what_a_failed_sync_reported_is_reported_again_if_it_was_lost(place
 pub(crate) fn whenever_it_is_killed_nothing_is_overwritten_and_everything_parses(place: &Place) -> Outcome {
     let fs = mounted!(place);
     kills::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses(fs.disk("disk").path())
+}
+
+pub(crate) fn two_loggers_on_a_file_whose_names_differ_lose_nothing_and_one_of_them_rotates(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.set_identity(Identity::OfNames);
+    hands::two_loggers_on_one_file_lose_nothing_and_one_of_them_rotates(disk.path())
 }
 
 /// Who is killed there.

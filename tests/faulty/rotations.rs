@@ -80,7 +80,7 @@ pub(crate) fn whatever_is_done_but_reported_as_failed_no_later_fault_destroys_an
     if !is_long() {
         let mut random = fastrand::Rng::with_seed(seed());
         random.shuffle(&mut plan);
-        plan.truncate(100);
+        plan.truncate(500);
     }
     play_all(&fs, plan, &format!("of {whole} pairs"))
 }
