@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("event.rs", &["error", "stats"], &["log", "thiserror", "serde"]),
     ("error.rs", &["event", "stats"], &["log", "thiserror"]),
     ("stats.rs", &["event", "error", "wanted"], &["log", "thiserror", "serde"]),
+    ("stats/", &["event", "wanted"], &["log"]),
     ("sync.rs", &["tests::models"], &["arc_swap", "crossbeam_channel"]),
     ("queue/", &["queue", "record", "clock", "stats", "event", "error", "os", "sync", "wanted"], &["log"]),
     ("front/captured.rs", &["format", "record", "sink", "wanted"], &["log"]),
