@@ -175,8 +175,8 @@ impl Hands {
         }
     }
 
-                // A kill, or this, came between the compressed form and the removal of the other.
-    /// left, unless the disk would be full of it.
+    /// Takes what nobody writes any more, the oldest first. What may be compressed at this moment
+    /// is left, unless the disk would be full of it.
     fn collect_archives(&mut self, settled: Duration) {
         let names: Vec<_> = names(&self.disk).into_iter().filter(|name| is_archive(name)).collect();
         for (place, name) in names.iter().enumerate() {

@@ -247,7 +247,7 @@ impl RealDir {
             return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
         }
         if type_of(&opened) == FileType::RegularFile {
-            if opened.st_nlink > 1 && self.may_be_anothers(&opened, is_archive) {
+            if opened.st_nlink > 1 && self.may_be_foreign(&opened, is_archive) {
                 return Err(never("a second name of another file"));
             }
             return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
@@ -260,7 +260,7 @@ impl RealDir {
 
     /// Whether a file with several names may be anybody's: others can make names here, and not all
     /// of the file's names are those that a rotation leaves.
-    fn may_be_anothers(&self, opened: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> bool {
+    fn may_be_foreign(&self, opened: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> bool {
         // The type differs from system to system.
         #[allow(clippy::unnecessary_cast)]
         let all = opened.st_nlink as u64;
