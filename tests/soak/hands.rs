@@ -190,7 +190,7 @@ impl Hands {
             }
             let archive = name.trim_end_matches(".gz").to_owned();
             if self.taken.contains(&archive) {
-                // A kill, or this, came between the compressed form and the removal of the other one.
+                // The compressed form of one that was taken, or what a kill left next to it.
                 let _ = fs::remove_file(&path);
             } else if self.take(&path) {
                 self.taken.insert(archive);
