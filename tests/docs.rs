@@ -46,7 +46,12 @@ fn expanded(body: &str) -> String {
 
 /// The methods of a type that take it by value and give it back: its options.
 fn options_in_code(owner: &str) -> BTreeSet<String> {
-    let mut options = BTreeSet::new();
+    documented_options(owner).into_iter().map(|(option, _)| option).collect()
+}
+
+/// The same, each with its documentation.
+fn documented_options(owner: &str) -> Vec<(String, String)> {
+    let mut options = Vec::new();
     for path in files(&root().join("src"), "rs") {
         let text = fs::read_to_string(path).unwrap();
         let Some((_, body)) = text.split_once(&format!("\nimpl {owner} {{\n")) else { continue };
@@ -54,14 +59,15 @@ fn options_in_code(owner: &str) -> BTreeSet<String> {
         let methods: Vec<&str> = body.split("    pub fn ").collect();
         for (before, method) in methods.iter().zip(&methods[1..]) {
             // A former name stays for programs that use it, and is shown to nobody else.
-            if before.rsplit("\n\n").next().is_some_and(|doc| doc.contains("former name")) {
+            let doc = before.rsplit("\n\n").next().unwrap();
+            if doc.contains("former name") {
                 continue;
             }
             let (name, rest) = method.split_once('(').unwrap();
             let signature = rest.split_once('{').unwrap().0;
             let by_value = ["self", "mut self"].iter().any(|receiver| rest.trim_start().starts_with(receiver));
             if by_value && signature.contains("-> Self") {
-                options.insert(name.split('<').next().unwrap().to_owned());
+                options.push((name.split('<').next().unwrap().to_owned(), doc.to_owned()));
             }
         }
     }
@@ -83,6 +89,15 @@ fn every_option_stands_in_the_table_and_every_row_is_an_option() {
         let options = options_in_code(owner);
         assert!(!options.is_empty(), "no option of `{owner}` found: has its `impl` moved?");
         assert_eq!(options_in_table(owner), options, "src/_docs/config.md (left) against the code (right): {owner}");
+    }
+}
+
+#[test]
+fn every_option_has_an_example() {
+    for owner in ["Builder", "LogFile", "Console", "Syslog", "Journald", "Rotation", "Format", "SinkOutput"] {
+        for (option, doc) in documented_options(owner) {
+            assert!(doc.contains("```"), "`{option}` of `{owner}` has no example");
+        }
     }
 }
 

@@ -47,6 +47,9 @@
 //! | the names of the spans | the key `span`, as in `request:query` |
 //! | target, module, file, line | the same of a record |
 //!
+//! A record of `log` that is logged inside of a span has none of its fields: use
+//! [`scope`](crate::scope()) for what both facades should have.
+//!
 //! Of two fields with one name the event's own counts, then that of the innermost span, and within
 //! one span the value recorded last.
 //!
