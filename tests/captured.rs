@@ -14,7 +14,8 @@ const PROGRAM: &str = "UNFAZED_CAPTURED";
 /// What a program has at the beginning of each of its tests.
 fn init() {
     let console = Console::test().level(LevelFilter::Debug);
-    let _ = Builder::new().level(LevelFilter::Trace).console(console).try_init().unwrap();
+    // The file takes what the console does not.
+    let _ = Builder::new().level(LevelFilter::Trace).console(console).file("/dev/null").try_init().unwrap();
 }
 
 #[test]

@@ -49,6 +49,10 @@ impl Logged {
     }
 }
 
+fn lines_of_text(logged: &Logged) -> Vec<String> {
+    logged.text().lines().map(str::to_owned).collect()
+}
+
 fn json() -> Logged {
     Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Trace))
 }
@@ -74,6 +78,7 @@ fn fields_keep_their_types_and_an_error_its_sources() {
         info!(
             count = 7,
             big = u64::MAX,
+            huge = u128::MAX,
             half = 0.5,
             yes = true,
             name = "Ada",
@@ -93,6 +98,7 @@ fn fields_keep_their_types_and_an_error_its_sources() {
     assert_eq!(first["target"], "tracing");
     assert_eq!(first["count"], 7);
     assert_eq!(first["big"], u64::MAX);
+    assert!(lines_of_text(&logged)[0].contains(&format!("\"huge\":{},", u128::MAX)), "a number with all its digits");
     assert_eq!(first["half"], 0.5);
     assert_eq!(first["yes"], true);
     assert_eq!(first["name"], "Ada");
@@ -222,6 +228,15 @@ fn what_is_disabled_does_not_evaluate_its_fields() {
         }
     });
     assert_eq!((evaluated.load(SeqCst), logged.handle.stats().accepted), (2, 2));
+    // Neither does what a directive refuses whose level others have; and `tracing` knows the
+    // highest level, so that what is above it costs one comparison.
+    logged.run(|| {
+        logged.handle.set_filter("info,other=debug").unwrap();
+        let highest = tracing::level_filters::LevelFilter::current();
+        assert_eq!(highest, tracing::level_filters::LevelFilter::DEBUG);
+        debug!(n = evaluated.fetch_add(1, SeqCst), "debug");
+    });
+    assert_eq!((evaluated.load(SeqCst), logged.handle.stats().accepted), (2, 2));
 }
 
 #[test]
@@ -317,6 +332,7 @@ fn lines_of_fmt_go_to_the_outputs_that_take_their_level() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| LogFile::new(folder.path().join(name));
     let builder = Builder::new().file(file("all.log")).file(file("errors.log").level(log::LevelFilter::Error));
+    let builder = builder.file(file("directives.log").filter("info")).file(file("other.log").filter("access=info"));
     let (_logger, handle) = builder.build().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .without_time()
@@ -332,6 +348,8 @@ fn lines_of_fmt_go_to_the_outputs_that_take_their_level() {
     let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(text("all.log"), "ERROR tracing: bad\nDEBUG tracing: detail\n");
     assert_eq!(text("errors.log"), "ERROR tracing: bad\n");
+    // A line has no target.
+    assert_eq!((text("directives.log"), text("other.log")), ("ERROR tracing: bad\n".into(), String::new()));
 }
 
 #[cfg(target_os = "linux")]
