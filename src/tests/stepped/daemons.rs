@@ -304,7 +304,25 @@ fn whichever_entry_of_the_journal_fails_every_record_is_written_or_reported() {
     assert!(runs > 200, "{runs} runs");
 }
 
-/// A line of a stream without its end is what a broken connection leaves; the line is sent again.
+#[test]
+fn a_daemon_that_takes_nothing_for_a_while_lags_and_costs_no_record() {
+    for framing in [Framing::None, Framing::Newline, Framing::OctetCount] {
+        Daemon::start(framing, LONGEST);
+        let mut bench = syslog();
+        bench.log_some(4);
+        bench.step();
+        let at = with_daemon(|daemon| daemon.operations + 1);
+        with_daemon(|daemon| (daemon.fault, daemon.is_forever) = (Some((at, Failure::Errno(EAGAIN))), true));
+        for _ in 0..4 {
+            bench.log_some(8);
+            bench.live(SECOND / 2);
+            assert!(!bench.suspended(), "{framing:?}: it only waits");
+        }
+        let parsed = judge(&mut bench, "it goes on");
+        assert_eq!((parsed.told, bench.suspensions()), (0, (0, 0)), "{framing:?}");
+    }
+}
+
 #[test]
 fn a_daemon_that_comes_back_gets_one_gap_line_before_what_was_retained() {
     Daemon::start(Framing::OctetCount, LONGEST);
