@@ -57,8 +57,6 @@ pub(crate) struct CallerCounters {
     pub(crate) dropped: DropCounters,
     /// Callers: records that were one too many of their place; not accepted.
     pub(crate) suppressed: AtomicU64,
-    /// Records that were taken out of the full queue for newer ones.
-    pub(crate) evicted: AtomicU64,
 }
 
 /// What the writer writes.
@@ -320,11 +318,11 @@ impl Counters {
         }
     }
 
-    /// Returns the drops of records that were pending.
-    pub(crate) fn pending_drops(&self) -> PendingDrops {
+    /// Returns the drops of records that were pending; `evicted` of them in the queue.
+    pub(crate) fn pending_drops(&self, evicted: u64) -> PendingDrops {
         PendingDrops {
             by_outputs: self.writer.output_drops.load(Relaxed),
-            evicted: self.callers.evicted.load(Relaxed) + self.writer.backlog_drops.load(Relaxed),
+            evicted: evicted + self.writer.backlog_drops.load(Relaxed),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::error::FlushError;
 use crate::event::State;
 use crate::os::AtExit;
 use crate::record::OwnedRecord;
-use crate::stats::{Counters, DropReason, Stats};
+use crate::stats::{Counters, DropReason, PendingDrops, Stats};
 use crate::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -209,7 +209,6 @@ impl Pipeline {
     /// Counts a record that is taken out of the full queue for a newer one.
     fn evict(&self, oldest: &OwnedRecord) {
         self.counters.drop_offered(oldest.level(), oldest.wanting(), DropReason::QueueFull);
-        self.counters.callers.evicted.fetch_add(1, Relaxed);
         if oldest.thread_name().is_some() {
             // The writer has not learnt it: every thread sends its name again.
             self.begin_epoch();
@@ -307,7 +306,13 @@ impl Pipeline {
 
     /// Makes the way back for an answer, and notes what was dropped before the call.
     pub(crate) fn stamped_reply(&self) -> (Reply, Receiver<Result<(), FlushError>>) {
-        Reply::new(self.counters.pending_drops())
+        Reply::new(self.counters.pending_drops(self.slots.evictions_done()))
+    }
+
+    /// Returns the drops of records that were pending, those included that may be under way: an
+    /// answer misses none that came after its request was stamped.
+    pub(crate) fn pending_drops(&self) -> PendingDrops {
+        self.counters.pending_drops(self.slots.evictions_begun())
     }
 
     fn ask(&self, request: impl FnOnce(Reply) -> Request, at_most: Duration) -> Result<(), FlushError> {

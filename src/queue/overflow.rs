@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::Level;
 
 use crate::record::OwnedRecord;
-use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 /// Decides what happens to a record that finds the queue full.
@@ -57,6 +57,14 @@ pub(super) struct Slots {
     /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out
     /// subtracts.
     spilled: AtomicUsize,
+    evictions: Evictions,
+}
+
+/// How many records were taken out of the full queue for newer ones. Counted before one is taken
+/// out and once more afterwards, so that whoever asks in between can tell that one may be missing.
+struct Evictions {
+    begun: AtomicU64,
+    done: AtomicU64,
 }
 
 /// Why a record that waited for a slot is not in.
@@ -76,6 +84,7 @@ impl Slots {
             capacity,
             reserved: (capacity / 8).max(64).min(capacity / 2),
             spilled: AtomicUsize::new(0),
+            evictions: Evictions { begun: AtomicU64::new(0), done: AtomicU64::new(0) },
         }
     }
 
@@ -149,12 +158,34 @@ impl Slots {
                     Err(back) => record = back,
                 }
             }
-            self.take_while(|oldest| {
-                evicted(oldest);
-                false
-            });
+            self.evict(&evicted);
         }
         self.put(level, spilled, record).is_ok()
+    }
+
+    fn evict(&self, evicted: impl Fn(&OwnedRecord)) {
+        // Relaxed: whoever sees by the channel that the record is out sees this, too.
+        self.evictions.begun.fetch_add(1, Relaxed);
+        let mut any = false;
+        self.take_while(|oldest| {
+            evicted(oldest);
+            any = true;
+            false
+        });
+        match any {
+            true => self.evictions.done.fetch_add(1, Relaxed),
+            false => self.evictions.begun.fetch_sub(1, Relaxed),
+        };
+    }
+
+    /// Returns how many records were evicted at least.
+    pub(super) fn evictions_done(&self) -> u64 {
+        self.evictions.done.load(Relaxed)
+    }
+
+    /// Returns how many records were evicted, those included that may be about to be.
+    pub(super) fn evictions_begun(&self) -> u64 {
+        self.evictions.begun.load(Relaxed)
     }
 
     /// Waits for a slot, for at most this long.

@@ -20,7 +20,7 @@ pub(super) struct Flush {
 
 impl Writer {
     /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
-    pub(super) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
+    pub(crate) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
         let (answer, answered) = self.pipeline.stamped_reply();
         self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });
         answered
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
     pub(super) fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
-        let now = self.pipeline.counters.pending_drops();
+        let now = self.pipeline.pending_drops();
         match now {
             _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.lost.0)),
             _ if now.evicted > before.evicted => Err(FlushError::Dropped),

@@ -423,7 +423,7 @@ impl Writer {
     fn settle(&mut self) -> usize {
         let taken = self.records.len();
         self.records.settle(&self.pipeline.counters);
-        let drops = self.pipeline.counters.pending_drops().by_outputs;
+        let drops = self.pipeline.pending_drops().by_outputs;
         if drops > self.lost.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
             self.lost = (cause.unwrap_or(Cause::Io), drops);
