@@ -121,6 +121,20 @@ impl Life {
         }
     }
 
+    /// Waits as the handler of a crash does, until the writer has answered.
+    fn crash(&mut self) {
+        let lost = self.bench.handle.stats().dropped.total();
+        let answered = self.bench.writer.begin_flush();
+        for turn in 0.. {
+            assert!(turn < 3, "a crash that waits for {turn} turns");
+            self.step();
+            let Ok(answer) = answered.try_recv() else { continue };
+            let stats = self.bench.handle.stats();
+            assert!(answer.is_err() || (stats.pending, stats.dropped.total()) == (0, lost), "{answer:?} in a crash");
+            return;
+        }
+    }
+
     fn shutdown(&mut self) {
         self.ended = Some(self.ask(|handle| handle.shutdown(Duration::MAX)));
     }
@@ -356,6 +370,19 @@ pub(super) static SCENARIOS: &[Scenario] = &[
             }
         },
         is_short: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a crash that the program survives",
+        disk: disk_with_blocks_ahead,
+        file: |file| file.error_reserve(600).retain(400),
+        drive: |life| {
+            for _ in 0..3 {
+                life.bench.log_some(3);
+                life.crash();
+                life.bench.pass(Duration::from_millis(150));
+            }
+        },
         ..PLAIN
     },
     Scenario {

@@ -50,15 +50,19 @@ fn panicked() -> bool {
 
 /// Plays one seed; says what was on the disks in the end.
 fn play(seed: u64, steps: &Steps) -> Vec<(String, Vec<u8>)> {
+    play_variant(seed, steps, |scenario| scenario)
+}
+
+fn play_variant(seed: u64, steps: &Steps, variant: fn(Scenario) -> Scenario) -> Vec<(String, Vec<u8>)> {
     watch_for_panics();
-    let mut scenario = Scenario::new(seed, steps.clone());
+    let mut scenario = variant(Scenario::new(seed, steps.clone()));
     scenario.play();
     scenario.end()
 }
 
-fn play_and_tell(seed: u64) -> Result<(), Box<dyn std::any::Any + Send>> {
+fn play_and_tell(seed: u64, variant: fn(Scenario) -> Scenario) -> Result<(), Box<dyn std::any::Any + Send>> {
     let steps = Steps::default();
-    catch_unwind(AssertUnwindSafe(|| drop(play(seed, &steps)))).inspect_err(|_| {
+    catch_unwind(AssertUnwindSafe(|| drop(play_variant(seed, &steps, variant)))).inspect_err(|_| {
         let steps = steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let all: String = steps.iter().map(|step| format!("  {step}\n")).collect();
         println!("seed {seed} failed. What it did:\n{all}");
@@ -68,11 +72,21 @@ fn play_and_tell(seed: u64) -> Result<(), Box<dyn std::any::Any + Send>> {
 
 #[test]
 fn whatever_happens_in_whatever_order_every_record_is_written_or_told() {
+    play_all(1000, |scenario| scenario);
+}
+
+#[test]
+fn a_crash_that_waits_keeps_what_it_was_promised() {
+    play_all(200, Scenario::wait_in_crashes);
+}
+
+/// Plays the seeds that the environment asks for, or `count`.
+fn play_all(count: u64, variant: fn(Scenario) -> Scenario) {
     let seeds = match number("UNFAZED_CHAOS_SEED") {
         Some(seed) => seed..seed + 1,
         None => {
             let first = number("UNFAZED_CHAOS_FROM").unwrap_or(0);
-            first..first + number("UNFAZED_CHAOS_SEEDS").unwrap_or(1000)
+            first..first + number("UNFAZED_CHAOS_SEEDS").unwrap_or(count)
         }
     };
     let next = AtomicU64::new(seeds.start);
@@ -87,7 +101,7 @@ fn whatever_happens_in_whatever_order_every_record_is_written_or_told() {
                     if seed >= seeds.end {
                         return;
                     }
-                    if let Err(payload) = play_and_tell(seed) {
+                    if let Err(payload) = play_and_tell(seed, variant) {
                         failed.store(true, Relaxed);
                         *failure.lock().unwrap() = Some(payload);
                     }

@@ -86,6 +86,12 @@ impl Scenario {
         Self { rng, steps, machines: vec![machine], processes: 1 }
     }
 
+    /// From now on whoever is killed waits first, as the handler of a crash does.
+    pub(super) fn wait_in_crashes(mut self) -> Self {
+        self.machines.iter_mut().for_each(|machine| machine.waits_in_crashes = true);
+        self
+    }
+
     pub(super) fn play(&mut self) {
         for _ in 0..self.rng.u32(20..70) {
             let number = self.rng.usize(..self.machines.len());
@@ -133,6 +139,7 @@ impl Scenario {
         };
         let disk = machine.disk.after(&moment, crash);
         let mut copy = Machine::new(disk, machine.places.clone(), machine.now, self.steps.clone());
+        copy.waits_in_crashes = machine.waits_in_crashes;
         copy.stand_on_what_is_there();
         copy.start(&mut self.rng, self.processes);
         self.processes += 1;
@@ -172,6 +179,8 @@ struct Machine {
     deleted: BTreeSet<String>,
     /// A process was killed: it may not have told all.
     killed: bool,
+    /// Whoever is killed waits first, as the handler of a crash does.
+    waits_in_crashes: bool,
     /// Fragments may stand in the files, for reasons that are not in the disk's account.
     torn: bool,
     /// Somebody else had the lock for a while: what was torn then could not be cut.
@@ -237,6 +246,7 @@ impl Machine {
             taken_away: BTreeSet::new(),
             deleted: BTreeSet::new(),
             killed: false,
+            waits_in_crashes: false,
             torn: false,
             locked: false,
             shared: false,
@@ -345,7 +355,22 @@ impl Machine {
         }
     }
 
+    /// Waits as the handler of a crash does: until the writer has answered, or the time is over.
+    fn crash(&mut self, index: usize) {
+        let pending = self.pending(index);
+        let process = &mut self.processes[index];
+        self.steps.lock().unwrap().push(format!("  a crash with {} pending", pending.len()));
+        process.flushes.push((process.bench.as_mut().unwrap().writer.begin_flush(), pending));
+        for _ in 0..20 {
+            self.step(index);
+            self.advance(Duration::from_millis(1));
+        }
+    }
+
     fn kill(&mut self, index: usize) {
+        if self.waits_in_crashes {
+            self.crash(index);
+        }
         self.note(format!("process {} is killed", self.processes[index].number));
         self.killed = true;
         self.hear(index);
@@ -587,11 +612,18 @@ impl Machine {
     }
 
     fn flush(&mut self, index: usize) {
+        let pending = self.pending(index);
         let process = &mut self.processes[index];
-        let pipeline = &process.bench.as_ref().unwrap().pipeline;
-        let pending = process.queued[process.queued.len() - pipeline.len()..].to_vec();
         self.steps.lock().unwrap().push(format!("  flush of {}", pending.len()));
-        process.flushes.push((pipeline.ask_without_waiting(false), pending.into_iter().flatten().collect()));
+        let pipeline = &process.bench.as_ref().unwrap().pipeline;
+        process.flushes.push((pipeline.ask_without_waiting(false), pending));
+    }
+
+    /// Returns the records in the queue.
+    fn pending(&self, index: usize) -> Vec<usize> {
+        let process = &self.processes[index];
+        let queued = process.bench.as_ref().unwrap().pipeline.len();
+        process.queued[process.queued.len() - queued..].iter().copied().flatten().collect()
     }
 
     fn fail(&mut self, rng: &mut Rng) {
