@@ -458,6 +458,17 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
+    fn a_directory_that_only_a_shell_expands_is_an_error_and_one_that_begins_so_is_not() {
+        for path in ["~/app.log", "$HOME/app.log", "${HOME}/log/app.log"] {
+            let error = fit_path(Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains("only a shell expands"), "{error}");
+        }
+        for path in ["~backup/app.log", "logs/~/app.log", "app~.log"] {
+            assert!(fit_path(Path::new(path)).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
     fn a_file_and_a_console_retain_what_their_options_say_and_a_sink_retains_nothing() {
         let file = |file: LogFile| Destination::File { path: file.path, options: file.options };
         let destinations = [

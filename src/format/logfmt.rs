@@ -115,4 +115,12 @@ mod tests {
         let end = " host=\"web 1\" kv.level=null kv.host=null file=null a_b_2=null a_b=null";
         assert!(line.ends_with(end), "{line}");
     }
+
+    /// They became one name, three times.
+    #[test]
+    fn keys_that_differ_only_in_control_characters_stay_apart() {
+        let pairs = ["a\u{1}b", "a\u{2}b", "a\u{3}b"].map(|key| (key, Value::Null));
+        let line = logfmt(&Options::default(), &pairs);
+        assert!(line.ends_with(" a_b=null a_b_2=null a_b_3=null"), "{line}");
+    }
 }
