@@ -35,6 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a_panic_with_a_value_that_is_no_text_is_an_error_record", panic_without_text, |ended| {
             assert_panic(&ended.log(), "thread '<unnamed>' panicked at ", ": a value that is no text");
         }),
+        Case::new("the_rate_limit_of_a_location_holds_for_panics", panics_at_one_place, panics_are_limited),
         Case::new("a_panic_is_no_record_unless_it_was_asked_for", panic_not_asked_for, |ended| {
             assert_eq!(ended.place.noted("hook"), "worker");
             let log = ended.log();
@@ -113,6 +114,23 @@ fn panic_without_text(place: &Place) {
     own_hook(place);
     to_log(place).log_panics(true).init().unwrap();
     assert!(thread::spawn(|| panic::panic_any(7)).join().is_err());
+}
+
+fn panics_at_one_place(place: &Place) {
+    own_hook(place);
+    to_log(place).log_panics(true).rate_limit(3, Duration::from_secs(3600)).init().unwrap();
+    for _ in 0..20 {
+        assert!(panic::catch_unwind(|| panic!("again")).is_err());
+    }
+}
+
+fn panics_are_limited(ended: &Ended) {
+    let others = &ended.log().others;
+    let panics = others.iter().filter(|line| line.target == "panic" && line.message.ends_with(": again")).count();
+    let suppressed = others.iter().filter_map(|line| line.message.strip_suffix(" similar records suppressed"));
+    let suppressed: usize = suppressed.map(|count| count.parse::<usize>().unwrap()).sum();
+    // An hour may end meanwhile.
+    assert!(matches!(panics, 3 | 6) && panics + suppressed == 20, "{others:?}");
 }
 
 fn panic_not_asked_for(place: &Place) {
