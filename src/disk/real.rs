@@ -251,7 +251,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        system::sync(&self.file, File::sync_data)
     }
 
     fn modified(&mut self) -> io::Result<SystemTime> {

@@ -3,6 +3,7 @@
 //! the thread before leaves an unfinished file that the next start removes, or both forms, of which
 //! it removes the plain one. No compressed form is ever replaced.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,7 +16,7 @@ use flate2::write::GzEncoder;
 use crate::os::{block_signals, lower_priority};
 
 use super::RealFile;
-use crate::disk::system::Access;
+use crate::disk::system::{self, Access};
 use crate::disk::{Compression, Dir as _, DiskFile, PathState, RealDir};
 
 /// Before each piece of this size it is asked whether there is room for it, and whether to go on.
@@ -119,7 +120,7 @@ fn write(
     let to = encoder.finish()?.to;
     to.file.set_modified(source.modified()?)?;
     to.be_readable_as(&Access::of(&from.file)?, log)?;
-    to.file.sync_all()?;
+    system::sync(&to.file, File::sync_all)?;
     // Nobody has written to the archive, or taken away what belongs to us, while we were at it.
     let unchanged = from.file.metadata()?.len() == read
         && dir.check_name(&what.from, from)? == PathState::Same

@@ -39,10 +39,10 @@ pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     Some(id_of(&fstat(file).ok()?))
 }
 
-/// Opens one of the process's own streams a second time: a description of our own.
-pub(in crate::disk) fn open_again(number: i32) -> io::Result<File> {
+/// Opens what one of the process's own streams leads to a second time: a description of our own.
+pub(in crate::disk) fn open_again(path: impl rustix::path::Arg) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(above_streams(openat(CWD, format!("/proc/self/fd/{number}"), flags, Mode::empty())?)?.into())
+    Ok(above_streams(openat(CWD, path, flags, Mode::empty())?)?.into())
 }
 
 fn type_of(stat: &Stat) -> FileType {

@@ -54,9 +54,35 @@ pub(super) fn is_regular(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.is_file())
 }
 
-/// Opens a stream of the process again, where that makes a description of our own.
+/// Opens a stream of the process again, where that makes a description of our own: by `/proc`, or,
+/// if it is a terminal, by its name.
 pub(super) fn open_again(stream: Stream) -> Option<File> {
-    if cfg!(target_os = "linux") { dir::open_again(stream::number(stream)).ok() } else { None }
+    let number = stream::number(stream);
+    let by_proc =
+        if cfg!(target_os = "linux") { dir::open_again(format!("/proc/self/fd/{number}")).ok() } else { None };
+    by_proc.or_else(|| match stream {
+        Stream::Stderr => stream::open_terminal(&io::stderr()).ok(),
+        Stream::Stdout => stream::open_terminal(&io::stdout()).ok(),
+    })
+}
+
+/// Syncs a file by one of std's two ways. On macOS both are a call that some shares and file
+/// systems do not know: there, `fsync` has to do.
+#[cfg(target_vendor = "apple")]
+pub(super) fn sync(file: &File, way: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    use rustix::io::Errno;
+
+    match way(file) {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOTSUP | Errno::NOTTY | Errno::INVAL)) => {
+            Ok(rustix::fs::fsync(file)?)
+        }
+        other => other,
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn sync(file: &File, way: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    way(file)
 }
 
 /// Opens what somebody edits.

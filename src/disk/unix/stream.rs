@@ -59,6 +59,12 @@ pub(in crate::disk) fn number(stream: Stream) -> i32 {
     }
 }
 
+/// Opens a terminal a second time, by its name: that description never waits, and the program's own
+/// stays as it is.
+pub(in crate::disk) fn open_terminal(stream: &impl std::os::fd::AsFd) -> io::Result<File> {
+    super::dir::open_again(rustix::termios::ttyname(stream, Vec::new())?)
+}
+
 /// Returns a descriptor of our own for a stream of the process.
 pub(in crate::disk) fn duplicate(stream: Stream) -> io::Result<File> {
     use std::os::fd::AsFd as _;
@@ -93,5 +99,40 @@ impl DiskStream for RealStream {
     /// A pipe has room again when the reader has taken a whole page, and this shows it before.
     fn unread(&mut self) -> Option<u64> {
         self.is_pipe.then(|| rustix::io::ioctl_fionread(&self.file).ok()).flatten()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test
+mod tests {
+    use super::*;
+
+    /// Where there is no `/proc`, this is the only way to a terminal that does not wait.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_terminal_that_is_opened_by_its_name_never_waits_for_its_reader() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+        let reader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&reader).unwrap();
+        unlockpt(&reader).unwrap();
+        let name = ptsname(&reader, Vec::new()).unwrap();
+        let terminal = File::options().write(true).open(name.to_str().unwrap()).unwrap();
+        let mut stream = RealStream::own(open_terminal(&terminal).unwrap());
+        let mut written = 0;
+        let error = loop {
+            match stream.write(&[b'x'; 1000]) {
+                Ok(bytes) => written += bytes,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(written > 0);
+    }
+
+    #[test]
+    fn what_is_no_terminal_has_no_name() {
+        let temporary = tempfile::tempfile().unwrap();
+        assert!(open_terminal(&temporary).is_err());
     }
 }

@@ -83,6 +83,10 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+pub(super) fn sync(file: &File, way: fn(&File) -> io::Result<()>) -> io::Result<()> {
+    way(file)
+}
+
 pub(super) fn allocated(file: &File) -> io::Result<u64> {
     os::allocated(file)
 }
