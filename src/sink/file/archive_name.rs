@@ -153,10 +153,13 @@ impl Names {
     /// Whether this is the name of something that was begun and, unless it is under way, never
     /// finished.
     pub(crate) fn is_unfinished(&self, name: &OsStr) -> bool {
-        self.finished(name.as_encoded_bytes()).is_some_and(|finished| {
-            finished == self.active.as_encoded_bytes()
-                || self.parse_bytes(finished).is_some_and(|archive| archive.compressed)
-        })
+        let of_archive = |finished| self.parse_bytes(finished).is_some_and(|archive| archive.compressed);
+        self.is_next_active(name) || self.finished(name.as_encoded_bytes()).is_some_and(of_archive)
+    }
+
+    /// Returns whether this is the name of a next active file that has not become the active one.
+    pub(crate) fn is_next_active(&self, name: &OsStr) -> bool {
+        self.finished(name.as_encoded_bytes()) == Some(self.active.as_encoded_bytes())
     }
 
     /// Which name something unfinished was to get.

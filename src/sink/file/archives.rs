@@ -2,6 +2,7 @@
 //! and `retention.rs` say. Runs on the writer's thread.
 
 mod compress;
+mod interrupted;
 mod known;
 mod listing;
 
@@ -16,6 +17,7 @@ use crate::sink::log_file::FileOptions;
 use crate::sink::{News, Now};
 
 use self::compress::Compressor;
+use self::interrupted::Interrupted;
 use self::known::{Found, Known};
 use self::listing::Listing;
 use super::archive_name::{Archive, Names};
@@ -51,6 +53,7 @@ pub(super) struct Archives {
     /// The archives exceeded the limits at the last look of a process without the lock.
     are_overdue: bool,
     pub(super) compressor: Compressor,
+    pub(super) interrupted: Interrupted,
     /// When archives were last deleted because space was low.
     deleted_for_space: Option<Instant>,
 }
@@ -87,6 +90,7 @@ impl Archives {
             reported_doubtful: 0,
             are_overdue: false,
             compressor: Compressor::new(options.compress),
+            interrupted: Interrupted::default(),
             deleted_for_space: None,
         }
     }
@@ -109,6 +113,7 @@ impl Archives {
         let newest = listing.find_newest(dir, active, &self.names, &self.compressor)?;
         // An archive that is deleted has had it, and it is not given again.
         self.newest = self.newest.max(newest.map(|found| found.archive));
+        self.interrupted.take(dir, listing.take_with_records());
         self.list = List::UnderWay(listing);
         self.is_clean = true;
         Ok(())

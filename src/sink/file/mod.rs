@@ -293,7 +293,9 @@ impl<D: Disk> FileSink<D> {
         let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return Ok(()) };
         if keeps_archives && self.archives.must_tidy(open.len, now.monotonic) {
             self.archives.tidy(&mut self.disk, open, now, &mut self.news);
+            self.resume_interrupted(now);
         }
+        let Some(open) = &mut self.open else { return Ok(()) };
         if !self.space.is_low() {
             self.archives.compress(&mut self.disk, open, self.space.headroom(), now.monotonic, &mut self.news);
         }

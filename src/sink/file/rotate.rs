@@ -205,11 +205,47 @@ impl<D: Disk> FileSink<D> {
         self.torn = false;
         self.rotator.wrote(first);
         self.news.push(News::Rotated { archive });
+        self.adopt_interrupted(now);
         self.report_not_given();
         self.sync_dir();
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
         Ok(true)
+    }
+
+    /// Has the records of an interrupted rotation become an archive. They are younger than what the
+    /// active file held then, so that one becomes an archive first. The next file is empty: whoever
+    /// is killed between the two steps leaves nothing that is younger still.
+    pub(super) fn resume_interrupted(&mut self, now: Now) {
+        if self.archives.interrupted.with_records.is_empty() {
+            return;
+        }
+        match &self.open {
+            Some(open) if open.len > 0 => {
+                // What fails is reported; the next look through the directory finds them again.
+                let _ = self.rotate(&Batch::new(&[], &[], now));
+                self.archives.interrupted.with_records.clear();
+            }
+            _ => self.adopt_interrupted(now),
+        }
+    }
+
+    /// Makes archives of the files with the records of an interrupted rotation.
+    fn adopt_interrupted(&mut self, now: Now) {
+        let names = std::mem::take(&mut self.archives.interrupted.with_records);
+        let Some(open) = &self.open else { return };
+        let Ok(mut dir) = dir_of(&self.disk, open) else { return };
+        for from in names {
+            let archive = self.rotator.archive_after(self.archives.newest, now);
+            match self.archives.adopt(&mut dir, &from, archive) {
+                Ok((archive, name)) => {
+                    self.archives.add(&mut dir, archive, &name, &open.file);
+                    self.news.push(News::Rotated { archive: dir.path().join(name) });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.news.push(News::Failed { doing: "rotate", error }),
+            }
+        }
     }
 }
 
@@ -235,6 +271,7 @@ fn try_to_rotate<D: Disk>(
     if dir.check_name(archives.names.active(), &old.file)? != PathState::Same {
         return Err(not_at_path());
     }
+    archives.interrupted.remove_discarded(&mut dir)?;
     if !archives.is_clean {
         // Only what fails leaves something.
         archives.begin_list(&mut dir, &mut old.file)?;
@@ -254,7 +291,7 @@ fn try_to_rotate<D: Disk>(
             if old.still_holds_lock() {
                 new.cut_all();
             }
-            let _ = dir.remove(&unfinished); // The next rotation, or the next start, finds it.
+            archives.interrupted.discard(&mut dir, unfinished);
             Err(error)
         }
     }
@@ -269,7 +306,7 @@ impl Archives {
     /// Creates the next active file, under its first name, with its first line in it; or nothing at
     /// all.
     fn create<D: Disk>(
-        &self,
+        &mut self,
         disk: &mut D,
         dir: &mut D::Dir,
         old: &OpenFile<D::File>,
@@ -291,7 +328,7 @@ impl Archives {
             open.dirty_since = Some(now.monotonic);
         }
         if result.is_err() {
-            let _ = dir.remove(&name); // The next rotation, or the next start, finds it.
+            self.interrupted.discard(dir, name.clone());
         }
         result.map(|()| (open, name))
     }

@@ -81,7 +81,7 @@ fn failures(bench: &Bench) -> Vec<&'static str> {
 fn who_gets_the_lock_looks_after_the_file_that_is_at_the_path() {
     let disk = FakeDisk::default();
     disk.world().locked_by_other = true;
-    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(1000)).max_files(2));
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(1000)).max_files(4));
     bench.log_some(1);
     bench.step();
     bench.pass(Duration::from_millis(9950));
@@ -95,10 +95,13 @@ fn who_gets_the_lock_looks_after_the_file_that_is_at_the_path() {
     bench.pass(Duration::from_millis(50));
     bench.log_some(1);
     bench.step();
-    assert_eq!(disk.names(), [OTHERS, PATH]);
+    // What it had begun is finished: its active file becomes an archive, and the next file, too.
+    let [others, active, begun] = [0, 1, 2].map(|number| format!("/logs/app.2001-09-09T01-46-50-000{number}.log"));
+    assert_eq!(disk.names(), [&*others, &*active, &*begun, PATH]);
     assert_eq!(failures(&bench), [""; 0]);
     assert_eq!(parse(&[disk.read(OTHERS)]).records, [0, 1]);
-    assert!(disk.read(PATH).starts_with(b"of the other one\n"));
+    assert_eq!(disk.read(&active), b"of the other one\n");
+    assert_eq!(disk.read(&begun), b"begun by the other one\n");
     assert_eq!(bench.handle.stats().written, 3);
 }
 

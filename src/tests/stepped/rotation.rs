@@ -339,7 +339,7 @@ fn a_file_that_somebody_cuts_short_is_followed() {
 fn what_a_crash_has_left_is_cleaned_at_the_start() {
     let disk = FakeDisk::default();
     disk.append(PATH, b"first\n");
-    disk.append("/logs/.app.log.0000beef.new", b"begun\n");
+    disk.append("/logs/.app.log.0000beef.new", b"");
     disk.append("/logs/.app.2001-01-01T00-00-00-0000.log.gz.0000beef.new", b"half\n");
     disk.append("/logs/.app.log.other", b"not ours\n");
     disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"older\n");
@@ -351,6 +351,34 @@ fn what_a_crash_has_left_is_cleaned_at_the_start() {
     let expected = ["/logs/.app.log.other", "/logs/app.2001-01-01T00-00-00-0000.log", PATH];
     assert_eq!(disk.names(), expected);
     assert!(disk.read(PATH).starts_with(b"first\n"));
+}
+
+/// A kill between the first line of the next file and its renaming left that line in a file that
+/// the next start deleted.
+#[test]
+fn the_records_of_an_interrupted_rotation_become_an_archive_after_that_of_the_active_file() {
+    // (what the active file holds then, what is read of the files in their order)
+    let cases: [(&[u8], &[&[u8]]); 2] = [
+        (b"first\n", &[b"older\n", b"first\n", b"second\n", b"third\n"]),
+        (b"", &[b"older\n", b"second\n", b"third\n"]),
+    ];
+    for (active, expected) in cases {
+        let disk = FakeDisk::default();
+        disk.append("/logs/app.2001-01-01T00-00-00-0000.log", b"older\n");
+        disk.append(PATH, active);
+        disk.append("/logs/.app.log.0000beef.new", b"second\n");
+        disk.append("/logs/.app.log.0000cafe.new", b"third\n");
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(10_000)))).bench();
+        for _ in 0..3 {
+            bench.log_some(1);
+            bench.live(Duration::from_secs(1));
+        }
+        let files = log_files(&disk);
+        let (last, archives) = files.split_last().unwrap();
+        assert_eq!(archives, expected, "{:?}", disk.names());
+        assert_eq!(parse(std::slice::from_ref(last)).records, [0, 1, 2]);
+        assert_eq!(told(&bench).0.len(), expected.len() - 1, "each new archive is an event");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::collections::BinaryHeap;
 use std::ffi::OsString;
 use std::io;
+use std::time::SystemTime;
 
 use crate::disk::{Dir, DiskFile, PathState};
 use crate::sink::file::archive_name::Names;
@@ -21,6 +22,9 @@ pub(super) struct Listing {
     /// the newest first.
     left: BinaryHeap<(bool, OsString)>,
     found: Vec<Found>,
+    /// Next active files that never became the active one, and hold records; and when they were
+    /// written.
+    with_records: Vec<(SystemTime, OsString)>,
     /// How many files with an archive's name were passed over, because they have other names.
     doubtful: usize,
     /// Removes what a crash has left. Only the process with the lock may.
@@ -31,7 +35,7 @@ impl Listing {
     pub(super) fn begin<D: Dir>(dir: &mut D, names: &Names, mends: bool) -> io::Result<Self> {
         let wanted = dir.names(&|name| names.looks_like_an_archive(name) || (mends && names.is_unfinished(name)))?;
         let left = wanted.into_iter().map(|name| (!names.looks_like_an_archive(&name), name)).collect();
-        Ok(Self { left, found: Vec::new(), doubtful: 0, mends })
+        Ok(Self { left, found: Vec::new(), with_records: Vec::new(), doubtful: 0, mends })
     }
 
     pub(super) fn mends(&self) -> bool {
@@ -90,12 +94,22 @@ impl Listing {
             Some(archive) if !is_active => self.found.push(Found::new(archive, entry)),
             None if compressor.is_making(&entry.name) => {}
             // Not its only name.
-            Some(_) if !self.mends || dir.check_name(names.active(), active)? != PathState::Same => {}
+            _ if !self.mends || is_active && dir.check_name(names.active(), active)? != PathState::Same => {}
+            None if !is_active && entry.bytes > 0 && names.is_next_active(&entry.name) => {
+                self.with_records.push((entry.modified, entry.name));
+            }
             _ => {
                 let _ = dir.remove(&entry.name); // It hinders nobody.
             }
         }
         Ok(true)
+    }
+
+    /// Takes the names of next active files that never became the active one, and hold records: the
+    /// oldest first.
+    pub(super) fn take_with_records(&mut self) -> Vec<OsString> {
+        self.with_records.sort_unstable();
+        self.with_records.drain(..).map(|(_, name)| name).collect()
     }
 
     /// Adds an archive that was made meanwhile.

@@ -1,0 +1,69 @@
+//! The next active files that rotations have left which did not come to their end. Runs on the
+//! writer's thread.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+use crate::disk::Dir;
+use crate::sink::file::archive_name::Archive;
+
+use super::{Archives, delete_name};
+
+/// The most names that are tried for one archive.
+const MOST_NAMES: usize = 1000;
+
+/// What is left of interrupted rotations.
+#[derive(Debug, Default)]
+pub(in crate::sink::file) struct Interrupted {
+    /// Files with records that stand nowhere else: a process was killed while it rotated.
+    pub(in crate::sink::file) with_records: Vec<OsString>,
+    /// A file whose records went into the active file, and that could not be removed.
+    discarded: Option<OsString>,
+}
+
+impl Interrupted {
+    /// Takes what a look through the directory has found.
+    pub(super) fn take(&mut self, dir: &mut impl Dir, mut found: Vec<OsString>) {
+        found.retain(|name| self.discarded.as_ref() != Some(name));
+        self.with_records = found;
+        let _ = self.remove_discarded(dir); // The next rotation tries it again.
+    }
+
+    /// Removes a next active file whose records are in the active one.
+    pub(in crate::sink::file) fn discard(&mut self, dir: &mut impl Dir, name: OsString) {
+        self.discarded = Some(name);
+        let _ = self.remove_discarded(dir); // The next rotation tries it again.
+    }
+
+    /// Removes what could not be removed before.
+    pub(in crate::sink::file) fn remove_discarded(&mut self, dir: &mut impl Dir) -> io::Result<()> {
+        match self.discarded.as_ref().map_or(Ok(()), |name| delete_name(dir, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => {
+                self.discarded = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Archives {
+    /// Gives a file that is no archive yet the first name from `archive` on that is free.
+    pub(in crate::sink::file) fn adopt(
+        &mut self,
+        dir: &mut impl Dir,
+        from: &OsStr,
+        mut archive: Archive,
+    ) -> io::Result<(Archive, OsString)> {
+        for _ in 0..MOST_NAMES {
+            let name = self.names.name(archive);
+            match dir.rename_new(from, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
+                    archive = archive.next();
+                }
+                other => return other.map(|()| (archive, name)),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
