@@ -61,7 +61,7 @@ pub(super) struct Slots {
 }
 
 /// How many records were taken out of the full queue for newer ones. Counted before one is taken
-/// out and once more afterwards, so that whoever asks in between can tell that one may be missing.
+/// out and once more afterwards, so that whoever asks in between can see that one may be missing.
 struct Evictions {
     begun: AtomicU64,
     done: AtomicU64,
