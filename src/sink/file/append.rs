@@ -19,13 +19,19 @@ const SPACE_FOR_NOTICE: u64 = 4096;
 const SPACE_FOR_AN_ERROR: u64 = 512;
 
 impl<D: Disk> FileSink<D> {
+    /// Looks at the end of the file where another process may have written since the last look, and
+    /// may have been cut off inside its line. Between this look and the write it still may. What
+    /// that process has written is no longer preallocated, so the budget is made after this.
+    pub(super) fn look_at_end(&mut self) {
+        if self.open.as_ref().is_some_and(|open| open.shared || !open.holds_lock()) || self.space.may_run_out() {
+            self.measure();
+        }
+    }
+
     /// Writes the whole lines of `batch` that fit into `budget` bytes.
     pub(super) fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
-        let Some(open) = &self.open else { return Err(WriteError::new(0, self.closed.by)) };
-        if open.shared || !open.holds_lock() || self.space.may_run_out() {
-            // Another process may have been cut off inside its line since the last look. Between
-            // this look and the write it still may.
-            self.measure();
+        if self.open.is_none() {
+            return Err(WriteError::new(0, self.closed.by));
         }
         self.cut_left_fragment();
         let newline = usize::from(self.torn);

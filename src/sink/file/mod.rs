@@ -138,7 +138,10 @@ impl<D: Disk> FileSink<D> {
                 continue;
             }
             let result = match step {
-                Step::Append(lines) => self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines),
+                Step::Append(lines) => {
+                    self.look_at_end();
+                    self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
+                }
                 Step::Rotate | Step::Done => self.rotate(&rest.first(1)).map(|done| {
                     may_rotate = done;
                     usize::from(done)

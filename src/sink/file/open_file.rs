@@ -51,6 +51,8 @@ pub(super) struct OpenFile<F> {
     pub(super) shared: bool,
     /// The length of the part of a line at the end that could not be cut.
     fragment: u64,
+    /// Where the last write has ended, if it has reported an error and was read back.
+    read_back_to: Option<u64>,
     pub(super) blocks: Preallocated,
 }
 
@@ -131,6 +133,7 @@ impl<F: DiskFile> OpenFile<F> {
             measured: false,
             shared: false,
             fragment: 0,
+            read_back_to: None,
             blocks,
         }
     }
@@ -211,9 +214,10 @@ impl<F: DiskFile> OpenFile<F> {
                     self.wrote(more);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                    got += self.see_written(&bytes[got..], got > 0);
                     interruptions += 1;
                 }
-                Err(error) => return (got + self.see_written(&bytes[got..]), Err(error)),
+                Err(error) => return (got + self.see_written(&bytes[got..], got > 0), Err(error)),
             }
         }
         (got, Ok(()))
@@ -226,31 +230,44 @@ impl<F: DiskFile> OpenFile<F> {
                 self.wrote(got);
                 got
             }
-            Err(_) => self.see_written(bytes),
+            Err(_) => self.see_written(bytes, false),
         }
     }
 
     /// Returns how many of `bytes` are in, after a write that has reported an error: a file system
     /// in user space or in the network may have taken them all the same. They are read back,
-    /// because another process may have written, too.
-    fn see_written(&mut self, bytes: &[u8]) -> usize {
+    /// because another process may have written, too. `follows`: the bytes before them were just
+    /// written.
+    fn see_written(&mut self, bytes: &[u8], follows: bool) -> usize {
         if !self.lock.held || self.shared {
             return 0;
         }
-        let Ok(len) = self.file.len() else { return 0 };
-        let got = usize::try_from(len.saturating_sub(self.len)).unwrap_or(usize::MAX);
-        let is_in = got > 0 && bytes.get(..got).is_some_and(|bytes| self.file.holds(self.len, bytes).unwrap_or(false));
+        // The length that is known is out of date if somebody has appended a line before ours. By
+        // that length the end of our own bytes would be read, which may look like these: dashes
+        // after dashes.
+        let start = if follows { self.written_to() } else { Some(self.len) };
+        let (Some(start), Ok(len)) = (start, self.file.len()) else { return 0 };
+        let got = usize::try_from(len.saturating_sub(start)).unwrap_or(usize::MAX);
+        let is_in = got > 0 && bytes.get(..got).is_some_and(|bytes| self.file.holds(start, bytes).unwrap_or(false));
         if !is_in {
             return 0;
         }
         self.wrote(got);
+        self.read_back_to = Some(len);
         got
+    }
+
+    /// Returns where the last write has ended. One that reports an error leaves the position where
+    /// it was.
+    fn written_to(&mut self) -> Option<u64> {
+        self.read_back_to.or_else(|| self.file.end().ok())
     }
 
     fn wrote(&mut self, bytes: usize) {
         self.len = self.len.saturating_add(bytes as u64);
         if bytes > 0 {
-            self.fragment = 0; // It is not at the end any more.
+            // They are not at the end any more.
+            (self.fragment, self.read_back_to) = (0, None);
         }
     }
 
@@ -295,7 +312,7 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     fn cut_under_lock(&mut self, fragment: u64) -> Option<()> {
-        let end = self.file.end().ok()?;
+        let end = self.written_to()?;
         if self.file.len().ok()? != end {
             return None;
         }

@@ -430,6 +430,45 @@ fn a_full_disk_that_lets_one_line_through_is_tried_less_and_less_often() {
     assert!(bench.handle.stats().written > 20, "each of them has let a record through");
 }
 
+/// A write that was done, and reported as interrupted, was done again.
+#[test]
+fn a_write_that_is_done_and_reported_as_interrupted_is_not_done_again() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, 30));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: false, errno: 4 });
+    disk.world().fault_is_done = true;
+    bench.log_some(3);
+    bench.step();
+    assert_invariants(&bench, &disk, "interrupted");
+    assert_eq!(bench.handle.stats().written, 3);
+}
+
+/// The end of what was written was looked for by a length that was out of date: somebody had
+/// appended a line. The end of our own bytes, dashes, was taken for more of the dashes that were
+/// still to come, and counted as written.
+#[test]
+fn what_another_program_has_appended_is_not_taken_for_the_rest_of_a_short_write() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(1);
+    bench.step();
+    disk.append(PATH, b"foreign\n");
+    let writes = disk.world().asked(Op::Write);
+    let line = "2001-09-09T01:46:40.000000Z INFO  bench: record 1 ------------".len();
+    disk.world().short_once = Some((writes + 1, line));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: false, errno: 28 });
+    bench.log_padded(Level::Info, 60);
+    bench.step();
+    bench.live(Duration::from_secs(3));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[1] == "foreign" && lines[2].contains(" unfazed: logging resumed, 1 record dropped"), "{text}");
+    assert_eq!(bench.handle.stats().written, 1, "{text}");
+}
+
 /// The quota that tears a line may also refuse to cut its fragment off.
 #[test]
 fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
