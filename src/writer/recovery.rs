@@ -10,7 +10,7 @@ use crate::event::{Cause, Event, State};
 use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::Notice;
-use crate::sink::{Batch, News, WriteError};
+use crate::sink::{Batch, Lag, News, WriteError};
 use crate::stats::{DropReason, Drops};
 
 use super::lines::Lines;
@@ -169,11 +169,11 @@ impl Output {
     /// Writes the gap line, which is the canary: if it is in, the output is back.
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
-        let (now, drops) = (turn.now, self.unreported_drops(turn));
-        // A line of which a part is in goes before the gap line.
-        let retained = turn.records.retained(self.index) - usize::from(turn.records.is_begun(self.index));
-        let gap = self.unreported.gap(&suspension, &drops, retained, now);
-        match self.write_alone(&gap, |lines| lines.batch(now)) {
+        let now = turn.now;
+        let finished = self.finish_begun(turn);
+        let drops = self.unreported_drops(turn);
+        let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
+        match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now))) {
             Ok(begun) => {
                 self.resume(&suspension, &drops, turn);
                 if begun {
@@ -186,6 +186,25 @@ impl Output {
             }
         }
         !self.is_suspended()
+    }
+
+    /// Has the sink finish a line of which a part is in: it goes before the gap line.
+    fn finish_begun(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        if !turn.records.is_begun(self.index) {
+            return Ok(());
+        }
+        let mut lines = Lines::default();
+        lay_out_retained(&mut lines, self.index, 1, turn);
+        let batch = lines.batch(turn.now);
+        match batch.len() {
+            // There is no memory for it now.
+            0 => return Err(Refusal { error: WriteError::lagging(0, Lag::default()), panicked: false }),
+            _ => self.ask(|sink| sink.write(&batch))?,
+        }
+        self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
+        self.counters.written.fetch_add(1, Relaxed);
+        turn.records.let_go(self.index, Ok(()), turn.counters);
+        Ok(())
     }
 
     fn resume(&mut self, suspension: &Suspension, drops: &Drops, turn: &Turn<'_>) {
@@ -256,11 +275,14 @@ impl Output {
     /// reader has left no room for all of it. `before` is how many lines waited at first.
     fn write_batch_of_retained(&mut self, before: usize, turn: &mut Turn<'_>) -> bool {
         let now = turn.now.monotonic;
-        if self.lines.is_empty() && self.pace().is_some_and(|pace| pace.reports_first(now)) {
+        // Nothing leads a line of which a part is in: its rest goes first, and is the first to
+        // count as written.
+        let may_lead = self.lines.is_empty() && !turn.records.is_begun(self.index);
+        if may_lead && self.pace().is_some_and(|pace| pace.reports_first(now)) {
             self.lead(turn, false);
         }
         let mut lines = std::mem::take(&mut self.lines);
-        lay_out_retained(&mut lines, self.index, turn);
+        lay_out_retained(&mut lines, self.index, BATCH_RECORDS, turn);
         let batch = lines.batch(turn.now);
         let result = match batch.len() {
             // There is no memory for one line.
@@ -311,9 +333,10 @@ impl Output {
     }
 }
 
-/// Makes a batch of the oldest retained lines, as far as there is memory for them.
-fn lay_out_retained(lines: &mut Lines, output: usize, turn: &Turn<'_>) {
-    for (retained, parts) in turn.records.retained_lines(output).take(BATCH_RECORDS) {
+/// Makes a batch of the oldest retained lines, at most this many, as far as there is memory for
+/// them.
+fn lay_out_retained(lines: &mut Lines, output: usize, most: usize, turn: &Turn<'_>) {
+    for (retained, parts) in turn.records.retained_lines(output).take(most) {
         let len = lines.text.len();
         let is_full = len > 0 && len + retained.len > BATCH_BYTES;
         if is_full || !lines.push_record(&parts, retained.state.level, retained.time, 0) {
