@@ -192,6 +192,8 @@ pub(crate) struct World {
     /// What `fault` hits is done, and then reported as failed, as by a network file system whose
     /// answer was lost.
     pub(crate) fault_is_done: bool,
+    /// No write is among what is done and reported as failed.
+    pub(crate) writes_are_honest: bool,
     /// What becomes free shows only after a commit, as on btrfs.
     pub(crate) accounts_late: bool,
     /// The most bytes that were seen to be in use since the last one.
@@ -327,7 +329,10 @@ impl FakeDisk {
         }
         let world = self.world();
         let (capacity, filler, reserves, no_links) = (world.capacity, world.filler, world.reserves, world.no_links);
+        let (unstable_ids, accounts_late) = (world.unstable_ids, world.accounts_late);
+        let writes_are_honest = world.writes_are_honest;
         let synced_names = names.clone();
+        let ids: BTreeMap<_, _> = names.keys().cloned().zip(1..).collect();
         // A directory that somebody took away may be back with all that was planted in it.
         let is_planted = |inode: usize| files[inode].owner == SOMEBODY && files[inode].bytes == PLANTED;
         let planted = names.iter().filter(|(_, inode)| is_planted(**inode));
@@ -342,6 +347,11 @@ impl FakeDisk {
             filler,
             reserves,
             no_links,
+            unstable_ids,
+            last_id: ids.len() as u64,
+            ids,
+            accounts_late,
+            writes_are_honest,
             ..World::default()
         };
         Self { world: Arc::new(Mutex::new(left)) }
@@ -386,8 +396,16 @@ impl FakeDisk {
     pub(crate) fn cut_short(&self, path: &str, len: usize) {
         let mut world = self.world();
         let inode = world.inode(Path::new(path));
-        world.files[inode].bytes.truncate(len);
-        world.files[inode].reserved = 0;
+        let file = &mut world.files[inode];
+        file.bytes.truncate(len);
+        (file.reserved, file.synced) = (0, file.synced.min(len));
+    }
+
+    /// How many bytes of the file of a name were synced.
+    pub(crate) fn synced(&self, path: &str) -> usize {
+        let mut world = self.world();
+        let inode = world.inode(Path::new(path));
+        world.files[inode].synced
     }
 
     /// Every file that has a name, by its first one; sorted by name.
@@ -423,8 +441,9 @@ impl FakeDisk {
     pub(crate) fn truncate(&self, path: &str) {
         let mut world = self.world();
         let inode = world.inode(Path::new(path));
-        world.files[inode].bytes.clear();
-        world.files[inode].reserved = 0;
+        let file = &mut world.files[inode];
+        file.bytes.clear();
+        (file.reserved, file.synced) = (0, 0);
     }
 
     /// Writes as another process would, which then syncs.
@@ -713,7 +732,8 @@ impl World {
         self.other_faulted |= other.is_some();
         let Some(fault) = one.or(other) else { return Ok(()) };
         self.faulted_ops.insert(op);
-        if one.is_some() && self.fault_is_done && op.is_act() {
+        let may_be_done = op.is_act() && !(self.writes_are_honest && op == Op::Write);
+        if one.is_some() && self.fault_is_done && may_be_done {
             self.reported = Some(fault.errno);
             return Ok(());
         }
@@ -1044,11 +1064,13 @@ impl DiskFile for FakeFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         world.remember_inside(self.inode, &bytes[..taken]);
-        let wall = world.wall;
+        let (wall, is_reported) = (world.wall, world.reported.is_some());
         let file = &mut world.files[self.inode];
         file.modified = wall;
         file.bytes.extend_from_slice(&bytes[..taken]);
-        self.end = file.bytes.len() as u64;
+        if !is_reported {
+            self.end = file.bytes.len() as u64; // After an error the position stays.
+        }
         let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
         world.torn += u64::from(torn);
         world.done().map(|()| taken)

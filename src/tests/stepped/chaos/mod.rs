@@ -57,7 +57,13 @@ fn play_variant(seed: u64, steps: &Steps, variant: fn(Scenario) -> Scenario) -> 
     watch_for_panics();
     let mut scenario = variant(Scenario::new(seed, steps.clone()));
     scenario.play();
-    scenario.end()
+    let mut files = scenario.end();
+    // Drawn after everything else, so that a seed does what it always did.
+    if let Some(mut scenario) = scenario.on_an_odd_disk() {
+        scenario.play();
+        files.extend(scenario.end());
+    }
+    files
 }
 
 fn play_and_tell(seed: u64, variant: fn(Scenario) -> Scenario) -> Result<(), Box<dyn std::any::Any + Send>> {
@@ -112,6 +118,34 @@ fn play_all(count: u64, variant: fn(Scenario) -> Scenario) {
     if let Some(payload) = failure.into_inner().unwrap() {
         resume_unwind(payload);
     }
+}
+
+/// Seeds that failed once, for reasons that are gone. Each plays what it played then for as long as
+/// chaos draws no more than it did.
+#[test]
+fn seeds_that_failed_once_pass() {
+    let seeds = [
+        // Somebody had appended a line since the length was seen. When our next write was short,
+        // the end of our own bytes, dashes, was taken for more of the dashes that were still to
+        // come: the cut began in the line before, or the record counted as written.
+        12_005_651, 7_001_410, 10_008_914, 11_007_618,
+        // A stream had finished a line of which a part was in, but nothing of the line of the
+        // crate's own before it in the next batch: the record was written again after a break.
+        9_105_802,
+        // A crash had left the active file under an archive's name, too, and somebody deleted its
+        // active name: the file grew for another 100 ms. (The judge did not know that.)
+        13_003_690,
+        // Another process had written into the blocks that were preallocated: a budget that was
+        // made before the look at the end of the file still counted them, and the reserve was not
+        // left.
+        20_002_934,
+        // A crash had left an archive in both its forms, which are one. (The judge counted two.)
+        30_004_311, // A write that was done, and reported as interrupted, was done again.
+        30_006_707,
+    ];
+    seeds
+        .into_iter()
+        .for_each(|seed| play_and_tell(seed, |scenario| scenario).unwrap_or_else(|payload| resume_unwind(payload)));
 }
 
 #[test]

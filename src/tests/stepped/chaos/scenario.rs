@@ -57,6 +57,8 @@ const REPAIR: [Op; 5] = [Op::Cut, Op::End, Op::Len, Op::LastByte, Op::Lock];
 /// After this many resumes an output may wait longer for the next one, up to this time.
 const RESUMES_AT_ONCE: usize = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(31);
+/// Free space that shows only after a commit shows after this time.
+const LONGEST_WAIT_FOR_A_COMMIT: Duration = Duration::from_secs(8);
 const TURN: Duration = Duration::from_millis(50);
 
 type Answer = Receiver<Result<(), FlushError>>;
@@ -69,6 +71,19 @@ pub(super) struct Scenario {
     processes: usize,
 }
 
+/// What a disk may do besides failing: those of file systems in user space, in the network, and of
+/// those that account late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Oddities {
+    /// What is reported as failed may be done, except a write: what one has left is seen only by a
+    /// process that is alone with the log, and can look. `faults.rs` has those.
+    denies: bool,
+    /// A fault may come together with another one.
+    pairs: bool,
+    /// What was not synced may be gone later.
+    writes_back: bool,
+}
+
 impl Scenario {
     pub(super) fn new(seed: u64, steps: Steps) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -78,9 +93,13 @@ impl Scenario {
             disk.world().capacity = Some(rng.u64(64..1024) * KIB);
         }
         disk.world().reserves = percent(&mut rng, 50);
+        Self::on(disk, places, Oddities::default(), rng, steps)
+    }
+
+    fn on(disk: FakeDisk, places: Vec<PathState>, odd: Oddities, mut rng: Rng, steps: Steps) -> Self {
         let wall = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let now = Now { wall, monotonic: Instant::now() };
-        let mut machine = Machine::new(disk, places, now, steps.clone());
+        let mut machine = Machine::new(disk, places, odd, now, steps.clone());
         machine.note(format!("{:?}", machine.places));
         machine.start(&mut rng, 0);
         Self { rng, steps, machines: vec![machine], processes: 1 }
@@ -90,6 +109,36 @@ impl Scenario {
     pub(super) fn wait_in_crashes(mut self) -> Self {
         self.machines.iter_mut().for_each(|machine| machine.waits_in_crashes = true);
         self
+    }
+
+    /// Sometimes, a second scenario, on a disk that does more than fail.
+    pub(super) fn on_an_odd_disk(mut self) -> Option<Self> {
+        if percent(&mut self.rng, 60) {
+            return None;
+        }
+        let mut rng = self.rng;
+        let places = plan::places(&mut rng);
+        let disk = FakeDisk::default();
+        let denies = percent(&mut rng, 60);
+        let odd = Oddities { denies, pairs: percent(&mut rng, 50), writes_back: percent(&mut rng, 30) };
+        {
+            let mut world = disk.world();
+            world.capacity = Some(rng.u64(64..1024) * KIB);
+            world.reserves = percent(&mut rng, 50);
+            world.writes_are_honest = true;
+            world.unstable_ids = percent(&mut rng, 30);
+            world.accounts_late = percent(&mut rng, 30);
+            let ids = if world.unstable_ids { "made up" } else { "kept" };
+            let accounts = if world.accounts_late { "late" } else { "at once" };
+            let step = format!("a disk that accounts {accounts}, with numbers that are {ids}; {odd:?}");
+            self.steps.lock().unwrap().push(step);
+        }
+        let mut scenario = Self::on(disk, places, odd, rng, self.steps);
+        if percent(&mut scenario.rng, 50) {
+            scenario.machines[0].start(&mut scenario.rng, 1);
+            scenario.processes = 2;
+        }
+        Some(scenario)
     }
 
     pub(super) fn play(&mut self) {
@@ -138,7 +187,7 @@ impl Scenario {
             world.kept.pop().unwrap_or_else(|| world.moment(None))
         };
         let disk = machine.disk.after(&moment, crash);
-        let mut copy = Machine::new(disk, machine.places.clone(), machine.now, self.steps.clone());
+        let mut copy = Machine::new(disk, machine.places.clone(), machine.odd, machine.now, self.steps.clone());
         copy.waits_in_crashes = machine.waits_in_crashes;
         copy.stand_on_what_is_there();
         copy.start(&mut self.rng, self.processes);
@@ -156,6 +205,7 @@ const TURN_LINES: usize = 300 << 10;
 
 struct Machine {
     disk: FakeDisk,
+    odd: Oddities,
     places: Vec<PathState>,
     processes: Vec<Process>,
     now: Now,
@@ -172,6 +222,8 @@ struct Machine {
     seen: Option<u64>,
     /// Names that archives had since a process started last: who starts knows only what is there.
     used: BTreeSet<String>,
+    /// The files whose active names other hands took.
+    robbed: BTreeSet<usize>,
     /// Archives that went away, and those that other hands took.
     gone: BTreeSet<String>,
     taken_away: BTreeSet<String>,
@@ -229,10 +281,11 @@ impl Process {
 }
 
 impl Machine {
-    fn new(disk: FakeDisk, places: Vec<PathState>, now: Now, steps: Steps) -> Self {
+    fn new(disk: FakeDisk, places: Vec<PathState>, odd: Oddities, now: Now, steps: Steps) -> Self {
         disk.world().wall = Some(now.wall);
         Self {
             disk,
+            odd,
             places,
             processes: Vec::new(),
             now,
@@ -242,6 +295,7 @@ impl Machine {
             archives: BTreeMap::new(),
             seen: None,
             used: BTreeSet::new(),
+            robbed: BTreeSet::new(),
             gone: BTreeSet::new(),
             taken_away: BTreeSet::new(),
             deleted: BTreeSet::new(),
@@ -631,7 +685,7 @@ impl Machine {
             self.note("what failed works again".into());
             let mut world = self.disk.world();
             (world.fault, world.short, world.longest, world.no_links) = (None, None, None, None);
-            world.locked_by_other = false;
+            (world.other_fault, world.locked_by_other) = (None, false);
             drop(world);
             self.set_own(0);
             return;
@@ -644,7 +698,16 @@ impl Machine {
                 let at = asked + rng.u64(1..8);
                 let fault = Fault { at, only, forever: percent(rng, 50), errno: one_of(rng, &ERRNOS) };
                 world.fault = Some(fault);
-                format!("{fault:?}")
+                if self.odd.denies {
+                    world.fault_is_done = percent(rng, 60);
+                }
+                if self.odd.pairs {
+                    let only = percent(rng, 75).then(|| one_of(rng, &OPS));
+                    let at = only.map_or(world.asked_in_all(), |op| world.asked(op)) + rng.u64(1..12);
+                    world.other_fault =
+                        Some(Fault { at, only, forever: percent(rng, 30), errno: one_of(rng, &ERRNOS) });
+                }
+                format!("{fault:?}, done: {}, and {:?}", world.fault_is_done, world.other_fault)
             }
             12 | 13 => {
                 world.short = Some(rng.usize(1..200));
@@ -711,16 +774,23 @@ impl Machine {
         let paths = self.paths();
         let Some(path) = (!paths.is_empty()).then(|| one_of(rng, &paths)) else { return };
         self.others += 1;
-        let is_there = self.disk.inodes().iter().any(|(name, _)| name == path);
+        let inode = self.disk.inodes().into_iter().find_map(|(name, inode)| (name == path).then_some(inode));
+        let is_there = inode.is_some();
         match rng.u32(..15) {
             0 | 1 => {
+                self.robbed.extend(inode);
                 let to = format!("{path}.{}", self.others);
                 self.note(format!("{path} is renamed"));
                 self.disk.rename(path, &to);
             }
             2 | 3 => {
+                self.robbed.extend(inode);
                 self.note(format!("{path} is deleted"));
                 self.disk.delete(path);
+            }
+            4 | 5 if is_there && self.odd.writes_back => {
+                self.note(format!("{path} loses what was not synced"));
+                self.cut_to(path, self.disk.synced(path));
             }
             4..=6 if is_there => self.cut_short(rng, path),
             7 | 8 if is_there => {
@@ -741,6 +811,8 @@ impl Machine {
             10 => {
                 let dir = Path::new(path).parent().unwrap().to_str().unwrap();
                 let barred = percent(rng, 50);
+                let active = self.disk.inodes().into_iter().filter(|(name, _)| paths.iter().any(|path| path == name));
+                self.robbed.extend(active.filter(|(name, _)| name.starts_with(dir)).map(|(_, inode)| inode));
                 self.note(format!("{dir} goes away{}", if barred { " and cannot be made" } else { "" }));
                 self.disk.remove_dir(dir, barred);
                 let inside: Vec<_> = self.archives.keys().filter(|name| name.starts_with(dir)).cloned().collect();
@@ -773,12 +845,17 @@ impl Machine {
 
     fn cut_short(&mut self, rng: &mut Rng, path: &str) {
         let bytes = self.disk.read(path);
-        let (_, inode) = self.disk.inodes().into_iter().find(|(name, _)| name == path).unwrap();
         let whole_lines = percent(rng, 80);
         let mut len = if percent(rng, 50) { 0 } else { rng.usize(..=bytes.len()) };
         if whole_lines {
             len = bytes[..len].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         }
+        self.cut_to(path, len);
+    }
+
+    fn cut_to(&mut self, path: &str, len: usize) {
+        let bytes = self.disk.read(path);
+        let (_, inode) = self.disk.inodes().into_iter().find(|(name, _)| name == path).unwrap();
         let from = self.judged_from.get(&inode).copied().unwrap_or(0);
         if len < from && from < bytes.len() && len > 0 {
             return; // What two cuts leave is nobody's to judge.
@@ -787,7 +864,7 @@ impl Machine {
         self.disk.cut_short(path, len);
         self.cut_off.push((inode, bytes[from..].to_vec(), is_torn(&bytes[..from])));
         self.judged_from.insert(inode, len);
-        self.torn |= !whole_lines || !bytes.ends_with(b"\n");
+        self.torn |= is_torn(&bytes[..len]) || !bytes.ends_with(b"\n");
         // They are seen a moment later, not at once.
         self.advance(Duration::from_millis(110));
     }
@@ -839,13 +916,10 @@ impl Machine {
             }
             let bytes = &all[name];
             // A process that is not the one with the lock learns a moment later that the file is an
-            // archive; so does one whose rotation could not be undone. And so does one whose file,
-            // still under the name of an archive that could not be taken back, somebody else has
-            // renamed.
-            let is_renamed = names.iter().any(|(other, other_inode)| {
-                other_inode == inode && !self.paths().iter().any(|path| is_archive(path, other))
-            });
-            let may_grow = self.shared || self.disk.world().asked(Op::RenameNew) > 0 || is_renamed;
+            // archive; so does one whose rotation could not be undone. And so does one whose file
+            // has an archive's name that a crash has left, or that could not be taken back, when
+            // somebody else takes its active name away.
+            let may_grow = self.shared || self.disk.world().asked(Op::RenameNew) > 0 || self.robbed.contains(inode);
             let same = if may_grow { bytes.starts_with(before) } else { bytes == before };
             assert!(same, "archive {name} has changed from {} to {} bytes", before.len(), bytes.len());
         }
@@ -936,6 +1010,7 @@ impl Machine {
     fn lift(&mut self, rng: &mut Rng) {
         let mut world = self.disk.world();
         (world.fault, world.short, world.short_once, world.longest) = (None, None, None, None);
+        world.other_fault = None;
         (world.filler, world.locked_by_other) = (0, false);
         let used = world.capacity.unwrap_or(0).saturating_sub(world.free());
         // Where somebody else writes, too, an archive keeps the blocks of its reserve; and a file
@@ -959,7 +1034,11 @@ impl Machine {
             let resumes = process.bench.as_ref().map_or(0, |bench| bench.suspensions().1);
             resumes > RESUMES_AT_ONCE
         });
-        let at_most = if waits_longer { LONGEST_WAIT } else { Duration::from_secs(2) };
+        let at_most = match waits_longer {
+            true => LONGEST_WAIT,
+            false if self.disk.world().accounts_late => LONGEST_WAIT_FOR_A_COMMIT,
+            false => Duration::from_secs(2),
+        };
         self.all_step();
         while suspended(self) {
             assert!(waited < at_most, "still suspended after {at_most:?}");
@@ -1028,7 +1107,9 @@ impl Machine {
         let (Some(process), None) = (running.next(), running.next()) else { return };
         for (place, options) in self.places.iter().zip(&process.plan.files) {
             let Kind::File { path } = place.kind else { continue };
-            let archives = self.archives.iter().filter(|(name, _)| is_archive(path, name));
+            // Both forms of an archive, as a crash leaves them, are one.
+            let is_twice = |name: &str| self.archives.contains_key(&format!("{name}.gz"));
+            let archives = self.archives.iter().filter(|(name, _)| is_archive(path, name) && !is_twice(name));
             // The fake disk keeps what was compressed as it was, and counts a tenth of it.
             let size = |name: &str, len: u64| if name.ends_with(".gz") { len.div_ceil(10) } else { len };
             let sizes: Vec<_> = archives.map(|(name, (_, bytes))| size(name, bytes.len() as u64)).collect();
