@@ -1,13 +1,17 @@
 //! What the mechanisms refuse one by one: each case fails if its mechanism is taken out.
 
-use std::fs;
+#![allow(unsafe_code)] // plain calls of the C library
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "gzip")]
 use crate::harness::wait_until;
-use unfazed::{LogFile, State};
+use unfazed::{Builder, LogFile, State};
 
 use crate::cases::{DEADLINE, rotating};
 use crate::harness::{Outcome, PATIENCE, archive, archives, as_nobody, hostile, log, logger, names, sticky};
@@ -101,6 +105,35 @@ pub(crate) fn who_has_lost_the_lock_to_another_rotates_nothing(dir: &Path) -> Ou
     Outcome::holds()
 }
 
+/// Whoever owns a file may be asked by the system before another process opens it, and has 45 s to
+/// answer (`fcntl`, `F_SETLEASE`).
+pub(crate) fn a_lease_on_the_log_makes_nobody_wait(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    let mut holder = child::command("holds-lease", dir).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let begun = Instant::now();
+    let (logger, handle) = logger(rotating(&logs));
+    log(&logger, &handle, 5);
+    assert!(matches!(handle.state(), State::Suspended(_)), "{:?}", handle.state());
+    let _ = handle.shutdown(PATIENCE); // It is suspended.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    Outcome::holds()
+}
+
+pub(crate) fn hold_lease(dir: &Path) {
+    crate::cases::become_nobody();
+    let file = File::create_new(dir.join("hostile/app.log")).unwrap();
+    // SAFETY: touches no memory. The system asks by this signal, which would end the process.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    // SAFETY: touches no memory; the descriptor is open.
+    let leased = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    assert_eq!(leased, 0, "{}", std::io::Error::last_os_error());
+    println!("it is leased");
+    std::thread::sleep(PATIENCE);
+}
+
 /// Every call that opens something in the directory, as `strace` sees it.
 pub(crate) fn no_name_is_opened_through_a_link_or_waits_or_is_created_twice(dir: &Path) -> Outcome {
     let logs = sticky(dir);
@@ -176,7 +209,7 @@ pub(crate) fn mounts(dir: &Path) {
     let (tell, told) = std::sync::mpsc::channel();
     let on_event = move |event: &unfazed::Event| tell.send(event.to_string()).unwrap();
     let file = LogFile::new(dir.join("alike/app.log")).min_free_space(0);
-    let (third, third_handle) = unfazed::Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (third, third_handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
     log(&third, &third_handle, 1);
     third_handle.rotate();
     assert_eq!(third_handle.shutdown(PATIENCE), Ok(()));

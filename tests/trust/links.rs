@@ -99,6 +99,19 @@ pub(crate) fn a_lock_file_with_a_second_name_ends_no_rotation(dir: &Path) -> Out
     Outcome::holds()
 }
 
+/// The oldest one comes first, and it was tried again and again.
+#[cfg(feature = "gzip")]
+pub(crate) fn an_archive_with_a_second_name_keeps_no_other_from_being_compressed(dir: &Path) -> Outcome {
+    (1..=3).for_each(|day| fs::write(dir.join(archive(day)), "ours\n").unwrap());
+    fs::hard_link(dir.join(archive(1)), dir.join("backup")).unwrap();
+    let (logger, handle) = logger(rotating(dir).compress(true));
+    log(&logger, &handle, 5);
+    wait_until("the others are compressed", || dir.join(format!("{}.gz", archive(2))).exists());
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
+    assert!(dir.join(archive(1)).exists() && !dir.join(format!("{}.gz", archive(1))).exists());
+    Outcome::holds()
+}
+
 /// Backups of root's next to the log's directory, in one whose names are in other hands.
 fn backups_in(parent: &Path) -> (PathBuf, Vec<String>) {
     let backups = parent.join("backups");

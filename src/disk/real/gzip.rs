@@ -60,11 +60,13 @@ impl Drop for Job {
 }
 
 /// Says whether it is done; if not, there was no room, or it was broken off.
+///
+/// # Errors
+///
+/// `Interrupted`: it has another name, or is somebody else's by now.
 fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     let mut from = match dir.open_ours(&what.from, log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        // Another one's file by now: the next listing does not show it.
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
         other => other?,
     };
     if dir.exists(&what.to) {

@@ -55,6 +55,11 @@ impl Compressor {
         match result {
             Ok(true) => return archive,
             Ok(false) => (self.up_to, self.next_at) = (None, Some(now + COMPRESS_AGAIN)),
+            // It is not to be compressed now; the others are.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.failed.extend(archive);
+                self.next_at = None;
+            }
             Err(error) => {
                 let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
                 news.push(News::Failed { doing: "compress an archive", error });
