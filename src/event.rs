@@ -191,7 +191,7 @@ pub enum Event {
         since: SystemTime,
         /// When it came back.
         at: SystemTime,
-        /// How many records the gap line says were lost.
+        /// How many records the gap line says were dropped.
         dropped: u64,
     },
     /// The file was rotated: it is an archive, and a new one is the active file.

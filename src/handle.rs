@@ -69,7 +69,7 @@ impl Handle {
     /// # Errors
     ///
     /// - [`FlushError::Timeout`]: the deadline passed first.
-    /// - [`FlushError::Suspended`]: an output is suspended, or lost a record that was pending.
+    /// - [`FlushError::Suspended`]: an output is suspended, or dropped a record that was pending.
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
     ///

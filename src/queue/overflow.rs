@@ -32,8 +32,8 @@ pub enum Overflow {
     DropNewest,
     /// The oldest record in the queue is dropped, whatever its level.
     DropOldest,
-    /// The call waits until there is a slot: no record is lost to the queue, and a hung disk hangs
-    /// the program. So does the slowest reader of a pipe or terminal, until its
+    /// The call waits until there is a slot: no record is dropped by the queue, and a hung disk
+    /// hangs the program. So does the slowest reader of a pipe or terminal, until its
     /// [`patience`](crate::Console::patience) ends. A call on the writer's own thread does not
     /// wait; neither does one after the shutdown.
     Block,

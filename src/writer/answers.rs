@@ -64,7 +64,7 @@ impl Writer {
         let mut flushed = Ok(());
         self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
         self.publish_gate();
-        // A shutdown whose time was up has taken the rest of the queue for lost: what was waited
+        // A shutdown whose time was up has counted the rest of the queue as dropped: what was waited
         // for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         for Flush { answer, .. } in answered {
@@ -77,7 +77,7 @@ impl Writer {
     pub(super) fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
         let now = self.pipeline.pending_drops();
         match now {
-            _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.lost.0)),
+            _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.last_drop.0)),
             _ if now.evicted > before.evicted => Err(FlushError::Dropped),
             _ => Ok(()),
         }

@@ -89,8 +89,8 @@ pub(crate) struct Writer {
     rate_limit_at: Option<Instant>,
     /// A configuration file that the logger follows.
     watch: Option<Watch>,
-    /// The last cause for which the writer lost a record, and how many it had lost then.
-    lost: (Cause, u64),
+    /// The last cause for which the writer dropped a record, and how many it had dropped by then.
+    last_drop: (Cause, u64),
 }
 
 /// What the writer needs to read a slot of the queue.
@@ -114,7 +114,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Notes that an output has dropped a record of the turn.
     fn drop_record(&mut self, number: usize, output: usize, reason: DropReason) {
-        self.records.lose(number, output, reason, self.counters);
+        self.records.drop_record(number, output, reason, self.counters);
     }
 }
 
@@ -146,7 +146,7 @@ impl Writer {
             started: false,
             rate_limit_at: None,
             watch: None,
-            lost: (Cause::Io, 0),
+            last_drop: (Cause::Io, 0),
         }
     }
 
@@ -207,7 +207,7 @@ impl Writer {
                 crash = waited_for.crash().map(|number| (number, self.begin_flush()));
             }
             let Ok(step) = guarded(|| self.step(now)) else {
-                // A defect of this crate, not of a format or sink: what was in hand is lost, the
+                // A defect of this crate, not of a format or sink: what was in hand is dropped, the
                 // writer lives.
                 self.drop_what_is_in_hand(now);
                 self.pipeline.nap(SHORT_NAP, false);
@@ -424,9 +424,9 @@ impl Writer {
         let taken = self.records.len();
         self.records.settle(&self.pipeline.counters);
         let drops = self.pipeline.pending_drops().by_outputs;
-        if drops > self.lost.1 {
+        if drops > self.last_drop.1 {
             let cause = self.outputs.iter().find_map(Output::suspended);
-            self.lost = (cause.unwrap_or(Cause::Io), drops);
+            self.last_drop = (cause.unwrap_or(Cause::Io), drops);
         }
         taken
     }
@@ -437,7 +437,7 @@ impl Writer {
         self.settle();
     }
 
-    /// Returns true if an output keeps a record of this level from being lost: it takes it, retains
+    /// Returns true if an output keeps a record of this level from being dropped: it takes it, retains
     /// it, or has it taken by the output that stands in for it.
     fn keeps(&self, index: usize, level: Level) -> bool {
         let stand_in = self.outputs.get(index + 1).filter(|next| next.stands_in());

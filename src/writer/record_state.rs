@@ -14,8 +14,8 @@ pub(super) struct RecordState {
     pub(super) truncated: bool,
     /// Whole in at least one output.
     pub(super) written: bool,
-    /// The first output that wanted it and has lost it, and why.
-    pub(super) lost: Option<(u16, DropReason)>,
+    /// The first output that wanted it and has dropped it, and why.
+    pub(super) dropped: Option<(u16, DropReason)>,
     /// One of the lines of it that are retained.
     pub(super) retained: Option<LineRef>,
 }
@@ -49,17 +49,17 @@ impl LineRef {
 }
 
 impl RecordState {
-    pub(super) fn lose(&mut self, output: u16, reason: DropReason) {
-        if self.lost.is_none_or(|(first, _)| output < first) {
-            self.lost = Some((output, reason));
+    pub(super) fn drop_by(&mut self, output: u16, reason: DropReason) {
+        if self.dropped.is_none_or(|(first, _)| output < first) {
+            self.dropped = Some((output, reason));
         }
     }
 
     /// What another line of the same record knows.
     pub(super) fn learn(&mut self, other: &RecordState) {
         self.written |= other.written;
-        if let Some((output, reason)) = other.lost {
-            self.lose(output, reason);
+        if let Some((output, reason)) = other.dropped {
+            self.drop_by(output, reason);
         }
     }
 }

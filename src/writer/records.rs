@@ -1,7 +1,7 @@
 //! Settles each record once, whatever becomes of its lines. Runs on the writer's thread.
 //!
 //! 1. `begin` gives a record of the turn its number. Each output then says what became of its line:
-//!    `write`, `lose`, or `keep`, which retains it in the ring of that output (`retained.rs`).
+//!    `write`, `drop_record`, or `keep`, which retains it in the ring of that output (`retained.rs`).
 //! 2. At the end of the turn `settle` counts each record: written if one output has it, open if a
 //!    ring retains a line of it, otherwise dropped for the reason of the first output that wanted
 //!    it.
@@ -46,14 +46,14 @@ impl Records {
     /// For so many outputs, and turns of so many records.
     pub(super) fn new(outputs: usize, records: usize) -> Self {
         let rings: Vec<_> = (0..outputs).map(|_| Ring::default()).collect();
-        // All that a turn ever takes: one that needs memory for itself could not lose its records
+        // All that a turn ever takes: one that needs memory for itself could not drop its records
         // quietly.
         Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
     }
 
     /// A record of the turn; returns its number.
     pub(super) fn begin(&mut self, level: Level, truncated: bool) -> usize {
-        self.turn.push(RecordState { level, truncated, written: false, lost: None, retained: None });
+        self.turn.push(RecordState { level, truncated, written: false, dropped: None, retained: None });
         self.turn.len() - 1
     }
 
@@ -82,17 +82,17 @@ impl Records {
         self.turn[number].written = true;
     }
 
-    /// An output has lost a record of the turn.
-    pub(super) fn lose(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
+    /// An output has dropped a record of the turn.
+    pub(super) fn drop_record(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
         let state = &mut self.turn[number];
         counters.outputs[output].dropped.count(state.level, reason);
-        state.lose(as_number(output), reason);
+        state.drop_by(as_number(output), reason);
     }
 
     /// What no output has got to: the turn broke off.
     pub(super) fn break_off(&mut self, reason: DropReason) {
         for state in &mut self.turn {
-            state.lose(u16::MAX, reason);
+            state.drop_by(u16::MAX, reason);
         }
     }
 
@@ -111,7 +111,7 @@ impl Records {
         let (bytes, time) = line;
         let at = self.make_room(output, bytes.len(), room, reason, counters);
         let Some(place) = at.and_then(|at| LineRef::new(output, at)) else {
-            self.lose(number, output, reason, counters);
+            self.drop_record(number, output, reason, counters);
             return false;
         };
         let mut state = self.turn[number];
@@ -179,7 +179,7 @@ impl Records {
         self.rings[output].start().wrapping_sub(end) <= u32::MAX / 2
     }
 
-    /// The oldest line that an output retains is written, or lost.
+    /// The oldest line that an output retains is written, or dropped.
     pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), DropReason>, counters: &Counters) {
         let at = self.rings[output].start();
         let Some(mut retained) = self.rings[output].pop() else { return };
@@ -188,7 +188,7 @@ impl Records {
             Ok(()) => retained.state.written = true,
             Err(reason) => {
                 counters.outputs[output].dropped.count(retained.state.level, reason);
-                retained.state.lose(as_number(output), reason);
+                retained.state.drop_by(as_number(output), reason);
             }
         }
         let others = LineRef::new(output, at).and_then(|place| self.leave_circle(place, &retained));
@@ -208,13 +208,13 @@ impl Records {
             self.open -= 1;
             match retained.state.written {
                 true => count_written(1, retained.state.truncated.into(), counters),
-                false => count_lost(&retained.state, counters),
+                false => count_dropped(&retained.state, counters),
             }
         }
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
     }
 
-    /// All that an output retains is lost.
+    /// All that an output retains is dropped.
     pub(super) fn drop_retained(&mut self, output: usize, reason: DropReason, counters: &Counters) {
         while self.retained(output) > 0 {
             self.let_go(output, Err(reason), counters);
@@ -233,7 +233,7 @@ impl Records {
         let mut turn = std::mem::take(&mut self.turn);
         let (mut written, mut truncated) = (0, 0);
         for state in turn.drain(..) {
-            if let Some((_, reason)) = state.lost {
+            if let Some((_, reason)) = state.dropped {
                 count_pending_drop(reason, counters);
             }
             if let Some(place) = state.retained {
@@ -245,7 +245,7 @@ impl Records {
             } else if state.retained.is_some() {
                 self.open += 1;
             } else {
-                count_lost(&state, counters);
+                count_dropped(&state, counters);
             }
         }
         self.turn = turn;
@@ -310,8 +310,8 @@ fn count_written(records: u64, truncated: u64, counters: &Counters) {
     counters.writer.truncated.fetch_add(truncated, Relaxed);
 }
 
-fn count_lost(state: &RecordState, counters: &Counters) {
-    counters.writer.dropped.count(state.level, state.lost.map_or(DropReason::IoError, |(_, reason)| reason));
+fn count_dropped(state: &RecordState, counters: &Counters) {
+    counters.writer.dropped.count(state.level, state.dropped.map_or(DropReason::IoError, |(_, reason)| reason));
 }
 
 /// Counts a drop that a flush must not answer with `Ok`.

@@ -31,7 +31,7 @@ impl Output {
         let slow_reader = error.lag.is_some();
         let (raised, takes) = ((cause, now.monotonic), error.still_takes);
         let suspension = Suspension { cause, raised, since: now, takes, slow_reader, is_ready: false };
-        self.lose_rest_unless(slow_reader, turn);
+        self.drop_rest_unless(slow_reader, turn);
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
         self.counters.state.suspended(cause, now.monotonic);
@@ -58,8 +58,8 @@ impl Output {
     }
 
     /// Notes that a line of which a part was in is due again: unless its reader is only slow, the
-    /// sink has lost the rest with its stream.
-    fn lose_rest_unless(&self, slow_reader: bool, turn: &mut Turn<'_>) {
+    /// sink has dropped the rest with its stream.
+    fn drop_rest_unless(&self, slow_reader: bool, turn: &mut Turn<'_>) {
         if !slow_reader {
             turn.records.set_begun(self.index, false);
         }
@@ -152,7 +152,7 @@ impl Output {
                 self.raise_failed(refusal.error.news, turn);
             }
         }
-        self.lose_rest_unless(slow_reader, turn);
+        self.drop_rest_unless(slow_reader, turn);
         Attempt::NotYet { retry_after }
     }
 

@@ -151,10 +151,10 @@ impl Ring {
 
 impl RetainedLine {
     fn to_bytes(self) -> [u8; LINE_OVERHEAD] {
-        let RecordState { level, truncated, written, lost, retained } = self.state;
+        let RecordState { level, truncated, written, dropped, retained } = self.state;
         let (secs, nanos) = since_epoch(self.time);
         let (output, at) = retained.map_or((0, 0), LineRef::to_numbers);
-        let (by, reason) = lost.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
+        let (by, reason) = dropped.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
         let mut bytes = [0; LINE_OVERHEAD];
         bytes[0..8].copy_from_slice(&secs.to_le_bytes());
         bytes[8..12].copy_from_slice(&nanos.to_le_bytes());
@@ -181,7 +181,7 @@ impl RetainedLine {
                 level: Level::iter().find(|other| *other as u8 == level).unwrap_or(Level::Error),
                 truncated: truncated != 0,
                 written: written != 0,
-                lost: reason.map(|reason| (two(26), *reason)),
+                dropped: reason.map(|reason| (two(26), *reason)),
                 retained: LineRef::from_numbers(two(24), u32::from_le_bytes(four(20))),
             },
         }
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     fn retained(len: usize) -> RetainedLine {
-        let state = RecordState { level: Level::Warn, truncated: false, written: false, lost: None, retained: None };
+        let state = RecordState { level: Level::Warn, truncated: false, written: false, dropped: None, retained: None };
         RetainedLine { len, time: UNIX_EPOCH, number: 0, state }
     }
 
@@ -226,9 +226,9 @@ mod tests {
                 let time = Duration::from_nanos(nanos);
                 let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
                 for level in Level::iter() {
-                    for lost in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
+                    for dropped in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
                         for retained in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {
-                            let state = RecordState { level, truncated: before, written: !before, lost, retained };
+                            let state = RecordState { level, truncated: before, written: !before, dropped, retained };
                             let line = RetainedLine { len: 1 << 30, time, number: 4095, state };
                             assert_eq!(RetainedLine::from_bytes(line.to_bytes()), line);
                         }

@@ -61,11 +61,11 @@ impl Unreported {
         match news {
             News::Vanished { lines } => {
                 self.happened.vanished += lines;
-                self.lost();
+                self.lines_vanished();
             }
             News::CutShort { bytes } => {
                 self.happened.cut_short += bytes;
-                self.lost();
+                self.lines_vanished();
             }
             News::Failed { doing, error } => {
                 let error = Arc::new(error);
@@ -91,7 +91,7 @@ impl Unreported {
 
     /// Takes note that lines which were written may not be in the file any more: the one on a
     /// failed sync is due again.
-    fn lost(&mut self) {
+    fn lines_vanished(&mut self) {
         let unsynced = self.unsynced.take();
         if self.failed.is_none() {
             self.failed = unsynced;
