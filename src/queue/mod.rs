@@ -15,7 +15,7 @@ pub(crate) mod origin;
 mod per_process;
 pub(crate) mod rate_limit;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
 
@@ -145,9 +145,17 @@ impl Pipeline {
     /// suppressed.
     #[inline]
     pub(crate) fn suppresses(&self, record: &log::Record<'_>, wanting: Wanting, stamp: Stamp) -> bool {
-        // With a limit nobody reads the counter.
-        let (Some(rate_limit), Stamp::Time(time)) = (&self.rate_limit, stamp) else { return false };
-        let admitted = rate_limit.admit(record, wanting, time);
+        match (&self.rate_limit, stamp) {
+            // With a limit nobody reads the counter.
+            (Some(rate_limit), Stamp::Time(time)) => self.suppresses_by(rate_limit, record, wanting, time),
+            _ => false,
+        }
+    }
+
+    /// Not inlined: most pipelines have no limit, and their calls do not pay for it.
+    #[inline(never)]
+    fn suppresses_by(&self, limit: &RateLimit, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
+        let admitted = limit.admit(record, wanting, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
