@@ -64,8 +64,8 @@ impl Writer {
         let mut flushed = Ok(());
         self.each(now, |output, turn| flushed = flushed.and(output.flush(turn)));
         self.publish_gate();
-        // A shutdown whose time was up has counted the rest of the queue as dropped: what was waited
-        // for may be among it.
+        // A shutdown whose time was up has counted the rest of the queue as dropped: what was
+        // waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
         for Flush { answer, .. } in answered {
             let nothing_dropped = self.nothing_dropped_since(answer.before);

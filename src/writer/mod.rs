@@ -437,8 +437,8 @@ impl Writer {
         self.settle();
     }
 
-    /// Returns true if an output keeps a record of this level from being dropped: it takes it, retains
-    /// it, or has it taken by the output that stands in for it.
+    /// Returns true if an output keeps a record of this level from being dropped: it takes it,
+    /// retains it, or has it taken by the output that stands in for it.
     fn keeps(&self, index: usize, level: Level) -> bool {
         let stand_in = self.outputs.get(index + 1).filter(|next| next.stands_in());
         let takes = |next: &Output| next.counters.offered.levels.has(level) && next.takes_or_retains(level);
