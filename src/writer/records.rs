@@ -1,7 +1,8 @@
 //! Settles each record once, whatever becomes of its lines. Runs on the writer's thread.
 //!
 //! 1. `begin` gives a record of the turn its number. Each output then says what became of its line:
-//!    `write`, `drop_record`, or `keep`, which retains it in the ring of that output (`retained.rs`).
+//!    `write`, `drop_record`, or `keep`, which retains it in the ring of that output
+//!    (`retained.rs`).
 //! 2. At the end of the turn `settle` counts each record: written if one output has it, open if a
 //!    ring retains a line of it, otherwise dropped for the reason of the first output that wanted
 //!    it.
