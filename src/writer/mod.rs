@@ -49,6 +49,7 @@ pub(crate) use guard::CAUGHT;
 use guard::guarded;
 pub(crate) use output::Output;
 use records::Records;
+use suspension::Shown;
 use thread_names::ThreadNames;
 
 /// A batch is written when it holds this much, or when the queue is empty.
@@ -255,9 +256,9 @@ impl Writer {
         self.report_suppressed(now);
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
-        let mut is_ready = false;
-        self.each(now, |output, turn| is_ready |= output.attempt_if_due(turn));
-        if is_ready {
+        let mut opens = false;
+        self.each(now, |output, turn| opens |= output.attempt_if_due(turn) == Shown::Recovery);
+        if opens {
             self.publish_gate();
         }
         self.each(now, Output::tend);

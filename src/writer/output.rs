@@ -20,7 +20,7 @@ use super::backlog::{Pace, Waiting};
 use super::guard::{Panicked, guarded};
 use super::lines::Lines;
 use super::records::Room;
-use super::suspension::{Jitter, RetrySchedule, Suspension};
+use super::suspension::{Jitter, RetrySchedule, Shown, Suspension};
 use super::unreported::Unreported;
 use super::{Turn, Unopened};
 
@@ -167,7 +167,7 @@ impl Output {
 
     /// Returns true if the output can take a record of this level now.
     pub(super) fn takes(&self, level: Level) -> bool {
-        self.suspension().is_none_or(|suspension| suspension.is_ready || level <= suspension.takes)
+        self.suspension().is_none_or(|suspension| suspension.shown == Shown::Recovery || level <= suspension.takes)
     }
 
     /// Returns true if the output would retain a record of this level that it cannot take.

@@ -15,7 +15,7 @@ use crate::stats::{DropReason, Drops};
 
 use super::lines::Lines;
 use super::output::{Life, Output, Refusal};
-use super::suspension::{Attempt, Suspension};
+use super::suspension::{Attempt, Shown, Suspension};
 use super::{BATCH_BYTES, BATCH_RECORDS, Turn};
 
 /// A retained line that is the first after a gap line and does not go in gets this many chances:
@@ -30,7 +30,7 @@ impl Output {
         self.schedule.start(cause, now.monotonic, self.counters.written.load(Relaxed));
         let slow_reader = error.lag.is_some();
         let (raised, takes) = ((cause, now.monotonic), error.still_takes);
-        let suspension = Suspension { cause, raised, since: now, takes, slow_reader, is_ready: false };
+        let suspension = Suspension { cause, raised, since: now, takes, slow_reader, shown: Shown::Failure };
         self.drop_rest_unless(slow_reader, turn);
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
@@ -88,27 +88,30 @@ impl Output {
         Ok(begun)
     }
 
-    /// Makes the attempt to come back that is due. Returns true if it works: then the gate opens,
-    /// and `tend` writes the gap line. In this sequence, because the gap line reports what the
-    /// closed gate has cost.
-    pub(super) fn attempt_if_due(&mut self, turn: &mut Turn<'_>) -> bool {
+    /// Makes the attempt to come back that is due, and returns what it has shown. If there is hope,
+    /// `tend` writes the gap line.
+    pub(super) fn attempt_if_due(&mut self, turn: &mut Turn<'_>) -> Shown {
         let now = turn.now.monotonic;
         if !self.is_suspended() || !self.schedule.is_due(now) {
-            return false;
+            return Shown::Failure;
         }
         let attempt = self.attempt(turn);
-        let is_ready = self.schedule.after(attempt, now);
+        let shown = match (self.schedule.after(attempt, now), attempt) {
+            (false, _) => Shown::Failure,
+            (true, Attempt::Recovered) => Shown::Recovery,
+            (true, _) => Shown::Hope,
+        };
         if let Life::Suspended(suspension) = &mut self.life {
-            suspension.is_ready = is_ready;
+            suspension.shown = shown;
         }
-        is_ready
+        shown
     }
 
     /// Does what is due at rest and between batches: comes back, or asks for the sink's health.
     pub(super) fn tend(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
         if let Some(suspension) = self.suspension() {
-            if suspension.is_ready && self.write_gap_line(turn) {
+            if suspension.shown != Shown::Failure && self.write_gap_line(turn) {
                 self.write_retained(turn);
             }
         } else if self.is_lagging() {
@@ -143,7 +146,7 @@ impl Output {
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
             suspension.slow_reader = slow_reader;
-            suspension.is_ready = false;
+            suspension.shown = Shown::Failure;
             let must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
             let cause = suspension.cause;
             self.schedule.follow(cause);

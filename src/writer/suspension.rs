@@ -43,8 +43,20 @@ pub(super) struct Suspension {
     pub(super) takes: LevelFilter,
     /// The reader of the stream has taken nothing for too long, and may go on at any time.
     pub(super) slow_reader: bool,
-    /// The latest attempt has worked: the gate is open, and the gap line is next.
-    pub(super) is_ready: bool,
+    pub(super) shown: Shown,
+}
+
+/// What the latest attempt of a suspended output to come back has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// It cannot write.
+    Failure,
+    /// It may be able to write: the gap line is tried, and the gate stays closed until it is in,
+    /// because calls on a log that cannot write are to do no work.
+    Hope,
+    /// The cause has gone: the gate is open before the gap line is laid out, so that the line
+    /// reports all that the closed gate has cost.
+    Recovery,
 }
 
 impl Suspension {
@@ -341,7 +353,7 @@ mod tests {
             since: start,
             takes: LevelFilter::Off,
             slow_reader: false,
-            is_ready: false,
+            shown: Shown::Failure,
         };
         for (millis, cause, then, is_named) in cases {
             let named = suspension.follow(cause, start.monotonic + Duration::from_millis(millis));

@@ -17,6 +17,8 @@ use crate::wanted::Wanting;
 #[derive(Clone, Default)]
 struct InterruptedSink {
     broken: Arc<AtomicBool>,
+    /// After an attempt that works, the cause has gone, as far as the sink knows.
+    sees_recovery: bool,
     kept: Arc<Mutex<String>>,
     core: Arc<OnceLock<Arc<Core>>>,
 }
@@ -36,6 +38,10 @@ impl OutputSink for InterruptedSink {
         self.kept.lock().unwrap().push_str(text);
         Ok(())
     }
+
+    fn has_recovered(&self) -> bool {
+        self.sees_recovery
+    }
 }
 
 /// Suspends the output, and loses some records.
@@ -54,7 +60,7 @@ fn suspended(sink: &InterruptedSink) -> Bench {
 /// been laid out, and a second line reported them 5 s later.
 #[test]
 fn what_is_logged_while_the_gap_line_is_written_is_taken() {
-    let sink = InterruptedSink::default();
+    let sink = InterruptedSink { sees_recovery: true, ..InterruptedSink::default() };
     let mut bench = suspended(&sink);
     sink.broken.store(false, Relaxed);
     bench.live(Duration::from_secs(20));
@@ -66,7 +72,7 @@ fn what_is_logged_while_the_gap_line_is_written_is_taken() {
 
 #[test]
 fn the_gate_closes_again_when_the_gap_line_does_not_go_in() {
-    let sink = InterruptedSink::default();
+    let sink = InterruptedSink { sees_recovery: true, ..InterruptedSink::default() };
     let mut bench = suspended(&sink);
     for _ in 0..40 {
         bench.pass(Duration::from_millis(50));
@@ -79,4 +85,24 @@ fn the_gate_closes_again_when_the_gap_line_does_not_go_in() {
     assert!(dropped > 16, "{dropped}: what an open gate let in, and was not written");
     assert!(kept.contains(&format!("logging resumed, {dropped} records dropped")), "{kept}");
     assert_eq!((kept.matches("dropped").count(), kept.matches("meanwhile").count()), (1, 15), "{kept}");
+}
+
+/// Each attempt used to open the gate for as long as the gap line took to fail: then calls on a log
+/// that cannot write did the work of a log call, and a thread's first one a system call.
+#[test]
+fn an_attempt_that_is_only_hope_lets_nothing_in() {
+    let sink = InterruptedSink::default();
+    let mut bench = suspended(&sink);
+    for _ in 0..40 {
+        bench.pass(Duration::from_millis(50));
+        bench.step();
+        assert_eq!(bench.pipeline.len(), 0);
+    }
+    let tried = bench.handle.stats().accepted;
+    assert!(tried > 16, "no gap line was tried");
+    sink.broken.store(false, Relaxed);
+    bench.live(Duration::from_secs(20));
+    let kept = sink.kept.lock().unwrap();
+    assert_eq!(kept.matches("meanwhile").count(), 0, "{kept}");
+    assert_eq!(bench.handle.stats().dropped.total(), bench.handle.stats().accepted, "{kept}");
 }
