@@ -347,7 +347,10 @@ fn delete<D: Dir<File = F>, F: DiskFile>(dir: &mut D, log: &F, archive: &Found) 
     for entry in archive.entries() {
         let is_ours = dir.look(log, &entry.name).is_ok_and(|now| now.is_some_and(|now| !now.is_doubtful));
         if is_ours {
-            let deleted = delete_name(dir, &entry.name);
+            let deleted = delete_name(dir, &entry.name).or_else(|error| match dir.look(log, &entry.name) {
+                Ok(None) => Ok(()), // Done, and reported as failed; so was the second attempt.
+                _ => Err(error),
+            });
             any |= deleted.is_ok();
             result = result.and(deleted);
         }
