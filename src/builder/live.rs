@@ -70,3 +70,44 @@ impl Live {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use log::LevelFilter;
+
+    use super::*;
+    use crate::front::filter::{Filter, Layers};
+
+    #[test]
+    fn the_directives_of_the_environment_stay_on_top_of_those_of_a_changed_file() {
+        let environment = || Some("hyper=trace".to_owned());
+        let mut outputs = OutputFilters::new();
+        outputs.add(&Wanted::EVERYTHING).unwrap();
+        let layers = Layers { set: environment().into_iter().collect(), pushed: Vec::new() };
+        let filter = Filter::new(LevelFilter::Info, layers, &Arc::new(outputs)).unwrap();
+        let live = Live {
+            filter: Arc::new(CurrentFilter::new(filter, LevelFilter::Info)),
+            limit: Limit::new(0, NO_LIMIT_PER),
+            outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
+            environment: environment(),
+        };
+        live.follow(Builder::new().level(LevelFilter::Warn).filter("hyper=off,shop=debug")).unwrap();
+        let levels = |target: &str| {
+            let enabled = |level: &log::Level| {
+                let metadata = log::Metadata::builder().level(*level).target(target).build();
+                live.filter.load().enabled(&metadata)
+            };
+            log::Level::iter().filter(enabled).last()
+        };
+        assert_eq!(levels("hyper"), Some(log::Level::Trace));
+        assert_eq!(levels("shop"), Some(log::Level::Debug));
+        assert_eq!(levels("other"), Some(log::Level::Warn));
+
+        // A bad file changes nothing.
+        let bad = Builder::new().level(LevelFilter::Trace).rate_limit(0, Duration::from_secs(1));
+        assert!(live.follow(bad).is_err());
+        assert_eq!(levels("other"), Some(log::Level::Warn));
+    }
+}
