@@ -149,8 +149,9 @@ impl<D: Disk> FileSink<D> {
         // A length that cannot be seen now is seen at the next look.
         let shorter = open.measure();
         if open.len != before || shorter.is_none() {
-            // As at the opening: a file of which nothing can be seen may be torn.
-            self.torn = open.is_torn().unwrap_or(self.torn || open.len > 0);
+            // As at the opening: a file of which nothing can be seen may be torn, and one that
+            // another process is writing to is not.
+            self.torn = open.is_torn_for_good().unwrap_or(self.torn || open.len > 0);
         }
         let shorter = shorter.unwrap_or(0);
         if shorter > 0 {
