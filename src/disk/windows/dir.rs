@@ -24,7 +24,7 @@ pub(crate) struct RealDir(PathBuf);
 
 /// What is known of the way to a directory: nothing is asked of it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::disk) struct Known;
+pub(in crate::disk) struct Known {}
 
 impl Known {
     pub(in crate::disk) fn add(&mut self, _other: &Self) {}

@@ -62,7 +62,7 @@ fn file_name(bytes: &[u8]) -> Option<OsString> {
     #[cfg(unix)]
     return Some(std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec()));
     #[cfg(not(unix))]
-    return str::from_utf8(bytes).ok().filter(|name| !name.contains(['\\', ':'])).map(OsString::from);
+    return std::str::from_utf8(bytes).ok().filter(|name| !name.contains(['\\', ':'])).map(OsString::from);
 }
 
 fn stem(active: &[u8]) -> &[u8] {
