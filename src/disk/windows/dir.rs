@@ -50,7 +50,7 @@ impl RealDir {
     }
 
     pub(in crate::disk) fn known(&self) -> &Known {
-        &Known
+        &Known {}
     }
 
     /// Where the file at `path` really is, or would be.
