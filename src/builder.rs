@@ -97,7 +97,7 @@ pub struct Builder {
     captured: Option<usize>,
 }
 
-/// What passes before the outputs are asked.
+/// Says what passes before the outputs are asked.
 #[derive(Debug)]
 struct FilterOptions {
     level: LevelFilter,
@@ -106,7 +106,7 @@ struct FilterOptions {
     variable: Option<String>,
 }
 
-/// What becomes of a record that passed.
+/// Says what becomes of a record that passed.
 #[derive(Debug)]
 struct QueueOptions {
     capacity: usize,
@@ -114,7 +114,7 @@ struct QueueOptions {
     rate_limit: Option<(u32, Duration)>,
 }
 
-/// What happens when the process ends, as it should or not.
+/// Says what happens when the process ends, as it should or not.
 #[derive(Debug)]
 struct EndOptions {
     shutdown_timeout: Duration,

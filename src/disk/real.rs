@@ -18,7 +18,7 @@ use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, R
 #[derive(Debug)]
 pub(crate) struct RealDisk {
     rights: Rights,
-    /// Whether the second name can be that of an archive of the first one.
+    /// Says whether the second name can be that of an archive of the first one.
     is_archive: fn(&OsStr, &OsStr) -> bool,
     /// The way to the log, and to the link that leads to it.
     known: Known,

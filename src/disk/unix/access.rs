@@ -169,7 +169,7 @@ mod list {
             starts.filter_map(|at| Some((u16::from_le_bytes([*self.0.get(at)?, *self.0.get(at + 1)?]), at + 2)))
         }
 
-        /// What the owning group itself may do.
+        /// Returns what the owning group itself may do.
         pub(super) fn of_the_group(&self) -> u32 {
             let bits = |of| self.entries().find(|(tag, _)| *tag == of).and_then(|(_, at)| self.0.get(at).copied());
             u32::from(bits(OWNING_GROUP).unwrap_or(0) & bits(MASK).unwrap_or(0o7) & 0o7)

@@ -100,7 +100,7 @@ impl RealDir {
         Ok(Self(Arc::new(Handle { _in_child, fd, path: path.to_owned(), root, known })))
     }
 
-    /// What is known of the way to it.
+    /// Holds what is known of the way to it.
     pub(in crate::disk) fn known(&self) -> &Known {
         &self.0.known
     }

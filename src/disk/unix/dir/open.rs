@@ -70,8 +70,8 @@ impl RealDir {
         Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
-    /// Whether a file with several names may be anybody's: others can make names here, and not all
-    /// of the file's names are those that a rotation leaves.
+    /// Returns true if a file with several names may be anybody's: others can make names here, and
+    /// not all of the file's names are those that a rotation leaves.
     fn may_be_foreign(&self, opened: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> bool {
         // The type differs from system to system.
         #[allow(clippy::unnecessary_cast)]
@@ -151,7 +151,7 @@ fn never(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is no log file"))
 }
 
-/// Whether a character device is a terminal, or takes everything, or nothing.
+/// Returns true if a character device is a terminal, or takes everything, or nothing.
 fn is_harmless(fd: &OwnedFd, opened: &Stat) -> bool {
     let is = |path: &CStr| statat(CWD, path, AtFlags::empty()).is_ok_and(|known| known.st_rdev == opened.st_rdev);
     fd.as_fd().is_terminal() || is(c"/dev/null") || is(c"/dev/full")
