@@ -88,7 +88,7 @@ struct Suspended {
     good_since: Option<Instant>,
     /// When a probe first found too little.
     low_since: Option<Instant>,
-    /// Free bytes when a write last failed, where they were known.
+    /// Free bytes when a write last failed for lack of them, where they were known.
     free: Option<u64>,
 }
 
@@ -209,7 +209,9 @@ impl Space {
             Cause::DiskFull => self.known.is_none_or(|known| known.marks.stop == 0) || self.writable() >= bytes,
             _ => true,
         };
-        let free = self.known.map(|known| known.free);
+        // Of another cause the free space says nothing, however much of it others give back.
+        let is_space = matches!(cause, Cause::LowSpace | Cause::DiskFull);
+        let free = self.known.filter(|_| is_space).map(|known| known.free);
         self.suspended = Some(Suspended { by_attempt, good_since: None, low_since: None, free });
     }
 
@@ -311,6 +313,29 @@ mod tests {
         assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).writable(), MIB - 2 * BLOCK);
         assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).writable(), 0);
         assert_eq!(asked(Some(0), GIB, 0, now).writable(), u64::MAX);
+    }
+
+    /// What others freed meanwhile was taken for the end of any suspension: a file at the limit of
+    /// its size opened the gate at each attempt.
+    #[test]
+    fn only_a_cause_of_space_is_seen_to_be_gone_by_the_free_space() {
+        let now = Instant::now();
+        let causes = [
+            (Cause::LowSpace, true),
+            (Cause::DiskFull, true),
+            (Cause::Quota, false),
+            (Cause::FileTooLarge, false),
+            (Cause::ReadOnly, false),
+            (Cause::Missing, false),
+            (Cause::Io, false),
+        ];
+        for (cause, is_seen) in causes {
+            let mut space = asked(Some(0), GIB, MIB, now);
+            space.failed(cause, 100);
+            assert!(!space.has_recovered(), "{cause:?}");
+            space.answer(known(GIB, 2 * MIB), now);
+            assert_eq!(space.has_recovered(), is_seen, "{cause:?}");
+        }
     }
 
     #[test]
