@@ -124,7 +124,7 @@ fn kill_again_and_again(dir: &Path, rounds: u32, change: impl Fn(&mut Command)) 
         };
         let archives_by_time = || archives(dir).into_iter().map(plain).collect::<BTreeSet<_>>().len();
         let before = archives_by_time();
-        // It has rotated its file, or given the records of a rotation that a kill interrupted a name.
+        // It has rotated, or named the records of a rotation that a kill interrupted.
         wait_until("there is another archive", || archives_by_time() > before);
         // Any moment will do: this orders nothing.
         thread::sleep(Duration::from_micros(u64::from(round) * 997 % 20_000));
