@@ -111,19 +111,22 @@ impl fmt::Display for Own {
 
 /// Logs every message by both kinds of macros, from one place, and has each pair checked; with it
 /// goes the text, where it is that of `format!`.
-fn log_everything(mut check: impl FnMut(Option<String>)) {
+fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     let mut number = 0;
     macro_rules! both {
         ($($text:tt)+) => {{
             number += 1;
-            match number % 4 {
-                0 => { log::error!($($text)+); unfazed::error!($($text)+); }
-                1 => { log::warn!($($text)+); unfazed::warn!($($text)+); }
-                2 => { log::info!($($text)+); unfazed::info!($($text)+); }
-                _ => { log::log!(Level::Debug, $($text)+); unfazed::log!(Level::Debug, $($text)+); }
-            }
+            let level = [Level::Error, Level::Warn, Level::Info, Level::Debug][number % 4];
+            log::log!(level, $($text)+); unfazed::log!(level, $($text)+);
             check(None);
             log::trace!(target: "own target", $($text)+); unfazed::trace!(target: "own target", $($text)+);
+            check(None);
+        }};
+    }
+    /// By the macros of a level.
+    macro_rules! level {
+        ($level:ident, $($text:tt)+) => {{
+            log::$level!($($text)+); unfazed::$level!($($text)+);
             check(None);
         }};
     }
@@ -220,6 +223,10 @@ fn log_everything(mut check: impl FnMut(Option<String>)) {
     text!("{}", "x".repeat(100));
     text!("{} {}", "x".repeat(5000), "y".repeat(60_000).len());
 
+    level!(error, "{n}");
+    level!(warn, k = 1; "{}", x);
+    level!(debug, "static");
+
     both!("{:>65535}{:>65535}", n, name);
     both!("{}{}", "x".repeat(40_000), "ß".repeat(20_000));
     both!("{}", "x".repeat(1_000_000));
@@ -238,7 +245,7 @@ fn log_everything(mut check: impl FnMut(Option<String>)) {
 programs! {
     fn what_is_logged_is_what_log_logs() {
         let (handle, lines) = installed(|builder| builder);
-        log_everything(|text| {
+        log_everything(&mut |text| {
             let lines = lines.take(&handle);
             let [by_log, own] = &lines[..] else { panic!("{lines:?}") };
             assert_eq!(own, by_log);
@@ -265,7 +272,7 @@ programs! {
         });
         // Of the time and the level, which come first, only the digits differ.
         let without_digits = |line: &String| line.replace(|c: char| c.is_ascii_digit(), "");
-        log_everything(|_| {
+        log_everything(&mut |_| {
             for lines in &outputs {
                 let lines = lines.take(&handle);
                 let [by_log, own] = &lines[..] else { panic!("{lines:?}") };
@@ -277,7 +284,7 @@ programs! {
     fn another_logger_is_given_what_log_gives_it() {
         log::set_logger(&OTHER).unwrap();
         log::set_max_level(LevelFilter::Trace);
-        log_everything(|text| {
+        log_everything(&mut |text| {
             let lines = std::mem::take(&mut *OTHER.0.lock().unwrap());
             let [by_log, own] = &lines[..] else { panic!("{lines:?}") };
             assert_eq!(own, by_log);
@@ -286,7 +293,7 @@ programs! {
     }
 
     fn without_a_logger_nothing_is_evaluated() {
-        log_everything(|_| {});
+        log_everything(&mut |_| {});
         unfazed::error!("{}", { assert!(log::max_level() > LevelFilter::Off, "evaluated"); 1 });
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn locked_by_others() {
     let log = dir.join("app.log");
     fs::write(&log, "").unwrap();
     let kind = if argument(2) == "shared" { "-s" } else { "-x" };
-    let mut other = Command::new("flock").args([kind, log.to_str().unwrap(), "sleep", "60"]).spawn().unwrap();
+    let mut other = Command::new("flock").args(["-F", kind, log.to_str().unwrap(), "sleep", "60"]).spawn().unwrap();
     thread::sleep(Duration::from_millis(300));
     let file = LogFile::new(&log).rotation(Rotation::size(2000)).max_files(3);
     let failed = |event: &Event| println!("event: {event}");

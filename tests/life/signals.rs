@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
@@ -92,8 +92,9 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// Starts a program that ends with this one, if no signal ends it before.
 fn start(tell: &Sender<Child>) {
-    tell.send(Command::new("sleep").arg("60").spawn().unwrap()).unwrap();
+    tell.send(Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()).unwrap();
 }
 
 fn assert_it_ends_at_sigterm(mut child: Child) {

@@ -21,7 +21,7 @@ impl Reader {
     fn new(dir: &Path, kind: &str) -> Self {
         let user = NOBODY.to_string();
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "flock", kind, "app.log"]);
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "flock", "-F", kind, "app.log"]);
         // The file says that the lock is held.
         command.args(["sh", "-c", "echo held; exec sleep 60"]).current_dir(dir);
         let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
