@@ -292,7 +292,7 @@ pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     if text.last().is_some_and(|last| std::path::is_separator(char::from(*last))) {
         return Some("a path that names a directory");
     }
-    if let Some(what) = system::unfit_name(path.file_name().unwrap_or_default()) {
+    if let Some(what) = system::unfit_path(path) {
         return Some(what);
     }
     // Whatever cannot be seen now may be a log file later.
@@ -338,5 +338,5 @@ pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
         let name = path.file_name()?;
         Some(path.parent()?.canonicalize().ok()?.join(name))
     };
-    plain(one).as_deref().unwrap_or(one) == plain(other).as_deref().unwrap_or(other)
+    system::is_one_path(plain(one).as_deref().unwrap_or(one), plain(other).as_deref().unwrap_or(other))
 }

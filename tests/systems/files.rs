@@ -1,9 +1,10 @@
 //! Rotation, and what others do to a log file.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use unfazed::{Builder, KIB, LogFile, Logger, Rotation};
 
@@ -188,4 +189,78 @@ pub(crate) fn half_a_line_stays_alone_on_its_line(dir: &Path) -> Outcome {
     assert!(fs::read_to_string(&path).unwrap().starts_with("half a li\n"));
     lines::assert_all(dir, 10);
     Outcome::holds()
+}
+
+/// The log stays in it, or goes on in a new one at the path.
+pub(crate) fn a_directory_that_is_renamed_loses_nothing(dir: &Path) -> Outcome {
+    let (logs, aside) = (dir.join("logs"), dir.join("aside"));
+    let (logger, handle) = Builder::new().file(rotating(&logs)).build().unwrap();
+    lines::log_to(&logger, 0, 100);
+    if let Err(error) = fs::rename(&logs, &aside) {
+        return Outcome::Skipped(format!("the system refuses it while a file there is open: {error}"));
+    }
+    (1..10).for_each(|part| lines::log_to(&logger, part * 100, (part + 1) * 100));
+    assert_nothing_is_dropped(logger, &handle);
+    let dirs = [&logs, &aside].into_iter().filter(|dir| dir.exists());
+    let mut numbers: Vec<_> = dirs.flat_map(|dir| lines::numbers(dir)).collect();
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(0..1000), "{} of 1000 records", numbers.len());
+    Outcome::Holds(format!("{} files in the old one", lines::logs(&aside).len()))
+}
+
+/// What a process leaves that is killed between the two renames of a rotation.
+pub(crate) fn a_next_file_that_never_became_the_log_becomes_an_archive(dir: &Path) -> Outcome {
+    let (path, next) = (dir.join("app.log"), dir.join(".app.log.0000000a.new"));
+    let first = logger(&path);
+    lines::log_to(&first, 0, 10);
+    drop(first);
+    fs::rename(&path, &next).unwrap();
+    let (logger, handle) = Builder::new().file(rotating(dir)).build().unwrap();
+    lines::log_to(&logger, 10, 20);
+    lines::until("it has an archive's name", || !next.exists());
+    handle.rotate();
+    lines::log_to(&logger, 20, 30);
+    assert_nothing_is_dropped(logger, &handle);
+    lines::assert_all(dir, 30);
+    Outcome::Holds(lines::names(dir).join(", "))
+}
+
+/// Logs until it is killed, and says after each flush how far it has come.
+pub(crate) fn is_killed(dir: &Path) -> ExitCode {
+    let logger = logger(rotating(dir).max_files(100_000));
+    for part in 0.. {
+        lines::log_to(&logger, part * 10, (part + 1) * 10);
+        println!("{}", (part + 1) * 10);
+    }
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn a_process_that_is_killed_leaves_all_that_it_has_flushed(dir: &Path) -> Outcome {
+    const KILLS: usize = 10;
+
+    let mut files = 0;
+    for kill in 0..KILLS {
+        let own = dir.join(kill.to_string());
+        child::renew(&own);
+        let mut child = child::command("is_killed", &own).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        // Somewhere in the third rotation or later.
+        let _ = said.by_ref().take(45 + 7 * kill).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let flushed: usize = said.last().map_or((45 + 7 * kill) * 10, |last| last.trim().parse().unwrap());
+        // The next process finds what the first one has left.
+        let logger = logger(rotating(&own).max_files(100_000));
+        lines::log_to(&logger, 0, 1);
+        lines::until("nothing is unfinished", || !lines::names(&own).iter().any(|name| name.ends_with(".new")));
+        drop(logger);
+        let texts = lines::logs(&own).into_iter().map(|path| fs::read_to_string(path).unwrap());
+        let text: String = texts.collect();
+        let there: HashSet<_> =
+            text.lines().filter_map(|line| line.split_once("record ")).map(|(_, rest)| rest).collect();
+        let missing = (0..flushed).find(|number| !there.contains(&*format!("{number:05} ends")));
+        assert_eq!(missing, None, "of {flushed} records in {:?}", lines::names(&own));
+        files += lines::logs(&own).len();
+    }
+    Outcome::Holds(format!("{KILLS} kills, {files} files"))
 }

@@ -25,8 +25,11 @@ fn main() -> ExitCode {
             "exits" => ends::exits(&dir),
             "panics" => ends::panics(&dir),
             "shares" => files::shares(&dir),
+            "is_killed" => files::is_killed(&dir),
             "talks" => pipes::talks(&dir),
             "talks_and_writes" => pipes::talks_and_writes(&dir),
+            #[cfg(windows)]
+            "has_no_streams" => windows::has_no_streams(&dir),
             other => panic!("no role `{other}`"),
         };
     }
@@ -43,8 +46,12 @@ fn main() -> ExitCode {
         files::a_locked_file_can_be_read_and_appended_to,
         files::two_processes_write_whole_lines_into_one_file,
         files::half_a_line_stays_alone_on_its_line,
+        files::a_directory_that_is_renamed_loses_nothing,
+        files::a_next_file_that_never_became_the_log_becomes_an_archive,
+        files::a_process_that_is_killed_leaves_all_that_it_has_flushed,
         pipes::a_pipe_gets_every_line_as_it_is,
         pipes::a_pipe_that_nobody_reads_does_not_stop_the_file,
+        pipes::a_pipe_whose_reader_is_gone_does_not_stop_the_file,
         full::a_disk_that_fills_and_is_freed_loses_nothing_uncounted,
     ];
     #[cfg(windows)]
@@ -52,6 +59,9 @@ fn main() -> ExitCode {
         windows::a_reader_that_forbids_renaming_delays_the_rotation,
         windows::each_error_of_a_full_or_forbidden_disk_has_its_cause,
         windows::what_windows_has_not_is_an_error_at_the_start,
+        windows::an_archive_that_somebody_holds_stays_and_hinders_nothing,
+        windows::a_path_of_more_than_260_characters_is_written_and_rotated,
+        windows::a_program_without_streams_writes_its_file,
     ]);
     child::main(cases)
 }

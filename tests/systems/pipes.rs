@@ -59,3 +59,13 @@ pub(crate) fn a_pipe_that_nobody_reads_does_not_stop_the_file(dir: &Path) -> Out
     assert!(status.unwrap().success() && said.is_empty(), "{status:?} {said}");
     Outcome::Holds(format!("{MANY} of {MANY} in the file, {} bytes in the pipe", read.len()))
 }
+
+pub(crate) fn a_pipe_whose_reader_is_gone_does_not_stop_the_file(dir: &Path) -> Outcome {
+    let mut child = child::command("talks_and_writes", dir).stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = child.stdout.take().unwrap();
+    reader.read_exact(&mut [0; 100]).unwrap();
+    drop(reader);
+    assert!(child.wait().unwrap().success());
+    lines::assert_all(dir, MANY);
+    Outcome::Holds(format!("{MANY} of {MANY} in the file"))
+}

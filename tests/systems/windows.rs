@@ -1,15 +1,18 @@
 //! What only Windows has.
+#![allow(unsafe_code)] // a plain call of the system
 
 use std::fs::OpenOptions;
 use std::io;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use unfazed::{Builder, Cause, Event, InitError, KIB, LogFile, Rotation};
+use unfazed::{Builder, Cause, Console, Event, InitError, KIB, LogFile, Rotation};
+use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
 
 use crate::lines;
-use crate::support::child::Outcome;
+use crate::support::child::{self, Outcome};
 
 /// `FILE_SHARE_READ | FILE_SHARE_WRITE`: others may neither rename nor delete what is open so.
 const STAYS_WHERE_IT_IS: u32 = 3;
@@ -65,15 +68,87 @@ pub(crate) fn what_windows_has_not_is_an_error_at_the_start(dir: &Path) -> Outco
     let refused = [
         LogFile::new(path()).symlink(dir.join("current.log")),
         LogFile::new(path()).mode(0o600),
+        LogFile::new(path()).owner("Administrator"),
+        LogFile::new(path()).group(4),
         LogFile::new(dir.join("ab:c.log")),
         LogFile::new(dir.join("what?.log")),
         LogFile::new(format!("{}\\", dir.display())),
+        // The system takes these for devices, whatever the directory and the extension are.
+        LogFile::new("NUL"),
+        LogFile::new("con.log"),
+        LogFile::new(dir.join("aux.log")),
+        LogFile::new(r"\\.\COM1"),
     ];
     for file in refused {
         let what = format!("{file:?}");
         let error = Builder::new().file(file).build().map(drop).expect_err(&what);
         assert!(matches!(error, InitError::Option { .. } | InitError::Path { .. }), "{error}");
     }
+    // Names differ there by more than their case, and not by a dot at the end.
+    for other in ["APP.LOG", "app.log."] {
+        let error = Builder::new().file(path()).file(dir.join(other)).build().map(drop).expect_err(other);
+        assert!(matches!(error, InitError::SamePath { .. }), "{error}");
+    }
     assert_eq!(lines::names(dir), [""; 0], "and nothing was made");
+    Outcome::holds()
+}
+
+pub(crate) fn an_archive_that_somebody_holds_stays_and_hinders_nothing(dir: &Path) -> Outcome {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = events.clone();
+    let tell = move |event: &Event| heard.lock().unwrap().push(event.clone());
+    let rotating = || LogFile::new(dir.join("app.log")).rotation(Rotation::size(8 * KIB));
+    let (logger, _) = Builder::new().file(rotating()).build().unwrap();
+    (0..10).for_each(|part| lines::log_to(&logger, part * 100, (part + 1) * 100));
+    drop(logger);
+    let oldest = lines::logs(dir).remove(0);
+    // Nobody else may even open it.
+    let holder = OpenOptions::new().read(true).share_mode(0).open(&oldest).unwrap();
+    let (logger, handle) = Builder::new().file(rotating().max_files(2)).on_event(tell).build().unwrap();
+    lines::until("all other archives over the limit are deleted", || lines::logs(dir).len() == 3);
+    lines::log_to(&logger, 1000, 1010);
+    drop(logger);
+    let failed = |event: &Event| matches!(event, Event::Failed { doing: "delete an archive", .. });
+    assert!(events.lock().unwrap().iter().any(failed), "{:?}", events.lock().unwrap());
+    assert_eq!((handle.stats().written, handle.stats().dropped.total()), (10, 0));
+    drop(holder);
+    let logger = Builder::new().file(rotating().max_files(2)).build().unwrap().0;
+    lines::until("the last archive over the limit is deleted", || lines::logs(dir).len() == 2);
+    drop(logger);
+    assert!(!oldest.exists());
+    Outcome::holds()
+}
+
+pub(crate) fn a_path_of_more_than_260_characters_is_written_and_rotated(dir: &Path) -> Outcome {
+    let deep = (0..10).fold(dir.to_owned(), |path, _| path.join("a directory with a name of many words"));
+    // The long form of a path takes neither slashes nor dots.
+    let path = format!("{}/none/../app.log", deep.display()).replace('\\', "/");
+    let file = LogFile::new(path).rotation(Rotation::size(8 * KIB)).max_files(100);
+    let (logger, handle) = Builder::new().file(file).build().unwrap();
+    (0..5).for_each(|part| lines::log_to(&logger, part * 100, (part + 1) * 100));
+    drop(logger);
+    assert_eq!((handle.stats().written, handle.stats().dropped.total()), (500, 0));
+    lines::assert_all(&deep, 500);
+    let files = lines::names(&deep).len();
+    assert!(files > 3, "{files}");
+    Outcome::Holds(format!("{} characters, {files} files", deep.as_os_str().len()))
+}
+
+pub(crate) fn has_no_streams(dir: &Path) -> ExitCode {
+    for stream in [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: takes a number and the handle that stands for none.
+        assert_ne!(unsafe { SetStdHandle(stream, std::ptr::null_mut()) }, 0);
+    }
+    let builder = Builder::new().console(Console::stdout()).console(Console::stderr()).file(dir.join("app.log"));
+    builder.init().unwrap();
+    lines::log_installed(0, 1000);
+    ExitCode::SUCCESS
+}
+
+/// As one that was built for windows, or a service.
+pub(crate) fn a_program_without_streams_writes_its_file(dir: &Path) -> Outcome {
+    let ended = child::run(child::command("has_no_streams", dir), dir, lines::PATIENCE).unwrap();
+    assert!(ended.status.success(), "{}", ended.said());
+    lines::assert_all(dir, 1000);
     Outcome::holds()
 }

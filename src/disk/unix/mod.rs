@@ -141,9 +141,14 @@ pub(super) fn unfit(metadata: &Metadata) -> Option<&'static str> {
     metadata.file_type().is_block_device().then_some("a block device")
 }
 
-/// Every name is one.
-pub(super) fn unfit_name(_name: &OsStr) -> Option<&'static str> {
+/// A log file can have every path.
+pub(super) fn unfit_path(_path: &Path) -> Option<&'static str> {
     None
+}
+
+/// Whether two paths of files that are not there yet would be one.
+pub(super) fn is_one_path(one: &Path, other: &Path) -> bool {
+    one == other
 }
 
 /// How long a name is, in the unit of `longest_name`.

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, Write as _};
 use std::os::windows::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Component, Path, Prefix};
 
 use super::{Dir as _, FreeSpace, RealFile, Stream};
 use crate::os::windows as os;
@@ -107,11 +107,25 @@ pub(super) fn unfit(_metadata: &Metadata) -> Option<&'static str> {
     None
 }
 
-/// Why this can never be the name of a log file, if it cannot.
-pub(super) fn unfit_name(name: &OsStr) -> Option<&'static str> {
+/// Why a log file can never have this path, if it cannot.
+pub(super) fn unfit_path(path: &Path) -> Option<&'static str> {
     let is_refused = |byte: &u8| *byte < b' ' || b"<>:\"|?*".contains(byte);
-    let is_unfit = name.as_encoded_bytes().iter().any(is_refused);
-    is_unfit.then_some("a file name with a character that Windows does not allow")
+    let name = path.file_name().unwrap_or_default();
+    if name.as_encoded_bytes().iter().any(is_refused) {
+        return Some("a file name with a character that Windows does not allow");
+    }
+    // The system decides which names are those of devices: `CON`, and on many versions `aux.log` in
+    // any directory. Such a path has no file name.
+    let absolute = std::path::absolute(path).ok()?;
+    let Some(Component::Prefix(prefix)) = absolute.components().next() else { return None };
+    let is_device = matches!(prefix.kind(), Prefix::DeviceNS(_)) && absolute.file_name().is_none();
+    is_device.then_some("the name of a device")
+}
+
+/// Whether two paths of files that are not there yet would be one: names do not differ by case.
+pub(super) fn is_one_path(one: &Path, other: &Path) -> bool {
+    let folded = |path: &Path| path.to_string_lossy().to_lowercase();
+    folded(one) == folded(other)
 }
 
 /// How long a name is, in the unit of its limit.
