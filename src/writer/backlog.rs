@@ -21,6 +21,9 @@ const REPORT_AFTER: Duration = Duration::from_secs(5);
 /// The most that a turn adds to the lines that wait: a batch, and what is remembered of each line.
 const TURN: usize = BATCH_BYTES + BATCH_RECORDS * LINE_OVERHEAD;
 
+/// The last eighth of a backlog is for WARN and ERROR, as in the queue.
+const RESERVED: usize = 8;
+
 /// The lines of an output that wait in memory.
 pub(super) struct Waiting {
     /// Bytes of the newest WARN and ERROR lines while the output is suspended.
@@ -68,15 +71,15 @@ impl Waiting {
         if begun || self.callers_wait { Room::Grow(self.backlog.saturating_add(TURN)) } else { self.free_room(level) }
     }
 
-    /// The last eighth is for WARN and ERROR, as in the queue.
     fn free_room(&self, level: Level) -> Room {
-        let reserved = if level <= Level::Warn { 0 } else { self.backlog / 8 };
+        let reserved = if level <= Level::Warn { 0 } else { self.backlog / RESERVED };
         Room::IfFree { most: self.backlog, reserved }
     }
 
     /// Returns true if the lines of another turn may not fit, with `waiting` bytes of them there.
+    /// All of them may be of a level that the last eighth is not for.
     pub(super) fn is_full(&self, waiting: usize) -> bool {
-        waiting.saturating_add(TURN) > self.backlog
+        waiting.saturating_add(TURN) > self.backlog - self.backlog / RESERVED
     }
 
     /// Begins a suspension.
@@ -190,7 +193,9 @@ mod tests {
     #[test]
     fn a_backlog_is_full_when_another_turn_may_not_fit() {
         let waiting = waiting(0, 4 * TURN);
-        for (bytes, full) in [(0, false), (3 * TURN, false), (3 * TURN + 1, true), (9 * TURN, true)] {
+        // Half a turn's room is for WARN and ERROR.
+        let most = 2 * TURN + TURN / 2;
+        for (bytes, full) in [(0, false), (most, false), (most + 1, true), (9 * TURN, true)] {
             assert_eq!(waiting.is_full(bytes), full, "{bytes}");
         }
     }

@@ -248,6 +248,28 @@ fn where_nothing_else_is_to_be_written_the_queue_is_one_more_place_to_wait_in() 
     }
 }
 
+/// The writer took a whole turn of INFO while only the eighth for WARN and ERROR had room for it:
+/// after a pause of 2 s at 3000 records a second, a few dozen were dropped next to an empty queue.
+#[test]
+fn records_wait_in_the_queue_where_a_turn_of_them_would_need_the_room_for_warn_and_error() {
+    let disk = pipe(0);
+    let mut bench = Setup { capacity: 12_000, ..Setup::new() }.file_with(&disk, options(1024 * KIB)).bench();
+    (0..8000).for_each(|_| bench.log_padded(Level::Info, 200));
+    let mut turns = 0;
+    while bench.pipeline.len() > 0 {
+        if bench.step().holds_back {
+            read(&disk, 4096);
+        }
+        bench.pass(MILLI);
+        assert_eq!(bench.handle.stats().dropped.total(), 0, "{} records wait in the queue", bench.pipeline.len());
+        turns += 1;
+        assert!(turns < 20_000, "it does not end");
+    }
+    read_on(&mut bench, &disk);
+    assert_eq!(records(&disk), (0..8000).collect::<Vec<_>>());
+    assert_invariants(&bench, &disk, "the reader goes on");
+}
+
 #[test]
 fn under_block_nothing_is_taken_until_the_slowest_reader_has_gone_on_and_nothing_is_dropped() {
     for backlog in [0, 64 * KIB, 1024 * KIB] {
