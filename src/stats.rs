@@ -84,6 +84,8 @@ pub(crate) struct WriterCounters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingDrops {
     pub(crate) by_outputs: u64,
+    pub(crate) by_backlogs: u64,
+    /// Taken out of the full queue for newer ones.
     pub(crate) evicted: u64,
 }
 
@@ -318,11 +320,12 @@ impl Counters {
         }
     }
 
-    /// Returns the drops of records that were pending; `evicted` of them in the queue.
+    /// Returns the drops of records that were pending, and `evicted` of the queue.
     pub(crate) fn pending_drops(&self, evicted: u64) -> PendingDrops {
         PendingDrops {
             by_outputs: self.writer.output_drops.load(Relaxed),
-            evicted: evicted + self.writer.backlog_drops.load(Relaxed),
+            by_backlogs: self.writer.backlog_drops.load(Relaxed),
+            evicted,
         }
     }
 

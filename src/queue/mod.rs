@@ -328,7 +328,16 @@ impl Pipeline {
             return Err(FlushError::OnWriter);
         }
         let (reply, answered) = self.stamped_reply();
-        self.requests.ask((request(reply), answered), at_most, || {
+        self.ask_stamped((request(reply), answered), at_most)
+    }
+
+    /// The second half of that.
+    pub(crate) fn ask_stamped(
+        &self,
+        request: (Request, Receiver<Result<(), FlushError>>),
+        at_most: Duration,
+    ) -> Result<(), FlushError> {
+        self.requests.ask(request, at_most, || {
             // The same pattern as in `Doorbell::look`: either the writer saw the request before it
             // ended, or we see that it has.
             if self.is_ended() {

@@ -13,29 +13,46 @@ use super::Writer;
 /// Somebody waits until this many more records are taken and written.
 pub(super) struct Flush {
     left: usize,
+    /// How many records were evicted when the last of them had left the queue: what is evicted
+    /// later was logged after the call.
+    evicted: Option<u64>,
     /// Where the backlog of each output ended when they were taken.
     ends: Option<Vec<u32>>,
     answer: Reply,
+}
+
+impl Flush {
+    fn new(left: usize, answer: Reply) -> Self {
+        Self { left, evicted: None, ends: None, answer }
+    }
 }
 
 impl Writer {
     /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
     pub(crate) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
         let (answer, answered) = self.pipeline.stamped_reply();
-        self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer });
+        self.flushes.push(Flush::new(self.pipeline.len(), answer));
         answered
     }
 
     pub(super) fn take_requests(&mut self) {
         while let Some(request) = self.pipeline.next_request() {
             match request {
-                Request::Flush(answer) => self.flushes.push(Flush { left: self.pipeline.len(), ends: None, answer }),
+                Request::Flush(answer) => self.flushes.push(Flush::new(self.pipeline.len(), answer)),
                 Request::Shutdown(answer) => self.shutdowns.push(answer),
             }
         }
         let rotate = self.pipeline.take_order(Orders::rotate).map(|due| (Command::Rotate, due));
         let reopen = self.pipeline.take_order(Orders::reopen).map(|due| (Command::Reopen, due));
         self.orders.extend(rotate.into_iter().chain(reopen));
+    }
+
+    /// Notes for each flush whose last record this turn has taken how many were evicted so far.
+    pub(super) fn note_evictions(&mut self) {
+        let (taken, evicted) = (self.records.len(), self.pipeline.pending_drops().evicted);
+        for flush in self.flushes.iter_mut().filter(|flush| (1..=taken).contains(&flush.left)) {
+            flush.evicted.get_or_insert(evicted);
+        }
     }
 
     /// Answers the flushes whose records are all written.
@@ -45,10 +62,13 @@ impl Writer {
         let mut outputs = self.outputs.iter();
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
         let at_once = nothing_goes || self.pipeline.len() == 0;
+        // Asked for after the length of the queue.
+        let evicted = self.pipeline.pending_drops().evicted;
         let (outputs, records) = (&self.outputs, &self.records);
         for flush in &mut self.flushes {
             flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
             if flush.left == 0 {
+                flush.evicted.get_or_insert(evicted);
                 flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
             }
         }
@@ -67,18 +87,21 @@ impl Writer {
         // A shutdown whose time was up has counted the rest of the queue as dropped: what was
         // waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        for Flush { answer, .. } in answered {
-            let nothing_dropped = self.nothing_dropped_since(answer.before);
+        for Flush { answer, evicted, .. } in answered {
+            let nothing_dropped = self.nothing_dropped_since(answer.before, evicted);
             answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));
         }
     }
 
     /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
-    pub(super) fn nothing_dropped_since(&self, before: PendingDrops) -> Result<(), FlushError> {
+    /// `evicted` is the number of evictions when its records had left the queue, if not now.
+    pub(super) fn nothing_dropped_since(&self, before: PendingDrops, evicted: Option<u64>) -> Result<(), FlushError> {
         let now = self.pipeline.pending_drops();
+        // The smaller number: an eviction that found the queue empty takes its count back.
+        let evicted = evicted.map_or(now.evicted, |evicted| evicted.min(now.evicted));
         match now {
             _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.last_drop.0)),
-            _ if now.evicted > before.evicted => Err(FlushError::Dropped),
+            _ if now.by_backlogs > before.by_backlogs || evicted > before.evicted => Err(FlushError::Dropped),
             _ => Ok(()),
         }
     }

@@ -365,6 +365,7 @@ impl Writer {
             !full && self.records.len() < most
         });
         drop(signals);
+        self.note_evictions();
         let mut changed = false;
         self.each(now, |output, turn| {
             let before = (output.suspended(), output.takes(Level::Error));
@@ -488,7 +489,7 @@ impl Writer {
         self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();
         for answer in std::mem::take(&mut self.shutdowns) {
-            let nothing_dropped = self.nothing_dropped_since(answer.before);
+            let nothing_dropped = self.nothing_dropped_since(answer.before, None);
             answer.send(finished.map_err(FlushError::Suspended).and(nothing_dropped));
         }
         true

@@ -1,16 +1,21 @@
 //! Flush and shutdown, seen from both sides.
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
 
 use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::parse;
 use crate::KIB;
+use crate::clock::Stamp;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
+use crate::queue::{Overflow, Pipeline};
+use crate::record::{Caller, OwnedRecord};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::{Batch, OutputSink, WriteError};
 use crate::stats::DropReason;
 use crate::tests::fake_disk::FakeDisk;
 use crate::wanted::Wanting;
@@ -225,10 +230,38 @@ fn a_record_that_is_dropped_between_the_call_and_the_request_is_in_the_answer() 
     }
 }
 
+/// Its queue is filled while it writes, as by other threads while the disk is slow.
+struct FloodSink(Arc<OnceLock<Arc<Pipeline>>>);
+
+impl OutputSink for FloodSink {
+    fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
+        for _ in 0..6 {
+            let record = log::Record::builder().level(Level::Debug).args(format_args!("later")).build();
+            let record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread: 1, name: None });
+            self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, 0, record);
+        }
+        Ok(())
+    }
+}
+
+/// `Dropped` was the answer although all that was pending at the call was written.
+#[test]
+fn a_flush_does_not_say_dropped_for_the_eviction_of_what_was_logged_after_it() {
+    let pipeline = Arc::new(OnceLock::new());
+    let setup = Setup { capacity: 4, overflow: Overflow::DropOldest, ..Setup::new() };
+    let mut bench = setup.sink(FloodSink(pipeline.clone())).bench();
+    pipeline.set(bench.pipeline.clone()).ok().unwrap();
+    (0..4).for_each(|_| bench.log(Level::Info));
+    let answered = bench.pipeline.ask_without_waiting(false);
+    bench.step();
+    assert!(bench.handle.stats().dropped.queue_full > 0);
+    assert_eq!(answered.try_recv().unwrap(), Ok(()));
+}
+
 #[test]
 fn a_flush_does_not_say_ok_for_a_record_that_made_way_for_a_newer_one() {
     let disk = FakeDisk::default();
-    let setup = Setup { capacity: 4, overflow: crate::Overflow::DropOldest, ..Setup::new() };
+    let setup = Setup { capacity: 4, overflow: Overflow::DropOldest, ..Setup::new() };
     let mut bench = setup.file(&disk, None, Fsync::Never).bench();
     for (more, answer) in [(1, Err(FlushError::Dropped)), (0, Ok(()))] {
         (0..4).for_each(|_| bench.log(Level::Info));
