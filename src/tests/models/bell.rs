@@ -58,6 +58,25 @@ fn loom_a_half_full_queue_ends_a_long_nap() {
     check(5, || one_nap(vec![info, info], |pipeline| pipeline.len() >= 2));
 }
 
+/// Records wait in the queue, but a slow reader holds the writer back: only a request, or the end,
+/// is a reason to look before the time is over.
+#[test]
+fn loom_a_request_and_the_exit_end_the_rest_of_a_writer_that_is_held_back() {
+    let reasons: [fn(&Pipeline); 2] =
+        [|pipeline| assert_eq!(pipeline.flush(Duration::ZERO), Err(FlushError::Timeout)), |pipeline| pipeline.begin()];
+    for reason in reasons {
+        check(5, move || {
+            let pipeline = pipeline(4, Overflow::DropNewest);
+            offer(&pipeline, Level::Info);
+            let held_back = pipeline.clone();
+            let writer = thread::spawn(move || held_back.rest(EVER));
+            pipeline.set_writer(writer.thread().clone());
+            reason(&pipeline);
+            writer.join().unwrap();
+        });
+    }
+}
+
 /// The same over more than one nap, with the writer taking what it finds.
 #[test]
 fn loom_every_error_is_taken_however_often_the_writer_naps() {
