@@ -16,6 +16,8 @@ pub(super) struct Flush {
     /// How many records were evicted when the last of them had left the queue: what is evicted
     /// later was logged after the call.
     evicted: Option<u64>,
+    /// How many lines had found no room in a backlog at the end of that turn.
+    by_backlogs: Option<u64>,
     /// Where the backlog of each output ended when they were taken.
     ends: Option<Vec<u32>>,
     answer: Reply,
@@ -23,7 +25,7 @@ pub(super) struct Flush {
 
 impl Flush {
     fn new(left: usize, answer: Reply) -> Self {
-        Self { left, evicted: None, ends: None, answer }
+        Self { left, evicted: None, by_backlogs: None, ends: None, answer }
     }
 }
 
@@ -63,12 +65,13 @@ impl Writer {
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
         let at_once = nothing_goes || self.pipeline.len() == 0;
         // Asked for after the length of the queue.
-        let evicted = self.pipeline.pending_drops().evicted;
+        let drops = self.pipeline.pending_drops();
         let (outputs, records) = (&self.outputs, &self.records);
         for flush in &mut self.flushes {
             flush.left = if at_once { 0 } else { flush.left.saturating_sub(taken) };
             if flush.left == 0 {
-                flush.evicted.get_or_insert(evicted);
+                flush.evicted.get_or_insert(drops.evicted);
+                flush.by_backlogs.get_or_insert(drops.by_backlogs);
                 flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
             }
         }
@@ -87,21 +90,22 @@ impl Writer {
         // A shutdown whose time was up has counted the rest of the queue as dropped: what was
         // waited for may be among it.
         let closed = if self.pipeline.is_ended() { Err(FlushError::Closed) } else { Ok(()) };
-        for Flush { answer, evicted, .. } in answered {
-            let nothing_dropped = self.nothing_dropped_since(answer.before, evicted);
+        for Flush { answer, evicted, by_backlogs, .. } in answered {
+            let mut now = self.pipeline.pending_drops();
+            // The smaller number: an eviction that found the queue empty takes its count back.
+            now.evicted = now.evicted.min(evicted.unwrap_or(u64::MAX));
+            now.by_backlogs = now.by_backlogs.min(by_backlogs.unwrap_or(u64::MAX));
+            let nothing_dropped = self.nothing_dropped(answer.before, now);
             answer.send(closed.and(flushed.map_err(FlushError::Suspended)).and(nothing_dropped));
         }
     }
 
-    /// Returns why a request that was asked for with these drops cannot be answered with `Ok`.
-    /// `evicted` is the number of evictions when its records had left the queue, if not now.
-    pub(super) fn nothing_dropped_since(&self, before: PendingDrops, evicted: Option<u64>) -> Result<(), FlushError> {
-        let now = self.pipeline.pending_drops();
-        // The smaller number: an eviction that found the queue empty takes its count back.
-        let evicted = evicted.map_or(now.evicted, |evicted| evicted.min(now.evicted));
+    /// Returns why a request that was asked for with the drops `before` cannot be answered with
+    /// `Ok`. `now` holds the drops up to the moment that can concern its records.
+    pub(super) fn nothing_dropped(&self, before: PendingDrops, now: PendingDrops) -> Result<(), FlushError> {
         match now {
             _ if now.by_outputs > before.by_outputs => Err(FlushError::Suspended(self.last_drop.0)),
-            _ if now.by_backlogs > before.by_backlogs || evicted > before.evicted => Err(FlushError::Dropped),
+            _ if now.by_backlogs > before.by_backlogs || now.evicted > before.evicted => Err(FlushError::Dropped),
             _ => Ok(()),
         }
     }

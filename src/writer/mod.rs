@@ -489,7 +489,7 @@ impl Writer {
         self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();
         for answer in std::mem::take(&mut self.shutdowns) {
-            let nothing_dropped = self.nothing_dropped_since(answer.before, None);
+            let nothing_dropped = self.nothing_dropped(answer.before, self.pipeline.pending_drops());
             answer.send(finished.map_err(FlushError::Suspended).and(nothing_dropped));
         }
         true

@@ -392,6 +392,22 @@ fn a_flush_waits_for_the_lines_that_waited_at_the_call_and_for_no_later_ones() {
     assert!(bench.handle.stats().pending > 20, "later ones still wait");
 }
 
+/// `Dropped` was the answer although all that was pending at the call was written.
+#[test]
+fn a_flush_does_not_say_dropped_for_what_finds_no_room_in_a_backlog_after_the_call() {
+    let disk = pipe(0);
+    let mut bench = Setup::new().file_with(&disk, options(20 * KIB)).sink(KeepSink::default()).bench();
+    bench.log_some(10);
+    let answered = bench.pipeline.ask_without_waiting(false);
+    bench.step();
+    bench.log_some(500);
+    bench.step();
+    assert!(bench.handle.stats().outputs[0].dropped.queue_full > 0);
+    assert!(answered.try_recv().is_err(), "lines wait");
+    read_on(&mut bench, &disk);
+    assert_eq!(answered.try_recv().ok(), Some(Ok(())));
+}
+
 #[test]
 fn a_flush_says_that_a_full_backlog_has_dropped_something_or_that_the_output_was_suspended() {
     let disk = pipe(0);
