@@ -110,6 +110,7 @@ mod linux {
         match role {
             "stderr" | "stdout" => {
                 let console = if role == "stderr" { Console::stderr() } else { Console::stdout() };
+                let console = console.patience(Duration::from_secs(1));
                 let handle = builder.console(console).init().unwrap();
                 for number in 0..RECORDS {
                     log::info!("record {number}");

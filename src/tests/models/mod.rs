@@ -2,7 +2,7 @@
 //! order that loom can tell apart, with every value that an atomic may yield in that order.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib loom_
+//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --lib loom_
 //! ```
 //!
 //! `LOOM_MAX_PREEMPTIONS=n` overrides how often a thread may be interrupted where it could have
