@@ -29,7 +29,7 @@ use crate::log_files::LogFiles;
 use crate::options::sink_output::{SinkOnce, SinkOutput};
 use crate::os;
 use crate::plan::{
-    Destination, Files, FilterDoubts, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start,
+    Destination, FilterDoubts, Look, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start,
 };
 use crate::queue::rate_limit::Limit;
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
@@ -602,10 +602,16 @@ impl Builder {
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
         let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
-        let ready = start(prepared.pipeline, prepared.writer)?;
-        match prepared.files {
-            None => ready.begin().wait(),
-            Some(files) => ready.begin_with_all_outputs(files)?.go_on(),
+        let ready = start(prepared.pipeline, prepared.writer, prepared.look)?;
+        match prepared.require_outputs {
+            false => {
+                let (ready, deadline) = ready.look()?;
+                ready.begin().wait(deadline);
+            }
+            true => {
+                let (ready, files, deadline) = ready.look_at_all()?;
+                ready.begin_with_all_outputs(files, deadline)?.go_on();
+            }
         }
         if log_panics {
             panics::install(Arc::downgrade(logger.core()));
@@ -619,7 +625,10 @@ impl Builder {
     /// When it returns, the writer's thread has made its first attempt to open every output: the
     /// files exist, with the umask and the rights of this moment, and [`Handle::state`] says what
     /// came of it. So what a daemon does next (`chown`, `umask`, `setuid`, `chroot`) is safe. It
-    /// waits for that at most 250 ms, because a file system that hangs must stop nobody.
+    /// waits for that at most 250 ms, because a file system that hangs must stop nobody. The
+    /// calling thread itself asks the log's file system nothing. If it does not answer in time, the
+    /// records are pending, and a path that can never be a log file is no error: the output is
+    /// suspended later, or its rotation fails.
     ///
     /// A disk that is full or a directory that cannot be made is no error: then the output begins
     /// suspended ([`require_outputs`](Self::require_outputs) makes it one).
@@ -639,19 +648,21 @@ impl Builder {
     pub fn init(self) -> Result<Handle, InitError> {
         let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
-        let ready = start(prepared.pipeline, prepared.writer)?;
+        let ready = start(prepared.pipeline, prepared.writer, prepared.look)?;
         let core = logger.core().clone();
         let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
-        match prepared.files {
-            None => {
+        match prepared.require_outputs {
+            false => {
+                let (ready, deadline) = ready.look()?;
                 // Should this fail, `ready` is dropped: the thread ends without having opened
                 // anything.
                 install()?;
                 prepared.filter.installed();
-                ready.begin().wait();
+                ready.begin().wait(deadline);
             }
-            Some(files) => {
-                let opened = ready.begin_with_all_outputs(files)?;
+            true => {
+                let (ready, files, deadline) = ready.look_at_all()?;
+                let opened = ready.begin_with_all_outputs(files, deadline)?;
                 if let Err(error) = install() {
                     opened.undo(false);
                     return Err(error);
@@ -744,14 +755,15 @@ impl Builder {
             by_counter: self.queue.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
-        let files = self.require_outputs.then(|| Files::look(&plan.outputs));
+        let require_outputs = self.require_outputs;
+        let look = Look::new(&plan.outputs, require_outputs);
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
         let writer = plan.writer(pipeline.clone(), once);
         let per_process =
             Arc::new(PerProcessPipeline::new(pipeline.clone(), Arc::new(plan.spare_pipeline()), Box::new(plan)));
         let logger = Logger::new(per_process, filter.clone(), self.context, captured);
         let handle = Handle::new(logger.core(), log_files);
-        Ok((Prepared { pipeline, writer, filter, files }, logger, handle))
+        Ok((Prepared { pipeline, writer, filter, look, require_outputs }, logger, handle))
     }
 
     fn check_rate_limit(&self) -> Result<(), InitError> {
@@ -849,6 +861,6 @@ struct Prepared {
     pipeline: Arc<Pipeline>,
     writer: Writer,
     filter: Arc<CurrentFilter>,
-    /// What the first attempt may create, where every output is required.
-    files: Option<Files>,
+    look: Look,
+    require_outputs: bool,
 }

@@ -75,7 +75,7 @@ pub enum InitError {
     #[error("option `file`: `{}` is the path of two outputs", path.display())]
     #[non_exhaustive]
     SamePath {
-        /// The path, as it was given the second time.
+        /// The path of the second one.
         path: PathBuf,
     },
     /// An output could not be opened, and `Builder::require_outputs` asks for all of them.

@@ -6,6 +6,7 @@
 //! made a second time. What exists only once (a sink of the program's own, its event callback) goes
 //! to the first one.
 
+mod look;
 mod start;
 
 use std::path::{Component, Path, PathBuf};
@@ -41,7 +42,8 @@ use crate::watch::Watch;
 use crate::writer::{Output, Writer, notice};
 use crate::zone::Zone;
 
-pub(crate) use start::{Files, start};
+pub(crate) use look::Look;
+pub(crate) use start::start;
 
 /// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a
 /// rate limit, the outputs.
@@ -104,8 +106,8 @@ pub(crate) struct OutputOptions {
     pub(crate) stands_in: bool,
 }
 
-/// Checks the outputs one by one and against each other; only looks at the file system. With
-/// `any_may_filter`, an output that has no filter may get one later.
+/// Checks the outputs one by one and against each other, without asking the file system: that is
+/// left to [`Look`]. With `any_may_filter`, an output that has no filter may get one later.
 pub(crate) fn plan_outputs(
     outputs: Vec<OutputOptions>,
     format: &Format,
@@ -199,11 +201,6 @@ impl Paths {
         // Looked up here: later the program may live in a jail.
         find(&mut options.access.owner, "owner", os::user_id)?;
         find(&mut options.access.group, "group", os::group_id)?;
-        let (length, limit) = disk::name_length(&absolute);
-        let (option, at_most) = options.longest_name(limit);
-        if length > at_most {
-            return Err(InitError::NameTooLong { path: path.clone(), option, length, at_most });
-        }
         if let Some(link) = &options.symlink {
             let absolute_link = fit_path(link)?;
             if absolute_link == absolute || self.links.contains(&absolute_link) {
@@ -212,7 +209,7 @@ impl Paths {
             self.links.push(absolute_link.clone());
             options.symlink = Some(absolute_link);
         }
-        if self.files.iter().any(|other| disk::same_file(other, &absolute)) {
+        if self.files.contains(&absolute) {
             return Err(InitError::SamePath { path: path.clone() });
         }
         self.files.push(absolute.clone());
@@ -259,7 +256,7 @@ const UNEXPANDED: [&str; 3] = ["~", "$HOME", "${HOME}"];
 /// The path as it stays, wherever the program goes; or why it can never be a log file.
 fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
     let unfit = |what| InitError::Path { path: path.to_owned(), what };
-    if let Some(what) = disk::unfit(path) {
+    if let Some(what) = disk::unfit_path(path) {
         return Err(unfit(what));
     }
     if matches!(path.components().next(), Some(Component::Normal(first)) if UNEXPANDED.iter().any(|name| first == *name))
@@ -441,7 +438,7 @@ impl Renew for Plan {
     }
 
     fn start(&self, pipeline: &Arc<Pipeline>) {
-        match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default())) {
+        match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default()), Look::skipped()) {
             // A log call waits for nothing: the outputs are opened while it goes on.
             Ok(ready) => drop(ready.begin()),
             // The state says `Closed`, and what is logged is counted.

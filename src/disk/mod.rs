@@ -1,5 +1,5 @@
 //! The outside world: what a file sink asks of the system. Runs on the writer's thread, except
-//! `unfit`, `name_length`, `same_file` and `read_file`, which only look. `unix` and `windows` are
+//! `unfit_path`, which opens nothing, and `read_file`, which only looks. `unix` and `windows` are
 //! the two halves of the real system, of which each build has one, with the same names.
 
 #[cfg(not(any(unix, windows)))]
@@ -281,7 +281,7 @@ pub(crate) struct Rights {
 }
 
 /// Why what stands at `path` can never be a log file, if it cannot. Only looks.
-pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
+pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() {
         return Some("an empty path");
@@ -292,9 +292,11 @@ pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     if text.last().is_some_and(|last| std::path::is_separator(char::from(*last))) {
         return Some("a path that names a directory");
     }
-    if let Some(what) = system::unfit_path(path) {
-        return Some(what);
-    }
+    system::unfit_path(path)
+}
+
+/// Why what stands at a path can never be a log file, if it cannot. Only looks.
+pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     // Whatever cannot be seen now may be a log file later.
     let metadata = fs::metadata(path).ok()?;
     if metadata.is_dir() {

@@ -179,9 +179,9 @@ impl Writer {
         self.events.on_event = Some(on_event);
     }
 
-    /// The writer's thread. As long as it runs, the end of the process waits for it.
+    /// The writer's thread, on which all signals are blocked. As long as it runs, the end of the
+    /// process waits for it.
     pub(crate) fn run(mut self, waited_for: os::Registration, first_attempt: FirstAttempt) {
-        os::block_signals();
         waited_for.runs_here();
         let end = EndOfPipeline(self.pipeline.clone());
         self.work(first_attempt, &waited_for);

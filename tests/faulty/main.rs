@@ -56,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Loud oddities::a_full_file_system_in_user_space_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft rotations::whatever_is_done_but_reported_as_failed_no_later_fault_destroys_an_archive,
         Soft oddities::whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline,
+        Soft oddities::init_does_not_wait_for_a_file_system_that_hangs,
         Soft oddities::a_log_whose_names_have_inode_numbers_of_their_own_is_rotated,
         Soft oddities::two_loggers_on_a_file_whose_names_differ_lose_nothing_and_one_of_them_rotates,
         Soft oddities::a_log_without_hard_links_is_rotated,

@@ -2,10 +2,13 @@
 //! and lose what was written back.
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use unfazed::{Builder, Fsync, Handle, KIB, LogFile, Logger, Overflow, Rotation, State};
+use unfazed::{Builder, Cause, Fsync, Handle, InitError, KIB, LogFile, Logger, Overflow, Rotation, State};
 
 use crate::harness::{PATIENCE, Text, archives, log_files, say, wait_until};
 use crate::support::account::assert_identity;
@@ -116,6 +119,39 @@ pub(crate) fn whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline(plac
         // What was given up at the deadline is counted as dropped; the write that hung then may
         // have been done all the same.
         assert!(numbers.len() as u64 >= stats.written, "{op:?}: {stats:?}, {} in the file", numbers.len());
+    }
+    Outcome::Holds(format!("hung in turn: {hung:?}"))
+}
+
+/// What `init` asks before the first attempt (is the path fit, is the name short enough) once ran
+/// on the thread that called it, and hung with the file system.
+pub(crate) fn init_does_not_wait_for_a_file_system_that_hangs(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let hung = [Op::Lookup, Op::Statfs, Op::Create];
+    for (op, required) in hung.into_iter().flat_map(|op| [(op, false), (op, true)]) {
+        let disk = fs.disk(&format!("{op:?}_{required}"));
+        disk.arm(op, How::Hangs, 0, 0, 1);
+        let file = LogFile::new(disk.path().join("app.log")).min_free_space(0);
+        let (tell, built) = mpsc::channel();
+        let builder = Builder::new().file(file).require_outputs(required);
+        let _detached = thread::spawn(move || tell.send(builder.build()));
+        // Far more than the 250 ms and the 2 s that are promised, and far less than for ever.
+        let built = built.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{op:?}: still waiting"));
+        wait_until("something hangs", || fs.held() == 1);
+        match built {
+            Err(InitError::Output { cause: Cause::Io, error: Some(error), .. }) if required => {
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{op:?}");
+                fs.release();
+                wait_until("the writer ends", no_writer_runs);
+            }
+            Ok((logger, handle)) if !required => {
+                say(&logger, 0, 0);
+                assert_eq!(handle.stats().pending, 1, "{op:?}");
+                fs.release();
+                end(&disk, logger, &handle, 1).assert_complete(&[1]);
+            }
+            built => panic!("{op:?}, required: {required}: {:?}", built.err()),
+        }
     }
     Outcome::Holds(format!("hung in turn: {hung:?}"))
 }

@@ -1,5 +1,5 @@
-//! The Unix half of the disk. Runs on the writer's thread, except what `unfit`, `name_length` and
-//! `same_file` ask, which only looks.
+//! The Unix half of the disk. Runs on the writer's thread, except `unfit_path`, which
+//! opens and reads nothing.
 
 mod access;
 mod dir;

@@ -1,0 +1,91 @@
+//! `Look`: which checks of the outputs ask the file system. Runs on the writer's thread before the
+//! outputs are opened, because a file system that hangs must not stop the thread that sets the
+//! logger up.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use crate::disk;
+use crate::error::InitError;
+use crate::sink::log_file::FileOptions;
+
+use super::{Destination, PlannedOutput, rights};
+
+/// What the look found out about one output: the paths that are missing, or why it can never work.
+pub(super) type Looked = Result<Vec<Missing>, InitError>;
+
+/// The outputs whose paths the writer's thread looks at.
+pub(crate) struct Look {
+    outputs: Vec<PlannedOutput>,
+    /// Whether somebody wants to know which paths are missing.
+    notes_missing: bool,
+}
+
+/// A path at which nothing stood.
+pub(super) struct Missing {
+    pub(super) path: PathBuf,
+    /// To whom it is given if it is created; `None`: it stays the process's.
+    pub(super) owner: Option<u32>,
+}
+
+impl Look {
+    pub(crate) fn new(outputs: &[PlannedOutput], notes_missing: bool) -> Self {
+        Self { outputs: outputs.to_vec(), notes_missing }
+    }
+
+    /// Looks at nothing: in a forked child, the parent has looked.
+    pub(super) fn skipped() -> Self {
+        Self { outputs: Vec::new(), notes_missing: false }
+    }
+
+    /// Looks at the outputs in their order, and answers for each of them.
+    pub(super) fn run(&self, each: &mpsc::Sender<Looked>) {
+        for (place, output) in self.outputs.iter().enumerate() {
+            let looked = match &output.destination {
+                Destination::File { path, options } => {
+                    self.check(place, path, options).map(|()| self.missing(path, options))
+                }
+                _ => Ok(Vec::new()),
+            };
+            // Whoever waited may have stopped: then the first attempt to open says what is wrong.
+            let _ = each.send(looked);
+        }
+    }
+
+    fn check(&self, place: usize, path: &Path, options: &FileOptions) -> Result<(), InitError> {
+        for path in [path].into_iter().chain(options.symlink.as_deref()) {
+            if let Some(what) = disk::unfit(path) {
+                return Err(InitError::Path { path: path.to_owned(), what });
+            }
+        }
+        let (length, limit) = disk::name_length(path);
+        let (option, at_most) = options.longest_name(limit);
+        if length > at_most {
+            return Err(InitError::NameTooLong { path: path.to_owned(), option, length, at_most });
+        }
+        let is_one = |other: &PlannedOutput| match &other.destination {
+            Destination::File { path: other, .. } => disk::same_file(other, path),
+            _ => false,
+        };
+        match self.outputs[..place].iter().any(is_one) {
+            true => Err(InitError::SamePath { path: path.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    fn missing(&self, path: &Path, options: &FileOptions) -> Vec<Missing> {
+        if !self.notes_missing {
+            return Vec::new();
+        }
+        let owner = rights(&options.access).owner;
+        let paths = options.symlink.as_deref().into_iter().chain([path]);
+        let missing = paths.flat_map(|path| path.ancestors().take_while(|path| is_missing(path)));
+        missing.map(|path| Missing { path: path.to_owned(), owner }).collect()
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
