@@ -81,7 +81,7 @@ fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &Ato
             match error.kind() {
                 // It was deleted meanwhile, by our own limits or by others: there is nothing to be
                 // done.
-                io::ErrorKind::NotFound if !dir.exists(&what.from) => Ok(true),
+                io::ErrorKind::NotFound | io::ErrorKind::Interrupted if !dir.exists(&what.from) => Ok(true),
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
             }
@@ -192,5 +192,39 @@ impl Write for Guarded<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+
+    use super::*;
+    use crate::disk::{Disk, Opened, RealDisk, Rights};
+
+    /// It was taken for a disk without room, and no archive was compressed for a minute.
+    #[test]
+    fn an_archive_that_is_deleted_while_it_is_compressed_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = |name: &str| dir.path().join(name);
+        let mut disk = RealDisk::new(Rights::default(), |_: &OsStr, _: &OsStr| true);
+        let Opened::File(log) = disk.open(&there("app.log")).unwrap() else { panic!("it is a file") };
+        // Long enough for a deletion while it is read.
+        File::create(there("archive")).unwrap().set_len(64 << 20).unwrap();
+        let [from, unfinished, to] = ["archive", "unfinished", "archive.gz"].map(Into::into);
+        disk.compress(&log, Compression { from, unfinished, to, leave: 0 }).unwrap();
+        while !there("unfinished").exists() && there("archive").exists() {
+            thread::yield_now();
+        }
+        let _ = fs::remove_file(there("archive")); // A machine that stood still may have compressed it.
+        let result = loop {
+            match disk.compressed() {
+                Some(result) => break result,
+                None => thread::yield_now(),
+            }
+        };
+        assert!(matches!(result, Ok(true)), "{result:?}");
+        assert!(!there("unfinished").exists());
     }
 }
