@@ -12,8 +12,8 @@ use std::time::Duration;
 use unfazed::{Builder, Event, LogFile, Rotation, State};
 
 use crate::harness::{
-    NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, as_user, hostile, line, listing, log, logger, names,
-    sticky, victim, wait_until,
+    NOBODY, Outcome, PATIENCE, archive, archives, as_nobody, as_user, built, hostile, line, listing, log, logger,
+    names, sticky, victim, wait_until,
 };
 use crate::support::child;
 use crate::{hands, kinds, links, locks, owners};
@@ -132,7 +132,7 @@ pub(crate) fn a_directory_that_is_swapped_for_a_link_to_others_is_not_followed(d
     let (tell, told) = std::sync::mpsc::channel();
     let on_event = move |event: &Event| tell.send(format!("{event:?}")).unwrap();
     let file = rotating(&hostile.join("logs")).max_files(2).min_free_space(0);
-    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (logger, handle) = built(Builder::new().file(file).on_event(on_event));
     log(&logger, &handle, 60);
     as_nobody(&hostile, &format!("mv logs aside; ln -s {} logs", victim.display()));
     for _ in 0..5 {
@@ -231,7 +231,7 @@ pub(crate) fn second_names_in_a_sticky_directory_delete_nothing(dir: &Path) -> O
     let (tell, told) = std::sync::mpsc::channel();
     let on_event = move |event: &Event| tell.send(event.to_string()).unwrap();
     let file = rotating(&logs).max_files(4).min_free_space(0);
-    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (logger, handle) = built(Builder::new().file(file).on_event(on_event));
     log(&logger, &handle, 5);
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     assert!((1..=3).all(|day| logs.join(archive(day)).exists()), "{:?}", names(&logs));

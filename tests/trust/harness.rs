@@ -12,6 +12,7 @@ use unfazed::{Builder, Handle, LogFile, Logger};
 
 use crate::support::child::Case;
 pub(crate) use crate::support::child::Outcome;
+use crate::witness;
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +26,10 @@ pub(crate) fn case(name: &'static str, run: fn(&Path) -> Outcome) -> Case {
         // Not in the target directory: others must be able to get there.
         let dir = tempfile::Builder::new().prefix("unfazed-trust-").tempdir().map_err(|error| error.to_string())?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
-        Ok(run(dir.path()))
+        witness::begin(dir.path());
+        let outcome = run(dir.path());
+        witness::end();
+        Ok(outcome)
     })
 }
 
@@ -48,7 +52,7 @@ pub(crate) fn as_user(user: u32, dir: &Path, script: &str) {
     let user = user.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-euc", script]);
-    let output = command.current_dir(dir).output().unwrap();
+    let output = witness::by_hand(script, || command.current_dir(dir).output().unwrap());
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -57,6 +61,7 @@ pub(crate) fn hostile(dir: &Path) -> PathBuf {
     let hostile = dir.join("hostile");
     fs::create_dir(&hostile).unwrap();
     chown(&hostile, Some(NOBODY), Some(NOBODY)).unwrap();
+    witness::logs_in(&hostile);
     hostile
 }
 
@@ -65,6 +70,7 @@ pub(crate) fn sticky(dir: &Path) -> PathBuf {
     let sticky = dir.join("sticky");
     fs::create_dir(&sticky).unwrap();
     fs::set_permissions(&sticky, fs::Permissions::from_mode(0o1777)).unwrap();
+    witness::logs_in(&sticky);
     sticky
 }
 
@@ -118,7 +124,17 @@ pub(crate) fn archives(dir: &Path) -> Vec<String> {
 
 /// A logger of its own, whatever room the disk has.
 pub(crate) fn logger(file: LogFile) -> (Logger, Handle) {
-    Builder::new().file(file.min_free_space(0)).build().unwrap()
+    built(Builder::new().file(file.min_free_space(0)))
+}
+
+/// Makes a logger of one file under the eyes of the witness.
+pub(crate) fn built(builder: Builder) -> (Logger, Handle) {
+    witness::announce();
+    let (logger, handle) = builder.build().unwrap();
+    if let Some(dir) = Path::new(&handle.stats().outputs[0].name).parent() {
+        witness::logs_in(dir);
+    }
+    (logger, handle)
 }
 
 /// Logs so many records, and waits until what becomes of each of them is known.

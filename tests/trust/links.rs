@@ -17,6 +17,7 @@ use crate::cases::{DEADLINE, become_user, rotating, run_child};
 use crate::harness::{Outcome, PATIENCE, archive, archives, as_nobody, as_user, hostile, listing, log, logger, names};
 use crate::harness::{sticky, victim, wait_until};
 use crate::support::child;
+use crate::witness;
 
 /// Gives a file of the victim's a second name, as `nobody` may do where the kernel lets him
 /// (`fs.protected_hardlinks` is 0).
@@ -65,6 +66,8 @@ pub(crate) fn second_names_of_the_log_itself_are_no_others(dir: &Path) -> Outcom
         assert_eq!(handle.shutdown(PATIENCE), Ok(()));
         assert_eq!(fs::read_to_string(dir.join("app.log")).unwrap().lines().count(), 6);
     }
+    // The other name of the log in a directory of its own shows what was logged.
+    witness::announce();
     Outcome::holds()
 }
 
@@ -267,6 +270,8 @@ pub(crate) fn links_that_are_exchanged_between_two_steps_lead_nowhere(dir: &Path
         ended
     });
     let ended = ended.unwrap();
+    // The names in the log's directory were exchanged to the end.
+    witness::announce();
     assert!(ended.status.success(), "{}", ended.said());
     assert_eq!(listing(&victim), before);
     Outcome::holds()
@@ -295,6 +300,7 @@ pub(crate) fn in_a_user_namespace_nobody_else_is_taken_for_root(dir: &Path) -> O
     // A log of its own works there as anywhere.
     fs::create_dir(dir.join("mine")).unwrap();
     chown(dir.join("mine"), Some(1000), Some(1000)).unwrap();
+    witness::logs_in(&dir.join("mine"));
     let works = Command::new("setpriv").args(["--reuid", "1000", "--clear-groups", "unshare", "-Ur", "true"]).status();
     if !works.is_ok_and(|status| status.success()) {
         return Outcome::Skipped("an ordinary user cannot make a user namespace here".into());

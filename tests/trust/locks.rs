@@ -9,7 +9,9 @@ use std::process::{Child, Command};
 use unfazed::{Builder, LogFile, Rotation};
 
 use crate::cases::{SIZE, rotating};
-use crate::harness::{NOBODY, Outcome, PATIENCE, archives, as_nobody, hostile, line, listing, log, logger, names};
+use crate::harness::{
+    NOBODY, Outcome, PATIENCE, archives, as_nobody, built, hostile, line, listing, log, logger, names,
+};
 use crate::harness::{sticky, victim, wait_until};
 
 const LOCK: &str = ".app.log.lock";
@@ -217,7 +219,7 @@ pub(crate) fn a_rotation_that_was_ordered_without_the_lock_is_reported(dir: &Pat
     let (tell, told) = std::sync::mpsc::channel();
     let on_event = move |event: &unfazed::Event| tell.send(event.to_string()).unwrap();
     let file = LogFile::new(dir.join("app.log")).min_free_space(0);
-    let (other, other_handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (other, other_handle) = built(Builder::new().file(file).on_event(on_event));
     log(&other, &other_handle, 1);
     other_handle.rotate();
     assert_eq!(other_handle.flush(PATIENCE), Ok(()));
@@ -266,7 +268,7 @@ pub(crate) fn append_only(dir: &Path) {
     let file = rotating(dir).min_free_space(0);
     let (tell, told) = std::sync::mpsc::channel();
     let on_event = move |event: &unfazed::Event| tell.send(event.to_string()).unwrap();
-    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (logger, handle) = built(Builder::new().file(file).on_event(on_event));
     log(&logger, &handle, 60);
     handle.shutdown(PATIENCE).unwrap();
     assert_eq!(handle.stats().written, 60);

@@ -25,6 +25,9 @@ mod locks;
 mod owners;
 
 #[cfg(target_os = "linux")]
+mod witness;
+
+#[cfg(target_os = "linux")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -107,6 +110,7 @@ fn main() -> std::process::ExitCode {
         hands::hands_that_never_rest_get_nothing_in_a_directory_of_their_own,
         hands::hands_that_never_rest_get_nothing_in_a_sticky_directory,
         hands::hands_that_swap_the_directory_get_nothing,
+        witness::whatever_a_logger_does_to_others_is_found,
     ])
 }
 

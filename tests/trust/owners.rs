@@ -7,7 +7,7 @@ use std::path::Path;
 use unfazed::{Builder, Event, InitError, LogFile};
 
 use crate::cases::{become_nobody, rotating, run_child};
-use crate::harness::{NOBODY, Outcome, PATIENCE, log, logger, names};
+use crate::harness::{NOBODY, Outcome, PATIENCE, built, log, logger, names};
 
 const GROUP: u32 = 4;
 
@@ -72,7 +72,7 @@ pub(crate) fn cannot_give(dir: &Path) {
         }
     };
     let file = LogFile::new(dir.join("app.log")).owner("root").group(GROUP).mode(0o660).min_free_space(0);
-    let (logger, handle) = Builder::new().file(file).on_event(on_event).build().unwrap();
+    let (logger, handle) = built(Builder::new().file(file).on_event(on_event));
     log(&logger, &handle, 3);
     handle.shutdown(PATIENCE).unwrap();
     assert_eq!(handle.stats().written, 3);
