@@ -125,26 +125,33 @@ impl RealDir {
                 return Err(untrusted(&path));
             }
             path = parent.join(target);
+            if dir.is_proc() {
+                let (is, said) = (statat(dir.fd(), &name, AtFlags::empty())?, statat(CWD, &path, AtFlags::empty()));
+                if said.map_or(true, |said| id_of(&said) != id_of(&is)) {
+                    return Err(open::never("a file of a descriptor that no path leads to"));
+                }
+            }
         }
         Err(Errno::LOOP.into())
     }
 
     /// `/dev/stdout` ends in a link of `/proc` whose text is no path, unless it leads to a regular
-    /// file.
+    /// file that has a name.
     fn is_magic(&self, name: &OsStr) -> bool {
-        #[cfg(target_os = "linux")]
-        {
-            const PROC: u64 = 0x9fa0;
+        self.is_proc()
+            && statat(self.fd(), name, AtFlags::empty()).is_ok_and(|found| type_of(&found) != FileType::RegularFile)
+    }
 
-            let is_proc = rustix::fs::fstatfs(self.fd()).is_ok_and(|answer| answer.f_type as u64 & 0xffff_ffff == PROC);
-            is_proc
-                && statat(self.fd(), name, AtFlags::empty()).is_ok_and(|found| type_of(&found) != FileType::RegularFile)
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            let _ = name;
-            false
-        }
+    #[cfg(target_os = "linux")]
+    fn is_proc(&self) -> bool {
+        const PROC: u64 = 0x9fa0;
+
+        rustix::fs::fstatfs(self.fd()).is_ok_and(|answer| answer.f_type as u64 & 0xffff_ffff == PROC)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_proc(&self) -> bool {
+        false
     }
 
     pub(in crate::disk) fn fd(&self) -> BorrowedFd<'_> {
@@ -415,6 +422,24 @@ mod tests {
         dir.rename_new(OsStr::new("from"), OsStr::new("to")).unwrap();
         assert_eq!(fs::read_to_string(&to).unwrap(), "from");
         assert!(!from.exists());
+    }
+
+    /// The link says `/tmp/x/log (deleted)`, and a file of that name was created.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_link_of_proc_to_a_file_without_a_name_is_not_followed_by_its_text() {
+        let temporary = tempfile::tempdir().unwrap();
+        let file = temporary.path().join("log");
+        let opened = File::create(&file).unwrap();
+        let link = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        let (_, name) = RealDir::locate(&link, &Known::default()).unwrap();
+        assert_eq!(name, "log");
+        fs::remove_file(&file).unwrap();
+        let error = RealDir::locate(&link, &Known::default()).unwrap_err();
+        assert!(error.to_string().contains("no path leads to"), "{error}");
+        // Nor if somebody has put another file there.
+        fs::write(temporary.path().join("log (deleted)"), "").unwrap();
+        assert!(RealDir::locate(&link, &Known::default()).is_err());
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn judge(stat: &Stat) -> io::Result<()> {
     }
 }
 
-fn never(what: &str) -> io::Error {
+pub(super) fn never(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is no log file"))
 }
 
