@@ -1081,16 +1081,24 @@ impl Machine {
                 _ => unreachable!(),
             };
             let there = String::from_utf8_lossy(&bytes).contains(&next);
-            assert!(there, "{place:?}: the next record is not on the disk");
+            let end = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(300)..]).into_owned();
+            let state = self.processes[index].bench.as_ref().map(|bench| bench.handle.stats());
+            assert!(there, "{place:?}: {next}is not on the disk, which ends with {end:?}; {state:?}");
         }
     }
 
     /// What old files may be there holds again, and whoever is asked to end does.
     fn finish(&mut self, rng: &mut Rng) {
         self.advance(Duration::from_secs(61));
-        for _ in 0..3 {
+        // Archives are listed and deleted bit by bit, and there may be hundreds of them.
+        for turn in 0.. {
+            let before = self.seen_of_names();
             self.all_step();
             self.advance(Duration::from_millis(510));
+            if turn >= 2 && before == self.seen_of_names() {
+                break;
+            }
+            assert!(turn < 1000, "the archives are not listed and deleted");
         }
         self.see_limits();
         for index in 0..self.processes.len() {
@@ -1100,6 +1108,12 @@ impl Machine {
                 assert_eq!(*answer, Ok(()), "nothing is wrong");
             }
         }
+    }
+
+    /// Returns how many names were looked at, and how many were removed.
+    fn seen_of_names(&self) -> (u64, u64) {
+        let world = self.disk.world();
+        (world.looked_at, world.asked(Op::Remove))
     }
 
     fn see_limits(&self) {
