@@ -17,6 +17,8 @@ use super::place::Filler;
 pub(crate) const RESUME_AT_MOST: Duration = Duration::from_secs(2);
 /// How long a case waits for what has no promise about its time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// For so long the part of a line that an attempt has left may be there.
+const PASSING: Duration = Duration::from_millis(500);
 
 /// The installed logger.
 pub(crate) struct Subject {
@@ -57,9 +59,16 @@ impl Subject {
         Self { handle, path: path.to_owned(), events }
     }
 
-    /// The log as it is in the file.
+    /// The log as it is in the file. An attempt that the disk cuts short leaves a part of a line
+    /// there until it is cut, some microseconds later: only one that stays is returned.
     pub(crate) fn read(&self) -> Vec<u8> {
-        std::fs::read(&self.path).unwrap()
+        let seen = Instant::now();
+        loop {
+            let bytes = std::fs::read(&self.path).unwrap();
+            if bytes.last().is_none_or(|last| *last == b'\n') || seen.elapsed() > PASSING {
+                return bytes;
+            }
+        }
     }
 
     pub(crate) fn is_suspended(&self) -> bool {
