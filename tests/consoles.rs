@@ -326,8 +326,11 @@ mod linux {
                 last = number;
             }
         }
+        // Somebody must read when the child ends: what nobody can take is dropped, which it would
+        // report.
+        let reader = File::open(&fifo).unwrap();
         File::create(dir.join("stop")).unwrap();
-        let rest = read_to_end(File::open(&fifo).unwrap(), 64 << 10, |_| {});
+        let rest = read_to_end(reader, 64 << 10, |_| {});
         assert_ends_well(child, "a FIFO");
         assert!(rest.is_empty() || rest.ends_with('\n'));
     }
