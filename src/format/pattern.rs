@@ -69,11 +69,35 @@ pub(super) struct Piece {
     pub(super) width: usize,
     /// The part stands at the right of its column.
     pub(super) is_right: bool,
+    /// The whole piece as it stands in a line of each level, the loudest first: only where the part
+    /// is the level.
+    pub(super) levels: Vec<String>,
 }
 
 impl Piece {
     pub(super) fn new(before: &str, part: Part) -> Self {
-        Self { before: before.to_owned(), part, after: String::new(), is_optional: false, width: 0, is_right: false }
+        Self {
+            before: before.to_owned(),
+            part,
+            after: String::new(),
+            is_optional: false,
+            width: 0,
+            is_right: false,
+            levels: Vec::new(),
+        }
+    }
+
+    /// The levels with the text around them, in their column. What turns a colour on has no width.
+    fn lay_out_levels(&mut self, colors: Option<&[(String, String)]>) {
+        let Self { before, after, width, .. } = self;
+        let one = |(place, level): (usize, Level)| {
+            let word = level.as_str();
+            let blank = " ".repeat(width.saturating_sub(word.len()));
+            let (left, right) = if self.is_right { (&*blank, "") } else { ("", &*blank) };
+            let (on, off) = colors.and_then(|colors| colors.get(place)).map_or(("", ""), |(on, off)| (on, off));
+            format!("{before}{left}{on}{word}{off}{right}{after}")
+        };
+        self.levels = Level::iter().enumerate().map(one).collect();
     }
 }
 
@@ -131,9 +155,8 @@ pub(super) struct Pattern {
     end: String,
     message: Controls,
     short_target: bool,
-    /// What turns the colour of a level on and off, the quietest level first.
-    colors: Option<Vec<(String, String)>>,
-    whole_line: bool,
+    /// What turns the colour of a whole line on and off, by its level, the loudest first.
+    line_colors: Option<Vec<(String, String)>>,
     /// The constant fields, as they stand in each line.
     fields: Vec<u8>,
     /// What stands in a line next to the parts of a record, in bytes: texts, columns, colours.
@@ -143,7 +166,7 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    pub(super) fn new((pieces, end): (Vec<Piece>, String), options: &Options) -> Self {
+    pub(super) fn new((mut pieces, end): (Vec<Piece>, String), options: &Options) -> Self {
         let mut fields = Vec::new();
         push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
         let of_piece = |piece: &Piece| piece.before.len() + piece.after.len() + piece.width + LONGEST_COLOR;
@@ -154,13 +177,18 @@ impl Pattern {
         let copies = texts.into_iter().map(count).max().unwrap_or(0).saturating_sub(1);
         let palette = options.colors.is_wanted.then(|| options.colors.palette());
         let color = |style: anstyle::Style| (style.render().to_string(), style.render_reset().to_string());
+        let colors: Option<Vec<_>> =
+            palette.map(|palette| Level::iter().map(|level| color(palette.style(level))).collect());
+        let (line_colors, level_colors) = if options.colors.whole_line { (colors, None) } else { (None, colors) };
+        for piece in pieces.iter_mut().filter(|piece| piece.part == Part::Level) {
+            piece.lay_out_levels(level_colors.as_deref());
+        }
         Self {
             pieces,
             end,
             message: if options.multiline { Controls::Indented } else { Controls::Rust },
             short_target: options.short_target,
-            colors: palette.map(|palette| Level::iter().map(|level| color(palette.style(level))).collect()),
-            whole_line: options.colors.whole_line,
+            line_colors,
             fields,
             own,
             copies,
@@ -174,21 +202,21 @@ impl Pattern {
     }
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
-        let color = self.color(record.level());
-        let (line, level) = if self.whole_line { (color, None) } else { (None, color) };
-        if let Some((on, _)) = line {
+        let level = record.level() as usize - 1;
+        let color = self.line_colors.as_ref().and_then(|colors| colors.get(level));
+        if let Some((on, _)) = color {
             out.extend_from_slice(on.as_bytes());
         }
         for piece in &self.pieces {
+            if let Some(text) = piece.levels.get(level) {
+                out.extend_from_slice(text.as_bytes());
+                continue;
+            }
             let start = out.len();
-            out.extend_from_slice(piece.before.as_bytes());
+            push_short(out, &piece.before);
             let from = out.len();
             match piece.part {
                 Part::Time => time.write(out, record.time()),
-                Part::Level => {
-                    push_level(out, piece, record.level(), level);
-                    continue;
-                }
                 Part::Message => push_text(out, record.message(), self.message),
                 Part::KeyValues => {
                     self.key_values(out, piece, record);
@@ -208,16 +236,12 @@ impl Pattern {
             if piece.width > 0 {
                 pad(out, from, piece);
             }
-            out.extend_from_slice(piece.after.as_bytes());
+            push_short(out, &piece.after);
         }
-        out.extend_from_slice(self.end.as_bytes());
-        if let Some((_, off)) = line {
+        push_short(out, &self.end);
+        if let Some((_, off)) = color {
             out.extend_from_slice(off.as_bytes());
         }
-    }
-
-    fn color(&self, level: Level) -> Option<&(String, String)> {
-        self.colors.as_ref().and_then(|colors| colors.get(level as usize - 1))
     }
 
     /// The key-values with a space before each; none where the pattern has another character there.
@@ -229,7 +253,9 @@ impl Pattern {
             out.pop();
         }
         let from = out.len();
-        out.extend_from_slice(&self.fields);
+        if !self.fields.is_empty() {
+            out.extend_from_slice(&self.fields);
+        }
         push_pairs(out, record.key_values(), Controls::Rust);
         if has_none && out.len() > from {
             out.remove(from);
@@ -257,22 +283,14 @@ fn push_origin(out: &mut Vec<u8>, part: Part, record: &Record<'_>) {
     }
 }
 
-/// The level in its column. What turns its colour on has no width.
-fn push_level(out: &mut Vec<u8>, piece: &Piece, level: Level, color: Option<&(String, String)>) {
-    let word = level.as_str();
-    let blank = piece.width.saturating_sub(word.len());
-    let (left, right) = if piece.is_right { (blank, 0) } else { (0, blank) };
-    out.extend(std::iter::repeat_n(b' ', left));
-    match color {
-        Some((on, off)) => {
-            for text in [on, word, off] {
-                out.extend_from_slice(text.as_bytes());
-            }
-        }
-        None => out.extend_from_slice(word.as_bytes()),
+/// Appends a text that is nearly always empty or one character long, without a call to `memcpy`.
+#[inline]
+fn push_short(out: &mut Vec<u8>, text: &str) {
+    match *text.as_bytes() {
+        [] => {}
+        [byte] => out.push(byte),
+        ref bytes => out.extend_from_slice(bytes),
     }
-    out.extend(std::iter::repeat_n(b' ', right));
-    out.extend_from_slice(piece.after.as_bytes());
 }
 
 /// Fills the column of what stands from `from` on.
