@@ -133,7 +133,7 @@ fn sources() -> Vec<Source> {
 
 impl Source {
     fn new(file: String, text: &str) -> Self {
-        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let text = text.split("\nmod tests {").next().unwrap();
         let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let code = code.join("\n");
         let module = file.trim_end_matches(".rs").trim_end_matches("/mod");

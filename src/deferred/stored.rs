@@ -226,7 +226,7 @@ impl fmt::Debug for Stored<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::net::SocketAddr;
     use std::time::SystemTime;
