@@ -34,7 +34,7 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 const TASKS: u32 = 1000;
 /// How long a task waits between two records: together they log 20 000 records a second.
 const WAIT: Duration = Duration::from_millis(50);
-const RUN: Duration = Duration::from_secs(2);
+const RUN: Duration = Duration::from_secs(1);
 /// The loop's heartbeat: a timer that should come this often.
 const BEAT: Duration = Duration::from_millis(1);
 /// A machine that does something else stalls the loop now and then, a logger that waits does it all
