@@ -300,39 +300,61 @@ mod linux {
         }
     }
 
-    /// A reader that is gone takes with it what is in the FIFO; the next one gets whole lines, and
-    /// no line twice.
+    /// What is in the FIFO goes away with its reader, unless the next one is there before the child
+    /// has noticed: that begins where the other stopped. No line is torn otherwise, and none is
+    /// there twice.
     fn a_fifo_gets_its_lines_from_reader_to_reader(dir: &Path) {
         let fifo = dir.join("log");
         mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
-        let child = child("fifo", dir).spawn().unwrap();
-        let mut last = None;
+        let mut child = child("fifo", dir).spawn().unwrap();
+        let (mut last, mut unfinished) = (None, String::new());
         for reader in 0..4 {
-            let mut stream = File::open(&fifo).unwrap();
-            let (mut text, mut buffer) = (Vec::new(), vec![0; 4096]);
-            while text.len() < 20_000 {
-                let bytes = stream.read(&mut buffer).unwrap();
-                assert!(bytes > 0, "the FIFO has ended");
-                text.extend_from_slice(&buffer[..bytes]);
-                thread::sleep(Duration::from_millis(1));
+            let mut text = read_until(File::open(&fifo).unwrap(), |_, text| text.len() >= 20_000);
+            if !begins_a_line(&text) {
+                text.insert_str(0, &unfinished);
             }
-            drop(stream);
-            let text = String::from_utf8(text).unwrap();
-            let end = text.rfind('\n').unwrap() + 1;
-            for line in text[..end].lines().filter(|line| !line.contains(" unfazed: ")) {
-                assert!(line.ends_with(" end"), "reader {reader}: {line}");
+            unfinished = text.split_off(text.rfind('\n').unwrap() + 1);
+            for line in text.lines().filter(|line| !line.contains(" unfazed: ")) {
+                assert!(begins_a_line(line) && line.ends_with(" end"), "reader {reader}: {line}");
                 let number = numbers(line).next();
                 assert!(number > last, "reader {reader}: {number:?} after {last:?}");
                 last = number;
             }
         }
-        // Somebody must read when the child ends: what nobody can take is dropped, which it would
-        // report.
-        let reader = File::open(&fifo).unwrap();
+        // Somebody must read until the child has ended: what nobody can take is dropped, which it
+        // would report.
+        let stream = File::open(&fifo).unwrap();
         File::create(dir.join("stop")).unwrap();
-        let rest = read_to_end(reader, 64 << 10, |_| {});
+        let mut ended = false;
+        let rest = read_until(stream, |bytes, _| {
+            let is_all = ended && bytes == 0;
+            ended = ended || child.try_wait().unwrap().is_some();
+            is_all
+        });
         assert_ends_well(child, "a FIFO");
         assert!(rest.is_empty() || rest.ends_with('\n'));
+    }
+
+    /// Reads until `is_enough` says so of what was read at last, and of all. The end of a FIFO is
+    /// not the last word: a child that notices late that the reader before this one has gone closes
+    /// it and opens it again.
+    fn read_until(mut stream: File, mut is_enough: impl FnMut(usize, &[u8]) -> bool) -> String {
+        let (mut text, mut buffer) = (Vec::new(), vec![0; 4096]);
+        wait_until(
+            || "enough of the FIFO is read".to_owned(),
+            PATIENCE,
+            || {
+                let bytes = stream.read(&mut buffer).unwrap();
+                text.extend_from_slice(&buffer[..bytes]);
+                is_enough(bytes, &text)
+            },
+        );
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Whether the time of a line, as in `2026-01-31T23:59:59.123456Z`, stands there.
+    fn begins_a_line(text: &str) -> bool {
+        text.as_bytes().get(10) == Some(&b'T') && text.as_bytes().get(26..28) == Some(b"Z ")
     }
 
     /// As the pipe to a pager that has not begun to read.
