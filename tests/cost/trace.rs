@@ -112,6 +112,10 @@ fn windows(trace: &str) -> Vec<Window> {
         if call.is_empty() || !call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             continue;
         }
+        // The kernel's own: it goes on with a sleep that a stop of the thread has interrupted.
+        if call == "restart_syscall" {
+            continue;
+        }
         let mark = arguments.split_once(MARKS).map(|(_, mark)| mark.split('/'));
         match mark.map(|mut mark| (mark.nth(1), mark.next())) {
             Some((Some("begin"), Some(name))) => {
