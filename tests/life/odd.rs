@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use log::LevelFilter;
-use unfazed::{Format, Handle, InitError, LogFile};
+use unfazed::{Format, Handle, InitError, LogFile, Overflow};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{PATIENCE, TARGET, Text, assert_settled, say, say_all, to_file, to_log, wait_until};
@@ -234,7 +234,8 @@ fn many_threads(place: &Place) {
     // As long as a name can be, so that names which are never forgotten weigh something.
     let name = |n: u64| format!("thread-{n:0>DIGITS$}");
     let file = LogFile::new(place.log()).format(names);
-    let handle = to_file(file).capacity(1024).init().unwrap();
+    // They wait for a writer that is held up, whose queue a thousand of them fill.
+    let handle = to_file(file).capacity(1024).overflow(Overflow::Block).init().unwrap();
     // A turn as long as any: what the writer needs for that it keeps, and would else count as
     // growth whenever it came.
     log::info!("{HOLD}");
