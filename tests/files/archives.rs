@@ -396,33 +396,28 @@ pub(crate) fn archives_are_compressed_except_the_newest(dir: &Path) -> Outcome {
 #[cfg(feature = "gzip")]
 pub(crate) fn the_end_does_not_wait_for_a_compression(dir: &Path) -> Outcome {
     use crate::harness::wait_until;
-    use crate::support::moment::Moment;
+    use crate::support::moment::{HELD_UP, Moment};
+
+    /// Takes many seconds to compress, and no room: it is one hole.
+    const LEN: u64 = 16 << 30;
 
     let big = dir.join("app.2020-01-01T00-00-00-0000.log");
-    let mut noise = 1_u64;
-    let mut bytes = Vec::with_capacity(40 << 20);
-    while bytes.len() < 40 << 20 {
-        noise ^= noise << 13;
-        noise ^= noise >> 7;
-        noise ^= noise << 17;
-        bytes.extend_from_slice(&noise.to_le_bytes());
-    }
-    fs::write(&big, &bytes).unwrap();
+    fs::File::create(&big).unwrap().set_len(LEN).unwrap();
     fs::write(dir.join("app.2020-01-02T00-00-00-0000.log"), "newer\n").unwrap();
     let unfinished = || names(dir).into_iter().find(|name| name.starts_with(".app.2020-01-01T00-00-00-0000.log.gz."));
     let (logger, handle) = logger(LogFile::new(dir.join("app.log")).compress(true));
     say(&*logger, 0, 0);
     wait_until("it is being compressed", || {
         let written = unfinished().and_then(|name| fs::metadata(dir.join(name)).ok());
-        written.is_some_and(|metadata| metadata.len() > 100_000)
+        written.is_some_and(|metadata| metadata.len() > 0)
     });
     let asked = Moment::now();
     end(&handle, &[1]);
     let took = asked.elapsed();
-    assert!(took < Duration::from_millis(500), "the end took {took:?}");
+    assert!(took < Duration::from_millis(500) + HELD_UP, "the end took {took:?}");
     drop(logger);
     wait_until("it is broken off", || unfinished().is_none());
-    assert_eq!(fs::read(&big).unwrap(), bytes, "the archive is as it was");
+    assert_eq!(fs::metadata(&big).unwrap().len(), LEN, "the archive is there");
     assert!(!dir.join("app.2020-01-01T00-00-00-0000.log.gz").exists());
     Outcome::holds()
 }

@@ -77,8 +77,8 @@ pub(crate) fn a_clock_set_back_and_forward_disturbs_neither_order_nor_timers(pla
     let third = floods_until_told(&subject, &load);
     let apart = [second - first, third - second];
     for apart in apart {
-        let most = LINES_APART + Duration::from_millis(1500);
-        assert!(apart < most, "told {apart:?} after the line before");
+        // By the calendar they would be told a day later, or not before one has passed.
+        assert!(apart < 2 * LINES_APART, "told {apart:?} after the line before");
     }
     let mut authors = load.stop().authors;
 

@@ -5,6 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// A machine may hold up a process, or one of its threads, for this long without a count of the
+/// kernel's that shows it: the host of a virtual one runs somebody else. No promise is judged by
+/// less.
+pub(crate) const HELD_UP: Duration = Duration::from_millis(1500);
 /// The name of the writer's thread.
 const WRITER: &str = "unfazed";
 
