@@ -345,6 +345,8 @@ impl Archives {
     ) -> io::Result<(Archive, OsString)> {
         for _ in 0..MOST_NAMES {
             let name = self.names.name(archive);
+            // Whatever is reported, and whoever deletes the file: the name is not given again.
+            self.newest = self.newest.max(Some(archive));
             match self.set_aside(dir, old, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
                     archive = archive.next();
@@ -371,15 +373,13 @@ impl Archives {
         archive: &OsStr,
     ) -> io::Result<Aside> {
         if self.links_unrecognised {
-            return dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed);
+            return self.rename_aside(dir, old, archive);
         }
         match dir.link(self.names.active(), archive) {
             Ok(()) => {}
             // A network file system may have done it and say that it has not.
             Err(_) if is_at(dir, archive, old) => return Ok(Aside::Linked),
-            Err(error) if has_no_links(&error) => {
-                return dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed);
-            }
+            Err(error) if has_no_links(&error) => return self.rename_aside(dir, old, archive),
             Err(error) => return Err(error),
         }
         // A file system in user space may make up another inode number for each name. The second
@@ -390,7 +390,23 @@ impl Archives {
         }
         self.links_unrecognised = true;
         dir.remove(archive)?;
-        dir.rename_new(self.names.active(), archive).map(|()| Aside::Renamed)
+        self.rename_aside(dir, old, archive)
+    }
+
+    /// Gives the open file the archive's name instead of the active one.
+    fn rename_aside<D: Dir<File = F>, F: DiskFile>(
+        &self,
+        dir: &mut D,
+        old: &OpenFile<F>,
+        archive: &OsStr,
+    ) -> io::Result<Aside> {
+        match dir.rename_new(self.names.active(), archive) {
+            // A network file system may have done it and say that it has not.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && is_at(dir, archive, old) => {
+                Ok(Aside::Renamed)
+            }
+            other => other.map(|()| Aside::Renamed),
+        }
     }
 
     /// Takes the archive's name back, only if it is seen that this is not the last name of the

@@ -646,6 +646,34 @@ fn the_name_of_an_archive_that_was_deleted_at_the_start_is_not_given_again() {
     assert_eq!(told(&bench), (vec![next.to_owned()], vec![old.to_owned(), next.to_owned()]));
 }
 
+/// A rename that was done and reported as failed, without hard links, left the archive's name out
+/// of account: when somebody had deleted the file, the next archive got it.
+#[test]
+fn a_name_that_was_tried_is_not_given_again_whatever_was_reported_and_whoever_deletes_the_file() {
+    let disk = FakeDisk::default();
+    disk.world().no_links = Some(95);
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+    bench.tells_records_the_time = true;
+    bench.log_some(3);
+    bench.step();
+    // The look that would show it fails, too.
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::RenameNew), forever: true, errno: EIO });
+    disk.world().fault_is_done = true;
+    let at = disk.world().asked(Op::CheckPath) + 3;
+    disk.world().other_fault = Some(Fault { at, only: Some(Op::CheckPath), forever: true, errno: EIO });
+    bench.log_some(3);
+    bench.step();
+    let first = archives(&disk);
+    assert_eq!(first.len(), 1, "{:?}", disk.names());
+    disk.delete(&first[0]);
+    (disk.world().fault, disk.world().other_fault) = (None, None);
+    bench.pass(Duration::from_millis(200));
+    bench.log_some(9);
+    bench.step();
+    let next = archives(&disk);
+    assert!(!next.is_empty() && !next.contains(&first[0]), "{first:?}, then {next:?}");
+}
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn asked(disk: &FakeDisk, op: Op) -> u64 {
@@ -835,8 +863,10 @@ fn where_a_second_name_is_not_recognised_a_file_is_rotated_by_its_name_alone() {
 /// it cannot be done.
 #[test]
 fn what_a_network_file_system_has_done_and_denies_is_done() {
-    for op in [Op::Link, Op::Rename] {
+    for op in [Op::Link, Op::Rename, Op::RenameNew] {
         let disk = FakeDisk::default();
+        // Without hard links both names are given by such a rename.
+        disk.world().no_links = (op == Op::RenameNew).then_some(95);
         disk.world().fault = Some(Fault { at: 1, only: Some(op), forever: true, errno: EIO });
         disk.world().fault_is_done = true;
         let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();

@@ -57,6 +57,7 @@ impl Archives {
     ) -> io::Result<(Archive, OsString)> {
         for _ in 0..MOST_NAMES {
             let name = self.names.name(archive);
+            self.newest = self.newest.max(Some(archive)); // It is not given again.
             match dir.rename_new(from, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
                     archive = archive.next();
