@@ -4,13 +4,31 @@ use crate::event::Cause;
 use crate::sink::Command;
 
 use super::Turn;
-use super::output::Output;
+use super::output::{Life, Output};
+
+/// What the last attempts have shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastAttempt {
+    /// The output is back, and its reader has left no room for all retained lines: they get the
+    /// rest of the deadline.
+    Lags,
+    /// There is no later attempt; with an error, retained lines were dropped.
+    Done(Result<(), Cause>),
+}
+
+impl LastAttempt {
+    /// Joins what two outputs have shown.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Done(one), Self::Done(other)) => Self::Done(one.and(other)),
+            _ => Self::Lags,
+        }
+    }
+}
 
 impl Output {
-    /// Writes the last lines. A suspended output gets one more attempt, and one for what that has
-    /// cost; there is no later one.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
-        let mut writes = self.is_suspended();
+    /// Makes the last attempts of a suspended output: one, and one for what that has cost.
+    pub(super) fn make_last_attempt(&mut self, turn: &mut Turn<'_>) -> LastAttempt {
         let mut nothing_dropped = Ok(());
         if self.unreported_drops(turn).total() > 0 {
             self.check(turn);
@@ -20,6 +38,9 @@ impl Output {
             if is_back {
                 self.write_retained(turn);
             }
+            if self.is_lagging() {
+                return LastAttempt::Lags;
+            }
             if turn.records.retained(self.index) > 0 {
                 nothing_dropped = Err(cause);
             }
@@ -28,6 +49,12 @@ impl Output {
                 break;
             }
         }
+        LastAttempt::Done(nothing_dropped)
+    }
+
+    /// Writes the last lines.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
+        let mut writes = matches!(self.life, Life::Returned(_));
         self.raise_resumed(turn);
         let all = self.unreported.reported() + self.unreported_drops(turn).total();
         self.lead(turn, true);
@@ -39,7 +66,7 @@ impl Output {
             self.hear_the_last(turn);
         }
         self.command(Command::Close, turn);
-        finished.and(all_reported).and(nothing_dropped)
+        finished.and(all_reported)
     }
 
     /// Takes the news of the last lines: they may have rotated the file, or archives were deleted

@@ -43,6 +43,7 @@ use crate::watch::Watch;
 
 use answers::Flush;
 pub(crate) use events::Events;
+use finish::LastAttempt;
 pub(crate) use first_attempt::{FirstAttempt, Unopened};
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
@@ -485,7 +486,9 @@ impl Writer {
         if has_backlog {
             return false;
         }
-        let mut finished = Ok(());
+        let mut last = LastAttempt::Done(Ok(()));
+        self.each(now, |output, turn| last = last.and(output.make_last_attempt(turn)));
+        let LastAttempt::Done(mut finished) = last else { return false };
         self.each(now, |output, turn| finished = finished.and(output.finish(turn)));
         self.pipeline.end();
         for answer in std::mem::take(&mut self.shutdowns) {

@@ -453,6 +453,37 @@ fn a_shutdown_waits_for_the_lines_that_wait_and_for_the_line_that_reports_what_w
     bench.assert_identity("closed");
 }
 
+/// The last attempt of a suspended output may find a slow reader. What that one had no room for was
+/// dropped at once, with all the time until the deadline left; and a line of which a part was in
+/// went in as a whole, and counted as dropped.
+#[test]
+fn a_shutdown_waits_for_the_slow_reader_that_the_last_attempt_finds() {
+    let disk = pipe(30);
+    disk.world().takes_parts = true;
+    let mut bench = bench(&disk, 20 * KIB);
+    bench.log_some(3);
+    bench.step();
+    let at = disk.world().asked(Op::Write) + 1;
+    disk.world().room = None;
+    disk.world().fault = Some(Fault { at, only: Some(Op::Write), forever: false, errno: EPIPE });
+    bench.pass(10 * MILLI);
+    bench.step();
+    assert!(bench.suspended());
+    disk.world().room = Some(250);
+    let answered = bench.pipeline.ask_without_waiting(true);
+    for _ in 0..100 {
+        if bench.step().ended {
+            break;
+        }
+        bench.pass(10 * MILLI);
+        read(&disk, 10);
+    }
+    assert_eq!(answered.try_recv().ok(), Some(Ok(())));
+    let (parsed, stats) = (parse(&[disk.read(PATH)]), bench.handle.stats());
+    assert_eq!((parsed.records, stats.written, stats.dropped.total()), (vec![0, 1, 2], 3, 0));
+    bench.assert_identity("closed");
+}
+
 #[test]
 fn what_still_waits_at_the_deadline_is_dropped_and_counted() {
     for suspended in [false, true] {
