@@ -270,6 +270,26 @@ fn what_others_have_cut_off_is_taken_again_only_from_what_is_free_now() {
     assert!(disk.world().free() >= 64 * KIB, "{} bytes are free", disk.world().free());
 }
 
+/// Only a cut gives blocks back, and nobody cuts where another process writes, too. On a disk with
+/// plenty of free space each archive kept blocks for a megabyte of lines that never came.
+#[test]
+fn an_archive_that_two_processes_wrote_keeps_no_more_blocks_than_the_reserve() {
+    let disk = FakeDisk::with_capacity(1 << 30);
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(500)));
+    bench.log(Level::Info);
+    bench.step();
+    disk.append(PATH, b"a line of another process\n");
+    bench.pass(Duration::from_secs(1));
+    bench.step();
+    let free = disk.world().free();
+    bench.log_some(100);
+    bench.step();
+    let archives = disk.read_named().len() as u64 - 1;
+    assert!(archives >= 20, "{archives}");
+    let taken = free - disk.world().free();
+    assert!(taken <= (archives + 1) * 12 * KIB, "{taken} bytes by {archives} archives of 500 bytes");
+}
+
 /// As `copytruncate` does it with a log that has had no records yet, or with one that another
 /// process has written to before it is looked at again: that cannot be seen by the length. Errors
 /// were written into room that was not the file's any more, below the reserve of free space.

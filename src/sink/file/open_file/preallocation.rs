@@ -79,7 +79,9 @@ impl<F: DiskFile> OpenFile<F> {
         // Whole blocks: the rest of the last one would look like space to whoever asks for a little
         // more.
         let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
-        let more = more / block * block;
+        // Where another process writes, too, blocks are not given back at the end, and each archive
+        // keeps them: so none is taken that the reserve does not need.
+        let more = if self.shared { 0 } else { more / block * block };
         // On a full disk each attempt may cost a wait for the file system's journal.
         let steps = [least.saturating_add(more), least];
         for to in steps.into_iter().skip(usize::from(more == 0)) {
