@@ -150,6 +150,18 @@ fn seeds_that_failed_once_pass() {
         // Hundreds of archives were too many, and are deleted bit by bit. (The judge waited for
         // three turns.)
         10_154, 29_349,
+        // Where a rename gives an archive its name, one that was done and reported as failed left
+        // the name out of account, and it was given again.
+        49_712,
+        // The last attempt of a suspended output found a slow reader. A line of which a part was in
+        // counted as dropped, and then its rest went in.
+        88_138,
+        // Where two processes write, each archive kept the blocks of a whole step, until the disk
+        // was full.
+        11_968,
+        // A process cut a fragment of its own that stood before a cut of nothing. (The judge took
+        // the place of that cut for the beginning of what is left.)
+        22_896, 51_189,
     ];
     seeds
         .into_iter()

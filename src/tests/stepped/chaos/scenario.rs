@@ -862,9 +862,12 @@ impl Machine {
         }
         self.note(format!("{path} is cut from {} to {len}", bytes.len()));
         self.disk.cut_short(path, len);
-        self.cut_off.push((inode, bytes[from..].to_vec(), is_torn(&bytes[..from])));
-        self.judged_from.insert(inode, len);
-        self.torn |= is_torn(&bytes[..len]) || !bytes.ends_with(b"\n");
+        // Nobody has lost anything, and a fragment at the end is still the process's own to cut.
+        if len < bytes.len() {
+            self.cut_off.push((inode, bytes[from..].to_vec(), is_torn(&bytes[..from])));
+            self.judged_from.insert(inode, len);
+            self.torn |= is_torn(&bytes[..len]) || !bytes.ends_with(b"\n");
+        }
         // They are seen a moment later, not at once.
         self.advance(Duration::from_millis(110));
     }
@@ -1014,8 +1017,9 @@ impl Machine {
         (world.filler, world.locked_by_other) = (0, false);
         let used = world.capacity.unwrap_or(0).saturating_sub(world.free());
         // Where somebody else writes, too, an archive keeps the blocks of its reserve; and a file
-        // that is very small may have many of them.
-        world.capacity = percent(rng, 80).then_some(used + 64 * 1024 * KIB);
+        // that is very small may have as many of them as there are records.
+        let files = if self.shared { 4096 } else { 1024 };
+        world.capacity = percent(rng, 80).then_some(used + files * 64 * KIB);
         drop(world);
         self.disk.unbar();
         self.disk.give_back_locks();
