@@ -169,8 +169,8 @@ pub mod __private {
     pub use log;
     pub use unfazed_macros::deferred;
 
-    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Reader, Width};
-    pub use crate::record::Site;
+    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Reader, Width, debug, display, fixed};
+    pub use crate::record::{Piece, Site};
 }
 
 /// The README's code, compiled and run with the documentation's tests.

@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["log", "env_filter", "regex", "tracing_core"],
     ),
     ("deferred/macros.rs", &["__private", "__log"], &["log"]),
-    ("deferred/", &["deferred", "front::installed", "record"], &["log"]),
+    ("deferred/", &["deferred", "front::installed", "record"], &["log", "itoa"]),
     ("prometheus.rs", &["event", "stats"], &[]),
     ("log_files.rs", &["disk", "sink::file::archive_name"], &[]),
     ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),

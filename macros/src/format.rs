@@ -74,25 +74,45 @@ fn escape(characters: &mut Peekable<Chars<'_>>) -> Option<Option<char>> {
     Some(Some(character))
 }
 
-/// Returns the arguments that a format string uses, in their order; nothing if it is none, or if
-/// it is one whose arguments cannot be stored: a pointer, a name that is a keyword.
-pub(crate) fn uses(text: &str) -> Option<Vec<Use>> {
-    let mut parser = Parser { rest: text.chars().peekable(), uses: Vec::new(), next: 0 };
+/// A format string taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// The arguments that it uses, in their order.
+    pub(crate) uses: Vec<Use>,
+    /// The holes, each with the text before it.
+    pub(crate) holes: Vec<Hole>,
+    /// The text after the last hole.
+    pub(crate) last: String,
+}
+
+/// A pair of braces, and the text before it.
+#[derive(Debug)]
+pub(crate) struct Hole {
+    pub(crate) text: String,
+    /// What stands after the colon.
+    pub(crate) spec: String,
+}
+
+/// Takes a format string apart; nothing if it is none, or if it is one whose arguments cannot be
+/// stored: a pointer, a name that is a keyword.
+pub(crate) fn parsed(text: &str) -> Option<Parsed> {
+    let mut parser = Parser { rest: text.chars().peekable(), parsed: Parsed::default(), next: 0 };
     while let Some(character) = parser.rest.next() {
         match character {
-            '{' if parser.eats('{') => {}
+            '{' if parser.eats('{') => parser.parsed.last.push('{'),
             '{' => parser.hole()?,
-            '}' if parser.eats('}') => {}
+            '}' if parser.eats('}') => parser.parsed.last.push('}'),
             '}' => return None,
-            _ => {}
+            other => parser.parsed.last.push(other),
         }
     }
-    Some(parser.uses)
+    Some(parser.parsed)
 }
 
 struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
-    uses: Vec<Use>,
+    /// What has been read; the text since the last hole is `last`.
+    parsed: Parsed,
     /// The number of the next argument that has neither name nor number.
     next: usize,
 }
@@ -112,15 +132,21 @@ impl Parser<'_> {
         let argument = self.argument()?;
         self.eat_blanks();
         // A precision `.*` takes its argument before the value does.
+        let mut spec = String::new();
         if self.eats(':') {
+            let from = self.rest.clone();
             self.spec()?;
+            let len = from.clone().count() - self.rest.clone().count();
+            spec.extend(from.take(len));
         }
         self.eat_blanks();
         if !self.eats('}') {
             return None;
         }
         let argument = argument.unwrap_or_else(|| self.next_argument());
-        self.uses.push(Use { argument, role: Role::Value });
+        self.parsed.uses.push(Use { argument, role: Role::Value });
+        let text = std::mem::take(&mut self.parsed.last);
+        self.parsed.holes.push(Hole { text, spec });
         Some(())
     }
 
@@ -183,7 +209,7 @@ impl Parser<'_> {
         if self.eats('.') {
             if self.eats('*') {
                 let argument = self.next_argument();
-                self.uses.push(Use { argument, role: Role::Width });
+                self.parsed.uses.push(Use { argument, role: Role::Width });
             } else {
                 self.count()?;
             }
@@ -206,7 +232,7 @@ impl Parser<'_> {
             if matches!(&argument, Argument::Name(name) if KEYWORDS.contains(&&**name)) {
                 return None;
             }
-            self.uses.push(Use { argument, role: Role::Width });
+            self.parsed.uses.push(Use { argument, role: Role::Width });
         } else if matches!(argument, Argument::Name(_)) {
             // It is the type.
             self.rest = before;
@@ -233,7 +259,7 @@ mod tests {
 
     /// The uses of a literal, as in `0 n $w`: a `$` before what is a width.
     fn read(text: &str) -> Option<String> {
-        let uses = uses(text)?;
+        let uses = parsed(text)?.uses;
         let words = uses.iter().map(|Use { argument, role }| {
             let dollar = if *role == Role::Width { "$" } else { "" };
             match argument {
@@ -272,6 +298,21 @@ mod tests {
             ("{:-5}", "0"),
         ] {
             assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_text_between_holes_and_what_they_say_stay_as_they_are() {
+        for (text, holes, last) in [
+            ("plain {{}}", &[] as &[(&str, &str)], "plain {}"),
+            ("a {} b {n:?}", &[("a ", ""), (" b ", "?")], ""),
+            ("{{{:}^5}}}{ : .2 }", &[("{", "}^5"), ("}", " .2")], ""),
+            ("ß{0:ß>+08.3e}ß", &[("ß", "ß>+08.3e")], "ß"),
+        ] {
+            let parsed = parsed(text);
+            let Some(parsed) = parsed else { continue };
+            let found: Vec<_> = parsed.holes.iter().map(|hole| (&*hole.text, &*hole.spec)).collect();
+            assert_eq!((&*found, &*parsed.last), (holes, last), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 
-use format::{Argument, Role, Use};
+use format::{Argument, Hole, Role, Use};
 
 /// Expands a log call. Its input: `[$crate] [target: ..,] [level] [key-values;] literal, argument,
 /// ..`.
@@ -96,25 +96,18 @@ impl Call {
     /// Expands to a call that stores its arguments, if the literal and the arguments fit together.
     fn deferred(&self) -> Option<TokenStream> {
         let literal = literal(self.literal.clone())?;
-        let parts = self.parts(&literal)?;
+        let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
+        let (parts, order) = self.parts(&literal, parsed.uses)?;
         if parts.is_empty() {
             return None;
         }
-        let literal = TokenStream::from(TokenTree::from(literal));
-
-        let [mut references, mut names, mut read, mut layout, mut arguments] =
-            std::array::from_fn(|_| TokenStream::new());
+        let [mut references, mut names, mut arguments] = std::array::from_fn(|_| TokenStream::new());
         // A chain of pairs: `(a, (b, ()))`.
         let mut held = template("()", &[]);
         for (number, part) in parts.iter().enumerate() {
             let name = argument_name(number);
             extend(&mut references, "&(__0),", &[&part.value]);
             extend(&mut names, "__0,", &[&name]);
-            extend(&mut read, part.role.read(), &[&name]);
-            match &part.name {
-                Some(own) => extend(&mut layout, ", __0 = __1", &[&TokenTree::from(own.clone()).into(), &name]),
-                None => extend(&mut layout, ", __0", &[&name]),
-            }
             match &part.name {
                 // The literal finds it where the call stands.
                 Some(_) if part.is_captured => {}
@@ -125,6 +118,14 @@ impl Call {
         for (number, part) in parts.iter().enumerate().rev() {
             held = template(part.role.held(), &[&self.root, &argument_name(number), &held]);
         }
+        // Each hole writes the argument after that of the hole before, and nothing else.
+        let is_in_order = order.iter().copied().eq(0..parsed.holes.len()) && order.len() == parts.len();
+        let (pieces, last) = if is_in_order {
+            (parsed.holes.iter().map(|hole| self.piece(hole)).collect(), parsed.last)
+        } else {
+            (self.whole(&literal, &parts), String::new())
+        };
+        let last = TokenTree::from(Literal::string(&last)).into();
         let own_literal = TokenStream::from(self.literal.clone());
         Some(template(
             "{
@@ -132,19 +133,13 @@ impl Call {
                 if level <= __0::__private::log::STATIC_MAX_LEVEL && level <= __0::__private::log::max_level() {
                     match (__4) {
                         (__5) => {
-                            static __UNFAZED_SITE: __0::__private::Site = __0::__private::Site::new(
-                                ::core::file!(),
-                                |bytes, text| {
-                                    let mut arguments = __0::__private::Reader::new(bytes);
-                                    __6
-                                    text.write_fmt(::core::format_args!(__7 __8))
-                                },
-                            );
+                            static __UNFAZED_SITE: __0::__private::Site =
+                                __0::__private::Site::new(::core::file!(), &[__6], __7);
                             match __0::__private::Call::new(&__UNFAZED_SITE, &{
                                 use __0::__private::{HoldByFacade as _, HoldByValue as _};
-                                __9
+                                __8
                             }) {
-                                call => __0::__private::log::log!(logger: call, __1 level, __3 __10 __11),
+                                call => __0::__private::log::log!(logger: call, __1 level, __3 __9 __10),
                             }
                         }
                     }
@@ -157,9 +152,8 @@ impl Call {
                 &self.key_values,
                 &references,
                 &names,
-                &read,
-                &literal,
-                &layout,
+                &pieces,
+                &last,
                 &held,
                 &own_literal,
                 &arguments,
@@ -167,10 +161,51 @@ impl Call {
         ))
     }
 
-    /// The arguments in their order, then the names that stand in the literal alone.
-    fn parts(&self, literal: &Literal) -> Option<Vec<Part>> {
-        let text = format::unescaped(&literal.to_string())?;
-        let uses = format::uses(&text)?;
+    /// Expands to what writes a text and the next argument.
+    fn piece(&self, hole: &Hole) -> TokenStream {
+        let text = TokenTree::from(Literal::string(&hole.text)).into();
+        let digits = hole.spec.strip_prefix('.').filter(|digits| matches!(digits.as_bytes(), [b'0'..=b'9']));
+        let show = match (&*hole.spec, digits) {
+            ("", _) => template("__0::__private::display", &[&self.root]),
+            ("?", _) => template("__0::__private::debug", &[&self.root]),
+            (_, Some(digits)) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),
+            (spec, None) => template(
+                "|bytes, text| text.write_fmt(::core::format_args!(__1, __0::__private::Reader::new(bytes).value()))",
+                &[&self.root, &TokenTree::from(Literal::string(&format!("{{:{spec}}}"))).into()],
+            ),
+        };
+        template("__0::__private::Piece { text: __1, show: __2 },", &[&self.root, &text, &show])
+    }
+
+    /// Expands to one piece that writes the whole message.
+    fn whole(&self, literal: &Literal, parts: &[Part]) -> TokenStream {
+        let (mut read, mut layout) = (TokenStream::new(), TokenStream::new());
+        for (number, part) in parts.iter().enumerate() {
+            let name = argument_name(number);
+            extend(&mut read, part.role.read(), &[&name]);
+            match &part.name {
+                Some(own) => extend(&mut layout, ", __0 = __1", &[&TokenTree::from(own.clone()).into(), &name]),
+                None => extend(&mut layout, ", __0", &[&name]),
+            }
+        }
+        let literal = TokenStream::from(TokenTree::from(literal.clone()));
+        template(
+            "__0::__private::Piece {
+                text: \"\",
+                show: |bytes, text| {
+                    let mut arguments = __0::__private::Reader::new(bytes);
+                    __1
+                    text.write_fmt(::core::format_args!(__2 __3))
+                },
+            },",
+            &[&self.root, &read, &literal, &layout],
+        )
+    }
+
+    /// The arguments in their order, then the names that stand in the literal alone; and for each
+    /// use the number of its argument.
+    fn parts(&self, literal: &Literal, uses: Vec<Use>) -> Option<(Vec<Part>, Vec<usize>)> {
+        let mut order = Vec::new();
         let mut parts = Vec::new();
         let mut numbers = BTreeMap::new();
         for argument in &self.arguments {
@@ -194,16 +229,17 @@ impl Call {
                     }
                 },
             };
+            order.push(number);
             let known = &mut parts.get_mut(number)?.3;
             match known {
                 Some(known) if *known != role => return None,
                 known => *known = Some(role),
             }
         }
-        parts
+        let parts = parts
             .into_iter()
-            .map(|(name, value, is_captured, role)| Some(Part { value, name, is_captured, role: role? }))
-            .collect()
+            .map(|(name, value, is_captured, role)| Some(Part { value, name, is_captured, role: role? }));
+        Some((parts.collect::<Option<_>>()?, order))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod capture;
 pub(crate) mod macros;
+mod show;
 mod stored;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use log::{Log, Metadata};
 
 use self::capture::Storable;
 pub use self::capture::{Argument, HoldByFacade, HoldByValue, Width};
+pub use self::show::{debug, display, fixed};
 pub use self::stored::Reader;
 use crate::front::installed;
 use crate::record::{Arguments, Deferred, Site};

@@ -44,16 +44,16 @@ pub(super) mod tag {
 
 /// Reads the arguments of a call, one after the other.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    bytes: &'a [u8],
+pub struct Reader<'r, 'a> {
+    bytes: &'r mut &'a [u8],
 }
 
 /// An argument that was stored.
 #[derive(Clone, Copy)]
-pub struct Stored<'a>(Value<'a>);
+pub struct Stored<'a>(pub(super) Value<'a>);
 
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     I8(i8),
     I16(i16),
     I32(i32),
@@ -84,9 +84,9 @@ enum Value<'a> {
     SocketV6(SocketAddrV6),
 }
 
-impl<'a> Reader<'a> {
-    /// Reads from these bytes.
-    pub fn new(bytes: &'a [u8]) -> Self {
+impl<'r, 'a> Reader<'r, 'a> {
+    /// Reads from these bytes, and takes away what has been read.
+    pub fn new(bytes: &'r mut &'a [u8]) -> Self {
         Self { bytes }
     }
 
@@ -106,18 +106,27 @@ impl<'a> Reader<'a> {
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.bytes.split_first_chunk()?;
-        self.bytes = rest;
+        *self.bytes = rest;
         Some(*taken)
     }
 
-    fn text(&mut self) -> Option<&'a str> {
+    /// The bytes of a text.
+    fn text(&mut self) -> Option<&'a [u8]> {
         let len = u32::from_le_bytes(self.take()?) as usize;
         let (text, rest) = self.bytes.split_at_checked(len)?;
-        self.bytes = rest;
-        std::str::from_utf8(text).ok()
+        *self.bytes = rest;
+        Some(text)
     }
 
-    fn read(&mut self) -> Option<Value<'a>> {
+    /// Returns the bytes of the next argument, if it is a text; otherwise it stays where it is.
+    #[inline]
+    pub(super) fn text_if_next(&mut self) -> Option<&'a [u8]> {
+        let (&tag::STR, rest) = self.bytes.split_first()? else { return None };
+        *self.bytes = rest;
+        self.text()
+    }
+
+    pub(super) fn read(&mut self) -> Option<Value<'a>> {
         let [tag] = self.take()?;
         Some(match tag {
             tag::I8 => Value::I8(i8::from_le_bytes(self.take()?)),
@@ -136,10 +145,10 @@ impl<'a> Reader<'a> {
             tag::F64 => Value::F64(f64::from_le_bytes(self.take()?)),
             tag::BOOL => Value::Bool(self.take()? == [1]),
             tag::CHAR => Value::Char(char::from_u32(u32::from_le_bytes(self.take()?))?),
-            tag::STR => Value::Str(self.text()?),
+            tag::STR => Value::Str(std::str::from_utf8(self.text()?).ok()?),
             tag::NONE => Value::None,
             tag::SOME => {
-                let inside = self.bytes;
+                let inside = *self.bytes;
                 self.read()?;
                 Value::Some(inside)
             }
@@ -214,7 +223,7 @@ impl fmt::Debug for Stored<'_> {
             Value::Str(value) => fmt::Debug::fmt(value, f),
             Value::Unit => fmt::Debug::fmt(&(), f),
             Value::None => fmt::Debug::fmt(&None::<()>, f),
-            Value::Some(inside) => fmt::Debug::fmt(&Some(Reader::new(inside).value()), f),
+            &Value::Some(mut inside) => fmt::Debug::fmt(&Some(Reader::new(&mut inside).value()), f),
             Value::Duration(value) => fmt::Debug::fmt(value, f),
             Value::Ordering(value) => fmt::Debug::fmt(value, f),
             Value::Level(value) => fmt::Debug::fmt(value, f),
@@ -235,8 +244,8 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::deferred::{Argument, HoldByValue as _, Width};
-    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, Site};
+    use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed};
+    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, Piece, Site};
     use crate::wanted::Wanting;
 
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
@@ -248,13 +257,19 @@ mod tests {
         let owned = draft.finish(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY, Wanting::NOBODY);
         let mut messages = Messages::default();
         let (message, is_cut) = messages.of(&owned);
-        (message.to_owned(), is_cut || owned.truncated())
+        (String::from_utf8_lossy(message).into_owned(), is_cut || owned.truncated())
+    }
+
+    macro_rules! site {
+        ($show:expr) => {
+            Site::new("", &[Piece { text: "", show: $show }], "")
+        };
     }
 
     /// Has each literal laid out with a value that was stored; the text is that of `format!`.
     macro_rules! check {
         ($value:expr, $($literal:literal)*) => {$({
-            static SITE: Site = Site::new("", |bytes, text| {
+            static SITE: Site = site!(|bytes, text| {
                 let value = Reader::new(bytes).value();
                 text.write_fmt(format_args!($literal, value))
             });
@@ -264,15 +279,28 @@ mod tests {
         })*};
     }
 
+    /// The same for what writes a value without `std::fmt`.
+    macro_rules! check_shown {
+        ($value:expr, $($show:expr => $literal:literal),*) => {$({
+            static SITE: Site = site!($show);
+            let value = $value;
+            let arguments = ((&&Argument(&value)).__unfazed_hold(), ());
+            assert_eq!(laid_out(&SITE, &arguments), (format!($literal, value), false), "{}", $literal);
+        })*};
+    }
+
     macro_rules! check_integer {
-        ($($value:expr),*) => {$(check!(
+        ($($value:expr),*) => {$(check_shown!($value, display => "{}", debug => "{:?}", fixed::<2> => "{:.2}"); check!(
             $value, "{}" "{:?}" "{:#?}" "{:x}" "{:#X}" "{:o}" "{:#b}" "{:#018x}" "{:+}" "{:>12}|" "{:<5}|" "{:^+9}|"
             "{:e}" "{:E}" "{:08}" "{:x?}" "{:#06X?}"
         );)*};
     }
 
     macro_rules! check_float {
-        ($($value:expr),*) => {$(check!(
+        ($($value:expr),*) => {$(check_shown!(
+            $value, display => "{}", fixed::<0> => "{:.0}", fixed::<1> => "{:.1}", fixed::<2> => "{:.2}",
+            fixed::<9> => "{:.9}"
+        ); check!(
             $value, "{}" "{:?}" "{:#?}" "{:.0}" "{:.1}" "{:.2}" "{:.9}" "{:.17}" "{:+.3}" "{:e}" "{:E}" "{:.3e}"
             "{:>20}|" "{:020.5}" "{:<9.1}|" "{:.3?}"
         );)*};
@@ -296,6 +324,9 @@ mod tests {
         ) {
             check!(text.clone(), "{}" "{:?}" "{:#?}" "{:.3}|" "{:>9}|" "{:ß^9.2}|" "{:<20?}|");
             check!(text.as_str(), "{}" "{:?}");
+            check_shown!(text.as_str(), display => "{}", debug => "{:?}", fixed::<3> => "{:.3}");
+            check_shown!(letter, display => "{}", fixed::<0> => "{:.0}");
+            check_shown!(address, display => "{}");
             check!(letter, "{}" "{:?}" "{:>5}|" "{:.0}|");
             check!(yes, "{}" "{:?}" "{:>7}|" "{:.2}|");
             check!(number, "{:?}" "{:#?}" "{:+05?}" "{:x?}");
@@ -308,7 +339,7 @@ mod tests {
 
         #[test]
         fn a_width_is_what_it_was(value in any::<i32>(), width in 0..300_usize, precision in 0..20_usize) {
-            static SITE: Site = Site::new("", |bytes, text| {
+            static SITE: Site = site!(|bytes, text| {
                 let mut arguments = Reader::new(bytes);
                 let (width, precision, value) = (arguments.width(), arguments.width(), arguments.value());
                 text.write_fmt(format_args!("{0:>1$} {0:.2$}", value, width, precision))
@@ -323,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_laid_out_at_once() {
-        static SITE: Site = Site::new("", |_, text| text.write_str("from what was stored"));
+        static SITE: Site = site!(|_, text| text.write_fmt(format_args!("from what was stored")));
         let (long, wide) = ("x".repeat(64 * 1024), usize::from(u16::MAX) + 1);
         for (text, width, expected) in
             [("short", 5, "from what was stored"), (&*long, 5, "by the facade"), ("short", wide, "by the facade")]
@@ -335,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_too_long_is_cut_and_marked_as_with_the_facade() {
-        static SITE: Site = Site::new("", |bytes, text| {
+        static SITE: Site = site!(|bytes, text| {
             let value = Reader::new(bytes).value();
             text.write_fmt(format_args!("{value:>60000}{value:>60000}"))
         });
@@ -348,7 +379,8 @@ mod tests {
         for first in 0..=u8::MAX {
             for len in 0..40 {
                 let bytes: Vec<u8> = std::iter::once(first).chain(std::iter::repeat_n(0xE2, len)).collect();
-                let mut reader = Reader::new(&bytes);
+                let mut rest = &*bytes;
+                let mut reader = Reader::new(&mut rest);
                 let _ = (format!("{:?}", reader.value()), reader.width());
             }
         }

@@ -86,7 +86,7 @@ impl Encoder {
         let extra = if let Work::Pattern(pattern) = &self.work { pattern.overhead(record) } else { 0 };
         make_room(out.bytes_mut(), record, extra)?;
         if record.is_line() {
-            out.bytes_mut().extend_from_slice(record.message().as_bytes());
+            out.bytes_mut().extend_from_slice(record.message_bytes());
             out.bytes_mut().push(b'\n');
             return Ok(());
         }
@@ -146,9 +146,9 @@ fn may_be_escaped(byte: u8) -> bool {
 
 #[cold]
 fn make_more_room(out: &mut Vec<u8>, record: &Record<'_>, extra: usize) -> io::Result<()> {
-    let message = record.message();
+    let message = record.message_bytes();
     let outside_message = record.text_len().saturating_sub(message.len());
-    let escaped = message.bytes().filter(|byte| may_be_escaped(*byte)).count();
+    let escaped = message.iter().filter(|byte| may_be_escaped(**byte)).count();
     let more = (escaped + outside_message) * (LONGEST_ESCAPE - 1);
     out.try_reserve(TEXT_OVERHEAD + extra + record.text_len() + more)?;
     Ok(())

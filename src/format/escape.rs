@@ -21,27 +21,61 @@ pub(super) enum Controls {
     Json,
 }
 
+/// A text, or its bytes: most texts are plain, and then nobody needs to know more of them.
+pub(super) trait Text {
+    fn bytes(&self) -> &[u8];
+    fn text(&self) -> &str;
+}
+
+impl Text for str {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn text(&self) -> &str {
+        self
+    }
+}
+
+/// The bytes of a record's message, which are a text.
+impl Text for [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(self).unwrap_or("")
+    }
+}
+
 /// Appends `text` without what misleads.
-pub(super) fn push_text(out: &mut Vec<u8>, text: &str, controls: Controls) {
-    if none(text.as_bytes(), may_mislead) {
-        out.extend_from_slice(text.as_bytes());
+#[inline]
+pub(super) fn push_text(out: &mut Vec<u8>, text: &(impl Text + ?Sized), controls: Controls) {
+    push_bytes(out, text.bytes(), controls);
+}
+
+fn push_bytes(out: &mut Vec<u8>, text: &[u8], controls: Controls) {
+    if none(text, may_mislead) {
+        out.extend_from_slice(text);
     } else {
-        push_escaped(out, text, controls, |_| false);
+        push_escaped(out, text.text(), controls, |_| false);
     }
 }
 
 /// Appends `text` as one word: in quotes where a reader could not see where it ends.
-pub(super) fn push_word(out: &mut Vec<u8>, text: &str, controls: Controls) {
-    let is_plain = none(text.as_bytes(), |byte| may_mislead(byte) | ends_a_word(byte) | (byte == b'\\'));
-    if !text.is_empty() && (is_plain || !text.contains(|c| misleads(c) || matches!(c, ' ' | '=' | '"' | '\\'))) {
-        out.extend_from_slice(text.as_bytes());
+pub(super) fn push_word(out: &mut Vec<u8>, text: &(impl Text + ?Sized), controls: Controls) {
+    let bytes = text.bytes();
+    let is_plain = none(bytes, |byte| may_mislead(byte) | ends_a_word(byte) | (byte == b'\\'));
+    let must_be_quoted = || text.text().contains(|c| misleads(c) || matches!(c, ' ' | '=' | '"' | '\\'));
+    if !bytes.is_empty() && (is_plain || !must_be_quoted()) {
+        out.extend_from_slice(bytes);
         return;
     }
     out.push(b'"');
-    if none(text.as_bytes(), |byte| may_mislead(byte) | (byte == b'"') | (byte == b'\\')) {
-        out.extend_from_slice(text.as_bytes());
+    if none(bytes, |byte| may_mislead(byte) | (byte == b'"') | (byte == b'\\')) {
+        out.extend_from_slice(bytes);
     } else {
-        push_escaped(out, text, controls, |character| matches!(character, '"' | '\\'));
+        push_escaped(out, text.text(), controls, |character| matches!(character, '"' | '\\'));
     }
     out.push(b'"');
 }
@@ -189,7 +223,7 @@ mod tests {
         for character in '\0'..='\u{3000}' {
             let text = format!("some text around {character} it");
             for controls in [Controls::Rust, Controls::Json] {
-                let written = written(|out| push_text(out, &text, controls));
+                let written = written(|out| push_text(out, &*text, controls));
                 assert_eq!(written == text, !escaped.contains(&character), "{character:?}");
                 assert!(!written.contains(|character| escaped.contains(&character)), "{character:?}");
             }

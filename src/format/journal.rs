@@ -62,7 +62,7 @@ impl Journal {
         }
         push_pairs(out, self.options.fields.pairs());
         push_pairs(out, record.key_values());
-        push_field(out, "MESSAGE", record.message().as_bytes());
+        push_field(out, "MESSAGE", record.message_bytes());
         out.pop();
     }
 }

@@ -45,7 +45,7 @@ impl Logfmt {
         push_word(out, record.target(), Controls::Json);
         if let (true, Some(thread)) = (self.thread, thread(record)) {
             out.extend_from_slice(b" thread=");
-            push_word(out, &thread, Controls::Json);
+            push_word(out, &*thread, Controls::Json);
         }
         if let (true, Some(file)) = (self.location, record.file()) {
             out.extend_from_slice(b" file=");
@@ -56,7 +56,7 @@ impl Logfmt {
             }
         }
         out.extend_from_slice(b" msg=");
-        push_word(out, record.message(), Controls::Json);
+        push_word(out, record.message_bytes(), Controls::Json);
         out.extend_from_slice(&self.fields);
         push_pairs(out, &self.names, record.key_values());
     }

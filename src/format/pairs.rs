@@ -19,7 +19,7 @@ pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Cont
 pub(super) fn push_value(out: &mut Vec<u8>, value: Value<'_>, controls: Controls) {
     match value {
         Value::Str(text) => push_word(out, text, controls),
-        Value::Error(chain) => push_word(out, &chain.to_string(), controls),
+        Value::Error(chain) => push_word(out, &*chain.to_string(), controls),
         // Bare: a reader sees where it ends, and no text stands bare with a quote in it.
         Value::Json(json) => push_text(out, json, Controls::Json),
         // Writing to memory does not fail; none of these has a space, a quote or an equals sign.

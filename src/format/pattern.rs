@@ -217,7 +217,7 @@ impl Pattern {
             let from = out.len();
             match piece.part {
                 Part::Time => time.write(out, record.time()),
-                Part::Message => push_text(out, record.message(), self.message),
+                Part::Message => push_text(out, record.message_bytes(), self.message),
                 Part::KeyValues => {
                     self.key_values(out, piece, record);
                     continue;
@@ -268,7 +268,7 @@ fn push_origin(out: &mut Vec<u8>, part: Part, record: &Record<'_>) {
     match (part, record.file(), record.line()) {
         (Part::Thread, _, _) => {
             if let Some(thread) = thread(record) {
-                push_text(out, &thread, Controls::Rust);
+                push_text(out, &*thread, Controls::Rust);
             }
         }
         (Part::Module, _, _) => push_text(out, record.module_path().unwrap_or(""), Controls::Rust),

@@ -72,7 +72,7 @@ impl Syslog {
             self.push_structured_data(out, record);
             out.push(b' ');
         }
-        push_text(out, record.message(), Controls::Rust);
+        push_text(out, record.message_bytes(), Controls::Rust);
         if self.sd_id().is_none() {
             push_pairs(out, self.fields.fields.pairs(), Controls::Rust);
             push_pairs(out, record.key_values(), Controls::Rust);
@@ -112,7 +112,7 @@ fn push_params(out: &mut Vec<u8>, pairs: KeyValues<'_>) {
         out.extend(name.bytes().map(|byte| if matches!(byte, b'=' | b']' | b'"') { b'_' } else { byte }));
         out.extend_from_slice(b"=\"");
         let mut text = Vec::new();
-        push_text(&mut text, &value.to_string(), Controls::Rust);
+        push_text(&mut text, &*value.to_string(), Controls::Rust);
         for byte in text {
             if matches!(byte, b'"' | b'\\' | b']') {
                 out.push(b'\\');

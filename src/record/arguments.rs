@@ -3,22 +3,48 @@
 
 use std::fmt;
 
-use super::body::{Body, LONGEST_MESSAGE, Written};
+use super::body::{Body, LONGEST_MESSAGE, TextWriter, Written};
 use super::{OwnedRecord, Place};
 
-/// Lays out a message from the bytes of its arguments.
-type Layout = fn(&[u8], &mut dyn fmt::Write) -> fmt::Result;
+/// A part of a message.
+pub struct Piece {
+    /// The text before the argument.
+    pub text: &'static str,
+    /// Writes the next argument of these, or more of them, and takes their bytes.
+    pub show: Show,
+}
+
+/// Writes arguments from their bytes, which it takes away.
+type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
 
 /// A log call in the program text.
 pub struct Site {
     pub(super) file: &'static str,
-    layout: Layout,
+    pieces: &'static [Piece],
+    /// The text after the last argument.
+    last: &'static str,
 }
 
 impl Site {
     /// Makes the site of a log call in this file.
-    pub const fn new(file: &'static str, layout: Layout) -> Self {
-        Self { file, layout }
+    pub const fn new(file: &'static str, pieces: &'static [Piece], last: &'static str) -> Self {
+        Self { file, pieces, last }
+    }
+
+    /// Writes the message with these arguments.
+    fn lay_out(&self, mut arguments: &[u8], text: &mut TextWriter<'_>) -> fmt::Result {
+        for piece in self.pieces {
+            text.push(piece.text.as_bytes());
+            (piece.show)(&mut arguments, text)?;
+        }
+        text.push(self.last.as_bytes());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Piece").field("text", &self.text).finish_non_exhaustive()
     }
 }
 
@@ -84,20 +110,20 @@ impl Default for Messages {
 }
 
 impl Messages {
-    /// Returns the message of a record, laid out if it has not been, and whether it was cut here.
+    /// Returns the bytes of a record's message, laid out if it has not been, and whether it was cut
+    /// here.
     #[inline]
-    pub(crate) fn of<'a>(&'a mut self, record: &'a OwnedRecord) -> (&'a str, bool) {
+    pub(crate) fn of<'a>(&'a mut self, record: &'a OwnedRecord) -> (&'a [u8], bool) {
         match record.place {
-            Place::File(_) => (record.message(), false),
-            Place::Site(site) => self.lay_out(site, record.arguments()),
+            Place::File(_) => (record.message_bytes(), false),
+            Place::Site(site) => self.lay_out(site, record.message_or_arguments()),
         }
     }
 
-    fn lay_out(&mut self, site: &Site, arguments: &[u8]) -> (&str, bool) {
+    fn lay_out(&mut self, site: &Site, arguments: &[u8]) -> (&[u8], bool) {
         // The memory of a long message stays for the next one.
         self.text.truncate(0);
-        let written = self.text.push_written(LONGEST_MESSAGE, |text| (site.layout)(arguments, text));
-        // Only whole texts were pushed, each cut at a character's boundary: this cannot fail.
-        (std::str::from_utf8(self.text.bytes()).unwrap_or(""), written != Written::Whole)
+        let written = self.text.push_written(LONGEST_MESSAGE, |text| site.lay_out(arguments, text));
+        (self.text.bytes(), written != Written::Whole)
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use arrayvec::ArrayVec;
 
+use super::text_of;
+
 /// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
 /// marked.
 pub(super) const LONGEST_MESSAGE: usize = 64 * 1024;
@@ -181,7 +183,7 @@ fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
 
 /// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an
 /// error of ours.
-pub(crate) struct TextWriter<'a> {
+pub struct TextWriter<'a> {
     body: &'a mut Body,
     /// Where the text begins in the body.
     start: usize,
@@ -192,19 +194,36 @@ pub(crate) struct TextWriter<'a> {
 impl fmt::Write for TextWriter<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Whatever fits into the slot is far from the limit.
-        let fits = match self.body {
-            Body::Inline(bytes) => bytes.try_extend_from_slice(text.as_bytes()).is_ok(),
-            _ => false,
-        };
-        if !fits {
-            self.write_long(text);
-        }
+        self.push(text.as_bytes());
         Ok(())
     }
 }
 
+impl fmt::Debug for TextWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextWriter").finish_non_exhaustive()
+    }
+}
+
 impl TextWriter<'_> {
+    /// Writes formatted text: what `write!` calls, without a trait in scope.
+    pub fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> fmt::Result {
+        fmt::Write::write_fmt(self, arguments)
+    }
+
+    /// Writes the bytes of a text.
+    #[inline]
+    pub(crate) fn push(&mut self, text: &[u8]) {
+        // Whatever fits into the slot is far from the limit.
+        let fits = match self.body {
+            Body::Inline(bytes) => bytes.try_extend_from_slice(text).is_ok(),
+            _ => false,
+        };
+        if !fits {
+            self.write_long(text_of(text));
+        }
+    }
+
     /// Whether something was swallowed.
     #[cfg(feature = "kv_serde")]
     pub(super) fn is_full(&self) -> bool {

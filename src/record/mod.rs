@@ -15,7 +15,7 @@ mod structured;
 mod value;
 mod view;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::SystemTime;
 
 use log::Level;
@@ -23,8 +23,9 @@ use log::Level;
 use crate::clock::Stamp;
 use crate::wanted::Wanting;
 
-pub use arguments::Site;
 pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages};
+pub use arguments::{Piece, Site};
+pub(crate) use body::TextWriter;
 use body::{Body, LONGEST_MESSAGE, Written, cut};
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues, Pairs};
@@ -220,10 +221,11 @@ impl OwnedRecord {
         self.thread
     }
 
-    /// How many bytes of text it has with this message, more or less: what a format lays out.
-    pub(crate) fn text_len(&self, message: &str) -> usize {
+    /// How many bytes of text it has with a message of this length, more or less: what a format
+    /// lays out.
+    pub(crate) fn text_len(&self, message: usize) -> usize {
         let others = self.body.bytes().len().saturating_sub(self.parts.message_len as usize);
-        others + message.len() + self.module_path.map_or(0, str::len)
+        others + message + self.module_path.map_or(0, str::len)
     }
 
     /// Whether the message is the whole line.
@@ -243,18 +245,20 @@ impl OwnedRecord {
 
     /// Returns the message, if it has been laid out.
     pub(crate) fn message(&self) -> &str {
-        if let Place::Site(_) = self.place {
-            return "";
-        }
-        match &self.body {
-            Body::Literal(literal) => literal,
-            _ => self
-                .text(self.parts.target_len as usize + self.parts.name_len as usize, self.parts.message_len as usize),
+        text_of(self.message_bytes())
+    }
+
+    /// The same as bytes.
+    fn message_bytes(&self) -> &[u8] {
+        match (self.place, &self.body) {
+            (Place::Site(_), _) => &[],
+            (_, Body::Literal(literal)) => literal.as_bytes(),
+            _ => self.message_or_arguments(),
         }
     }
 
-    /// Returns the bytes of the arguments, if they stand in place of the message.
-    fn arguments(&self) -> &[u8] {
+    /// Returns the bytes of the message in the body, or those of the arguments in its place.
+    fn message_or_arguments(&self) -> &[u8] {
         let start = self.parts.target_len as usize + self.parts.name_len as usize;
         self.body.bytes().get(start..start + self.parts.message_len as usize).unwrap_or(&[])
     }
@@ -273,8 +277,7 @@ impl OwnedRecord {
     }
 
     fn text(&self, start: usize, len: usize) -> &str {
-        // Only whole `str`s were pushed, each cut at a character's boundary: this cannot fail.
-        self.body.bytes().get(start..start + len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
+        text_of(self.body.bytes().get(start..start + len).unwrap_or(&[]))
     }
 
     fn key_values(&self) -> KeyValues<'_> {
@@ -296,6 +299,12 @@ impl OwnedRecord {
         };
         KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }.split_file()
     }
+}
+
+/// Returns the text of these bytes, of which only whole `str`s were pushed, each cut at a
+/// character's boundary: this cannot fail.
+fn text_of(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or("")
 }
 
 /// Puts in what the record has and the program text has not.

@@ -2,7 +2,7 @@
 //! on the writer's.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::body::{Body, Written};
 

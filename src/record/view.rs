@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use log::Level;
 
-use super::{KeyValues, OwnedRecord};
+use super::{KeyValues, OwnedRecord, text_of};
 
 /// Shows a record to a format, on the writer's thread.
 ///
@@ -20,20 +20,21 @@ use super::{KeyValues, OwnedRecord};
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     owned: &'a OwnedRecord,
-    message: &'a str,
+    /// Its bytes, which are a text.
+    message: &'a [u8],
     time: SystemTime,
     thread_name: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn new(owned: &'a OwnedRecord, time: SystemTime, thread_name: Option<&'a str>) -> Self {
-        Self::with_message(owned, owned.message(), time, thread_name)
+        Self::with_message(owned, owned.message_bytes(), time, thread_name)
     }
 
     /// Shows a record whose message may have been laid out elsewhere.
     pub(crate) fn with_message(
         owned: &'a OwnedRecord,
-        message: &'a str,
+        message: &'a [u8],
         time: SystemTime,
         thread_name: Option<&'a str>,
     ) -> Self {
@@ -92,11 +93,18 @@ impl<'a> Record<'a> {
 
     /// How many bytes of text a format has to lay out.
     pub(crate) fn text_len(&self) -> usize {
-        self.owned.text_len(self.message)
+        self.owned.text_len(self.message.len())
     }
 
     /// Returns the message, without its key-values; at most 64 KiB.
     pub fn message(&self) -> &'a str {
+        text_of(self.message)
+    }
+
+    /// Returns the bytes of the message, for formats: to look at them as a text costs another look
+    /// at each.
+    #[inline]
+    pub(crate) fn message_bytes(&self) -> &'a [u8] {
         self.message
     }
 

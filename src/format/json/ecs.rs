@@ -65,7 +65,7 @@ impl Json {
         push(out, "\",\"log.level\":\"");
         push(out, record.level().as_str());
         push(out, "\",\"message\":");
-        push_str(out, record.message())?;
+        push_str(out, record.message_bytes())?;
         push(out, ",\"ecs.version\":\"8.16.0\",\"log.logger\":");
         push_str(out, record.target())?;
         if let Some(file) = record.file() {

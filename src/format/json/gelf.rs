@@ -105,7 +105,7 @@ impl Json {
         }
         if let Some(thread) = thread(record) {
             push(out, ",\"_thread\":");
-            push_str(out, &thread)?;
+            push_str(out, &*thread)?;
         }
         self.names.each(record.key_values(), |name, value| push_additional(out, name, value))?;
         out.push(b'}');

@@ -62,12 +62,12 @@ impl Json {
         );
         time.write(out, record.time());
         push(out, "\",\"message\":");
-        push_str(out, record.message())?;
+        push_str(out, record.message_bytes())?;
         push(out, ",\"target\":");
         push_str(out, record.target())?;
         if let Some(thread) = thread(record) {
             push(out, ",\"thread\":");
-            push_str(out, &thread)?;
+            push_str(out, &*thread)?;
         }
         if let Some(file) = record.file() {
             push(out, ",\"logging.googleapis.com/sourceLocation\":{\"file\":");

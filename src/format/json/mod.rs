@@ -12,7 +12,7 @@ use std::io;
 
 use crate::record::{Record, Value};
 
-use super::escape::{may_mislead_in_json, none, push_json_str};
+use super::escape::{Text, may_mislead_in_json, none, push_json_str};
 use super::names::Names;
 use super::options::Options;
 use super::thread;
@@ -144,19 +144,20 @@ fn push(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
 }
 
-fn push_str(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
+fn push_str(out: &mut Vec<u8>, text: &(impl Text + ?Sized)) -> io::Result<()> {
+    let bytes = text.bytes();
     // Most texts need no escape: to see that at once is cheaper than to look at byte after byte.
-    if none(text.as_bytes(), |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | may_mislead_in_json(byte)) {
+    if none(bytes, |byte| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | may_mislead_in_json(byte)) {
         out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(bytes);
         out.push(b'"');
         return Ok(());
     }
-    if !none(text.as_bytes(), may_mislead_in_json) {
-        push_json_str(out, text);
+    if !none(bytes, may_mislead_in_json) {
+        push_json_str(out, text.text());
         return Ok(());
     }
-    Ok(serde_json::to_writer(out, text)?)
+    Ok(serde_json::to_writer(out, text.text())?)
 }
 
 fn push_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
@@ -199,7 +200,7 @@ fn no_number(value: f64) -> &'static str {
 fn push_as_str(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     match value {
         Value::Str(text) | Value::Json(text) => push_str(out, text),
-        Value::Error(chain) => push_str(out, &chain.to_string()),
+        Value::Error(chain) => push_str(out, &*chain.to_string()),
         Value::F64(float) if !float.is_finite() => push_value(out, value),
         _ => {
             out.push(b'"');

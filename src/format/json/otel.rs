@@ -48,7 +48,7 @@ impl Json {
                 Level::Error => "\",\"severityNumber\":17,\"severityText\":\"ERROR\",\"body\":{\"stringValue\":",
             },
         );
-        push_str(out, record.message())?;
+        push_str(out, record.message_bytes())?;
         push(out, "},\"attributes\":[");
         let mut attributes = Attributes::new(out);
         if let Some(file) = record.file() {

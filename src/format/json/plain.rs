@@ -27,7 +27,7 @@ impl Json {
         push_str(out, record.target())?;
         if let (true, Some(thread)) = (self.thread, thread(record)) {
             push(out, ",\"thread\":");
-            push_str(out, &thread)?;
+            push_str(out, &*thread)?;
         }
         if let (true, Some(file)) = (self.location, record.file()) {
             push(out, ",\"file\":");
@@ -38,7 +38,7 @@ impl Json {
             }
         }
         push(out, ",\"message\":");
-        push_str(out, record.message())?;
+        push_str(out, record.message_bytes())?;
         out.extend_from_slice(&self.fields);
         self.push_pairs(out, record)?;
         out.push(b'}');
