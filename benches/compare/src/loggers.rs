@@ -44,7 +44,14 @@ pub struct Logger {
 }
 
 pub const LIMIT: &str = "limit";
+pub const STORED_LIMIT: &str = "limit-stored";
 pub const OURS: &str = "unfazed";
+pub const OUR_MACROS: &str = "unfazed-macros";
+
+/// Returns true for what is no logger, and writes nothing.
+pub fn is_limit(name: &str) -> bool {
+    [LIMIT, STORED_LIMIT].contains(&name)
+}
 
 /// Returns true for a set-up of this crate, whichever macros call it.
 pub fn is_ours(name: &str) -> bool {
@@ -58,7 +65,19 @@ pub const ALL: &[Logger] = &[
         drops: true,
         start: limit,
     },
+    Logger {
+        name: STORED_LIMIT,
+        setup: "the processor's counter, the arguments by their bytes and one try_send of 256 bytes; the same receiver",
+        drops: true,
+        start: limit_stored,
+    },
     Logger { name: OURS, setup: "defaults; no-drop: Overflow::Block", drops: true, start: unfazed },
+    Logger {
+        name: OUR_MACROS,
+        setup: "the same, by unfazed's own macros, whose messages the writer lays out",
+        drops: true,
+        start: unfazed_macros,
+    },
     Logger {
         name: "unfazed-layer",
         setup: "unfazed::tracing::layer on a registry, tracing's own macros; no-drop: Overflow::Block",
@@ -142,6 +161,11 @@ fn limit(_: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
     Ok(Running { front: Front::Log, finish: Box::new(limit::finish), arrived: Some(limit::arrived) })
 }
 
+fn limit_stored(_: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+    limit::start_stored(full == Full::Wait);
+    Ok(Running { front: Front::Stored, finish: Box::new(limit::finish), arrived: Some(limit::arrived) })
+}
+
 fn unfazed_handle(file: &Path, full: Full) -> Result<unfazed::Handle, Box<dyn Error>> {
     let mut builder = unfazed::Builder::new().file(file);
     if full == Full::Wait {
@@ -160,6 +184,10 @@ fn unfazed_running(front: Front, handle: unfazed::Handle) -> Result<Running, Box
 
 fn unfazed(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
     unfazed_running(Front::Log, unfazed_handle(file, full)?)
+}
+
+fn unfazed_macros(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {
+    unfazed_running(Front::Unfazed, unfazed_handle(file, full)?)
 }
 
 fn unfazed_layer(file: &Path, full: Full) -> Result<Running, Box<dyn Error>> {

@@ -19,7 +19,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loggers::{Full, LIMIT, Logger};
+use loggers::{Full, Logger, is_limit};
 use report::Results;
 use work::{Pattern, Work};
 
@@ -28,6 +28,7 @@ Measures unfazed next to the other logging crates; writes tables, CSV and plots 
 
   --short        one round of everything that the bar needs: under two minutes
   --only A,B     only these loggers
+  --pattern A    only this pattern: bursts, sparse, sustained, paced or full
   --rounds N     so many rounds, 5 unless told (the sparse pattern: at least 9)
   --disk DIR     a directory on the disk to write to; the temporary directory unless told
   --list         what the loggers are
@@ -36,6 +37,8 @@ Measures unfazed next to the other logging crates; writes tables, CSV and plots 
 struct Options {
     short: bool,
     loggers: Vec<&'static Logger>,
+    /// Empty: all of them.
+    pattern: String,
     rounds: usize,
     disk: PathBuf,
 }
@@ -61,8 +64,13 @@ fn main() {
 }
 
 fn options(arguments: &[String]) -> Result<Options, String> {
-    let mut options =
-        Options { short: false, loggers: loggers::ALL.iter().collect(), rounds: 0, disk: std::env::temp_dir() };
+    let mut options = Options {
+        short: false,
+        loggers: loggers::ALL.iter().collect(),
+        pattern: String::new(),
+        rounds: 0,
+        disk: std::env::temp_dir(),
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("`{argument}` needs a value"));
@@ -72,6 +80,7 @@ fn options(arguments: &[String]) -> Result<Options, String> {
                 let chosen = value()?.split(',').map(|name| loggers::find(name).ok_or(format!("no logger `{name}`")));
                 options.loggers = chosen.collect::<Result<_, _>>()?;
             }
+            "--pattern" => options.pattern = value()?.clone(),
             "--rounds" => options.rounds = value()?.parse().map_err(|error| format!("rounds: {error}"))?,
             "--disk" => options.disk = value()?.into(),
             other => return Err(format!("`{other}` is no option; see --help")),
@@ -122,6 +131,7 @@ impl Scenario {
                     Pattern::Bursts(_) => "bursts",
                     Pattern::Sparse(_) => "sparse",
                     Pattern::Sustained(_) => "sustained",
+                    Pattern::Paced(rate) => return format!("paced {work:?} {rate}"),
                 };
                 let place = if place == Place::Disk { "disk" } else { "tmpfs" };
                 let full = if full == Full::Wait { "no-drop" } else { "default" };
@@ -133,8 +143,8 @@ impl Scenario {
     /// Whether this says anything of the logger that another scenario does not.
     fn concerns(self, logger: &Logger) -> bool {
         match self {
-            Scenario::FullDisk { .. } => logger.name != LIMIT,
-            Scenario::Work { place: Place::Tmpfs, .. } => logger.name != LIMIT,
+            Scenario::FullDisk { .. } => !is_limit(logger.name),
+            Scenario::Work { place: Place::Tmpfs, .. } => !is_limit(logger.name),
             Scenario::Work { pattern: Pattern::Sustained(_), full: Full::Default, .. } => logger.drops,
             Scenario::Work { .. } => true,
         }
@@ -148,6 +158,7 @@ impl Scenario {
                     Pattern::Bursts(count) => ("bursts", count),
                     Pattern::Sparse(count) => ("sparse", count),
                     Pattern::Sustained(count) => ("sustained", count),
+                    Pattern::Paced(rate) => ("paced", rate),
                 };
                 let (work, full) = (format!("{work:?}"), (full == Full::Wait).to_string());
                 vec![pattern.into(), count.to_string(), work, threads.to_string(), full]
@@ -164,6 +175,7 @@ impl Scenario {
                 let pattern = match pattern {
                     "bursts" => Pattern::Bursts(count),
                     "sparse" => Pattern::Sparse(count),
+                    "paced" => Pattern::Paced(count),
                     _ => Pattern::Sustained(count),
                 };
                 let work =
@@ -212,6 +224,12 @@ fn plan(options: &Options) -> Vec<(Scenario, usize)> {
             plan.push((Scenario::work(sustained, W1, threads, Disk, Default), rounds));
         }
     }
+    if !options.short || options.pattern == "paced" {
+        for rate in work::RATES {
+            plan.push((Scenario::work(Pattern::Paced(rate), W1, 1, Disk, Default), rounds.min(3)));
+        }
+    }
+    plan.retain(|(scenario, _)| scenario.name().starts_with(&options.pattern));
     plan
 }
 

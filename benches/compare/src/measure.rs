@@ -67,12 +67,24 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Seconds of processor time, in the program and in the kernel, of all threads.
-pub fn processor_seconds() -> f64 {
+/// What the process has used, all threads together.
+fn usage() -> libc::rusage {
     // SAFETY: it is all numbers, and getrusage fills it.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live `rusage`.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    usage
+}
+
+/// How often a thread of the process gave up its processor, or lost it.
+pub fn switches() -> u64 {
+    let usage = usage();
+    usage.ru_nvcsw as u64 + usage.ru_nivcsw as u64
+}
+
+/// Seconds of processor time, in the program and in the kernel, of all threads.
+pub fn processor_seconds() -> f64 {
+    let usage = usage();
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

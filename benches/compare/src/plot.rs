@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::loggers::{LIMIT, Logger, is_ours};
+use crate::loggers::{Logger, is_limit, is_ours};
 use crate::report::Results;
 
 const WIDTH: u32 = 900;
@@ -18,7 +18,7 @@ const LIMITS_COLOUR: RGBColor = RGBColor(0x88, 0x88, 0x88);
 
 fn colour(logger: &str) -> RGBColor {
     match logger {
-        LIMIT => LIMITS_COLOUR,
+        limit if is_limit(limit) => LIMITS_COLOUR,
         ours if is_ours(ours) => OUR_COLOUR,
         _ => RIVALS_COLOUR,
     }
@@ -105,7 +105,7 @@ pub fn throughput(file: &Path, loggers: &[&Logger], results: &Results) -> Result
         .disable_y_mesh()
         .disable_y_axis()
         .x_max_light_lines(1)
-        .x_desc("one thread (upper, dark), two threads (lower, light); the limit writes nothing")
+        .x_desc("one thread (upper, dark), two threads (lower, light); the limits write nothing")
         .draw()?;
     for (row, (name, one, two)) in rows.iter().enumerate() {
         let y = row as f64;

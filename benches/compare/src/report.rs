@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::full_disk;
-use crate::loggers::{LIMIT, Logger, OURS, is_ours};
+use crate::loggers::{LIMIT, Logger, OUR_MACROS, OURS, STORED_LIMIT, is_limit, is_ours};
 use crate::measure;
+use crate::work::RATES;
 
 /// Under which conditions the numbers were made.
 pub fn header(disk: &Path, rounds: usize, timer_ns: f64) -> String {
@@ -131,6 +132,10 @@ fn bursts(work: &str, threads: usize) -> String {
     format!("bursts {work} {threads} disk default")
 }
 
+fn paced(rate: usize) -> String {
+    format!("paced W1 {rate}")
+}
+
 fn sustained(threads: usize, place: &str, full: &str) -> String {
     format!("sustained W1 {threads} {place} {full}")
 }
@@ -211,6 +216,19 @@ fn groups() -> Vec<Group> {
                 plain("W3 allocations", bursts("W3", 1), "allocations", 2),
                 plain("W4, ns", bursts("W4", 1), "p50", 0),
                 plain("W4 allocations", bursts("W4", 1), "allocations", 2),
+            ],
+        },
+        Group {
+            name: "Paced",
+            about: "W1 at a rate, for 5 s, in ticks of 1 ms whose sleeps are in it: processor time of the whole process and \
+                    context switches, for each record",
+            columns: vec![
+                plain("1 000/s, us", paced(1_000), "processor_us", 1),
+                plain("switches", paced(1_000), "switches", 2),
+                plain("10 000/s, us", paced(10_000), "processor_us", 2),
+                plain("switches", paced(10_000), "switches", 3),
+                plain("100 000/s, us", paced(100_000), "processor_us", 2),
+                plain("switches", paced(100_000), "switches", 4),
             ],
         },
         Group {
@@ -337,7 +355,7 @@ fn bar(loggers: &[&Logger], results: &Results) -> String {
     let mut text = "\n### The bar\n\n| | wanted | measured | |\n|---|---:|---:|---|\n".to_owned();
     let median = |scenario: &str, metric: &str, logger: &str| results.get(scenario, metric, logger).map(|it| it.median);
     let rivals: Vec<&str> =
-        loggers.iter().map(|logger| logger.name).filter(|name| !is_ours(name) && *name != LIMIT).collect();
+        loggers.iter().map(|logger| logger.name).filter(|name| !is_ours(name) && !is_limit(name)).collect();
     let of_rivals = |scenario: &str, metric: &str, best: Best| {
         let values = rivals.iter().filter_map(|rival| median(scenario, metric, rival));
         values.reduce(if best == Best::Most { f64::max } else { f64::min })
@@ -393,6 +411,33 @@ fn bar(loggers: &[&Logger], results: &Results) -> String {
         Best::Least,
         median(FULL_DISK, "full_p50", OURS),
     );
+
+    for (work, share) in [("W1", 0.35), ("W2", 0.70), ("W3", 0.60), ("W4", 0.45)] {
+        let scenario = bursts(work, 1);
+        let wanted = median(&scenario, "p50", OURS).map(|facade| share * facade);
+        let name = format!("own macros, {work} p50, ns: {share} x the facade");
+        line(&name, 0, wanted, Best::Least, median(&scenario, "p50", OUR_MACROS));
+    }
+    for (what, scenario, metric, share) in
+        [("W1 p99.9", w1.clone(), "p999", 0.40), ("W1 alone, p50", SPARSE.to_owned(), "p50", 0.40)]
+    {
+        let wanted = median(&scenario, metric, OURS).map(|facade| share * facade);
+        let name = format!("own macros, {what}, ns: {share} x the facade");
+        line(&name, 0, wanted, Best::Least, median(&scenario, metric, OUR_MACROS));
+    }
+    let wanted = median(&w1, "p50", STORED_LIMIT).map(|limit| limit + 35.0);
+    line("own macros, W1 p50, ns: their limit + 35", 0, wanted, Best::Least, median(&w1, "p50", OUR_MACROS));
+    for threads in [1, 2] {
+        let scenario = sustained(threads, "disk", "no-drop");
+        let [facade, own] = [OURS, OUR_MACROS].map(|name| median(&scenario, "per_second", name).map(|it| it * 1e-6));
+        let name = format!("own macros, in the file, {threads} thread(s), M/s: 0.9 x the facade");
+        line(&name, 2, facade.map(|facade| 0.9 * facade), Best::Most, own);
+    }
+    for rate in RATES {
+        let wanted = of_rivals(&paced(rate), "processor_us", Best::Least);
+        let name = format!("processor us a record at {rate}/s: the best rival");
+        line(&name, 2, wanted, Best::Least, median(&paced(rate), "processor_us", OURS));
+    }
 
     text += "\nWhere a rival is ahead:\n\n";
     let before = text.len();

@@ -8,16 +8,24 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::limit::{
+    self,
+    Argument::{Float, Integer, Text},
+};
 use crate::loggers::{Full, Logger, Running};
-use crate::measure::{allocations, peak_mib, processor_seconds, ticks, ticks_per_ns};
+use crate::measure::{allocations, peak_mib, processor_seconds, switches, ticks, ticks_per_ns};
 
 /// Through which macros a logger is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Front {
     Log,
+    /// The macros of unfazed.
+    Unfazed,
     Tracing,
     /// The `log` macros, and for key-values slog's own, because slog-stdlog does not pass them on.
     Slog,
+    /// None: the second limit is called.
+    Stored,
 }
 
 /// What is logged.
@@ -75,6 +83,19 @@ pub fn call(front: Front, work: Work) -> Call {
                 |logger| slog::info!(logger, "user logged in"; "user" => number, "address" => ADDRESS, "ms" => milliseconds(number)),
             );
         },
+        (Front::Unfazed, Work::W1) => {
+            |number| unfazed::info!("user {} logged in from {} in {:.2} ms", number, ADDRESS, milliseconds(number))
+        }
+        (Front::Unfazed, Work::W2) => |_| unfazed::info!("connection closed by peer"),
+        (Front::Unfazed, Work::W3) => |number| unfazed::info!("{number:08} {LONG}"),
+        (Front::Unfazed, Work::W4) => {
+            |number| unfazed::info!(user = number, address = ADDRESS, ms = milliseconds(number); "user logged in")
+        }
+        (Front::Stored, Work::W1 | Work::W4) => |number| {
+            limit::store("W1", [Integer(number), Text(ADDRESS), Float(milliseconds(number))]);
+        },
+        (Front::Stored, Work::W2) => |_| limit::store("W2", []),
+        (Front::Stored, Work::W3) => |number| limit::store("W3", [Integer(number), Text(LONG)]),
         (Front::Tracing, Work::W1) => {
             |number| tracing::info!("user {} logged in from {} in {:.2} ms", number, ADDRESS, milliseconds(number))
         }
@@ -95,11 +116,18 @@ pub enum Pattern {
     Sparse(usize),
     /// So many as fast as possible, until they are in the file.
     Sustained(usize),
+    /// So many a second, for `PACED_FOR`.
+    Paced(usize),
 }
 
 pub const BURST: usize = 500;
 const REST: Duration = Duration::from_millis(2);
 const EACH: Duration = Duration::from_micros(200);
+/// Records a second, in the pattern that is paced.
+pub const RATES: [usize; 3] = [1_000, 10_000, 100_000];
+const PACED_FOR: Duration = Duration::from_secs(5);
+/// A part of the records of a second comes in each of these.
+const TICK: Duration = Duration::from_millis(1);
 const WARM_UP: Duration = Duration::from_millis(50);
 
 /// A number that was measured, and what it is.
@@ -137,6 +165,7 @@ pub fn run(
             tell("before_mib", before);
             sustained(running, log, file, records, threads);
         }
+        Pattern::Paced(rate) => paced(log, rate),
     }
     Ok(())
 }
@@ -284,6 +313,24 @@ fn sustained(running: Running, log: Call, file: &Path, records: usize, threads: 
     tell("called_per_second", (share * threads) as f64 / called.as_secs_f64());
     tell("per_second", in_file as f64 / took.as_secs_f64());
     tell("lost_percent", 100.0 * (1.0 - in_file as f64 / (share * threads) as f64));
+}
+
+/// Logs at this rate, and tells what a record costs the whole process: its processor time, in
+/// microseconds, and how often it was switched to another thread. The sleeps between the ticks
+/// are in it.
+fn paced(log: Call, rate: usize) {
+    log(0);
+    thread::sleep(WARM_UP);
+    let (processor, switched, from) = (processor_seconds(), switches(), Instant::now());
+    let ticks = PACED_FOR.as_millis() / TICK.as_millis();
+    let each = rate * TICK.as_millis() as usize / 1000;
+    for tick in 1..=ticks as u32 {
+        (0..each).for_each(|number| log(number as u64));
+        thread::sleep((from + TICK * tick).saturating_duration_since(Instant::now()));
+    }
+    let records = (ticks as usize * each) as f64;
+    tell("processor_us", (processor_seconds() - processor) * 1e6 / records);
+    tell("switches", (switches() - switched) as f64 / records);
 }
 
 /// Waits until the file has not grown for a while, and says when it last did, and the processor
