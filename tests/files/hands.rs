@@ -100,17 +100,22 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     let told = text.notices.iter().filter(|notice| notice.contains("the log file was cut short")).count();
     // A line that tells one may itself have gone with the next.
     assert!((TURNS - 1..=TURNS).contains(&told), "{:?}", text.notices);
+    // What is missing stood at the end of a file when that was cut: within a copy nothing is. Between
+    // the two it syncs the copy, which may take longer than all the rest.
+    for file in &files {
+        for (author, numbers) in Text::of(std::slice::from_ref(file)).records {
+            let hole = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
+            assert_eq!(hole, None, "author {author}: missing, doubled or out of order within a copy");
+        }
+    }
     let mut missing = 0;
     for (author, count) in (0..).zip(&logged) {
         let numbers = &text.records[&author];
         assert!(numbers.is_sorted_by(|one, next| one < next), "author {author}: doubled or out of order");
-        assert_eq!(numbers[0], 0);
-        let holes = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
-        assert!(holes <= TURNS, "author {author}: {holes} holes by {TURNS} cuts");
+        assert_eq!((numbers[0], numbers.last()), (0, Some(&(count - 1))), "author {author}");
         missing += count - numbers.len() as u64;
     }
     let all: u64 = logged.iter().sum();
-    assert!(missing < all / 5, "{missing} of {all} records are missing");
     Outcome::Holds(format!("{missing} of {all} records went between its copy and its cut, {TURNS} cuts"))
 }
 
