@@ -207,8 +207,8 @@ fn rsyslog_gets_every_record(dir: &Path) {
     let rsyslog = Rsyslog::start(dir, &log_file, &out);
     wait_until(&rsyslog, "the first line arrives", || !lines(&out).is_empty());
 
-    // It was seen to miss one of twenty files a second, and may be held up: it is never half a file
-    // behind.
+    // It was seen to miss one of twenty files a second, and may be held up: the log is never half a
+    // file ahead of it.
     let keeps_up = || {
         let copied = fs::metadata(&out).unwrap().len();
         handle.stats().written_bytes <= copied + MIB / 2

@@ -100,8 +100,8 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     let told = text.notices.iter().filter(|notice| notice.contains("the log file was cut short")).count();
     // A line that tells one may itself have gone with the next.
     assert!((TURNS - 1..=TURNS).contains(&told), "{:?}", text.notices);
-    // What is missing stood at the end of a file when that was cut: within a copy nothing is. Between
-    // the two it syncs the copy, which may take longer than all the rest.
+    // What is missing stood at the end of a file when that was cut: within a copy nothing is.
+    // Between the two it syncs the copy, which may take longer than all the rest.
     for file in &files {
         for (author, numbers) in Text::of(std::slice::from_ref(file)).records {
             let hole = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
