@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(crate) fn next_to_a_log_of_somebody_elses_in_a_sticky_directory_nothing_of_o
 
 #[cfg(feature = "gzip")]
 pub(crate) fn a_compressed_archive_has_no_more_permissions_than_the_log(dir: &Path) -> Outcome {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     fs::write(dir.join("app.log"), "older\n").unwrap();
     fs::set_permissions(dir.join("app.log"), fs::Permissions::from_mode(0o640)).unwrap();
@@ -100,7 +100,10 @@ pub(crate) fn who_has_lost_the_lock_to_another_rotates_nothing(dir: &Path) -> Ou
     other_handle.rotate();
     assert_eq!(other_handle.flush(PATIENCE), Ok(()));
     assert_eq!(archives(&logs).len(), 1);
+    // Nor does it take the other one's lock file away when it ends.
+    let held = fs::metadata(logs.join(".app.log.lock")).unwrap().ino();
     assert_eq!(one_handle.shutdown(PATIENCE), Ok(()));
+    assert_eq!(fs::metadata(logs.join(".app.log.lock")).map(|lock| lock.ino()).ok(), Some(held));
     assert_eq!(other_handle.shutdown(PATIENCE), Ok(()));
     Outcome::holds()
 }

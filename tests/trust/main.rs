@@ -8,6 +8,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
+mod attributes;
+#[cfg(target_os = "linux")]
 mod cases;
 #[cfg(target_os = "linux")]
 mod hands;
@@ -102,6 +104,8 @@ fn main() -> std::process::ExitCode {
         links::no_directory_is_made_by_a_link_of_somebody_elses,
         links::links_that_are_exchanged_between_two_steps_lead_nowhere,
         links::in_a_user_namespace_nobody_else_is_taken_for_root,
+        attributes::a_log_or_a_directory_that_may_not_be_changed_is_reported_and_goes_on_afterwards,
+        attributes::an_archive_that_may_not_be_changed_ends_neither_rotation_nor_retention,
         lists::after_a_rotation_the_group_may_do_no_more_than_its_list_says,
         lists::a_mode_that_is_asked_for_narrows_a_list,
         lists::a_list_of_the_directory_gives_nobody_what_the_log_does_not,
