@@ -69,26 +69,16 @@ pub(super) struct Piece {
     pub(super) width: usize,
     /// The part stands at the right of its column.
     pub(super) is_right: bool,
-    /// The whole piece as it stands in a line of each level, the loudest first: only where the part
-    /// is the level.
-    pub(super) levels: Vec<String>,
 }
 
 impl Piece {
     pub(super) fn new(before: &str, part: Part) -> Self {
-        Self {
-            before: before.to_owned(),
-            part,
-            after: String::new(),
-            is_optional: false,
-            width: 0,
-            is_right: false,
-            levels: Vec::new(),
-        }
+        Self { before: before.to_owned(), part, after: String::new(), is_optional: false, width: 0, is_right: false }
     }
 
-    /// The levels with the text around them, in their column. What turns a colour on has no width.
-    fn lay_out_levels(&mut self, colors: Option<&[(String, String)]>) {
+    /// Returns the whole piece as it stands in a line of each level, the loudest first. What turns
+    /// a colour on has no width.
+    fn levels(&self, colors: Option<&[(String, String)]>) -> Vec<String> {
         let Self { before, after, width, .. } = self;
         let one = |(place, level): (usize, Level)| {
             let word = level.as_str();
@@ -97,7 +87,7 @@ impl Piece {
             let (on, off) = colors.and_then(|colors| colors.get(place)).map_or(("", ""), |(on, off)| (on, off));
             format!("{before}{left}{on}{word}{off}{right}{after}")
         };
-        self.levels = Level::iter().enumerate().map(one).collect();
+        Level::iter().enumerate().map(one).collect()
     }
 }
 
@@ -149,10 +139,72 @@ fn piece(before: &str, inside: &str) -> Option<Piece> {
     Some(Piece { width, is_right: column.starts_with('>'), ..Piece::new(before, part) })
 }
 
+/// What a line is made of, one after the other.
+enum Step {
+    Text(String),
+    /// For each level, the loudest first.
+    Level(Vec<String>),
+    Time,
+    Target,
+    Message,
+    KeyValues(Piece),
+    /// A part that may be missing, or has a column.
+    Other(Piece),
+}
+
+/// The steps of these pieces. Texts that follow each other are one.
+fn steps(pieces: Vec<Piece>, end: String, level_colors: Option<&[(String, String)]>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for mut piece in pieces {
+        let is_plain = piece.width == 0 && !piece.is_optional;
+        let step = match piece.part {
+            Part::Level => {
+                push_levels(&mut steps, piece.levels(level_colors));
+                continue;
+            }
+            Part::Time if is_plain => Step::Time,
+            Part::Target if is_plain => Step::Target,
+            Part::Message if is_plain => Step::Message,
+            Part::KeyValues => {
+                steps.push(Step::KeyValues(piece));
+                continue;
+            }
+            _ => {
+                steps.push(Step::Other(piece));
+                continue;
+            }
+        };
+        push_step_text(&mut steps, std::mem::take(&mut piece.before));
+        steps.push(step);
+        push_step_text(&mut steps, piece.after);
+    }
+    push_step_text(&mut steps, end);
+    steps
+}
+
+fn push_levels(steps: &mut Vec<Step>, levels: Vec<String>) {
+    let before = match steps.pop() {
+        Some(Step::Text(text)) => text,
+        other => {
+            steps.extend(other);
+            String::new()
+        }
+    };
+    steps.push(Step::Level(levels.iter().map(|text| format!("{before}{text}")).collect()));
+}
+
+fn push_step_text(steps: &mut Vec<Step>, text: String) {
+    match steps.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Step::Text(before)) => before.push_str(&text),
+        Some(Step::Level(levels)) => levels.iter_mut().for_each(|before| before.push_str(&text)),
+        _ => steps.push(Step::Text(text)),
+    }
+}
+
 /// A pattern at work: its options decided once.
 pub(super) struct Pattern {
-    pieces: Vec<Piece>,
-    end: String,
+    steps: Vec<Step>,
     message: Controls,
     short_target: bool,
     /// What turns the colour of a whole line on and off, by its level, the loudest first.
@@ -166,7 +218,7 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    pub(super) fn new((mut pieces, end): (Vec<Piece>, String), options: &Options) -> Self {
+    pub(super) fn new((pieces, end): (Vec<Piece>, String), options: &Options) -> Self {
         let mut fields = Vec::new();
         push_pairs(&mut fields, options.fields.pairs(), Controls::Rust);
         let of_piece = |piece: &Piece| piece.before.len() + piece.after.len() + piece.width + LONGEST_COLOR;
@@ -180,12 +232,8 @@ impl Pattern {
         let colors: Option<Vec<_>> =
             palette.map(|palette| Level::iter().map(|level| color(palette.style(level))).collect());
         let (line_colors, level_colors) = if options.colors.whole_line { (colors, None) } else { (None, colors) };
-        for piece in pieces.iter_mut().filter(|piece| piece.part == Part::Level) {
-            piece.lay_out_levels(level_colors.as_deref());
-        }
         Self {
-            pieces,
-            end,
+            steps: steps(pieces, end, level_colors.as_deref()),
             message: if options.multiline { Controls::Indented } else { Controls::Rust },
             short_target: options.short_target,
             line_colors,
@@ -207,41 +255,54 @@ impl Pattern {
         if let Some((on, _)) = color {
             out.extend_from_slice(on.as_bytes());
         }
-        for piece in &self.pieces {
-            if let Some(text) = piece.levels.get(level) {
-                out.extend_from_slice(text.as_bytes());
-                continue;
-            }
-            let start = out.len();
-            push_short(out, &piece.before);
-            let from = out.len();
-            match piece.part {
-                Part::Time => time.write(out, record.time()),
-                Part::Message => push_text(out, record.message_bytes(), self.message),
-                Part::KeyValues => {
+        for step in &self.steps {
+            match step {
+                Step::Text(text) => push_short(out, text),
+                Step::Level(texts) => out.extend_from_slice(texts.get(level).map_or("", |text| text).as_bytes()),
+                Step::Time => time.write(out, record.time()),
+                Step::Target => self.target(out, record),
+                Step::Message => push_text(out, record.message_bytes(), self.message),
+                Step::KeyValues(piece) => {
+                    push_short(out, &piece.before);
                     self.key_values(out, piece, record);
-                    continue;
                 }
-                Part::Target if self.short_target => push_text(out, short_target(record.target()), Controls::Rust),
-                Part::Target => push_text(out, record.target(), Controls::Rust),
-                other => push_origin(out, other, record),
+                Step::Other(piece) => self.other(out, piece, record, time),
             }
-            if out.len() == from && piece.is_optional {
-                out.truncate(start);
-                continue;
-            }
-            if out.len() == from && piece.part.may_be_missing() {
-                out.push(b'-');
-            }
-            if piece.width > 0 {
-                pad(out, from, piece);
-            }
-            push_short(out, &piece.after);
         }
-        push_short(out, &self.end);
         if let Some((_, off)) = color {
             out.extend_from_slice(off.as_bytes());
         }
+    }
+
+    #[inline]
+    fn target(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let target = record.target();
+        push_text(out, if self.short_target { short_target(target) } else { target }, Controls::Rust);
+    }
+
+    /// A part that may be missing, or has a column.
+    #[inline(never)]
+    fn other(&self, out: &mut Vec<u8>, piece: &Piece, record: &Record<'_>, time: &mut TimeText) {
+        let start = out.len();
+        push_short(out, &piece.before);
+        let from = out.len();
+        match piece.part {
+            Part::Time => time.write(out, record.time()),
+            Part::Message => push_text(out, record.message_bytes(), self.message),
+            Part::Target => self.target(out, record),
+            other => push_origin(out, other, record),
+        }
+        if out.len() == from && piece.is_optional {
+            out.truncate(start);
+            return;
+        }
+        if out.len() == from && piece.part.may_be_missing() {
+            out.push(b'-');
+        }
+        if piece.width > 0 {
+            pad(out, from, piece);
+        }
+        push_short(out, &piece.after);
     }
 
     /// The key-values with a space before each; none where the pattern has another character there.
