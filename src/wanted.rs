@@ -45,6 +45,15 @@ impl Levels {
         self.0 >> (level as u8 - 1) & 1 == 1
     }
 
+    /// Returns the set as a number, for `from_bits`.
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     pub(crate) fn insert(&mut self, level: Level) {
         self.0 |= 1 << (level as u8 - 1);
     }

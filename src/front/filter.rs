@@ -10,6 +10,7 @@ use std::sync::Arc;
 use log::{Level, LevelFilter, Metadata};
 
 use crate::error::FilterError;
+use crate::record::Site;
 use crate::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
@@ -169,6 +170,9 @@ impl Remembered {
     const NOTHING: Self = Self { version: 0, target: (0, 0), verdict: Verdict::NOTHING };
 }
 
+/// So many bits of what a log call remembers are the levels that pass, the others the version.
+const LEVEL_BITS: u32 = u8::BITS;
+
 /// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer
 /// one stays there.
 const REMEMBERED: usize = 64;
@@ -257,6 +261,28 @@ impl CurrentFilter {
             return verdict; // The filter that logs was not asked about this record.
         }
         VERDICTS.with(|verdicts| verdicts[slot].set(Remembered { version, target: place, verdict }));
+        verdict
+    }
+
+    /// The same, remembered by the log call itself, which has one module path. Only a verdict that
+    /// is the levels alone fits into its word, after the filter's version; any other is
+    /// remembered by the thread.
+    #[inline]
+    pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {
+        let target = record.target();
+        let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
+        // Acquire: see `verdict`. The word needs no order of its own: it holds both the version and
+        // what that one's filter, or a newer one, has said.
+        let version = self.version.load(Acquire);
+        let word = site.verdict.load(Relaxed);
+        if is_static && word >> LEVEL_BITS == version {
+            return Verdict { levels: Levels::from_bits(word as u8), ..Verdict::NOTHING };
+        }
+        let verdict = self.verdict(record);
+        let is_asking = is_asking(Question::Filter);
+        if is_static && !is_asking && !verdict.by_message && verdict.wanting == Verdict::NOTHING.wanting {
+            site.verdict.store(version << LEVEL_BITS | u64::from(verdict.levels.bits()), Relaxed);
+        }
         verdict
     }
 
@@ -426,6 +452,28 @@ mod tests {
         let filter =
             Filter::new(LevelFilter::Info, layers(&[directives]), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
         CurrentFilter::new(filter, LevelFilter::Info)
+    }
+
+    #[test]
+    fn what_a_log_call_remembers_ends_with_the_filter_and_holds_for_no_other_target() {
+        static SITE: Site = Site::new("", &[], "");
+        let (filter, other) = (current("app=debug"), current("app=error"));
+        let record = |target| {
+            let mut record = log::Record::builder();
+            record.target(target).module_path_static(Some("app")).level(Level::Debug).build()
+        };
+        let passes = |filter: &CurrentFilter, target| filter.verdict_at(&SITE, &record(target)).passes(Level::Debug);
+        for _ in 0..2 {
+            assert!(passes(&filter, "app") && !passes(&filter, "own") && !passes(&other, "app"));
+        }
+        filter.set("app=warn,own=debug").unwrap();
+        for _ in 0..2 {
+            assert!(!passes(&filter, "app") && passes(&filter, "own"));
+        }
+        filter.set("app=debug/needle").unwrap();
+        for _ in 0..2 {
+            assert!(passes(&filter, "app") && filter.verdict_at(&SITE, &record("app")).by_message);
+        }
     }
 
     fn verdict(filter: &CurrentFilter, target: &'static str) -> LevelFilter {

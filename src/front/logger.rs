@@ -130,7 +130,7 @@ impl Core {
     /// know it.
     #[inline]
     pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
-        let verdict = self.filter.verdict(record);
+        let verdict = self.filter.verdict_at(message.site, record);
         let level = record.level();
         if !verdict.passes(level) {
             return;

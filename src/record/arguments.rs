@@ -2,6 +2,7 @@
 //! thread, laid out as text on the writer's. What the bytes mean, only the call knows.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 use super::body::{Body, LONGEST_MESSAGE, TextWriter, Written};
 use super::{OwnedRecord, Place};
@@ -23,12 +24,14 @@ pub struct Site {
     pieces: &'static [Piece],
     /// The text after the last argument.
     last: &'static str,
+    /// What the filter has said of the call, in the filter's own words. At first nothing.
+    pub(crate) verdict: AtomicU64,
 }
 
 impl Site {
     /// Makes the site of a log call in this file.
     pub const fn new(file: &'static str, pieces: &'static [Piece], last: &'static str) -> Self {
-        Self { file, pieces, last }
+        Self { file, pieces, last, verdict: AtomicU64::new(0) }
     }
 
     /// Writes the message with these arguments.
