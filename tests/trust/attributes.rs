@@ -38,7 +38,7 @@ fn chattr(what: &str, path: &Path) -> bool {
 }
 
 /// Why there are no attributes here, if there are none.
-fn lacks(dir: &Path) -> Option<Outcome> {
+fn why_none(dir: &Path) -> Option<Outcome> {
     let probe = dir.join("probe");
     fs::write(&probe, "").unwrap();
     let works = chattr("+a", &probe) && chattr("-a", &probe) && chattr("+i", &probe) && chattr("-i", &probe);
@@ -68,7 +68,7 @@ fn records(logs: &Path) -> u64 {
 }
 
 pub(crate) fn a_log_or_a_directory_that_may_not_be_changed_is_reported_and_goes_on_afterwards(dir: &Path) -> Outcome {
-    if let Some(skipped) = lacks(dir) {
+    if let Some(skipped) = why_none(dir) {
         return skipped;
     }
     for (number, (letter, name)) in [('i', "app.log"), ('a', "app.log"), ('i', "."), ('a', ".")].into_iter().enumerate()
@@ -107,7 +107,7 @@ pub(crate) fn a_log_or_a_directory_that_may_not_be_changed_is_reported_and_goes_
 }
 
 pub(crate) fn an_archive_that_may_not_be_changed_ends_neither_rotation_nor_retention(dir: &Path) -> Outcome {
-    if let Some(skipped) = lacks(dir) {
+    if let Some(skipped) = why_none(dir) {
         return skipped;
     }
     for (number, letter) in ['i', 'a'].into_iter().enumerate() {
