@@ -243,20 +243,20 @@ fn reads_nothing(dir: &Path) {
     let file = dir.join("app.log");
     let (logger, handle) = Builder::new().file(&file).syslog(Syslog::unix(&socket)).build().unwrap();
     log::set_max_level(log::LevelFilter::Info);
+    let the_file_gets = |number| {
+        let has_got = || handle.stats().outputs[0].written >= number;
+        child::wait_until(|| "the file gets all".to_owned(), PATIENCE, has_got);
+    };
     let mut number = 0_u64;
     // Until the socket is full, and then as many again.
     while handle.stats().outputs[1].written + 100 > number || number < 1000 {
         log::info!(logger: logger, "number {number}");
         number += 1;
         if number % 100 == 0 {
-            let written = handle.stats().outputs[0].written;
-            child::wait_until(
-                || "the file gets all".to_owned(),
-                PATIENCE,
-                || handle.stats().outputs[0].written >= number.max(written),
-            );
+            the_file_gets(number);
         }
     }
+    the_file_gets(number);
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count() as u64, number);
 }
 
