@@ -23,6 +23,8 @@ use unix as system;
 use windows as system;
 
 pub(crate) use real::{RealDisk, RealFile};
+#[cfg(all(test, target_os = "linux", not(loom)))]
+pub(crate) use system::between;
 pub(crate) use system::{ATOMIC_WRITE, RealDir, RealStream};
 
 /// Returns what stands in a regular file that somebody edits; an error if it is larger. Does not

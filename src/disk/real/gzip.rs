@@ -34,9 +34,13 @@ pub(super) fn start(mut dir: RealDir, log: Access, what: Compression) -> io::Res
     let cancelled = Arc::new(AtomicBool::new(false));
     let (send, done) = mpsc::channel();
     let is_cancelled = cancelled.clone();
+    #[cfg(all(test, target_os = "linux", not(loom)))]
+    let hand = system::between::inherit();
     thread::Builder::new().name("unfazed-gzip".into()).spawn(move || {
         block_signals();
         lower_priority();
+        #[cfg(all(test, target_os = "linux", not(loom)))]
+        hand.set();
         // Nobody may be left to receive it.
         let _ = send.send(compress(&mut dir, &log, &what, &is_cancelled));
     })?;

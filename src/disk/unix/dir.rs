@@ -19,6 +19,7 @@ use crate::os::CloseInChild;
 #[cfg(feature = "gzip")]
 use super::access::Access;
 use super::access::id_of;
+use super::between;
 use super::walk::{Known, MOST_LINKS, Trusted, Walker, read_link, untrusted};
 
 mod open;
@@ -159,6 +160,7 @@ impl RealDir {
     }
 
     pub(in crate::disk) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {
+        between::steps();
         statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
@@ -183,6 +185,7 @@ impl RealDir {
     }
 
     pub(in crate::disk) fn open_file(&self, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        between::steps();
         let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         above_streams(openat(self.fd(), name, flags, mode)?)
     }
@@ -225,6 +228,7 @@ impl RealDir {
     /// is the first one.
     fn or_remove<T>(&self, name: &OsStr, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
+            between::steps();
             let _ = rustix::fs::unlinkat(self.fd(), name, AtFlags::empty());
         }
         result
@@ -240,6 +244,7 @@ impl RealDir {
         let is_same = |found: &Stat| id_of(found) == id_of(&ours);
         let found = self.stat(name);
         let in_place = found.is_ok_and(|found| is_same(&found));
+        between::steps();
         let at_path = statat(CWD, path, AtFlags::empty()).is_ok_and(|found| is_same(&found));
         if in_place && (at_path || self.is_in_another_root()) {
             return Ok(PathState::Same);
@@ -306,7 +311,9 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mu
     let mut new = OsString::from(".");
     new.push(name);
     new.push(format!(".{random:08x}.new"));
+    between::steps();
     rustix::fs::symlinkat(target, dir.fd(), &*new)?;
+    between::steps();
     dir.or_remove(&new, rustix::fs::renameat(dir.fd(), &*new, dir.fd(), name).map_err(io::Error::from))
 }
 
@@ -318,6 +325,7 @@ impl Dir for RealDir {
     }
 
     fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        between::steps();
         match rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty()) {
             // exFAT and SMB on macOS, where std has no kind for it.
             Err(Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
@@ -326,6 +334,7 @@ impl Dir for RealDir {
     }
 
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        between::steps();
         Ok(rustix::fs::renameat(self.fd(), from, self.fd(), to)?)
     }
 
@@ -334,6 +343,7 @@ impl Dir for RealDir {
         {
             use rustix::fs::{RenameFlags, renameat_with};
 
+            between::steps();
             match renameat_with(self.fd(), from, self.fd(), to, RenameFlags::NOREPLACE) {
                 // A kernel, or a file system, that does not know the flag.
                 Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
@@ -349,6 +359,7 @@ impl Dir for RealDir {
     }
 
     fn remove(&mut self, name: &OsStr) -> io::Result<()> {
+        between::steps();
         Ok(rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())?)
     }
 

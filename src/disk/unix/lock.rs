@@ -26,6 +26,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
 use rustix::io::Errno;
 
 use super::access::id_of;
+use super::between;
 use super::dir::{RealDir, is_ours};
 use crate::disk::real::random;
 use crate::os::CloseInChild;
@@ -196,6 +197,7 @@ impl RealDir {
     /// Removes a lock file that is locked. Where that may not be, it stays, and is used again.
     fn remove_lock_file(&self, file: &LockFile) {
         if !file.has_other_names && self.leads_to(file) {
+            between::steps();
             let _ = rustix::fs::unlinkat(self.fd(), &*file.name, AtFlags::empty());
         }
     }

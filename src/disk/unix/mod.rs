@@ -2,6 +2,7 @@
 //! opens and reads nothing.
 
 mod access;
+pub(crate) mod between;
 mod dir;
 mod lock;
 pub(super) mod preallocate;

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, stat
 use rustix::io::Errno;
 
 use super::access::id_of;
+use super::between;
 use crate::disk::FileId;
 
 /// A path with more symbolic links than this leads nowhere.
@@ -128,10 +129,12 @@ pub(super) fn untrusted(path: &Path) -> io::Error {
 
 /// Reads a symbolic link, and looks at the same one.
 pub(super) fn read_link(dir: impl AsFd, name: &OsStr) -> io::Result<(Stat, PathBuf)> {
+    between::steps();
     #[cfg(target_os = "linux")]
     let (found, target) = {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let link = openat(&dir, name, flags, Mode::empty())?;
+        between::steps();
         // Of something else, an empty name is none.
         (fstat(&link)?, rustix::fs::readlinkat(&link, c"", Vec::new())?)
     };
@@ -181,6 +184,7 @@ impl Walker {
                 self.enter(root, false, path)?;
                 continue;
             }
+            between::steps();
             let found = match statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW) {
                 // Nor is anything made where a link of an ordinary user says.
                 Err(Errno::NOENT) if self.makes && self.followed_untrusted => return Err(untrusted(path)),
@@ -195,6 +199,7 @@ impl Walker {
             };
             if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
                 let flags = SEARCH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                between::steps();
                 let next = openat(&self.at, &*name, flags, Mode::empty())?;
                 self.enter(next, self.from.is_open, path)?;
                 continue;

@@ -19,6 +19,8 @@ mod faults;
 mod files;
 #[cfg(test)]
 mod gap_line;
+#[cfg(test)]
+mod hands;
 mod invariants;
 #[cfg(test)]
 mod hostile;

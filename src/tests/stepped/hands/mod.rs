@@ -1,0 +1,246 @@
+//! Hostile hands on real files: between any two steps of the disk that go by a name, another user
+//! does what the system lets him do: he plants files and links, exchanges what stands at a name,
+//! swaps directories, changes modes. After each turn P11 holds, by a listing of everything that is
+//! not the log's, and every record is written or counted.
+//!
+//! `FakeDisk` has hands as well (`hostile.rs`, `chaos/`); here the rules are the system's own. Root
+//! has to run this, because the hands become `nobody`.
+//!
+//! ```sh
+//! UNFAZED_LONG=1 cargo test --lib stepped::hands                 # before each step
+//! UNFAZED_HANDS_SEED=17 cargo test --lib stepped::hands          # one of the seeds
+//! ```
+
+#![cfg(target_os = "linux")]
+
+mod deeds;
+mod stage;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::bench::{Bench, Setup};
+use super::faults::{in_all, is_long};
+use super::invariants::parse;
+use crate::LogFile;
+use crate::disk::between;
+use crate::disk::{RealDisk, Rights};
+use crate::event::Event;
+use crate::sink::file::Target;
+use crate::sink::file::archive_name::is_archive;
+use crate::sink::opened::OpenedSink;
+use crate::sink::rotation::Rotation;
+
+use deeds::Deed;
+use stage::{Kind, Stage};
+
+/// Most deeds are done before this many steps, by seed; before each one with `UNFAZED_LONG`.
+const SAMPLED: u64 = 1;
+const SEEDS: u64 = 100;
+/// A rotation that has been due for a minute without the lock is reported.
+const REPORTED: Duration = Duration::from_secs(75);
+
+/// When the hands act.
+enum When {
+    Never,
+    /// Before the step with this number.
+    Before(u64, Deed),
+    /// Again and again, by seed.
+    Randomly(Rng),
+}
+
+/// What the hands share with the test.
+struct Hands {
+    stage: Stage,
+    when: When,
+    steps: u64,
+    /// What was done, for whoever wants to know why a run failed.
+    done: Vec<String>,
+    /// What a hand has found to be wrong; the disk must not unwind.
+    wrong: Option<String>,
+}
+
+impl Hands {
+    /// One step of the disk comes next.
+    fn act(&mut self) {
+        self.steps += 1;
+        let deed = match &mut self.when {
+            When::Never => None,
+            When::Before(at, deed) => (*at == self.steps).then_some(*deed),
+            When::Randomly(rng) => {
+                let all = Deed::all();
+                (rng.u32(..40) == 0).then(|| all[rng.usize(..all.len())])
+            }
+        };
+        let Some(deed) = deed else { return self.stage.keep() };
+        let before = self.stage.wrong();
+        let done = self.stage.by_hand(deed);
+        self.done.push(format!("step {}: {deed:?} {done}", self.steps));
+        self.wrong = self.wrong.take().or(before);
+    }
+
+    /// P11, after a turn.
+    fn assert_nothing_is_wrong(&mut self) {
+        self.stage.keep();
+        let wrong = self.wrong.take().or_else(|| self.stage.wrong());
+        assert!(wrong.is_none(), "{}: {:?}", wrong.unwrap_or_default(), self.done);
+    }
+}
+
+/// A logger in a directory that is another user's or everybody's.
+struct Play {
+    bench: Bench,
+    hands: Arc<Mutex<Hands>>,
+}
+
+fn lock(hands: &Mutex<Hands>) -> MutexGuard<'_, Hands> {
+    hands.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Play {
+    fn begin(kind: Kind, when: When) -> Self {
+        // The thread that compresses has a low priority, and whoever plays waits for it.
+        let compresses = match &when {
+            When::Never => true,
+            When::Before(_, deed) => deed.is_about_archives(),
+            When::Randomly(rng) => rng.get_seed() % 2 == 0,
+        };
+        let stage = Stage::new(kind);
+        let hands = Arc::new(Mutex::new(Hands { stage, when, steps: 0, done: Vec::new(), wrong: None }));
+        let acting = hands.clone();
+        between::set(Some(Arc::new(Mutex::new(move || lock(&acting).act()))));
+        let bench = Self::bench(&hands, compresses);
+        Self { bench, hands }
+    }
+
+    fn bench(hands: &Arc<Mutex<Hands>>, compresses: bool) -> Bench {
+        let path = lock(hands).stage.log();
+        let file = LogFile::new(&path).min_free_space(0).rotation(Rotation::size(400)).retain(4096);
+        let mut options = file.symlink(path.with_file_name(stage::LINK)).options;
+        options.compress = cfg!(feature = "gzip") && compresses;
+        let disk = RealDisk::new(Rights::default(), is_archive);
+        let retain = options.retain;
+        let mut bench = Setup::new().sink(OpenedSink::new(disk, Target::Path(path), options)).retain(retain).bench();
+        let watched = hands.clone();
+        bench.after_step = Some(Box::new(move || lock(&watched).assert_nothing_is_wrong()));
+        bench
+    }
+
+    fn turn(&mut self, records: u64, time: Duration) {
+        self.bench.log_some(records);
+        self.bench.step();
+        self.bench.pass(time);
+        self.bench.step();
+    }
+
+    /// A start, rotations by size and by order, a reopening.
+    fn drive(&mut self) {
+        let short = Duration::from_millis(150);
+        self.turn(3, short);
+        self.turn(8, short);
+        self.bench.handle.rotate();
+        self.turn(2, short);
+        self.bench.handle.reopen();
+        self.turn(2, short);
+        self.turn(2, Duration::from_secs(11));
+    }
+
+    /// The hands rest; what they have left is written around, or reported.
+    fn settle(mut self, story: &str) -> u64 {
+        let steps = {
+            let mut hands = lock(&self.hands);
+            hands.when = When::Never;
+            hands.steps
+        };
+        let heard = self.bench.events.lock().unwrap().len();
+        let end = self.bench.now.monotonic + REPORTED;
+        while self.bench.now.monotonic < end {
+            self.bench.handle.rotate();
+            self.turn(1, Duration::from_secs(25));
+            self.bench.step();
+        }
+        self.bench.step();
+        self.bench.assert_identity(story);
+        let events = self.bench.events.lock().unwrap();
+        let goes_on = events[heard..].iter().any(|event| matches!(event, Event::Rotated { .. } | Event::Failed { .. }));
+        let is_told = events.iter().any(|event| matches!(event, Event::Suspended { .. }));
+        assert!(goes_on || self.bench.suspended() && is_told, "{story}: in silence: {events:?}");
+        drop(events);
+        self.assert_records(story);
+        between::set(None);
+        steps
+    }
+
+    /// What counts as written is in a file that is or was the log's, once; the rest is counted.
+    fn assert_records(&self, story: &str) {
+        let mut records = parse(&lock(&self.hands).stage.kept()).records;
+        records.sort_unstable();
+        let found = records.len();
+        records.dedup();
+        assert_eq!(found, records.len(), "{story}: a record is there twice");
+        let stats = self.bench.handle.stats();
+        assert_eq!(stats.written, found as u64, "{story}: {stats:?}");
+        assert_eq!(stats.accepted, stats.written + stats.dropped.total() + stats.pending, "{story}: {stats:?}");
+    }
+}
+
+/// Plays once. Returns how many steps there were.
+fn run(kind: Kind, when: When, story: &str) -> u64 {
+    let mut play = Play::begin(kind, when);
+    let hands = play.hands.clone();
+    catch_unwind(AssertUnwindSafe(|| {
+        play.drive();
+        play.settle(story)
+    }))
+    .unwrap_or_else(|panic| {
+        between::set(None);
+        let hands = hands.lock().unwrap_or_else(PoisonError::into_inner);
+        println!("{story} failed after {:?}; what is there: {:#?}", hands.done, hands.stage.listing());
+        resume_unwind(panic)
+    })
+}
+
+/// Returns true if this thread can be another user.
+fn can_be_nobody() -> bool {
+    Stage::why_none().map(|reason| println!("skipped: {reason}")).is_none()
+}
+
+#[test]
+fn whatever_hands_do_between_two_steps_of_the_real_disk_they_get_nothing() {
+    if !can_be_nobody() {
+        return;
+    }
+    let steps = Kind::ALL.map(|kind| (kind, run(kind, When::Never, "nobody does anything")));
+    let jobs: Vec<_> = steps.into_iter().flat_map(|job| Deed::all().into_iter().map(move |deed| (job, deed))).collect();
+    let count = in_all(&jobs, |((kind, steps), deed), runs| {
+        let mut rng = Rng::with_seed(*steps);
+        let sampled = (0..SAMPLED).map(|_| rng.u64(1..=*steps));
+        let each = is_long() || *kind == Kind::His && Deed::AT_EACH_STEP.contains(deed);
+        let all: Vec<_> = if each { (1..=*steps).collect() } else { sampled.collect() };
+        for at in all {
+            let story = format!("{kind:?}, {deed:?} before step {at} of {steps}");
+            runs.begin("hands", story.clone());
+            run(*kind, When::Before(at, *deed), &story);
+        }
+    });
+    println!("{count} runs");
+}
+
+#[test]
+fn whatever_hands_do_again_and_again_they_get_nothing() {
+    if !can_be_nobody() {
+        return;
+    }
+    let one = std::env::var("UNFAZED_HANDS_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let count = std::env::var("UNFAZED_HANDS_SEEDS").ok().map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let seeds: Vec<_> = one.map_or(0..count, |seed| seed..seed + 1).collect();
+    in_all(&seeds, |seed, runs| {
+        let kind = Kind::ALL[*seed as usize % Kind::ALL.len()];
+        let story = format!("{kind:?}, UNFAZED_HANDS_SEED={seed}");
+        runs.begin("hands", story.clone());
+        run(kind, When::Randomly(Rng::with_seed(*seed)), &story);
+    });
+}
