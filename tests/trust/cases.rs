@@ -81,7 +81,8 @@ pub(crate) fn a_planted_link_to_another_file_is_not_followed_later(dir: &Path) -
     let before = listing(&victim);
     let (logger, handle) = logger(rotating(&logs).max_files(2));
     log(&logger, &handle, 5);
-    as_nobody(&logs, &format!("rm -f app.log; ln -s {}/secret app.log", victim.display()));
+    // In one step: the logger makes a file that is gone again.
+    as_nobody(&logs, &format!("ln -s {}/secret planted; mv -fT planted app.log", victim.display()));
     for _ in 0..5 {
         std::thread::sleep(Duration::from_millis(110)); // The path is looked at every 100 ms.
         log(&logger, &handle, 20);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{Level, Log, Record};
 use unfazed::{Builder, Handle, LogFile, Logger};
@@ -55,6 +55,10 @@ pub(crate) fn as_user(user: u32, dir: &Path, script: &str) {
     let output = witness::by_hand(script, || command.current_dir(dir).output().unwrap());
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// The logger may make the directory that is gone again before the other one stands there.
+pub(crate) const PUT_BACKUPS_THERE: &str =
+    "until mv -T backups logs; do mv -T logs \"made by $(date +%s%N)\"; done 2> /dev/null";
 
 /// A directory of `nobody`'s.
 pub(crate) fn hostile(dir: &Path) -> PathBuf {
@@ -127,10 +131,18 @@ pub(crate) fn logger(file: LogFile) -> (Logger, Handle) {
     built(Builder::new().file(file.min_free_space(0)))
 }
 
-/// Makes a logger of one file under the eyes of the witness.
+/// `build` waits at most this long for the outputs to be opened.
+const OPENED_WITHIN: Duration = Duration::from_millis(250);
+
+/// Makes a logger of one file under the eyes of the witness, and waits until its outputs were
+/// tried. `build` does so itself, unless a busy machine takes the time to itself in which it does.
 pub(crate) fn built(builder: Builder) -> (Logger, Handle) {
     witness::announce();
+    let begun = Instant::now();
     let (logger, handle) = builder.build().unwrap();
+    if begun.elapsed() >= OPENED_WITHIN {
+        let _ = handle.flush(PATIENCE); // It may be suspended.
+    }
     if let Some(dir) = Path::new(&handle.stats().outputs[0].name).parent() {
         witness::logs_in(dir);
     }

@@ -14,7 +14,9 @@ use crate::harness::wait_until;
 use unfazed::{Builder, LogFile, State};
 
 use crate::cases::{DEADLINE, rotating};
-use crate::harness::{Outcome, PATIENCE, archive, archives, as_nobody, hostile, log, logger, names, sticky};
+use crate::harness::{
+    Outcome, PATIENCE, PUT_BACKUPS_THERE, archive, archives, as_nobody, hostile, log, logger, names, sticky,
+};
 use crate::support::child;
 
 /// In a sticky directory an archive belongs to the log's owner: a file of root's there may have
@@ -73,7 +75,7 @@ pub(crate) fn a_directory_of_ours_that_somebody_else_puts_at_the_path_is_not_fol
     let before: Vec<_> = names(&backups);
     let (logger, handle) = logger(rotating(&parent.join("logs")).max_files(2));
     log(&logger, &handle, 30);
-    as_nobody(&parent, "mv logs aside; mv backups logs");
+    as_nobody(&parent, &format!("mv logs aside; {PUT_BACKUPS_THERE}"));
     for _ in 0..3 {
         handle.rotate();
         log(&logger, &handle, 30);
