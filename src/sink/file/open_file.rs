@@ -116,6 +116,8 @@ impl<F: DiskFile> OpenFile<F> {
     pub(super) fn next(file: F, now: Instant) -> Self {
         let mut open = Self::unlocked(file, true, now);
         open.measure();
+        // Nobody else knows of it: what a write has left here is seen as in a locked file.
+        open.lock.held = true;
         open
     }
 

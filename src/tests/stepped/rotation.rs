@@ -14,6 +14,7 @@ use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 use crate::{KIB, LogFile};
 
+const EINTR: i32 = 4;
 const EIO: i32 = 5;
 
 /// No reserve of free space, and these options.
@@ -878,6 +879,22 @@ fn what_a_network_file_system_has_done_and_denies_is_done() {
         assert!(events.iter().all(|event| matches!(event, Event::Rotated { .. })), "{op:?}: {events:?}");
         drop(events);
         assert_invariants(&bench, &disk, "denied");
+    }
+}
+
+/// The next file has no lock until it has its name, so nobody looked what an interrupted write of
+/// its first line had left there, and the line was written twice.
+#[test]
+fn the_first_line_of_a_new_file_is_not_repeated_if_its_write_was_done_and_called_interrupted() {
+    for write in 1..=6 {
+        let disk = FakeDisk::default();
+        disk.world().fault = Some(Fault { at: write, only: Some(Op::Write), forever: false, errno: EINTR });
+        disk.world().fault_is_done = true;
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(500)))).bench();
+        bench.log_some(30);
+        bench.step();
+        assert!(archives(&disk).len() > 3 && disk.world().faulted, "{write}");
+        assert_invariants(&bench, &disk, "interrupted");
     }
 }
 
