@@ -52,6 +52,23 @@ const OPS: [Op; 22] = [
     Op::Modified,
     Op::Preallocate,
 ];
+/// What a disk denies to a process that is alone with its log, most often a write.
+const DENIED: [Op; 14] = [
+    Op::Write,
+    Op::Write,
+    Op::Write,
+    Op::Write,
+    Op::Open,
+    Op::Cut,
+    Op::Sync,
+    Op::Create,
+    Op::Link,
+    Op::Rename,
+    Op::RenameNew,
+    Op::Remove,
+    Op::SyncDir,
+    Op::Preallocate,
+];
 /// With one of these a torn tail cannot be cut, or is not seen.
 const REPAIR: [Op; 5] = [Op::Cut, Op::End, Op::Len, Op::LastByte, Op::Lock];
 /// After this many resumes an output may wait longer for the next one, up to this time.
@@ -82,6 +99,9 @@ struct Oddities {
     pairs: bool,
     /// What was not synced may be gone later.
     writes_back: bool,
+    /// A write may be done and denied as well: nobody else writes to the log or has its lock, so
+    /// the process can look.
+    denies_writes: bool,
 }
 
 impl Scenario {
@@ -120,7 +140,8 @@ impl Scenario {
         let places = plan::places(&mut rng);
         let disk = FakeDisk::default();
         let denies = percent(&mut rng, 60);
-        let odd = Oddities { denies, pairs: percent(&mut rng, 50), writes_back: percent(&mut rng, 30) };
+        let (pairs, writes_back) = (percent(&mut rng, 50), percent(&mut rng, 30));
+        let odd = Oddities { denies, pairs, writes_back, ..Oddities::default() };
         {
             let mut world = disk.world();
             world.capacity = Some(rng.u64(64..1024) * KIB);
@@ -139,6 +160,21 @@ impl Scenario {
             scenario.processes = 2;
         }
         Some(scenario)
+    }
+
+    /// Sometimes, one more scenario, on a disk that denies what it has done, a write included.
+    pub(super) fn on_a_disk_that_denies_writes(seed: u64, steps: Steps) -> Option<Self> {
+        let mut rng = Rng::with_seed(!seed);
+        if percent(&mut rng, 70) {
+            return None;
+        }
+        let places = plan::places(&mut rng);
+        let disk = FakeDisk::default();
+        disk.world().capacity = Some(rng.u64(64..1024) * KIB);
+        disk.world().reserves = percent(&mut rng, 50);
+        let odd = Oddities { denies_writes: true, ..Oddities::default() };
+        steps.lock().unwrap().push(format!("{odd:?}"));
+        Some(Self::on(disk, places, odd, rng, steps))
     }
 
     pub(super) fn play(&mut self) {
@@ -224,8 +260,8 @@ struct Machine {
     used: BTreeSet<String>,
     /// The files whose active names other hands took.
     robbed: BTreeSet<usize>,
-    /// Archives that went away, and those that other hands took.
-    gone: BTreeSet<String>,
+    /// Archives that went away, by name and file, and those that other hands took.
+    gone: BTreeSet<(String, usize)>,
     taken_away: BTreeSet<String>,
     /// Deleted by us, as the events tell.
     deleted: BTreeSet<String>,
@@ -404,7 +440,8 @@ impl Machine {
                 return; // The next one comes later.
             }
         }
-        if self.running().count() < 3 {
+        let most = if self.odd.denies_writes { 1 } else { 3 };
+        if self.running().count() < most {
             self.start(rng, number);
         }
     }
@@ -690,6 +727,9 @@ impl Machine {
             self.set_own(0);
             return;
         }
+        if self.odd.denies_writes {
+            return self.deny(rng);
+        }
         let mut world = self.disk.world();
         let what = match rng.u32(..20) {
             0..=11 => {
@@ -746,6 +786,22 @@ impl Machine {
         self.note(what);
     }
 
+    /// Has the disk do something, a part of it or nothing, and report that it has failed.
+    fn deny(&self, rng: &mut Rng) {
+        let mut world = self.disk.world();
+        let only = one_of(rng, &DENIED);
+        let at = world.asked(only) + rng.u64(1..8);
+        let fault = Fault { at, only: Some(only), forever: percent(rng, 50), errno: one_of(rng, &[1, 28, 5, 4, 122]) };
+        world.fault = Some(fault);
+        world.fault_is_done = percent(rng, 80);
+        if percent(rng, 30) {
+            world.short_once = Some((world.asked(Op::Write) + rng.u64(1..8), rng.usize(..300)));
+        }
+        let what = format!("{fault:?}, done: {}, short {:?}", world.fault_is_done, world.short_once);
+        drop(world);
+        self.note(what);
+    }
+
     fn set_own(&self, fails: u32) {
         let own = self.processes.iter().flat_map(|process| process.own.iter().flatten());
         own.for_each(|(_, share)| *share.lock().unwrap() = fails);
@@ -776,7 +832,11 @@ impl Machine {
         self.others += 1;
         let inode = self.disk.inodes().into_iter().find_map(|(name, inode)| (name == path).then_some(inode));
         let is_there = inode.is_some();
-        match rng.u32(..15) {
+        let what = rng.u32(..15);
+        if self.odd.denies_writes && matches!(what, 4..=8 | 13) {
+            return; // It would not be alone any more.
+        }
+        match what {
             0 | 1 => {
                 self.robbed.extend(inode);
                 let to = format!("{path}.{}", self.others);
@@ -927,8 +987,8 @@ impl Machine {
             assert!(same, "archive {name} has changed from {} to {} bytes", before.len(), bytes.len());
         }
         for name in gone {
-            self.archives.remove(&name);
-            self.gone.insert(name);
+            let (inode, _) = self.archives.remove(&name).unwrap();
+            self.gone.insert((name, inode));
         }
         for path in self.paths() {
             let active = names.iter().find(|(name, _)| name == path).map(|(_, inode)| *inode);
@@ -1284,9 +1344,9 @@ impl Machine {
             .iter()
             .flat_map(|process| &process.plan.files)
             .any(|file| file.limits != Default::default() || file.when_low == WhenLow::DeleteOldest);
-        for name in &self.gone {
+        for (name, inode) in &self.gone {
             let compressed = !self.disk.once_called(&format!("{name}.gz")).is_empty();
-            let empty = self.disk.once_called(name).iter().all(|(_, bytes)| bytes.is_empty());
+            let empty = self.disk.once_called(name).iter().all(|(of, bytes)| of != inode || bytes.is_empty());
             assert!(compressed || empty || may_delete, "{name} went away");
             // Both forms of an archive are deleted as one.
             let plain = name.strip_suffix(".gz").unwrap_or(name);
