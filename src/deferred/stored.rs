@@ -110,6 +110,12 @@ impl<'r, 'a> Reader<'r, 'a> {
         Some(*taken)
     }
 
+    /// Passes over a value that is looked at later.
+    #[inline(never)]
+    fn skip(&mut self) -> Option<()> {
+        self.read().map(drop)
+    }
+
     /// The bytes of a text.
     fn text(&mut self) -> Option<&'a [u8]> {
         let len = u32::from_le_bytes(self.take()?) as usize;
@@ -126,6 +132,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.text()
     }
 
+    #[inline(always)]
     pub(super) fn read(&mut self) -> Option<Value<'a>> {
         let [tag] = self.take()?;
         Some(match tag {
@@ -149,7 +156,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             tag::NONE => Value::None,
             tag::SOME => {
                 let inside = *self.bytes;
-                self.read()?;
+                self.skip()?;
                 Value::Some(inside)
             }
             tag::DURATION => {
