@@ -8,6 +8,7 @@
 //! UNFAZED_CHAOS_THREADS=1 cargo test --lib stepped::chaos        # on one core
 //! ```
 
+mod hands;
 mod judge;
 mod plan;
 mod scenario;
@@ -86,6 +87,11 @@ fn whatever_happens_in_whatever_order_every_record_is_written_or_told() {
 #[test]
 fn a_crash_that_waits_keeps_what_it_was_promised() {
     play_all(200, Scenario::wait_in_crashes);
+}
+
+#[test]
+fn whoever_acts_between_two_operations_every_record_is_written_or_told() {
+    play_all(300, Scenario::among_hands);
 }
 
 /// After this many seeds that fail no other one is begun.

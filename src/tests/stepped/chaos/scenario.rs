@@ -81,9 +81,9 @@ const TURN: Duration = Duration::from_millis(50);
 type Answer = Receiver<Result<(), FlushError>>;
 
 pub(super) struct Scenario {
-    rng: Rng,
+    pub(super) rng: Rng,
     steps: Steps,
-    machines: Vec<Machine>,
+    pub(super) machines: Vec<Machine>,
     /// How many processes there ever were: their names.
     processes: usize,
 }
@@ -225,6 +225,7 @@ impl Scenario {
         let disk = machine.disk.after(&moment, crash);
         let mut copy = Machine::new(disk, machine.places.clone(), machine.odd, machine.now, self.steps.clone());
         copy.waits_in_crashes = machine.waits_in_crashes;
+        copy.hands.clone_from(&machine.hands);
         copy.stand_on_what_is_there();
         copy.start(&mut self.rng, self.processes);
         self.processes += 1;
@@ -239,8 +240,8 @@ const LONGEST_LINE: usize = 16 << 10;
 /// Where callers wait, so does each line of a turn.
 const TURN_LINES: usize = 300 << 10;
 
-struct Machine {
-    disk: FakeDisk,
+pub(super) struct Machine {
+    pub(super) disk: FakeDisk,
     odd: Oddities,
     places: Vec<PathState>,
     processes: Vec<Process>,
@@ -270,12 +271,14 @@ struct Machine {
     /// Whoever is killed waits first, as the handler of a crash does.
     waits_in_crashes: bool,
     /// Fragments may stand in the files, for reasons that are not in the disk's account.
-    torn: bool,
+    pub(super) torn: bool,
     /// Somebody else had the lock for a while: what was torn then could not be cut.
-    locked: bool,
+    pub(super) locked: bool,
     /// More than one process has logged here at the same time.
     shared: bool,
     others: u64,
+    /// What hostile hands do is drawn from here; `None`: there are none.
+    pub(super) hands: Option<Rng>,
 }
 
 enum End {
@@ -341,10 +344,11 @@ impl Machine {
             locked: false,
             shared: false,
             others: 0,
+            hands: None,
         }
     }
 
-    fn note(&self, step: String) {
+    pub(super) fn note(&self, step: String) {
         self.steps.lock().unwrap().push(format!("  {step}"));
     }
 
@@ -503,6 +507,7 @@ impl Machine {
     // --- what happens ---
 
     fn act(&mut self, rng: &mut Rng) {
+        self.let_hands_act();
         let what = rng.u32(..100);
         if let 0..=61 = what {
             let Some(index) = self.any_running(rng) else { return };
@@ -1082,6 +1087,9 @@ impl Machine {
         world.capacity = percent(rng, 80).then_some(used + files * 64 * KIB);
         drop(world);
         self.disk.unbar();
+        if self.hands.take().is_some() {
+            self.take_hands_away();
+        }
         self.disk.give_back_locks();
         self.set_own(0);
         self.note("all is well again".into());
