@@ -15,7 +15,7 @@ use unfazed::{Builder, LogFile, State};
 
 use crate::cases::{DEADLINE, rotating};
 use crate::harness::{
-    Outcome, PATIENCE, PUT_BACKUPS_THERE, archive, archives, as_nobody, hostile, log, logger, names, sticky,
+    Outcome, PATIENCE, archive, archives, as_nobody, hostile, log, logger, names, put_backups_there, sticky,
 };
 use crate::support::child;
 
@@ -75,7 +75,7 @@ pub(crate) fn a_directory_of_ours_that_somebody_else_puts_at_the_path_is_not_fol
     let before: Vec<_> = names(&backups);
     let (logger, handle) = logger(rotating(&parent.join("logs")).max_files(2));
     log(&logger, &handle, 30);
-    as_nobody(&parent, &format!("mv logs aside; {PUT_BACKUPS_THERE}"));
+    put_backups_there(&parent, "mv logs aside");
     for _ in 0..3 {
         handle.rotate();
         log(&logger, &handle, 30);

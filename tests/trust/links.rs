@@ -15,7 +15,7 @@ use unfazed::{Batch, Builder, Cause, LogFile, Now, Sink, State, WriteError};
 
 use crate::cases::{DEADLINE, become_user, rotating, run_child};
 use crate::harness::{
-    Outcome, PATIENCE, PUT_BACKUPS_THERE, archive, archives, as_nobody, as_user, hostile, listing, log, logger, names,
+    Outcome, PATIENCE, archive, archives, as_nobody, as_user, hostile, listing, log, logger, names, put_backups_there,
 };
 use crate::harness::{sticky, victim, wait_until};
 use crate::support::child;
@@ -134,7 +134,7 @@ pub(crate) fn a_directory_that_is_exchanged_when_the_log_is_gone_is_not_followed
     let (backups, _) = backups_in(&parent);
     let (logger, handle) = logger(rotating(&parent.join("logs")).max_files(2));
     log(&logger, &handle, 30);
-    as_nobody(&parent, &format!("mv logs aside; rm -f aside/app.log; {PUT_BACKUPS_THERE}"));
+    put_backups_there(&parent, "mv logs aside; rm -f aside/app.log");
     let moved = parent.join("logs");
     let before = listing(&moved);
     for _ in 0..3 {
@@ -160,7 +160,7 @@ pub(crate) fn a_directory_that_others_exchange_in_a_shared_one_is_not_followed(d
         backups_in(&parent);
         let (logger, handle) = logger(rotating(&logs).max_files(2));
         log(&logger, &handle, 30);
-        as_nobody(&parent, &format!("{removes} mv logs aside; {PUT_BACKUPS_THERE}"));
+        put_backups_there(&parent, &format!("{removes} mv logs aside"));
         let before = listing(&logs);
         for _ in 0..3 {
             handle.rotate();
