@@ -56,8 +56,8 @@ pub(crate) fn as_user(user: u32, dir: &Path, script: &str) {
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Puts `backups` in the place of `logs` as `nobody`, after a script of his. The logger may make the
-/// directory that is gone again in between; what is in that is its own.
+/// Puts `backups` in the place of `logs` as `nobody`, after a script of his. The logger may make
+/// the directory that is gone again in between; what is in that is its own.
 pub(crate) fn put_backups_there(dir: &Path, script: &str) {
     let until = "until mv -T backups logs; do mv -T logs \"made by $(date +%s%N)\"; done 2> /dev/null";
     as_nobody(dir, &format!("{script}; {until}"));
