@@ -520,9 +520,9 @@ impl Builder {
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
-    /// # let file = dir.path().join("file");
-    /// # std::fs::write(&file, "").unwrap();
-    /// let builder = unfazed::Builder::new().file(&file.join("app.log"));
+    /// # let path = dir.path().join("file/app.log");
+    /// # std::fs::write(dir.path().join("file"), "").unwrap();
+    /// let builder = unfazed::Builder::new().file(&path); // its directory is a file
     /// let error = builder.require_outputs(true).init().unwrap_err();
     /// assert!(matches!(error, unfazed::InitError::Output { cause: unfazed::Cause::Missing, .. }));
     /// ```
@@ -825,7 +825,8 @@ impl Builder {
             doubts.skipped = errors;
             doubts.variable = Some(variable.clone());
         }
-        doubts.advice = directives.iter().flat_map(|text| advice(text, log::STATIC_MAX_LEVEL)).collect();
+        let doubtful = directives.iter().chain(doubts.skipped.iter().map(|error| &error.directives));
+        doubts.advice = doubtful.flat_map(|text| advice(text, log::STATIC_MAX_LEVEL)).collect();
         (directives, Some(doubts).filter(FilterDoubts::is_any))
     }
 }

@@ -134,8 +134,8 @@ pub(crate) fn plan_outputs(
             Destination::Console(_) if planned.iter().any(|other| other.name == name) => {
                 return Err(InitError::Option {
                     option: "console",
-                    value: format!("`{name}`, given twice"),
-                    range: "each stream at most once",
+                    value: format!("`{name}`, which another console is already"),
+                    range: "a stream of its own",
                 });
             }
             Destination::Console(console) => console.color = console.color.by_environment(),

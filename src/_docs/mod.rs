@@ -7,8 +7,8 @@
 //! |---|---|
 //! | [`formats`] | What does a line look like, and which reader takes it? |
 //! | [`filters`] | Which records are written, and how does that change while the program runs? |
-//! | [`config`] | Which options are there, and how do they stand in a file? |
-//! | [`rotation`] | When is a file rotated, how is an archive called, and which archives go? |
+//! | [`config`] | Which options are there, and how are they written in a file? |
+//! | [`rotation`] | When is a file rotated, how are archives named, and which of them go? |
 //! | [`losing_records`] | In which ways can a record be dropped, and which counter says so? |
 //! | [`shutdown`] | What is written when the process ends, and what is not? |
 //! | [`full_disk`] | What happens when there is no space, and how does the output come back? |
@@ -17,6 +17,7 @@
 //! | [`platforms`] | What holds on which operating system? |
 //! | [`outputs`] | Which records go to which output? How does a program write to a destination of its own? |
 //! | [`context`] | How do the records of one request get its number? |
+//! | [`testing`] | What does a program's own test see of its log? |
 //! | [`migrating`] | How does a set-up of another logger look here? |
 
 #[doc = include_str!("formats.md")]
@@ -55,6 +56,9 @@ pub mod outputs {}
 #[doc = include_str!("context.md")]
 pub mod context {}
 
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
 /// The set-ups of other loggers, next to the set-up of this crate that does the same.
 ///
 /// | from | page |
@@ -64,8 +68,8 @@ pub mod context {}
 /// | log4rs | [`log4rs`](migrating::log4rs) |
 /// | fern | [`fern`](migrating::fern) |
 /// | simplelog | [`simplelog`](migrating::simplelog) |
-/// | logforth | [`logforth`](migrating::logforth) |
-/// | tracing-appender | [`tracing_appender`](migrating::tracing_appender) |
+/// | logforth | `logforth`, with the feature `json` |
+/// | tracing-appender | `tracing_appender`, with the features `tracing` and `json` |
 pub mod migrating {
     #[doc = include_str!("migrating/env_logger.md")]
     pub mod env_logger {}

@@ -10,7 +10,7 @@ impl Format {
         let options = &self.options;
         if let Layout::Pattern(text) = &self.layout {
             if let Err(why) = pattern::parse(text) {
-                return Some(("pattern", format!("`{}` {why}", text.escape_debug()), pattern::GRAMMAR));
+                return Some(("pattern", format!("`{}` ({why})", text.escape_debug()), pattern::GRAMMAR));
             }
         }
         if !options.time.style.is_usable() {

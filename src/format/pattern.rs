@@ -106,17 +106,17 @@ pub(super) fn parse(pattern: &str) -> Result<(Vec<Piece>, String), String> {
             }
             '{' => {
                 let Some((inside, _)) = rest.split_once('}') else {
-                    return Err(format!("whose brace at character {} is not closed", place(at)));
+                    return Err(format!("character {}: the brace is not closed", place(at)));
                 };
                 let piece = piece(&text, inside);
                 pieces
-                    .push(piece.ok_or_else(|| format!("whose `{{{inside}}}` at character {} is no part", place(at)))?);
+                    .push(piece.ok_or_else(|| format!("character {}: `{{{inside}}}` is not a known part", place(at)))?);
                 text.clear();
                 at += inside.len() + 2;
             }
-            '}' => return Err(format!("whose brace at character {} closes nothing", place(at))),
+            '}' => return Err(format!("character {}: the brace closes nothing", place(at))),
             other if misleads(other) => {
-                return Err(format!("whose character {} is a control character", place(at)));
+                return Err(format!("character {} is a control character", place(at)));
             }
             other => {
                 text.push(other);

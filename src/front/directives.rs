@@ -4,6 +4,8 @@ use log::{LevelFilter, Metadata};
 
 use crate::error::FilterError;
 
+use super::filter_advice::advice;
+
 /// The levels of targets, and what must be in a message.
 pub(super) struct Directives {
     levels: env_filter::Filter,
@@ -27,7 +29,10 @@ impl Directives {
             if pattern.is_some_and(|pattern| pattern.contains('/')) {
                 return Err(bad("more than one `/`".into()));
             }
-            builder.try_parse(levels).map_err(|error| bad(error.to_string()))?;
+            builder.try_parse(levels).map_err(|error| {
+                let why = std::iter::once(error.to_string()).chain(advice(levels, LevelFilter::Trace));
+                bad(why.collect::<Vec<_>>().join("; "))
+            })?;
             if let Some(pattern) = pattern {
                 message = Some(MessagePattern::new(pattern).map_err(bad)?);
             }

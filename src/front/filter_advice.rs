@@ -1,5 +1,5 @@
-//! Advice on directives that parse but match nothing as they are written. Pure; runs on the thread
-//! that sets the logger up.
+//! Advice on directives that cannot be parsed, or match nothing as they are written. Pure; runs on
+//! the thread that sets a filter.
 
 use log::LevelFilter;
 
@@ -24,7 +24,8 @@ const OTHER_NAMES: [(&str, &str); 9] = [
     ("warning", "warn"),
 ];
 
-/// Returns one sentence for each directive of `text` that matches nothing as it is written.
+/// Returns one sentence for each directive of `text` that cannot be parsed, or matches nothing as
+/// it is written, as far as one can guess what was meant.
 /// `compiled` is the most verbose level that `log` was compiled with.
 pub(crate) fn advice(text: &str, compiled: LevelFilter) -> Vec<String> {
     let levels = text.split_once('/').map_or(text, |(levels, _)| levels);
@@ -50,7 +51,8 @@ fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
     if name.is_empty() || (level.is_none() && asked.is_some()) {
         return None;
     }
-    let what = if name.contains(char::is_whitespace) {
+    let word = level.map_or(name, str::trim);
+    let what = if name.contains(char::is_whitespace) || word.contains(char::is_whitespace) {
         // A space next to `=` is one too many; any other stands for a comma.
         let tight = directive.split('=').map(str::trim).collect::<Vec<_>>().join("=");
         let listed = tight.split_whitespace().collect::<Vec<_>>().join(",");
@@ -68,12 +70,25 @@ fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
         }
     } else if name.contains('-') {
         format!("the name of a module has no hyphen; write `{}`", directive.replace('-', "_"))
-    } else if let Some(known) = level.is_none().then(|| closest_level(name)).flatten() {
-        format!("it is taken for a target; the level is called `{known}`")
+    } else if let (None, Some((name, level))) = (level, lone_colon(name)) {
+        format!("a level follows `=`; write `{name}={level}`")
     } else {
-        return None;
+        match (asked, closest_level(word)) {
+            (Some(_), _) => return None,
+            (None, Some(known)) if level.is_none() => {
+                format!("it is no level, so it names a target; the level is called `{known}`")
+            }
+            (None, Some(known)) => format!("the level is called `{known}`"),
+            (None, None) if level.is_none() => return None,
+            (None, None) => format!("`{word}` is no level; there are off, error, warn, info, debug and trace"),
+        }
     };
     Some(format!("`{directive}`: {what}"))
+}
+
+/// Splits `app:debug`, but not `app::db`.
+fn lone_colon(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once(':').filter(|(name, level)| !name.is_empty() && !name.ends_with(':') && !level.is_empty())
 }
 
 /// Returns the level that `word` was probably meant to be.
@@ -109,9 +124,15 @@ mod tests {
             ("hyper = warn", "`hyper = warn`: a space is part of the name; write `hyper=warn`"),
             ("info hyper=warn", "`info hyper=warn`: a space is part of the name; write `info,hyper=warn`"),
             ("my-app=debug", "`my-app=debug`: the name of a module has no hyphen; write `my_app=debug`"),
-            ("warning", "`warning`: it is taken for a target; the level is called `warn`"),
-            ("inof", "`inof`: it is taken for a target; the level is called `info`"),
-            ("Debg", "`Debg`: it is taken for a target; the level is called `debug`"),
+            ("warning", "`warning`: it is no level, so it names a target; the level is called `warn`"),
+            ("inof", "`inof`: it is no level, so it names a target; the level is called `info`"),
+            ("Debg", "`Debg`: it is no level, so it names a target; the level is called `debug`"),
+            ("json=warning", "`json=warning`: the level is called `warn`"),
+            ("app=Debg", "`app=Debg`: the level is called `debug`"),
+            ("app=3", "`app=3`: `3` is no level; there are off, error, warn, info, debug and trace"),
+            ("app=debug db=info", "`app=debug db=info`: a space is part of the name; write `app=debug,db=info`"),
+            ("app:debug", "`app:debug`: a level follows `=`; write `app=debug`"),
+            ("app::db:debug", "`app::db:debug`: a level follows `=`; write `app::db=debug`"),
             ("\"debug\"", "`\"debug\"`: a quote is part of the name; write `debug`"),
             ("info;app=debug", "`info;app=debug`: directives are separated by commas; write `info,app=debug`"),
             ("app::*=debug", "`app::*=debug`: there are no wildcards, a name covers all below it; write `app=debug`"),
@@ -135,6 +156,7 @@ mod tests {
             "hyper=warn",
             " hyper=warn , my_app=debug ",
             "app::db=trace",
+            "app::db",
             "error,app=off",
             "info/my-app = \"x\"",
             "app",

@@ -1,5 +1,6 @@
 //! `LogFile`: the options of one file. Runs on the builder's thread; `file/` does the writing.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,8 +123,12 @@ impl FileOptions {
     /// The first option that is out of its range: its name, what it is, and the range.
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         let Limits { files, total, age } = self.limits;
-        if !self.rotation.is_every_possible() {
-            return Some(("rotation", "an interval".into(), "whole minutes, from 1 minute to 1 week"));
+        if let Some(interval) = self.rotation.impossible_interval() {
+            return Some((
+                "rotation",
+                format!("an interval of {interval:?}"),
+                "whole minutes, from 1 minute to 1 week",
+            ));
         }
         if self.rotation.size == Some(0) {
             return Some(("rotation", "a size of 0 bytes".into(), "a size of at least 1 byte"));
@@ -469,6 +474,12 @@ impl LogFile {
 
 impl From<String> for LogFile {
     fn from(path: String) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<OsString> for LogFile {
+    fn from(path: OsString) -> Self {
         Self::new(path)
     }
 }

@@ -117,10 +117,11 @@ impl Rotation {
         Self::each(Period::Every(interval))
     }
 
-    /// Returns true if the option is within its range.
-    pub(crate) fn is_every_possible(&self) -> bool {
-        let Some(Period::Every(interval)) = self.every else { return true };
-        (MINUTE..=LONGEST).contains(&interval) && interval.as_secs() % 60 == 0 && interval.subsec_nanos() == 0
+    /// Returns the interval if it is out of its range.
+    pub(crate) fn impossible_interval(&self) -> Option<Duration> {
+        let Some(Period::Every(interval)) = self.every else { return None };
+        let is_whole = interval.as_secs() % 60 == 0 && interval.subsec_nanos() == 0;
+        (!is_whole || !(MINUTE..=LONGEST).contains(&interval)).then_some(interval)
     }
 
     fn each(period: Period) -> Self {

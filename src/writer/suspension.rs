@@ -13,7 +13,8 @@ use crate::sink::Now;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// A sink that asks for the next attempt sooner gets it after this time.
 const SHORTEST_DELAY: Duration = Duration::from_millis(1);
-/// A sink that asks for a later attempt gets it after this time.
+/// The longest time between two attempts, for the causes that no rule below shortens it for. A sink
+/// that asks for a later attempt gets it after this time, too.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// An output that is ready, but has to wait, is tried this often.
 const READY_DELAY: Duration = Duration::from_millis(100);
@@ -242,7 +243,11 @@ mod tests {
             schedule.start(*cause, now, 0);
             for (number, delay) in delays.iter().enumerate() {
                 let (next, delay) = (schedule.next(), Duration::from_millis(*delay));
-                assert!((delay * 3 / 4..=delay).contains(&(next - now)), "{cause:?}, {number}: {:?}", next - now);
+                let (waited, least) = (next - now, delay * 3 / 4);
+                assert!(
+                    (least..=delay).contains(&waited),
+                    "{cause:?}, attempt {number}: after {waited:?}, not {least:?} to {delay:?}"
+                );
                 assert!(!schedule.is_due(next - Duration::from_nanos(1)) && schedule.is_due(next));
                 now = next;
                 if let Some(answer) = answers.get(number) {

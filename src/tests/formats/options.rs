@@ -42,15 +42,18 @@ fn an_option_that_cannot_be_read_is_an_error_that_names_the_place() {
     let cases = [
         (
             Format::pattern("{time} {lvel:5}"),
-            "`pattern` is `{time} {lvel:5}` whose `{lvel:5}` at character 8 is no part",
+            "`pattern` is `{time} {lvel:5}` (character 8: `{lvel:5}` is not a known part)",
         ),
-        (Format::pattern("é {level"), "`pattern` is `é {level` whose brace at character 3 is not closed"),
-        (Format::pattern("a} {level}"), "`pattern` is `a} {level}` whose brace at character 2 closes nothing"),
-        (Format::pattern("{level:wide}"), "`pattern` is `{level:wide}` whose `{level:wide}` at character 1 is no part"),
-        (Format::pattern("{level:201}"), "`pattern` is `{level:201}` whose `{level:201}` at character 1 is no part"),
-        (Format::pattern("{level:+1}"), "`pattern` is `{level:+1}` whose `{level:+1}` at character 1 is no part"),
-        (Format::pattern("{kv:9}"), "`pattern` is `{kv:9}` whose `{kv:9}` at character 1 is no part"),
-        (Format::pattern("a\n{level}"), "`pattern` is `a\\n{level}` whose character 2 is a control character"),
+        (Format::pattern("é {level"), "`pattern` is `é {level` (character 3: the brace is not closed)"),
+        (Format::pattern("a} {level}"), "`pattern` is `a} {level}` (character 2: the brace closes nothing)"),
+        (
+            Format::pattern("{level:wide}"),
+            "`pattern` is `{level:wide}` (character 1: `{level:wide}` is not a known part)",
+        ),
+        (Format::pattern("{level:201}"), "`pattern` is `{level:201}` (character 1: `{level:201}` is not a known part)"),
+        (Format::pattern("{level:+1}"), "`pattern` is `{level:+1}` (character 1: `{level:+1}` is not a known part)"),
+        (Format::pattern("{kv:9}"), "`pattern` is `{kv:9}` (character 1: `{kv:9}` is not a known part)"),
+        (Format::pattern("a\n{level}"), "`pattern` is `a\\n{level}` (character 2 is a control character)"),
         (Format::text().time("%Q"), "`time` is `%Q`"),
         (Format::text().palette("warn=pink"), "`palette` is `warn=pink`"),
     ];
