@@ -605,12 +605,12 @@ impl Builder {
         let ready = start(prepared.pipeline, prepared.writer, prepared.look)?;
         match prepared.require_outputs {
             false => {
-                let (ready, deadline) = ready.look()?;
-                ready.begin().wait(deadline);
+                let (ready, time_left) = ready.look()?;
+                ready.begin().wait(time_left);
             }
             true => {
-                let (ready, files, deadline) = ready.look_at_all()?;
-                ready.begin_with_all_outputs(files, deadline)?.go_on();
+                let (ready, files, time_left) = ready.look_at_all()?;
+                ready.begin_with_all_outputs(files, time_left)?.go_on();
             }
         }
         if log_panics {
@@ -653,16 +653,16 @@ impl Builder {
         let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
         match prepared.require_outputs {
             false => {
-                let (ready, deadline) = ready.look()?;
+                let (ready, time_left) = ready.look()?;
                 // Should this fail, `ready` is dropped: the thread ends without having opened
                 // anything.
                 install()?;
                 prepared.filter.installed();
-                ready.begin().wait(deadline);
+                ready.begin().wait(time_left);
             }
             true => {
-                let (ready, files, deadline) = ready.look_at_all()?;
-                let opened = ready.begin_with_all_outputs(files, deadline)?;
+                let (ready, files, time_left) = ready.look_at_all()?;
+                let opened = ready.begin_with_all_outputs(files, time_left)?;
                 if let Err(error) = install() {
                     opened.undo(false);
                     return Err(error);

@@ -24,6 +24,8 @@ const OPENED_WITHIN: Duration = Duration::from_millis(250);
 /// The same where every output is required: a busy machine must not turn a sound path into an
 /// error.
 const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
+/// The longest part of these times that passes without a look at what the thread has answered.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// A thread that looks at the paths of its outputs, then waits for the word. Dropped without it,
 /// the thread ends without having touched anything.
@@ -61,16 +63,16 @@ impl Ready {
     /// # Errors
     ///
     /// An output that can never work; then the thread has ended.
-    pub(crate) fn look(self) -> Result<(Self, Deadline), InitError> {
-        let deadline = Deadline(Instant::now() + OPENED_WITHIN);
+    pub(crate) fn look(self) -> Result<(Self, TimeLeft), InitError> {
+        let mut time_left = TimeLeft(OPENED_WITHIN);
         // The thread drops its end after the last output.
-        while let Ok(looked) = self.looked.recv_timeout(deadline.left()) {
+        while let Ok(looked) = time_left.wait_for(&self.looked) {
             if let Err(error) = looked {
                 self.end();
                 return Err(error);
             }
         }
-        Ok((self, deadline))
+        Ok((self, time_left))
     }
 
     /// Waits until the thread has looked at the paths of its outputs, all of which must be open in
@@ -79,11 +81,11 @@ impl Ready {
     /// # Errors
     ///
     /// An output that can never work, or whose file system does not answer.
-    pub(crate) fn look_at_all(self) -> Result<(Self, Files, Deadline), InitError> {
-        let deadline = Deadline(Instant::now() + REQUIRED_WITHIN);
+    pub(crate) fn look_at_all(self) -> Result<(Self, Files, TimeLeft), InitError> {
+        let mut time_left = TimeLeft(REQUIRED_WITHIN);
         let mut missing = Vec::new();
         for name in self.names() {
-            match self.looked.recv_timeout(deadline.left()) {
+            match time_left.wait_for(&self.looked) {
                 Ok(Ok(of_one)) => missing.extend(of_one),
                 Ok(Err(error)) => {
                     self.end();
@@ -93,7 +95,7 @@ impl Ready {
                 Err(error) => return Err(unanswered(&name, error)),
             }
         }
-        Ok((self, Files::new(missing), deadline))
+        Ok((self, Files::new(missing), time_left))
     }
 
     /// Ends the thread, which waits for the word.
@@ -115,12 +117,12 @@ impl Ready {
     ///
     /// An output that cannot be opened; then the thread has ended, and what it had created is
     /// deleted.
-    pub(crate) fn begin_with_all_outputs(self, files: Files, deadline: Deadline) -> Result<Opened, InitError> {
+    pub(crate) fn begin_with_all_outputs(self, files: Files, time_left: TimeLeft) -> Result<Opened, InitError> {
         let (pipeline, names) = (self.pipeline.clone(), self.names());
         let (go_on, waits) = mpsc::channel();
         let (opening, thread) = self.let_go(Some(waits));
         let opened = Opened { go_on, pipeline, thread, files };
-        match opening.wait_for(&names, deadline) {
+        match opening.wait_for(&names, time_left) {
             Ok(()) => Ok(opened),
             Err(error) => {
                 // A thread that hangs in a system call ends when that returns.
@@ -153,16 +155,16 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Waits until each output was tried, or until the deadline. Their states say what came of it.
-    pub(crate) fn wait(self, deadline: Deadline) {
+    /// Waits until each output was tried, or until the time is over. Their states say what came of it.
+    pub(crate) fn wait(self, mut time_left: TimeLeft) {
         // The writer drops its end after the last output.
-        while self.opened.recv_timeout(deadline.left()).is_ok() {}
+        while time_left.wait_for(&self.opened).is_ok() {}
     }
 
     /// Waits until each of the named outputs is open.
-    fn wait_for(&self, names: &[Arc<str>], deadline: Deadline) -> Result<(), InitError> {
+    fn wait_for(&self, names: &[Arc<str>], mut time_left: TimeLeft) -> Result<(), InitError> {
         for name in names {
-            match self.opened.recv_timeout(deadline.left()) {
+            match time_left.wait_for(&self.opened) {
                 Ok(Ok(())) => {}
                 Ok(Err(Unopened { cause, error })) => {
                     return Err(InitError::Output { output: name.to_string(), cause, error });
@@ -174,13 +176,21 @@ impl Opening {
     }
 }
 
-/// When whoever sets the logger up stops waiting for the writer's thread.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Instant);
+/// How much longer whoever sets the logger up waits for the writer's thread. It is counted in short
+/// slices, so that a machine which holds the whole process up does not use it up.
+pub(crate) struct TimeLeft(Duration);
 
-impl Deadline {
-    fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+impl TimeLeft {
+    fn wait_for<T>(&mut self, answers: &mpsc::Receiver<T>) -> Result<T, mpsc::RecvTimeoutError> {
+        loop {
+            let (slice, began) = (self.0.min(SLICE), Instant::now());
+            let answer = answers.recv_timeout(slice);
+            self.0 -= began.elapsed().min(slice);
+            match answer {
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.0.is_zero() => {}
+                answer => return answer,
+            }
+        }
     }
 }
 
