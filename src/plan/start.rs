@@ -155,7 +155,8 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Waits until each output was tried, or until the time is over. Their states say what came of it.
+    /// Waits until each output was tried, or until the time is over. Their states say what came of
+    /// it.
     pub(crate) fn wait(self, mut time_left: TimeLeft) {
         // The writer drops its end after the last output.
         while time_left.wait_for(&self.opened).is_ok() {}
