@@ -83,6 +83,8 @@ pub(super) struct Stage {
     /// theirs: between the logger's look at a name and the renaming or removal of it they can put
     /// there what they could rename or remove themselves.
     planted: BTreeMap<PathBuf, Seen>,
+    /// What they have put at those names, whatever they do next.
+    exposed: BTreeSet<u64>,
     /// The files that they have made, or whose modes they have changed.
     touched: BTreeSet<u64>,
     /// Every regular file that ever stood next to the log, the oldest first.
@@ -128,10 +130,10 @@ impl Stage {
             be(&logs.join("app.log"), 0o640);
             give(&logs.join("app.log"));
         }
-        let (planted, touched, held) = Default::default();
+        let (planted, exposed, touched, held) = Default::default();
         let victims = seen_in(&victim);
         let is_log_his = kind == Kind::HisLog;
-        Self { dir, kind, victims, planted, touched, kept: Vec::new(), held, is_log_his }
+        Self { dir, kind, victims, planted, exposed, touched, kept: Vec::new(), held, is_log_his }
     }
 
     pub(super) fn victim(&self) -> PathBuf {
@@ -176,8 +178,12 @@ impl Stage {
         let is_log_his = self.is_log_his;
         let is_sticky = self.kind == Kind::Sticky;
         let may_go = !is_sticky && deed.is_at_the_logs_names();
+        if may_go {
+            let put = self.planted.values().map(|seen| seen.inode);
+            self.exposed.extend(put.filter(|inode| !before.contains(inode)));
+        }
         self.planted.retain(|path, seen| match seen.is_file() {
-            _ if may_go => false,
+            _ if may_go || self.exposed.contains(&seen.inode) => false,
             // What belongs to the owner of the log may be an archive.
             true if seen.owner.0 == NOBODY => !is_log_his && !path.ends_with("app.log"),
             // Next to his files root's are the log's as well, and he can remove each name himself.
