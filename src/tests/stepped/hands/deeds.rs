@@ -2,10 +2,10 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, RenameFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::process::{Gid, Uid};
 
 use super::stage::{LINK, NOBODY, Stage};
@@ -144,6 +144,8 @@ impl Deed {
                 let his = names_in(&dir).into_iter().map(|name| dir.join(name));
                 all_or_first_error(his.map(|path| fs::set_permissions(path, Permissions::from_mode(0o6777))))
             }
+            // Root does this one, who could follow a link to somebody else.
+            Deed::GivesSecondNames if dir.is_symlink() => Err(io::ErrorKind::PermissionDenied.into()),
             Deed::GivesSecondNames => all_or_first_error([At::Log, At::Archives, At::Lock].map(|at| {
                 let path = found(&dir, at).pop().ok_or(io::ErrorKind::NotFound)?;
                 let name = match at {
@@ -153,7 +155,9 @@ impl Deed {
                 fs::hard_link(&path, dir.join(name))
             })),
             Deed::LocksLog => {
-                let file = File::open(&log)?;
+                // It may be a pipe by now.
+                let flags = OFlags::NONBLOCK.bits() as i32;
+                let file = File::options().read(true).custom_flags(flags).open(&log)?;
                 rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
                 stage.hold(file);
                 Ok(())
