@@ -72,7 +72,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/file/archive_name.rs", &[], &["chrono"]),
     ("sink/file/retention.rs", &[], &[]),
     ("sink/rotation.rs", &[], &[]),
-    ("sink/", &["disk", "event", "format", "wanted", "zone"], &["log", "anstyle_query"]),
+    ("sink/", &["disk", "event", "format", "wanted", "zone"], &["log"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &["sync"], &["libc", "windows_sys"]),
 ];

@@ -13,7 +13,7 @@ mod windows;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -240,6 +240,17 @@ pub(crate) trait DiskStream: Send {
 pub(crate) enum Stream {
     Stderr,
     Stdout,
+}
+
+impl Stream {
+    /// Whether it leads to a terminal that shows colours, as it is now.
+    pub(crate) fn shows_colors(self) -> bool {
+        let is_terminal = match self {
+            Stream::Stderr => io::stderr().is_terminal(),
+            Stream::Stdout => io::stdout().is_terminal(),
+        };
+        is_terminal && system::shows_colors(self)
+    }
 }
 
 /// An open file, or an open stream.

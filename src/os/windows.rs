@@ -17,7 +17,9 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetFileInformationByHandleEx, GetFileType, LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx,
     MoveFileExW, UnlockFileEx,
 };
-use windows_sys::Win32::System::Console::{GetConsoleMode, WriteConsoleW};
+use windows_sys::Win32::System::Console::{
+    ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, SetConsoleMode, WriteConsoleW,
+};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::BOOL;
 
@@ -178,6 +180,16 @@ pub(crate) fn is_console(file: &File) -> bool {
     let mut mode = 0;
     // SAFETY: the pointer is to `mode`, which outlives the call.
     unsafe { GetConsoleMode(handle(file), &mut mode) != 0 }
+}
+
+/// Has a console take escape sequences for what they are. An error if the handle is that of
+/// something else, or if the console is too old.
+pub(crate) fn show_colors(console: &File) -> io::Result<()> {
+    let mut mode = 0;
+    // SAFETY: the pointer is to `mode`, which outlives the call.
+    check(unsafe { GetConsoleMode(handle(console), &mut mode) })?;
+    // SAFETY: the handle is open, and the call takes no pointer.
+    check(unsafe { SetConsoleMode(handle(console), mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) })
 }
 
 /// Writes text to a console; says how many units it took.

@@ -1,7 +1,7 @@
 //! The options of an output to the terminal. Runs on the builder's thread; the writing itself is
 //! `stream.rs`'s.
 
-use std::io::{self, IsTerminal as _};
+use std::ffi::OsString;
 
 use crate::disk::Stream;
 use crate::format::Format;
@@ -69,31 +69,37 @@ pub enum Color {
 impl Color {
     /// What the environment makes of it. `Auto` then only depends on the terminal.
     pub(crate) fn by_environment(self) -> Self {
-        let clicolor = anstyle_query::clicolor();
         match self {
             Color::Always | Color::Never => self,
-            Color::Auto if anstyle_query::no_color() => Color::Never,
-            Color::Auto if anstyle_query::clicolor_force() => Color::Always,
-            Color::Auto if clicolor == Some(false) => Color::Never,
-            Color::Auto if clicolor == Some(true) || anstyle_query::term_supports_color() => Color::Auto,
-            Color::Auto => Color::Never,
+            Color::Auto => Self::by_variables(|name| std::env::var_os(name)),
+        }
+    }
+
+    /// What the variables ask for, by <https://no-color.org> and <https://bixense.com/clicolors>: an
+    /// empty one is not set. `TERM` is another matter: Unix always sets it, Windows hardly ever.
+    fn by_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let (clicolor, term) = (set("CLICOLOR"), variable("TERM"));
+        let shows_colors = || clicolor.is_some() || term.map_or(cfg!(windows), |term| term != "dumb");
+        if set("NO_COLOR").is_some() {
+            Color::Never
+        } else if set("CLICOLOR_FORCE").is_some() {
+            Color::Always
+        } else if clicolor.as_ref().is_none_or(|value| value != "0") && shows_colors() {
+            Color::Auto
+        } else {
+            Color::Never
         }
     }
 
     /// Whether the stream, as it is now, gets colours.
     pub(crate) fn suits(self, stream: Stream) -> bool {
-        match (self, stream) {
-            (Color::Always, _) => true,
-            (Color::Never, _) => false,
-            (Color::Auto, Stream::Stderr) => io::stderr().is_terminal() && understands(),
-            (Color::Auto, Stream::Stdout) => io::stdout().is_terminal() && understands(),
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => stream.shows_colors(),
         }
     }
-}
-
-/// The console of Windows has to be asked first.
-fn understands() -> bool {
-    anstyle_query::windows::enable_ansi_colors().unwrap_or(true)
 }
 
 impl Console {
@@ -174,5 +180,33 @@ impl Console {
     pub fn color(mut self, color: Color) -> Self {
         self.color = color;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value that matters of every variable, with each of the others.
+    #[test]
+    fn every_environment_has_its_colours() {
+        let values = [None, Some(""), Some("0"), Some("1")];
+        let terminals = [None, Some("dumb"), Some("xterm")];
+        for (no_color, force) in values.into_iter().flat_map(|no| values.map(|force| (no, force))) {
+            for (clicolor, term) in values.into_iter().flat_map(|value| terminals.map(|term| (value, term))) {
+                let environment =
+                    [("NO_COLOR", no_color), ("CLICOLOR_FORCE", force), ("CLICOLOR", clicolor), ("TERM", term)];
+                let variable = |name: &str| environment.iter().find(|(known, _)| *known == name)?.1.map(OsString::from);
+                let expected = match (no_color, force, clicolor, term) {
+                    (Some("0" | "1"), ..) => Color::Never,
+                    (_, Some("0" | "1"), ..) => Color::Always,
+                    (_, _, Some("0"), _) => Color::Never,
+                    (_, _, Some("1"), _) | (.., Some("xterm")) => Color::Auto,
+                    (.., None) if cfg!(windows) => Color::Auto,
+                    _ => Color::Never,
+                };
+                assert_eq!(Color::by_variables(variable), expected, "{environment:?}");
+            }
+        }
     }
 }

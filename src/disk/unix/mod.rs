@@ -86,6 +86,11 @@ pub(super) fn sync(file: &File, way: fn(&File) -> io::Result<()>) -> io::Result<
     way(file)
 }
 
+/// `TERM` has said whether it shows colours, and the environment is not read here.
+pub(super) fn shows_colors(_terminal: Stream) -> bool {
+    true
+}
+
 /// Opens what somebody edits.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;

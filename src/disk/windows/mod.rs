@@ -78,6 +78,11 @@ pub(super) fn open_again(_stream: Stream) -> Option<File> {
     None
 }
 
+/// A console has to be asked first. A pipe that a terminal of another kind reads is none.
+pub(super) fn shows_colors(stream: Stream) -> bool {
+    stream::duplicate(stream).and_then(|console| os::show_colors(&console)).is_ok()
+}
+
 /// Opens what somebody edits.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     File::open(path)
