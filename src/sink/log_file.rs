@@ -254,8 +254,10 @@ impl LogFile {
     /// reported and tried again after 1 s, doubling to 60 s; until then the old file goes on,
     /// beyond its size if need be.
     ///
-    /// Of several processes that write to one file, the one that holds its lock rotates and
-    /// deletes. See [rotation](crate::_docs::rotation).
+    /// Only a regular file is rotated. Where the path leads to something else at the start, that is
+    /// reported once; what comes in the place of a file later suspends the output. Of several
+    /// processes that write to one file, the one that holds its lock rotates and deletes. See
+    /// [rotation](crate::_docs::rotation).
     ///
     /// ```
     /// use unfazed::{LogFile, MIB, Rotation};

@@ -3,19 +3,19 @@
 #![allow(unsafe_code)] // plain calls of the C library
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "gzip")]
-use crate::harness::wait_until;
-use unfazed::{Builder, LogFile, State};
+use unfazed::{Builder, Event, LogFile, State};
 
 use crate::cases::{DEADLINE, rotating};
 use crate::harness::{
-    Outcome, PATIENCE, archive, archives, as_nobody, hostile, log, logger, names, put_backups_there, sticky,
+    Outcome, PATIENCE, archive, archives, as_nobody, built, hostile, log, logger, names, put_backups_there, sticky,
+    wait_until,
 };
 use crate::support::child;
 
@@ -62,6 +62,36 @@ pub(crate) fn a_device_that_is_no_terminal_is_no_log(dir: &Path) -> Outcome {
         let _ = handle.shutdown(PATIENCE); // It may be suspended.
         fs::remove_file(path).unwrap();
     }
+    Outcome::holds()
+}
+
+/// The log went on into the pipe, and rotation and retention were off in silence.
+pub(crate) fn a_pipe_in_the_place_of_a_log_that_rotates_gets_nothing_and_is_reported(dir: &Path) -> Outcome {
+    let logs = hostile(dir);
+    let (tell, told) = std::sync::mpsc::channel();
+    let on_event = move |event: &Event| {
+        let _ = tell.send(event.to_string()); // The case is over.
+    };
+    let (logger, handle) = built(Builder::new().file(rotating(&logs).min_free_space(0)).on_event(on_event));
+    log(&logger, &handle, 3);
+    as_nobody(&logs, "mv app.log app.log.1; mkfifo -m 666 app.log");
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let mut reader = File::options().read(true).custom_flags(flags).open(logs.join("app.log")).unwrap();
+    wait_until("the log is suspended", || {
+        log(&logger, &handle, 1);
+        matches!(handle.state(), State::Suspended(_))
+    });
+    let mut read = Vec::new();
+    let _ = reader.read_to_end(&mut read); // Nobody has it open, or nothing is in it yet.
+    assert_eq!(String::from_utf8_lossy(&read), "", "the reader gets nothing");
+    let told: Vec<_> = told.try_iter().collect();
+    assert!(told.iter().any(|event| event.contains("a stream is in the place of a file")), "{told:?}");
+    as_nobody(&logs, "rm app.log");
+    wait_until("the log goes on in a file of its own", || {
+        log(&logger, &handle, 30);
+        !archives(&logs).is_empty()
+    });
+    assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     Outcome::holds()
 }
 

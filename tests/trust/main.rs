@@ -86,6 +86,7 @@ fn main() -> std::process::ExitCode {
         #[cfg(feature = "gzip")]
         kinds::a_compressed_archive_has_no_more_permissions_than_the_log,
         kinds::a_device_that_is_no_terminal_is_no_log,
+        kinds::a_pipe_in_the_place_of_a_log_that_rotates_gets_nothing_and_is_reported,
         kinds::a_directory_of_ours_that_somebody_else_puts_at_the_path_is_not_followed,
         kinds::who_has_lost_the_lock_to_another_rotates_nothing,
         kinds::no_name_is_opened_through_a_link_or_waits_or_is_created_twice,

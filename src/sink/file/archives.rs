@@ -50,7 +50,8 @@ pub(super) struct Archives {
     has_more: bool,
     /// How many files with an archive's name were reported that have other names.
     reported_doubtful: usize,
-    /// The archives exceeded the limits at the last look of a process without the lock.
+    /// The archives exceeded the limits at the last look without the lock, and nothing was done
+    /// about it since.
     are_overdue: bool,
     pub(super) compressor: Compressor,
     pub(super) interrupted: Interrupted,
@@ -113,7 +114,7 @@ impl Archives {
         let newest = listing.find_newest(dir, active, &self.names, &self.compressor)?;
         // An archive that is deleted has had it, and it is not given again.
         self.newest = self.newest.max(newest.map(|found| found.archive));
-        self.interrupted.take(dir, listing.take_with_records());
+        self.interrupted.take(dir, active, listing.take_with_records());
         self.list = List::UnderWay(listing);
         self.is_clean = true;
         Ok(())
@@ -207,6 +208,12 @@ impl Archives {
         self.are_overdue
     }
 
+    /// Returns the answer of the last look without the lock, until a look with it finds nothing to
+    /// delete.
+    pub(super) fn were_overdue(&self) -> bool {
+        self.are_overdue
+    }
+
     fn look_without_lock<D: Disk>(
         &mut self,
         disk: &D,
@@ -230,10 +237,15 @@ impl Archives {
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
-        // First those go that are known to be too many.
-        let has_due = self.list.known().is_some_and(|known| known.has_due());
+        // First those go that are known to be too many, and a list that is under way becomes whole:
+        // others may plant so many names that it takes longer than the time to the next.
+        let is_busy = match &self.list {
+            List::None => false,
+            List::UnderWay(listing) => listing.mends(),
+            List::Known(known) => known.has_due(),
+        };
         let mut listed = Ok(());
-        if self.must_list(now.monotonic) && !has_due {
+        if self.must_list(now.monotonic) && !is_busy {
             self.tidy_at = Some(now.monotonic + TIDY_EVERY);
             listed = self.begin_list(&mut dir, &mut open.file);
         }
@@ -258,6 +270,7 @@ impl Archives {
             List::UnderWay(_) => true,
             List::Known(known) => known.has_due(),
         };
+        self.are_overdue &= self.has_more;
     }
 
     fn report_doubtful(&mut self, doubtful: Option<usize>, news: &mut Vec<News>) {

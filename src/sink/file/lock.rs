@@ -7,7 +7,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile};
-use crate::sink::log_file::WhenLow;
 use crate::sink::{News, Now};
 
 use super::FileSink;
@@ -93,16 +92,16 @@ impl<D: Disk> FileSink<D> {
     /// Reports a lock that is missing: without it nothing is rotated or deleted, whatever the
     /// options say.
     pub(super) fn report_missing_lock(&mut self, now: Now) {
+        let is_needed = self.asks_for_archives();
         let Some(open) = self.open.as_mut().filter(|open| open.opened_by_path) else { return };
+        let rotation_is_due = self.rotator.is_overdue(open.len);
         if open.lock.held {
-            return self.missing_lock.is_held();
+            return self.missing_lock.is_held(rotation_is_due || self.archives.were_overdue());
         }
-        let is_due = self.rotator.is_overdue(open.len) || self.archives.are_overdue(&self.disk, open, now);
+        let is_due = rotation_is_due || self.archives.are_overdue(&self.disk, open, now);
         // The next attempt to get it says again why that fails.
         let Some(error) = &open.lock.missing else { return };
         let is_foreign = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied);
-        let is_needed =
-            self.options.when_low == WhenLow::DeleteOldest || self.rotator.is_enabled() || self.archives.are_limited();
         if self.missing_lock.must_report(!is_foreign && is_needed, is_due, now.monotonic) {
             self.news.extend(open.lock.missing.take().map(|error| News::Failed { doing: "lock", error }));
         }

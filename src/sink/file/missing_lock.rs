@@ -48,9 +48,12 @@ pub(super) struct MissingLock {
 }
 
 impl MissingLock {
-    /// The lock is held.
-    pub(super) fn is_held(&mut self) {
-        self.due_since = None;
+    /// The lock is held. What is due is done next, unless somebody takes the lock away before: that
+    /// it was held does not make it less overdue.
+    pub(super) fn is_held(&mut self, is_due: bool) {
+        if !is_due {
+            self.due_since = None;
+        }
     }
 
     /// Says whether it must be reported now. `is_hopeless`: nobody can have it, which is reported
@@ -99,12 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_before_the_lock_was_held_does_not_count() {
-        let start = Instant::now();
-        let mut lock = MissingLock::default();
-        assert!(!lock.must_report(false, true, start));
-        lock.is_held();
-        assert!(!lock.must_report(false, true, start + LONG));
-        assert!(lock.must_report(false, true, start + 2 * LONG));
+    fn what_was_done_while_the_lock_was_held_does_not_count_and_what_is_still_due_does() {
+        for is_done in [false, true] {
+            let start = Instant::now();
+            let mut lock = MissingLock::default();
+            assert!(!lock.must_report(false, true, start));
+            lock.is_held(!is_done);
+            assert_eq!(lock.must_report(false, true, start + LONG), !is_done);
+            assert_eq!(lock.must_report(false, true, start + 2 * LONG), is_done);
+        }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct FileSink<D: Disk> {
     archives: Archives,
     /// What was opened is no regular file: another sink's.
     stream: Option<D::Stream>,
+    place: Place,
     closed: Closed,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
@@ -57,6 +58,17 @@ pub(crate) struct FileSink<D: Disk> {
     missing_lock: MissingLock,
     /// What has happened, not reported yet.
     news: Vec<News>,
+}
+
+/// What the path was seen to lead to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Unknown,
+    /// A regular file.
+    File,
+    /// A stream, from the start.
+    Stream,
 }
 
 /// What a file sink does next with the lines of a batch.
@@ -95,6 +107,7 @@ impl<D: Disk> FileSink<D> {
             target,
             options,
             stream: None,
+            place: Place::default(),
             closed: Closed::default(),
             torn: false,
             suspended: false,
@@ -303,6 +316,12 @@ impl<D: Disk> FileSink<D> {
             self.archives.compress(&mut self.disk, open, self.space.headroom(), now.monotonic, &mut self.news);
         }
         Ok(())
+    }
+
+    /// Returns whether the options ask for a rotation or a deletion, which only a regular file can
+    /// have.
+    fn asks_for_archives(&self) -> bool {
+        self.options.when_low == WhenLow::DeleteOldest || self.rotator.is_enabled() || self.archives.are_limited()
     }
 
     /// Returns whether archives are to be made, deleted or compressed here.

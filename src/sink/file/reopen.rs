@@ -10,7 +10,7 @@ use crate::event::Cause;
 use crate::sink::{News, Now, WriteError};
 
 use super::open_file::OpenFile;
-use super::{FileSink, Target};
+use super::{FileSink, Place, Target};
 
 /// The path is compared with the open file at most this often, before a write.
 const CHECK_PATH_EVERY: Duration = Duration::from_millis(100);
@@ -22,7 +22,8 @@ impl<D: Disk> FileSink<D> {
     ///
     /// # Errors
     ///
-    /// It cannot be opened, or is a stream: then [`take_stream`](Self::take_stream) returns that.
+    /// It cannot be opened, or is a stream: then [`take_stream`](Self::take_stream) returns that
+    /// where the log may be one.
     pub(super) fn reopen(&mut self, now: Now) -> Result<(), WriteError> {
         // Closed first, because the next file may need its descriptor. The lock stays: a program
         // that has dropped its rights could not take it again.
@@ -39,6 +40,13 @@ impl<D: Disk> FileSink<D> {
             Target::Path(path) => open_in_place(&mut self.disk, path, lock, now.monotonic),
         };
         self.space.forget();
+        let opened = opened.and_then(|opened| match opened {
+            Opened::Stream(_) => self.accept_stream().map(|()| opened),
+            Opened::File(_) => {
+                self.place = Place::File;
+                Ok(opened)
+            }
+        });
         match opened {
             Ok(Opened::File((open, torn))) => {
                 // Where the tail cannot be read, what is known of it stays: an empty line more is
@@ -71,6 +79,27 @@ impl<D: Disk> FileSink<D> {
                 self.closed.by = error.cause();
                 self.space.failed(error.cause(), 0);
                 Err(error)
+            }
+        }
+    }
+
+    /// Judges that the path leads to a stream, which has no archives. If the options ask for some,
+    /// a stream from the start is what the path was meant to lead to, which is reported. Where a
+    /// file was before, others may have put it there, and rotation and retention would be off.
+    fn accept_stream(&mut self) -> io::Result<()> {
+        if !self.asks_for_archives() {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.place, Place::Stream) {
+            Place::Unknown => {
+                let error = io::Error::new(io::ErrorKind::Unsupported, "only a regular file has archives");
+                self.news.push(News::Failed { doing: "rotate", error });
+                Ok(())
+            }
+            Place::Stream => Ok(()),
+            Place::File => {
+                self.place = Place::File;
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "a stream is in the place of a file that has archives"))
             }
         }
     }

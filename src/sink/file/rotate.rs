@@ -135,6 +135,9 @@ impl Rotator {
 
     /// Returns whether a file of this length should have been rotated before its last record.
     pub(super) fn is_overdue(&mut self, len: u64) -> bool {
+        if self.requested && len > 0 {
+            return true;
+        }
         let Some(last) = self.last_record.filter(|_| self.is_enabled() && len > 0) else { return false };
         self.schedule.lines_for(len, &[(1, last)]) == 0
     }
@@ -271,7 +274,7 @@ fn try_to_rotate<D: Disk>(
     if dir.check_name(archives.names.active(), &old.file)? != PathState::Same {
         return Err(not_at_path());
     }
-    archives.interrupted.remove_discarded(&mut dir)?;
+    archives.interrupted.remove_discarded(&mut dir, &old.file)?;
     if !archives.is_clean {
         // Only what fails leaves something.
         archives.begin_list(&mut dir, &mut old.file)?;
@@ -291,7 +294,7 @@ fn try_to_rotate<D: Disk>(
             if old.still_holds_lock() {
                 new.cut_all();
             }
-            archives.interrupted.discard(&mut dir, unfinished);
+            archives.interrupted.discard(&mut dir, &old.file, unfinished);
             Err(error)
         }
     }
@@ -328,7 +331,7 @@ impl Archives {
             open.dirty_since = Some(now.monotonic);
         }
         if result.is_err() {
-            self.interrupted.discard(dir, name.clone());
+            self.interrupted.discard(dir, &old.file, name.clone());
         }
         result.map(|()| (open, name))
     }

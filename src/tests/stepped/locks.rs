@@ -192,6 +192,45 @@ fn a_lock_that_was_taken_away_rotates_and_deletes_nothing_until_it_is_held_again
     assert_eq!(bench.handle.stats().written, 14);
 }
 
+/// Whoever owns the directory removed the lock file each time it was made. The lock was held for a
+/// moment every 10 s, and so it never counted as missing for a minute.
+#[test]
+fn a_lock_that_is_taken_away_each_time_it_was_got_is_reported_as_a_missing_one_is() {
+    let disk = FakeDisk::default();
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(200)));
+    bench.log_some(1);
+    bench.step();
+    for _ in 0..8 {
+        disk.steal_lock(PATH);
+        bench.log_some(2);
+        bench.step();
+        bench.pass(Duration::from_millis(150));
+        bench.step();
+        disk.give_back_locks();
+        let asked = disk.world().asked(Op::Lock);
+        bench.pass(Duration::from_secs(10));
+        bench.step();
+        assert_eq!(disk.world().asked(Op::Lock), asked + 1, "it is held again");
+    }
+    assert_eq!((failures(&bench), disk.names()), (vec!["lock"], vec![PATH.to_owned()]));
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(disk.names().len(), 2, "it was not taken away this time");
+}
+
+#[test]
+fn a_rotation_at_the_start_that_waits_for_the_lock_is_reported_as_any_other() {
+    let disk = FakeDisk::default();
+    disk.append(PATH, b"older\n");
+    disk.world().locked_by_other = true;
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::never().on_start()));
+    bench.log_some(1);
+    bench.live(Duration::from_secs(59));
+    assert_eq!(failures(&bench), [""; 0]);
+    bench.live(Duration::from_secs(2));
+    assert_eq!(failures(&bench), ["lock"]);
+}
+
 #[test]
 fn a_file_that_is_rotated_while_it_is_opened_is_opened_again() {
     let disk = FakeDisk::default();

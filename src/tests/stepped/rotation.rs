@@ -1187,3 +1187,45 @@ fn where_nothing_is_to_be_compressed_that_is_looked_for_once_a_minute() {
     bench.live(Duration::from_secs(600));
     assert!(asked(&disk, Op::List) <= 2 * 11, "{} times", asked(&disk, Op::List));
 }
+
+/// The list was begun again every minute. Whoever planted so many names that a whole one took
+/// longer had switched retention off.
+#[test]
+fn archives_are_deleted_however_long_it_takes_to_list_them() {
+    let disk = FakeDisk::default();
+    for n in 0..600 {
+        disk.append(&format!("/logs/app.2001-09-08T00-{:02}-{:02}-0000.log", n / 60, n % 60), b"archived\n");
+    }
+    let mut bench = Setup::new().file_with(&disk, LogFile::new(PATH).min_free_space(0).max_files(3).options).bench();
+    bench.log_some(1);
+    for _ in 0..60 {
+        bench.step();
+        bench.pass(Duration::from_secs(61));
+    }
+    assert_eq!(disk.names().len(), 3);
+}
+
+/// A next file that could not be removed was gone, or another's directory stood at its name: each
+/// rotation after that failed, although nothing was in its way.
+#[test]
+fn what_is_not_ours_at_the_name_of_a_discarded_file_ends_no_rotation() {
+    const EISDIR: i32 = 21;
+
+    let disk = FakeDisk::default();
+    let file = LogFile::new(PATH).min_free_space(0).rotation(Rotation::size(200));
+    let mut bench = Setup::new().file_with(&disk, file.options).bench();
+    bench.log_some(1);
+    bench.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Rename), forever: false, errno: EISDIR });
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Remove), forever: true, errno: EISDIR });
+    bench.log_some(2);
+    bench.step();
+    let unfinished: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".new")).collect();
+    assert_eq!(unfinished.len(), 1, "{:?}", disk.names());
+    disk.delete(&unfinished[0]);
+    bench.live(Duration::from_secs(2));
+    bench.log_some(2);
+    bench.step();
+    let events = bench.events.lock().unwrap();
+    assert!(matches!(events.last(), Some(Event::Rotated { .. })), "{events:?}");
+}

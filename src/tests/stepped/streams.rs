@@ -8,13 +8,14 @@ use log::{Level, LevelFilter};
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{Line, assert_invariants, assert_recovery, parse};
 use super::sinks::KeepSink;
-use crate::KIB;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::queue::Overflow;
 use crate::sink::Backlog;
 use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::{KIB, LogFile, WhenLow};
 
 const EAGAIN: i32 = 11;
 const EPIPE: i32 = 32;
@@ -664,4 +665,70 @@ fn a_stream_is_never_synced_locked_or_asked_for_its_space() {
     bench.live(2 * SECOND);
     let asked: Vec<_> = disk.world().asked.keys().copied().collect();
     assert_eq!(asked, [Op::Open, Op::Write]);
+}
+
+/// What asks for archives, which only a regular file has.
+const ASK_FOR_ARCHIVES: [fn(LogFile) -> LogFile; 3] =
+    [|file| file.rotation(Rotation::size(2000)), |file| file.max_files(3), |file| file.when_low(WhenLow::DeleteOldest)];
+
+/// Whoever owned the directory put a FIFO with a reader in the place of the log: the log went on
+/// into it, and rotation and retention were off in silence.
+#[test]
+fn a_stream_in_the_place_of_a_log_with_archives_suspends_it_until_a_file_is_there_again() {
+    for (case, asks) in ASK_FOR_ARCHIVES.into_iter().enumerate() {
+        let disk = FakeDisk::default();
+        let file = asks(LogFile::new(PATH).min_free_space(0));
+        let mut bench = Setup::new().file_with(&disk, file.options).bench();
+        bench.log_some(1);
+        bench.step();
+        disk.rename(PATH, "/logs/taken");
+        disk.world().is_pipe = true;
+        bench.pass(200 * MILLI);
+        bench.log_some(1);
+        bench.step();
+        bench.live(3 * SECOND);
+        assert_eq!(bench.handle.state(), State::Suspended(Cause::Io), "case {case}");
+        assert_eq!(disk.read(PATH), b"", "case {case}: the reader gets nothing");
+        disk.world().is_pipe = false;
+        bench.live(2 * SECOND);
+        bench.log_some(2);
+        bench.step();
+        assert_eq!((bench.handle.state(), bench.suspensions()), (State::Healthy, (1, 1)), "case {case}");
+        assert_eq!(records(&disk), [1, 2, 3], "case {case}: a WARN was retained");
+        bench.assert_identity("a stream in the place of a file");
+    }
+    // Nobody asks for archives: a stream is as good as a file.
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(1);
+    bench.step();
+    disk.rename(PATH, "/logs/taken");
+    disk.world().is_pipe = true;
+    bench.pass(200 * MILLI);
+    bench.log_some(1);
+    bench.step();
+    assert_eq!((records(&disk), bench.suspensions()), (vec![1], (0, 0)));
+}
+
+#[test]
+fn a_stream_from_the_start_is_written_and_that_it_has_no_archives_is_reported_once() {
+    let nothing: fn(LogFile) -> LogFile = |file| file;
+    for (case, asks) in ASK_FOR_ARCHIVES.into_iter().chain([nothing]).enumerate() {
+        let is_asked = case < ASK_FOR_ARCHIVES.len();
+        let disk = pipe(10_000);
+        let file = asks(LogFile::new(PATH).min_free_space(0));
+        let mut bench = Setup::new().file_with(&disk, file.options).bench();
+        for _ in 0..3 {
+            bench.log_some(2);
+            bench.live(6 * SECOND);
+            bench.handle.reopen();
+        }
+        assert_eq!(records(&disk), (0..6).collect::<Vec<_>>(), "case {case}");
+        let events = events(&bench);
+        let is_it = |event: &Event| matches!(event, Event::Failed { doing: "rotate", .. });
+        assert!(events.len() == usize::from(is_asked) && events.iter().all(is_it), "case {case}: {events:?}");
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        let line = " WARN  unfazed: failed to rotate times=1 error=\"only a regular file has archives\"";
+        assert_eq!(text.matches(line).count(), usize::from(is_asked), "case {case}: {text}");
+    }
 }

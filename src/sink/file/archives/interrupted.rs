@@ -23,22 +23,24 @@ pub(in crate::sink::file) struct Interrupted {
 
 impl Interrupted {
     /// Takes what a look through the directory has found.
-    pub(super) fn take(&mut self, dir: &mut impl Dir, mut found: Vec<OsString>) {
+    pub(super) fn take<D: Dir>(&mut self, dir: &mut D, log: &D::File, mut found: Vec<OsString>) {
         found.retain(|name| self.discarded.as_ref() != Some(name));
         self.with_records = found;
-        let _ = self.remove_discarded(dir); // The next rotation tries it again.
+        let _ = self.remove_discarded(dir, log); // The next rotation tries it again.
     }
 
     /// Removes a next active file whose records are in the active one.
-    pub(in crate::sink::file) fn discard(&mut self, dir: &mut impl Dir, name: OsString) {
+    pub(in crate::sink::file) fn discard<D: Dir>(&mut self, dir: &mut D, log: &D::File, name: OsString) {
         self.discarded = Some(name);
-        let _ = self.remove_discarded(dir); // The next rotation tries it again.
+        let _ = self.remove_discarded(dir, log); // The next rotation tries it again.
     }
 
-    /// Removes what could not be removed before.
-    pub(in crate::sink::file) fn remove_discarded(&mut self, dir: &mut impl Dir) -> io::Result<()> {
-        match self.discarded.as_ref().map_or(Ok(()), |name| delete_name(dir, name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+    /// Removes what could not be removed before. What somebody else has put in its place stays.
+    pub(in crate::sink::file) fn remove_discarded<D: Dir>(&mut self, dir: &mut D, log: &D::File) -> io::Result<()> {
+        let Some(name) = &self.discarded else { return Ok(()) };
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        match delete_name(dir, name) {
+            Err(error) if !is_gone(&error) && !matches!(dir.look(log, name), Ok(None)) => Err(error),
             _ => {
                 self.discarded = None;
                 Ok(())
