@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Seek as _};
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{
+    DirEntryExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -74,6 +76,15 @@ impl fmt::Debug for Seen {
     }
 }
 
+/// A regular file that stood next to the log.
+struct Kept {
+    inode: u64,
+    file: File,
+    /// It had a name under which records are read: that of the log, of an archive, or another one
+    /// that a hand gave it.
+    was_read: bool,
+}
+
 pub(super) struct Stage {
     dir: TempDir,
     kind: Kind,
@@ -88,7 +99,7 @@ pub(super) struct Stage {
     /// The files that they have made, or whose modes they have changed.
     touched: BTreeSet<u64>,
     /// Every regular file that ever stood next to the log, the oldest first.
-    kept: Vec<(u64, File)>,
+    kept: Vec<Kept>,
     /// What they have locked.
     held: Vec<File>,
     /// The log is a file of theirs.
@@ -188,8 +199,8 @@ impl Stage {
             true if seen.owner.0 == NOBODY => !is_log_his && !path.ends_with("app.log"),
             // Next to his files root's are the log's as well, and he can remove each name himself.
             true => is_sticky && victims.contains(&seen.inode),
-            // The option replaces any link.
-            false => !path.ends_with(LINK) || !seen.is_link(),
+            // The option replaces any link, and makes the new one under a name of its own.
+            false => seen.owner.0 == NOBODY && (!path.ends_with(LINK) || !seen.is_link()),
         });
         if done.is_ok() { "done" } else { "refused" }
     }
@@ -198,24 +209,45 @@ impl Stage {
     pub(super) fn keep(&mut self) {
         for dir in self.dirs() {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                let is_new = |inode| self.kept.iter().all(|(kept, _)| *kept != inode);
-                if entry.file_type().is_ok_and(|kind| kind.is_file()) && is_new(entry.ino()) {
-                    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
-                    let file = OpenOptions::new().read(true).custom_flags(flags).open(entry.path());
-                    self.kept.extend(file.map(|file| (entry.ino(), file)));
+                if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                    continue;
+                }
+                let (inode, is_unfinished) = (entry.ino(), entry.file_name().as_encoded_bytes().ends_with(b".new"));
+                match self.kept.iter_mut().find(|kept| kept.inode == inode) {
+                    Some(kept) => kept.was_read |= !is_unfinished,
+                    None => {
+                        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+                        let file = OpenOptions::new().read(true).custom_flags(flags).open(entry.path());
+                        self.kept.extend(file.map(|file| Kept { inode, file, was_read: !is_unfinished }));
+                    }
                 }
             }
         }
     }
 
-    pub(super) fn kept(&self) -> Vec<Vec<u8>> {
-        let read = self.kept.iter().map(|(_, file)| {
-            let (mut file, mut content): (&File, _) = (file, Vec::new());
+    /// Returns what can be read: in files, and in the pipes of hands. Then what is in files that
+    /// never had a name under which anybody reads them: a rotation has given them up, or a hand has
+    /// put something in their place.
+    pub(super) fn kept(&self) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let was_there = |kept: &&Kept| kept.was_read || kept.file.metadata().is_ok_and(|file| file.nlink() > 0);
+        let (read, unread): (Vec<&Kept>, Vec<_>) = self.kept.iter().partition(was_there);
+        let content = |kept: &Kept| {
+            let (mut file, mut content): (&File, _) = (&kept.file, Vec::new());
             file.rewind().unwrap();
             file.read_to_end(&mut content).unwrap();
             content
+        };
+        let is_pipe = |file: &&File| file.metadata().is_ok_and(|found| found.file_type().is_fifo());
+        let pipes = self.held.iter().filter(is_pipe).map(|mut pipe| {
+            let mut content = Vec::new();
+            let _ = pipe.read_to_end(&mut content); // There may be more, from whoever has it open.
+            content
         });
-        read.collect()
+        (read.into_iter().map(content).chain(pipes).collect(), unread.into_iter().map(content).collect())
+    }
+
+    pub(super) fn is_log_a_pipe(&self) -> bool {
+        fs::symlink_metadata(self.log()).is_ok_and(|found| found.file_type().is_fifo())
     }
 
     /// The directories next to each other that are the log's, or were, or stand in its place.
