@@ -430,6 +430,7 @@ pub(crate) fn play(role: &str, dir: &Path) {
         "owner-rotates" => locks::owner_rotates(dir),
         "cannot-give" => owners::cannot_give(dir),
         "daemon" => owners::daemon(dir),
+        "locked-out" => owners::locked_out(dir),
         "against-hands" => hands::victim_of_hands(dir),
         "hand" => hands::hand(dir),
         "opens" => kinds::opens(dir),

@@ -82,6 +82,7 @@ fn main() -> std::process::ExitCode {
         owners::who_does_not_exist_owns_nothing,
         owners::what_may_not_be_given_away_is_written_and_reported,
         owners::a_daemon_that_gives_up_its_rights_goes_on_to_rotate,
+        owners::a_daemon_that_may_not_enter_the_directory_any_more_goes_on_in_the_open_file,
         kinds::next_to_a_log_of_somebody_elses_in_a_sticky_directory_nothing_of_ours_goes,
         #[cfg(feature = "gzip")]
         kinds::a_compressed_archive_has_no_more_permissions_than_the_log,

@@ -1,10 +1,10 @@
 //! To whom files belong that are created.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use unfazed::{Builder, Event, InitError, LogFile};
+use unfazed::{Builder, Event, InitError, LogFile, State};
 
 use crate::cases::{become_nobody, rotating, run_child};
 use crate::harness::{NOBODY, Outcome, PATIENCE, built, log, logger, names};
@@ -103,4 +103,24 @@ pub(crate) fn daemon(dir: &Path) {
         handle.shutdown(PATIENCE).unwrap();
         assert_eq!((handle.stats().written, handle.stats().outputs[0].failures), (90, 0));
     }
+}
+
+/// The log was suspended for ever, although its descriptor worked.
+pub(crate) fn a_daemon_that_may_not_enter_the_directory_any_more_goes_on_in_the_open_file(dir: &Path) -> Outcome {
+    let outcome = run_child("locked-out", dir);
+    assert_eq!(fs::read_to_string(dir.join("logs/app.log")).unwrap().lines().count(), 6);
+    outcome
+}
+
+pub(crate) fn locked_out(dir: &Path) {
+    let logs = dir.join("logs");
+    fs::create_dir(&logs).unwrap();
+    fs::set_permissions(&logs, fs::Permissions::from_mode(0o700)).unwrap();
+    let (logger, handle) = logger(LogFile::new(logs.join("app.log")));
+    log(&logger, &handle, 3);
+    become_nobody();
+    std::thread::sleep(std::time::Duration::from_millis(110)); // The path is looked at every 100 ms.
+    log(&logger, &handle, 3);
+    assert_eq!((handle.state(), handle.stats().written), (State::Healthy, 6));
+    handle.shutdown(PATIENCE).unwrap();
 }
