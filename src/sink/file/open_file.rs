@@ -185,10 +185,9 @@ impl<F: DiskFile> OpenFile<F> {
         };
         let shorter = self.len.saturating_sub(len);
         self.shared |= self.measured && len > self.len;
-        // Whoever cuts a file gives back what is beyond its end. Where there was nothing to cut, or
-        // where another process has written since, only the number of blocks shows that.
-        let is_hidden = self.blocks.reach_beyond(len) && (len == 0 || self.shared);
-        if shorter > 0 || is_hidden && self.blocks.are_gone(self.file.allocated()) {
+        // Whoever cuts a file gives back what is beyond its end. Where the file was cut at its own
+        // length, or where another process has written since, only the number of blocks shows that.
+        if shorter > 0 || self.blocks.reach_beyond(len) && self.blocks.are_gone(self.file.allocated()) {
             self.blocks.forget();
         }
         (self.len, self.measured) = (len, true);

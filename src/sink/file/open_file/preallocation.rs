@@ -38,9 +38,11 @@ impl Preallocated {
         self.end > len
     }
 
-    /// Returns whether another process has given back blocks, by what the file has now.
+    /// Returns whether another process has given back blocks, by what the file has now. A file that
+    /// has enough for everything up to their end has lost none of them: a file system also counts
+    /// the blocks in which it notes where the others are.
     pub(in crate::sink::file) fn are_gone(&self, allocated: io::Result<u64>) -> bool {
-        allocated.map_or(true, |allocated| allocated < self.allocated)
+        allocated.map_or(true, |allocated| allocated < self.allocated.min(self.end))
     }
 }
 
