@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
-use super::invariants::parse;
+use super::invariants::{Line, parse};
 use crate::LogFile;
 use crate::event::Event;
 use crate::sink::rotation::Rotation;
@@ -37,6 +37,42 @@ fn a_fragment_of_another_process_is_never_glued_to_however_new_it_is() {
     let parsed = parse(&[disk.read(PATH)]);
     assert_eq!(parsed.records, [0, 1000, 1], "{:?}", parsed.lines);
     assert_eq!(parsed.fragments.len(), 1, "{:?}", parsed.lines);
+}
+
+/// Of several processes that cannot read the end of their file, each begins with a newline after
+/// the others have written: an empty line is better than two records in one line.
+#[test]
+fn processes_that_cannot_see_how_their_file_ends_leave_empty_lines_and_glue_nothing() {
+    let disk = FakeDisk::default();
+    let mut holder = bench(&disk, |file| file);
+    holder.log(Level::Info);
+    holder.step();
+    let mut other = bench(&disk, |file| file);
+    other.next = 1000;
+    other.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::LastByte), forever: true, errno: 5 });
+    disk.append(PATH, b"half a line of a third one");
+    for _ in 0..3 {
+        for bench in [&mut holder, &mut other] {
+            bench.log(Level::Info);
+            bench.pass(Duration::from_millis(150));
+            bench.step();
+        }
+    }
+    let parsed = parse(&[disk.read(PATH)]);
+    assert_eq!(parsed.records, [0, 1, 1000, 2, 1001, 3, 1002], "{:?}", parsed.lines);
+    assert_eq!(parsed.fragments, ["half a line of a third one"]);
+    let blank = parsed.lines.iter().filter(|line| **line == Line::Blank).count();
+    assert_eq!(blank, 5, "one for each batch but the first, which ends the fragment: {:?}", parsed.lines);
+    // Once the end can be read there are no more of them.
+    disk.world().fault = None;
+    for bench in [&mut holder, &mut other] {
+        bench.log(Level::Info);
+        bench.pass(Duration::from_millis(150));
+        bench.step();
+    }
+    let after = parse(&[disk.read(PATH)]);
+    assert_eq!((after.records.len(), after.lines.len()), (9, parsed.lines.len() + 2), "{:?}", after.lines);
 }
 
 #[test]

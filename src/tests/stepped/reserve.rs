@@ -464,6 +464,39 @@ fn a_sync_of_an_error_in_the_reserve_that_fails_costs_no_record_that_is_not_told
     }
 }
 
+/// What `full_disk.md` says of a state that stays low: the blocks are the file's own, and nobody
+/// loses space to these records.
+#[test]
+fn below_the_reserve_a_log_is_low_and_takes_all_levels_until_its_blocks_are_used_up_to_those_for_errors() {
+    let disk = FakeDisk::with_capacity(16 * 1024 * KIB);
+    let mut bench = bench(&disk, |file| file.min_free_space(64 * KIB).retain(0));
+    bench.log_some(4);
+    bench.step();
+    let before = ahead(&disk);
+    assert!(before > 100 * KIB, "{before} bytes ahead");
+    let free = disk.world().free();
+    disk.world().filler = free - 32 * KIB;
+    let mut seconds = 0;
+    while !bench.suspended() {
+        for _ in 0..20 {
+            bench.log(Level::Info);
+            bench.pass(Duration::from_millis(50));
+            bench.step();
+        }
+        seconds += 1;
+        let state = bench.handle.state();
+        assert!(matches!(state, State::Low | State::Suspended(Cause::LowSpace)), "{state:?} after {seconds} s");
+        assert_eq!(disk.world().free(), 32 * KIB, "nothing is taken below the reserve");
+    }
+    assert!(seconds > 10, "the state was low for {seconds} s");
+    // Less a line that did not fit, and the one that reports the suspension.
+    let left = ahead(&disk);
+    assert!((4 * KIB - 250..5 * KIB).contains(&left), "{left} bytes ahead");
+    bench.log(Level::Error);
+    bench.step();
+    assert_eq!(bench.handle.stats().dropped.by_level(Level::Error), 0);
+}
+
 #[test]
 fn no_more_is_taken_ahead_than_the_reserve_and_a_mebibyte() {
     let capacity = 1 << 40;

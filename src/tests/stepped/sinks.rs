@@ -242,6 +242,45 @@ fn a_sink_that_panics_drops_its_batch_and_is_suspended_until_it_takes_lines_agai
     bench.assert_identity("panicked");
 }
 
+/// Takes each batch; may panic then.
+#[derive(Clone, Default)]
+struct TakeThenPanicSink {
+    kept: Arc<Mutex<Vec<u8>>>,
+    panics: Arc<Mutex<bool>>,
+}
+
+impl OutputSink for TakeThenPanicSink {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
+        batch.lines().for_each(|line| self.kept.lock().unwrap().extend_from_slice(line.bytes()));
+        if *self.panics.lock().unwrap() { panic!("a sink that has taken its batch") } else { Ok(()) }
+    }
+}
+
+/// Nobody knows what such a sink has taken. A record is never written again, because it might stand
+/// there twice. The crate's own lines are, because a loss that nobody reports is worse than one
+/// that is reported twice.
+#[test]
+fn a_sink_that_panics_after_it_took_a_batch_gets_no_record_again_and_every_notice() {
+    let sink = TakeThenPanicSink::default();
+    let mut bench = Setup { capacity: 4, ..Setup::new() }.sink(sink.clone()).bench();
+    bench.log_some(10);
+    *sink.panics.lock().unwrap() = true;
+    bench.step();
+    *sink.panics.lock().unwrap() = false;
+    bench.live(Duration::from_secs(2));
+    let stats = bench.handle.stats();
+    assert_eq!((stats.dropped.queue_full, stats.dropped.panicked, stats.written), (6, 4, 0));
+    let parsed = parse(&[sink.kept.lock().unwrap().clone()]);
+    assert_eq!((parsed.records.len(), parsed.gaps), (4, 1), "no record comes again");
+    assert_eq!(parsed.told, 6 + 10, "what the panic may have taken is reported again: {:?}", parsed.lines);
+    // From then on the account is exact.
+    bench.log_some(4);
+    bench.live(Duration::from_secs(6));
+    let parsed = parse(&[sink.kept.lock().unwrap().clone()]);
+    assert_eq!((parsed.records.len(), parsed.told), (8, 16), "{:?}", parsed.lines);
+    bench.assert_identity("panicked");
+}
+
 #[test]
 fn a_format_that_panics_or_fails_loses_that_record_and_nothing_else() {
     let disk = FakeDisk::default();
