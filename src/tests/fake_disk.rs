@@ -159,6 +159,8 @@ pub(crate) struct World {
     pub(crate) fault: Option<Fault>,
     /// One more, of a pair.
     pub(crate) other_fault: Option<Fault>,
+    /// From the first fault on, every operation of this kind fails, as `other_fault`.
+    pub(crate) then_fails: Option<Op>,
     /// How often each operation was asked for.
     pub(crate) asked: BTreeMap<Op, u64>,
     pub(crate) total: u64,
@@ -732,6 +734,10 @@ impl World {
         self.other_faulted |= other.is_some();
         let Some(fault) = one.or(other) else { return Ok(()) };
         self.faulted_ops.insert(op);
+        if let Some(then) = self.then_fails.take_if(|_| one.is_some()) {
+            let at = self.asked(then) + 1;
+            self.other_fault = Some(Fault { at, only: Some(then), forever: true, errno: 5 });
+        }
         let may_be_done = op.is_act() && !(self.writes_are_honest && op == Op::Write);
         if one.is_some() && self.fault_is_done && may_be_done {
             self.reported = Some(fault.errno);

@@ -35,6 +35,8 @@ struct Trouble {
     other: Option<Fault>,
     /// What `fault` hits is done all the same.
     is_done: bool,
+    /// From then on, every operation of this kind fails.
+    then: Option<Op>,
     /// The `.0`-th write takes only `.1` bytes.
     short: Option<(u64, usize)>,
 }
@@ -71,7 +73,7 @@ impl Runs {
         {
             let mut world = disk.world();
             (world.fault, world.other_fault, world.short_once) = (trouble.fault, trouble.other, trouble.short);
-            world.fault_is_done = trouble.is_done;
+            (world.fault_is_done, world.then_fails) = (trouble.is_done, trouble.then);
         }
         let mut life = scenario.begin(disk, Ledger::default());
         (scenario.drive)(&mut life);
@@ -246,15 +248,19 @@ fn whichever_operation_is_done_and_reported_as_failed_all_invariants_hold() {
 /// This many pairs of each longer scenario are played, by seed; every pair with `UNFAZED_LONG`.
 const SAMPLED: usize = 100;
 
+/// Each operation that changes something, by its number, except writes: what one has left that is
+/// reported as failed cannot be known if nothing can be seen.
+fn acts_but_writes(scenario: &Scenario, clean: &Outcome) -> Vec<(Op, u64)> {
+    let acts = acts(scenario, clean).into_iter().filter(|(op, _)| *op != Op::Write);
+    acts.flat_map(|(op, asked)| (1..=asked).map(move |at| (op, at))).collect()
+}
+
 #[test]
 fn whichever_operation_fails_after_one_that_was_done_all_invariants_hold() {
     let scenarios: Vec<_> = scenarios().collect();
     let count = in_all(&scenarios, |scenario, runs| {
-        // What a write has left, which is reported as failed, cannot be known if nothing can be
-        // seen.
         let clean = runs.clean(scenario);
-        let acts = acts(scenario, &clean).into_iter().filter(|(op, _)| *op != Op::Write);
-        let acts: Vec<_> = acts.flat_map(|(op, asked)| (1..=asked).map(move |at| (op, at))).collect();
+        let acts = acts_but_writes(scenario, &clean);
         let play = |(op, at), second| {
             let fault = Some(Fault { only: Some(op), ..once(at, EIO) });
             let trouble = Trouble { fault, other: Some(once(second, EIO)), is_done: true, ..Trouble::default() };
@@ -273,6 +279,22 @@ fn whichever_operation_fails_after_one_that_was_done_all_invariants_hold() {
         }
     });
     println!("{count} runs: each operation done and reported as failed, with each other one that fails");
+}
+
+/// What shows how a file, a name or the disk is.
+const LOOKS: [Op; 6] = [Op::CheckPath, Op::Len, Op::LastByte, Op::End, Op::List, Op::FreeSpace];
+
+#[test]
+fn whichever_operation_is_done_and_reported_as_failed_no_later_look_has_to_succeed() {
+    let scenarios: Vec<_> = scenarios().collect();
+    let count = in_all(&scenarios, |scenario, runs| {
+        let acts = acts_but_writes(scenario, &runs.clean(scenario));
+        for ((op, at), look) in acts.into_iter().flat_map(|act| LOOKS.map(|look| (act, look))) {
+            let fault = Some(Fault { only: Some(op), ..once(at, EIO) });
+            runs.run(scenario, Trouble { fault, is_done: true, then: Some(look), ..Trouble::default() });
+        }
+    });
+    println!("{count} runs: each operation done and reported as failed, and every later look of a kind fails");
 }
 
 #[test]
