@@ -194,6 +194,9 @@ pub(crate) struct World {
     /// What `fault` hits is done, and then reported as failed, as by a network file system whose
     /// answer was lost.
     pub(crate) fault_is_done: bool,
+    /// The writes that were done and reported as failed: to which file, and what then stood there
+    /// from the beginning of the line on.
+    pub(crate) denied: Vec<(usize, Vec<u8>)>,
     /// No write is among what is done and reported as failed.
     pub(crate) writes_are_honest: bool,
     /// What becomes free shows only after a commit, as on btrfs.
@@ -1074,9 +1077,16 @@ impl DiskFile for FakeFile {
         let file = &mut world.files[self.inode];
         file.modified = wall;
         file.bytes.extend_from_slice(&bytes[..taken]);
-        if !is_reported {
-            self.end = file.bytes.len() as u64; // After an error the position stays.
+        if is_reported {
+            // After an error the position stays.
+            let before = file.bytes.len() - taken;
+            let begin = file.bytes[..before].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let denied = file.bytes[begin..].to_vec();
+            world.denied.push((self.inode, denied));
+        } else {
+            self.end = file.bytes.len() as u64;
         }
+        let file = &world.files[self.inode];
         let torn = file.bytes.last().is_some_and(|byte| *byte != b'\n');
         world.torn += u64::from(torn);
         world.done().map(|()| taken)

@@ -61,8 +61,10 @@ fn play_variant(seed: u64, steps: &Steps, variant: fn(Scenario) -> Scenario) -> 
     scenario.play();
     let mut files = scenario.end();
     // Drawn after everything else, so that a seed does what it always did.
-    let denies = std::iter::once_with(|| Scenario::on_a_disk_that_denies_writes(seed, steps.clone()));
-    for mut scenario in scenario.on_an_odd_disk().into_iter().chain(denies.flatten()) {
+    let denies: [fn(u64, Steps) -> Option<Scenario>; 2] =
+        [Scenario::on_a_disk_that_denies_writes, Scenario::on_a_shared_disk_that_denies_writes];
+    let denies = denies.into_iter().filter_map(|denies| denies(seed, steps.clone()));
+    for mut scenario in scenario.on_an_odd_disk().into_iter().chain(denies) {
         scenario.play();
         files.extend(scenario.end());
     }
@@ -175,6 +177,9 @@ fn seeds_that_failed_once_pass() {
         // Somebody cut a file at its own length, which gave back the blocks that were preallocated:
         // they still counted as the file's, and the reserve was not left.
         146_143,
+        // The last attempts of an output that ended followed each other at once, and two gap lines
+        // named the same beginning. (The judge took the first for a fragment of the second.)
+        153_786, 157_031, 159_003,
         // The first line of the next file was written twice, where its write was done and called
         // interrupted: that file has no lock yet.
         954,
