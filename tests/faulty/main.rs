@@ -56,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Loud oddities::a_full_file_system_in_user_space_stops_the_log_quietly_and_it_resumes_by_itself,
         Soft rotations::whatever_is_done_but_reported_as_failed_no_later_fault_destroys_an_archive,
         Soft oddities::whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline,
+        Soft oddities::a_program_ends_at_its_deadline_and_its_process_stays_until_the_write_that_hangs_returns,
         Soft oddities::init_does_not_wait_for_a_file_system_that_hangs,
         Soft oddities::a_log_whose_names_have_inode_numbers_of_their_own_is_rotated,
         Soft oddities::two_loggers_on_a_file_whose_names_differ_lose_nothing_and_one_of_them_rotates,
@@ -66,7 +67,7 @@ fn main() -> std::process::ExitCode {
         Soft oddities::what_a_failed_sync_reported_is_reported_again_if_it_was_lost,
         Soft oddities::whenever_it_is_killed_nothing_is_overwritten_and_everything_parses,
     ];
-    cases::main(all, &[faulty::SERVER, oddities::VICTIM])
+    cases::main(all, &[faulty::SERVER, oddities::VICTIM, oddities::ENDING])
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]

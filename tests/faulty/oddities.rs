@@ -1,9 +1,11 @@
 //! What real file systems do besides failing: they fill, hang, make up inode numbers, account late,
 //! and lose what was written back.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use unfazed::{Builder, Cause, Fsync, Handle, InitError, KIB, LogFile, Logger, Ov
 use crate::harness::{PATIENCE, Text, archives, log_files, say, wait_until};
 use crate::support::account::assert_identity;
 use crate::support::cases::{Case, Needs, Outcome, part};
+use crate::support::child;
 use crate::support::faulty::{Disk, FaultyFs, How, Identity, Op};
 use crate::support::place::{Filler, Place};
 use crate::tmpfs::stops_and_resumes;
@@ -154,6 +157,53 @@ pub(crate) fn init_does_not_wait_for_a_file_system_that_hangs(place: &Place) -> 
         }
     }
     Outcome::Holds(format!("hung in turn: {hung:?}"))
+}
+
+/// What `file_systems.md` says of a disk that hangs: the program does not wait for it longer than
+/// it promises, and no kill can do what the kernel does not.
+pub(crate) fn a_program_ends_at_its_deadline_and_its_process_stays_until_the_write_that_hangs_returns(
+    place: &Place,
+) -> Outcome {
+    let fs = mounted!(place);
+    let disk = fs.disk("disk");
+    disk.arm(Op::Write, How::Hangs, 0, 0, 1);
+    let own = place.dir().join("program");
+    fs::create_dir(&own).unwrap();
+    let mut command = child::command(ENDING.name, &own);
+    let mut program = command.env(LOG, disk.path().join("app.log")).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the write hangs", || fs.held() == 1);
+    // Its first thread is gone, and so is all that the program did.
+    let begun = Instant::now();
+    wait_until("the program ends", || state_of(program.id()) == Some('Z'));
+    let took = begun.elapsed();
+    // Far more than its 2 s, and far less than for ever.
+    assert!(took < Duration::from_secs(20), "it ended after {took:?}");
+    program.kill().unwrap();
+    assert_eq!(program.try_wait().unwrap(), None, "the kernel keeps the process");
+    assert_eq!(fs.held(), 1);
+    fs.release();
+    let status = program.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+    let text = text(disk.path());
+    assert_eq!(text.records.get(&0).map(Vec::as_slice), Some(&[0][..]), "the write was done when it returned");
+    Outcome::Holds(format!("the program ended {took:.1?} after the write had begun to hang"))
+}
+
+/// Who ends while the write of its log hangs.
+pub(crate) const ENDING: Case = part("ending", Needs::Nothing, ending);
+/// In its environment: where its log is.
+const LOG: &str = "UNFAZED_FAULTY_LOG";
+
+fn ending(_: &Place) -> Outcome {
+    Builder::new().file(LogFile::new(env::var_os(LOG).unwrap()).min_free_space(0)).init().unwrap();
+    say(log::logger(), 0, 0);
+    Outcome::holds()
+}
+
+/// The state of a process, as the kernel shows it: `Z` when its first thread has ended.
+fn state_of(process: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// sshfs and mergerfs: a rotation that waited for one number under two names never came.
