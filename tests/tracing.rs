@@ -4,15 +4,17 @@
 
 use std::fmt;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use log::Log as _;
 use serde_json::Value;
-use tracing::{Subscriber, debug, error, info, info_span, warn};
+use tracing::{Subscriber, debug, error, field, info, info_span, warn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use unfazed::{Builder, Format, Handle, LogFile, Logger};
 
@@ -159,6 +161,41 @@ fn a_value_that_is_recorded_again_and_again_takes_no_more_room() {
     });
     let line = &logged.json()[0];
     assert_eq!((&line["round"], &line["note"]), (&100_000.into(), &"xxxxx".into()));
+}
+
+/// The value was recorded under the lock of its span. A `Debug` that logged waited for that lock
+/// for ever; after one that had panicked, each event in the span panicked.
+#[test]
+fn a_recorded_value_whose_debug_logs_or_panics_does_no_harm_to_its_span() {
+    struct Runs(fn());
+    impl fmt::Debug for Runs {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0();
+            f.write_str("shown")
+        }
+    }
+
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let logged = json();
+        logged.run(|| {
+            let span = info_span!("request", id = 7, note = "before", other = tracing::field::Empty);
+            let _span = span.enter();
+            let panics = Runs(|| panic!("on purpose"));
+            catch_unwind(AssertUnwindSafe(|| _ = span.record("note", field::debug(panics)))).unwrap_err();
+            info!("after the panic");
+            span.record("other", field::debug(Runs(|| info!("from the value"))));
+            info!("done");
+        });
+        done.send(logged.json()).unwrap();
+    });
+    let lines = ended.recv_timeout(Duration::from_secs(60)).expect("the thread panics, or waits for itself");
+    thread.join().unwrap();
+    let got: Vec<_> = lines.iter().map(|line| (&line["message"], &line["id"], &line["note"], &line["other"])).collect();
+    let (id, note) = (&7.into(), &"before".into());
+    assert_eq!(got[0], (&"after the panic".into(), id, note, &Value::Null));
+    assert_eq!(got[1], (&"from the value".into(), id, note, &Value::Null));
+    assert_eq!(got[2..], [(&"done".into(), id, note, &"shown".into())]);
 }
 
 #[test]

@@ -304,17 +304,35 @@ impl Fields {
 
     /// Like `push`, in the place of what stood there under this key.
     pub(crate) fn set(&mut self, key: &str, value: kv::Value<'_>) {
+        self.remove(key.as_bytes());
+        self.push(key, value);
+    }
+
+    /// Sets all of these fields; or none, if there is no memory for them. Runs no code of the
+    /// program.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_all(&mut self, fields: &Fields) {
+        if self.bytes.try_reserve(fields.bytes.len()).is_err() {
+            return;
+        }
+        let mut rest = fields.pairs();
+        while let Some((_, key, _)) = rest.next_raw() {
+            self.remove(key);
+        }
+        self.bytes.extend_from_slice(&fields.bytes);
+    }
+
+    fn remove(&mut self, key: &[u8]) {
         let mut rest = self.pairs();
         let mut at = 0;
         while let Some((_, other, value)) = rest.next_raw() {
             let end = at + HEAD + other.len() + value.len();
-            if other == key.as_bytes() {
+            if other == key {
                 self.bytes.drain(at..end);
-                break;
+                return;
             }
             at = end;
         }
-        self.push(key, value);
     }
 
     pub(crate) fn pairs(&self) -> KeyValues<'_> {

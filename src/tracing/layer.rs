@@ -48,8 +48,11 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
+        // Runs the program's `Debug`, which may log or panic: not under the lock of the span.
+        let mut latest = SpanFields::default();
+        values.record(&mut latest);
         if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
-            values.record(fields);
+            fields.0.set_all(&latest.0);
         }
     }
 
