@@ -365,11 +365,14 @@ fn lines_of_fmt_are_written_as_they_are_from_any_number_of_threads() {
 }
 
 #[test]
-fn lines_of_fmt_go_to_the_outputs_that_take_their_level() {
+fn lines_of_fmt_go_to_the_outputs_that_want_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| LogFile::new(folder.path().join(name));
+    let is_access = |metadata: &log::Metadata<'_>| metadata.target() == "access";
     let builder = Builder::new().file(file("all.log")).file(file("errors.log").level(log::LevelFilter::Error));
-    let builder = builder.file(file("directives.log").filter("info")).file(file("other.log").filter("access=info"));
+    let builder =
+        builder.file(file("app.log").filter("info,access=off")).file(file("access.log").filter("access=info"));
+    let builder = builder.file(file("text.log").filter("/GET")).file(file("closure.log").filter_with(is_access));
     let (_logger, handle) = builder.build().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .without_time()
@@ -380,13 +383,17 @@ fn lines_of_fmt_go_to_the_outputs_that_take_their_level() {
     tracing::subscriber::with_default(subscriber, || {
         error!("bad");
         debug!("detail");
+        info!(target: "access", "GET /");
+        debug!(target: "access", "headers");
     });
     handle.flush(Duration::from_secs(10)).unwrap();
     let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    assert_eq!(text("all.log"), "ERROR tracing: bad\nDEBUG tracing: detail\n");
-    assert_eq!(text("errors.log"), "ERROR tracing: bad\n");
-    // A line has no target.
-    assert_eq!((text("directives.log"), text("other.log")), ("ERROR tracing: bad\n".into(), String::new()));
+    let [bad, detail] = ["ERROR tracing: bad\n", "DEBUG tracing: detail\n"];
+    let [get, headers] = [" INFO access: GET /\n", "DEBUG access: headers\n"];
+    assert_eq!(text("all.log"), [bad, detail, get, headers].concat());
+    assert_eq!((&*text("errors.log"), &*text("app.log")), (bad, bad));
+    assert_eq!((&*text("access.log"), &*text("text.log")), (get, get));
+    assert_eq!(text("closure.log"), [get, headers].concat());
 }
 
 #[cfg(target_os = "linux")]

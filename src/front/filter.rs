@@ -55,11 +55,17 @@ impl Filter {
         !self.takers(metadata).is_nobody()
     }
 
-    /// Returns the outputs with filters that want a line of this level, which has no target and has
-    /// been filtered elsewhere.
+    /// Returns the outputs with filters that want a line by its level and target. It has been
+    /// filtered elsewhere.
     #[cfg(feature = "tracing")]
-    pub(crate) fn wanting_line(&self, level: Level) -> Wanting {
-        self.outputs.takers(&Metadata::builder().level(level).target("").build()).wanting
+    pub(crate) fn wanting_line(&self, level: Level, target: &str) -> Wanting {
+        self.outputs.takers(&Metadata::builder().level(level).target(target).build()).wanting
+    }
+
+    /// Returns those of these outputs that want a line with this text.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn wanting_text(&self, line: &str, level: Level, wanting: Wanting) -> Wanting {
+        self.outputs.takers_of(line, level, wanting).wanting
     }
 
     /// Returns the outputs that want a record, as far as its metadata say.

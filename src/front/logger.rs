@@ -141,12 +141,13 @@ impl Core {
         self.put(record, kind, verdict.wanting(level), late);
     }
 
-    /// Puts a whole line on the queue that some other crate has laid out and filtered.
+    /// Puts a whole line on the queue that some other crate has laid out and filtered, for the
+    /// outputs without a filter and for these ones.
     #[cfg(feature = "tracing")]
-    pub(crate) fn log_line(&self, level: Level, line: &[u8]) {
+    pub(crate) fn log_line(&self, level: Level, wanting: Wanting, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let line = line.strip_suffix('\n').unwrap_or(&line);
-        let wanting = self.filter.load().wanting_line(level);
+        let wanting = self.filter.load().wanting_text(line, level, wanting);
         let mut record = log::Record::builder();
         let late = self.captured.is_some();
         self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, late);

@@ -92,8 +92,8 @@ macro_rules! otherwise_option {
         /// it resumes, so that a record may stand in both, but never twice in one. The records of
         /// the batch in which the failure shows wait in memory only. The other output has its own
         /// account in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its
-        /// levels narrow what it takes. It may have no filter and no further output: both are an
-        /// [`InitError`](crate::InitError).
+        /// levels narrow what it takes. A filter, a further output, or the stream or path of
+        /// another output is an [`InitError`](crate::InitError).
         ///
         /// ```
         /// use unfazed::{Console, LogFile};

@@ -114,9 +114,9 @@ pub fn init(handle: &Handle) -> Result<(), SetGlobalDefaultError> {
 ///
 /// Each event is one record, whose line is what `fmt` has laid out: no output adds a time or
 /// escapes anything. A line of more than 64 KiB is cut and marked. It is written by the outputs
-/// that take its level, whatever the filter of the logger says: `fmt` has filtered already. It
-/// counts in [`Stats`](crate::Stats) like any record, and survives a full disk like any record; the
-/// lines of the crate itself, as the gap line, have the format of the output.
+/// that want the event's level and target, whatever the filter of the logger says: `fmt` has
+/// filtered already. It counts in [`Stats`](crate::Stats) like any record, and survives a full disk
+/// like any record; the lines of the crate itself, as the gap line, have the format of the output.
 ///
 /// ```
 /// let (_logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;

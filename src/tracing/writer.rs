@@ -9,6 +9,7 @@ use tracing_core::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::front::logger::Core;
+use crate::wanted::Wanting;
 
 use super::layer::level;
 
@@ -22,18 +23,22 @@ impl MakeLineWriter {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self { core }
     }
+
+    fn writer_for(&self, level: log::Level, target: &str) -> LineWriter<'_> {
+        LineWriter { core: &self.core, level, wanting: self.core.filter().load().wanting_line(level, target) }
+    }
 }
 
 impl<'a> MakeWriter<'a> for MakeLineWriter {
     type Writer = LineWriter<'a>;
 
-    /// For lines of an unknown level: INFO.
+    /// For lines of an unknown place: INFO, without a target.
     fn make_writer(&'a self) -> LineWriter<'a> {
-        LineWriter { core: &self.core, level: log::Level::Info }
+        self.writer_for(log::Level::Info, "")
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
-        LineWriter { level: level(*metadata.level()), ..self.make_writer() }
+        self.writer_for(level(*metadata.level()), metadata.target())
     }
 }
 
@@ -48,11 +53,13 @@ impl fmt::Debug for MakeLineWriter {
 pub struct LineWriter<'a> {
     core: &'a Core,
     level: log::Level,
+    /// The outputs with filters that want the line.
+    wanting: Wanting,
 }
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.core.log_line(self.level, line);
+        self.core.log_line(self.level, self.wanting, line);
         Ok(line.len())
     }
 
