@@ -238,37 +238,47 @@ pub(crate) fn mergerfs_on_ext4(place: &Place) -> Outcome {
     })
 }
 
-/// Debian's zfs-fuse. Its tools look for it at one place in /run, which is this case's alone.
+/// Debian's zfs-fuse. Its tools look for it at one place in /run, and it writes to /run/lock and
+/// /var/lib: there it has places that are this case's alone.
 pub(crate) fn zfs_fuse(place: &Place) -> Outcome {
-    if let Err(reason) = done("sh", &["-c", "command -v zfs-fuse zpool"]) {
+    if let Err(reason) = done("sh", &["-c", "command -v zfs-fuse zpool zfs"]) {
         return Outcome::Skipped(reason);
     }
     let bench = Bench::new(place);
-    let (image, point) = (bench.image(128 * MIB), bench.new_dir("pool"));
+    // The least that a pool may have.
+    let (image, point) = (bench.image(64 * MIB), bench.new_dir("pool"));
     place.tmpfs_at(Path::new("/run"), "size=1m");
-    fs::create_dir_all("/run/zfs").unwrap();
+    place.tmpfs_at(Path::new("/var/lib"), "size=1m");
+    fs::create_dir("/run/lock").unwrap();
+    row(start_zfs().and_then(|server| {
+        done("zpool", &["create", "-m", &point, "unfazed-test", &image])?;
+        let mut server = Some(server);
+        probe(Path::new(&point), || {
+            server = None;
+            done("umount", &["-l", &point])?;
+            // It finds the pool by its own list.
+            server = Some(start_zfs()?);
+            done("zfs", &["mount", "-a"])?;
+            Ok((PathBuf::from(&point), "its server is killed"))
+        })
+    }))
+}
+
+fn start_zfs() -> Result<Server, String> {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "zfs-fuse", "-n"]).stdin(Stdio::null());
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut server = match child {
-        Ok(child) => Server { child },
-        Err(error) => return Outcome::Skipped(error.to_string()),
-    };
-    let answers = || done("zpool", &["list"]).is_ok();
+    let mut server = Server { child: child.map_err(|error| error.to_string())? };
     let mut ended = None;
     wait_until(
-        || "zfs-fuse".into(),
+        || "zfs-fuse answers".into(),
         PATIENCE,
         || {
             ended = server.child.try_wait().unwrap();
-            ended.is_some() || answers()
+            ended.is_some() || done("zpool", &["list"]).is_ok()
         },
     );
-    if let Some(status) = ended {
-        return Outcome::Skipped(format!("zfs-fuse does not start here: {status}"));
-    }
-    row(done("zpool", &["create", "-m", &point, "unfazed-test", &image])
-        .and_then(|()| probe(Path::new(&point), || Err("not looked at".to_owned()))))
+    ended.map_or(Ok(server), |status| Err(format!("zfs-fuse does not start here: {status}")))
 }
 
 pub(crate) fn nfs(_: &Place) -> Outcome {
