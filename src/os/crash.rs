@@ -68,8 +68,12 @@ mod handler {
             // The mask stays that of the handler that was there, which runs inside this one.
             let mut ours = action;
             ours.sa_sigaction = on_crash as Detailed as usize;
-            // On the alternate stack, where the thread has one: its own may be full.
-            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | (action.sa_flags & libc::SA_RESTART);
+            // On the alternate stack, where the thread has one: its own may be full. But the
+            // program's handler, which runs inside this one, may need more than that stack has:
+            // one that did not ask for it stays on the stack of its thread.
+            let is_programs = !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN);
+            let stack = if is_programs { action.sa_flags & libc::SA_ONSTACK } else { libc::SA_ONSTACK };
+            ours.sa_flags = libc::SA_SIGINFO | stack | (action.sa_flags & libc::SA_RESTART);
             before.store(Box::into_raw(Box::new(action)), Release);
             set_action(signal, &ours);
         }

@@ -95,6 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
             assert_eq!(ended.place.noted("handled"), "yes");
         })
         .ends_with(7),
+        Case::new("the_programs_own_handler_has_the_stack_that_it_had", large_handler, all_is_there).ends_with(7),
         Case::new("a_program_that_mends_its_fault_goes_on_and_so_does_its_log", mended_fault, |ended| {
             ended.log().assert_all(0, RECORDS);
         }),
@@ -268,6 +269,20 @@ fn own_handler(place: &Place) {
     }
 
     std::env::set_current_dir(place.dir()).unwrap();
+    unix::handle(SIGSEGV, handler, 0);
+    to_log(place).flush_on_crash(true).init().unwrap();
+    say_all(0, RECORDS);
+    crash();
+}
+
+/// It had to do with the few KiB of the alternate stack, for which it had not asked.
+fn large_handler(place: &Place) {
+    extern "C" fn handler(_: i32) {
+        let mut bytes = [0_u8; 256 << 10];
+        std::hint::black_box(&mut bytes).fill(1);
+        unix::exit_immediately(6 + i32::from(std::hint::black_box(bytes[0])));
+    }
+
     unix::handle(SIGSEGV, handler, 0);
     to_log(place).flush_on_crash(true).init().unwrap();
     say_all(0, RECORDS);
