@@ -1,6 +1,6 @@
 //! The crate's own log macros: what they log is what the macros of `log` log, to the byte, whether
-//! the logger is this crate's, another one, or none. The tests below are run again, each by itself,
-//! as programs with one of these loggers.
+//! the logger is this crate's, another one, or none. An `f32` as a value is the one exception. The
+//! tests below are run again, each by itself, as programs with one of these loggers.
 #![allow(clippy::incompatible_msrv)] // only the library keeps to the oldest compiler
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
@@ -239,7 +239,8 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     both!(own:% = Own(1); "{} {}", n, Own(2));
     both!(long = "x".repeat(100_000), after = n; "{n}");
     both!(same = 1, same = 2; "{}", n,);
-    both!(largest, least = i128::MIN, yes, f = f32::MIN; "{n} {}", n);
+    both!(largest, least = i128::MIN, yes, f = f64::MIN, literal = 0.123456789; "{n} {}", n);
+    both!(text = *owned, cut = owned[2..], some = Some(n), list = 1 + 2, neg = -1; "{n}");
 }
 
 programs! {
@@ -252,6 +253,26 @@ programs! {
             assert!(text.is_none_or(|text| own.contains(&format!("{text:?}"))), "{own}");
         });
         assert_eq!(handle.stats().dropped.total(), 0);
+    }
+
+    fn an_f32_has_the_shortest_text_that_gives_it_back() {
+        let (handle, lines) = installed(|builder| builder);
+        let ratio = 0.1_f32;
+        let (by, some, none) = (&ratio, Some(16.7_f32), None::<f32>);
+        unfazed::info!(ratio, by, some, none, wide = 0.1_f64, all = 0.123456789; "floats");
+        unfazed::info!("largest value" = f32::MAX, odd = -f32::INFINITY; "{ratio}");
+        // `log` cannot know it.
+        log::info!(ratio; "floats");
+        let lines = lines.take(&handle);
+        let expected = [
+            "ratio=F64(0.1) by=F64(0.1) some=F64(16.7) none=Null wide=F64(0.1) all=F64(0.123456789)",
+            "\"0.1\" largest value=F64(3.4028235e38) odd=F64(-inf)",
+            "ratio=F64(0.10000000149011612)",
+        ];
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.trim_end().ends_with(expected), "{line}");
+        }
+        assert_eq!(lines.len(), expected.len());
     }
 
     fn every_format_lays_out_the_same_line() {

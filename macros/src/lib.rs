@@ -23,6 +23,7 @@ pub fn deferred(input: TokenStream) -> TokenStream {
         _ => TokenStream::new(),
     };
     let (root, target, level, key_values) = (next(), next(), next(), next());
+    let key_values = plain_values(&root, key_values);
     let Some(literal) = input.next() else { return TokenStream::new() };
     let mut arguments = Vec::new();
     for token in input {
@@ -278,6 +279,32 @@ fn named(argument: TokenStream) -> (Option<Ident>, TokenStream) {
         }
         _ => (None, argument),
     }
+}
+
+/// Returns the key-values, where a value without a capture goes by `Plain`, which knows an `f32`.
+fn plain_values(root: &TokenStream, key_values: TokenStream) -> TokenStream {
+    let (mut all, mut pair) = (TokenStream::new(), Vec::new());
+    for token in key_values {
+        match &token {
+            TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | ';') => {
+                all.extend(plain_value(root, std::mem::take(&mut pair)));
+                all.extend([token]);
+            }
+            _ => pair.push(token),
+        }
+    }
+    all
+}
+
+/// Returns `key = value` with the value handed to `Plain`; as it is, if it has a capture.
+fn plain_value(root: &TokenStream, pair: Vec<TokenTree>) -> TokenStream {
+    let value = match &pair[..] {
+        [key] => TokenStream::from(key.clone()),
+        [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => value.iter().cloned().collect(),
+        _ => return pair.into_iter().collect(),
+    };
+    let key = pair.into_iter().take(1).collect();
+    template("__1 = __0::__private::Plain::new(&(__2)).__unfazed_value()", &[root, &key, &value])
 }
 
 /// The macro's own name of an argument.

@@ -7,6 +7,7 @@
 
 mod capture;
 pub(crate) mod macros;
+mod plain;
 mod show;
 mod stored;
 
@@ -16,6 +17,7 @@ use log::{Log, Metadata};
 
 use self::capture::Storable;
 pub use self::capture::{Argument, HoldByFacade, HoldByValue, Width};
+pub use self::plain::Plain;
 pub use self::show::{debug, display, fixed};
 pub use self::stored::Reader;
 use crate::front::installed;

@@ -29,6 +29,7 @@ pub(crate) use body::TextWriter;
 use body::{Body, LONGEST_MESSAGE, Written, cut};
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues, Pairs};
+pub(crate) use value::shortest;
 pub use value::{ErrorChain, Value};
 pub use view::Record;
 

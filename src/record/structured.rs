@@ -5,12 +5,11 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
 
-use arrayvec::ArrayString;
 use log::kv;
 use serde_core::ser::{self, Impossible, Serialize, Serializer};
 
 use super::body::{Body, TextWriter, Written};
-use super::value::{JSON, STR, Value};
+use super::value::{JSON, STR, Value, shortest};
 
 /// Pushes a value and sets its tag; `None` if there is no memory for it.
 pub(super) fn push(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Option<Written> {
@@ -156,11 +155,7 @@ impl Serializer for &mut Simple<'_> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), NotSimple> {
-        // The shortest text that gives the same `f32` has at most 9 digits.
-        let mut text = ArrayString::<32>::new();
-        let written = write!(text, "{value:e}").ok();
-        let shortest = written.and_then(|()| text.parse().ok());
-        self.set(Value::F64(shortest.unwrap_or(value.into())))
+        self.set(Value::F64(shortest(value)))
     }
 
     fn serialize_char(self, value: char) -> Result<(), NotSimple> {

@@ -2,7 +2,9 @@
 //! on the writer's.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use arrayvec::ArrayString;
 
 use super::body::{Body, Written};
 
@@ -120,6 +122,14 @@ impl<'a> Value<'a> {
             _ => Value::Str(text(bytes)),
         }
     }
+}
+
+/// Returns the `f64` with the shortest text that gives the same `f32`.
+pub(crate) fn shortest(value: f32) -> f64 {
+    // That text has at most 9 digits.
+    let mut text = ArrayString::<32>::new();
+    let written = write!(text, "{value:e}").ok();
+    written.and_then(|()| text.parse().ok()).unwrap_or(value.into())
 }
 
 /// Only whole texts were pushed, each cut at a character's boundary: this cannot fail.

@@ -1,0 +1,96 @@
+//! The values of keys that a log call gives as they are. Runs on the caller's thread.
+//!
+//! `log` makes an `f64` of an `f32`, and its text has digits that the `f32` never had. The crate's
+//! own macros hand `log` the `f64` with the shortest text that gives the same `f32`.
+//!
+//! A method of `Plain` is there for floats alone; the compiler finds that of `Other` for all other
+//! types, because one leads to the other.
+
+use std::ops::Deref;
+
+use crate::record::shortest;
+
+/// A value that is no `f32`, or has none in it.
+#[derive(Debug)]
+pub struct Other<'a, T: ?Sized>(&'a T);
+
+/// A value as the program gave it.
+#[derive(Debug)]
+pub struct Plain<'a, T: ?Sized>(Other<'a, T>);
+
+/// A float. `f64` is one so that the compiler does not make an `f32` of a literal.
+pub trait Float {
+    /// What `log` is given.
+    type Value;
+    #[doc(hidden)]
+    fn value(&self) -> Self::Value;
+}
+
+impl<'a, T: ?Sized> Plain<'a, T> {
+    /// Takes a value.
+    #[inline]
+    pub fn new(value: &'a T) -> Self {
+        Self(Other(value))
+    }
+}
+
+impl<T: Float> Plain<'_, T> {
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_value(&self) -> T::Value {
+        self.0.0.value()
+    }
+}
+
+impl<'a, T: ?Sized> Deref for Plain<'a, T> {
+    type Target = Other<'a, T>;
+
+    #[inline]
+    fn deref(&self) -> &Other<'a, T> {
+        &self.0
+    }
+}
+
+impl<'a, T: ?Sized> Other<'a, T> {
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_value(&self) -> &'a T {
+        self.0
+    }
+}
+
+impl Float for f32 {
+    type Value = f64;
+
+    #[inline]
+    fn value(&self) -> f64 {
+        shortest(*self)
+    }
+}
+
+impl Float for f64 {
+    type Value = f64;
+
+    #[inline]
+    fn value(&self) -> f64 {
+        *self
+    }
+}
+
+impl<T: Float> Float for &T {
+    type Value = T::Value;
+
+    #[inline]
+    fn value(&self) -> T::Value {
+        (**self).value()
+    }
+}
+
+impl<T: Float> Float for Option<T> {
+    type Value = Option<T::Value>;
+
+    #[inline]
+    fn value(&self) -> Option<T::Value> {
+        self.as_ref().map(T::value)
+    }
+}
