@@ -398,3 +398,32 @@ fn every_file_that_the_architecture_names_is_there() {
     }
     assert!(named > 0);
 }
+
+/// What no code can give, and what others might take for a fault: each has been asked for.
+#[test]
+fn what_surprises_is_said_where_a_user_looks() {
+    let said = [
+        ("README.md", "SIGTERM and SIGINT end a program at once"),
+        ("README.md", "allocates nothing for a message that fits its slot; a thread's first call may do both"),
+        ("ARCHITECTURE.md", "retained lines after it: there a WARN may follow a later ERROR"),
+        ("src/_docs/full_disk.md", "the lines around a gap line are not in the order of the calls"),
+        ("src/_docs/full_disk.md", "records of all levels are still written into these additional blocks"),
+        ("src/_docs/formats.md", "`log` hands it on as an `f64`"),
+        ("src/_docs/shutdown.md", "| SIGTERM, SIGINT or SIGHUP that the program does not handle | what the writer had"),
+        ("src/_docs/shutdown.md", "| `exec`, which replaces the program | what the writer had already written; flush"),
+        ("src/_docs/shutdown.md", "A log call is not async-signal-safe."),
+        (
+            "src/_docs/shutdown.md",
+            "under `Overflow::DropOldest` a handler that interrupts a log call on a full queue can",
+        ),
+        ("src/_docs/shutdown.md", "Before `dlclose` of a library that logs through the program's logger, end its"),
+        ("src/_docs/shutdown.md", "by the system call `clone`, past the C library, does not run the hooks of `fork`"),
+        ("src/sink/mod.rs", "inside the code of a sink or of a format goes to the other outputs only"),
+        ("src/_docs/outputs.md", "# Slow readers"),
+    ];
+    for (page, words) in said {
+        let text = fs::read_to_string(root().join(page)).unwrap().replace("\n/// ", "\n");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{page} does not say: {words}");
+    }
+}

@@ -248,3 +248,35 @@ pub(crate) fn memory_for(capacity: usize, overflow: Overflow) -> usize {
 
     capacity.saturating_add(slack(overflow)).saturating_mul(size_of::<OwnedRecord>() + STAMP)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::SystemTime;
+
+    use crate::clock::Stamp;
+    use crate::record::Caller;
+
+    use super::*;
+
+    /// With a channel that was full, a caller spun for a second on the slot that the writer had
+    /// claimed and not released.
+    #[test]
+    fn a_full_queue_leaves_slots_of_its_channel_that_no_caller_comes_near() {
+        for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+            let slots = Slots::new(16, overflow);
+            for number in 0..100 {
+                let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
+                let mut record = log::Record::builder();
+                let record = OwnedRecord::capture(&record.args(format_args!("{number}")).build(), stamp, caller);
+                match overflow {
+                    Overflow::DropOldest => assert!(slots.put_evicting(Level::Error, 0, record, |_| {})),
+                    _ if slots.has_slot(Level::Error) => assert!(slots.put(Level::Error, 0, record).is_ok()),
+                    _ => {}
+                }
+                assert!(slots.len() <= 16, "{overflow:?}: {}", slots.len());
+            }
+            let most = slots.channel.0.capacity().unwrap_or(usize::MAX);
+            assert_eq!((slots.len(), most - slots.len()), (16, 128), "{overflow:?}");
+        }
+    }
+}

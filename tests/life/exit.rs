@@ -1,18 +1,22 @@
 //! The end of the process: by the return from `main`, by `exit` from any thread, by a panic.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
 use unfazed::{Builder, Format, Handle, LogFile, Logger, Overflow};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{Load, PATIENCE, assert_settled, say, say_all, say_by, to_file, to_log};
 use crate::readback::Log;
 use crate::sinks::{CallSink, FailSink, HungSink};
-use crate::unix::{PROMPTLY, at_exit};
+use crate::unix::{PROMPTLY, at_exit, terminate};
 
 const RECORDS: u64 = 1000;
 const AUTHORS: u32 = 8;
@@ -55,6 +59,13 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("exit_inside_a_sink_ends_at_once_and_other_loggers_are_written", exit_in_sink, ended_at_once),
         Case::new("exit_inside_a_format_ends_at_once_and_other_loggers_are_written", exit_in_format, ended_at_once),
         Case::new("exit_inside_a_callback_ends_at_once_and_other_loggers_are_written", exit_in_callback, ended_at_once),
+        Case::new("a_signal_that_the_program_turns_into_an_exit_loses_nothing", turn_sigterm_into_exit, |ended| {
+            ended.log().assert_all(0, RECORDS);
+        })
+        .ends_with(143),
+        Case::new("what_is_flushed_before_exec_is_written", flush_and_exec, |ended| {
+            ended.log().assert_all(0, RECORDS);
+        }),
         Case::new("a_record_of_an_exit_handler_that_runs_before_ours_is_written", log_before_ours, |ended| {
             ended.log().assert_all(0, 11);
         })
@@ -182,6 +193,30 @@ fn say_and_end(place: &Place, way: Way) {
 
 fn one_record(ended: &Ended) {
     ended.log().assert_all(0, 1);
+}
+
+// --- the recipes of `src/_docs/shutdown.md` ---
+
+fn turn_sigterm_into_exit(place: &Place) {
+    let mut signals = Signals::new([SIGTERM]).unwrap();
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            std::process::exit(128 + signal);
+        }
+    });
+    to_log(place).init().unwrap();
+    say_all(0, RECORDS);
+    terminate(std::process::id());
+    loop {
+        thread::park();
+    }
+}
+
+fn flush_and_exec(place: &Place) {
+    let handle = to_log(place).init().unwrap();
+    say_all(0, RECORDS);
+    handle.flush(PATIENCE).unwrap();
+    panic!("exec: {}", Command::new("true").exec());
 }
 
 // --- exit, whatever the others do ---

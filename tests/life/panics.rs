@@ -1,6 +1,7 @@
 //! Panics: in the log with place and thread, and without a loss before them.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::panic;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use unfazed::Builder;
+use unfazed::{Builder, Format};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{say_all, to_log};
@@ -34,6 +35,13 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         Case::new("a_panic_with_a_value_that_is_no_text_is_an_error_record", panic_without_text, |ended| {
             assert_panic(&ended.log(), "thread '<unnamed>' panicked at ", ": a value that is no text");
+        }),
+        Case::new("a_panic_has_its_file_and_a_backtrace_if_the_environment_asks", panic_with_backtrace, |ended| {
+            let text = fs::read_to_string(ended.place.log()).unwrap();
+            let line = text.lines().find(|line| line.contains("target=panic")).unwrap_or_else(|| panic!("{text}"));
+            assert!(line.contains(&format!(" file={} line=", file!())), "{line}");
+            let backtrace = line.split_once(" backtrace=").map(|(_, backtrace)| backtrace);
+            assert!(backtrace.is_some_and(|text| text.contains("panic_with_backtrace")), "{line}");
         }),
         Case::new("the_rate_limit_of_a_location_holds_for_panics", panics_at_one_place, panics_are_limited),
         Case::new("a_panic_is_no_record_unless_it_was_asked_for", panic_not_asked_for, |ended| {
@@ -108,6 +116,14 @@ fn panic_of_thread(place: &Place) {
     to_log(place).log_panics(true).init().unwrap();
     say_all(0, 10);
     assert!(in_worker(|| panic!("in a thread")).is_err());
+}
+
+fn panic_with_backtrace(place: &Place) {
+    // SAFETY: no other thread of this process reads the environment.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
+    own_hook(place);
+    to_log(place).format(Format::logfmt().location()).log_panics(true).init().unwrap();
+    assert!(panic::catch_unwind(|| panic!("with a backtrace")).is_err());
 }
 
 fn panic_without_text(place: &Place) {

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         files::a_directory_that_is_renamed_loses_nothing,
         files::a_next_file_that_never_became_the_log_becomes_an_archive,
         files::a_process_that_is_killed_leaves_all_that_it_has_flushed,
+        files::directives_that_match_nothing_are_reported_in_one_line,
         pipes::a_pipe_gets_every_line_as_it_is,
         pipes::a_pipe_that_nobody_reads_does_not_stop_the_file,
         pipes::a_pipe_whose_reader_is_gone_does_not_stop_the_file,

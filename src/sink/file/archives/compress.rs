@@ -148,3 +148,34 @@ impl Archives {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use crate::disk::Entry;
+
+    use super::*;
+
+    fn plain(second: i64) -> Found {
+        let entry = Entry {
+            name: format!("{second}").into(),
+            bytes: 1,
+            modified: SystemTime::UNIX_EPOCH,
+            id: None,
+            is_doubtful: false,
+        };
+        Found::new(Archive::after(None, second), entry)
+    }
+
+    /// With tens of thousands of archives, each choice looked at all that were done.
+    #[test]
+    fn each_choice_begins_where_the_one_before_it_ended() {
+        let known = Known::new((1..=4).map(plain).collect());
+        let mut compressor = Compressor::new(true);
+        let mut chosen = || compressor.choose(&known).map(|found| found.archive);
+        assert_eq!([(); 3].map(|()| chosen()), [1, 2, 3].map(|second| Some(Archive::after(None, second))));
+        assert_eq!(chosen(), None, "the newest stays plain");
+        assert_eq!(chosen(), Some(Archive::after(None, 1)), "from the oldest again");
+    }
+}
