@@ -8,9 +8,9 @@ use std::error::Error;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 #[cfg(feature = "__bench")]
 use std::time::Instant;
-use std::time::{Duration, SystemTime};
 
 use log::LevelFilter;
 
@@ -20,7 +20,7 @@ use crate::format::Format;
 use crate::front::captured::Printed;
 use crate::front::context::{Context, ContextFields};
 use crate::front::filter::{CurrentFilter, Filter, Layers, split_env};
-use crate::front::filter_advice::advice;
+use crate::front::filter_doubts::FilterDoubts;
 use crate::front::installed;
 use crate::front::logger::Logger;
 use crate::front::panics;
@@ -28,9 +28,7 @@ use crate::handle::Handle;
 use crate::log_files::LogFiles;
 use crate::options::sink_output::{SinkOnce, SinkOutput};
 use crate::os;
-use crate::plan::{
-    Destination, FilterDoubts, Look, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start,
-};
+use crate::plan::{Destination, Look, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start};
 use crate::queue::rate_limit::Limit;
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
@@ -602,17 +600,7 @@ impl Builder {
     pub fn build(self) -> Result<(Logger, Handle), InitError> {
         let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
-        let ready = start(prepared.pipeline, prepared.writer, prepared.look)?;
-        match prepared.require_outputs {
-            false => {
-                let (ready, time_left) = ready.look()?;
-                ready.begin().wait(time_left);
-            }
-            true => {
-                let (ready, files, time_left) = ready.look_at_all()?;
-                ready.begin_with_all_outputs(files, time_left)?.go_on();
-            }
-        }
+        prepared.begin(|_| Ok(()))?;
         if log_panics {
             panics::install(Arc::downgrade(logger.core()));
         }
@@ -648,29 +636,12 @@ impl Builder {
     pub fn init(self) -> Result<Handle, InitError> {
         let log_panics = self.end.log_panics;
         let (prepared, logger, handle) = self.prepare()?;
-        let ready = start(prepared.pipeline, prepared.writer, prepared.look)?;
         let core = logger.core().clone();
-        let install = || log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet);
-        match prepared.require_outputs {
-            false => {
-                let (ready, time_left) = ready.look()?;
-                // Should this fail, `ready` is dropped: the thread ends without having opened
-                // anything.
-                install()?;
-                prepared.filter.installed();
-                ready.begin().wait(time_left);
-            }
-            true => {
-                let (ready, files, time_left) = ready.look_at_all()?;
-                let opened = ready.begin_with_all_outputs(files, time_left)?;
-                if let Err(error) = install() {
-                    opened.undo(false);
-                    return Err(error);
-                }
-                opened.go_on();
-                prepared.filter.installed();
-            }
-        }
+        prepared.begin(|filter| {
+            log::set_boxed_logger(Box::new(logger)).map_err(InitError::LoggerSet)?;
+            filter.installed();
+            Ok(())
+        })?;
         if log_panics {
             panics::install(Arc::downgrade(&core));
         }
@@ -706,7 +677,8 @@ impl Builder {
     #[doc(hidden)]
     pub fn build_stepped(self) -> Result<(Logger, impl FnMut() -> usize), InitError> {
         let (mut pipeline, logger, _) = self.prepare()?;
-        let step = move || pipeline.writer.step(Now { wall: SystemTime::now(), monotonic: Instant::now() }).taken;
+        let step =
+            move || pipeline.writer.step(Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() }).taken;
         Ok((logger, step))
     }
 
@@ -725,7 +697,7 @@ impl Builder {
         if !os::has_memory(queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY)) {
             return Err(InitError::Memory { records: self.queue.capacity });
         }
-        let (directives, opening) = self.directives();
+        let (directives, doubts) = self.directives();
         let environment = directives.get(usize::from(self.filter.directives.is_some())).cloned();
         let wanted = |output: &OutputOptions| (output.destination.name(), output.wanted.clone());
         let wanted = self.outputs.iter().filter(|output| !output.stands_in).map(wanted).collect();
@@ -754,7 +726,8 @@ impl Builder {
             // The limit of a place wants to know the time itself.
             by_counter: self.queue.rate_limit.is_none() && os::counter_keeps_time(),
         };
-        let once = Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening };
+        let once =
+            Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening: Some(doubts) };
         let require_outputs = self.require_outputs;
         let look = Look::new(&plan.outputs, require_outputs);
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
@@ -809,25 +782,30 @@ impl Builder {
         self
     }
 
-    fn directives(&self) -> (Vec<String>, Option<FilterDoubts>) {
+    /// Returns the directives of the program and those of the environment that can be parsed, and
+    /// what is doubtful in them or in the filters of the outputs.
+    fn directives(&self) -> (Vec<String>, FilterDoubts) {
         let mut directives: Vec<String> = self.filter.directives.iter().cloned().collect();
-        let mut doubts = FilterDoubts::new(SystemTime::now());
+        let mut doubts = FilterDoubts::of(self.doubtful());
         let set = self.filter.variable.as_ref().and_then(|variable| Some((variable, std::env::var_os(variable)?)));
         if let Some((variable, text)) = set {
-            let (good, errors) = match text.to_str() {
+            let (good, skipped) = match text.to_str() {
                 Some(text) => split_env(text),
                 None => {
                     let why = "it is not UTF-8".to_owned();
                     (String::new(), vec![FilterError { directives: text.to_string_lossy().into_owned(), why }])
                 }
             };
+            doubts = doubts.and([good.as_str()]).skipped(variable, skipped);
             directives.push(good);
-            doubts.skipped = errors;
-            doubts.variable = Some(variable.clone());
         }
-        let doubtful = directives.iter().chain(doubts.skipped.iter().map(|error| &error.directives));
-        doubts.advice = doubtful.flat_map(|text| advice(text, log::STATIC_MAX_LEVEL)).collect();
-        (directives, Some(doubts).filter(FilterDoubts::is_any))
+        (directives, doubts)
+    }
+
+    /// Returns each text of directives that the program or a file has written.
+    fn doubtful(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.outputs.iter().filter_map(|output| output.wanted.directives.as_deref());
+        self.filter.directives.as_deref().into_iter().chain(outputs)
     }
 }
 
@@ -864,4 +842,31 @@ struct Prepared {
     filter: Arc<CurrentFilter>,
     look: Look,
     require_outputs: bool,
+}
+
+impl Prepared {
+    /// Starts the thread, and has `install` set up what the program logs by once nothing else can
+    /// be an error.
+    ///
+    /// # Errors
+    ///
+    /// That of an output, or of `install`; nothing is left behind.
+    fn begin(self, install: impl FnOnce(&CurrentFilter) -> Result<(), InitError>) -> Result<(), InitError> {
+        let ready = start(self.pipeline, self.writer, self.look)?;
+        if !self.require_outputs {
+            let (ready, time_left) = ready.look()?;
+            // Should this fail, `ready` is dropped: the thread ends without having opened anything.
+            install(&self.filter)?;
+            ready.begin().wait(time_left);
+            return Ok(());
+        }
+        let (ready, files, time_left) = ready.look_at_all()?;
+        let opened = ready.begin_with_all_outputs(files, time_left)?;
+        if let Err(error) = install(&self.filter) {
+            opened.undo(false);
+            return Err(error);
+        }
+        opened.go_on();
+        Ok(())
+    }
 }

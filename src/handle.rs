@@ -11,6 +11,7 @@ use log::LevelFilter;
 use crate::error::{FilterError, FlushError};
 use crate::event::State;
 use crate::front::filter::CurrentFilter;
+use crate::front::filter_doubts::FilterDoubts;
 use crate::front::logger::Core;
 use crate::log_files::LogFiles;
 use crate::queue::{Orders, PerProcessPipeline};
@@ -156,7 +157,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// The directives cannot be parsed; the old ones stay in force.
+    /// The directives cannot be parsed; the old ones stay in force. Directives that match nothing
+    /// as they are written, as `inof`, are no error; a WARN in the log advises on them.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -167,7 +169,9 @@ impl Handle {
     #[doc(alias = "parse_new_spec")]
     #[doc(alias = "set_new_spec")]
     pub fn set_filter(&self, directives: &str) -> Result<(), FilterError> {
-        self.filter.set(directives)
+        self.filter.set(directives)?;
+        self.report_doubts(directives);
+        Ok(())
     }
 
     /// Returns the directives in force, with `Builder::level` and all that was pushed, as one text:
@@ -191,7 +195,9 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// The directives cannot be parsed; nothing is pushed.
+    /// The directives cannot be parsed; nothing is pushed. As with
+    /// [`set_filter`](Self::set_filter), a WARN in the log advises on those that match nothing as
+    /// they are written.
     ///
     /// ```
     /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -204,7 +210,15 @@ impl Handle {
     #[doc(alias = "push_temp_spec")]
     pub fn push_filter(&self, directives: &str) -> Result<FilterGuard, FilterError> {
         let number = self.filter.push(directives)?;
+        self.report_doubts(directives);
         Ok(FilterGuard { filter: self.filter.clone(), number })
+    }
+
+    /// Reports directives that match nothing, if the queue has a slot.
+    fn report_doubts(&self, directives: &str) {
+        if let Some(notice) = FilterDoubts::of([directives]).notice() {
+            self.per_process.pipeline().offer_own(notice.into());
+        }
     }
 
     /// Takes back what was pushed last, whether its guard is still there or not. With nothing

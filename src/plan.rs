@@ -15,15 +15,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Timeline;
 use crate::disk::{self, RealDisk, Rights};
-use crate::error::{FilterError, InitError};
+use crate::error::InitError;
 use crate::event::{EventHook, output_name};
 use crate::format::{Encoder, Format};
 use crate::front::captured::Captured;
+use crate::front::filter_doubts::FilterDoubts;
 use crate::front::output_filters::OutputFilters;
 use crate::os;
 use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::queue::{Overflow, Pipeline, Renew, memory_for};
-use crate::record::Notice;
 use crate::sink::console::Console;
 use crate::sink::file::Target;
 use crate::sink::file::archive_name::is_archive;
@@ -39,7 +39,7 @@ use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::wanted::{Levels, MOST_FILTERED, Offered, Wanted, Wanting};
 use crate::watch::Watch;
-use crate::writer::{Output, Writer, notice};
+use crate::writer::{Output, Writer};
 use crate::zone::Zone;
 
 pub(crate) use look::Look;
@@ -349,32 +349,8 @@ impl PlannedOutput {
 pub(crate) struct Once {
     pub(crate) sinks: Vec<Option<Box<dyn Sink>>>,
     pub(crate) on_event: Option<EventHook>,
+    /// What the first line of each output reports.
     pub(crate) opening: Option<FilterDoubts>,
-}
-
-/// Directives that were skipped or that match nothing; the first line of the log reports them.
-pub(crate) struct FilterDoubts {
-    pub(crate) at: SystemTime,
-    /// The variable that `filter_env` has read.
-    pub(crate) variable: Option<String>,
-    /// What stands in it and cannot be parsed.
-    pub(crate) skipped: Vec<FilterError>,
-    /// One sentence for each directive that matches nothing as it is written.
-    pub(crate) advice: Vec<String>,
-}
-
-impl FilterDoubts {
-    pub(crate) fn new(at: SystemTime) -> Self {
-        Self { at, variable: None, skipped: Vec::new(), advice: Vec::new() }
-    }
-
-    pub(crate) fn is_any(&self) -> bool {
-        !self.skipped.is_empty() || !self.advice.is_empty()
-    }
-
-    fn notice(&self) -> Notice {
-        notice::filter_doubts(self.at, self.variable.as_deref(), &self.skipped, &self.advice)
-    }
 }
 
 impl Plan {
@@ -412,7 +388,7 @@ impl Plan {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
             let Some(sink) = planned.sink(&mut once) else { continue };
-            let opening = once.opening.as_ref().map(FilterDoubts::notice);
+            let opening = once.opening.as_ref().and_then(FilterDoubts::notice);
             let counters = pipeline.counters.outputs[outputs.len()].clone();
             let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
             let (bytes, backlog) = planned.retain();

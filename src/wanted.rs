@@ -75,6 +75,7 @@ pub(crate) struct Wanting(u16);
 
 impl Wanting {
     pub(crate) const NOBODY: Wanting = Wanting(0);
+    pub(crate) const EVERYBODY: Wanting = Wanting(u16::MAX);
 
     /// Returns the set of one output: the `number`th of those with a filter.
     pub(crate) fn only(number: usize) -> Self {

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use crate::disk;
 use crate::error::write_with_sources;
+use crate::record::Notice;
 
 /// The file is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A larger file is no configuration.
 const LARGEST: u64 = 1 << 20;
 
-/// Does what a text says, or nothing at all.
-pub(crate) type Follow = Arc<dyn Fn(&str) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync>;
+/// Does what a text says, and returns what is to be reported of it; or does nothing at all.
+pub(crate) type Follow = Arc<dyn Fn(&str) -> Result<Option<Notice>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
 /// What stands in the file, or why it cannot be read.
 pub(crate) type Contents = Result<Vec<u8>, (io::ErrorKind, String)>;
@@ -63,13 +64,13 @@ impl Watch {
         self.found.take()
     }
 
-    /// Follows what a look has found.
+    /// Follows what a look has found. Returns what is to be reported of it.
     ///
     /// # Errors
     ///
     /// The file cannot be read, or the program's code refuses what stands in it. Then nothing has
     /// changed.
-    pub(crate) fn follow(&self, found: Contents) -> io::Result<()> {
+    pub(crate) fn follow(&self, found: Contents) -> io::Result<Option<Notice>> {
         let wrong =
             |kind, why: &dyn std::fmt::Display| Err(io::Error::new(kind, format!("`{}`: {why}", self.path.display())));
         match found {
@@ -115,7 +116,7 @@ mod tests {
                 "bad" => Err("no such level".into()),
                 text => {
                     followed.lock().unwrap().push(text.to_owned());
-                    Ok(())
+                    Ok(None)
                 }
             });
             let watch = Watch::new(dir.path().join("log.filter"), follow);

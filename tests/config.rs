@@ -459,6 +459,15 @@ fn a_watched_file_changes_filters_levels_and_the_rate_limit_and_moves_no_output(
         handle.stats().suppressed == suppressed
     });
 
+    // A name that no module has is no error; the outputs that take WARN report it.
+    fs::write(&watched, text("trace", "..=warn", "shop-app=debug", "")).unwrap();
+    eventually("the filter of the second file is doubted", || {
+        let reads = |path| fs::read_to_string(path).unwrap().contains("write `shop_app=debug`");
+        handle.flush(Duration::from_secs(60)).is_ok() && reads(&all)
+    });
+    fs::write(&watched, text("trace", "..=warn", "shop=debug", "")).unwrap();
+    eventually("the filter of the second file is the old one", || takes(Level::Debug, "shop"));
+
     // Bad ones, and none at all.
     assert_eq!(failures.try_iter().collect::<Vec<_>>(), [""; 0]);
     for (bad, why) in [

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
-    ("builder/", &["builder", "error", "front", "queue", "wanted"], &[]),
+    ("builder/", &["builder", "error", "front", "queue", "record", "wanted"], &[]),
     ("_docs/", &[], &[]),
     ("plan.rs", &["*"], &["*"]),
     ("plan/", &["*"], &["*"]),
     ("wanted.rs", &[], &["log"]),
-    ("watch.rs", &["disk", "error"], &[]),
+    ("watch.rs", &["disk", "error", "record"], &[]),
     ("options/units.rs", &[], &[]),
     (
         "options/",

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use crate::error::InitError;
 use crate::front::filter::CurrentFilter;
+use crate::front::filter_doubts::FilterDoubts;
 use crate::front::output_filters::OutputFilters;
 use crate::queue::rate_limit::Limit;
+use crate::record::Notice;
 use crate::wanted::Wanted;
 
 use super::{Builder, NO_LIMIT_PER};
@@ -52,9 +54,11 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Does what the options say, as far as a running logger can, or nothing.
-    pub(super) fn follow(&self, options: Builder) -> Result<(), InitError> {
+    /// Does what the options say, as far as a running logger can, or nothing. Returns the line on
+    /// directives that match nothing.
+    pub(super) fn follow(&self, options: Builder) -> Result<Option<Notice>, InitError> {
         options.check_rate_limit()?;
+        let doubts = FilterDoubts::of(options.doubtful());
         let mut outputs = OutputFilters::new();
         for (name, at_start) in &self.outputs {
             let mut named = options.outputs.iter().filter(|output| output.destination.name() == *name);
@@ -67,7 +71,7 @@ impl Live {
         self.filter.replace(directives, outputs).map_err(InitError::Filter)?;
         let (records, per) = options.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         self.limit.set(records, per);
-        Ok(())
+        Ok(doubts.notice())
     }
 }
 

@@ -8,7 +8,8 @@ pub(crate) mod scope;
 
 pub(crate) mod captured;
 pub(crate) mod filter;
-pub(crate) mod filter_advice;
+mod filter_advice;
+pub(crate) mod filter_doubts;
 pub(crate) mod output_filters;
 pub(crate) mod logger;
 pub(crate) mod installed;

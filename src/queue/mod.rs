@@ -390,13 +390,14 @@ impl Pipeline {
         self.rate_limit.as_ref()
     }
 
-    /// Puts in a record of the writer's own, if there is a slot; it never waits.
+    /// Puts in a record of the crate's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
         let (level, wanting, spilled) = (record.level(), record.wanting(), record.spilled());
         // Of the highest level: the reserved slots are the writer's as well.
         let is_in = self.slots.has_slot(Level::Error) && self.slots.put(level, spilled, record).is_ok();
         if is_in {
             self.counters.accept(level, wanting);
+            self.ring(level);
         }
         is_in
     }

@@ -121,6 +121,13 @@ impl Notice {
     }
 }
 
+/// A line that goes through the queue: to every output that takes its level.
+impl From<Notice> for OwnedRecord {
+    fn from(notice: Notice) -> Self {
+        Self { wanting: Wanting::EVERYBODY, ..notice.record }
+    }
+}
+
 /// Who logs: the number of the thread, and its name as long as the writer has not learnt it.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller<'a> {
@@ -304,7 +311,7 @@ impl OwnedRecord {
 
 /// Returns the text of these bytes, of which only whole `str`s were pushed, each cut at a
 /// character's boundary: this cannot fail.
-fn text_of(bytes: &[u8]) -> &str {
+pub(crate) fn text_of(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("")
 }
 

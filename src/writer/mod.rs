@@ -330,8 +330,12 @@ impl Writer {
         if self.pipeline.rate_limit().is_some_and(RateLimit::is_on) {
             self.pipeline.read_counter(false);
         }
-        let Err(error) = followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) else {
-            return;
+        let error = match followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) {
+            Ok(notice) => {
+                notice.into_iter().for_each(|notice| _ = self.pipeline.offer_own(notice.into()));
+                return;
+            }
+            Err(error) => error,
         };
         self.each(now, |output, turn| {
             if !output.stands_in() {

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use log::Level;
 
-use crate::error::FilterError;
 use crate::event::Cause;
 use crate::format::utc_text;
 use crate::record::{Notice, Value};
@@ -106,33 +105,6 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
 pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> Notice {
     let error = error.to_string();
     warn(at, format_args!("failed to {doing}"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
-}
-
-/// Makes the line on directives that were skipped, or that match nothing as they are written.
-pub(crate) fn filter_doubts(
-    at: SystemTime,
-    variable: Option<&str>,
-    skipped: &[FilterError],
-    advice: &[String],
-) -> Notice {
-    let directives = skipped.iter().map(|error| error.directives.as_str()).collect::<Vec<_>>().join(",");
-    let advice_text = advice.join("; ");
-    let mut pairs = Vec::new();
-    if let (Some(variable), false) = (variable, skipped.is_empty()) {
-        pairs.push(("variable", Value::Str(variable)));
-        pairs.push(("directives", Value::Str(&directives)));
-    }
-    if !advice.is_empty() {
-        pairs.push(("advice", Value::Str(&advice_text)));
-    }
-    let plural = |count: usize| if count == 1 { "directive" } else { "directives" };
-    match (skipped.len(), advice.len()) {
-        (0, count) => {
-            let match_nothing = if count == 1 { "matches" } else { "match" };
-            warn(at, format_args!("{count} {} of the filter {match_nothing} nothing", plural(count)), &pairs)
-        }
-        (count, _) => warn(at, format_args!("failed to parse {count} {} of the environment", plural(count)), &pairs),
-    }
 }
 
 /// Returns a number of records in words: `1 record`, `2 records`.

@@ -9,6 +9,7 @@ use log::Level;
 
 use super::bench::{PATH, Setup};
 use crate::event::{Cause, Event, State};
+use crate::front::filter_doubts::FilterDoubts;
 use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::rotation::Rotation;
 use crate::sink::{Batch, Command, Health, News, Now, OutputSink, WriteError};
@@ -120,8 +121,8 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
 fn what_is_to_be_said_first_is_said_once_and_when_it_can_be() {
     let sink = NewsSink::default();
     sink.set(|state| state.takes = Some(0));
-    let opening = crate::writer::notice::filter_doubts(std::time::UNIX_EPOCH, None, &[], &["x".to_owned()]);
-    let mut bench = Setup { opening: Some(opening), ..Setup::new() }.sink(sink.clone()).bench();
+    let opening = FilterDoubts::of(["inof"]).notice();
+    let mut bench = Setup { opening, ..Setup::new() }.sink(sink.clone()).bench();
     bench.log(Level::Info);
     bench.step();
     assert_eq!(bench.handle.state(), State::Suspended(Cause::Io));
@@ -194,4 +195,19 @@ fn a_rotation_ordered_of_a_full_disk_comes_when_there_is_room() {
     bench.log_some(1);
     bench.step();
     assert_eq!(disk.names().len(), 2, "{:?}", disk.names());
+}
+
+/// While the program runs, such a filter is as quiet as at the start: `inof` is a target's name.
+#[test]
+fn directives_that_match_nothing_are_reported_when_they_are_set_or_pushed() {
+    let sink = NewsSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    bench.handle.set_filter("info,my_app=debug").unwrap();
+    bench.handle.set_filter("inof").unwrap();
+    bench.handle.push_filter("my-app=debug").unwrap().keep();
+    bench.step();
+    let text = sink.text();
+    assert_eq!(text.matches("of the filter matches nothing").count(), 2, "{text}");
+    assert!(text.contains("the level is called `info`") && text.contains("write `my_app=debug`"), "{text}");
+    bench.assert_identity("two lines of the crate itself");
 }
