@@ -7,6 +7,8 @@
 
 use std::io::Write as _;
 
+use crate::record::text_of;
+
 /// What stands before each further line of a message of several lines.
 pub(super) const INDENT: &[u8] = b"    ";
 
@@ -44,7 +46,7 @@ impl Text for [u8] {
     }
 
     fn text(&self) -> &str {
-        std::str::from_utf8(self).unwrap_or("")
+        text_of(self)
     }
 }
 

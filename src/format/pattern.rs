@@ -155,31 +155,26 @@ enum Step {
 /// The steps of these pieces. Texts that follow each other are one.
 fn steps(pieces: Vec<Piece>, end: String, level_colors: Option<&[(String, String)]>) -> Vec<Step> {
     let mut steps = Vec::new();
-    for mut piece in pieces {
+    for piece in pieces {
         let is_plain = piece.width == 0 && !piece.is_optional;
-        let step = match piece.part {
-            Part::Level => {
-                push_levels(&mut steps, piece.levels(level_colors));
-                continue;
-            }
-            Part::Time if is_plain => Step::Time,
-            Part::Target if is_plain => Step::Target,
-            Part::Message if is_plain => Step::Message,
-            Part::KeyValues => {
-                steps.push(Step::KeyValues(piece));
-                continue;
-            }
-            _ => {
-                steps.push(Step::Other(piece));
-                continue;
-            }
-        };
-        push_step_text(&mut steps, std::mem::take(&mut piece.before));
-        steps.push(step);
-        push_step_text(&mut steps, piece.after);
+        match piece.part {
+            Part::Level => push_levels(&mut steps, piece.levels(level_colors)),
+            Part::Time if is_plain => push_plain(&mut steps, Step::Time, piece),
+            Part::Target if is_plain => push_plain(&mut steps, Step::Target, piece),
+            Part::Message if is_plain => push_plain(&mut steps, Step::Message, piece),
+            Part::KeyValues => steps.push(Step::KeyValues(piece)),
+            _ => steps.push(Step::Other(piece)),
+        }
     }
     push_step_text(&mut steps, end);
     steps
+}
+
+/// Adds a step whose surroundings are texts of their own.
+fn push_plain(steps: &mut Vec<Step>, step: Step, Piece { before, after, .. }: Piece) {
+    push_step_text(steps, before);
+    steps.push(step);
+    push_step_text(steps, after);
 }
 
 fn push_levels(steps: &mut Vec<Step>, levels: Vec<String>) {
