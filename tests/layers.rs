@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     (
         "format/",
         &["record", "format", "clock::Stamp", "error::ParseOptionError", "zone"],
-        &["log", "arrayvec", "chrono", "serde_json", "anstyle"],
+        &["log", "arrayvec", "chrono", "serde_json"],
     ),
     (
         "tracing/",

@@ -102,9 +102,10 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn level(&mut self, level: Level) {
-        let style = self.look.palette.as_ref().map_or_else(anstyle::Style::new, |palette| palette.style(level));
+        let look = self.look.clone();
+        let (on, off) = look.palette.as_ref().map_or(("", ""), |palette| palette.style(level));
         // The error is that there is no memory.
-        self.incomplete |= write!(self, "{style}{level}{style:#}").is_err();
+        self.incomplete |= write!(self, "{on}{level}{off}").is_err();
     }
 
     /// Writes key-values as `Format::text` does: ` key=value` for each, quoted where a reader could

@@ -223,7 +223,7 @@ impl Pattern {
         let own = pieces.iter().map(of_piece).sum::<usize>() + end.len() + fields.len() * count(Part::KeyValues);
         let copies = texts.into_iter().map(count).max().unwrap_or(0).saturating_sub(1);
         let palette = options.colors.is_wanted.then(|| options.colors.palette());
-        let color = |style: anstyle::Style| (style.render().to_string(), style.render_reset().to_string());
+        let color = |(on, off): (&str, &str)| (on.to_owned(), off.to_owned());
         let colors: Option<Vec<_>> =
             palette.map(|palette| Level::iter().map(|level| color(palette.style(level))).collect());
         let (line_colors, level_colors) = if options.colors.whole_line { (colors, None) } else { (None, colors) };
