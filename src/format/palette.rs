@@ -20,7 +20,8 @@ impl Palette {
         for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
             let (level, words) = entry.split_once('=').ok_or(entry)?;
             let level: Level = level.trim().parse().map_err(|_| entry)?;
-            palette.0[level as usize - 1] = words.split_whitespace().map(sequence).collect::<Option<_>>().ok_or(entry)?;
+            palette.0[level as usize - 1] =
+                words.split_whitespace().map(sequence).collect::<Option<_>>().ok_or(entry)?;
         }
         Ok(palette)
     }

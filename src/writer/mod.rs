@@ -17,13 +17,13 @@ mod records;
 mod retained;
 
 mod answers;
+mod orders;
 mod events;
 mod first_attempt;
 mod guard;
 pub(crate) mod notice;
 mod thread_names;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
@@ -34,10 +34,9 @@ use crate::clock::Timeline;
 use crate::error::FlushError;
 use crate::event::{Cause, EventHook};
 use crate::os::{self, ProgramSignals};
-use crate::queue::rate_limit::RateLimit;
 use crate::queue::{Gate, Pipeline, Reply, origin};
 use crate::record::{Messages, OwnedRecord, Record};
-use crate::sink::{Command, News, Now};
+use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
 use crate::watch::Watch;
 
@@ -284,31 +283,6 @@ impl Writer {
         self.publish_gate();
     }
 
-    /// What the program ordered, where the records before it are written.
-    fn carry_out_orders(&mut self, now: Now) {
-        if self.orders.is_empty() {
-            return;
-        }
-        let taken = self.pipeline.counters.writer.taken.total();
-        // Of those it was to come after, some may have been evicted.
-        let all = self.pipeline.len() == 0;
-        for (command, due) in std::mem::take(&mut self.orders) {
-            if all || due <= taken {
-                self.each(now, |output, turn| output.command(command, turn));
-            } else {
-                self.orders.push((command, due));
-            }
-        }
-        self.publish_gate();
-    }
-
-    /// How many records may be taken before an order is due.
-    fn before_the_next_order(&self) -> usize {
-        let taken = self.pipeline.counters.writer.taken.total();
-        let left = self.orders.iter().map(|(_, due)| due.saturating_sub(taken)).min();
-        left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX).max(1)
-    }
-
     /// Puts a record into the queue for each place whose records were suppressed in an interval
     /// that is over; at the end, for each.
     fn report_suppressed(&mut self, now: Now) {
@@ -318,31 +292,6 @@ impl Writer {
             self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
             rate_limit.report(now.wall, ending, |record| self.pipeline.offer_own(record));
         }
-    }
-
-    /// Looks whether the configuration file has changed, and reports a bad one on every output.
-    fn follow_configuration(&mut self, now: Now) {
-        let Some(watch) = &mut self.watch else { return };
-        let Some(found) = watch.look(now.monotonic) else { return };
-        let signals = ProgramSignals::new();
-        let followed = guarded(|| watch.follow(found));
-        drop(signals);
-        if self.pipeline.rate_limit().is_some_and(RateLimit::is_on) {
-            self.pipeline.read_counter(false);
-        }
-        let error = match followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) {
-            Ok(notice) => {
-                notice.into_iter().for_each(|notice| _ = self.pipeline.offer_own(notice.into()));
-                return;
-            }
-            Err(error) => error,
-        };
-        self.each(now, |output, turn| {
-            if !output.stands_in() {
-                let error = io::Error::new(error.kind(), error.to_string());
-                output.hear(vec![News::Failed { doing: "follow the configuration", error }], turn);
-            }
-        });
     }
 
     fn is_asked_to_end(&self) -> bool {
