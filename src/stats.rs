@@ -437,8 +437,26 @@ pub struct Dropped {
     pub panicked: u64,
     /// Logged after the end, or not written by the deadline of a shutdown.
     pub shutdown: u64,
-    #[cfg_attr(feature = "serde", serde(serialize_with = "serialized::by_level"))]
-    by_level: [u64; 5],
+    by_level: ByLevel,
+}
+
+/// A number for each level, the loudest first.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct ByLevel([u64; 5]);
+
+impl std::fmt::Debug for ByLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(Level::iter().map(|level| level.as_str()).zip(self.0)).finish()
+    }
+}
+
+/// A map from `error`, `warn` ... to the number.
+#[cfg(feature = "serde")]
+impl serde::Serialize for ByLevel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names = Level::iter().map(|level| level.as_str().to_ascii_lowercase());
+        serializer.collect_map(names.zip(self.0))
+    }
 }
 
 impl Dropped {
@@ -450,7 +468,7 @@ impl Dropped {
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn total(&self) -> u64 {
-        self.by_level.iter().sum()
+        self.by_level.0.iter().sum()
     }
 
     /// Returns the dropped records of one level, all reasons together.
@@ -461,7 +479,7 @@ impl Dropped {
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     pub fn by_level(&self, level: Level) -> u64 {
-        self.by_level[level as usize - 1]
+        self.by_level.0[level as usize - 1]
     }
 }
 
@@ -477,7 +495,7 @@ impl From<&Drops> for Dropped {
             io_error: drops.by_reason(DropReason::IoError),
             panicked: drops.by_reason(DropReason::Panicked),
             shutdown: drops.by_reason(DropReason::Shutdown),
-            by_level,
+            by_level: ByLevel(by_level),
         }
     }
 }
@@ -527,14 +545,7 @@ pub struct OutputStats {
 mod serialized {
     use std::time::Duration;
 
-    use log::Level;
     use serde::Serializer;
-
-    /// A map from `error`, `warn` ... to the number.
-    pub(super) fn by_level<S: Serializer>(numbers: &[u64; 5], serializer: S) -> Result<S::Ok, S::Error> {
-        let names = Level::iter().map(|level| level.as_str().to_ascii_lowercase());
-        serializer.collect_map(names.zip(numbers))
-    }
 
     /// Seconds as a floating-point number.
     pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
