@@ -169,7 +169,8 @@ impl Format {
     /// four spaces. Default: its newlines are escaped.
     ///
     /// A line that is not indented is the start of a record: no message can forge one. All other
-    /// control characters stay escaped, and those in key-values, too.
+    /// control characters stay escaped, and those in key-values, too. Formats other than text and
+    /// patterns are not changed by it.
     ///
     /// ```
     /// let format = unfazed::Format::text().multiline();
