@@ -1,7 +1,7 @@
 //! Cases on a small file system in memory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -438,8 +438,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 /// What the other appender remembers: the bytes that its writes put into the file.
 struct Appended {
     bytes: Vec<u8>,
-    /// Where each write ends.
-    ends: Vec<usize>,
+    /// Where each write ends, in these bytes and in the file.
+    ends: Vec<(usize, usize)>,
     short: usize,
 }
 
@@ -447,24 +447,27 @@ impl Appended {
     fn read(dir: &Path) -> Self {
         let bytes = fs::read(dir.join("accepted")).unwrap();
         let ends = fs::read_to_string(dir.join("ends")).unwrap();
-        let ends: Vec<usize> = ends.lines().map(|end| end.parse().unwrap()).collect();
-        assert_eq!(ends.last(), Some(&bytes.len()));
-        let short = ends.iter().filter(|end| bytes[**end - 1] != b'\n').count();
+        let ends = ends.lines().map(|line| line.split_once(' ').unwrap());
+        let ends: Vec<(usize, usize)> = ends.map(|(own, file)| (own.parse().unwrap(), file.parse().unwrap())).collect();
+        assert_eq!(ends.last().map(|(own, _)| *own), Some(bytes.len()));
+        let short = ends.iter().filter(|(own, _)| bytes[own - 1] != b'\n').count();
         Self { bytes, ends, short }
     }
 
-    /// Asserts that each write is in the log as it was accepted, in order; returns what is in the
-    /// log without them.
+    /// Asserts that each write is in the log as it was accepted, where it was put; returns what is
+    /// in the log without them. A write that was cut short may be one character, which only its
+    /// place distinguishes from those of the log.
     fn assert_in_and_take_out_of(&self, log: &[u8]) -> Vec<u8> {
         let mut rest = Vec::new();
         let (mut at, mut start) = (0, 0);
-        for end in &self.ends {
-            let wrote = &self.bytes[start..*end];
-            let Some(found) = find(&log[at..], wrote) else {
-                panic!("lost or changed: {:?}", String::from_utf8_lossy(wrote));
-            };
-            rest.extend_from_slice(&log[at..at + found]);
-            (at, start) = (at + found + wrote.len(), *end);
+        for (own, file) in &self.ends {
+            let wrote = &self.bytes[start..*own];
+            let begin = file - wrote.len();
+            assert!(begin >= at && log.len() >= *file, "{begin} to {file} of {}, after {at}", log.len());
+            let found = String::from_utf8_lossy(&log[begin..*file]);
+            assert_eq!(found, String::from_utf8_lossy(wrote), "lost or changed at {begin}");
+            rest.extend_from_slice(&log[at..begin]);
+            (at, start) = (*file, *own);
         }
         rest.extend_from_slice(&log[at..]);
         rest
@@ -500,7 +503,8 @@ fn appender(place: &Place) -> Outcome {
             Ok(0) => {}
             Ok(bytes) => {
                 accepted.extend_from_slice(&line.as_bytes()[..bytes]);
-                ends.push_str(&format!("{}\n", accepted.len()));
+                // An append leaves the offset at its end.
+                ends.push_str(&format!("{} {}\n", accepted.len(), file.stream_position().unwrap()));
                 whole = bytes == line.len();
             }
             Err(error) if error.kind() == ErrorKind::StorageFull => {}
