@@ -471,7 +471,7 @@ impl Builder {
     ///
     /// ```no_run
     /// unfazed::Builder::new().log_panics(true).file("app.log").init()?;
-    /// panic!("this text stands in app.log");
+    /// panic!("this text is in app.log");
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
     #[doc(alias = "panic_hook")]
@@ -497,7 +497,7 @@ impl Builder {
     ///
     /// ```no_run
     /// unfazed::Builder::new().flush_on_crash(true).file("app.log").init()?;
-    /// log::info!("this text stands in app.log");
+    /// log::info!("this text is in app.log");
     /// std::process::abort();
     /// # Ok::<(), unfazed::InitError>(())
     /// ```
@@ -541,7 +541,7 @@ impl Builder {
     /// has set is replaced, what was pushed stays. What stands in for another output keeps its
     /// levels.
     ///
-    /// The text that stands in the file when the logger is made is not read: that is the program's.
+    /// The text that is in the file when the logger is made is not read: that is the program's.
     /// The writer's thread looks once a second, and follows what two looks in a row have found: so
     /// nobody meets a file that is only half written, and it makes no difference whether the file
     /// was edited, replaced or linked, or on which file system it is. (A service such as inotify

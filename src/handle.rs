@@ -151,7 +151,7 @@ impl Handle {
     /// Replaces the directives, on top of `Builder::level`. For an installed logger
     /// `log::max_level` follows. What was pushed stays on top.
     ///
-    /// A logger from [`Builder::build`](crate::Builder::build) that stands inside one of your own
+    /// A logger from [`Builder::build`](crate::Builder::build) that is inside one of your own
     /// is not known to the `log` facade. There the macros keep their old level until you set it:
     /// `log::set_max_level(handle.max_level())`.
     ///

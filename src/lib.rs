@@ -19,7 +19,7 @@
 //! | [`Handle`] | what a program asks of its running logger: flush, statistics, filters |
 //! | [`Stats`], [`State`], [`Event`] | how the logger is doing |
 //!
-//! Longer pages stand in [`_docs`]:
+//! Longer pages are in [`_docs`]:
 //! [formats](_docs::formats), [filters](_docs::filters), [options](_docs::config),
 //! [rotation](_docs::rotation), [losing records](_docs::losing_records),
 //! [shutdown](_docs::shutdown), [full disk](_docs::full_disk), [files](_docs::files),

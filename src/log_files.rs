@@ -37,7 +37,7 @@ fn archives(active: &Path) -> Vec<PathBuf> {
     let mut archives: Vec<_> =
         listed.into_iter().filter_map(|name| Some((names.parse(&name)?, directory.join(name)))).collect();
     archives.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-    // Of an archive in both forms, as a kill leaves them, the plain one: it stands after the other.
+    // Of an archive in both forms, as a kill leaves them, the plain one: it is after the other.
     archives.dedup_by(|(plain, plain_path), (form, path)| {
         let is_one = plain.compressed() == *form;
         if is_one {

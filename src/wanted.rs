@@ -24,7 +24,7 @@ impl Levels {
         Self((1 << most as u8) - 1)
     }
 
-    /// Returns the levels of a range: `Off` is no level, and stands before ERROR.
+    /// Returns the levels of a range: `Off` is no level, and is before ERROR.
     pub(crate) fn within(range: &impl RangeBounds<LevelFilter>) -> Self {
         let up_to = |bound| match bound {
             Bound::Included(level) => Self::up_to(level),

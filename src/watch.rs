@@ -22,7 +22,7 @@ const LARGEST: u64 = 1 << 20;
 /// Does what a text says, and returns what is to be reported of it; or does nothing at all.
 pub(crate) type Follow = Arc<dyn Fn(&str) -> Result<Option<Notice>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
-/// What stands in the file, or why it cannot be read.
+/// What is in the file, or why it cannot be read.
 pub(crate) type Contents = Result<Vec<u8>, (io::ErrorKind, String)>;
 
 /// A file, and what is to be done with its changes.
@@ -45,7 +45,7 @@ impl Watch {
         Self { path, known, found: None, look_at: None, follow }
     }
 
-    /// Returns what stands in the file if it has changed, and if it is time to look.
+    /// Returns what is in the file if it has changed, and if it is time to look.
     pub(crate) fn look(&mut self, now: Instant) -> Option<Contents> {
         if self.look_at.is_some_and(|at| now < at) {
             return None;
@@ -68,7 +68,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or the program's code refuses what stands in it. Then nothing has
+    /// The file cannot be read, or the program's code refuses what is in it. Then nothing has
     /// changed.
     pub(crate) fn follow(&self, found: Contents) -> io::Result<Option<Notice>> {
         let wrong =

@@ -27,7 +27,7 @@ pub(crate) use real::{RealDisk, RealFile};
 pub(crate) use system::between;
 pub(crate) use system::{ATOMIC_WRITE, RealDir, RealStream};
 
-/// Returns what stands in a regular file that somebody edits; an error if it is larger. Does not
+/// Returns what is in a regular file that somebody edits; an error if it is larger. Does not
 /// wait for the other end of a FIFO.
 pub(crate) fn read_file(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     let file = system::open_to_read(path)?;
@@ -62,13 +62,13 @@ pub(crate) trait Disk: Send {
     fn place(&self, file: &Self::File) -> Option<(Self::Dir, OsString)>;
 
     /// Creates the file that follows `old`, for appending, in its directory; an error if anything
-    /// stands there.
+    /// is there.
     fn create(&mut self, old: &Self::File, name: &OsStr) -> io::Result<Self::File>;
 
     /// A number that nobody can predict, for the name of a file that is not finished.
     fn random(&mut self) -> u32;
 
-    /// Makes a symbolic link lead to `target`. Anything else that stands at `link` stays, and is an
+    /// Makes a symbolic link lead to `target`. Anything else that is at `link` stays, and is an
     /// error.
     fn point(&mut self, link: &Path, target: &Path) -> io::Result<()>;
 
@@ -88,19 +88,19 @@ pub(crate) trait Dir {
     /// Its path when it was opened: for messages.
     fn path(&self) -> &Path;
 
-    /// Gives a file a second name; an error if anything stands there.
+    /// Gives a file a second name; an error if anything is there.
     fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
 
-    /// Renames; what stands there is replaced at the same moment.
+    /// Renames; what is there is replaced at the same moment.
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
 
-    /// Renames; an error if anything stands there.
+    /// Renames; an error if anything is there.
     fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()>;
 
     /// Removes a name that is no directory's. A symbolic link is removed, not followed.
     fn remove(&mut self, name: &OsStr) -> io::Result<()>;
 
-    /// The names in it that are `wanted`, whatever stands there.
+    /// The names in it that are `wanted`, whatever is there.
     fn names(&mut self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>>;
 
     /// The file of this name, if it is ours, as `log` is. What is another's is not seen.
@@ -293,7 +293,7 @@ pub(crate) struct Rights {
     pub(crate) group: Option<u32>,
 }
 
-/// Why what stands at `path` can never be a log file, if it cannot. Only looks.
+/// Why what is at `path` can never be a log file, if it cannot. Only looks.
 pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() {
@@ -308,7 +308,7 @@ pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     system::unfit_path(path)
 }
 
-/// Why what stands at a path can never be a log file, if it cannot. Only looks.
+/// Why what is at a path can never be a log file, if it cannot. Only looks.
 pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     // Whatever cannot be seen now may be a log file later.
     let metadata = fs::metadata(path).ok()?;

@@ -9,7 +9,7 @@ use std::io::Write as _;
 
 use crate::record::text_of;
 
-/// What stands before each further line of a message of several lines.
+/// The start of each further line of a message of several lines.
 pub(super) const INDENT: &[u8] = b"    ";
 
 /// How a character that misleads is written.

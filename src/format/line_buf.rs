@@ -22,7 +22,7 @@ const LONGEST_NUMBER: usize = 64;
 /// Takes the line that a format writes: `std::io::Write`, in memory, and the parts of a line that
 /// nobody can forge. It fails only where there is no memory.
 ///
-/// What is written by `write!` stands in the line as it is. Whatever comes from outside the program
+/// What is written by `write!` is in the line as it is. Whatever comes from outside the program
 /// belongs to [`text`](Self::text), which escapes it.
 ///
 /// ```
@@ -260,7 +260,7 @@ impl LineBuf {
         self.bytes.shrink_to(keep);
     }
 
-    /// Whether there is memory for a text of this length and what stands around it, however it is
+    /// Whether there is memory for a text of this length and what is around it, however it is
     /// escaped.
     fn has_memory(&mut self, text: usize) -> bool {
         let has = self.bytes.try_reserve(TEXT_OVERHEAD + text * LONGEST_ESCAPE).is_ok();

@@ -18,7 +18,7 @@ use super::{push_number, thread};
 pub(super) struct Logfmt {
     thread: bool,
     location: bool,
-    /// The constant fields, as they stand in each line.
+    /// The constant fields, as each line has them.
     fields: Vec<u8>,
     names: Names,
 }

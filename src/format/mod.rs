@@ -151,9 +151,9 @@ impl Format {
     ///
     /// `@timestamp`, `log.level`, `message`, `ecs.version`, `log.logger` (the target),
     /// `log.origin.file.name`, `log.origin.file.line`, `process.thread.id`, `process.thread.name`.
-    /// The key-values stand in `labels`, all as strings, since the schema stores labels as
+    /// The key-values are in `labels`, all as strings, since the schema stores labels as
     /// keywords: so none of them can break the types of an index. `.`, `*` and `\` in their keys
-    /// become `_`, as the specification demands. A [`field`](Self::field) stands next to `message`,
+    /// become `_`, as the specification demands. A [`field`](Self::field) is next to `message`,
     /// to be named as in the schema: `service.name`, `service.version`, `host.name`.
     /// `event.dataset` is the `service.name` if it is not given.
     ///

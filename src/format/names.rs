@@ -52,7 +52,7 @@ impl Names {
         name.starts_with(&self.mapped(PREFIX)) || self.is_taken(&name)
     }
 
-    /// Calls `write` with the name and the value of each key, in order. Of a key that stands there
+    /// Calls `write` with the name and the value of each key, in order. Of a key that is there
     /// twice, only the last value is written.
     #[inline]
     pub(super) fn each<'a, E>(
@@ -111,7 +111,7 @@ impl Names {
             || !self.prefix(key, value).is_empty()
     }
 
-    /// What stands before a key: nothing, or the prefix.
+    /// What is before a key: nothing, or the prefix.
     fn prefix(&self, key: &str, value: Value<'_>) -> &'static str {
         let name = key.trim_start_matches(PREFIX);
         let fits = name.len() == key.len() && matches!(value, Value::Json(json) if json.starts_with('{'));

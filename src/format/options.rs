@@ -137,7 +137,7 @@ impl Format {
     /// Writes which thread logged: its name, or its number if it has none (1 is the first that
     /// logged). Default: not written, except by the formats that always do.
     ///
-    /// In text it stands before the target, as in `INFO  [main] app: message`.
+    /// In text it is before the target, as in `INFO  [main] app: message`.
     ///
     /// ```
     /// let format = unfazed::Format::text().thread();
@@ -150,7 +150,7 @@ impl Format {
     /// Writes the source file and line of the log call. Default: not written, except by the formats
     /// that always do.
     ///
-    /// In text it stands after the target, as in `INFO  app src/main.rs:42: message`.
+    /// In text it is after the target, as in `INFO  app src/main.rs:42: message`.
     ///
     /// ```
     /// let format = unfazed::Format::text().location();
@@ -184,7 +184,7 @@ impl Format {
     /// digits.
     ///
     /// JavaScript, `jq` before 1.7 and everything else that keeps each number as a double rounds a
-    /// larger one: 9007199254740993 becomes 9007199254740992. What stands inside a structured value
+    /// larger one: 9007199254740993 becomes 9007199254740992. What is inside a structured value
     /// is treated alike. `google_cloud` always does it, because Google stores the payload's numbers
     /// as doubles; the other formats follow their schema.
     ///

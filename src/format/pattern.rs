@@ -58,16 +58,16 @@ impl Part {
     }
 }
 
-/// One part, and what stands around it.
+/// One part, and what is around it.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) before: String,
     pub(super) part: Part,
     pub(super) after: String,
-    /// Where a record has not got the part, its surroundings go, too; otherwise `-` stands there.
+    /// Where a record has not got the part, its surroundings go, too; otherwise `-` is there.
     pub(super) is_optional: bool,
     pub(super) width: usize,
-    /// The part stands at the right of its column.
+    /// The part is at the right of its column.
     pub(super) is_right: bool,
 }
 
@@ -76,7 +76,7 @@ impl Piece {
         Self { before: before.to_owned(), part, after: String::new(), is_optional: false, width: 0, is_right: false }
     }
 
-    /// Returns the whole piece as it stands in a line of each level, the loudest first. What turns
+    /// Returns the whole piece as it is in a line of each level, the loudest first. What turns
     /// a colour on has no width.
     fn levels(&self, colors: Option<&[(String, String)]>) -> Vec<String> {
         let Self { before, after, width, .. } = self;
@@ -127,7 +127,7 @@ pub(super) fn parse(pattern: &str) -> Result<(Vec<Piece>, String), String> {
     Ok((pieces, text))
 }
 
-/// What stands inside of braces: `level`, `level:5`, `line:>4`.
+/// What is inside of braces: `level`, `level:5`, `line:>4`.
 fn piece(before: &str, inside: &str) -> Option<Piece> {
     let (name, column) = inside.split_once(':').unwrap_or((inside, "0"));
     let digits = column.strip_prefix(['<', '>']).unwrap_or(column);
@@ -204,11 +204,11 @@ pub(super) struct Pattern {
     short_target: bool,
     /// What turns the colour of a whole line on and off, by its level, the loudest first.
     line_colors: Option<Vec<(String, String)>>,
-    /// The constant fields, as they stand in each line.
+    /// The constant fields, as each line has them.
     fields: Vec<u8>,
-    /// What stands in a line next to the parts of a record, in bytes: texts, columns, colours.
+    /// What is in a line next to the parts of a record, in bytes: texts, columns, colours.
     own: usize,
-    /// How often the parts of a record stand in a line beyond the first time.
+    /// How often the parts of a record are in a line beyond the first time.
     copies: usize,
 }
 

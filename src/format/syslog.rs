@@ -37,7 +37,7 @@ const CUT_MARK: &str = "...[cut]";
 /// The format with its options, decided once.
 pub(super) struct Syslog {
     options: SyslogOptions,
-    /// Host, name and process, as they stand in each message.
+    /// Host, name and process, as each message has them.
     sender: String,
     fields: Options,
 }

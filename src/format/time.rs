@@ -144,7 +144,7 @@ pub(crate) struct TimeText {
     second: Option<i64>,
     /// It as RFC 3339.
     text: Vec<u8>,
-    /// Where the six digits of the microseconds stand in `text`.
+    /// Where the six digits of the microseconds are in `text`.
     micros: usize,
     pattern: Option<Pattern>,
 }

@@ -90,7 +90,7 @@ impl FromStr for Format {
 }
 
 /// Writes the name and the options, without constant fields, palette, and a pattern of the time
-/// that has a space. A format of the program's own is `custom`; a pattern stands after `pattern`,
+/// that has a space. A format of the program's own is `custom`; a pattern follows `pattern`,
 /// without options.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

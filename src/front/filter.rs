@@ -166,7 +166,7 @@ impl Verdict {
 struct Remembered {
     /// The version of the filter it comes from; 0: none.
     version: u64,
-    /// Where the target's text stands in the program. It is static, so the place stands for the
+    /// Where the target's text is in the program. It is static, so the place stands for the
     /// text.
     target: (usize, usize),
     verdict: Verdict,
@@ -215,7 +215,7 @@ thread_local! {
     };
 }
 
-/// Where a target that stands at this place is remembered, among a power of two.
+/// Where a target that is at this place is remembered, among a power of two.
 #[inline]
 fn slot(place: usize, among: usize) -> usize {
     // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.

@@ -1,4 +1,4 @@
-//! `Config`: every option of the builder that can stand in a file, through serde. Runs on the
+//! `Config`: every option of the builder that can be in a file, through serde. Runs on the
 //! thread that sets the logger up.
 //!
 //! A configuration says what the builder's methods are given; what is possible, the builder itself
@@ -27,7 +27,7 @@ use super::daemons::SyslogConfig;
 use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, word_or_table};
 use super::units::parse_duration;
 
-/// Holds the options of a [`Builder`] as they stand in a file: TOML, JSON, or whatever else serde
+/// Holds the options of a [`Builder`] as they are in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
 ///
 /// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left

@@ -1,4 +1,4 @@
-//! The outputs to daemons as they stand in a configuration. Plain values.
+//! The outputs to daemons as they are in a configuration. Plain values.
 
 use log::LevelFilter;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! A format with its options, as it stands in a file. Runs on the thread that sets the logger up.
+//! A format with its options, as it is in a file. Runs on the thread that sets the logger up.
 
 use std::collections::BTreeMap;
 use std::fmt;

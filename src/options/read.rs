@@ -107,7 +107,7 @@ where
     deserializer.deserialize_any(Either(PhantomData))
 }
 
-/// What stands in a list or in a table.
+/// What is in a list or in a table.
 #[derive(Clone, Debug)]
 pub(super) struct WordOr<T>(pub(super) T);
 

@@ -53,7 +53,7 @@ impl SinkOutput {
     /// `Handle::flush` and at the end.
     ///
     /// After an error nobody knows how much of a batch is in: all of it counts as dropped, and a
-    /// part of a line may stand there. A write that waits makes the other outputs wait; a
+    /// part of a line may be there. A write that waits makes the other outputs wait; a
     /// [`Sink`] of your own can do better.
     ///
     /// ```

@@ -52,7 +52,7 @@ pub(crate) extern "C" fn in_child() {
     while let Some(cell) = unsafe { next.as_ref() } {
         let fd = cell.fd.swap(FREE, Relaxed);
         if fd >= 0 {
-            // SAFETY: the number stands in its cell only while the parent's `File` owns it, and no
+            // SAFETY: the number is in its cell only while the parent's `File` owns it, and no
             // code of the child uses that `File`: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
         }

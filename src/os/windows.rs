@@ -168,7 +168,7 @@ pub(crate) fn free_space(dir: &Path) -> io::Result<(u64, u64, u64)> {
     Ok((total, free, if known == 0 || cluster == 0 { USUAL_CLUSTER } else { cluster }))
 }
 
-/// Renames within one volume, in one step; an error if anything stands there.
+/// Renames within one volume, in one step; an error if anything is there.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     let (from, to) = (wide(from), wide(to));
     // SAFETY: both paths end with NUL and outlive the call.

@@ -10,9 +10,9 @@ use super::text_of;
 /// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
 /// marked.
 pub(super) const LONGEST_MESSAGE: usize = 64 * 1024;
-/// What stands at the end of a text that was cut.
+/// The end of a text that was cut.
 pub(super) const CUT_MARK: &str = "...[cut]";
-/// What stands at the end of a text whose `Display` or `Debug` returned an error.
+/// The end of a text whose `Display` or `Debug` returned an error.
 const FAILED_MARK: &str = "...[formatting failed]";
 /// What fits into the record itself; the size of the whole slot follows from it.
 pub(super) const INLINE: usize = 176;

@@ -229,7 +229,7 @@ pub struct KeyValues<'a> {
 }
 
 impl<'a> KeyValues<'a> {
-    /// Takes out what stands there of the record's place.
+    /// Takes out what is there of the record's place.
     pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
         let all = self.clone();
         match self.next_raw() {

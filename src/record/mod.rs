@@ -60,14 +60,14 @@ enum Place {
     Site(&'static Site),
 }
 
-/// What stands in the body.
+/// What the body holds.
 #[derive(Clone, Copy, Default)]
 struct Parts {
     /// How long the message is, or how long the arguments are.
     message_len: u32,
     target_len: u16,
     name_len: u8,
-    /// The target is not the module path, but stands in the body.
+    /// The target is not the module path, but is in the body.
     own_target: bool,
     truncated: bool,
     /// The message is a whole line that some other crate has laid out.

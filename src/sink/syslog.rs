@@ -23,12 +23,12 @@ use super::{Backlog, Batch, Now, OutputSink, WriteError};
 /// | [`protocol`](Self::protocol) | RFC 5424; RFC 3164 for [`local`](Self::local) |
 /// | [`facility`](Self::facility) | [`Facility::User`] |
 /// | [`app_name`](Self::app_name) | the name of the program's file |
-/// | [`structured_data`](Self::structured_data) | none: key-values stand after the message |
+/// | [`structured_data`](Self::structured_data) | none: key-values are after the message |
 /// | [`max_len`](Self::max_len) | 8192 bytes |
 /// | [`backlog`](Self::backlog), [`patience`](Self::patience) | 1 MiB, 5 s |
 ///
 /// ERROR has the severity 3 (error), WARN 4 (warning), INFO 6 (informational), DEBUG and TRACE 7
-/// (debug). The target is the `MSGID` of RFC 5424, and stands before the message of RFC 3164.
+/// (debug). The target is the `MSGID` of RFC 5424, and is before the message of RFC 3164.
 ///
 /// It never waits: while the daemon takes nothing, lines wait in the backlog. When the daemon is
 /// gone, the output is suspended, and the newest WARN and ERROR wait; it is connected again by
@@ -214,7 +214,7 @@ impl Syslog {
     }
 
     /// Writes key-values and constant fields as structured data under this name, which RFC 5424
-    /// wants to be of the form `name@enterprise-number`. Default: they stand after the message, as
+    /// wants to be of the form `name@enterprise-number`. Default: they are after the message, as
     /// in text. No effect in RFC 3164.
     ///
     /// Where they take more than half of [`max_len`](Self::max_len), they are left out.

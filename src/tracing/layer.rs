@@ -21,7 +21,7 @@ use crate::record::{Fields, KeyValueWriter, MoreKeyValues};
 const MESSAGE: &str = "message";
 /// The key under which the names of the spans stand.
 const SPAN: &str = "span";
-/// The target of what `tracing_log::LogTracer` hands on, whose own place stands in fields.
+/// The target of what `tracing_log::LogTracer` hands on, whose own place is in fields.
 const FROM_LOG: &str = "log";
 
 pub(super) struct RecordLayer {

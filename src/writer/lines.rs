@@ -28,7 +28,7 @@ impl Lines {
         self.spans.try_reserve(1).is_ok() && self.records.try_reserve(1).is_ok()
     }
 
-    /// Ends a line that stands in the text.
+    /// Ends a line that is in the text.
     pub(super) fn close(&mut self, level: Level, time: SystemTime) {
         self.spans.push(Span { end: self.text.len(), level, time });
     }

@@ -56,7 +56,7 @@ pub(super) fn resumed(
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
     push_drops(&mut pairs, drops);
-    // They are older than this line, and may be older than what stands before it.
+    // They are older than this line, and may be older than what is before it.
     let mut follow = String::new();
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
@@ -87,7 +87,7 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let lines = happened.vanished;
     match (lines, happened.cut_short) {
         (1.., _) => {
-            // The number stands in the words.
+            // The number is in the words.
             pairs.remove(0);
             let noun = if lines == 1 { "line" } else { "lines" };
             warn(

@@ -9,7 +9,7 @@
 //! 3. A line that leaves a ring later, written or dropped, goes through `let_go`.
 //! 4. Lines of one record in several rings lead to each other, in a circle. The line that goes
 //!    first leaves word with the others; the last one settles the record.
-//! 5. So everything that is remembered stands in the rings, and their size is the whole bound.
+//! 5. So everything that is remembered is in the rings, and their size is the whole bound.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -174,7 +174,7 @@ impl Records {
         self.rings[output].end()
     }
 
-    /// Returns true if no line that waits stands before this place, which was an end.
+    /// Returns true if no line that waits is before this place, which was an end.
     pub(super) fn has_passed(&self, output: usize, end: u32) -> bool {
         // Places wrap around; far less than half of them lies between two that are compared.
         self.rings[output].start().wrapping_sub(end) <= u32::MAX / 2

@@ -11,7 +11,7 @@ use crate::stats::DropReason;
 
 use super::record_state::{LineRef, RecordState};
 
-/// What stands in the ring in addition to the bytes of each line.
+/// What is in the ring in addition to the bytes of each line.
 pub(super) const LINE_OVERHEAD: usize = 32;
 
 /// One output's retained lines, the oldest first. Each is what is remembered of it, then its bytes,

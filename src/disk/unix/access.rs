@@ -128,7 +128,7 @@ mod list {
     use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
     use rustix::io::Errno;
 
-    /// Under this name the kernel shows and takes a list; its form stands in
+    /// Under this name the kernel shows and takes a list; its form is in
     /// `linux/posix_acl_xattr.h`.
     const NAME: &CStr = c"system.posix_acl_access";
     const HEADER_LEN: usize = 4;

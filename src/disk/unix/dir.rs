@@ -164,7 +164,7 @@ impl RealDir {
         statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// Returns what stands at `name` in this directory, if it is the log's own. Not followed; what
+    /// Returns what is at `name` in this directory, if it is the log's own. Not followed; what
     /// is gone by now is not there.
     fn entry(&self, name: &OsStr, owner: u32, log: Option<FileId>, dir: &Stat) -> io::Result<Option<Entry>> {
         match self.stat(name) {

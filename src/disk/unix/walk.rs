@@ -32,7 +32,7 @@ const MOST_KNOWN: usize = 64;
 /// What is known of the way to a directory, for the next time it is walked.
 #[derive(Clone, Debug, Default)]
 pub(in crate::disk) struct Known {
-    /// It was walked before. The first time, what stands there is what was meant.
+    /// It was walked before. The first time, what is there is what was meant.
     pub(super) again: bool,
     /// The directories that somebody else could have put there. Later, only these are entered so,
     /// and empty ones, in which there is nothing to harm.
@@ -75,7 +75,7 @@ struct From {
     owner: Option<u32>,
     is_trusted: bool,
     is_link: bool,
-    /// Others can rename what stands in it.
+    /// Others can rename what is in it.
     is_shared: bool,
     /// Others can make names in it.
     is_open: bool,
@@ -161,7 +161,7 @@ impl Walker {
         Ok(Self { at, known, from, trusted, makes, in_doubt: false, followed_untrusted: false })
     }
 
-    /// A directory that stands in one in which others can make names, or not.
+    /// A directory that is in one in which others can make names, or not.
     fn from(trusted: Trusted, dir: &Stat, stands_in_open: bool) -> From {
         let is_sticky = Mode::from_raw_mode(dir.st_mode).contains(Mode::SVTX);
         let is_trusted = trusted.contains(dir.st_uid, stands_in_open);
@@ -248,7 +248,7 @@ impl Walker {
     }
 }
 
-/// Whether nothing stands in a directory, as far as that can be seen.
+/// Whether nothing is in a directory, as far as that can be seen.
 fn is_empty(dir: &OwnedFd) -> bool {
     let look = || {
         let fd = openat(dir, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -38,7 +38,7 @@ impl Map {
             Map::Plain => plain::names(options),
             Map::Ecs => ecs::field_names(),
             Map::Gelf => gelf::field_names(),
-            // There they stand in a place of their own.
+            // There they are in a place of their own.
             Map::Otel | Map::GoogleCloud => Names::new(&[], as_it_is),
         }
     }
@@ -51,7 +51,7 @@ pub(super) struct Json {
     location: bool,
     /// Integers that a double cannot hold are strings.
     safe_integers: bool,
-    /// The constant fields, as they stand in each line.
+    /// The constant fields, as each line has them.
     fields: Vec<u8>,
     /// How key-values are named.
     names: Names,

@@ -112,7 +112,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// What stands in an `AnyValue`; nothing is its null.
+/// What is in an `AnyValue`; nothing is its null.
 fn push_any_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     let integer = as_i64(value);
     match (value, integer) {

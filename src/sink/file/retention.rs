@@ -14,7 +14,7 @@ pub(crate) struct Limits {
     pub(crate) age: Option<Duration>,
 }
 
-/// One archive, as it stands in its directory.
+/// One archive, as it is in its directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) bytes: u64,

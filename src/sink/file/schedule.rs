@@ -45,7 +45,7 @@ impl Schedule {
         by_time.min(by_size)
     }
 
-    /// The boundary stands after the last line that still belongs to the file's period, because
+    /// The boundary is after the last line that still belongs to the file's period, because
     /// threads that log at the same time may come in the other order.
     fn of_this_period(&mut self, lines: &[(u64, SystemTime)]) -> usize {
         if self.rotation.every.is_none() {

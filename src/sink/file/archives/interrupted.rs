@@ -15,7 +15,7 @@ const MOST_NAMES: usize = 1000;
 /// What is left of interrupted rotations.
 #[derive(Debug, Default)]
 pub(in crate::sink::file) struct Interrupted {
-    /// Files with records that stand nowhere else: a process was killed while it rotated.
+    /// Files with records that are nowhere else: a process was killed while it rotated.
     pub(in crate::sink::file) with_records: Vec<OsString>,
     /// A file whose records went into the active file, and that could not be removed.
     discarded: Option<OsString>,
