@@ -74,11 +74,13 @@ impl Names {
         Ok(())
     }
 
+    /// The same for keys that are changed, or many of them. Made once for all closures: it is 4 KiB
+    /// of code, and rare.
     #[cold]
     fn each_of_any<'a, E>(
         &self,
         pairs: KeyValues<'a>,
-        write: &mut impl FnMut(&str, Value<'a>) -> Result<(), E>,
+        write: &mut dyn FnMut(&str, Value<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         let last: HashMap<&str, usize> = pairs.clone().enumerate().map(|(place, (key, _))| (key, place)).collect();
         let wanted = |place, key: &str| last.get(key) == Some(&place);
