@@ -13,17 +13,23 @@ use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 
 const ENOLCK: i32 = 37;
 
+/// The process that has the lock, with one record in the file, and another one.
+fn holder_and_other(disk: &FakeDisk) -> (Bench, Bench) {
+    let mut holder = bench(disk, |file| file);
+    holder.log(Level::Info);
+    holder.step();
+    let mut other = bench(disk, |file| file);
+    other.next = 1000;
+    other.step();
+    (holder, other)
+}
+
 /// Two processes, one file, and a disk that is full inside a line of the one without the lock: the
 /// other one appended to it at once.
 #[test]
 fn a_fragment_of_another_process_is_never_glued_to_however_new_it_is() {
     let disk = FakeDisk::with_capacity(64 << 10);
-    let mut holder = bench(&disk, |file| file);
-    holder.log(Level::Info);
-    holder.step();
-    let mut other = bench(&disk, |file| file);
-    other.next = 1000;
-    other.step();
+    let (mut holder, mut other) = holder_and_other(&disk);
     let free = disk.world().free();
     disk.world().filler = free - 130;
     // The first is whole, the second is not.
@@ -44,12 +50,7 @@ fn a_fragment_of_another_process_is_never_glued_to_however_new_it_is() {
 #[test]
 fn processes_that_cannot_see_how_their_file_ends_leave_empty_lines_and_glue_nothing() {
     let disk = FakeDisk::default();
-    let mut holder = bench(&disk, |file| file);
-    holder.log(Level::Info);
-    holder.step();
-    let mut other = bench(&disk, |file| file);
-    other.next = 1000;
-    other.step();
+    let (mut holder, mut other) = holder_and_other(&disk);
     disk.world().fault = Some(Fault { at: 1, only: Some(Op::LastByte), forever: true, errno: 5 });
     disk.append(PATH, b"half a line of a third one");
     for _ in 0..3 {

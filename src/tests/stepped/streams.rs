@@ -671,6 +671,16 @@ fn a_stream_is_never_synced_locked_or_asked_for_its_space() {
 const ASK_FOR_ARCHIVES: [fn(LogFile) -> LogFile; 3] =
     [|file| file.rotation(Rotation::size(2000)), |file| file.max_files(3), |file| file.when_low(WhenLow::DeleteOldest)];
 
+fn log_before_and_after_a_pipe_took_the_place(bench: &mut Bench, disk: &FakeDisk) {
+    bench.log_some(1);
+    bench.step();
+    disk.rename(PATH, "/logs/taken");
+    disk.world().is_pipe = true;
+    bench.pass(200 * MILLI);
+    bench.log_some(1);
+    bench.step();
+}
+
 /// Whoever owned the directory put a FIFO with a reader in the place of the log: the log went on
 /// into it, and rotation and retention were off in silence.
 #[test]
@@ -679,13 +689,7 @@ fn a_stream_in_the_place_of_a_log_with_archives_suspends_it_until_a_file_is_ther
         let disk = FakeDisk::default();
         let file = asks(LogFile::new(PATH).min_free_space(0));
         let mut bench = Setup::new().file_with(&disk, file.options).bench();
-        bench.log_some(1);
-        bench.step();
-        disk.rename(PATH, "/logs/taken");
-        disk.world().is_pipe = true;
-        bench.pass(200 * MILLI);
-        bench.log_some(1);
-        bench.step();
+        log_before_and_after_a_pipe_took_the_place(&mut bench, &disk);
         bench.live(3 * SECOND);
         assert_eq!(bench.handle.state(), State::Suspended(Cause::Io), "case {case}");
         assert_eq!(disk.read(PATH), b"", "case {case}: the reader gets nothing");
@@ -700,13 +704,7 @@ fn a_stream_in_the_place_of_a_log_with_archives_suspends_it_until_a_file_is_ther
     // Nobody asks for archives: a stream is as good as a file.
     let disk = FakeDisk::default();
     let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
-    bench.log_some(1);
-    bench.step();
-    disk.rename(PATH, "/logs/taken");
-    disk.world().is_pipe = true;
-    bench.pass(200 * MILLI);
-    bench.log_some(1);
-    bench.step();
+    log_before_and_after_a_pipe_took_the_place(&mut bench, &disk);
     assert_eq!((records(&disk), bench.suspensions()), (vec![1], (0, 0)));
 }
 

@@ -106,6 +106,14 @@ struct Oddities {
     denies_shared_writes: bool,
 }
 
+/// A disk that is soon full, and may know how to preallocate.
+fn small_disk(rng: &mut Rng) -> FakeDisk {
+    let disk = FakeDisk::default();
+    disk.world().capacity = Some(rng.u64(64..1024) * KIB);
+    disk.world().reserves = percent(rng, 50);
+    disk
+}
+
 impl Scenario {
     pub(super) fn new(seed: u64, steps: Steps) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -171,9 +179,7 @@ impl Scenario {
             return None;
         }
         let places = plan::places(&mut rng);
-        let disk = FakeDisk::default();
-        disk.world().capacity = Some(rng.u64(64..1024) * KIB);
-        disk.world().reserves = percent(&mut rng, 50);
+        let disk = small_disk(&mut rng);
         let odd = Oddities { denies_writes: true, ..Oddities::default() };
         steps.lock().unwrap().push(format!("{odd:?}"));
         Some(Self::on(disk, places, odd, rng, steps))
@@ -186,9 +192,7 @@ impl Scenario {
             return None;
         }
         let places = plan::places(&mut rng);
-        let disk = FakeDisk::default();
-        disk.world().capacity = Some(rng.u64(64..1024) * KIB);
-        disk.world().reserves = percent(&mut rng, 50);
+        let disk = small_disk(&mut rng);
         let odd = Oddities { denies_shared_writes: true, ..Oddities::default() };
         steps.lock().unwrap().push(format!("{odd:?}"));
         let mut scenario = Self::on(disk, places, odd, rng, steps);
