@@ -51,7 +51,7 @@ pub enum InitError {
     Path {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of thing that the path leads to.
         what: &'static str,
     },
     /// The name of a `LogFile` is too long for an option: its archives get longer names than its

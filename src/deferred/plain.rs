@@ -20,7 +20,7 @@ pub struct Plain<'a, T: ?Sized>(Other<'a, T>);
 
 /// A float. `f64` is one so that the compiler does not make an `f32` of a literal.
 pub trait Float {
-    /// What `log` is given.
+    /// The type of the value that `log` is given.
     type Value;
     #[doc(hidden)]
     fn value(&self) -> Self::Value;

@@ -243,7 +243,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Whether it leads to a terminal that shows colours, as it is now.
+    /// Returns whether the stream leads to a terminal that shows colours now.
     pub(crate) fn shows_colors(self) -> bool {
         let is_terminal = match self {
             Stream::Stderr => io::stderr().is_terminal(),

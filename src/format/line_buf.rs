@@ -22,7 +22,7 @@ const LONGEST_NUMBER: usize = 64;
 /// Takes the line that a format writes: `std::io::Write`, in memory, and the parts of a line that
 /// nobody can forge. It fails only where there is no memory.
 ///
-/// What is written by `write!` is in the line as it is. Whatever comes from outside the program
+/// Text that `write!` adds is not changed. Whatever comes from outside the program
 /// belongs to [`text`](Self::text), which escapes it.
 ///
 /// ```

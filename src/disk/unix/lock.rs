@@ -33,7 +33,7 @@ use crate::os::CloseInChild;
 
 /// Somebody else may remove the file between the opening and the locking, this often.
 const MOST_TRIES: usize = 10;
-/// What is before and after the name of the log.
+/// The parts of a lock file's name before and after that of the log.
 const NAME: (&str, &str) = (".", ".lock");
 /// The hexadecimal digits of a name with a random part, and the dot before them.
 const RANDOM_LEN: usize = 9;

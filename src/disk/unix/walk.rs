@@ -248,7 +248,7 @@ impl Walker {
     }
 }
 
-/// Whether nothing is in a directory, as far as that can be seen.
+/// Returns whether a directory is known to be empty.
 fn is_empty(dir: &OwnedFd) -> bool {
     let look = || {
         let fd = openat(dir, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

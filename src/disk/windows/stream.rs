@@ -106,7 +106,7 @@ pub(in crate::disk) fn duplicate(stream: Stream) -> io::Result<File> {
 }
 
 impl DiskStream for RealStream {
-    /// What the thread has in hand counts as taken, as does what is in a pipe.
+    /// Bytes that the thread has in hand, or that are in a pipe, count as taken.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let before = std::mem::replace(&mut *self.shared.lock(), Progress::UnderWay);
         match before {

@@ -24,7 +24,7 @@ pub(super) fn push_json(out: &mut Vec<u8>, json: &str, safe: bool) {
     }
 }
 
-/// Appends what is in an `AnyValue` of OTLP/JSON.
+/// Appends the content of an `AnyValue` of OTLP/JSON.
 pub(super) fn push_any_value(out: &mut Vec<u8>, json: &str) -> io::Result<()> {
     // An empty list of two bytes becomes one of 28, the byte of an escaped character six.
     out.try_reserve(json.len() * 16)?;

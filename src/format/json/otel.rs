@@ -112,7 +112,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// What is in an `AnyValue`; nothing is its null.
+/// Appends the content of an `AnyValue`, which is empty for a null.
 fn push_any_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     let integer = as_i64(value);
     match (value, integer) {
