@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 #[cfg(feature = "__bench")]
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use log::LevelFilter;
 
@@ -677,8 +677,7 @@ impl Builder {
     #[doc(hidden)]
     pub fn build_stepped(self) -> Result<(Logger, impl FnMut() -> usize), InitError> {
         let (mut pipeline, logger, _) = self.prepare()?;
-        let step =
-            move || pipeline.writer.step(Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() }).taken;
+        let step = move || pipeline.writer.step(Now { wall: SystemTime::now(), monotonic: Instant::now() }).taken;
         Ok((logger, step))
     }
 

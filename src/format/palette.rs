@@ -6,7 +6,7 @@ use log::Level;
 pub(super) const GRAMMAR: &str = "a list as `error=bold red, warn=yellow, debug=bright_blue, trace=244`";
 
 /// The end of every style: SGR, "select graphic rendition" (ECMA-48, 8.3.117).
-pub(super) const RESET: &str = "\x1b[0m";
+const RESET: &str = "\x1b[0m";
 
 /// What turns the style of each level on; nothing where a level has none.
 #[derive(Clone, Debug)]
