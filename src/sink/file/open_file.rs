@@ -206,6 +206,9 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Writes until all is in or an error comes. Returns how many bytes are in.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        // Where it cannot be seen that an interrupted write was done all the same, a repetition may
+        // be a second copy of the line, for which nobody has asked the free space.
+        let most = if self.sees_own_writes() { MOST_INTERRUPTIONS } else { 0 };
         let (mut got, mut interruptions) = (0, 0);
         while got < bytes.len() {
             match self.file.write(&bytes[got..]) {
@@ -214,7 +217,7 @@ impl<F: DiskFile> OpenFile<F> {
                     (got, interruptions) = (got + more, 0);
                     self.wrote(more);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < most => {
                     got += self.see_written(&bytes[got..], got > 0);
                     interruptions += 1;
                 }
@@ -240,7 +243,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// because another process may have written, too. `follows`: the bytes before them were just
     /// written.
     fn see_written(&mut self, bytes: &[u8], follows: bool) -> usize {
-        if !self.lock.held || self.shared {
+        if !self.sees_own_writes() {
             return 0;
         }
         // The length that is known is out of date if somebody has appended a line before ours. By
@@ -256,6 +259,11 @@ impl<F: DiskFile> OpenFile<F> {
         self.wrote(got);
         self.read_back_to = Some(len);
         got
+    }
+
+    /// Returns whether no other process can have written between a write of this one and a look.
+    fn sees_own_writes(&self) -> bool {
+        self.lock.held && !self.shared
     }
 
     /// Returns where the last write has ended. One that reports an error leaves the position where

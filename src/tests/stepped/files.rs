@@ -446,6 +446,26 @@ fn a_write_that_is_done_and_reported_as_interrupted_is_not_done_again() {
     assert_eq!(bench.handle.stats().written, 3);
 }
 
+/// Where another process has the lock, the same stood in the file a hundred times: more than the
+/// free space had been asked for.
+#[test]
+fn a_write_that_is_called_interrupted_where_nobody_can_look_is_not_done_again() {
+    let disk = FakeDisk::default();
+    disk.world().locked_by_other = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(1);
+    bench.step();
+    let len = disk.read(PATH).len();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().fault = Some(Fault { at: writes + 1, only: Some(Op::Write), forever: true, errno: 4 });
+    disk.world().fault_is_done = true;
+    bench.log_some(1);
+    bench.step();
+    // The record, and the newline that would end a part of it.
+    assert!(disk.read(PATH).len() <= 2 * len + 1, "{}", String::from_utf8_lossy(&disk.read(PATH)));
+    assert_eq!(bench.suspensions(), (1, 0));
+}
+
 /// The end of what was written was looked for by a length that was out of date: somebody had
 /// appended a line. The end of our own bytes, dashes, was taken for more of the dashes that were
 /// still to come, and counted as written.

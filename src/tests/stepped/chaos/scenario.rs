@@ -820,10 +820,7 @@ impl Machine {
         let mut world = self.disk.world();
         let only = one_of(rng, &DENIED);
         let at = world.asked(only) + rng.u64(1..8);
-        let mut fault =
-            Fault { at, only: Some(only), forever: percent(rng, 50), errno: one_of(rng, &[1, 28, 5, 4, 122]) };
-        // Who cannot look writes again what was done and called interrupted, a hundred times.
-        fault.forever &= !(self.odd.denies_shared_writes && fault.errno == 4);
+        let fault = Fault { at, only: Some(only), forever: percent(rng, 50), errno: one_of(rng, &[1, 28, 5, 4, 122]) };
         world.fault = Some(fault);
         world.fault_is_done = percent(rng, 80);
         if percent(rng, 30) {
