@@ -1,10 +1,11 @@
-//! The bytes of a record: inline as long as they fit, then on the heap, cut where they are too long
-//! or where there is no memory. Runs on the caller's thread.
+//! The bytes of a record: inline as long as they fit, then in a buffer on the heap, cut where they
+//! are too long or where there is no memory. Runs on the caller's thread.
 
 use std::fmt;
 
 use arrayvec::ArrayVec;
 
+use super::buffer::Buffer;
 use super::text_of;
 
 /// The longest message that a record may have, in bytes: 64 KiB. What is longer is cut there and
@@ -24,7 +25,7 @@ pub(super) enum Body {
     /// Target, thread name, message, key-values.
     Inline(ArrayVec<u8, INLINE>),
     /// The same, when it does not fit.
-    Heap(Vec<u8>),
+    Heap(Buffer),
 }
 
 /// What became of a text.
@@ -80,7 +81,7 @@ impl Body {
         match self {
             Body::Literal(_) => &[],
             Body::Inline(bytes) => bytes,
-            Body::Heap(bytes) => bytes,
+            Body::Heap(buffer) => buffer.bytes(),
         }
     }
 
@@ -88,14 +89,14 @@ impl Body {
         match self {
             Body::Literal(_) => &mut [],
             Body::Inline(bytes) => bytes,
-            Body::Heap(bytes) => bytes,
+            Body::Heap(buffer) => buffer.bytes_mut(),
         }
     }
 
     #[inline]
     pub(super) fn spilled(&self) -> usize {
         match self {
-            Body::Heap(bytes) => bytes.capacity(),
+            Body::Heap(buffer) => buffer.capacity(),
             Body::Literal(_) | Body::Inline(_) => 0,
         }
     }
@@ -105,7 +106,7 @@ impl Body {
         match self {
             Body::Literal(_) => 0,
             Body::Inline(bytes) => bytes.capacity(),
-            Body::Heap(bytes) => bytes.capacity(),
+            Body::Heap(buffer) => buffer.capacity(),
         }
     }
 
@@ -116,13 +117,7 @@ impl Body {
     pub(super) fn push(&mut self, more: &[u8]) -> bool {
         match self {
             Body::Inline(bytes) => bytes.try_extend_from_slice(more).is_ok() || self.spill(more),
-            Body::Heap(bytes) => {
-                let fits = has_room(bytes, more.len());
-                if fits {
-                    bytes.extend_from_slice(more);
-                }
-                fits
-            }
+            Body::Heap(buffer) => buffer.push(more),
             Body::Literal(_) => self.spill(more),
         }
     }
@@ -153,7 +148,7 @@ impl Body {
     pub(super) fn truncate(&mut self, len: usize) {
         match self {
             Body::Inline(bytes) => bytes.truncate(len),
-            Body::Heap(bytes) => bytes.truncate(len),
+            Body::Heap(buffer) => buffer.truncate(len),
             Body::Literal(_) => {}
         }
     }
@@ -161,24 +156,11 @@ impl Body {
     #[cold]
     fn spill(&mut self, more: &[u8]) -> bool {
         let old = self.bytes();
-        let mut heap = Vec::new();
-        if !has_room(&mut heap, (old.len() + more.len()).max(2 * INLINE)) {
-            return false;
-        }
-        heap.extend_from_slice(old);
-        heap.extend_from_slice(more);
-        *self = Body::Heap(heap);
-        true
+        let Some(mut buffer) = Buffer::with_room(old.len() + more.len()) else { return false };
+        let fits = buffer.push(old) && buffer.push(more);
+        *self = Body::Heap(buffer);
+        fits
     }
-}
-
-/// Makes room for so many bytes more, if there is memory for them.
-fn has_room(bytes: &mut Vec<u8>, more: usize) -> bool {
-    #[cfg(test)]
-    if super::tests::NO_MEMORY.get() {
-        return bytes.capacity() - bytes.len() >= more;
-    }
-    bytes.try_reserve(more).is_ok()
 }
 
 /// Takes formatted text up to a number of bytes and swallows the rest, so that no `Display` sees an

@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 use log::kv::{self, VisitSource};
 
 use super::body::{Body, TextWriter, Written, cut};
+use super::buffer::Buffer;
 #[cfg(feature = "kv_serde")]
 use super::structured;
 use super::value::{self, ERROR, FILE, NULL, STR, Value};
@@ -295,10 +296,10 @@ impl fmt::Debug for Fields {
 
 impl Fields {
     pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
-        let mut body = Body::Heap(std::mem::take(&mut self.bytes));
+        let mut body = Body::Heap(Buffer::of(std::mem::take(&mut self.bytes)));
         KeyValueWriter::new(&mut body).any(key, value);
-        if let Body::Heap(bytes) = body {
-            self.bytes = bytes;
+        if let Body::Heap(buffer) = body {
+            self.bytes = buffer.into_bytes();
         }
     }
 

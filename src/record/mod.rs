@@ -4,11 +4,12 @@
 //! A record is one fixed slot of the queue. What belongs to the program text (module path, file, a
 //! literal message) is stored by reference; everything else (a target that is not the module path,
 //! the thread's name, the message, the key-values) lies one after the other in the record's own
-//! bytes, and moves to the heap only when it does not fit. In place of the message there may be the
-//! arguments of the call, from which the writer lays it out.
+//! bytes, and moves to a buffer on the heap only when it does not fit. In place of the message
+//! there may be the arguments of the call, from which the writer lays it out.
 
 mod arguments;
 mod body;
+mod buffer;
 mod key_values;
 #[cfg(feature = "kv_serde")]
 mod structured;

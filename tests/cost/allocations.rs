@@ -3,13 +3,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::Future as _;
+use std::mem;
 use std::path::Path;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::thread;
 
-use unfazed::{Builder, LogFile};
+use unfazed::{Batch, Builder, LogFile, Sink, WriteError};
 
 use crate::harness::{self, Outcome, argument, report};
 use crate::work::{self, log_one, to_file, warm_up};
@@ -191,6 +192,85 @@ pub(crate) fn surrounded(dir: &Path) {
         // The first scope of a thread makes place for those to come.
         call(0);
         report(kind, allocations_of(call));
+    }
+    work::end(&handle);
+}
+
+/// Messages beyond a slot that wait at once. The pool has buffers for 512.
+const WAITING: u64 = 400;
+/// So many threads log such messages, each so many before it waits until they are written.
+const LOGGING: (usize, u64) = (4, 50);
+
+/// What is counted with messages beyond a slot.
+const LONG_KINDS: &[Kind] = &[
+    ("300 bytes", |n| log::info!("{:0>1$}", n, 300)),
+    ("300 bytes in pieces", |n| log::info!("{:0>100} {:0>100} {:0>100}", n, n + 1, n + 2)),
+    ("key-values of 300 bytes", |n| log::info!(user = n, text = LONG; "a user")),
+    ("stored arguments of 300 bytes", |n| unfazed::info!("{n} {}", LONG)),
+    ("512 bytes", |n| log::info!("{:0>1$}", n, 512)),
+];
+const LONG: &str = match str::from_utf8(&[b'x'; 300]) {
+    Ok(text) => text,
+    Err(_) => unreachable!(),
+};
+
+/// The buffers of records that are gone are used again.
+pub(crate) fn a_record_beyond_its_slot_allocates_nothing_after_warm_up(dir: &Path) -> Outcome {
+    let counts = harness::run("long_messages", "1", dir);
+    for &(kind, _) in LONG_KINDS {
+        assert_eq!(counts.number::<u64>(kind), 0, "{kind}: allocations in {} calls", LOGGING.0 as u64 * CALLS);
+    }
+    assert!(counts.number::<u64>("warm-up") >= WAITING, "that many wait at once, and each has a buffer");
+    let kinds = LONG_KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
+    Outcome::Holds(format!("{} threads, {CALLS} calls each of {kinds}: 0, after {WAITING} at once", LOGGING.0))
+}
+
+/// Takes its first batch and holds the writer there, until both threads meet twice.
+struct Held {
+    meeting: Arc<Barrier>,
+    is_first: bool,
+}
+
+impl Sink for Held {
+    fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
+        if mem::take(&mut self.is_first) {
+            self.meeting.wait();
+            self.meeting.wait();
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn long_messages(dir: &Path) {
+    let meeting = Arc::new(Barrier::new(2));
+    let handle = to_file(dir).sink("held", Held { meeting: meeting.clone(), is_first: true }).init().unwrap();
+    log_one(0);
+    meeting.wait();
+    let (_, long) = LONG_KINDS[0];
+    let before = ALLOCATIONS.get();
+    (0..WAITING).for_each(long);
+    report("warm-up", ALLOCATIONS.get() - before);
+    meeting.wait();
+    warm_up();
+    let (threads, at_once) = LOGGING;
+    let counts = [const { AtomicU64::new(0) }; LONG_KINDS.len()];
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                warm_up();
+                for ((_, call), count) in LONG_KINDS.iter().zip(&counts) {
+                    for part in 0..CALLS / at_once {
+                        let before = ALLOCATIONS.get();
+                        (part * at_once..(part + 1) * at_once).for_each(call);
+                        count.fetch_add(ALLOCATIONS.get() - before, Relaxed);
+                        log::logger().flush();
+                    }
+                }
+            });
+        }
+    });
+    for ((kind, _), count) in LONG_KINDS.iter().zip(&counts) {
+        report(kind, count.load(Relaxed));
     }
     work::end(&handle);
 }
