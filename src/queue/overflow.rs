@@ -101,8 +101,16 @@ impl Slots {
         matches!(self.overflow, Overflow::Block | Overflow::BlockAtMost(_))
     }
 
+    /// Returns how many records fill half of the queue.
+    pub(super) fn half(&self) -> usize {
+        self.capacity / 2
+    }
+
+    /// Returns true if half of the slots are taken, or half of the bytes that records may hold on
+    /// the heap.
     pub(super) fn is_half_full(&self) -> bool {
-        self.len() >= self.capacity / 2
+        // Relaxed: of several callers that add together, the last one sees the sum.
+        self.len() >= self.half() || self.spilled.load(Relaxed) >= MOST_SPILLED / 2
     }
 
     /// Returns true if there is a slot that is reserved for no higher level.
@@ -257,6 +265,22 @@ mod tests {
     use crate::record::Caller;
 
     use super::*;
+
+    /// A burst of long messages reached the bound of the heap while the writer napped: it was not
+    /// woken, because few slots were taken.
+    #[test]
+    fn long_messages_make_a_queue_half_full_as_many_records_do() {
+        let slots = Slots::new(8192, Overflow::DropNewest);
+        let put = |spilled| {
+            let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
+            let record = OwnedRecord::capture(&log::Record::builder().build(), stamp, caller);
+            slots.put(Level::Info, spilled, record).is_ok()
+        };
+        assert!(put(MOST_SPILLED / 2 - 1) && !slots.is_half_full());
+        assert!(put(1) && slots.is_half_full());
+        slots.take_while(|_| true);
+        assert!((1..4096).all(|_| put(0)));
+    }
 
     /// With a channel that was full, a caller spun for a second on the slot that the writer had
     /// claimed and not released.
