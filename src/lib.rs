@@ -37,14 +37,15 @@
 //! in use at once, at most 512 of them (256 KiB), and with those no call allocates. The first call
 //! of a thread may allocate, because what the thread remembers is set up then. An error (`err:err`)
 //! and a structured value (`user:serde`) allocate what their own code allocates. The first ERROR,
-//! or a half-full queue, after a pause may wake the writer once.
+//! or a half-full queue, after 20 ms without either may wake the writer once.
 //!
 //! The crate's own macros, [`info!`] and the others, take what the macros of `log` take and log the
 //! same text. They store numbers, texts and a few other types by their bytes, and leave the message
 //! to the writer. Both kinds may be mixed.
 //!
 //! On the writer's thread: records are laid out as lines and handed to each output, one write for
-//! each batch.
+//! each batch. While records come, a line is written within
+//! [16 ms](_docs::shutdown#how-soon-a-record-is-written).
 //!
 //! # What can be dropped
 //!

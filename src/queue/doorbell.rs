@@ -1,4 +1,4 @@
-//! The doorbell: wakes a writer that naps for long, and says that the writer has ended. Callers
+//! The doorbell: wakes a writer from an armed nap, and says that the writer has ended. Callers
 //! ring it, the writer arms it.
 
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use crate::sync::thread::{self, Thread};
 
 /// The writer is awake, or naps for so short a time that nobody needs to wake it.
 const QUIET: u8 = 0;
-/// The writer naps for long: the first caller with a reason wakes it.
+/// The nap is armed: the first caller with a reason wakes it.
 const ARMED: u8 = 1;
 /// The writer has ended: whoever puts something in takes it out again and counts it.
 const ENDED: u8 = 2;

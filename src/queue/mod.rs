@@ -249,7 +249,7 @@ impl Pipeline {
         }
     }
 
-    /// After a record went in: wakes a long nap if there is a reason to.
+    /// After a record went in: ends an armed nap if there is a reason to.
     #[inline]
     fn ring(&self, level: Level) {
         match self.bell.look() {
@@ -456,12 +456,22 @@ impl Pipeline {
         self.gate.is_shut()
     }
 
-    /// Sleeps up to `at_most`; `long` naps are armed, so that an ERROR or a filling queue ends
-    /// them. A request ends every nap. With the gate not fully open nothing is armed: then a call
-    /// costs no system call, whatever its level.
-    pub(crate) fn nap(&self, at_most: Duration, long: bool) {
-        let armed = long && self.gate.get().is_fully_open();
+    /// Sleeps up to `at_most`. An ERROR or a half-full queue ends a nap that is `armed`, a request
+    /// every nap. Where naps may not be armed, none is.
+    pub(crate) fn nap(&self, at_most: Duration, armed: bool) {
+        let armed = armed && self.may_arm();
         self.bell.nap(at_most, armed, || !self.slots.is_empty() || !self.requests.is_empty());
+    }
+
+    /// Returns true if naps may be armed: with the gate not fully open none is, and a call costs no
+    /// system call, whatever its level.
+    pub(crate) fn may_arm(&self) -> bool {
+        self.gate.get().is_fully_open()
+    }
+
+    /// Returns how many records fill half of the queue.
+    pub(crate) fn half(&self) -> usize {
+        self.slots.half()
     }
 
     /// Sleeps up to `at_most`, although records wait in the queue. A request ends it.

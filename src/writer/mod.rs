@@ -21,6 +21,7 @@ mod orders;
 mod events;
 mod first_attempt;
 mod guard;
+mod naps;
 pub(crate) mod notice;
 mod thread_names;
 
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use crate::clock::Timeline;
 use crate::error::FlushError;
@@ -38,6 +39,7 @@ use crate::queue::{Gate, Pipeline, Reply, origin};
 use crate::record::{Messages, OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
+use crate::wanted::Levels;
 use crate::watch::Watch;
 
 use answers::Flush;
@@ -47,6 +49,7 @@ pub(crate) use first_attempt::{FirstAttempt, Unopened};
 #[cfg(test)]
 pub(crate) use guard::CAUGHT;
 use guard::guarded;
+use naps::{Nap, Naps, SHORT_NAP, Taken};
 pub(crate) use output::Output;
 use records::Records;
 use suspension::Shown;
@@ -57,16 +60,6 @@ pub(crate) const BATCH_BYTES: usize = 128 * 1024;
 /// A turn ends after this many records, so that requests and retries get theirs. In a model more
 /// than one turn is needed to empty a queue of two.
 const BATCH_RECORDS: usize = if cfg!(all(loom, test)) { 1 } else { 4096 };
-/// For this long after the last record the writer looks every `SHORT_NAP`, and nobody needs to wake
-/// it.
-const ALERT_FOR: Duration = Duration::from_millis(20);
-const SHORT_NAP: Duration = Duration::from_millis(1);
-/// After that it looks this often; an ERROR or a filling queue wakes it earlier.
-const LONG_NAP: Duration = Duration::from_millis(60);
-/// And after a while without records, this often: at some 65 us for a wake-up (measured) less than
-/// a thousandth of a core.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
-const IDLE_NAP: Duration = Duration::from_millis(90);
 /// So long the writer pauses after it has written for a crash: the process ends meanwhile, and not
 /// in the middle of a later write.
 const CRASH_PAUSE: Duration = Duration::from_millis(50);
@@ -200,7 +193,7 @@ impl Writer {
             self.each(now, |output, turn| output.command(Command::Close, turn));
             return;
         }
-        let mut active = Instant::now();
+        let mut naps = Naps::new(self.pipeline.half(), Instant::now());
         let mut crash = None;
         loop {
             let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
@@ -222,26 +215,25 @@ impl Writer {
                 return;
             }
             if step.taken > 0 {
-                active = now.monotonic;
                 continue;
             }
             if let Some(output) = self.outputs.iter_mut().find(|output| output.is_moving()) {
                 output.wait_for_reader(SHORT_NAP);
                 continue;
             }
-            let idle = now.monotonic.saturating_duration_since(active);
-            let nap = match idle {
-                _ if idle < ALERT_FOR => SHORT_NAP,
-                _ if idle < IDLE_AFTER => LONG_NAP,
-                _ => IDLE_NAP,
-            };
-            let due = step.next.map_or(nap, |next| next.saturating_duration_since(now.monotonic));
-            let nap = nap.min(due.max(SHORT_NAP));
+            let Nap { at_most, armed } = naps.next(now.monotonic, self.taken(), self.pipeline.may_arm());
+            let due = step.next.map_or(at_most, |next| next.saturating_duration_since(now.monotonic));
+            let at_most = at_most.min(due.max(SHORT_NAP));
             match step.holds_back {
-                true => self.pipeline.rest(nap),
-                false => self.pipeline.nap(nap, idle >= ALERT_FOR),
+                true => self.pipeline.rest(at_most),
+                false => self.pipeline.nap(at_most, armed),
             }
         }
+    }
+
+    fn taken(&self) -> Taken {
+        let taken = &self.pipeline.counters.writer.taken;
+        Taken { all: taken.total(), errors: taken.of(Levels::up_to(LevelFilter::Error)) }
     }
 
     /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits
