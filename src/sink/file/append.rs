@@ -80,6 +80,9 @@ impl<D: Disk> FileSink<D> {
         }
         self.rotator.wrote(&batch.first(whole));
         if let Err(error) = result {
+            // A write that is reported as failed may have been done all the same.
+            self.look_at_end();
+            self.query_space(batch.now().monotonic);
             // The blocks that a cut has given back are taken again before they look like free
             // space.
             let _ = self.preallocate(0);

@@ -206,23 +206,26 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Writes until all is in or an error comes. Returns how many bytes are in.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
-        // Where it cannot be seen that an interrupted write was done all the same, a repetition may
-        // be a second copy of the line, for which nobody has asked the free space.
-        let most = if self.sees_own_writes() { MOST_INTERRUPTIONS } else { 0 };
         let (mut got, mut interruptions) = (0, 0);
         while got < bytes.len() {
-            match self.file.write(&bytes[got..]) {
+            let error = match self.file.write(&bytes[got..]) {
                 Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
                 Ok(more) => {
                     (got, interruptions) = (got + more, 0);
                     self.wrote(more);
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < most => {
-                    got += self.see_written(&bytes[got..], got > 0);
-                    interruptions += 1;
-                }
-                Err(error) => return (got + self.see_written(&bytes[got..], got > 0), Err(error)),
+                Err(error) => error,
+            };
+            let seen = self.see_written(&bytes[got..], got > 0);
+            got += seen.unwrap_or(0);
+            // Where it cannot be seen what an interrupted write has done, a repetition may be a
+            // second copy of the line, for which nobody has asked the free space.
+            let again = error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS;
+            if !again || seen.is_none() {
+                return (got, Err(error));
             }
+            interruptions += 1;
         }
         (got, Ok(()))
     }
@@ -234,36 +237,33 @@ impl<F: DiskFile> OpenFile<F> {
                 self.wrote(got);
                 got
             }
-            Err(_) => self.see_written(bytes, false),
+            Err(_) => self.see_written(bytes, false).unwrap_or(0),
         }
     }
 
     /// Returns how many of `bytes` are in, after a write that has reported an error: a file system
     /// in user space or in the network may have taken them all the same. They are read back,
-    /// because another process may have written, too. `follows`: the bytes before them were just
-    /// written.
-    fn see_written(&mut self, bytes: &[u8], follows: bool) -> usize {
-        if !self.sees_own_writes() {
-            return 0;
+    /// because another process may have written, too: then, and where nothing can be read, it is
+    /// not seen. `follows`: the bytes before them were just written.
+    fn see_written(&mut self, bytes: &[u8], follows: bool) -> Option<usize> {
+        if !self.lock.held || self.shared {
+            return None;
         }
         // The length that is known is out of date if somebody has appended a line before ours. By
         // that length the end of our own bytes would be read, which may look like these: dashes
         // after dashes.
-        let start = if follows { self.written_to() } else { Some(self.len) };
-        let (Some(start), Ok(len)) = (start, self.file.len()) else { return 0 };
+        let start = if follows { self.written_to()? } else { self.len };
+        let len = self.file.len().ok()?;
         let got = usize::try_from(len.saturating_sub(start)).unwrap_or(usize::MAX);
-        let is_in = got > 0 && bytes.get(..got).is_some_and(|bytes| self.file.holds(start, bytes).unwrap_or(false));
-        if !is_in {
-            return 0;
+        if got == 0 {
+            return Some(0);
+        }
+        if !self.file.holds(start, bytes.get(..got)?).ok()? {
+            return None;
         }
         self.wrote(got);
         self.read_back_to = Some(len);
-        got
-    }
-
-    /// Returns whether no other process can have written between a write of this one and a look.
-    fn sees_own_writes(&self) -> bool {
-        self.lock.held && !self.shared
+        Some(got)
     }
 
     /// Returns where the last write has ended. One that reports an error leaves the position where
