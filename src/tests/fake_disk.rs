@@ -176,6 +176,8 @@ pub(crate) struct World {
     stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
+    /// The lock was asked for while somebody else held it.
+    pub(crate) was_locked: bool,
     /// Somebody else renames the file to this name, and puts a new one in its place, just before
     /// its lock is asked for next.
     pub(crate) renamed_at_lock: Option<(PathBuf, PathBuf)>,
@@ -289,6 +291,8 @@ struct FakeInode {
     synced: usize,
     /// Its mode lets nobody open it.
     is_barred: bool,
+    /// The last write has left a line that is missing only its newline.
+    misses_newline: bool,
 }
 
 impl FakeInode {
@@ -374,6 +378,15 @@ impl FakeDisk {
         let world = self.world();
         let stood = world.stood.get(Path::new(path)).into_iter().flatten();
         stood.map(|inode| world.files[*inode].bytes.clone()).collect()
+    }
+
+    /// The same, with the newline after a line that is missing only that: it counts as written, and
+    /// the next write brings it, unless the file may not grow and is rotated.
+    pub(crate) fn read_all_lines(&self, path: &str) -> Vec<Vec<u8>> {
+        let world = self.world();
+        let stood = world.stood.get(Path::new(path)).into_iter().flatten();
+        let files = stood.map(|inode| &world.files[*inode]);
+        files.map(|file| [&file.bytes[..], if file.misses_newline { b"\n" } else { b"" }].concat()).collect()
     }
 
     /// The same with their numbers.
@@ -1077,6 +1090,9 @@ impl DiskFile for FakeFile {
         let file = &mut world.files[self.inode];
         file.modified = wall;
         file.bytes.extend_from_slice(&bytes[..taken]);
+        if taken > 0 {
+            file.misses_newline = bytes.get(taken) == Some(&b'\n');
+        }
         if is_reported {
             // After an error the position stays.
             let before = file.bytes.len() - taken;
@@ -1135,7 +1151,7 @@ impl DiskFile for FakeFile {
         assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
         bytes.truncate(len as usize);
         let file = &mut world.files[self.inode];
-        (file.reserved, file.synced) = (0, file.synced.min(len as usize));
+        (file.reserved, file.synced, file.misses_newline) = (0, file.synced.min(len as usize), false);
         world.done()
     }
 
@@ -1172,6 +1188,7 @@ impl DiskFile for FakeFile {
             world.inode(&path);
         }
         let is_free = world.free_locks > 0 || !world.locked_by_other;
+        world.was_locked |= !is_free;
         world.free_locks = world.free_locks.saturating_sub(1);
         let path = self.dir.join(&self.name);
         if self.lock.is_none() && is_free && !world.locks.contains_key(&path) {

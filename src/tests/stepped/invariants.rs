@@ -337,7 +337,7 @@ pub(super) fn assert_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &s
 }
 
 fn look_at_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, all_is_told: bool, story: &str) {
-    let parsed = parse(&disk.read_all(path));
+    let parsed = parse(&disk.read_all_lines(path));
     parsed.assert_order(&bench.ledger, story);
     let wants = |level| bench.pipeline.counters.outputs[output].offered.levels.has(level);
     let mut missing: BTreeMap<u64, Level> =
@@ -361,7 +361,7 @@ fn look_at_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, all_is
     assert_eq!(parsed.bytes - before.bytes_before, stats.bytes, "{story}: the bytes are counted");
     let world = disk.world();
     let met = |ops: &[Op]| ops.iter().any(|op| world.faulted_ops.contains(op));
-    let may_be_torn = world.locked_by_other || met(&[Op::Cut, Op::End, Op::Len, Op::Lock]);
+    let may_be_torn = world.was_locked || met(&[Op::Cut, Op::End, Op::Len, Op::Lock]);
     let most = if may_be_torn { world.torn as usize } else { 0 };
     assert!(parsed.fragments.len() <= before.fragments_before + most, "{story}: {:?}", parsed.fragments);
     let may_be_blank = may_be_torn || met(&[Op::LastByte]);
