@@ -281,8 +281,8 @@ fn start_zfs() -> Result<Server, String> {
     ended.map_or(Ok(server), |status| Err(format!("zfs-fuse does not start here: {status}")))
 }
 
-/// NFS 4 by the kernel, of an ext4 that the same kernel serves. The server is the whole machine's, so
-/// it is started only where the machine is a virtual one of its own: `.ci/nfs`.
+/// NFS 4 by the kernel, of an ext4 that the same kernel serves. The server is the whole machine's,
+/// so it is started only where the machine is a virtual one of its own: `.ci/nfs`.
 pub(crate) fn nfs(place: &Place) -> Outcome {
     if std::env::var_os("UNFAZED_NFS").is_none() {
         return Outcome::Skipped("its server is the whole machine's: `.ci/nfs` plays it in a virtual one".to_owned());
