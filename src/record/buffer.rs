@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What a buffer of the pool holds, in bytes. What is longer has a buffer of its own, which goes
-/// back to the heap.
+/// The capacity of a buffer of the pool, in bytes. Longer bodies have a buffer of their own, which
+/// goes back to the heap.
 pub(super) const POOLED: usize = 512;
-/// The pool has at most so many buffers, which is 256 KiB, and never more than were in use at once.
+/// The most buffers that the pool has: 256 KiB. It never has more than were in use at once.
 const MOST: usize = 512;
 
 /// One for the whole process. A forked child goes on with its copy, whatever another thread was
@@ -21,7 +21,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Returns an empty one for so many bytes, if there is memory for them.
+    /// Returns an empty buffer with room for `len` bytes, or nothing if there is no memory.
     pub(super) fn with_room(len: usize) -> Option<Self> {
         if !has_memory() {
             return None;
@@ -68,7 +68,7 @@ impl Buffer {
         self.bytes.truncate(len);
     }
 
-    /// Makes room for so many bytes more, if there is memory for them.
+    /// Makes room for `more` bytes. Returns false if there is no memory.
     #[cold]
     fn grow(&mut self, more: usize) -> bool {
         if self.bytes.capacity() != POOLED {

@@ -25,7 +25,7 @@ const LONG_NAP: Duration = Duration::from_millis(60);
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 
-/// How many records the writer has taken since it began.
+/// The records that the writer has taken since it began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taken {
     pub(super) all: u64,
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    /// What it takes the writer to begin a turn after its nap, or after somebody has woken it.
+    /// The time from the end of a nap, or from a call that wakes the writer, to its turn.
     const WAKING: Duration = Duration::from_micros(60);
 
     fn ms(millis: u64) -> Duration {
@@ -123,7 +123,7 @@ mod tests {
         calls: Vec<(Duration, Level)>,
     }
 
-    /// What a run came to.
+    /// The result of a run.
     #[derive(Debug, Default)]
     struct Seen {
         turns: usize,

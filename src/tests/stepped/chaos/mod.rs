@@ -183,14 +183,14 @@ fn seeds_that_failed_once_pass() {
         // The first line of the next file was written twice, where its write was done and called
         // interrupted: that file has no lock yet.
         954,
-        // What cannot look at the file wrote a line a hundred times, each time done and called
-        // interrupted, and the reserve was not left.
+        // A process that could not look at its file wrote a line a hundred times, because each
+        // write was done and called interrupted. The reserve was not left.
         970,
-        // The same where another process had just written: the length that was known was out of
-        // date, so what a write had done was not seen.
+        // The same where another process had just written: the known length was out of date, so the
+        // bytes of the write were not seen.
         9337,
-        // What a write had done, and reported as failed, was not in the file's known length: blocks
-        // were preallocated beyond what the reserve allows.
+        // The known length had no bytes of a write that was done and reported as failed: more
+        // blocks were preallocated than the reserve allows.
         5647,
     ];
     seeds
