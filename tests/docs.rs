@@ -386,6 +386,21 @@ fn no_example_of_a_page_is_cut_off() {
     }
 }
 
+/// A forge shows a page as it is, with what rustdoc hides.
+#[test]
+fn an_example_of_a_page_hides_one_line_at_most() {
+    for path in pages() {
+        let text = fs::read_to_string(&path).unwrap();
+        // Every second block is outside of the fences.
+        for example in text.split("\n```").skip(1).step_by(2) {
+            let language = example.lines().next().unwrap();
+            let is_rust = ["", "no_run", "rust,no_run", "ignore"].contains(&language);
+            let hidden = example.lines().filter(|line| line.starts_with("# ") || *line == "#").count();
+            assert!(!is_rust || hidden <= 1, "{}: {hidden} hidden lines in:{example}", path.display());
+        }
+    }
+}
+
 #[test]
 fn every_file_that_the_architecture_names_is_there() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
