@@ -125,7 +125,7 @@ pub(crate) fn write_with_sources(f: &mut impl fmt::Write, error: &dyn std::error
     Ok(())
 }
 
-/// A filter whose directives cannot be parsed.
+/// Says why directives cannot be parsed.
 ///
 /// ```
 /// # let (logger, handle) = unfazed::Builder::new().file("/dev/null").build()?;
@@ -143,7 +143,15 @@ pub struct FilterError {
     pub why: String,
 }
 
-/// A text that is no value of an option: `"wait".parse::<Overflow>()`.
+/// Says which values an option has, where a text is none of them.
+///
+/// ```
+/// use unfazed::Overflow;
+///
+/// let error = "wait".parse::<Overflow>().unwrap_err();
+/// assert_eq!(error.text, "wait");
+/// assert!(error.to_string().starts_with("failed to parse `wait`: expected `drop_newest`, "));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("failed to parse `{text}`: expected {expected}")]
 #[non_exhaustive]

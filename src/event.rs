@@ -15,6 +15,8 @@ use std::time::SystemTime;
 /// let is_bad = |state: State| matches!(state, State::Suspended(_) | State::Closed);
 /// assert!(is_bad(State::Suspended(Cause::DiskFull)));
 /// ```
+///
+/// With the feature `serde` it can be serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -40,6 +42,8 @@ pub enum State {
 /// };
 /// assert!(is_about_space(Cause::DiskFull));
 /// ```
+///
+/// With the feature `serde` it can be serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -150,8 +154,8 @@ impl State {
     }
 }
 
-/// Something that happened to an output. Given to the callback of `Builder::on_event`, on the
-/// writer's thread.
+/// Says what happened to an output. Given to the callback of `Builder::on_event`, on the writer's
+/// thread.
 ///
 /// ```
 /// use unfazed::{Builder, Event};

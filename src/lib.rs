@@ -24,7 +24,7 @@
 //! [rotation](_docs::rotation), [losing records](_docs::losing_records),
 //! [shutdown](_docs::shutdown), [full disk](_docs::full_disk), [files](_docs::files),
 //! [file systems](_docs::file_systems), [platforms](_docs::platforms), [outputs](_docs::outputs),
-//! [context](_docs::context),
+//! [context](_docs::context), [testing](_docs::testing),
 //! and [migrating](_docs::migrating) from other loggers.
 //!
 //! # What happens on a log call

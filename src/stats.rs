@@ -423,6 +423,8 @@ pub struct Stats {
 /// println!("{} at a full queue, {} on a full disk", dropped.queue_full, dropped.disk_full);
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
+///
+/// With the feature `serde` it can be serialized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -509,6 +511,8 @@ impl From<&Drops> for Dropped {
 /// assert_eq!(output.offered, output.written + output.dropped.total() + output.pending);
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
+///
+/// With the feature `serde` it can be serialized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -165,7 +165,7 @@ impl Format {
         self.location()
     }
 
-    /// In text, writes a message of several lines as several lines, each but the first indented by
+    /// Writes a message of several lines as several lines in text, each but the first indented by
     /// four spaces. Default: its newlines are escaped.
     ///
     /// A line that is not indented is the start of a record: no message can forge one. All other
@@ -180,7 +180,7 @@ impl Format {
         self
     }
 
-    /// In `json`, writes an integer beyond 2^53 as a string. Default: as a number with all its
+    /// Writes an integer beyond 2^53 as a string in `json`. Default: as a number with all its
     /// digits.
     ///
     /// JavaScript, `jq` before 1.7 and everything else that keeps each number as a double rounds a

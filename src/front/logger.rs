@@ -61,7 +61,7 @@ impl Logger {
         &self.core
     }
 
-    /// The most verbose level that can pass the filter and that some output takes; for
+    /// Returns the most verbose level that can pass the filter and that some output takes; for
     /// `log::set_max_level`, without which the `log` macros let nothing through.
     ///
     /// ```no_run

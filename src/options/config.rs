@@ -141,6 +141,15 @@ impl Config {
     /// A format that does not exist or whose feature is missing. Ranges are checked by
     /// [`Builder::build`] and [`Builder::init`]. An option that its format has no use for changes
     /// nothing, as with the method of the same name.
+    ///
+    /// ```no_run
+    /// use unfazed::Config;
+    ///
+    /// let config: Config = toml::from_str(&std::fs::read_to_string("logging.toml")?)?;
+    /// let alarm = |event: &unfazed::Event| eprintln!("{event}");
+    /// config.builder()?.on_event(alarm).init()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(&self) -> Result<Builder, InitError> {
         let mut builder = Builder::new();
         builder = given(builder, self.level, Builder::level);
@@ -206,6 +215,12 @@ impl Config {
 
     /// Returns level and filter as one text of directives: `info,hyper=warn`. It does not contain
     /// the environment.
+    ///
+    /// ```
+    /// let config: unfazed::Config = toml::from_str("filter = 'hyper=warn'")?;
+    /// assert_eq!(config.directives(), "info,hyper=warn");
+    /// # Ok::<(), toml::de::Error>(())
+    /// ```
     pub fn directives(&self) -> String {
         let level = self.level.unwrap_or(LevelFilter::Info).to_string().to_lowercase();
         match self.filter.as_deref() {

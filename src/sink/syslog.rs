@@ -59,7 +59,13 @@ pub struct Syslog {
     pub(crate) max_len: u64,
 }
 
-/// The form of a syslog message.
+/// Decides which form syslog messages have. With the feature `serde` it can be deserialized.
+///
+/// ```
+/// use unfazed::{Syslog, SyslogProtocol};
+///
+/// let syslog = Syslog::local().protocol(SyslogProtocol::Rfc5424);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub enum SyslogProtocol {
@@ -71,7 +77,12 @@ pub enum SyslogProtocol {
     Rfc3164,
 }
 
-/// The part of the system that a message comes from (RFC 5424, table 1).
+/// Says which part of the system a message comes from (RFC 5424, table 1). With the feature `serde`
+/// it can be deserialized.
+///
+/// ```
+/// let syslog = unfazed::Syslog::local().facility(unfazed::Facility::Daemon);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
 #[allow(missing_docs)] // they have no meaning but their names
