@@ -310,6 +310,9 @@ const WORDS_OUTSIDE_TESTS: &[(&str, &str)] = &[
     ("told", "reported, or an event"),
 ];
 
+/// The same for names in the library, which are ordinary words in prose.
+const NAMES: &[(&str, &str)] = &[("Place", "Location, or PathState"), ("is_ours_alone", "holds_lock")];
+
 /// What these words mean in an idiom is something else.
 const IDIOMS: &[&str] = &["fell behind", "leave behind", "leaves behind", "left behind"];
 
@@ -334,6 +337,10 @@ fn the_glossary_has_one_word_for_each_thing() {
             for (wrong, right) in WORDS.iter().chain(more).filter(|(wrong, _)| text.contains(&format!(" {wrong} "))) {
                 let place = place.display();
                 found.push(format!("{place}:{}: `{wrong}`, write `{right}`", number + 1));
+            }
+            let is_name = |name: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name);
+            for (wrong, right) in NAMES.iter().filter(|(wrong, _)| !is_test && is_name(wrong)) {
+                found.push(format!("{}:{}: `{wrong}`, write `{right}`", place.display(), number + 1));
             }
         }
     }

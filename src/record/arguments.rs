@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 use super::body::{Body, LONGEST_MESSAGE, TextWriter, Written};
-use super::{OwnedRecord, Place};
+use super::{Location, OwnedRecord};
 
 /// A part of a message.
 pub struct Piece {
@@ -117,9 +117,9 @@ impl Messages {
     /// here.
     #[inline]
     pub(crate) fn of<'a>(&'a mut self, record: &'a OwnedRecord) -> (&'a [u8], bool) {
-        match record.place {
-            Place::File(_) => (record.message_bytes(), false),
-            Place::Site(site) => self.lay_out(site, record.message_or_arguments()),
+        match record.location {
+            Location::File(_) => (record.message_bytes(), false),
+            Location::Site(site) => self.lay_out(site, record.message_or_arguments()),
         }
     }
 

@@ -43,7 +43,7 @@ const _: () = assert!(size_of::<OwnedRecord>() <= 256);
 pub(crate) struct OwnedRecord {
     stamp: Stamp,
     module_path: Option<&'static str>,
-    place: Place,
+    location: Location,
     body: Body,
     line: u32,
     thread: u32,
@@ -54,7 +54,7 @@ pub(crate) struct OwnedRecord {
 
 /// Where the program logs a record, and whether its body has the message or the arguments.
 #[derive(Clone, Copy)]
-enum Place {
+enum Location {
     /// The file, with the message in the body. Without a name the program did not say which.
     File(&'static str),
     /// The log call, with the arguments in the body.
@@ -83,7 +83,7 @@ impl Parts {
     }
 }
 
-/// A line of the crate's own: no place and no thread, the target `unfazed`.
+/// A line of the crate's own: no location and no thread, the target `unfazed`.
 pub(crate) struct Notice {
     record: OwnedRecord,
     time: SystemTime,
@@ -106,7 +106,7 @@ impl Notice {
         let record = OwnedRecord {
             stamp,
             module_path: Some("unfazed"),
-            place: Place::File(""),
+            location: Location::File(""),
             body,
             line: 0,
             thread: 0,
@@ -190,7 +190,7 @@ impl Draft {
         OwnedRecord {
             stamp,
             module_path: record.module_path_static(),
-            place: self.site.map_or(Place::File(record.file_static().unwrap_or("")), Place::Site),
+            location: self.site.map_or(Location::File(record.file_static().unwrap_or("")), Location::Site),
             body: self.body,
             line: record.line().unwrap_or(0),
             thread: caller.thread,
@@ -259,8 +259,8 @@ impl OwnedRecord {
 
     /// The same as bytes.
     fn message_bytes(&self) -> &[u8] {
-        match (self.place, &self.body) {
-            (Place::Site(_), _) => &[],
+        match (self.location, &self.body) {
+            (Location::Site(_), _) => &[],
             (_, Body::Literal(literal)) => literal.as_bytes(),
             _ => self.message_or_arguments(),
         }
@@ -294,10 +294,10 @@ impl OwnedRecord {
     }
 
     fn file(&self) -> Option<&str> {
-        match self.place {
-            Place::File("") => self.file_and_key_values().0,
-            Place::File(file) => Some(file),
-            Place::Site(site) => Some(site.file),
+        match self.location {
+            Location::File("") => self.file_and_key_values().0,
+            Location::File(file) => Some(file),
+            Location::Site(site) => Some(site.file),
         }
     }
 
@@ -373,7 +373,7 @@ fn fill_with(
         parts.name_len = body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
     }
     let key_values = record.key_values();
-    // What is handed on from another facade (tracing's feature `log`) has its place in texts
+    // What is handed on from another facade (tracing's feature `log`) has its location in texts
     // that may go away.
     let own_file = if record.file_static().is_none() { record.file() } else { None };
     let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_a_record_that_was_handed_on_stays_next_to_its_key_values() {
+    fn the_location_of_a_record_that_was_handed_on_stays_next_to_its_key_values() {
         let pairs: &[(&str, i32)] = &[("", 1), ("n", 2)];
         for (file, pairs) in [("/src/über.rs", &[] as &[(&str, i32)]), ("/src/über.rs", pairs), ("", pairs)] {
             let file = file.to_owned();

@@ -49,7 +49,7 @@ pub(crate) struct FileSink<D: Disk> {
     archives: Archives,
     /// What was opened is no regular file: another sink's.
     stream: Option<D::Stream>,
-    place: Place,
+    path_kind: PathKind,
     closed: Closed,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
@@ -62,7 +62,7 @@ pub(crate) struct FileSink<D: Disk> {
 
 /// What the path was seen to lead to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum PathKind {
     #[default]
     Unknown,
     /// A regular file.
@@ -107,7 +107,7 @@ impl<D: Disk> FileSink<D> {
             target,
             options,
             stream: None,
-            place: Place::default(),
+            path_kind: PathKind::default(),
             closed: Closed::default(),
             torn: false,
             suspended: false,

@@ -10,7 +10,7 @@ use crate::event::Cause;
 use crate::sink::{News, Now, WriteError};
 
 use super::open_file::OpenFile;
-use super::{FileSink, Place, Target};
+use super::{FileSink, PathKind, Target};
 
 /// The path is compared with the open file at most this often, before a write.
 const CHECK_PATH_EVERY: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ impl<D: Disk> FileSink<D> {
         let opened = opened.and_then(|opened| match opened {
             Opened::Stream(_) => self.accept_stream().map(|()| opened),
             Opened::File(_) => {
-                self.place = Place::File;
+                self.path_kind = PathKind::File;
                 Ok(opened)
             }
         });
@@ -90,15 +90,15 @@ impl<D: Disk> FileSink<D> {
         if !self.asks_for_archives() {
             return Ok(());
         }
-        match std::mem::replace(&mut self.place, Place::Stream) {
-            Place::Unknown => {
+        match std::mem::replace(&mut self.path_kind, PathKind::Stream) {
+            PathKind::Unknown => {
                 let error = io::Error::new(io::ErrorKind::Unsupported, "only a regular file has archives");
                 self.news.push(News::Failed { doing: "rotate", error });
                 Ok(())
             }
-            Place::Stream => Ok(()),
-            Place::File => {
-                self.place = Place::File;
+            PathKind::Stream => Ok(()),
+            PathKind::File => {
+                self.path_kind = PathKind::File;
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "a stream is in the place of a file that has archives"))
             }
         }
