@@ -355,6 +355,32 @@ fn each_file_begins_with_what_it_is() {
     }
 }
 
+/// What a reader can hold in mind.
+const MOST_FIELDS: usize = 12;
+
+#[test]
+fn no_struct_has_more_than_a_dozen_fields() {
+    // Each field there is a key of a configuration.
+    let sources: Vec<_> = sources().into_iter().filter(|source| !source.file.starts_with("options/")).collect();
+    let (mut structs, mut wrong) = (0, Vec::new());
+    for Source { file, code, .. } in &sources {
+        for (at, _) in code.match_indices("struct ").filter(|(at, _)| is_word_start(code, *at)) {
+            let body = code[at..].split_once('{').filter(|(head, _)| !head.contains([';', '(']));
+            let Some((head, body)) = body.and_then(|(head, rest)| Some((head, rest.split_once("\n}")?.0))) else {
+                continue;
+            };
+            let is_field = |line: &&str| line.starts_with("    ") && !line[4..].starts_with([' ', '#']);
+            let fields = body.lines().filter(is_field).count();
+            structs += 1;
+            if fields > MOST_FIELDS {
+                wrong.push(format!("{file}: `{}` has {fields} fields", head.trim()));
+            }
+        }
+    }
+    assert!(structs > 100, "only {structs} structs are found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn unsafe_code_is_only_in_os() {
     for Source { file, code, .. } in sources().iter().filter(|source| !source.file.starts_with("os/")) {

@@ -46,17 +46,23 @@ pub(super) struct Archives {
     /// When the archives are listed next; `None`: at once.
     pub(super) tidy_at: Option<Instant>,
     list: List,
-    /// The last turn has left something to do at once.
-    has_more: bool,
-    /// How many files with an archive's name were reported that have other names.
-    reported_doubtful: usize,
-    /// The archives exceeded the limits at the last look without the lock, and nothing was done
-    /// about it since.
-    are_overdue: bool,
+    remaining: Remaining,
     pub(super) compressor: Compressor,
     pub(super) interrupted: Interrupted,
     /// When archives were last deleted because space was low.
     deleted_for_space: Option<Instant>,
+}
+
+/// What the last turn has left.
+#[derive(Debug, Default)]
+struct Remaining {
+    /// There is something to do at once.
+    has_more: bool,
+    /// The archives exceeded the limits at the last look without the lock, and nothing was done
+    /// about it since.
+    are_overdue: bool,
+    /// How many files with an archive's name were reported that have other names.
+    reported_doubtful: usize,
 }
 
 /// The list of the archives.
@@ -87,9 +93,7 @@ impl Archives {
             links_unrecognised: false,
             tidy_at: None,
             list: List::None,
-            has_more: false,
-            reported_doubtful: 0,
-            are_overdue: false,
+            remaining: Remaining::default(),
             compressor: Compressor::new(options.compress),
             interrupted: Interrupted::default(),
             deleted_for_space: None,
@@ -185,7 +189,7 @@ impl Archives {
 
     /// Returns whether the last turn has left something to do at once; asked once.
     pub(super) fn has_more(&mut self) -> bool {
-        std::mem::take(&mut self.has_more)
+        std::mem::take(&mut self.remaining.has_more)
     }
 
     pub(super) fn are_limited(&self) -> bool {
@@ -203,15 +207,15 @@ impl Archives {
         let is_under_way = matches!(&self.list, List::UnderWay(listing) if !listing.mends());
         if self.are_limited() && (is_under_way || self.must_list(now.monotonic)) {
             // What cannot be seen is not known to be due.
-            self.are_overdue = self.look_without_lock(disk, open, is_under_way, now).unwrap_or(false);
+            self.remaining.are_overdue = self.look_without_lock(disk, open, is_under_way, now).unwrap_or(false);
         }
-        self.are_overdue
+        self.remaining.are_overdue
     }
 
     /// Returns the answer of the last look without the lock, until a look with it finds nothing to
     /// delete.
     pub(super) fn were_overdue(&self) -> bool {
-        self.are_overdue
+        self.remaining.are_overdue
     }
 
     fn look_without_lock<D: Disk>(
@@ -227,8 +231,8 @@ impl Archives {
             self.list = List::UnderWay(Listing::begin(&mut dir, &self.names, false)?);
         }
         self.go_on(&mut dir, open, now)?;
-        self.has_more = matches!(self.list, List::UnderWay(_));
-        Ok(self.list.known().map_or(self.are_overdue, |known| known.has_due()))
+        self.remaining.has_more = matches!(self.list, List::UnderWay(_));
+        Ok(self.list.known().map_or(self.remaining.are_overdue, |known| known.has_due()))
     }
 
     /// Lists the archives, and deletes those that exceed the limits, bit by bit.
@@ -265,21 +269,21 @@ impl Archives {
                 }
             }
         }
-        self.has_more = match &self.list {
+        self.remaining.has_more = match &self.list {
             List::None => false,
             List::UnderWay(_) => true,
             List::Known(known) => known.has_due(),
         };
-        self.are_overdue &= self.has_more;
+        self.remaining.are_overdue &= self.remaining.has_more;
     }
 
     fn report_doubtful(&mut self, doubtful: Option<usize>, news: &mut Vec<News>) {
         let Some(doubtful) = doubtful else { return };
-        if doubtful > self.reported_doubtful {
+        if doubtful > self.remaining.reported_doubtful {
             let error = io::Error::other("others have given archives a second name: they are not counted");
             news.push(News::Failed { doing: "list archives", error });
         }
-        self.reported_doubtful = doubtful;
+        self.remaining.reported_doubtful = doubtful;
     }
 
     /// Returns whether archives may be deleted for space again.

@@ -47,10 +47,7 @@ pub(crate) struct FileSink<D: Disk> {
     open: Option<OpenFile<D::File>>,
     rotator: Rotator,
     archives: Archives,
-    /// What was opened is no regular file: another sink's.
-    stream: Option<D::Stream>,
-    path_kind: PathKind,
-    closed: Closed,
+    closed: Closed<D::Stream>,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
     /// The sink could not write, and has not since: nothing is renamed or deleted.
@@ -58,17 +55,6 @@ pub(crate) struct FileSink<D: Disk> {
     missing_lock: MissingLock,
     /// What has happened, not reported yet.
     news: Vec<News>,
-}
-
-/// What the path was seen to lead to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum PathKind {
-    #[default]
-    Unknown,
-    /// A regular file.
-    File,
-    /// A stream, from the start.
-    Stream,
 }
 
 /// What a file sink does next with the lines of a batch.
@@ -106,8 +92,6 @@ impl<D: Disk> FileSink<D> {
             archives: Archives::new(&path, &options),
             target,
             options,
-            stream: None,
-            path_kind: PathKind::default(),
             closed: Closed::default(),
             torn: false,
             suspended: false,
@@ -118,7 +102,7 @@ impl<D: Disk> FileSink<D> {
 
     /// Takes the stream that the last attempt has found where a file was expected.
     pub(super) fn take_stream(&mut self) -> Option<D::Stream> {
-        self.stream.take()
+        self.closed.stream.take()
     }
 
     /// Takes what has happened and is not reported yet.

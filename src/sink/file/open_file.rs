@@ -68,16 +68,29 @@ pub(super) struct PathChecks {
 
 /// What is known while no file is open.
 #[derive(Debug)]
-pub(super) struct Closed {
+pub(super) struct Closed<S> {
     /// Why none is open.
     pub(super) by: Cause,
     pub(super) left: Option<LeftFile>,
+    pub(super) path_kind: PathKind,
+    /// What was opened is no regular file: another sink's.
+    pub(super) stream: Option<S>,
 }
 
-impl Default for Closed {
+impl<S> Default for Closed<S> {
     fn default() -> Self {
-        Self { by: Cause::Missing, left: None }
+        Self { by: Cause::Missing, left: None, path_kind: PathKind::Unknown, stream: None }
     }
+}
+
+/// What the path was seen to lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathKind {
+    Unknown,
+    /// A regular file.
+    File,
+    /// A stream, from the start.
+    Stream,
 }
 
 /// The file that was closed last, and its length then.

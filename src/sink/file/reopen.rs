@@ -9,8 +9,8 @@ use crate::disk::{Disk, DiskFile, Opened, PathState};
 use crate::event::Cause;
 use crate::sink::{News, Now, WriteError};
 
-use super::open_file::OpenFile;
-use super::{FileSink, PathKind, Target};
+use super::open_file::{OpenFile, PathKind};
+use super::{FileSink, Target};
 
 /// The path is compared with the open file at most this often, before a write.
 const CHECK_PATH_EVERY: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ impl<D: Disk> FileSink<D> {
         let opened = opened.and_then(|opened| match opened {
             Opened::Stream(_) => self.accept_stream().map(|()| opened),
             Opened::File(_) => {
-                self.path_kind = PathKind::File;
+                self.closed.path_kind = PathKind::File;
                 Ok(opened)
             }
         });
@@ -70,7 +70,7 @@ impl<D: Disk> FileSink<D> {
                 Ok(())
             }
             Ok(Opened::Stream(stream)) => {
-                self.stream = Some(stream);
+                self.closed.stream = Some(stream);
                 self.update_symlink();
                 Err(WriteError::new(0, Cause::Io))
             }
@@ -90,7 +90,7 @@ impl<D: Disk> FileSink<D> {
         if !self.asks_for_archives() {
             return Ok(());
         }
-        match std::mem::replace(&mut self.path_kind, PathKind::Stream) {
+        match std::mem::replace(&mut self.closed.path_kind, PathKind::Stream) {
             PathKind::Unknown => {
                 let error = io::Error::new(io::ErrorKind::Unsupported, "only a regular file has archives");
                 self.news.push(News::Failed { doing: "rotate", error });
@@ -98,7 +98,7 @@ impl<D: Disk> FileSink<D> {
             }
             PathKind::Stream => Ok(()),
             PathKind::File => {
-                self.path_kind = PathKind::File;
+                self.closed.path_kind = PathKind::File;
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "a stream is in the place of a file that has archives"))
             }
         }
