@@ -7,6 +7,7 @@ use loom::thread;
 
 use crate::front::filter::{CurrentFilter, Filter, Layers, Verdict};
 use crate::front::output_filters::OutputFilters;
+use crate::record::Site;
 
 use super::check;
 
@@ -40,6 +41,35 @@ fn loom_what_is_remembered_while_the_filter_changes_ends_with_it() {
         assert!(!matches!(seen, [LevelFilter::Warn, LevelFilter::Debug]), "back to the old filter");
         changer.join().unwrap();
         assert_eq!(verdict(&filter), LevelFilter::Warn);
+    });
+}
+
+/// What the filter says of this log call, which the call itself remembers.
+fn verdict_at(filter: &CurrentFilter, site: &Site) -> LevelFilter {
+    let record = log::Record::builder().target("app").module_path_static(Some("app")).build();
+    most(filter.verdict_at(site, &record))
+}
+
+#[test]
+fn loom_what_a_call_remembers_while_the_filter_changes_ends_with_it() {
+    check(5, || {
+        let filter = current("app=debug");
+        let site = Arc::new(Site::new("app.rs", &[], ""));
+        let changer = {
+            let filter = filter.clone();
+            thread::spawn(move || filter.set("app=warn").unwrap())
+        };
+        // Until the change has returned, either filter may answer: a call has one memory for all
+        // threads, and one of them may put there what it has asked before the change.
+        let caller = {
+            let (filter, site) = (filter.clone(), site.clone());
+            thread::spawn(move || verdict_at(&filter, &site))
+        };
+        verdict_at(&filter, &site);
+        changer.join().unwrap();
+        assert_eq!(verdict_at(&filter, &site), LevelFilter::Warn);
+        caller.join().unwrap();
+        assert_eq!(verdict_at(&filter, &site), LevelFilter::Warn);
     });
 }
 
