@@ -32,6 +32,11 @@ pub(super) fn percent(rng: &mut Rng, percent: u32) -> bool {
     rng.u32(..100) < percent
 }
 
+/// Returns the length of the whole lines: all but a fragment at the end.
+pub(super) fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     Text,
@@ -357,7 +362,7 @@ impl FlakySink {
         let has_part = !std::mem::take(&mut self.rest).is_empty();
         if has_part {
             let mut kept = self.kept.lock().unwrap();
-            let end = kept.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let end = whole_lines(&kept);
             kept.truncate(end);
         }
         has_part

@@ -10,7 +10,7 @@ use log::{Level, LevelFilter, Record};
 
 use super::judge::{Held, Logged, Torn, cannot_be_laid_out, missing};
 use super::plan::{
-    self, FilterModel, FlakySink, Kind, LEVELS, PathState, Plan, RateLimitModel, TARGETS, one_of, percent,
+    self, FilterModel, FlakySink, Kind, LEVELS, PathState, Plan, RateLimitModel, TARGETS, one_of, percent, whole_lines,
 };
 use super::{Steps, panicked};
 use crate::KIB;
@@ -934,10 +934,10 @@ impl Machine {
 
     fn cut_short(&mut self, rng: &mut Rng, path: &str) {
         let bytes = self.disk.read(path);
-        let whole_lines = percent(rng, 80);
+        let at_a_newline = percent(rng, 80);
         let mut len = if percent(rng, 50) { 0 } else { rng.usize(..=bytes.len()) };
-        if whole_lines {
-            len = bytes[..len].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        if at_a_newline {
+            len = whole_lines(&bytes[..len]);
         }
         self.cut_to(path, len);
     }
@@ -1010,9 +1010,10 @@ impl Machine {
             // A process that is not the one with the lock learns a moment later that the file is an
             // archive; so does one whose rotation could not be undone. And so does one whose file
             // has an archive's name that a crash has left, or that could not be taken back, when
-            // somebody else takes its active name away.
+            // somebody else takes its active name away. If a write of its own was cut short there,
+            // it cuts off the fragment before it goes on.
             let may_grow = self.shared || self.disk.world().asked(Op::RenameNew) > 0 || self.robbed.contains(inode);
-            let same = if may_grow { bytes.starts_with(before) } else { bytes == before };
+            let same = if may_grow { bytes.starts_with(&before[..whole_lines(before)]) } else { bytes == before };
             assert!(same, "archive {name} has changed from {} to {} bytes", before.len(), bytes.len());
         }
         for name in gone {
@@ -1263,7 +1264,7 @@ impl Machine {
                         let kept = kept.lock().unwrap();
                         // Who is killed may leave a part of a line.
                         let end = match process.end {
-                            End::Killed => kept.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1),
+                            End::Killed => whole_lines(&kept),
                             _ => kept.len(),
                         };
                         held.take(place.layout, &kept[..end], false, Torn::Cut);
