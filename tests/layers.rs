@@ -355,7 +355,7 @@ fn each_file_begins_with_what_it_is() {
     }
 }
 
-/// What a reader can hold in mind.
+/// The most fields that a reader can hold in mind.
 const MOST_FIELDS: usize = 12;
 
 #[test]

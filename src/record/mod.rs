@@ -373,7 +373,7 @@ fn fill_with(
         parts.name_len = body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
     }
     let key_values = record.key_values();
-    // What is handed on from another facade (tracing's feature `log`) has its location in texts
+    // A record that comes from another facade (tracing's feature `log`) has its location in texts
     // that may go away.
     let own_file = if record.file_static().is_none() { record.file() } else { None };
     let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();

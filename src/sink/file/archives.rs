@@ -53,7 +53,7 @@ pub(super) struct Archives {
     deleted_for_space: Option<Instant>,
 }
 
-/// What the last turn has left.
+/// The work and the reports that the last turn left for the next one.
 #[derive(Debug, Default)]
 struct Remaining {
     /// There is something to do at once.
@@ -61,7 +61,7 @@ struct Remaining {
     /// The archives exceeded the limits at the last look without the lock, and nothing was done
     /// about it since.
     are_overdue: bool,
-    /// How many files with an archive's name were reported that have other names.
+    /// The number of reported files that have an archive's name and other names.
     reported_doubtful: usize,
 }
 

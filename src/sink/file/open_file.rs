@@ -66,14 +66,14 @@ pub(super) struct PathChecks {
     pub(super) lines_since: u64,
 }
 
-/// What is known while no file is open.
+/// The state of the sink next to its open file: why none is open, and what its path led to.
 #[derive(Debug)]
 pub(super) struct Closed<S> {
     /// Why none is open.
     pub(super) by: Cause,
     pub(super) left: Option<LeftFile>,
     pub(super) path_kind: PathKind,
-    /// What was opened is no regular file: another sink's.
+    /// A stream was opened in place of a regular file. Another sink takes it.
     pub(super) stream: Option<S>,
 }
 
@@ -83,7 +83,7 @@ impl<S> Default for Closed<S> {
     }
 }
 
-/// What the path was seen to lead to.
+/// The kind of file to which the path led when it was last opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathKind {
     Unknown,
