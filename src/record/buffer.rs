@@ -11,6 +11,9 @@ pub(super) const POOLED: usize = 512;
 /// The most buffers that the pool has: 256 KiB. It never has more than were in use at once.
 const MOST: usize = 512;
 
+/// A thread passes over at most so many places that others have claimed and not used yet.
+const TRIES: usize = 8;
+
 /// One for the whole process. A forked child goes on with its copy, whatever another thread was
 /// about to do when it forked.
 static POOL: Pool = Pool::new();
@@ -101,8 +104,8 @@ fn has_memory() -> bool {
 
 /// A ring of buffers. A thread claims a place by its number, and then locks it for the moment in
 /// which the buffer moves. It never waits for the lock: whoever finds a place locked, or not as it
-/// should be, goes to the heap instead. So a thread that is gone, or does not run, costs the others
-/// at most that.
+/// should be, claims the next one, and after some of them goes to the heap instead. So a thread
+/// that is gone, or does not run between the two, costs the others at most that.
 struct Pool {
     taken: Count,
     given: Count,
@@ -128,9 +131,15 @@ impl Pool {
         // Relaxed: a count that is older than it could be only sends a thread to the heap. The
         // buffer itself is handed over by the lock.
         let is_there = |taken: usize| (1..=MOST).contains(&self.given.get().wrapping_sub(taken));
-        let number = self.taken.add_one_if(is_there)?;
-        let buffer = mem::take(&mut *self.places[number % MOST].try_lock().ok()?);
-        (buffer.capacity() > 0).then_some(buffer)
+        for _ in 0..TRIES {
+            let number = self.taken.add_one_if(is_there)?;
+            let place = self.places[number % MOST].try_lock();
+            let buffer = place.map_or_else(|_| Vec::new(), |mut place| mem::take(&mut *place));
+            if buffer.capacity() > 0 {
+                return Some(buffer);
+            }
+        }
+        None
     }
 
     /// Takes a buffer back, if there is a place for it.
@@ -138,10 +147,12 @@ impl Pool {
     fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let has_place = |given: usize| given.wrapping_sub(self.taken.get()) < MOST;
-        let Some(number) = self.given.add_one_if(has_place) else { return };
-        match self.places[number % MOST].try_lock() {
-            Ok(mut place) if place.capacity() == 0 => *place = buffer,
-            _ => {}
+        for _ in 0..TRIES {
+            let Some(number) = self.given.add_one_if(has_place) else { return };
+            match self.places[number % MOST].try_lock() {
+                Ok(mut place) if place.capacity() == 0 => return *place = buffer,
+                _ => {}
+            }
         }
     }
 }
@@ -194,7 +205,7 @@ mod tests {
         assert_eq!(pool.take(), None, "it will be there soon");
         let held = pool.places[2].lock();
         pool.give(buffer());
-        assert_eq!(pool.take(), None);
+        assert!(pool.take().is_some(), "it is in the next place");
         for round in 0..2 {
             for _ in 0..MOST {
                 pool.give(buffer());
@@ -205,6 +216,23 @@ mod tests {
         drop(held);
         (0..MOST).for_each(|_| pool.give(buffer()));
         assert_eq!((0..MOST).filter_map(|_| pool.take()).count(), MOST);
+    }
+
+    #[test]
+    fn a_thread_that_is_late_by_a_round_costs_the_others_no_buffer() {
+        let pool = Pool::new();
+        (0..MOST - 100).for_each(|_| pool.give(buffer()));
+        let claim = |count: &Count| count.add_one_if(|_| true).unwrap() % MOST;
+        let go_round = || (0..MOST).for_each(|_| pool.give(pool.take().expect("there are hundreds")));
+        for _ in 0..3 {
+            let (to_take, to_give) = (claim(&pool.taken), claim(&pool.given));
+            (0..200).for_each(|_| pool.give(pool.take().expect("there are hundreds")));
+            let late = mem::take(&mut *pool.places[to_take].lock().unwrap());
+            assert_eq!(late.capacity(), POOLED);
+            go_round();
+            *pool.places[to_give].lock().unwrap() = late;
+            go_round();
+        }
     }
 
     #[test]
