@@ -117,7 +117,7 @@ mod queue;
 
 mod writer;
 
-mod format;
+pub mod format;
 pub mod sink;
 
 mod disk;
@@ -136,7 +136,10 @@ mod stats;
 pub use builder::Builder;
 pub use error::{FilterError, FlushError, InitError, ParseOptionError};
 pub use event::{Cause, Event, State};
-pub use format::{Format, LineBuf, TimeStyle};
+#[doc(inline)]
+pub use format::Format;
+#[doc(no_inline)]
+pub use format::{ErrorChain, KeyValues, LineBuf, Record, TimeStyle, Value};
 pub use front::context::ContextFields;
 pub use front::logger::Logger;
 pub use front::scope::{Scope, scope};
@@ -146,7 +149,6 @@ pub use options::config::Config;
 pub use options::sink_output::SinkOutput;
 pub use os::exit_process as exit;
 pub use queue::Overflow;
-pub use record::{ErrorChain, KeyValues, Record, Value};
 pub use sink::console::{Color, Console};
 #[cfg(all(feature = "journald", target_os = "linux"))]
 pub use sink::journald::Journald;

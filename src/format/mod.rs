@@ -1,4 +1,7 @@
-//! From a record to a line: pure, no clock and no I/O. Runs on the writer's thread.
+//! From a record to a line: [`Format`], and what a format of your own is given: a [`Record`], which
+//! it lays out into a [`LineBuf`].
+//!
+//! Runs on the writer's thread, without a clock and without I/O.
 
 mod check;
 mod encoder;
@@ -27,8 +30,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::clock::Stamp;
-use crate::record::{Caller, OwnedRecord, Record};
+use crate::record::{Caller, OwnedRecord};
 
+pub use crate::record::{ErrorChain, KeyValues, Record, Value};
 pub(crate) use encoder::Encoder;
 #[cfg(feature = "json")]
 use json::Map;
