@@ -8,7 +8,7 @@ compile_error!("unfazed counts records in 64-bit atomics, which this target does
 /// With `--cfg loom` alone nothing changes: a program may model itself and log to this crate.
 #[cfg(not(all(loom, test)))]
 mod parts {
-    pub(crate) use std::sync::atomic;
+    pub(crate) use std::sync::{OnceLock, atomic};
     pub(crate) use std::{thread, thread_local};
 
     /// The bounded queue between the callers and the writer.
@@ -17,7 +17,7 @@ mod parts {
     }
 
     pub(crate) mod swap {
-        pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+        pub(crate) use arc_swap::{ArcSwap, Guard};
     }
 
     /// An atomic that the whole process shares.
@@ -32,4 +32,4 @@ mod parts {
 #[cfg(all(loom, test))]
 use crate::tests::models::parts;
 
-pub(crate) use parts::{atomic, channel, process_wide, swap, thread, thread_local};
+pub(crate) use parts::{OnceLock, atomic, channel, process_wide, swap, thread, thread_local};

@@ -10,13 +10,13 @@ use log::Level;
 
 use crate::clock::Stamp;
 use crate::record::{Caller, Draft, OwnedRecord};
+use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::sync::swap::ArcSwapOption;
 use crate::sync::thread_local;
 use crate::wanted::Wanting;
 
 /// So many places are watched, a power of two; what does not find a slot is not limited. They take
-/// 192 KiB. A model makes them again for each order that it tries, and does with two.
+/// 160 KiB. A model makes them again for each order that it tries, and does with two.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A place is looked for in this many slots.
 const PROBES: usize = 8;
@@ -66,8 +66,8 @@ struct CallSite {
     interval: AtomicU64,
     /// Callers add, the writer takes out what it reports.
     suppressed: AtomicU64,
-    /// What the writer says of the place: set by the caller that claimed it.
-    about: ArcSwapOption<About>,
+    /// What the writer says of the place: set by the caller that claimed it, once.
+    about: OnceLock<Box<About>>,
 }
 
 struct About {
@@ -140,7 +140,7 @@ impl RateLimit {
             if !over || call_site.suppressed.load(Relaxed) == 0 {
                 continue;
             }
-            let Some(about) = call_site.about.load_full() else { continue };
+            let Some(about) = call_site.about.get() else { continue };
             let suppressed = call_site.suppressed.swap(0, Relaxed);
             if !report(about.record(now, suppressed)) {
                 call_site.suppressed.fetch_add(suppressed, Relaxed);
@@ -156,7 +156,8 @@ impl RateLimit {
             match call_site.key.load(Relaxed) {
                 0 => match call_site.key.compare_exchange(0, key, Relaxed, Relaxed) {
                     Ok(_) => {
-                        call_site.about.store(Some(Arc::new(about())));
+                        // Nobody else sets it, so this waits for nobody.
+                        let _ = call_site.about.set(Box::new(about()));
                         return Some(call_site);
                     }
                     Err(other) if other == key => return Some(call_site),

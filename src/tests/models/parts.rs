@@ -355,33 +355,29 @@ pub(crate) mod swap {
             self.values.lock().unwrap()[number].clone()
         }
     }
+}
 
-    pub(crate) struct ArcSwapOption<T> {
-        /// 0: none.
-        current: AtomicUsize,
-        values: Mutex<Vec<Arc<T>>>,
+/// A value that is set once; a thread that sees it sees all that came before it was set.
+pub(crate) struct OnceLock<T> {
+    is_set: atomic::AtomicBool,
+    value: std::sync::OnceLock<T>,
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self { is_set: atomic::AtomicBool::new(false), value: std::sync::OnceLock::new() }
+    }
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.is_set.load(atomic::Ordering::Acquire).then(|| self.value.get()).flatten()
     }
 
-    impl<T> Default for ArcSwapOption<T> {
-        fn default() -> Self {
-            Self { current: AtomicUsize::new(0), values: Mutex::default() }
-        }
-    }
-
-    impl<T> ArcSwapOption<T> {
-        pub(crate) fn load_full(&self) -> Option<Arc<T>> {
-            let number = self.current.load(Acquire).checked_sub(1)?;
-            Some(self.values.lock().unwrap()[number].clone())
-        }
-
-        pub(crate) fn store(&self, value: Option<Arc<T>>) {
-            let number = {
-                let mut values = self.values.lock().unwrap();
-                values.extend(value);
-                values.len()
-            };
-            self.current.store(number, Release);
-        }
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        self.value.set(value)?;
+        self.is_set.store(true, atomic::Ordering::Release);
+        Ok(())
     }
 }
 
