@@ -177,7 +177,11 @@ impl<D: Disk> FileSink<D> {
             self.torn = false;
             return Ok(());
         }
-        self.torn |= open.cut_fragment(got) == Tail::Torn;
+        if got > 0 {
+            // A newline that went before the line stays: it ends what was torn.
+            let fragment = got - usize::from(self.torn);
+            self.torn = open.cut_fragment(fragment) == Tail::Torn;
+        }
         Err(WriteError::new(0, Cause::LowSpace))
     }
 }
