@@ -92,9 +92,13 @@ impl<D: Disk> OutputSink for OpenedSink<D> {
             let result = self.file.check(now);
             return self.take_over(result);
         }
+        Ok(Health { news: self.take_news(), ..Health::default() })
+    }
+
+    fn take_news(&mut self) -> Vec<News> {
         let mut news = std::mem::take(&mut self.news);
         news.extend(self.file.take_news());
-        Ok(Health { news, ..Health::default() })
+        news
     }
 
     fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {

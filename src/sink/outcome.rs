@@ -53,6 +53,11 @@ pub(crate) trait OutputSink: Send {
         Ok(Health::default())
     }
 
+    /// Takes the news that no answer has brought, without a look at anything: nothing follows.
+    fn take_news(&mut self) -> Vec<News> {
+        Vec::new()
+    }
+
     /// Carries out an order of the program; never while suspended, except [`Command::Close`].
     /// Ignores it by default.
     ///

@@ -62,9 +62,11 @@ impl Output {
         self.write(turn);
         let finished = self.flush(turn);
         let all_reported = if self.unreported.reported() < all { Err(Cause::Io) } else { Ok(()) };
-        if writes {
+        if writes && !self.is_suspended() {
             self.hear_the_last(turn);
         }
+        let news = self.sink.take_news();
+        self.hear(news, turn);
         self.command(Command::Close, turn);
         finished.and(all_reported)
     }
@@ -72,9 +74,6 @@ impl Output {
     /// Takes the news of the last lines: they may have rotated the file, or archives were deleted
     /// for them. Nothing follows that could fail.
     fn hear_the_last(&mut self, turn: &mut Turn<'_>) {
-        if self.is_suspended() {
-            return;
-        }
         let now = turn.now;
         match self.ask(|sink| sink.check(now)) {
             Ok(health) => self.hear(health.news, turn),

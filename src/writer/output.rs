@@ -385,6 +385,7 @@ impl Output {
                         // Nobody knows whether a line is in: none may come a second time.
                         rest = Rest::Dropped(DropReason::Panicked);
                     }
+                    self.hear_with_suspension(error.news, false, turn);
                 }
             }
             self.life = Life::Suspended(suspension);

@@ -35,16 +35,7 @@ impl Output {
         self.waiting.suspended();
         let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
         self.counters.state.suspended(cause, now.monotonic);
-        for news in error.news {
-            match news {
-                // The suspension reports it.
-                News::Failed { doing, error } => {
-                    let output = self.counters.name.to_string();
-                    turn.events.raise(Event::Failed { output, doing, error: Arc::new(error) });
-                }
-                other => self.hear(vec![other], turn),
-            }
-        }
+        self.hear_with_suspension(error.news, true, turn);
         // It was back for as long as the first of the retained lines took.
         if let Life::Returned(event) | Life::Lagging { returned: Some(event), .. } = before {
             turn.events.raise(event);
@@ -53,7 +44,7 @@ impl Output {
         let line = error.shortage.and_then(|shortage| self.unreported.suspended(cause, &shortage, now));
         if let Some(notice) = line {
             // A line that does not go in is not tried again; the gap line says when it was.
-            let _ = self.write_alone(&notice, |lines| lines.last_words(now));
+            let _ = self.write_alone(&notice, |lines| lines.last_words(now), turn);
         }
     }
 
@@ -71,6 +62,7 @@ impl Output {
         &mut self,
         notice: &Notice,
         batch: impl for<'a> FnOnce(&'a Lines) -> Batch<'a>,
+        turn: &mut Turn<'_>,
     ) -> Result<bool, Refusal> {
         let mut lines = Lines::default();
         let encoder = &mut self.encoder;
@@ -80,8 +72,12 @@ impl Output {
         let begun = match self.ask(|sink| sink.write(&batch(&lines))) {
             Err(Refusal { error, .. }) if error.lag.is_some_and(|lag| lag.begun) => true,
             Err(refusal) if refusal.error.written() == 0 => return Err(refusal),
+            Ok(()) => false,
             // An error after the line (a sync) is met again by the next batch.
-            Ok(()) | Err(_) => false,
+            Err(refusal) => {
+                self.hear_with_suspension(refusal.error.news, false, turn);
+                false
+            }
         };
         self.counters.notices.fetch_add(1, Relaxed);
         self.counters.bytes.fetch_add(lines.text.len() as u64, Relaxed);
@@ -143,28 +139,32 @@ impl Output {
         let retry_after = refusal.error.get_retry_after();
         let takes = if refusal.panicked { LevelFilter::Off } else { refusal.error.still_takes };
         let slow_reader = refusal.error.lag.is_some();
+        let mut must_raise = false;
         if let Life::Suspended(suspension) = &mut self.life {
             suspension.takes = takes;
             suspension.slow_reader = slow_reader;
             suspension.shown = Shown::Failure;
-            let must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
+            must_raise = suspension.follow(refusal.error.cause(), turn.now.monotonic);
             let cause = suspension.cause;
             self.schedule.follow(cause);
             self.counters.state.set(State::Suspended(cause));
-            if must_raise {
-                self.raise_failed(refusal.error.news, turn);
-            }
         }
+        self.hear_with_suspension(refusal.error.news, must_raise, turn);
         self.drop_rest_unless(slow_reader, turn);
         Attempt::NotYet { retry_after }
     }
 
-    /// Raises the events of what failed. The gap line reports it.
-    fn raise_failed(&self, news: Vec<News>, turn: &mut Turn<'_>) {
+    /// Takes the news that came with an error of a suspended output: what failed is an event if the
+    /// program is to know it, and the gap line reports it; what happened to files is news as ever.
+    pub(super) fn hear_with_suspension(&mut self, news: Vec<News>, must_raise: bool, turn: &mut Turn<'_>) {
         for news in news {
-            if let News::Failed { doing, error } = news {
-                let output = self.counters.name.to_string();
-                turn.events.raise(Event::Failed { output, doing, error: Arc::new(error) });
+            match news {
+                News::Failed { doing, error } if must_raise => {
+                    let output = self.counters.name.to_string();
+                    turn.events.raise(Event::Failed { output, doing, error: Arc::new(error) });
+                }
+                News::Failed { .. } => {}
+                other => self.hear(vec![other], turn),
             }
         }
     }
@@ -176,7 +176,7 @@ impl Output {
         let finished = self.finish_begun(turn);
         let drops = self.unreported_drops(turn);
         let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
-        match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now))) {
+        match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now), turn)) {
             Ok(begun) => {
                 self.resume(&suspension, &drops, turn);
                 if begun {
@@ -207,6 +207,7 @@ impl Output {
         self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
         self.counters.written.fetch_add(1, Relaxed);
         turn.records.let_go(self.index, Ok(()), turn.counters);
+        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         Ok(())
     }
 

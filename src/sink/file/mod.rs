@@ -105,11 +105,6 @@ impl<D: Disk> FileSink<D> {
         self.closed.stream.take()
     }
 
-    /// Takes what has happened and is not reported yet.
-    pub(super) fn take_news(&mut self) -> Vec<News> {
-        std::mem::take(&mut self.news)
-    }
-
     /// Writes the records of `batch`: into this file those that belong in it, the others into the
     /// next.
     fn write_records(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
@@ -377,6 +372,10 @@ impl<D: Disk> OutputSink for FileSink<D> {
             news: std::mem::take(&mut self.news),
             check_after: if self.archives.has_more() { Some(Duration::ZERO) } else { self.sync_due_in(now.monotonic) },
         })
+    }
+
+    fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
