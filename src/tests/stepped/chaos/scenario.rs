@@ -893,6 +893,10 @@ impl Machine {
                     let name = &archives[rng.usize(..archives.len())];
                     self.note(format!("{name} is deleted by somebody"));
                     self.disk.delete(name);
+                    // What is there uncompressed as well is compressed again.
+                    if name.strip_suffix(".gz").is_some_and(|plain| self.archives.contains_key(plain)) {
+                        self.used.remove(name);
+                    }
                     self.taken_away.insert(name.clone());
                     self.archives.remove(name);
                 }
