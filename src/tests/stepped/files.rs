@@ -80,6 +80,25 @@ fn a_start_below_the_reserve_says_so_once_and_keeps_quiet() {
 }
 
 #[test]
+fn a_line_on_the_suspension_that_is_cut_off_later_leaves_the_fragment_before_it_ended() {
+    let disk = FakeDisk::with_capacity(MIB);
+    disk.append(PATH, b"half a line of somebody");
+    disk.world().filler = MIB - 32 * KIB;
+    disk.world().short_once = Some((1, 40));
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: false, errno: 122 });
+    let mut bench = Setup::new().file(&disk, Some(64 * KIB), Fsync::Never).bench();
+    bench.step();
+    assert_eq!(disk.read(PATH).len(), "half a line of somebody".len() + 40, "a part of the line is in, and stays");
+    disk.world().filler = 0;
+    bench.log_some(1);
+    bench.live(Duration::from_secs(2));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let [first, gap, ..] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert_eq!(first, "half a line of somebody");
+    assert!(gap.contains("logging resumed"), "{text}");
+}
+
+#[test]
 fn it_is_low_before_it_stops() {
     let disk = FakeDisk::with_capacity(MIB);
     let mut bench = Setup::new().file(&disk, Some(64 * KIB), Fsync::Never).bench();
