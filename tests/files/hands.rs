@@ -119,6 +119,36 @@ pub(crate) fn the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_be
     Outcome::Holds(format!("{missing} of {all} records went between its copy and its cut, {TURNS} cuts"))
 }
 
+/// The records follow each other sooner than two looks at the path. Each cut comes between two
+/// writes: everything is in the file, and the cut before is told.
+pub(crate) fn whatever_follows_a_cut_inside_a_line_stands_on_a_line_of_its_own(dir: &Path) -> Outcome {
+    let path = dir.join("app.log");
+    let (logger, handle) = logger(LogFile::new(&path));
+    let log = |message: &str| {
+        let args = format_args!("{message}");
+        log::Log::log(&*logger, &log::Record::builder().level(log::Level::Info).target("cut").args(args).build());
+        assert_eq!(handle.flush(Duration::from_secs(10)), Ok(()));
+    };
+    for round in 1..=20 {
+        (0..4).for_each(|number| log(&format!("before {round}.{number}")));
+        let before = fs::read(&path).unwrap();
+        let last_line = before[..before.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        let len = last_line + round;
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(len as u64).unwrap();
+        log(&format!("after {round}"));
+        wait_until("the cut is told", || handle.stats().outputs[0].notices == round as u64);
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.as_bytes()[..len], before[..len], "round {round}");
+        let after = text[len..].strip_prefix('\n').unwrap_or_else(|| panic!("round {round}: glued: {text}"));
+        assert_eq!(after.lines().filter(|line| line.ends_with(&format!(" cut: after {round}"))).count(), 1, "{after}");
+        let told = format!("the log file was cut short bytes_cut_off={}", before.len() - len);
+        assert_eq!((after.lines().count(), after.matches(&told).count()), (2, 1), "{after}");
+    }
+    let stats = handle.stats();
+    assert_eq!((stats.written, stats.dropped.total()), (100, 0));
+    Outcome::holds()
+}
+
 pub(crate) fn a_file_that_is_renamed_again_and_again_loses_nothing(dir: &Path) -> Outcome {
     let path = dir.join("app.log");
     let (logger, handle) = logger(LogFile::new(&path));

@@ -49,6 +49,7 @@ fn main() -> std::process::ExitCode {
         archives::the_end_does_not_wait_for_a_compression,
         hands::the_real_logrotate_in_create_mode_loses_and_doubles_nothing,
         hands::the_real_logrotate_in_copytruncate_mode_loses_only_what_it_cuts_between_copy_and_cut,
+        hands::whatever_follows_a_cut_inside_a_line_stands_on_a_line_of_its_own,
         hands::a_file_that_is_renamed_again_and_again_loses_nothing,
         hands::a_directory_that_is_removed_again_and_again_is_made_again,
         hands::a_backup_that_links_every_file_changes_nothing,

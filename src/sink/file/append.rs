@@ -19,15 +19,6 @@ const SPACE_FOR_NOTICE: u64 = 4096;
 const SPACE_FOR_AN_ERROR: u64 = 512;
 
 impl<D: Disk> FileSink<D> {
-    /// Looks at the end of the file where another process may have written since the last look, and
-    /// may have been cut off inside its line. Between this look and the write it still may. What
-    /// that process has written is no longer preallocated, so the budget is made after this.
-    pub(super) fn look_at_end(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.shared || !open.holds_lock()) || self.space.may_run_out() {
-            self.measure();
-        }
-    }
-
     /// Writes the whole lines of `batch` that fit into `budget` bytes.
     pub(super) fn append(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(), WriteError> {
         if self.open.is_none() {
@@ -81,7 +72,7 @@ impl<D: Disk> FileSink<D> {
         self.rotator.wrote(&batch.first(whole));
         if let Err(error) = result {
             // A write that is reported as failed may have been done all the same.
-            self.look_at_end();
+            self.measure();
             self.query_space(batch.now().monotonic);
             // The blocks that a cut has given back are taken again before they look like free
             // space.

@@ -131,7 +131,10 @@ impl<D: Disk> FileSink<D> {
             }
             let result = match step {
                 Step::Append(lines) => {
-                    self.look_at_end();
+                    // Somebody may have cut the file, or another process may have been cut off
+                    // inside its line. Between this look and the write both still may. What they
+                    // did to the preallocated blocks is seen here, so the budget is made after it.
+                    self.measure();
                     self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
                 }
                 Step::Rotate | Step::Done => self.rotate(&rest.first(1)).map(|done| {

@@ -186,11 +186,6 @@ impl Space {
         self.known.map(|known| (known.free, known.marks.stop))
     }
 
-    /// Whether a write may meet a full disk soon, or nobody knows.
-    pub(crate) fn may_run_out(&self) -> bool {
-        self.known.is_none_or(|known| known.free < self.headroom())
-    }
-
     pub(crate) fn is_low(&self) -> bool {
         self.known.is_some_and(|known| known.marks.stop > 0 && known.free < known.marks.low)
     }

@@ -695,6 +695,55 @@ fn a_file_of_which_nothing_can_be_seen_may_be_torn_at_any_look() {
     assert_half_a_line_is_seen_without(&[Op::Len, Op::LastByte], 11);
 }
 
+/// Somebody cuts the file of one process inside a line, between two writes that follow each other
+/// sooner than two looks at the path, on a disk with plenty of space. Only a shared file was looked
+/// at before each write: the next record stood in one line with the fragment, and counted as
+/// written.
+#[test]
+fn wherever_the_file_is_cut_between_two_writes_nothing_is_glued() {
+    // The look may fail: then nobody knows how the file ends.
+    for blind in [None, Some(Op::Len), Some(Op::LastByte)] {
+        let line = cut_between_two_writes(0, blind);
+        assert!(line > 20, "a line has {line} bytes");
+        (1..=line).for_each(|more| assert_eq!(cut_between_two_writes(more, blind), line));
+    }
+}
+
+/// Cuts the second one of three lines to `more` bytes, before the next write. Returns its length.
+fn cut_between_two_writes(more: usize, blind: Option<Op>) -> usize {
+    let disk = FakeDisk::with_capacity(1 << 30);
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(3);
+    bench.step();
+    let before = disk.read(PATH);
+    let line = before.len() / 3;
+    let len = line + more;
+    disk.cut_short(PATH, len);
+    disk.world().fault = blind.map(|op| Fault { at: 1, only: Some(op), forever: true, errno: 5 });
+    bench.log(Level::Info);
+    bench.pass(Duration::from_millis(1));
+    bench.step();
+    disk.world().fault = None;
+    let story = format!("cut to {len} of {} bytes, {blind:?} fails", before.len());
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert_eq!(text.as_bytes()[..len], before[..len], "{story}");
+    let is_torn = more > 0 && more < line;
+    let after = text[len..].strip_prefix('\n');
+    assert!(after.is_some() || !is_torn, "{story}: {text}");
+    let parsed = parse(&[after.unwrap_or(&text[len..]).as_bytes().to_vec()]);
+    assert_eq!((parsed.records.as_slice(), parsed.fragments.len()), ([3].as_slice(), 0), "{story}: {text}");
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.dropped.total()), (4, 0), "{story}");
+    if blind != Some(Op::Len) {
+        bench.live(Duration::from_secs(1));
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        let told: Vec<_> = text.lines().filter(|line| line.contains("the log file was cut short")).collect();
+        assert_eq!(told.len(), 1, "{story}: {text}");
+        assert!(told[0].ends_with(&format!(" bytes_cut_off={}", before.len() - len)), "{story}: {told:?}");
+    }
+    line
+}
+
 /// What is told at the end was written without the look that comes before every other line.
 #[test]
 fn the_last_words_are_not_written_after_half_a_line_and_not_into_a_file_that_is_gone() {

@@ -961,8 +961,6 @@ impl Machine {
             self.judged_from.insert(inode, len);
             self.torn |= is_torn(&bytes[..len]) || !bytes.ends_with(b"\n");
         }
-        // They are seen a moment later, not at once.
-        self.advance(Duration::from_millis(110));
     }
 
     // --- what must hold all the time ---
