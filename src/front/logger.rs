@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, Thread};
 
@@ -160,18 +161,7 @@ impl Core {
     fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
         let level = record.level();
         let pipeline = self.per_process.pipeline();
-        if !pipeline.wants(level, wanting) {
-            return;
-        }
-        if !late {
-            if let Some(reason) = pipeline.closed_to(level, wanting) {
-                return pipeline.refuse(level, wanting, reason);
-            }
-        }
-        let stamp = pipeline.stamp();
-        if !late && kind.has_location() && pipeline.suppresses(record, wanting, stamp) {
-            return;
-        }
+        let Some(stamp) = Self::admit(pipeline, record, kind, wanting, late) else { return };
         let epoch = pipeline.epoch();
         let (mut number, named_in) = origin::origin();
         let sends_name = (named_in != epoch).then(thread::current);
@@ -187,11 +177,58 @@ impl Core {
             self.offer_late(pipeline, record, kind, wanting, stamp, caller)
         } else {
             let draft = kind.draft(record, caller);
-            pipeline.offer(level, wanting, draft.spilled(), draft.finish(record, stamp, caller, wanting))
+            // The program's code has run, and may have forked.
+            let current = self.per_process.pipeline();
+            let stamp = if ptr::eq(current, pipeline) {
+                stamp
+            } else {
+                let Some(stamp) = Self::admit_in_child(current, record, kind, wanting) else { return };
+                stamp
+            };
+            current.offer(level, wanting, draft.spilled(), draft.finish(record, stamp, caller, wanting))
         };
         if is_in && sends_name.is_some() {
             origin::sent_name(number, epoch);
         }
+    }
+
+    /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
+    /// is counted at all. What becomes of a `late` one is decided when it is formatted.
+    #[inline(always)]
+    fn admit(
+        pipeline: &Pipeline,
+        record: &log::Record<'_>,
+        kind: Kind<'_>,
+        wanting: Wanting,
+        late: bool,
+    ) -> Option<Stamp> {
+        let level = record.level();
+        if !pipeline.wants(level, wanting) {
+            return None;
+        }
+        if !late {
+            if let Some(reason) = pipeline.closed_to(level, wanting) {
+                pipeline.refuse(level, wanting, reason);
+                return None;
+            }
+        }
+        let stamp = pipeline.stamp();
+        let is_suppressed = !late && kind.has_location() && pipeline.suppresses(record, wanting, stamp);
+        (!is_suppressed).then_some(stamp)
+    }
+
+    /// Admits a record, or does not, in a child that was forked while the record was formatted. The
+    /// child decides and counts for itself, and its writer knows only the time that its own
+    /// pipeline gives.
+    #[cold]
+    #[inline(never)]
+    fn admit_in_child(
+        pipeline: &Pipeline,
+        record: &log::Record<'_>,
+        kind: Kind<'_>,
+        wanting: Wanting,
+    ) -> Option<Stamp> {
+        Self::admit(pipeline, record, kind, wanting, false)
     }
 
     /// Waits until what was accepted before is written, for at most `Builder::shutdown_timeout`.
@@ -204,7 +241,7 @@ impl Core {
     #[cold]
     fn offer_late(
         &self,
-        pipeline: &Pipeline,
+        asked: &Pipeline,
         record: &log::Record<'_>,
         kind: Kind<'_>,
         wanting: Wanting,
@@ -219,12 +256,20 @@ impl Core {
             Kind::Line => Some(wanting),
         };
         let Some(wanting) = taken else { return false };
-        if !pipeline.wants(level, wanting) || kind.has_location() && pipeline.suppresses(record, wanting, stamp) {
+        // The program's code has run, and may have forked.
+        let pipeline = self.per_process.pipeline();
+        if !ptr::eq(pipeline, asked) {
+            owned.set_stamp(pipeline.stamp());
+        }
+        let is_wanted = pipeline.wants(level, wanting);
+        if !is_wanted || kind.has_location() && pipeline.suppresses(record, wanting, owned.stamp()) {
             return false;
         }
         if let Some(captured) = &self.captured {
             captured.print(&owned, wanting);
         }
+        // So may a format of the program's that printed it.
+        let pipeline = self.per_process.pipeline();
         match pipeline.closed_to(level, wanting) {
             None => {
                 owned.set_wanting(wanting);

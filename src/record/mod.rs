@@ -226,6 +226,11 @@ impl OwnedRecord {
         self.stamp
     }
 
+    /// Sets another time.
+    pub(crate) fn set_stamp(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+    }
+
     pub(crate) fn thread(&self) -> u32 {
         self.thread
     }

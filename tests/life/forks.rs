@@ -1,7 +1,9 @@
 //! Forks: the child logs on its own, the parent goes on, and neither waits for the other. And two
 //! processes that log to one file.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,13 +14,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use log::kv::Value;
 use unfazed::{FlushError, Handle, LogFile, Overflow, State};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{Load, PATIENCE, TARGET, Text, assert_settled, say, say_all, say_by, to_file, to_log, wait_until};
 use crate::readback::Log;
-use crate::sinks::{GateSink, KeepSink};
-use crate::unix::{End, PROMPTLY, fork, new_session};
+use crate::sinks::{Gate, GateSink, KeepSink};
+use crate::unix::{End, Forked, PROMPTLY, fork, fork_here, live, new_session};
 
 const CHILDREN: u32 = 20;
 const RECORDS: u64 = 200;
@@ -26,7 +29,7 @@ const RECORDS: u64 = 200;
 const FIRST_CHILD: u32 = 100;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case::inside("a_fork_while_four_threads_log_loses_and_repeats_no_record", |place| {
             fork_under_load(place, Overflow::DropNewest, children_that_log);
         }),
@@ -93,7 +96,15 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("two_processes_append_to_one_file_and_each_line_is_whole_and_there_once", two_processes, |ended| {
             both_are_whole(ended);
         }),
-    ]
+        Case::inside("a_fork_inside_a_log_call_gives_each_side_its_own_record", forks_inside_calls),
+        Case::inside("a_child_forked_inside_a_log_call_counts_that_call_for_its_rate_limit", limited_call),
+        Case::inside("a_child_forked_inside_a_log_call_takes_no_record_that_no_output_of_it_wants", unwanted_call),
+    ];
+    cases.extend(FORKING_CALLS.map(|(kind, call)| {
+        let name = format!("a_child_forked_inside_{kind}_does_not_wait_for_the_full_queue_of_its_parent");
+        Case::inside(name, move |place| full_queue_at_the_fork(place, call))
+    }));
+    cases
 }
 
 /// Four threads log at full speed, and a fifth one flushes, while this one forks children; at the
@@ -527,6 +538,164 @@ fn child_without_memory(place: &Place) {
 #[cfg(not(target_os = "linux"))]
 fn child_without_memory(place: &Place) {
     place.skip("it needs Linux");
+}
+
+// --- a fork in the middle of a log call ---
+
+thread_local! {
+    /// Whether the call under way has forked: its child; nothing in the child itself.
+    static FORKED: RefCell<Option<Option<Forked>>> = const { RefCell::new(None) };
+    /// The parent opens it when it has forked.
+    static GATE: RefCell<Option<Gate>> = const { RefCell::new(None) };
+    /// The logger's context has a value that forks.
+    static CONTEXT_FORKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A value that forks when it is formatted, and says on which side it is.
+struct Forks;
+
+impl fmt::Display for Forks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        FORKED.with_borrow_mut(|forked| match forked.get_or_insert_with(fork_here) {
+            Some(_) => {
+                drop(GATE.take());
+                f.write_str(SIDES[0])
+            }
+            None => f.write_str(SIDES[1]),
+        })
+    }
+}
+
+const SIDES: [&str; 2] = ["in the parent", "in the child"];
+
+/// Log calls during which the program's code forks.
+const FORKING_CALLS: [(&str, fn()); 5] = [
+    ("a_message", || log::info!("a_message {Forks}")),
+    ("a_message_of_the_own_macro", || unfazed::info!("a_message_of_the_own_macro {Forks}")),
+    ("a_key_value", || log::info!(value:% = Forks; "a_key_value {}", 1)),
+    ("a_key_value_of_stored_arguments", || unfazed::info!(value:% = Forks; "a_key_value_of_stored_arguments {}", 1)),
+    ("a_context", || {
+        CONTEXT_FORKS.set(true);
+        log::info!("a_context {}", 1);
+        CONTEXT_FORKS.set(false);
+    }),
+];
+
+/// Runs a log call that forks; the child then lives `life`.
+fn fork_inside(call: impl FnOnce(), life: impl FnOnce() -> End) -> Forked {
+    call();
+    FORKED.take().expect("the call has formatted its value").unwrap_or_else(|| live(life))
+}
+
+fn with_context(builder: unfazed::Builder) -> unfazed::Builder {
+    builder.context(|fields| {
+        if CONTEXT_FORKS.get() {
+            fields.add("value", Value::from_display(&Forks));
+        }
+    })
+}
+
+/// Asserts that the record of this process is written, and that it has logged no other one.
+fn assert_one_is_written(handle: &Handle) {
+    handle.flush(PATIENCE).unwrap();
+    let stats = handle.stats();
+    assert_settled(&stats);
+    assert_eq!((stats.accepted, stats.written), (1, 1), "{stats:?}");
+}
+
+/// Returns on which sides a record of this kind is in the log.
+fn sides_of(place: &Place, kind: &str) -> Vec<&'static str> {
+    let text = fs::read_to_string(place.log()).unwrap();
+    let lines = text.lines().filter(|line| line.contains(&format!(": {kind} ")));
+    let mut sides: Vec<_> =
+        lines.map(|line| *SIDES.iter().find(|side| line.contains(**side)).expect("a side")).collect();
+    sides.sort_unstable_by_key(|side| SIDES.iter().position(|one| one == side));
+    sides
+}
+
+fn forks_inside_calls(place: &Place) {
+    let handle = with_context(to_log(place)).init().unwrap();
+    let mut calls = 0;
+    // The second filter looks at messages: its records are formatted before all else.
+    for (round, filter) in (1..).zip(["info", "info/a_"]) {
+        handle.set_filter(filter).unwrap();
+        for (kind, call) in FORKING_CALLS {
+            fork_inside(call, || {
+                assert_one_is_written(&handle);
+                End::Immediately
+            })
+            .wait();
+            calls += 1;
+            handle.flush(PATIENCE).unwrap();
+            assert_eq!(sides_of(place, kind), [[SIDES[0]].repeat(round), [SIDES[1]].repeat(round)].concat(), "{kind}");
+        }
+    }
+    let stats = handle.stats();
+    assert_settled(&stats);
+    assert_eq!(stats.written, calls, "{stats:?}");
+}
+
+/// The child's writer takes its records, while the parent's stands before a gate.
+fn full_queue_at_the_fork(place: &Place, call: fn()) {
+    const CAPACITY: u64 = 64;
+    let (sink, gate) = GateSink::new();
+    let builder = unfazed::Builder::new().sink("gate", sink).file(LogFile::new(place.log()).min_free_space(0));
+    let builder = builder.capacity(CAPACITY as usize).overflow(Overflow::Block).shutdown_timeout(PATIENCE);
+    let handle = with_context(builder).init().unwrap();
+    say(0, 0);
+    gate.wait_for_writer();
+    (1..=CAPACITY).for_each(|n| say(0, n));
+    GATE.set(Some(gate));
+    fork_inside(call, || {
+        assert_one_is_written(&handle);
+        End::Exit
+    })
+    .wait();
+    handle.flush(PATIENCE).unwrap();
+    let stats = handle.stats();
+    assert_settled(&stats);
+    assert_eq!(stats.written, 1 + CAPACITY + 1, "{stats:?}");
+    let text = fs::read_to_string(place.log()).unwrap();
+    assert!(SIDES.iter().all(|side| text.matches(side).count() == 1), "{text}");
+}
+
+fn limited_call(place: &Place) {
+    let handle = to_log(place).rate_limit(1, Duration::from_secs(3600)).init().unwrap();
+    let call = |value: &dyn fmt::Display| log::info!("{value}");
+    fork_inside(
+        || call(&Forks),
+        || {
+            call(&"once more");
+            let stats = handle.stats();
+            assert_eq!((stats.accepted, stats.suppressed), (1, 1), "{stats:?}");
+            End::Exit
+        },
+    )
+    .wait();
+    assert_one_is_written(&handle);
+    let text = fs::read_to_string(place.log()).unwrap();
+    assert!(SIDES.iter().all(|side| text.matches(side).count() == 1), "{text}");
+}
+
+/// DEBUG is for the sink, which stays with the parent.
+fn unwanted_call(place: &Place) {
+    let kept = KeepSink::default();
+    let builder = unfazed::Builder::new().shutdown_timeout(PATIENCE).filter("debug").sink("kept", kept.clone());
+    let file = LogFile::new(place.log()).min_free_space(0).level(LevelFilter::Info);
+    let handle = builder.file(file).init().unwrap();
+    fork_inside(
+        || log::debug!("{Forks}"),
+        || {
+            let stats = handle.stats();
+            assert_eq!((stats.accepted, stats.pending), (0, 0), "{stats:?}");
+            log::info!("the child's own");
+            assert_one_is_written(&handle);
+            End::Exit
+        },
+    )
+    .wait();
+    assert_one_is_written(&handle);
+    assert!(kept.text().contains(SIDES[0]), "{}", kept.text());
 }
 
 // --- two processes ---

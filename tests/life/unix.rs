@@ -25,6 +25,11 @@ pub(crate) struct Forked {
 
 /// Forks; the child lives `life` and ends as that says.
 pub(crate) fn fork(life: impl FnOnce() -> End) -> Forked {
+    fork_here().unwrap_or_else(|| live(life))
+}
+
+/// Forks; both sides go on. Returns nothing in the child, which is to end by `live`.
+pub(crate) fn fork_here() -> Option<Forked> {
     let born = Instant::now();
     // SAFETY: the child goes on with the code of this test alone, on the only thread it has; what
     // it calls of std and of the C library works after a fork on the systems with which this test
@@ -33,13 +38,18 @@ pub(crate) fn fork(life: impl FnOnce() -> End) -> Forked {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
             end_after(Duration::from_secs(60));
-            match catch_unwind(AssertUnwindSafe(life)) {
-                Ok(End::Exit) => exit(0),
-                Ok(End::Immediately) => exit_immediately(0),
-                Err(_) => exit_immediately(101),
-            }
+            None
         }
-        pid => Forked { pid, born },
+        pid => Some(Forked { pid, born }),
+    }
+}
+
+/// Lives a child's `life`, and ends the child as that says.
+pub(crate) fn live(life: impl FnOnce() -> End) -> ! {
+    match catch_unwind(AssertUnwindSafe(life)) {
+        Ok(End::Exit) => exit(0),
+        Ok(End::Immediately) => exit_immediately(0),
+        Err(_) => exit_immediately(101),
     }
 }
 
