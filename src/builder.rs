@@ -352,6 +352,12 @@ impl Builder {
     /// burst of INFO that comes before the writer has woken up fills the default queue with 7168
     /// records.
     ///
+    /// Long records have a second bound that no capacity raises: 8 MiB. A record whose texts and
+    /// key-values have more than 176 bytes holds a buffer of at least 512 bytes on the heap, and
+    /// the buffers of all records in the queue together are within that bound. So of records of 300
+    /// bytes the queue holds at most 16 384, whatever its capacity. Of the 8 MiB an eighth is
+    /// reserved as well: for levels below WARN these are 14 336 records.
+    ///
     /// ```
     /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
     /// ```
