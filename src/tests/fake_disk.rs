@@ -1141,7 +1141,7 @@ impl DiskFile for FakeFile {
     fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool> {
         let mut world = self.disk.world();
         world.ask(Op::LastByte)?;
-        Ok(world.files[self.inode].bytes[at as usize..].starts_with(bytes))
+        Ok(world.files[self.inode].bytes.get(at as usize..).is_some_and(|there| there.starts_with(bytes)))
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {

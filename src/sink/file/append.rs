@@ -54,12 +54,12 @@ impl<D: Disk> FileSink<D> {
             whole = 0;
         }
         if let (Err(_), true) = (&result, got > 0) {
-            let fragment = got - (end + newline).min(got);
+            let fragment = &bytes[(end + newline).min(got)..got];
             let tail = open.cut_fragment(fragment);
             self.torn = tail == Tail::Torn;
             // A fragment that could not be cut and is missing only its newline is a whole line: the
             // next write brings the newline.
-            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment + 1);
+            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment.len() + 1);
             if tail != Tail::Cut && only_newline_missing {
                 open.keep_fragment();
                 whole += 1;
@@ -170,7 +170,7 @@ impl<D: Disk> FileSink<D> {
         }
         if got > 0 {
             // A newline that went before the line stays: it ends what was torn.
-            let fragment = got - usize::from(self.torn);
+            let fragment = &bytes[usize::from(self.torn)..got];
             self.torn = open.cut_fragment(fragment) == Tail::Torn;
         }
         Err(WriteError::new(0, Cause::LowSpace))

@@ -49,8 +49,8 @@ pub(super) struct OpenFile<F> {
     pub(super) measured: bool,
     /// Another process was seen to write here, or in the file before this one.
     pub(super) shared: bool,
-    /// The length of the part of a line at the end that could not be cut.
-    fragment: u64,
+    /// The part of a line at the end that could not be cut.
+    fragment: Vec<u8>,
     /// Where the last write has ended, if it has reported an error and was read back.
     read_back_to: Option<u64>,
     pub(super) blocks: Preallocated,
@@ -147,7 +147,7 @@ impl<F: DiskFile> OpenFile<F> {
             len: 0,
             measured: false,
             shared: false,
-            fragment: 0,
+            fragment: Vec::new(),
             read_back_to: None,
             blocks,
         }
@@ -289,38 +289,50 @@ impl<F: DiskFile> OpenFile<F> {
         self.len = self.len.saturating_add(bytes as u64);
         if bytes > 0 {
             // They are not at the end any more.
-            (self.fragment, self.read_back_to) = (0, None);
+            (self.fragment, self.read_back_to) = (Vec::new(), None);
         }
     }
 
-    /// Removes the last `fragment` bytes, which are no whole line, if no other process can have
-    /// written after them. Where another process may write next, a fragment that stays is ended
-    /// with a newline at once: the other one does not know of it.
-    pub(super) fn cut_fragment(&mut self, fragment: usize) -> Tail {
-        self.fragment = 0;
-        if fragment == 0 || self.cut(fragment as u64).is_some() {
+    /// Removes `fragment`, the last bytes of the file, which are no whole line, if no other process
+    /// can have written after them. Where another process may write next, a fragment that stays is
+    /// ended with a newline at once: the other one does not know of it.
+    pub(super) fn cut_fragment(&mut self, fragment: &[u8]) -> Tail {
+        self.fragment = Vec::new();
+        if fragment.is_empty() || self.cut(fragment.len() as u64).is_some() {
             return Tail::Cut;
         }
         if (self.shared || !self.lock.held) && self.write_once(b"\n") == 1 {
             return Tail::Ended;
         }
-        self.fragment = fragment as u64;
+        self.fragment = fragment.to_vec();
         Tail::Torn
     }
 
     /// Cuts the fragment that could not be cut when it was left: a full quota may refuse that, too.
     /// Returns whether the file ends with a whole line now.
     pub(super) fn cut_left_fragment(&mut self) -> bool {
-        let is_cut = self.fragment > 0 && self.is_torn() == Some(true) && self.cut(self.fragment).is_some();
+        let is_cut = self.ends_with_fragment() == Some(true) && self.cut(self.fragment.len() as u64).is_some();
         if is_cut {
-            self.fragment = 0;
+            self.fragment = Vec::new();
         }
         is_cut
     }
 
+    /// Returns whether the fragment is still what the file ends with. Somebody may have cut the
+    /// file, and another process may have filled it up to the same length since: where a file may
+    /// not grow beyond a limit, each process stops there.
+    fn ends_with_fragment(&mut self) -> Option<bool> {
+        let len = self.fragment.len() as u64;
+        if len == 0 || !self.is_torn()? {
+            return Some(false);
+        }
+        let start = self.written_to()?.checked_sub(len)?;
+        self.file.holds(start, &self.fragment).ok()
+    }
+
     /// Lets the fragment at the end stand: it is missing only its newline, and counts as written.
     pub(super) fn keep_fragment(&mut self) {
-        self.fragment = 0;
+        self.fragment = Vec::new();
     }
 
     /// Empties a file that was created under the lock of another one, if it holds nothing but our

@@ -508,11 +508,8 @@ fn what_another_program_has_appended_is_not_taken_for_the_rest_of_a_short_write(
     assert_eq!(bench.handle.stats().written, 1, "{text}");
 }
 
-/// The quota that tears a line may also refuse to cut its fragment off.
-#[test]
-fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
-    let disk = FakeDisk::default();
-    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+/// Has the quota tear the third line, and refuse to cut its fragment off.
+fn leave_a_fragment(bench: &mut Bench, disk: &FakeDisk) {
     bench.step();
     bench.log_some(2);
     bench.step();
@@ -525,11 +522,36 @@ fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
     bench.step();
     assert_eq!(bench.handle.state(), State::Suspended(Cause::Quota));
     assert_eq!(disk.read(PATH).len(), before + 30, "the fragment stays for now");
+}
+
+#[test]
+fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    leave_a_fragment(&mut bench, &disk);
     bench.live(Duration::from_secs(1));
     assert_recovery(&mut bench, &disk, "quota");
     let text = String::from_utf8(disk.read(PATH)).unwrap();
     assert!(text.lines().all(|line| line.contains(" unfazed: ") || line.ends_with(" end")), "{text}");
     assert_invariants(&bench, &disk, "quota");
+}
+
+/// Where a file may not grow beyond a limit, two processes stop at the same length. What the other
+/// one has written up to there counts as written, though its newline is missing still.
+#[test]
+fn what_another_process_has_written_is_not_taken_for_the_fragment_that_somebody_has_cut_off() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    leave_a_fragment(&mut bench, &disk);
+    let len = disk.read(PATH).len();
+    disk.truncate(PATH);
+    let others = format!("{:-<len$}", "a line of another process ");
+    disk.append(PATH, others.as_bytes());
+    assert_recovery(&mut bench, &disk, "quota");
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let [first, gap, ..] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert_eq!(first, others);
+    assert!(gap.contains(" unfazed: logging resumed, 1 record dropped"), "{text}");
 }
 
 #[test]
