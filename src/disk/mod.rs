@@ -170,8 +170,17 @@ pub(crate) trait DiskFile: Send {
     /// Returns whether the file holds these bytes at this place.
     fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool>;
 
-    /// Shortens the file.
-    fn cut(&mut self, len: u64) -> io::Result<()>;
+    /// Says to the other processes of ours that this one writes to the file, until it is closed:
+    /// none of them cuts it meanwhile. Waits for one that is cutting it just now, but not for ever.
+    fn announce(&mut self);
+
+    /// Shortens the file from its length `from` to `to`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if another process has announced that it writes, or if the file has another
+    /// length.
+    fn cut(&mut self, from: u64, to: u64) -> io::Result<()>;
 
     fn free_space(&mut self) -> io::Result<FreeSpace>;
 

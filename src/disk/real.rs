@@ -13,6 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
+use crate::os::{Writers, set_writers};
+
+/// A file that another process is cutting is asked for this often, at this distance: for a second,
+/// which a cut takes only where the file system hangs.
+const MOST_CUTS: usize = 1000;
+const CUT_PAUSE: Duration = Duration::from_millis(1);
 
 /// The system itself.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(crate) struct RealFile {
     readable: bool,
     pub(super) place: Option<(RealDir, OsString)>,
     lock: Option<Lock>,
+    /// The other processes that write to it know of this one.
+    announced: bool,
     /// Why it could not be given to whom it is to belong, not reported yet.
     pub(super) not_given: Option<io::Error>,
 }
@@ -139,7 +147,32 @@ impl RealDisk {
 
 impl RealFile {
     pub(super) fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
-        Self { _in_child: system::in_child(&file), file, readable, place, lock: None, not_given: None }
+        let in_child = system::in_child(&file);
+        Self { _in_child: in_child, file, readable, place, lock: None, announced: false, not_given: None }
+    }
+
+    /// Cuts the file while nobody else of ours writes to it.
+    fn cut_alone(&mut self, from: u64, to: u64) -> io::Result<()> {
+        if self.len()? != from {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        system::before_cut();
+        keeping_time(&self.file, |file| file.set_len(to))
+    }
+
+    /// Writes next to others again, after a cut.
+    fn share_again(&self) {
+        let how = if self.announced { Writers::Shared } else { Writers::Left };
+        let _ = set_writers(&self.file, how); // What was exclusive can always be shared.
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        // A child of this process may have a copy of the descriptor until it is another program.
+        if self.announced {
+            let _ = set_writers(&self.file, Writers::Left); // Closing it does the same.
+        }
     }
 }
 
@@ -204,8 +237,33 @@ impl DiskFile for RealFile {
         Ok(self.readable)
     }
 
-    fn cut(&mut self, len: u64) -> io::Result<()> {
-        keeping_time(&self.file, |file| file.set_len(len))
+    fn announce(&mut self) {
+        for _ in 0..MOST_CUTS {
+            match set_writers(&self.file, Writers::Shared) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(CUT_PAUSE),
+                Ok(()) => {
+                    self.announced = true;
+                    return;
+                }
+                Err(_) => return, // Not here: nobody knows of it.
+            }
+        }
+    }
+
+    fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
+        match set_writers(&self.file, Writers::Alone) {
+            // Not here: who else writes is not known.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.cut_alone(from, to),
+            Err(error) => {
+                self.share_again();
+                Err(error)
+            }
+            Ok(()) => {
+                let result = self.cut_alone(from, to);
+                self.share_again();
+                result
+            }
+        }
     }
 
     fn free_space(&mut self) -> io::Result<FreeSpace> {
@@ -275,5 +333,77 @@ impl DiskFile for RealFile {
             Some((dir, name)) => dir.check_path(name, self, path),
             None => Ok(PathState::Same),
         }
+    }
+}
+
+/// Where the processes that write to one file know of each other.
+#[cfg(all(test, any(windows, all(target_os = "linux", target_pointer_width = "64")), not(loom)))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// As another process would open it.
+    fn open(path: &Path) -> io::Result<RealFile> {
+        match RealDisk::new(Rights::default(), |_, _| false).open(path)? {
+            Opened::File(file) => Ok(file),
+            Opened::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    #[test]
+    fn a_file_is_cut_only_while_nobody_else_writes_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let (mut one, mut other) = (open(&path).unwrap(), open(&path).unwrap());
+        one.announce();
+        assert_eq!(one.write(b"whole\nhalf").unwrap(), 10);
+        other.announce();
+        assert_eq!(one.cut(10, 6).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(fs::read(&path).unwrap(), b"whole\nhalf");
+        assert_eq!(other.write(b"\nother\n").unwrap(), 7);
+        drop(other);
+        assert_eq!(one.cut(10, 6).unwrap_err().kind(), io::ErrorKind::WouldBlock, "it is longer by then");
+        assert_eq!(fs::read(&path).unwrap(), b"whole\nhalf\nother\n");
+        one.cut(17, 11).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole\nhalf\n");
+        // It still writes, so nobody else may cut.
+        assert_eq!(open(&path).unwrap().cut(11, 6).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_somebody_writes_who_comes_while_a_file_is_cut_is_not_cut_off() {
+        use std::sync::{Arc, Mutex, mpsc};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let mut one = open(&path).unwrap();
+        one.announce();
+        assert_eq!(one.write(b"whole\nhalf").unwrap(), 10);
+        let (wrote, written) = mpsc::channel();
+        let comes = {
+            let path = path.clone();
+            move || {
+                let mut other = open(&path).unwrap();
+                other.announce();
+                assert_eq!(other.write(b"other\n").unwrap(), 6);
+                let _ = wrote.send(()); // Perhaps nobody waits any more.
+            }
+        };
+        let (thread, mut comes) = (Arc::new(Mutex::new(None)), Some(comes));
+        let started = thread.clone();
+        system::between::set(Some(Arc::new(Mutex::new(move || {
+            if let Some(comes) = comes.take() {
+                *started.lock().unwrap() = Some(std::thread::spawn(comes));
+                // Long enough for whoever does not wait until it is cut.
+                let _ = written.recv_timeout(Duration::from_millis(200));
+            }
+        }))));
+        let result = one.cut(10, 6);
+        system::between::set(None);
+        result.unwrap();
+        thread.lock().unwrap().take().expect("somebody comes").join().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole\nother\n");
     }
 }

@@ -20,6 +20,7 @@ mod ticks;
 mod users;
 #[cfg(windows)]
 pub(crate) mod windows;
+mod writers;
 
 #[cfg(all(loom, test))]
 pub(crate) use crash::wait_for_writers;
@@ -40,3 +41,8 @@ pub(crate) use signals::lower_priority;
 pub(crate) use signals::{ProgramSignals, block_signals};
 pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};
 pub(crate) use users::{group_id, user_id};
+#[cfg(windows)]
+pub(crate) use windows::set_writers;
+pub(crate) use writers::Writers;
+#[cfg(unix)]
+pub(crate) use writers::set as set_writers;

@@ -23,8 +23,12 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::core::BOOL;
 
+use super::Writers;
+
 /// What is locked: one byte beyond any end, so that the lock keeps no reader and no writer out.
 const LOCKED_BYTE: u64 = i64::MAX as u64 - 1;
+/// The same, for the lock that all who write to the file share.
+const WRITERS_BYTE: u64 = LOCKED_BYTE - 1;
 
 /// The last error, if a call says that it failed.
 fn check(done: BOOL) -> io::Result<()> {
@@ -120,33 +124,53 @@ pub(crate) fn is_on_disk(file: &File) -> bool {
 
 /// Locks the file for this handle; `false` if another handle has the lock. Never waits.
 pub(crate) fn lock(file: &File) -> io::Result<bool> {
-    let mut place = locked_byte();
-    let flags = LOCKFILE_EXCLUSIVE_LOCK | LOCKFILE_FAIL_IMMEDIATELY;
-    // SAFETY: the pointer is to `place`, which outlives the call: the handle is a synchronous one,
-    // so nothing is pending when the call returns.
-    let locked = check(unsafe { LockFileEx(handle(file), flags, 0, 1, 0, &mut place) });
-    match locked {
+    match lock_byte(file, LOCKED_BYTE, LOCKFILE_EXCLUSIVE_LOCK) {
         Ok(()) => Ok(true),
-        Err(error) if is_contended(&error) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Gives the lock back.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    unlock_byte(file, LOCKED_BYTE)
+}
+
+/// Has the lock that all who write to the file share, or has it alone. What this handle had before
+/// is given back first: no lock here can be changed.
+pub(crate) fn set_writers(file: &File, how: Writers) -> io::Result<()> {
+    let left = unlock_byte(file, WRITERS_BYTE);
+    match how {
+        Writers::Shared => lock_byte(file, WRITERS_BYTE, 0),
+        Writers::Alone => lock_byte(file, WRITERS_BYTE, LOCKFILE_EXCLUSIVE_LOCK),
+        Writers::Left => left,
+    }
+}
+
+/// `WouldBlock`: another handle has it.
+fn lock_byte(file: &File, at: u64, how: u32) -> io::Result<()> {
+    let mut place = place(at);
+    let flags = how | LOCKFILE_FAIL_IMMEDIATELY;
+    // SAFETY: the pointer is to `place`, which outlives the call: the handle is a synchronous one,
+    // so nothing is pending when the call returns.
+    check(unsafe { LockFileEx(handle(file), flags, 0, 1, 0, &mut place) })
+        .map_err(|error| if is_contended(&error) { io::ErrorKind::WouldBlock.into() } else { error })
+}
+
+fn unlock_byte(file: &File, at: u64) -> io::Result<()> {
+    let mut place = place(at);
+    // SAFETY: as for `lock_byte`.
+    check(unsafe { UnlockFileEx(handle(file), 0, 1, 0, &mut place) })
 }
 
 fn is_contended(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| [ERROR_LOCK_VIOLATION, ERROR_IO_PENDING].contains(&(code as u32)))
 }
 
-/// Gives the lock back.
-pub(crate) fn unlock(file: &File) -> io::Result<()> {
-    let mut place = locked_byte();
-    // SAFETY: as for `lock`.
-    check(unsafe { UnlockFileEx(handle(file), 0, 1, 0, &mut place) })
-}
-
-fn locked_byte() -> OVERLAPPED {
+fn place(at: u64) -> OVERLAPPED {
     let mut place = OVERLAPPED::default();
-    place.Anonymous.Anonymous.Offset = LOCKED_BYTE as u32;
-    place.Anonymous.Anonymous.OffsetHigh = (LOCKED_BYTE >> 32) as u32;
+    place.Anonymous.Anonymous.Offset = at as u32;
+    place.Anonymous.Anonymous.OffsetHigh = (at >> 32) as u32;
     place
 }
 

@@ -293,6 +293,8 @@ struct FakeInode {
     is_barred: bool,
     /// The last write has left a line that is missing only its newline.
     misses_newline: bool,
+    /// The open files whose processes have announced that they write.
+    writers: BTreeSet<u64>,
 }
 
 impl FakeInode {
@@ -327,6 +329,7 @@ impl FakeDisk {
         };
         for (inode, file) in files.iter_mut().enumerate() {
             file.reserved = 0;
+            file.writers.clear();
             file.names = names.values().filter(|named| **named == inode).count();
             if crash != Crash::Process {
                 file.bytes.truncate(file.synced);
@@ -776,6 +779,12 @@ pub(crate) struct FakeFile {
     lock: Option<FakeLock>,
 }
 
+impl Drop for FakeFile {
+    fn drop(&mut self) {
+        self.disk.world().files[self.inode].writers.remove(&self.number);
+    }
+}
+
 /// The lock of a log, which is that of its name.
 pub(crate) struct FakeLock {
     disk: FakeDisk,
@@ -1144,14 +1153,21 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.get(at as usize..).is_some_and(|there| there.starts_with(bytes)))
     }
 
-    fn cut(&mut self, len: u64) -> io::Result<()> {
+    fn announce(&mut self) {
+        let mut world = self.disk.world();
+        world.files[self.inode].writers.insert(self.number);
+    }
+
+    fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Cut)?;
-        let bytes = &mut world.files[self.inode].bytes;
-        assert!(len <= bytes.len() as u64, "a cut never makes a file longer");
-        bytes.truncate(len as usize);
         let file = &mut world.files[self.inode];
-        (file.reserved, file.synced, file.misses_newline) = (0, file.synced.min(len as usize), false);
+        if file.writers.iter().any(|number| *number != self.number) || file.bytes.len() as u64 != from {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        assert!(to <= from, "a cut never makes a file longer");
+        file.bytes.truncate(to as usize);
+        (file.reserved, file.synced, file.misses_newline) = (0, file.synced.min(to as usize), false);
         world.done()
     }
 

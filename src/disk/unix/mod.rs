@@ -45,6 +45,11 @@ pub(super) fn append(file: &mut RealFile, bytes: &[u8]) -> io::Result<usize> {
     file.file.write(bytes)
 }
 
+/// The file is about to be cut.
+pub(super) fn before_cut() {
+    between::steps();
+}
+
 /// Leaves the place of the last write as it is.
 pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     file.read_at(bytes, at)

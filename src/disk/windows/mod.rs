@@ -47,6 +47,9 @@ pub(super) fn in_child(_file: &File) -> InChild {
     InChild
 }
 
+/// The file is about to be cut.
+pub(super) fn before_cut() {}
+
 /// The handle may also cut the file, so each write says itself that it appends.
 pub(super) fn append(file: &mut RealFile, bytes: &[u8]) -> io::Result<usize> {
     const AT_THE_END: u64 = u64::MAX;

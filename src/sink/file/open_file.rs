@@ -115,6 +115,8 @@ impl<F: DiskFile> OpenFile<F> {
     pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
         let mut open = Self::unlocked(file, opened_by_path, now);
         if opened_by_path {
+            // First of all, so that nothing is cut that is seen or written from here on.
+            open.file.announce();
             open.lock(now);
         }
         open.measure();
@@ -128,6 +130,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// the name.
     pub(super) fn next(file: F, now: Instant) -> Self {
         let mut open = Self::unlocked(file, true, now);
+        open.file.announce();
         open.measure();
         // Nobody else knows of it: what a write has left here is seen as in a locked file.
         open.lock.held = true;
@@ -327,7 +330,9 @@ impl<F: DiskFile> OpenFile<F> {
             return Some(false);
         }
         let start = self.written_to()?.checked_sub(len)?;
-        self.file.holds(start, &self.fragment).ok()
+        // What is short may be the end of another line as well.
+        let begins_line = start == 0 || self.file.holds(start - 1, b"\n").ok()?;
+        Some(begins_line && self.file.holds(start, &self.fragment).ok()?)
     }
 
     /// Lets the fragment at the end stand: it is missing only its newline, and counts as written.
@@ -347,16 +352,23 @@ impl<F: DiskFile> OpenFile<F> {
 
     fn cut_under_lock(&mut self, fragment: u64) -> Option<()> {
         let end = self.written_to()?;
-        if self.file.len().ok()? != end {
-            return None;
-        }
         let len = end.checked_sub(fragment)?;
-        if self.file.cut(len).is_err() && self.file.len().ok()? != len {
-            return None; // Not even done and reported as failed.
+        self.shorten(end, len).then_some(())
+    }
+
+    /// Cuts the file from its length `from` to `to`. Returns whether that is done.
+    pub(super) fn shorten(&mut self, from: u64, to: u64) -> bool {
+        if let Err(error) = self.file.cut(from, to) {
+            // Another process has the file open, or has just written.
+            self.shared |= error.kind() == io::ErrorKind::WouldBlock;
+            // It may be done and reported as failed; but what has the length already is not cut.
+            if from == to || !self.file.len().is_ok_and(|len| len == to) {
+                return false;
+            }
         }
-        self.len = len;
+        self.len = to;
         // The cut has given back the blocks beyond the end.
         self.blocks.forget();
-        Some(())
+        true
     }
 }

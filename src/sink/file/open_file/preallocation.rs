@@ -112,10 +112,9 @@ impl<F: DiskFile> OpenFile<F> {
     /// Gives back the blocks beyond the end; not where another process writes, too: only a cut does
     /// it, and a line that came between the look and the cut would go with it.
     pub(in crate::sink::file) fn give_back_blocks(&mut self) {
-        let may_cut = self.blocks.end > 0 && !self.shared && self.still_holds_lock();
-        if may_cut && self.file.len().is_ok_and(|len| len == self.len) {
+        if self.blocks.end > 0 && !self.shared && self.still_holds_lock() {
             // Should it fail, `du` shows it until the file is written again.
-            let _ = self.file.cut(self.len);
+            self.shorten(self.len, self.len);
         }
         self.blocks.forget();
     }

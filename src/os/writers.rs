@@ -1,0 +1,58 @@
+//! How the processes that write to one file know of each other: each shares a lock on one byte far
+//! beyond the end. Runs on the writer's thread.
+//!
+//! Only a lock of an open file description is as wanted (`F_OFD_SETLK`, fcntl(2), since Linux
+//! 3.15): it becomes exclusive and shared again in one step, and a descriptor that is closed
+//! elsewhere in the process does not end it. `flock` locks the whole file, which on CIFS nobody can
+//! write then.
+
+#[cfg(unix)]
+use std::fs::File;
+#[cfg(unix)]
+use std::io;
+
+/// A way to have the lock, or not to have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// This process writes, and others may.
+    Shared,
+    /// This process alone writes.
+    Alone,
+    /// This process does not write.
+    Left,
+}
+
+/// Has the lock in this way. Where `usize` has 32 bits, the structure depends on the C library.
+///
+/// # Errors
+///
+/// `WouldBlock` if another process has it; any other where there are no such locks.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub(crate) fn set(file: &File, how: Writers) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+
+    /// Beyond the end of any file.
+    const LOCKED_BYTE: libc::off_t = i64::MAX - 1;
+
+    let kind = match how {
+        Writers::Shared => libc::F_RDLCK,
+        Writers::Alone => libc::F_WRLCK,
+        Writers::Left => libc::F_UNLCK,
+    };
+    // Zeroed, not written out: some targets have padding in it, with names of its own.
+    // SAFETY: it holds numbers alone, so every pattern of bits is valid for it.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (kind as _, libc::SEEK_SET as _);
+    (lock.l_start, lock.l_len) = (LOCKED_BYTE, 1);
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and the pointer is to `lock`,
+    // which outlives the call.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(all(unix, not(all(target_os = "linux", target_pointer_width = "64"))))]
+pub(crate) fn set(_file: &File, _how: Writers) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
