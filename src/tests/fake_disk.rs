@@ -183,6 +183,9 @@ pub(crate) struct World {
     pub(crate) renamed_at_lock: Option<(PathBuf, PathBuf)>,
     /// What somebody else writes while the end of a file is looked at: after each look one.
     pub(crate) written_between_looks: VecDeque<&'static [u8]>,
+    /// Just before the cut with this number another process opens the active file, writes
+    /// [`OTHERS_LINE`] and closes it.
+    pub(crate) comes_before_cut: Option<u64>,
     /// So many locks are to be had all the same.
     pub(crate) free_locks: u64,
     /// What `link` fails with, where there are no hard links.
@@ -660,6 +663,22 @@ impl World {
         }
     }
 
+    fn come_before_cut(&mut self, inode: usize, path: &Path) {
+        let is_due = self.comes_before_cut.is_some_and(|number| number <= self.asked[&Op::Cut]);
+        if !is_due || self.names.get(path) != Some(&inode) {
+            return;
+        }
+        self.comes_before_cut = None;
+        let file = &mut self.files[inode];
+        if file.bytes.last().is_some_and(|last| *last != b'\n') {
+            file.bytes.push(b'\n');
+        }
+        file.bytes.extend_from_slice(OTHERS_LINE);
+        // The fragment that was to be cut stays, and the line is no record of ours.
+        self.torn += 2;
+        self.faulted_ops.insert(Op::Cut);
+    }
+
     /// Does what somebody else does. Of a name that is taken, he leaves it as it is.
     pub(crate) fn act(&mut self, hand: Hand, log: &Path) {
         let active = self.names.get(log).copied();
@@ -784,6 +803,9 @@ impl Drop for FakeFile {
         self.disk.world().files[self.inode].writers.remove(&self.number);
     }
 }
+
+/// What another process of ours writes.
+pub(crate) const OTHERS_LINE: &[u8] = b"a line of another process\n";
 
 /// The lock of a log, which is that of its name.
 pub(crate) struct FakeLock {
@@ -1161,6 +1183,7 @@ impl DiskFile for FakeFile {
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Cut)?;
+        world.come_before_cut(self.inode, &self.dir.join(&self.name));
         let file = &mut world.files[self.inode];
         if file.writers.iter().any(|number| *number != self.number) || file.bytes.len() as u64 != from {
             return Err(io::ErrorKind::WouldBlock.into());

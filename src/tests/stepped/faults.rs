@@ -20,7 +20,7 @@ use super::invariants::{Ledger, assert_ended, assert_invariants, assert_recovery
 use super::scenarios::{Life, SCENARIOS, Scenario};
 use crate::KIB;
 use crate::sink::log_file::Fsync;
-use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::tests::fake_disk::{FakeDisk, Fault, OTHERS_LINE, Op};
 use crate::writer::CAUGHT;
 
 const EIO: i32 = 5;
@@ -39,6 +39,9 @@ struct Trouble {
     then: Option<Op>,
     /// The `.0`-th write takes only `.1` bytes.
     short: Option<(u64, usize)>,
+    /// Just before the cut with this number, or a later one of the active file, another process
+    /// writes a line there.
+    comes: Option<u64>,
 }
 
 /// What a run came to.
@@ -74,6 +77,7 @@ impl Runs {
             let mut world = disk.world();
             (world.fault, world.other_fault, world.short_once) = (trouble.fault, trouble.other, trouble.short);
             (world.fault_is_done, world.then_fails) = (trouble.is_done, trouble.then);
+            world.comes_before_cut = trouble.comes;
         }
         let mut life = scenario.begin(disk, Ledger::default());
         (scenario.drive)(&mut life);
@@ -85,6 +89,12 @@ impl Runs {
             life.bench.step();
         }
         settle(scenario, &mut life);
+        let has_come = trouble.comes.is_some() && life.disk.world().comes_before_cut.is_none();
+        if has_come && !scenario.deletes && !life.others_delete {
+            let files = life.disk.read_all(PATH);
+            let lines = files.iter().flat_map(|bytes| bytes.split_inclusive(|byte| *byte == b'\n'));
+            assert_eq!(lines.filter(|line| *line == OTHERS_LINE).count(), 1, "another process's line is there");
+        }
         assert_eq!(CAUGHT.get(), 0, "something panicked");
         outcome
     }
@@ -313,6 +323,30 @@ fn a_write_that_takes_fewer_bytes_loses_nothing_and_glues_nothing() {
         }
     });
     println!("{count} runs: short writes of every length, alone and before an error");
+}
+
+/// The end of a file was looked at, and then it was cut: up to 676 lines that another process had
+/// written in between went with the fragment, or with the blocks that were given back.
+#[test]
+fn whatever_another_process_writes_just_before_a_cut_stays() {
+    let scenarios: Vec<_> = scenarios().collect();
+    let count = in_all(&scenarios, |scenario, runs| {
+        let clean = runs.clean(scenario);
+        let cuts = |outcome: &Outcome| 1..=outcome.asked.get(&Op::Cut).copied().unwrap_or(0);
+        for comes in cuts(&clean) {
+            runs.run(scenario, Trouble { comes: Some(comes), ..Trouble::default() });
+        }
+        for (number, bytes) in (1..).zip(clean.writes) {
+            let fault = Fault { only: Some(Op::Write), ..once(number + 1, ENOSPC) };
+            // So little that it is nothing but a fragment, whatever line it is of.
+            let len = (bytes / 2).min(20);
+            let short = Trouble { short: Some((number, len)), fault: Some(fault), ..Trouble::default() };
+            for comes in cuts(&runs.run(scenario, short)) {
+                runs.run(scenario, Trouble { comes: Some(comes), ..short });
+            }
+        }
+    });
+    println!("{count} runs: another process writes before each cut");
 }
 
 #[test]
