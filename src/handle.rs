@@ -71,6 +71,7 @@ impl Handle {
     ///
     /// - [`FlushError::Timeout`]: the deadline passed first.
     /// - [`FlushError::Suspended`]: an output is suspended, or dropped a record that was pending.
+    ///   The answer comes at once, before all of them are counted as dropped.
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
     ///
