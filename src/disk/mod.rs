@@ -170,8 +170,8 @@ pub(crate) trait DiskFile: Send {
     /// Returns whether the file holds these bytes at this place.
     fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool>;
 
-    /// Says to the other processes of ours that this one writes to the file, until it is closed:
-    /// none of them cuts it meanwhile. Waits for one that is cutting it just now, but not for ever.
+    /// Lets the other processes that log to the file know that this one writes to it, until it is
+    /// closed: meanwhile none of them cuts it. Waits for a cut that is under way, at most a second.
     fn announce(&mut self);
 
     /// Shortens the file from its length `from` to `to`.

@@ -15,10 +15,10 @@ use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
-/// A file that another process is cutting is asked for this often, at this distance: for a second,
-/// which a cut takes only where the file system hangs.
-const MOST_CUTS: usize = 1000;
-const CUT_PAUSE: Duration = Duration::from_millis(1);
+/// While another process cuts the file, its lock is asked for this often, with this pause: for a
+/// second, which a cut takes only where the file system hangs.
+const MOST_TRIES: usize = 1000;
+const TRY_PAUSE: Duration = Duration::from_millis(1);
 
 /// The system itself.
 #[derive(Debug)]
@@ -238,9 +238,9 @@ impl DiskFile for RealFile {
     }
 
     fn announce(&mut self) {
-        for _ in 0..MOST_CUTS {
+        for _ in 0..MOST_TRIES {
             match set_writers(&self.file, Writers::Shared) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(CUT_PAUSE),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(TRY_PAUSE),
                 Ok(()) => {
                     self.announced = true;
                     return;

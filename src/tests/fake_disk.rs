@@ -804,7 +804,7 @@ impl Drop for FakeFile {
     }
 }
 
-/// What another process of ours writes.
+/// The line that another process writes.
 pub(crate) const OTHERS_LINE: &[u8] = b"a line of another process\n";
 
 /// The lock of a log, which is that of its name.

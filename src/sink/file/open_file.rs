@@ -330,7 +330,7 @@ impl<F: DiskFile> OpenFile<F> {
             return Some(false);
         }
         let start = self.written_to()?.checked_sub(len)?;
-        // What is short may be the end of another line as well.
+        // Another line may end with the same few bytes.
         let begins_line = start == 0 || self.file.holds(start - 1, b"\n").ok()?;
         Some(begins_line && self.file.holds(start, &self.fragment).ok()?)
     }

@@ -338,7 +338,7 @@ fn whatever_another_process_writes_just_before_a_cut_stays() {
         }
         for (number, bytes) in (1..).zip(clean.writes) {
             let fault = Fault { only: Some(Op::Write), ..once(number + 1, ENOSPC) };
-            // So little that it is nothing but a fragment, whatever line it is of.
+            // Too few bytes to be read as a line of any kind.
             let len = (bytes / 2).min(20);
             let short = Trouble { short: Some((number, len)), fault: Some(fault), ..Trouble::default() };
             for comes in cuts(&runs.run(scenario, short)) {
