@@ -4,6 +4,8 @@
 use std::ffi::{CStr, OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
@@ -15,6 +17,13 @@ use super::super::walk::Trusted;
 #[cfg(feature = "gzip")]
 use super::is_ours;
 use super::{RealDir, type_of};
+
+/// The names of a file are counted this often, with this pause, while they change.
+const MOST_COUNTS: usize = 10;
+const COUNT_PAUSE: Duration = Duration::from_millis(5);
+/// What changes within this time may have one and the same time of change: the kernel's clock for
+/// it goes in steps of up to 10 ms.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 impl RealDir {
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
@@ -59,7 +68,7 @@ impl RealDir {
             return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
         }
         if type_of(&opened) == FileType::RegularFile {
-            if opened.st_nlink > 1 && self.may_be_foreign(&opened, is_archive) {
+            if opened.st_nlink > 1 && !self.has_names_of_ours(&fd, is_archive)? {
                 return Err(never("a second name of another file"));
             }
             return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
@@ -70,20 +79,31 @@ impl RealDir {
         Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
-    /// Returns true if a file with several names may be anybody's: others can make names here, and
-    /// not all of the file's names are those that a rotation leaves.
-    fn may_be_foreign(&self, opened: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> bool {
-        // The type differs from system to system.
-        #[allow(clippy::unnecessary_cast)]
-        let all = opened.st_nlink as u64;
-        let known = || {
-            if !Trusted::new()?.is_open(&fstat(self.fd())?) {
-                return Ok(all);
+    /// Returns true if an open file is a log by its names: nobody else can make names here, or all
+    /// of them are those that a rotation leaves. They are looked at one after the other, and others
+    /// may make, move and remove names meanwhile; each time the file's time of change is set.
+    fn has_names_of_ours(&self, file: &OwnedFd, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<bool> {
+        if !Trusted::new()?.is_open(&fstat(self.fd())?) {
+            return Ok(true);
+        }
+        for _ in 0..MOST_COUNTS {
+            let before = fstat(file)?;
+            let would_show = would_show_a_change(&before);
+            let is_it = |name: &&OsString| self.stat(name).is_ok_and(|found| id_of(&found) == id_of(&before));
+            let names = 1 + self.names(is_archive)?.iter().filter(is_it).count();
+            // The type differs from system to system.
+            #[allow(clippy::unnecessary_cast)]
+            let all = before.st_nlink as usize;
+            if names < all {
+                return Ok(false);
             }
-            let is_it = |name: &&OsString| self.stat(name).is_ok_and(|found| id_of(&found) == id_of(opened));
-            Ok::<_, io::Error>(1 + self.names(is_archive)?.iter().filter(is_it).count() as u64)
-        };
-        known().map_or(true, |known| known < all)
+            let after = fstat(file)?;
+            if would_show && (before.st_ctime, before.st_ctime_nsec) == (after.st_ctime, after.st_ctime_nsec) {
+                return Ok(names == all);
+            }
+            thread::sleep(COUNT_PAUSE);
+        }
+        Err(io::ErrorKind::Interrupted.into()) // The next attempt counts again.
     }
 
     fn create_log(&self, name: &OsStr, rights: Rights) -> io::Result<RealFile> {
@@ -135,6 +155,16 @@ impl RealDir {
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(RealFile::new(fd.into(), false, Some((self.clone(), name.to_owned()))))
     }
+}
+
+/// Whether a change of the file from now on would give it another time of change.
+fn would_show_a_change(file: &Stat) -> bool {
+    // The types differ from system to system.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    let changed = (file.st_ctime as i64, file.st_ctime_nsec as i64);
+    let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return false };
+    let ago = now.as_nanos() as i128 - (i128::from(changed.0) * 1_000_000_000 + i128::from(changed.1));
+    ago < 0 || ago > CLOCK_STEP.as_nanos() as i128
 }
 
 /// Refuses what is never a log file.

@@ -106,6 +106,9 @@ impl Deed {
                 all_or_first_error(plain.iter().chain(&compressed).map(|name| put(stage, what, &dir.join(name))))
             }
             Deed::Puts(what, at) => all_or_first_error(found(&dir, at).iter().map(|path| {
+                if !names_in(&dir).iter().any(|name| path.ends_with(name)) {
+                    return put(stage, what, path);
+                }
                 // He puts it there in one step if he can.
                 let new = dir.join(".his");
                 put(stage, what, &new)?;
@@ -184,15 +187,17 @@ fn put(stage: &Stage, what: What, path: &Path) -> io::Result<()> {
     }
 }
 
+/// What stands at such a name; the log's name in any case.
 fn found(dir: &Path, at: At) -> Vec<PathBuf> {
     let is_it = |name: &String| match at {
-        At::Log => name == "app.log",
+        At::Log => false,
         At::Archives => is_plain_archive(name) || name.ends_with(".gz"),
         At::Lock => name.ends_with(".lock"),
         At::Unfinished => name.ends_with(".new"),
         At::Link => name == LINK,
     };
-    names_in(dir).into_iter().filter(is_it).map(|name| dir.join(name)).collect()
+    let log = (at == At::Log).then(|| "app.log".to_owned());
+    log.into_iter().chain(names_in(dir).into_iter().filter(is_it)).map(|name| dir.join(name)).collect()
 }
 
 fn is_plain_archive(name: &str) -> bool {

@@ -16,6 +16,7 @@
 mod deeds;
 mod stage;
 
+use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ use super::faults::{in_all, is_long};
 use super::invariants::parse;
 use crate::LogFile;
 use crate::disk::between;
-use crate::disk::{RealDisk, Rights};
+use crate::disk::{Disk as _, RealDisk, Rights};
 use crate::event::Event;
 use crate::sink::file::Target;
 use crate::sink::file::archive_name::is_archive;
@@ -41,6 +42,10 @@ use stage::{Kind, Stage};
 /// Most deeds are done before this many steps, by seed; before each one with `UNFAZED_LONG`.
 const SAMPLED: u64 = 1;
 const SEEDS: u64 = 100;
+/// From the look at the log's name to the last look at the names of archives.
+const MOST_GAP: u64 = 5;
+/// More than there are until there is a log.
+const FIRST_STEPS: u64 = 30;
 /// A rotation that has been due for a minute without the lock is reported.
 const REPORTED: Duration = Duration::from_secs(75);
 
@@ -49,6 +54,8 @@ enum When {
     Never,
     /// Before the step with this number.
     Before(u64, Deed),
+    /// One thing before a step, and another one some steps later.
+    Twice((u64, Deed), (u64, Deed)),
     /// Again and again, by seed.
     Randomly(Rng),
 }
@@ -71,6 +78,9 @@ impl Hands {
         let deed = match &mut self.when {
             When::Never => None,
             When::Before(at, deed) => (*at == self.steps).then_some(*deed),
+            When::Twice(first, later) => {
+                [*first, *later].into_iter().find(|(at, _)| *at == self.steps).map(|(_, deed)| deed)
+            }
             When::Randomly(rng) => {
                 let all = Deed::all();
                 (rng.u32(..40) == 0).then(|| all[rng.usize(..all.len())])
@@ -107,6 +117,7 @@ impl Play {
         let compresses = match &when {
             When::Never => true,
             When::Before(_, deed) => deed.is_about_archives(),
+            When::Twice(..) => false,
             When::Randomly(rng) => rng.get_seed() % 2 == 0,
         };
         let stage = Stage::new(kind);
@@ -238,6 +249,57 @@ fn whatever_hands_do_between_two_steps_of_the_real_disk_they_get_nothing() {
         }
     });
     println!("{count} runs");
+}
+
+/// The names of an open file are counted one after the other, and meanwhile there may be more.
+#[test]
+fn a_second_name_is_not_taken_for_what_a_rotation_leaves_whatever_is_put_next_to_it() {
+    use deeds::{At, What::SecondName};
+
+    if !can_be_nobody() {
+        return;
+    }
+    let steps = run(Kind::His, When::Never, "nobody does anything");
+    // In everybody's directory the log's name is his only until there is a log.
+    let all = (1..=steps).map(|at| (Kind::His, at)).chain((1..=FIRST_STEPS).map(|at| (Kind::Sticky, at)));
+    let count = in_all(&all.collect::<Vec<_>>(), |&(kind, at), runs| {
+        let (first, later) = (Deed::Puts(SecondName, At::Log), Deed::Plants(SecondName));
+        for gap in 1..=MOST_GAP {
+            let story = format!("{kind:?}, {first:?} before step {at} of {steps}, {later:?} {gap} steps later");
+            runs.begin("hands", story.clone());
+            run(kind, When::Twice((at, first), (at + gap, later)), &story);
+        }
+    });
+    println!("{count} runs");
+}
+
+/// While the names of a file are counted, one that moves could be counted twice.
+#[test]
+fn a_name_that_moves_does_not_stand_for_one_that_is_elsewhere() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    if !can_be_nobody() {
+        return;
+    }
+    for first in [0, 1] {
+        let stage = Stage::new(Kind::His);
+        let (log, shared) = (stage.log(), stage.victim().join("shared"));
+        let archives = [0, 1].map(|number| stage.logs().join(format!("app.2001-09-09T01-46-40-000{number}.log")));
+        deeds::as_nobody(|| {
+            fs::hard_link(&shared, &log).unwrap();
+            fs::hard_link(&shared, &archives[first]).unwrap();
+            fs::write(&archives[1 - first], "his\n").unwrap();
+        });
+        let mut disk = RealDisk::new(Rights::default(), is_archive);
+        let moves = move || {
+            let [one, other] = &archives;
+            deeds::as_nobody(|| renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap());
+        };
+        between::set(Some(Arc::new(Mutex::new(moves))));
+        let opened = disk.open(&log);
+        between::set(None);
+        assert!(opened.is_err(), "the victim's file has a name elsewhere");
+    }
 }
 
 #[test]

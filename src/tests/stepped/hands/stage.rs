@@ -199,6 +199,7 @@ impl Stage {
             true if seen.owner.0 == NOBODY => !is_log_his && !path.ends_with("app.log"),
             // Next to his files root's are the log's as well, and he can remove each name himself.
             true => is_sticky && victims.contains(&seen.inode),
+            false if is_log_his && path.ends_with("app.log") => false,
             // The option replaces any link, and makes the new one under a name of its own.
             false => seen.owner.0 == NOBODY && (!path.ends_with(LINK) || !seen.is_link()),
         });
