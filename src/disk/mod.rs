@@ -171,15 +171,18 @@ pub(crate) trait DiskFile: Send {
     fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool>;
 
     /// Lets the other processes that log to the file know that this one writes to it, until it is
-    /// closed: meanwhile none of them cuts it. Waits for a cut that is under way, at most a second.
-    fn announce(&mut self);
+    /// closed: meanwhile none of them cuts it. Waits that long at most for a cut that is under way.
+    fn announce(&mut self, at_most: Duration);
+
+    /// Returns whether the others know.
+    fn is_announced(&self) -> bool;
 
     /// Shortens the file from its length `from` to `to`.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if another process has announced that it writes, or if the file has another
-    /// length.
+    /// `WouldBlock` if another process has announced that it writes, or may have, or if the file
+    /// has another length.
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()>;
 
     fn free_space(&mut self) -> io::Result<FreeSpace>;

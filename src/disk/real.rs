@@ -9,15 +9,13 @@ use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Seek as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
-/// While another process cuts the file, its lock is asked for this often, with this pause: for a
-/// second, which a cut takes only where the file system hangs.
-const MOST_TRIES: usize = 1000;
+/// While another process cuts the file, its lock is asked for with this pause.
 const TRY_PAUSE: Duration = Duration::from_millis(1);
 
 /// The system itself.
@@ -161,9 +159,9 @@ impl RealFile {
     }
 
     /// Writes next to others again, after a cut.
-    fn share_again(&self) {
+    fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
-        let _ = set_writers(&self.file, how); // What was exclusive can always be shared.
+        self.announced &= set_writers(&self.file, how).is_ok();
     }
 }
 
@@ -237,26 +235,31 @@ impl DiskFile for RealFile {
         Ok(self.readable)
     }
 
-    fn announce(&mut self) {
-        for _ in 0..MOST_TRIES {
+    fn announce(&mut self, at_most: Duration) {
+        let end = Instant::now() + at_most;
+        self.announced = loop {
             match set_writers(&self.file, Writers::Shared) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(TRY_PAUSE),
-                Ok(()) => {
-                    self.announced = true;
-                    return;
+                Ok(()) => break true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    self.pause(TRY_PAUSE);
                 }
-                Err(_) => return, // Not here: nobody knows of it.
+                Err(_) => break false,
             }
-        }
+        };
+    }
+
+    fn is_announced(&self) -> bool {
+        self.announced
     }
 
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
         match set_writers(&self.file, Writers::Alone) {
-            // Not here: who else writes is not known.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.cut_alone(from, to),
-            Err(error) => {
+            // Who else writes is not known here.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.cut_alone(from, to),
+            // Somebody does, or may.
+            Err(_) => {
                 self.share_again();
-                Err(error)
+                Err(io::ErrorKind::WouldBlock.into())
             }
             Ok(()) => {
                 let result = self.cut_alone(from, to);
@@ -356,9 +359,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.log");
         let (mut one, mut other) = (open(&path).unwrap(), open(&path).unwrap());
-        one.announce();
+        one.announce(Duration::from_secs(10));
         assert_eq!(one.write(b"whole\nhalf").unwrap(), 10);
-        other.announce();
+        other.announce(Duration::from_secs(10));
         assert_eq!(one.cut(10, 6).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(fs::read(&path).unwrap(), b"whole\nhalf");
         assert_eq!(other.write(b"\nother\n").unwrap(), 7);
@@ -379,14 +382,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.log");
         let mut one = open(&path).unwrap();
-        one.announce();
+        one.announce(Duration::from_secs(10));
         assert_eq!(one.write(b"whole\nhalf").unwrap(), 10);
         let (wrote, written) = mpsc::channel();
         let comes = {
             let path = path.clone();
             move || {
                 let mut other = open(&path).unwrap();
-                other.announce();
+                other.announce(Duration::from_secs(10));
                 assert_eq!(other.write(b"other\n").unwrap(), 6);
                 let _ = wrote.send(()); // Perhaps nobody waits any more.
             }

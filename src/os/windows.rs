@@ -10,7 +10,9 @@ use std::os::windows::io::AsRawHandle as _;
 use std::path::{Component, Path, Prefix};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, HANDLE};
+use windows_sys::Win32::Foundation::{
+    ERROR_INVALID_FUNCTION, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, HANDLE,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FILE_STANDARD_INFO, FILE_TYPE_DISK,
     FileIdInfo, FileStandardInfo, GetDiskFreeSpaceExW, GetDiskFreeSpaceW, GetFileInformationByHandle,
@@ -137,14 +139,18 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
 }
 
 /// Has the lock that all who write to the file share, or has it alone. What this handle had before
-/// is given back first: no lock here can be changed.
+/// is given back first: no lock here can be changed. `Unsupported` where there are no such locks.
 pub(crate) fn set_writers(file: &File, how: Writers) -> io::Result<()> {
     let left = unlock_byte(file, WRITERS_BYTE);
-    match how {
+    let done = match how {
         Writers::Shared => lock_byte(file, WRITERS_BYTE, 0),
         Writers::Alone => lock_byte(file, WRITERS_BYTE, LOCKFILE_EXCLUSIVE_LOCK),
         Writers::Left => left,
-    }
+    };
+    done.map_err(|error| match error.raw_os_error().map(|code| code as u32) {
+        Some(ERROR_INVALID_FUNCTION | ERROR_NOT_SUPPORTED) => io::ErrorKind::Unsupported.into(),
+        _ => error,
+    })
 }
 
 /// `WouldBlock`: another handle has it.

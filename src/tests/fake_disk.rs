@@ -176,6 +176,10 @@ pub(crate) struct World {
     stood: BTreeMap<PathBuf, Vec<usize>>,
     /// Somebody else holds the lock.
     pub(crate) locked_by_other: bool,
+    /// Somebody who does not write shares the lock of those who do.
+    pub(crate) is_touched: bool,
+    /// That lock cannot be had.
+    pub(crate) refuses_announcing: bool,
     /// The lock was asked for while somebody else held it.
     pub(crate) was_locked: bool,
     /// Somebody else renames the file to this name, and puts a new one in its place, just before
@@ -1175,17 +1179,24 @@ impl DiskFile for FakeFile {
         Ok(world.files[self.inode].bytes.get(at as usize..).is_some_and(|there| there.starts_with(bytes)))
     }
 
-    fn announce(&mut self) {
+    fn announce(&mut self, _at_most: Duration) {
         let mut world = self.disk.world();
-        world.files[self.inode].writers.insert(self.number);
+        if !world.refuses_announcing {
+            world.files[self.inode].writers.insert(self.number);
+        }
+    }
+
+    fn is_announced(&self) -> bool {
+        self.disk.world().files[self.inode].writers.contains(&self.number)
     }
 
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
         let mut world = self.disk.world();
         world.ask(Op::Cut)?;
         world.come_before_cut(self.inode, &self.dir.join(&self.name));
+        let is_touched = world.is_touched;
         let file = &mut world.files[self.inode];
-        if file.writers.iter().any(|number| *number != self.number) || file.bytes.len() as u64 != from {
+        if is_touched || file.writers.iter().any(|number| *number != self.number) || file.bytes.len() as u64 != from {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         assert!(to <= from, "a cut never makes a file longer");

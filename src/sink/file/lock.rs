@@ -15,6 +15,8 @@ use super::open_file::OpenFile;
 
 /// A lock that another process has is asked for again this often.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(10);
+/// What could not be announced is tried again this often.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 impl<F: DiskFile> OpenFile<F> {
     /// Returns whether this process has the lock, as far as it knows: no other process of ours
@@ -60,6 +62,15 @@ impl<F: DiskFile> OpenFile<F> {
     /// Asks for the lock again when the time has come. Returns whether it was got just now.
     pub(super) fn lock_if_due(&mut self, now: Instant) -> bool {
         now.saturating_duration_since(self.lock.asked_at) >= LOCK_EVERY && self.lock_now(now)
+    }
+
+    /// Announces again from time to time what could not be announced.
+    pub(super) fn announce_if_due(&mut self, now: Instant) {
+        let is_due = now.saturating_duration_since(self.lock.announced_at) >= ANNOUNCE_EVERY;
+        if self.opened_by_path && is_due && !self.file.is_announced() {
+            self.lock.announced_at = now;
+            self.file.announce(Duration::ZERO);
+        }
     }
 
     /// Asks for the lock at once, if it is missing. Returns whether it was got just now.

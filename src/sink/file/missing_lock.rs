@@ -19,11 +19,13 @@ pub(super) struct LockState {
     pub(super) asked_at: Instant,
     /// Why it is missing; not reported yet.
     pub(super) missing: Option<io::Error>,
+    /// When this process last tried to announce that it writes.
+    pub(super) announced_at: Instant,
 }
 
 impl LockState {
     pub(super) fn new(now: Instant) -> Self {
-        Self { held: false, asked_at: now, missing: None }
+        Self { held: false, asked_at: now, missing: None, announced_at: now }
     }
 
     /// Returns why it is missing, whether that was reported or not.

@@ -273,6 +273,7 @@ impl<D: Disk> FileSink<D> {
             self.reopen(now)?;
         }
         if let Some(open) = &mut self.open {
+            open.announce_if_due(now.monotonic);
             if open.lock_if_due(now.monotonic) {
                 self.torn = open.is_torn().unwrap_or(self.torn);
                 self.archives.must_tidy_now();

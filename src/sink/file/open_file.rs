@@ -12,6 +12,9 @@ use crate::event::Cause;
 use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
 
+/// Whoever opens a file waits this long at most for a cut that is under way; it takes longer only
+/// where the file system hangs, or who cuts is stopped.
+const CUT_AT_MOST: Duration = Duration::from_millis(500);
 /// When a file is opened whose lock another process has, its end is read this often, at this
 /// distance; it is torn if each look says so, and the file does not grow in between.
 const TAIL_LOOKS: usize = 20;
@@ -47,13 +50,21 @@ pub(super) struct OpenFile<F> {
     pub(super) len: u64,
     /// The length was seen since the file was opened.
     pub(super) measured: bool,
-    /// Another process was seen to write here, or in the file before this one.
-    pub(super) shared: bool,
+    pub(super) shared: Shared,
     /// The part of a line at the end that could not be cut.
     fragment: Vec<u8>,
     /// Where the last write has ended, if it has reported an error and was read back.
     read_back_to: Option<u64>,
     pub(super) blocks: Preallocated,
+}
+
+/// Whether another process was seen to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shared {
+    /// To this file.
+    pub(super) here: bool,
+    /// To this file, or to one that had its name before.
+    pub(super) ever: bool,
 }
 
 /// What is known of the path of an open file.
@@ -116,11 +127,10 @@ impl<F: DiskFile> OpenFile<F> {
         let mut open = Self::unlocked(file, opened_by_path, now);
         if opened_by_path {
             // First of all, so that nothing is cut that is seen or written from here on.
-            open.file.announce();
+            open.file.announce(CUT_AT_MOST);
             open.lock(now);
         }
         open.measure();
-        open.shared = false;
         let torn = if open.holds_lock() { open.is_torn() } else { open.is_torn_for_good() };
         let torn = torn.or((!open.measured).then_some(true));
         Ok((open, torn))
@@ -130,7 +140,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// the name.
     pub(super) fn next(file: F, now: Instant) -> Self {
         let mut open = Self::unlocked(file, true, now);
-        open.file.announce();
+        open.file.announce(CUT_AT_MOST);
         open.measure();
         // Nobody else knows of it: what a write has left here is seen as in a locked file.
         open.lock.held = true;
@@ -149,7 +159,7 @@ impl<F: DiskFile> OpenFile<F> {
             dirty_since: None,
             len: 0,
             measured: false,
-            shared: false,
+            shared: Shared::default(),
             fragment: Vec::new(),
             read_back_to: None,
             blocks,
@@ -200,7 +210,9 @@ impl<F: DiskFile> OpenFile<F> {
             return None;
         };
         let shorter = self.len.saturating_sub(len);
-        self.shared |= self.measured && len > self.len;
+        if self.measured && len > self.len {
+            self.see_another();
+        }
         // Whoever cuts a file gives back what is beyond its end. Where the file was cut at its own
         // length, or where another process has written since, only the number of blocks shows that.
         if shorter > 0 || self.blocks.reach_beyond(len) && self.blocks.are_gone(self.file.allocated()) {
@@ -208,6 +220,11 @@ impl<F: DiskFile> OpenFile<F> {
         }
         (self.len, self.measured) = (len, true);
         Some(shorter)
+    }
+
+    /// Notes that another process writes here.
+    fn see_another(&mut self) {
+        self.shared = Shared { here: true, ever: true };
     }
 
     /// Returns what is remembered of the file when it is closed.
@@ -262,7 +279,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// because another process may have written, too: then, and where nothing can be read, it is
     /// not seen. `follows`: the bytes before them were just written.
     fn see_written(&mut self, bytes: &[u8], follows: bool) -> Option<usize> {
-        if !self.lock.held || self.shared {
+        if !self.lock.held || self.shared.ever {
             return None;
         }
         // The length that is known is out of date if somebody has appended a line before ours. By
@@ -304,7 +321,7 @@ impl<F: DiskFile> OpenFile<F> {
         if fragment.is_empty() || self.cut(fragment.len() as u64).is_some() {
             return Tail::Cut;
         }
-        if (self.shared || !self.lock.held) && self.write_once(b"\n") == 1 {
+        if (self.shared.ever || !self.lock.held) && self.write_once(b"\n") == 1 {
             return Tail::Ended;
         }
         self.fragment = fragment.to_vec();
@@ -360,7 +377,9 @@ impl<F: DiskFile> OpenFile<F> {
     pub(super) fn shorten(&mut self, from: u64, to: u64) -> bool {
         if let Err(error) = self.file.cut(from, to) {
             // Another process has the file open, or has just written.
-            self.shared |= error.kind() == io::ErrorKind::WouldBlock;
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.see_another();
+            }
             // It may be done and reported as failed; but what has the length already is not cut.
             if from == to || !self.file.len().is_ok_and(|len| len == to) {
                 return false;

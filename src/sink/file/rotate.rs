@@ -199,11 +199,11 @@ impl<D: Disk> FileSink<D> {
         self.archives.rotated();
         self.sync_left_file();
         let Some(open) = &mut self.open else { return Ok(false) };
-        let (shared, reported_untrusted) = (open.shared, open.path.reported_untrusted);
+        let (shared, reported_untrusted) = (open.shared.ever, open.path.reported_untrusted);
         let mut old = std::mem::replace(open, new);
         open.inherit_lock(&mut old, now.monotonic);
         drop(old);
-        (open.shared, open.path.reported_untrusted) = (shared, reported_untrusted);
+        (open.shared.ever, open.path.reported_untrusted) = (shared, reported_untrusted);
         open.path.lines_since = first.len() as u64;
         self.torn = false;
         self.rotator.wrote(first);

@@ -1,5 +1,7 @@
 //! The lock of the active file: who has it looks after the archives, and nobody else does.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use log::Level;
@@ -7,6 +9,7 @@ use log::Level;
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{Line, parse};
 use crate::LogFile;
+use crate::disk::{Disk as _, DiskFile as _, Opened};
 use crate::event::Event;
 use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
@@ -279,6 +282,28 @@ fn a_file_that_is_rotated_while_it_is_opened_is_opened_again() {
     assert_eq!(disk.read(OTHERS), b"older\n");
     assert_eq!(parse(&[disk.read(PATH)]).records, [0, 1]);
     assert_eq!(disk.world().asked(Op::Open), 2);
+}
+
+/// One failure of the lock left the others without knowledge of this process for as long as it
+/// wrote, and each of their cuts could take its lines.
+#[test]
+fn what_could_not_be_announced_is_announced_a_second_later() {
+    let disk = FakeDisk::default();
+    disk.world().locked_by_other = true;
+    disk.world().refuses_announcing = true;
+    let mut bench = bench(&disk, |file| file);
+    let cut_by_another = |disk: &FakeDisk| {
+        let mut other = disk.clone();
+        let Ok(Opened::File(mut file)) = other.open(Path::new(PATH)) else { panic!("a file") };
+        let len = disk.read(PATH).len() as u64;
+        file.cut(len, len).map_err(|error| error.kind())
+    };
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(cut_by_another(&disk), Ok(()));
+    disk.world().refuses_announcing = false;
+    bench.live(Duration::from_secs(2));
+    assert_eq!(cut_by_another(&disk), Err(ErrorKind::WouldBlock));
 }
 
 #[test]

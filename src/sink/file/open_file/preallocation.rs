@@ -83,7 +83,7 @@ impl<F: DiskFile> OpenFile<F> {
         let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
         // Where another process writes, too, blocks are not given back at the end, and each archive
         // keeps them: so none is taken that the reserve does not need.
-        let more = if self.shared { 0 } else { more / block * block };
+        let more = if self.shared.ever { 0 } else { more / block * block };
         // On a full disk each attempt may cost a wait for the file system's journal.
         let steps = [least.saturating_add(more), least];
         for to in steps.into_iter().skip(usize::from(more == 0)) {
@@ -110,9 +110,11 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     /// Gives back the blocks beyond the end; not where another process writes, too: only a cut does
-    /// it, and a line that came between the look and the cut would go with it.
+    /// it, and a line that came between the look and the cut would go with it. One that has written
+    /// to an earlier file announces itself here, if it does so at all, before it writes.
     pub(in crate::sink::file) fn give_back_blocks(&mut self) {
-        if self.blocks.end > 0 && !self.shared && self.still_holds_lock() {
+        let is_shared = if self.file.is_announced() { self.shared.here } else { self.shared.ever };
+        if self.blocks.end > 0 && !is_shared && self.still_holds_lock() {
             // Should it fail, `du` shows it until the file is written again.
             self.shorten(self.len, self.len);
         }
