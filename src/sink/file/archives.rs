@@ -51,6 +51,8 @@ pub(super) struct Archives {
     pub(super) interrupted: Interrupted,
     /// When archives were last deleted because space was low.
     deleted_for_space: Option<Instant>,
+    /// Since then nothing was written.
+    gave_way: bool,
 }
 
 /// The work and the reports that the last turn left for the next one.
@@ -97,6 +99,7 @@ impl Archives {
             compressor: Compressor::new(options.compress),
             interrupted: Interrupted::default(),
             deleted_for_space: None,
+            gave_way: false,
         }
     }
 
@@ -286,9 +289,16 @@ impl Archives {
         self.remaining.reported_doubtful = doubtful;
     }
 
-    /// Returns whether archives may be deleted for space again.
+    /// Returns whether archives may be deleted for space: once until something was written again,
+    /// and a second after the last time.
     pub(super) fn may_delete_for_space(&self, now: Instant) -> bool {
-        self.deleted_for_space.is_none_or(|last| now.saturating_duration_since(last) >= DELETE_FOR_SPACE_EVERY)
+        let since = self.deleted_for_space.map(|last| now.saturating_duration_since(last));
+        !self.gave_way && since.is_none_or(|since| since >= DELETE_FOR_SPACE_EVERY)
+    }
+
+    /// Notes that lines were written.
+    pub(super) fn wrote(&mut self, lines: usize) {
+        self.gave_way &= lines == 0;
     }
 
     /// Deletes the oldest archives until `shortfall` is zero, or until what was deleted and does
@@ -301,7 +311,7 @@ impl Archives {
         now: Now,
         news: &mut Vec<News>,
     ) -> bool {
-        self.deleted_for_space = Some(now.monotonic);
+        (self.deleted_for_space, self.gave_way) = (Some(now.monotonic), true);
         let Ok(mut dir) = dir_of(disk, open) else { return false };
         if self.is_elsewhere(&mut dir, open) {
             return false;

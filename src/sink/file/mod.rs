@@ -145,11 +145,13 @@ impl<D: Disk> FileSink<D> {
             let error = match result {
                 Ok(lines) => {
                     written += lines;
+                    self.archives.wrote(lines);
                     continue;
                 }
                 Err(error) => error,
             };
             written += error.written();
+            self.archives.wrote(error.written());
             match error.cause() {
                 // This file may not grow; the next one may.
                 Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
@@ -178,8 +180,8 @@ impl<D: Disk> FileSink<D> {
 
     /// Deletes old archives if the options say so. Returns whether there may be space now.
     fn delete_for_space(&mut self, now: Now) -> bool {
-        let may_delete = self.archives.may_delete_for_space(now.monotonic);
-        if self.options.when_low != WhenLow::DeleteOldest || self.suspended || !may_delete {
+        let deletes = self.options.when_low == WhenLow::DeleteOldest;
+        if !deletes || !self.archives.may_delete_for_space(now.monotonic) {
             return false;
         }
         let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return false };

@@ -494,6 +494,33 @@ fn a_full_disk_without_a_reserve_gives_way_too_and_no_more_than_helps() {
     assert_eq!(bench.handle.stats().written, 3);
 }
 
+/// A suspension that began within a second of a deletion never ended by itself, whatever could have
+/// been deleted.
+#[test]
+fn a_disk_that_fills_up_just_after_a_deletion_gives_way_again_a_second_later() {
+    let disk = FakeDisk::with_capacity(1024 * KIB);
+    for day in 1..=9 {
+        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+    }
+    let file = options(|file| file.min_free_space(64 * KIB).when_low(WhenLow::DeleteOldest));
+    let mut bench = Setup::new().file_with(&disk, file).bench();
+    bench.step();
+    let fill = |disk: &FakeDisk| {
+        let free = disk.world().free();
+        disk.world().filler += free - 64 * KIB;
+    };
+    for left in [7, 5, 3] {
+        fill(&disk);
+        bench.log_some(3);
+        bench.live(Duration::from_millis(100));
+        if left < 7 {
+            assert_eq!((archives(&disk).len(), bench.suspended()), (left + 2, true), "not twice within a second");
+            bench.live(Duration::from_millis(1200));
+        }
+        assert_eq!((archives(&disk).len(), bench.suspended()), (left, false));
+    }
+}
+
 /// The last words of a logger said what was lost, and took room for it; nobody was told which file
 /// that had cost.
 #[test]
