@@ -1040,10 +1040,13 @@ impl Machine {
         let bench = process.bench.as_ref().unwrap();
         let stats = bench.handle.stats();
         let world = self.disk.world();
-        let moves = [Op::Create, Op::Link, Op::Rename, Op::RenameNew, Op::Remove];
+        let moves = [Op::Create, Op::Link, Op::Rename, Op::RenameNew];
+        // Under `DeleteOldest` a deletion may wait until a second has passed since the last one.
+        let gives_way = process.plan.files.iter().any(|file| file.when_low == WhenLow::DeleteOldest);
+        let deletes = if gives_way { 0 } else { world.asked(Op::Remove) };
         Look {
             free: world.free(),
-            moves: moves.iter().map(|op| world.asked(*op)).sum(),
+            moves: moves.iter().map(|op| world.asked(*op)).sum::<u64>() + deletes,
             states: stats.outputs.iter().map(|output| (output.state, output.suspensions)).collect(),
         }
     }
