@@ -17,6 +17,8 @@ use crate::os::{Writers, set_writers};
 
 /// While another process cuts the file, its lock is asked for with this pause.
 const TRY_PAUSE: Duration = Duration::from_millis(1);
+/// A lock that fails otherwise may fail only once; it is asked for again for this long.
+const FAILURE_AT_MOST: Duration = Duration::from_millis(20);
 
 /// The system itself.
 #[derive(Debug)]
@@ -158,6 +160,17 @@ impl RealFile {
         keeping_time(&self.file, |file| file.set_len(to))
     }
 
+    /// Returns for how long a lock that was not to be had may still come.
+    fn patience_with(&self, error: &io::Error) -> Duration {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Duration::MAX,
+            io::ErrorKind::Unsupported => Duration::ZERO,
+            // Who may not read the file never gets it.
+            _ if self.readable => FAILURE_AT_MOST,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Writes next to others again, after a cut.
     fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
@@ -236,13 +249,11 @@ impl DiskFile for RealFile {
     }
 
     fn announce(&mut self, at_most: Duration) {
-        let end = Instant::now() + at_most;
+        let start = Instant::now();
         self.announced = loop {
             match set_writers(&self.file, Writers::Shared) {
                 Ok(()) => break true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
-                    self.pause(TRY_PAUSE);
-                }
+                Err(error) if start.elapsed() < at_most.min(self.patience_with(&error)) => self.pause(TRY_PAUSE),
                 Err(_) => break false,
             }
         };

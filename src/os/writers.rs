@@ -44,21 +44,18 @@ pub(crate) fn set(file: &File, how: Writers) -> io::Result<()> {
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     (lock.l_type, lock.l_whence) = (kind as _, libc::SEEK_SET as _);
     (lock.l_start, lock.l_len) = (LOCKED_BYTE, 1);
-    loop {
-        // SAFETY: the descriptor is open as long as `file` is borrowed, and the pointer is to
-        // `lock`, which outlives the call.
-        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } != -1 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        return Err(match error.raw_os_error() {
-            Some(libc::EINTR) => continue,
-            // CIFS says EACCES, which POSIX allows.
-            Some(libc::EACCES | libc::EAGAIN) => io::ErrorKind::WouldBlock.into(),
-            Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => io::ErrorKind::Unsupported.into(),
-            _ => error,
-        });
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and the pointer is to `lock`,
+    // which outlives the call.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) } != -1 {
+        return Ok(());
     }
+    let error = io::Error::last_os_error();
+    Err(match error.raw_os_error() {
+        // CIFS says EACCES, which POSIX allows.
+        Some(libc::EACCES | libc::EAGAIN) => io::ErrorKind::WouldBlock.into(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => io::ErrorKind::Unsupported.into(),
+        _ => error,
+    })
 }
 
 #[cfg(all(unix, not(all(target_os = "linux", target_pointer_width = "64"))))]
