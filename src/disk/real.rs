@@ -165,7 +165,7 @@ impl RealFile {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Duration::MAX,
             io::ErrorKind::Unsupported => Duration::ZERO,
-            // Who may not read the file never gets it.
+            // A process that may not read the file never gets the lock.
             _ if self.readable => FAILURE_AT_MOST,
             _ => Duration::ZERO,
         }
@@ -265,7 +265,7 @@ impl DiskFile for RealFile {
 
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
         match set_writers(&self.file, Writers::Alone) {
-            // Who else writes is not known here.
+            // There are no such locks, and nobody knows of the others.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.cut_alone(from, to),
             // Somebody does, or may.
             Err(_) => {

@@ -15,7 +15,7 @@ use super::open_file::OpenFile;
 
 /// A lock that another process has is asked for again this often.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(10);
-/// What could not be announced is tried again this often.
+/// An announcement that failed is tried again this often.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
 impl<F: DiskFile> OpenFile<F> {

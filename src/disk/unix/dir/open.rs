@@ -21,8 +21,8 @@ use super::{RealDir, type_of};
 /// The names of a file are counted this often, with this pause, while they change.
 const MOST_COUNTS: usize = 10;
 const COUNT_PAUSE: Duration = Duration::from_millis(5);
-/// What changes within this time may have one and the same time of change: the kernel's clock for
-/// it goes in steps of up to 10 ms.
+/// Two changes within this time may have the same time of change: the kernel's clock for it goes in
+/// steps of up to 10 ms.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 impl RealDir {
@@ -157,7 +157,7 @@ impl RealDir {
     }
 }
 
-/// Whether a change of the file from now on would give it another time of change.
+/// Returns whether a change of the file from now on would give it another time of change.
 fn would_show_a_change(file: &Stat) -> bool {
     // The types differ from system to system.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]

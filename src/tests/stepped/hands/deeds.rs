@@ -187,7 +187,7 @@ fn put(stage: &Stage, what: What, path: &Path) -> io::Result<()> {
     }
 }
 
-/// What stands at such a name; the log's name in any case.
+/// Returns the paths of such names that are taken, and that of the log in any case.
 fn found(dir: &Path, at: At) -> Vec<PathBuf> {
     let is_it = |name: &String| match at {
         At::Log => false,
