@@ -56,7 +56,7 @@ use suspension::Shown;
 use thread_names::ThreadNames;
 
 /// A batch is written when it holds this much, or when the queue is empty.
-pub(crate) const BATCH_BYTES: usize = 128 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 /// A turn ends after this many records, so that requests and retries get theirs. In a model more
 /// than one turn is needed to empty a queue of two.
 const BATCH_RECORDS: usize = if cfg!(all(loom, test)) { 1 } else { 4096 };

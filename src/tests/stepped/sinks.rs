@@ -369,7 +369,7 @@ fn a_sink_is_tried_again_when_it_asks_for_that_or_after_50_ms_and_then_twice_the
 }
 
 #[test]
-fn a_batch_holds_128_kib_and_one_line_at_most() {
+fn a_batch_holds_64_kib_and_one_line_at_most() {
     let sink = KeepSink::default();
     let mut bench = Setup::new().sink(sink.clone()).bench();
     for _ in 0..200 {
@@ -379,8 +379,8 @@ fn a_batch_holds_128_kib_and_one_line_at_most() {
     assert_eq!(sink.records().len(), 200);
     let batches = sink.batches.lock().unwrap();
     // Lines of a little more than 3000 bytes.
-    assert!(batches.iter().all(|lines| *lines <= 128 * 1024 / 3000 + 1), "{batches:?}");
-    assert!(batches[0] >= 128 * 1024 / 3100, "{batches:?}");
+    assert!(batches.iter().all(|lines| *lines <= 64 * 1024 / 3000 + 1), "{batches:?}");
+    assert!(batches[0] >= 64 * 1024 / 3100, "{batches:?}");
 }
 
 #[test]
