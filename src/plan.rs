@@ -131,11 +131,14 @@ pub(crate) fn plan_outputs(
                 options.zone = options.rotation.local_time.then(&mut zone);
                 paths.add(path, options)?;
             }
-            Destination::Console(_) if planned.iter().any(|other| other.name == name) => {
+            Destination::Console(_) | Destination::Sink { .. } if planned.iter().any(|other| other.name == name) => {
+                let is_console = matches!(destination, Destination::Console(_));
+                let (option, range) =
+                    if is_console { ("console", "a stream of its own") } else { ("sink", "a name of its own") };
                 return Err(InitError::Option {
-                    option: "console",
-                    value: format!("`{name}`, which another console is already"),
-                    range: "a stream of its own",
+                    option,
+                    value: format!("`{name}`, which another output is already"),
+                    range,
                 });
             }
             Destination::Console(console) => console.color = console.color.by_environment(),
@@ -427,6 +430,7 @@ impl Renew for Plan {
 mod tests {
     use super::*;
     use crate::sink::log_file::LogFile;
+    use crate::{Builder, SinkOutput};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -439,6 +443,22 @@ mod tests {
         for path in ["~backup/app.log", "logs/~/app.log", "app~.log"] {
             assert!(fit_path(Path::new(path)).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn two_outputs_of_one_name_are_an_error_that_names_it() {
+        let memory = |name: &str| SinkOutput::writer(name, Vec::new());
+        let builders = [
+            (Builder::new().output(memory("alarm")).output(memory("alarm")), "option `sink` is `alarm`"),
+            (Builder::new().console(Console::stderr()).output(memory("stderr")), "option `sink` is `stderr`"),
+            (Builder::new().output(memory("stdout")).console(Console::stdout()), "option `console` is `stdout`"),
+            (Builder::new().console(Console::stderr()).console(Console::stderr()), "option `console` is `stderr`"),
+        ];
+        for (builder, expected) in builders {
+            let error = builder.build().unwrap_err().to_string();
+            assert!(error.starts_with(expected) && error.contains("of its own"), "{error}");
+        }
+        assert!(Builder::new().output(memory("alarm")).output(memory("bell")).build().is_ok());
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl SinkOutput {
         Self::new(name, WriterSink(writer))
     }
 
-    /// Makes an output with the defaults. Events and [`Stats`](crate::Stats) call it `name`.
+    /// Makes an output with the defaults. Events and [`Stats`](crate::Stats) call it `name`, which
+    /// no other output of the builder may have.
     pub fn new(name: impl Into<String>, sink: impl Sink + 'static) -> Self {
         Self { name: name.into(), sink: Box::new(sink), wanted: Wanted::EVERYTHING, format: None }
     }
