@@ -10,8 +10,9 @@ use unfazed::{Batch, Format, Handle, Sink, SinkOutput, WriteError};
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
+    /// Returns an output with a name that no other one has.
     pub(crate) fn output(&self, format: Format) -> SinkOutput {
-        SinkOutput::new("lines", self.clone()).format(format)
+        SinkOutput::new(format!("lines {:p}", Arc::as_ptr(&self.0)), self.clone()).format(format)
     }
 
     /// The lines since the last call, those included that are on their way.
