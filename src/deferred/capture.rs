@@ -89,6 +89,7 @@ impl<T: ?Sized> HoldByFacade for Argument<'_, T> {}
 impl<T: ?Sized> HoldByFacade for Width<'_, T> {}
 
 impl<T: Capture + ?Sized> Arguments for Held<'_, T> {
+    #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
         self.0.store(into)
     }
@@ -130,6 +131,7 @@ impl Storable for () {
 
 /// The first argument, then the others.
 impl<A: Arguments, B: Arguments> Arguments for (A, B) {
+    #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
         self.0.store(into) && self.1.store(into)
     }
@@ -144,9 +146,7 @@ macro_rules! numbers {
         impl Capture for $type {
             #[inline]
             fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-                let mut bytes = [tag::$tag; 1 + size_of::<$type>()];
-                bytes[1..].copy_from_slice(&self.to_le_bytes());
-                into.push(&bytes)
+                into.push(tag::$tag, self.to_le_bytes())
             }
         }
     )*};
@@ -175,24 +175,21 @@ non_zero!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
 impl Capture for bool {
     #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::BOOL, u8::from(*self)])
+        into.push(tag::BOOL, [u8::from(*self)])
     }
 }
 
 impl Capture for char {
     #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        let [a, b, c, d] = u32::from(*self).to_le_bytes();
-        into.push(&[tag::CHAR, a, b, c, d])
+        into.push(tag::CHAR, u32::from(*self).to_le_bytes())
     }
 }
 
 impl Capture for str {
     #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        // One that is longer than a message does not fit.
-        let [a, b, c, d] = (self.len() as u32).to_le_bytes();
-        into.push(&[tag::STR, a, b, c, d]) && into.push(self.as_bytes())
+        into.push_text(tag::STR, self)
     }
 }
 
@@ -212,49 +209,49 @@ impl Capture for Cow<'_, str> {
 
 impl Capture for () {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::UNIT])
+        into.push(tag::UNIT, [])
     }
 }
 
 impl<T: Capture> Capture for Option<T> {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
         match self {
-            None => into.push(&[tag::NONE]),
-            Some(value) => into.push(&[tag::SOME]) && value.store(into),
+            None => into.push(tag::NONE, []),
+            Some(value) => into.push(tag::SOME, []) && value.store(into),
         }
     }
 }
 
 impl Capture for Duration {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        let mut bytes = [tag::DURATION; 13];
-        bytes[1..9].copy_from_slice(&self.as_secs().to_le_bytes());
-        bytes[9..].copy_from_slice(&self.subsec_nanos().to_le_bytes());
-        into.push(&bytes)
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.as_secs().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.subsec_nanos().to_le_bytes());
+        into.push(tag::DURATION, bytes)
     }
 }
 
 impl Capture for Ordering {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::ORDERING, (*self as i8).to_le_bytes()[0]])
+        into.push(tag::ORDERING, (*self as i8).to_le_bytes())
     }
 }
 
 impl Capture for Level {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::LEVEL, *self as u8])
+        into.push(tag::LEVEL, [*self as u8])
     }
 }
 
 impl Capture for Ipv4Addr {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::IPV4]) && into.push(&self.octets())
+        into.push(tag::IPV4, self.octets())
     }
 }
 
 impl Capture for Ipv6Addr {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::IPV6]) && into.push(&self.octets())
+        into.push(tag::IPV6, self.octets())
     }
 }
 
@@ -269,17 +266,21 @@ impl Capture for IpAddr {
 
 impl Capture for SocketAddrV4 {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::SOCKET_V4]) && into.push(&self.ip().octets()) && into.push(&self.port().to_le_bytes())
+        let mut bytes = [0; 6];
+        bytes[..4].copy_from_slice(&self.ip().octets());
+        bytes[4..].copy_from_slice(&self.port().to_le_bytes());
+        into.push(tag::SOCKET_V4, bytes)
     }
 }
 
 impl Capture for SocketAddrV6 {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        into.push(&[tag::SOCKET_V6])
-            && into.push(&self.ip().octets())
-            && into.push(&self.port().to_le_bytes())
-            && into.push(&self.flowinfo().to_le_bytes())
-            && into.push(&self.scope_id().to_le_bytes())
+        let mut bytes = [0; 26];
+        bytes[..16].copy_from_slice(&self.ip().octets());
+        bytes[16..18].copy_from_slice(&self.port().to_le_bytes());
+        bytes[18..22].copy_from_slice(&self.flowinfo().to_le_bytes());
+        bytes[22..].copy_from_slice(&self.scope_id().to_le_bytes());
+        into.push(tag::SOCKET_V6, bytes)
     }
 }
 

@@ -77,10 +77,36 @@ pub struct ArgumentWriter<'a> {
 }
 
 impl ArgumentWriter<'_> {
-    /// Adds all of these bytes; or nothing, and says no: there is no memory, or the arguments are
-    /// longer than a message may be.
+    /// Adds a tag and these bytes. Says no if there is no memory, or if the arguments are longer
+    /// than a message may be. The parts are not put together first: a processor that reads at once
+    /// what it has just written in parts waits for it.
     #[inline]
-    pub fn push(&mut self, bytes: &[u8]) -> bool {
+    pub fn push<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> bool {
+        self.push_parts(tag, bytes, &[])
+    }
+
+    /// Adds a tag, the length of a text and the text, or says no.
+    #[inline]
+    pub fn push_text(&mut self, tag: u8, text: &str) -> bool {
+        // A text whose length is cut here does not fit.
+        self.push_parts(tag, (text.len() as u32).to_le_bytes(), text.as_bytes())
+    }
+
+    #[inline]
+    fn push_parts<const N: usize>(&mut self, tag: u8, first: [u8; N], rest: &[u8]) -> bool {
+        match self.body {
+            // Whatever fits into the slot is far from the limit.
+            Body::Inline(inline) if inline.remaining_capacity() >= 1 + N + rest.len() => {
+                inline.try_push(tag).is_ok()
+                    && inline.try_extend_from_slice(&first).is_ok()
+                    && inline.try_extend_from_slice(rest).is_ok()
+            }
+            _ => self.push_long(&[tag]) && self.push_long(&first) && self.push_long(rest),
+        }
+    }
+
+    #[cold]
+    fn push_long(&mut self, bytes: &[u8]) -> bool {
         self.body.bytes().len() + bytes.len() <= self.start + LONGEST_MESSAGE && self.body.push(bytes)
     }
 }
