@@ -32,6 +32,9 @@ fn program_fails() {
     if std::env::var_os(PROGRAM).is_some() {
         init();
         log::info!("a line of the test that fails");
+        for number in 0..2 {
+            unfazed::info!("line {number} of a site");
+        }
         std::thread::spawn(|| log::debug!("a line of a thread")).join().unwrap();
         log::trace!("a line that the console does not take");
         panic!("on purpose");
@@ -45,6 +48,8 @@ fn the_lines_of_a_failing_test_are_shown_and_no_others() {
     let shown = String::from_utf8(program.stdout).unwrap() + &String::from_utf8(program.stderr).unwrap();
     for (line, times) in [
         ("a line of the test that fails", 1),
+        ("line 0 of a site", 1),
+        ("line 1 of a site", 1),
         ("a line of a thread", 1),
         ("a line of the test that passes", 0),
         ("a line of its thread", 0),

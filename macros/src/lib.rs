@@ -99,7 +99,8 @@ impl Call {
         let literal = literal(self.literal.clone())?;
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
-        if parts.is_empty() {
+        let is_alone = self.target.is_empty() && self.key_values.is_empty();
+        if parts.is_empty() && !is_alone {
             return None;
         }
         let [mut references, mut names, mut arguments] = std::array::from_fn(|_| TokenStream::new());
@@ -119,6 +120,20 @@ impl Call {
         for (number, part) in parts.iter().enumerate().rev() {
             held = template(part.role.held(), &[&self.root, &argument_name(number), &held]);
         }
+        let call = if parts.is_empty() {
+            // A tuple of nothing is a thing that clippy would do without.
+            extend(&mut references, "level,", &[]);
+            extend(&mut names, "_,", &[]);
+            template("__0::__private::Call::literal(&__UNFAZED_SITE)", &[&self.root])
+        } else {
+            template(
+                "__0::__private::Call::new(&__UNFAZED_SITE, &{
+                    use __0::__private::{HoldByFacade as _, HoldByValue as _};
+                    __1
+                })",
+                &[&self.root, &held],
+            )
+        };
         // Each hole writes the argument after that of the hole before, and nothing else.
         let is_in_order = order.iter().copied().eq(0..parsed.holes.len()) && order.len() == parts.len();
         let (pieces, last) = if is_in_order {
@@ -127,6 +142,7 @@ impl Call {
             (self.whole(&literal, &parts), String::new())
         };
         let last = TokenTree::from(Literal::string(&last)).into();
+        let by_log = template(if is_alone { "!call.log_alone(level)" } else { "true" }, &[]);
         let own_literal = TokenStream::from(self.literal.clone());
         Some(template(
             "{
@@ -135,12 +151,13 @@ impl Call {
                     match (__4) {
                         (__5) => {
                             static __UNFAZED_SITE: __0::__private::Site =
-                                __0::__private::Site::new(::core::file!(), &[__6], __7);
-                            match __0::__private::Call::new(&__UNFAZED_SITE, &{
-                                use __0::__private::{HoldByFacade as _, HoldByValue as _};
-                                __8
-                            }) {
-                                call => __0::__private::log::log!(logger: call, __1 level, __3 __9 __10),
+                                __0::__private::Site::new(
+                                    ::core::module_path!(), ::core::file!(), ::core::line!(), &[__6], __7
+                                );
+                            match __8 {
+                                call => if __11 {
+                                    __0::__private::log::log!(logger: call, __1 level, __3 __9 __10)
+                                },
                             }
                         }
                     }
@@ -155,9 +172,10 @@ impl Call {
                 &names,
                 &pieces,
                 &last,
-                &held,
+                &call,
                 &own_literal,
                 &arguments,
+                &by_log,
             ],
         ))
     }

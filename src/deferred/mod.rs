@@ -4,6 +4,10 @@
 //! The macros expand to the same call of `log` with a logger of their own, [`Call`]. It is given
 //! the record as any logger is, and has the arguments next to it. So whatever needs the message on
 //! the caller's thread takes it from the record, and all else is as with the facade.
+//!
+//! Most calls need no record of `log`: those without target and key-values, from a site and a
+//! thread that have logged before, where nothing adds to the record. [`Call::log_alone`] offers
+//! them, and the logger is not asked.
 
 mod capture;
 pub(crate) mod macros;
@@ -13,7 +17,7 @@ mod stored;
 
 use std::fmt;
 
-use log::{Log, Metadata};
+use log::{Level, Log, Metadata};
 
 use self::capture::Storable;
 pub use self::capture::{Argument, HoldByFacade, HoldByValue, Width};
@@ -36,6 +40,24 @@ impl<'a> Call<'a> {
     pub fn new<A: Storable>(site: &'static Site, arguments: &'a A) -> Self {
         Self { site, arguments: if A::IS_STORABLE { Some(arguments) } else { None } }
     }
+
+    /// Makes the call of a site whose message has no arguments.
+    #[inline]
+    pub fn literal(site: &'static Site) -> Self {
+        Self::new(site, &())
+    }
+
+    /// Logs it without `log`, or says no: then `log` has to be given the whole record. For a call
+    /// that has neither a target nor key-values.
+    #[inline]
+    pub fn log_alone(&self, level: Level) -> bool {
+        self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments }))
+    }
+}
+
+#[inline(never)]
+fn log_at(level: Level, message: Deferred<'_>) -> bool {
+    installed::get().is_some_and(|core| core.log_at(level, message))
 }
 
 impl Log for Call<'_> {

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::clock::Stamp;
     use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed};
-    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, Piece, Site};
+    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, OwnedRecord, Piece, Site};
     use crate::wanted::Wanting;
 
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
@@ -269,7 +269,7 @@ mod tests {
 
     macro_rules! site {
         ($show:expr) => {
-            Site::new("", &[Piece { text: "", show: $show }], "")
+            Site::new("", "", 0, &[Piece { text: "", show: $show }], "")
         };
     }
 
@@ -369,6 +369,28 @@ mod tests {
             let arguments = ((&&Argument(text)).__unfazed_hold(), ((&&Width(&width)).__unfazed_hold(), ()));
             assert_eq!(laid_out(&SITE, &arguments), (expected.to_owned(), false));
         }
+    }
+
+    #[test]
+    fn a_record_that_is_made_at_its_site_takes_what_can_be_stored_and_no_more() {
+        const LONG: &str = match std::str::from_utf8(&[b'x'; 64 * 1024 + 1]) {
+            Ok(text) => text,
+            Err(_) => "",
+        };
+        static LONGER: Site = Site::new("m", "f", 7, &[], LONG);
+        static LITERAL: Site = Site::new("m", "f", 7, &[], "a literal");
+        static SHOWN: Site = Site::new("m", "f", 7, &[Piece { text: "shown: ", show: display }], "");
+        let stamp = Stamp::Time(SystemTime::UNIX_EPOCH);
+        let text = |site: &'static Site, text: &str| {
+            let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
+            let arguments = ((&&Argument(text)).__unfazed_hold(), ());
+            let is_stored = owned.store(Deferred { site, arguments: &arguments });
+            is_stored.then(|| String::from_utf8_lossy(Messages::default().of(&owned).0).into_owned())
+        };
+        assert_eq!(text(&LITERAL, ""), Some("a literal".to_owned()));
+        assert_eq!(text(&SHOWN, "a text"), Some("shown: a text".to_owned()));
+        assert_eq!(text(&SHOWN, &LONG[..300]), Some(format!("shown: {}", &LONG[..300])));
+        assert_eq!((text(&LONGER, ""), text(&SHOWN, LONG)), (None, None));
     }
 
     #[test]

@@ -273,23 +273,32 @@ impl CurrentFilter {
     /// The same, remembered by the log call itself, which has one module path. Only a verdict that
     /// is the levels alone fits into its word, after the filter's version; any other is
     /// remembered by the thread.
-    #[inline]
     pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
-        // Acquire: see `verdict`. The word needs no order of its own: it holds both the version and
-        // what that one's filter, or a newer one, has said.
-        let version = self.version.load(Acquire);
-        let word = site.verdict.load(Relaxed);
-        if is_static && word >> LEVEL_BITS == version {
-            return Verdict { levels: Levels::from_bits(word as u8), ..Verdict::NOTHING };
+        let remembered = if is_static { self.levels_at(site) } else { None };
+        if let Some(levels) = remembered {
+            return Verdict { levels, ..Verdict::NOTHING };
         }
+        // Acquire: see `verdict`.
+        let version = self.version.load(Acquire);
         let verdict = self.verdict(record);
         let is_asking = is_asking(Question::Filter);
         if is_static && !is_asking && !verdict.by_message && verdict.wanting == Verdict::NOTHING.wanting {
             site.verdict.store(version << LEVEL_BITS | u64::from(verdict.levels.bits()), Relaxed);
         }
         verdict
+    }
+
+    /// Returns the levels that pass at this site with its module path as their target, if the site
+    /// remembers them.
+    #[inline]
+    pub(crate) fn levels_at(&self, site: &Site) -> Option<Levels> {
+        // Acquire: see `verdict`. The word needs no order of its own: it holds both the version and
+        // what that one's filter, or a newer one, has said.
+        let version = self.version.load(Acquire);
+        let word = site.verdict.load(Relaxed);
+        (word >> LEVEL_BITS == version).then(|| Levels::from_bits(word as u8))
     }
 
     /// For a target that is not the module path. It may be a literal or not, so that its place
@@ -462,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_a_log_call_remembers_ends_with_the_filter_and_holds_for_no_other_target() {
-        static SITE: Site = Site::new("", &[], "");
+        static SITE: Site = Site::new("", "", 0, &[], "");
         let (filter, other) = (current("app=debug"), current("app=error"));
         let record = |target| {
             let mut record = log::Record::builder();

@@ -7,16 +7,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, Thread};
 
-#[cfg(feature = "tracing")]
-use log::Level;
-use log::{LevelFilter, Metadata};
+use log::{Level, LevelFilter, Metadata};
 
 use crate::clock::Stamp;
 use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
-use crate::record::{Caller, Deferred, Draft, MoreKeyValues};
+use crate::record::{Caller, Deferred, Draft, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
@@ -127,9 +125,37 @@ impl Core {
         }
     }
 
+    /// Logs a call that has a site and arguments and nothing else, if its thread and its site have
+    /// logged before and nothing here adds to the record or looks at it. Otherwise says no, and has
+    /// done nothing.
+    #[inline]
+    pub(crate) fn log_at(&self, level: Level, message: Deferred<'_>) -> bool {
+        let Some(levels) = self.filter.levels_at(message.site) else { return false };
+        if !levels.has(level) {
+            return true;
+        }
+        let surroundings = Surroundings { more: None, context: self.context.as_ref() };
+        let pipeline = self.per_process.pipeline();
+        // In the code of an output the epoch is nobody's.
+        let (thread, named_in) = origin::origin();
+        let is_known = named_in == pipeline.epoch();
+        let is_alone = surroundings.as_more().is_none() && self.captured.is_none();
+        if !is_known || !is_alone || pipeline.rate_limit().is_some() {
+            return false;
+        }
+        let Some(stamp) = pipeline.admit(level, Wanting::NOBODY) else { return true };
+        // No code of the program runs here: the process is the same all along.
+        let mut record = OwnedRecord::at_site(level, stamp, thread, message.site);
+        if !record.store(message) {
+            return false;
+        }
+        let spilled = record.spilled();
+        pipeline.offer(level, Wanting::NOBODY, spilled, record);
+        true
+    }
+
     /// Logs a record whose message is laid out on the writer's thread, unless something here has to
     /// know it.
-    #[inline]
     pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
         let verdict = self.filter.verdict_at(message.site, record);
         let level = record.level();
@@ -138,7 +164,8 @@ impl Core {
         }
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let late = verdict.by_message || self.captured.is_some();
-        let kind = if late { Kind::Record(surroundings) } else { Kind::Deferred(surroundings, message) };
+        let is_known = late || message.site.literal().is_some();
+        let kind = if is_known { Kind::Record(surroundings) } else { Kind::Deferred(surroundings, message) };
         self.put(record, kind, verdict.wanting(level), late);
     }
 
@@ -203,17 +230,11 @@ impl Core {
         late: bool,
     ) -> Option<Stamp> {
         let level = record.level();
-        if !pipeline.wants(level, wanting) {
-            return None;
+        if late {
+            return pipeline.wants(level, wanting).then(|| pipeline.stamp());
         }
-        if !late {
-            if let Some(reason) = pipeline.closed_to(level, wanting) {
-                pipeline.refuse(level, wanting, reason);
-                return None;
-            }
-        }
-        let stamp = pipeline.stamp();
-        let is_suppressed = !late && kind.has_location() && pipeline.suppresses(record, wanting, stamp);
+        let stamp = pipeline.admit(level, wanting)?;
+        let is_suppressed = kind.has_location() && pipeline.suppresses(record, wanting, stamp);
         (!is_suppressed).then_some(stamp)
     }
 

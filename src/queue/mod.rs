@@ -134,6 +134,20 @@ impl Pipeline {
         if gate.is_by_output() { self.counters.closed_to(level, wanting) } else { gate.closed_to(level) }
     }
 
+    /// Returns the time of a record that may be offered. Counts a record that is wanted, and that
+    /// no output can take now.
+    #[inline(always)]
+    pub(crate) fn admit(&self, level: Level, wanting: Wanting) -> Option<Stamp> {
+        if !self.wants(level, wanting) {
+            return None;
+        }
+        if let Some(reason) = self.closed_to(level, wanting) {
+            self.refuse(level, wanting, reason);
+            return None;
+        }
+        Some(self.stamp())
+    }
+
     /// Returns the time of a record that is logged now.
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {

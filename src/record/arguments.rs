@@ -20,7 +20,9 @@ type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
 
 /// A log call in the program text.
 pub struct Site {
+    pub(super) module_path: &'static str,
     pub(super) file: &'static str,
+    pub(super) line: u32,
     pieces: &'static [Piece],
     /// The text after the last argument.
     last: &'static str,
@@ -29,9 +31,21 @@ pub struct Site {
 }
 
 impl Site {
-    /// Makes the site of a log call in this file.
-    pub const fn new(file: &'static str, pieces: &'static [Piece], last: &'static str) -> Self {
-        Self { file, pieces, last, verdict: AtomicU64::new(0) }
+    /// Makes the site of a log call in this module, file and line.
+    pub const fn new(
+        module_path: &'static str,
+        file: &'static str,
+        line: u32,
+        pieces: &'static [Piece],
+        last: &'static str,
+    ) -> Self {
+        Self { module_path, file, line, pieces, last, verdict: AtomicU64::new(0) }
+    }
+
+    /// Returns the message, if it is the same for each call.
+    #[inline]
+    pub(crate) fn literal(&self) -> Option<&'static str> {
+        self.pieces.is_empty().then_some(self.last)
     }
 
     /// Writes the message with these arguments.

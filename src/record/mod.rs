@@ -202,6 +202,36 @@ impl Draft {
 }
 
 impl OwnedRecord {
+    /// Makes the record of a call that has a site and arguments and nothing else. It has neither
+    /// until they are stored.
+    #[inline(always)]
+    pub(crate) fn at_site(level: Level, stamp: Stamp, thread: u32, site: &'static Site) -> Self {
+        Self {
+            stamp,
+            module_path: Some(site.module_path),
+            location: Location::Site(site),
+            body: Body::new(),
+            line: site.line,
+            thread,
+            level: level as u8,
+            wanting: Wanting::NOBODY,
+            parts: Parts::default(),
+        }
+    }
+
+    /// Stores the arguments of a record that has none. Says no if they cannot be stored.
+    #[inline(always)]
+    pub(crate) fn store(&mut self, message: Deferred<'_>) -> bool {
+        if let Some(literal) = message.site.literal() {
+            self.body = Body::Literal(literal);
+            self.location = Location::File(message.site.file);
+            return literal.len() <= LONGEST_MESSAGE;
+        }
+        let is_stored = arguments::store(&mut self.body, message.arguments);
+        self.parts.message_len = self.body.bytes().len() as u32;
+        is_stored
+    }
+
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
     /// may log or panic.
     pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {

@@ -54,7 +54,7 @@ fn verdict_at(filter: &CurrentFilter, site: &Site) -> LevelFilter {
 fn loom_what_a_call_remembers_while_the_filter_changes_ends_with_it() {
     check(5, || {
         let filter = current("app=debug");
-        let site = Arc::new(Site::new("app.rs", &[], ""));
+        let site = Arc::new(Site::new("app", "app.rs", 1, &[], ""));
         let changer = {
             let filter = filter.clone();
             thread::spawn(move || filter.set("app=warn").unwrap())
