@@ -207,25 +207,39 @@ impl Pipeline {
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
     /// it holds on the heap: the caller says it, because a record that is looked at on its way is
-    /// copied once more.
-    #[inline(never)]
+    /// copied once more. Inlined, because a record that is handed on is copied, too.
+    #[inline(always)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
-            Overflow::DropNewest => self.slots.has_slot(level) && self.slots.put(level, spilled, record).is_ok(),
-            Overflow::DropOldest => self.slots.put_evicting(level, spilled, record, |oldest| self.evict(oldest)),
-            Overflow::Block => self.put_waiting(level, spilled, record, None),
-            Overflow::BlockAtMost(at_most) => {
-                self.put_waiting(level, spilled, record, Instant::now().checked_add(at_most))
-            }
+            Overflow::DropNewest => self.slots.has_slot(level) && self.slots.put_or_drop(level, spilled, record),
+            other => self.put_by(other, level, spilled, record),
         };
         if is_in {
             self.ring(level);
         } else {
-            let reason = if self.is_shut() { DropReason::Shutdown } else { DropReason::QueueFull };
-            self.counters.drop_offered(level, wanting, reason);
+            self.refused(level, wanting);
         }
         is_in
+    }
+
+    /// Puts a record in by a policy that makes room for it.
+    #[inline(never)]
+    fn put_by(&self, overflow: Overflow, level: Level, spilled: usize, record: OwnedRecord) -> bool {
+        match overflow {
+            Overflow::BlockAtMost(at_most) => {
+                self.put_waiting(level, spilled, record, Instant::now().checked_add(at_most))
+            }
+            Overflow::Block => self.put_waiting(level, spilled, record, None),
+            _ => self.slots.put_evicting(level, spilled, record, |oldest| self.evict(oldest)),
+        }
+    }
+
+    /// Counts a record that was offered and is not in.
+    #[cold]
+    fn refused(&self, level: Level, wanting: Wanting) {
+        let reason = if self.is_shut() { DropReason::Shutdown } else { DropReason::QueueFull };
+        self.counters.drop_offered(level, wanting, reason);
     }
 
     /// Counts a record that is taken out of the full queue for a newer one.
@@ -264,7 +278,7 @@ impl Pipeline {
     }
 
     /// After a record went in: ends an armed nap if there is a reason to.
-    #[inline]
+    #[inline(always)]
     fn ring(&self, level: Level) {
         match self.bell.look() {
             // Counted now, not before the record went in: of several callers that fill the queue

@@ -88,6 +88,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.channel.1.len()
     }
@@ -114,7 +115,7 @@ impl Slots {
     }
 
     /// Returns true if there is a slot that is reserved for no higher level.
-    #[inline]
+    #[inline(always)]
     pub(super) fn has_slot(&self, level: Level) -> bool {
         let is_reserved = matches!(self.overflow, Overflow::DropNewest) && level > Level::Warn;
         self.len() < self.capacity - if is_reserved { self.reserved } else { 0 }
@@ -132,6 +133,19 @@ impl Slots {
             self.spilled.fetch_sub(spilled, Relaxed);
             error.into_inner()
         })
+    }
+
+    /// Puts a record in, if the channel and the heap have room for it. Otherwise it is gone.
+    #[inline]
+    pub(super) fn put_or_drop(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
+        if !self.spill_fits(level, spilled) {
+            return false;
+        }
+        let is_in = self.channel.0.try_send(record).is_ok();
+        if !is_in {
+            self.spilled.fetch_sub(spilled, Relaxed);
+        }
+        is_in
     }
 
     /// Counts what a record holds on the heap, if that still fits into the bound.
