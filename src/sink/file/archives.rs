@@ -49,9 +49,9 @@ pub(super) struct Archives {
     remaining: Remaining,
     pub(super) compressor: Compressor,
     pub(super) interrupted: Interrupted,
-    /// When archives were last deleted because space was low.
-    deleted_for_space: Option<Instant>,
-    /// Since then nothing was written.
+    /// When archives were last to be deleted because space was low.
+    tried_for_space: Option<Instant>,
+    /// Some were deleted, and nothing was written since.
     gave_way: bool,
 }
 
@@ -98,7 +98,7 @@ impl Archives {
             remaining: Remaining::default(),
             compressor: Compressor::new(options.compress),
             interrupted: Interrupted::default(),
-            deleted_for_space: None,
+            tried_for_space: None,
             gave_way: false,
         }
     }
@@ -290,9 +290,9 @@ impl Archives {
     }
 
     /// Returns whether archives may be deleted for space: once until something was written again,
-    /// and a second after the last time.
+    /// and a second after the last attempt.
     pub(super) fn may_delete_for_space(&self, now: Instant) -> bool {
-        let since = self.deleted_for_space.map(|last| now.saturating_duration_since(last));
+        let since = self.tried_for_space.map(|last| now.saturating_duration_since(last));
         !self.gave_way && since.is_none_or(|since| since >= DELETE_FOR_SPACE_EVERY)
     }
 
@@ -311,7 +311,7 @@ impl Archives {
         now: Now,
         news: &mut Vec<News>,
     ) -> bool {
-        (self.deleted_for_space, self.gave_way) = (Some(now.monotonic), true);
+        self.tried_for_space = Some(now.monotonic);
         let Ok(mut dir) = dir_of(disk, open) else { return false };
         if self.is_elsewhere(&mut dir, open) {
             return false;
@@ -321,7 +321,6 @@ impl Archives {
             return false;
         }
         let List::Known(known) = &mut self.list else { return false };
-        let mut any = false;
         // Where a deletion frees no space (a snapshot, a second name, a process that has the file
         // open), or only later, more deletions do not either.
         let (first, mut deleted) = (shortfall(open), 0_u64);
@@ -334,7 +333,7 @@ impl Archives {
             let Some(found) = known.pop_oldest() else { break };
             match delete(&mut dir, &open.file, &found) {
                 Ok(true) => {
-                    any = true;
+                    self.gave_way = true;
                     deleted = deleted.saturating_add(found.bytes());
                     news.push(News::GaveWay { path: dir.path().join(found.name()), bytes: found.bytes() });
                 }
@@ -342,7 +341,7 @@ impl Archives {
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
         }
-        any
+        self.gave_way
     }
 }
 
