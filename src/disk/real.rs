@@ -174,7 +174,12 @@ impl RealFile {
     /// Writes next to others again, after a cut.
     fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
-        self.announced &= set_writers(&self.file, how).is_ok();
+        // A failure may be the only one; if it is not, the lock would keep the others waiting.
+        let is_so = set_writers(&self.file, how).or_else(|_| set_writers(&self.file, how)).is_ok();
+        if !is_so {
+            let _ = set_writers(&self.file, Writers::Left);
+        }
+        self.announced &= is_so;
     }
 }
 

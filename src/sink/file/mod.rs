@@ -235,6 +235,7 @@ impl<D: Disk> FileSink<D> {
             // Only the holder of the lock can mend some of what suspends the output: a file that
             // may not grow is rotated.
             open.lock_now(now.monotonic);
+            open.announce_if_due(now.monotonic);
         }
         self.check_path(now)?;
         match &mut self.open {
