@@ -1,29 +1,34 @@
 //! Opens and creates the files of a log in its directory, and judges what is open. Runs on the
 //! writer's thread.
 
+use std::cmp::Ordering;
 use std::ffi::{CStr, OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 
+use crate::disk::real::random;
 use crate::disk::{Opened, RealFile, RealStream, Rights};
 
 use super::super::access::{Access, give_first, id_of};
+use super::super::between;
 use super::super::walk::Trusted;
 #[cfg(feature = "gzip")]
 use super::is_ours;
 use super::{RealDir, type_of};
 
-/// The names of a file are counted this often, with this pause, while they change.
-const MOST_COUNTS: usize = 10;
-const COUNT_PAUSE: Duration = Duration::from_millis(5);
-/// Two changes within this time may have the same time of change: the kernel's clock for it goes in
-/// steps of up to 10 ms.
-const CLOCK_STEP: Duration = Duration::from_millis(20);
+/// While the names of a file change, they are looked up again for this long, with this pause.
+const CHANGES_AT_MOST: Duration = Duration::from_millis(50);
+const CHANGE_PAUSE: Duration = Duration::from_millis(5);
+/// An interrupted rotation leaves one of the newest archives: so many are looked at, however many
+/// names others make.
+const NEWEST_ARCHIVES: usize = 1000;
+/// So many questions are asked for each name of a file, and as many for the number of its names.
+const QUESTIONS: usize = 16;
 
 impl RealDir {
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
@@ -68,7 +73,7 @@ impl RealDir {
             return Err(never("a device other than a terminal, `/dev/null` or `/dev/full`"));
         }
         if type_of(&opened) == FileType::RegularFile {
-            if opened.st_nlink > 1 && !self.has_names_of_ours(&fd, is_archive)? {
+            if !self.has_names_of_ours(&fd, name, is_archive)? {
                 return Err(never("a second name of another file"));
             }
             return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
@@ -79,31 +84,69 @@ impl RealDir {
         Ok(Opened::Stream(RealStream::own(fd.into())))
     }
 
-    /// Returns true if an open file is a log by its names: nobody else can make names here, or all
-    /// of them are those that a rotation leaves. They are looked at one after the other, and others
-    /// may make, move and remove names meanwhile; each time the file's time of change is set.
-    fn has_names_of_ours(&self, file: &OwnedFd, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<bool> {
+    /// Returns true if an open file is a log by its names: nobody else can make names here, or it
+    /// has the log's, and all others are those of archives, which an interrupted rotation leaves.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` if the names change all the time: the next attempt looks again.
+    fn has_names_of_ours(&self, file: &OwnedFd, name: &OsStr, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<bool> {
         if !Trusted::new()?.is_open(&fstat(self.fd())?) {
             return Ok(true);
         }
-        for _ in 0..MOST_COUNTS {
-            let before = fstat(file)?;
-            let would_show = would_show_a_change(&before);
-            let is_it = |name: &&OsString| self.stat(name).is_ok_and(|found| id_of(&found) == id_of(&before));
-            let names = 1 + self.names(is_archive)?.iter().filter(is_it).count();
-            // The type differs from system to system.
-            #[allow(clippy::unnecessary_cast)]
-            let all = before.st_nlink as usize;
-            if names < all {
+        let start = Instant::now();
+        loop {
+            let opened = fstat(file)?;
+            let mut names = vec![name.to_owned()];
+            if opened.st_nlink > 1 {
+                names.extend(self.newest_names_of(&opened, is_archive)?);
+            }
+            match names.len().cmp(&count_of_names(&opened)) {
+                Ordering::Less => return Ok(false),
+                Ordering::Equal if self.has_no_other_names(file, &names)? => return Ok(true),
+                _ if start.elapsed() >= CHANGES_AT_MOST => return Err(io::ErrorKind::Interrupted.into()),
+                _ => thread::sleep(CHANGE_PAUSE),
+            }
+        }
+    }
+
+    /// Returns the names of archives that lead to a file.
+    fn newest_names_of(&self, file: &Stat, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
+        let mut names = self.names(is_archive)?;
+        // The names of archives sort by their age.
+        names.sort_unstable_by(|one, other| other.cmp(one));
+        names.truncate(NEWEST_ARCHIVES);
+        names.retain(|name| self.is_name_of(name, file));
+        Ok(names)
+    }
+
+    /// Returns true if these are the names of a file, and it has no others.
+    ///
+    /// They cannot be looked at all at once, and others may make, move and remove names meanwhile:
+    /// one that moves could be seen twice, and one that is elsewhere is missed if another is made
+    /// and removed in time. But as long as there is one elsewhere, at each moment one of the names
+    /// leads to something else, or the file has more. So one question or the other is asked, at
+    /// random: nobody can see to it that each is asked at its right moment.
+    fn has_no_other_names(&self, file: &OwnedFd, names: &[OsString]) -> io::Result<bool> {
+        let opened = fstat(file)?;
+        let all = names.len() + 1;
+        for _ in 0..QUESTIONS * all {
+            let is_so = match names.get(random() as usize % all) {
+                Some(name) => self.is_name_of(name, &opened),
+                None => {
+                    between::steps();
+                    count_of_names(&fstat(file)?) == names.len()
+                }
+            };
+            if !is_so {
                 return Ok(false);
             }
-            let after = fstat(file)?;
-            if would_show && (before.st_ctime, before.st_ctime_nsec) == (after.st_ctime, after.st_ctime_nsec) {
-                return Ok(names == all);
-            }
-            thread::sleep(COUNT_PAUSE);
         }
-        Err(io::ErrorKind::Interrupted.into()) // The next attempt counts again.
+        Ok(true)
+    }
+
+    fn is_name_of(&self, name: &OsStr, file: &Stat) -> bool {
+        self.stat(name).is_ok_and(|found| id_of(&found) == id_of(file))
     }
 
     fn create_log(&self, name: &OsStr, rights: Rights) -> io::Result<RealFile> {
@@ -157,14 +200,11 @@ impl RealDir {
     }
 }
 
-/// Returns whether a change of the file from now on would give it another time of change.
-fn would_show_a_change(file: &Stat) -> bool {
-    // The types differ from system to system.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    let changed = (file.st_ctime as i64, file.st_ctime_nsec as i64);
-    let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return false };
-    let ago = now.as_nanos() as i128 - (i128::from(changed.0) * 1_000_000_000 + i128::from(changed.1));
-    ago < 0 || ago > CLOCK_STEP.as_nanos() as i128
+fn count_of_names(file: &Stat) -> usize {
+    // The type differs from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    let count = file.st_nlink as usize;
+    count
 }
 
 /// Refuses what is never a log file.

@@ -18,6 +18,7 @@ mod stage;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use super::faults::{in_all, is_long};
 use super::invariants::parse;
 use crate::LogFile;
 use crate::disk::between;
-use crate::disk::{Disk as _, RealDisk, Rights};
+use crate::disk::{Disk as _, DiskFile as _, Opened, RealDisk, Rights};
 use crate::event::Event;
 use crate::sink::file::Target;
 use crate::sink::file::archive_name::is_archive;
@@ -42,8 +43,9 @@ use stage::{Kind, Stage};
 /// Most deeds are done before this many steps, by seed; before each one with `UNFAZED_LONG`.
 const SAMPLED: u64 = 1;
 const SEEDS: u64 = 100;
-/// From the look at the log's name to the last look at the names of archives.
-const MOST_GAP: u64 = 5;
+/// From the look at the log's name to those at the names of archives, and to the questions that
+/// follow.
+const GAPS: [u64; 7] = [1, 2, 3, 4, 5, 8, 13];
 /// More than there are until there is a log.
 const FIRST_STEPS: u64 = 30;
 /// A rotation that has been due for a minute without the lock is reported.
@@ -264,7 +266,7 @@ fn a_second_name_is_not_taken_for_what_a_rotation_leaves_whatever_is_put_next_to
     let all = (1..=steps).map(|at| (Kind::His, at)).chain((1..=FIRST_STEPS).map(|at| (Kind::Sticky, at)));
     let count = in_all(&all.collect::<Vec<_>>(), |&(kind, at), runs| {
         let (first, later) = (Deed::Puts(SecondName, At::Log), Deed::Plants(SecondName));
-        for gap in 1..=MOST_GAP {
+        for gap in GAPS {
             let story = format!("{kind:?}, {first:?} before step {at} of {steps}, {later:?} {gap} steps later");
             runs.begin("hands", story.clone());
             run(kind, When::Twice((at, first), (at + gap, later)), &story);
@@ -273,7 +275,8 @@ fn a_second_name_is_not_taken_for_what_a_rotation_leaves_whatever_is_put_next_to
     println!("{count} runs");
 }
 
-/// While the names of a file are counted, one that moves could be counted twice.
+/// While the names of a file are looked up, one that moves could be seen twice, and one that comes
+/// and goes could be all there are.
 #[test]
 fn a_name_that_moves_does_not_stand_for_one_that_is_elsewhere() {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -281,24 +284,46 @@ fn a_name_that_moves_does_not_stand_for_one_that_is_elsewhere() {
     if !can_be_nobody() {
         return;
     }
-    for first in [0, 1] {
+    let names = ["app.log", "app.2001-09-09T01-46-40-0000.log", "app.2001-09-09T01-46-40-0001.log"];
+    // Which names lead to the victim's file, and which two change places; one alone comes and goes.
+    let plays: [(&[usize], &[usize]); 6] =
+        [(&[0, 1], &[1, 2]), (&[0, 2], &[1, 2]), (&[0], &[0, 1]), (&[1], &[0, 1]), (&[0], &[0]), (&[0, 1], &[0])];
+    let mut seeds = Rng::with_seed(7);
+    for (linked, moving) in plays {
         let stage = Stage::new(Kind::His);
-        let (log, shared) = (stage.log(), stage.victim().join("shared"));
-        let archives = [0, 1].map(|number| stage.logs().join(format!("app.2001-09-09T01-46-40-000{number}.log")));
+        let paths = names.map(|name| stage.logs().join(name));
+        let shared = stage.victim().join("shared");
         deeds::as_nobody(|| {
-            fs::hard_link(&shared, &log).unwrap();
-            fs::hard_link(&shared, &archives[first]).unwrap();
-            fs::write(&archives[1 - first], "his\n").unwrap();
+            linked.iter().for_each(|&name| fs::hard_link(&shared, &paths[name]).unwrap());
+            moving
+                .iter()
+                .filter(|name| !linked.contains(name))
+                .for_each(|&name| fs::write(&paths[name], "his\n").unwrap());
         });
-        let mut disk = RealDisk::new(Rights::default(), is_archive);
-        let moves = move || {
-            let [one, other] = &archives;
-            deeds::as_nobody(|| renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap());
-        };
-        between::set(Some(Arc::new(Mutex::new(moves))));
-        let opened = disk.open(&log);
-        between::set(None);
-        assert!(opened.is_err(), "the victim's file has a name elsewhere");
+        let victims = fs::metadata(&shared).map(|found| (found.dev(), u128::from(found.ino()))).ok();
+        let (log, mut disk) = (paths[0].clone(), RealDisk::new(Rights::default(), is_archive));
+        for is_regular in [true, false] {
+            let (paths, shared, mut rng) = (paths.clone(), shared.clone(), seeds.fork());
+            let moves = move || {
+                if !is_regular && rng.bool() {
+                    return;
+                }
+                let [one, other] = [moving[0], moving[moving.len() - 1]].map(|name| &paths[name]);
+                deeds::as_nobody(|| match moving.len() {
+                    1 if one.exists() => fs::remove_file(one).unwrap(),
+                    1 => fs::hard_link(&shared, one).unwrap(),
+                    _ => renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap(),
+                });
+            };
+            between::set(Some(Arc::new(Mutex::new(moves))));
+            for _ in 0..10 {
+                // Where the log's name is free, or that of his own file, that may be opened.
+                if let Ok(Opened::File(mut file)) = disk.open(&log) {
+                    assert_ne!(file.id(), victims, "{linked:?}, {moving:?}: the file has a name elsewhere");
+                }
+            }
+            between::set(None);
+        }
     }
 }
 
