@@ -142,41 +142,38 @@ impl Call {
             (self.whole(&literal, &parts), String::new())
         };
         let last = TokenTree::from(Literal::string(&last)).into();
-        let by_log = template(if is_alone { "!call.log_alone(level)" } else { "true" }, &[]);
         let own_literal = TokenStream::from(self.literal.clone());
+        let log = if is_alone {
+            template(
+                "if !call.log_alone(level) {
+                    call.log_whole(level, ::core::format_args!(__0 __1))
+                }",
+                &[&own_literal, &arguments],
+            )
+        } else {
+            template(
+                "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
+                &[&self.root, &self.target, &self.key_values, &own_literal, &arguments],
+            )
+        };
         Some(template(
             "{
-                let level = __2;
+                let level = __1;
                 if level <= __0::__private::log::STATIC_MAX_LEVEL && level <= __0::__private::log::max_level() {
-                    match (__4) {
-                        (__5) => {
+                    match (__2) {
+                        (__3) => {
                             static __UNFAZED_SITE: __0::__private::Site =
                                 __0::__private::Site::new(
-                                    ::core::module_path!(), ::core::file!(), ::core::line!(), &[__6], __7
+                                    ::core::module_path!(), ::core::file!(), ::core::line!(), &[__4], __5
                                 );
-                            match __8 {
-                                call => if __11 {
-                                    __0::__private::log::log!(logger: call, __1 level, __3 __9 __10)
-                                },
+                            match __6 {
+                                call => { __7 },
                             }
                         }
                     }
                 }
             }",
-            &[
-                &self.root,
-                &self.target,
-                &self.level,
-                &self.key_values,
-                &references,
-                &names,
-                &pieces,
-                &last,
-                &call,
-                &own_literal,
-                &arguments,
-                &by_log,
-            ],
+            &[&self.root, &self.level, &references, &names, &pieces, &last, &call, &log],
         ))
     }
 
@@ -342,7 +339,8 @@ fn template(text: &str, with: &[&TokenStream]) -> TokenStream {
 }
 
 fn fill(tokens: TokenStream, with: &[&TokenStream]) -> TokenStream {
-    let mut filled = TokenStream::new();
+    // Made in one step: each addition to a stream costs the compiler as much as a whole one.
+    let mut filled = Vec::new();
     for mut token in tokens {
         let place = match &token {
             TokenTree::Ident(ident) => ident.to_string().strip_prefix("__").and_then(|number| number.parse().ok()),
@@ -353,13 +351,13 @@ fn fill(tokens: TokenStream, with: &[&TokenStream]) -> TokenStream {
             (None, TokenTree::Group(group)) => {
                 let mut own = Group::new(group.delimiter(), fill(group.stream(), with));
                 own.set_span(Span::mixed_site());
-                filled.extend([TokenTree::from(own)]);
+                filled.push(own.into());
             }
             (None, _) => {
                 token.set_span(Span::mixed_site());
-                filled.extend([token]);
+                filled.push(token);
             }
         }
     }
-    filled
+    filled.into_iter().collect()
 }

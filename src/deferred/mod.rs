@@ -53,6 +53,17 @@ impl<'a> Call<'a> {
     pub fn log_alone(&self, level: Level) -> bool {
         self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments }))
     }
+
+    /// Gives `log` the whole record, as its own macros do.
+    #[cold]
+    #[inline(never)]
+    pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>) {
+        let Site { module_path, file, line, .. } = self.site;
+        let mut record = log::Record::builder();
+        record.level(level).target(module_path).module_path_static(Some(module_path));
+        record.file_static(Some(file)).line(Some(*line)).args(message);
+        self.log(&record.build());
+    }
 }
 
 #[inline(never)]

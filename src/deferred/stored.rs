@@ -90,8 +90,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         Self { bytes }
     }
 
-    /// Returns the next argument. After the last one it is `()`.
-    #[inline]
+    /// Returns the next argument. After the last one it is `()`. A part of each hole with flags, so
+    /// that the compiler has it once.
+    #[inline(never)]
     pub fn value(&mut self) -> Stored<'a> {
         Stored(self.read().unwrap_or(Value::Unit))
     }

@@ -20,9 +20,9 @@ type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
 
 /// A log call in the program text.
 pub struct Site {
-    pub(super) module_path: &'static str,
-    pub(super) file: &'static str,
-    pub(super) line: u32,
+    pub(crate) module_path: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) line: u32,
     pieces: &'static [Piece],
     /// The text after the last argument.
     last: &'static str,
