@@ -521,6 +521,31 @@ programs! {
         }
     }
 
+    fn an_output_that_logs_has_its_budget() {
+        /// Says twenty things about the first batch.
+        struct Talker(bool);
+
+        impl Sink for Talker {
+            fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
+                if !std::mem::replace(&mut self.0, true) {
+                    (0..20).for_each(say);
+                }
+                Ok(())
+            }
+        }
+
+        fn say(number: u32) {
+            unfazed::info!("number {number}");
+        }
+
+        let (handle, lines) = installed(|builder| builder.sink("talker", Talker(false)));
+        (0..2).for_each(say);
+        handle.flush(Duration::from_secs(10)).unwrap();
+        assert_eq!(lines.take(&handle).len(), 2 + 8);
+        let stats = handle.stats();
+        assert_eq!((stats.accepted, stats.written, stats.suppressed), (10, 10, 12));
+    }
+
     fn a_rate_limit_counts_the_calls_of_a_site() {
         let (handle, lines) = installed(|builder| builder.rate_limit(2, Duration::from_secs(3600)));
         for number in 0..10 {

@@ -1,8 +1,8 @@
 //! The procedural macro under the log macros of `unfazed`. Not to be used by itself: its input is
 //! what those macros hand over, and may change with each version.
 //!
-//! It reads the literal of a log call, and writes a call that stores the arguments by their bytes
-//! next to the same call of `log`. It parses no Rust: `macro_rules` has split the arguments, and
+//! It reads the literal of a log call, and writes a call that stores the arguments by their bytes,
+//! and that gives `log` the same record where that is not enough. It parses no Rust: `macro_rules` has split the arguments, and
 //! whatever is not understood here goes to `log` unchanged.
 
 mod format;

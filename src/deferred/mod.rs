@@ -1,13 +1,13 @@
 //! The crate's own log macros: a call that stores its arguments, and has its message laid out on
 //! the writer's thread. Runs on the caller's thread, except what reads the arguments back.
 //!
-//! The macros expand to the same call of `log` with a logger of their own, [`Call`]. It is given
-//! the record as any logger is, and has the arguments next to it. So whatever needs the message on
-//! the caller's thread takes it from the record, and all else is as with the facade.
-//!
 //! Most calls need no record of `log`: those without target and key-values, from a site and a
 //! thread that have logged before, where nothing adds to the record. [`Call::log_alone`] offers
-//! them, and the logger is not asked.
+//! them.
+//!
+//! All others make the record that `log`'s macros make, for a logger of their own, [`Call`]. It is
+//! given the record as any logger is, and has the arguments next to it. So whatever needs the
+//! message on the caller's thread takes it from the record, and all else is as with the facade.
 
 mod capture;
 pub(crate) mod macros;
@@ -54,7 +54,7 @@ impl<'a> Call<'a> {
         self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments }))
     }
 
-    /// Gives `log` the whole record, as its own macros do.
+    /// Makes the record that `log`'s macros make, and logs it.
     #[cold]
     #[inline(never)]
     pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>) {

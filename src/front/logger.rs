@@ -136,9 +136,9 @@ impl Core {
         }
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let pipeline = self.per_process.pipeline();
-        // In the code of an output the epoch is nobody's.
         let (thread, named_in) = origin::origin();
-        let is_known = named_in == pipeline.epoch();
+        // What is born in an output has a budget.
+        let is_known = named_in == pipeline.epoch() && !origin::is_output(thread);
         let is_alone = surroundings.as_more().is_none() && self.captured.is_none();
         if !is_known || !is_alone || pipeline.rate_limit().is_some() {
             return false;
