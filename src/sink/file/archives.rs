@@ -289,8 +289,8 @@ impl Archives {
         self.remaining.reported_doubtful = doubtful;
     }
 
-    /// Returns whether archives may be deleted for space: once until something was written again,
-    /// and a second after the last attempt.
+    /// Returns whether archives may be deleted for space: a second after the last attempt, and
+    /// after a deletion only once something was written again.
     pub(super) fn may_delete_for_space(&self, now: Instant) -> bool {
         let since = self.tried_for_space.map(|last| now.saturating_duration_since(last));
         !self.gave_way && since.is_none_or(|since| since >= DELETE_FOR_SPACE_EVERY)
@@ -340,6 +340,10 @@ impl Archives {
                 Ok(false) => {}
                 Err(error) => news.push(News::Failed { doing: "delete an archive", error }),
             }
+        }
+        if !self.gave_way {
+            // Those that could not be deleted are still there: the next attempt lists them again.
+            self.list = List::None;
         }
         self.gave_way
     }

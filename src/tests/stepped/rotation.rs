@@ -524,23 +524,24 @@ fn a_disk_that_fills_up_just_after_a_deletion_gives_way_again_a_second_later() {
 /// An attempt that deleted nothing used up what may be deleted until something is written again.
 #[test]
 fn an_attempt_to_make_room_that_deletes_nothing_is_not_the_last_one() {
-    let disk = FakeDisk::with_capacity(1024 * KIB);
-    for day in 1..=9 {
-        disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+    for fails in [Op::List, Op::Remove] {
+        let disk = FakeDisk::with_capacity(1024 * KIB);
+        for day in 1..=9 {
+            disk.append(&format!("/logs/app.2001-01-0{day}T00-00-00-0000.log"), &[b'x'; 40 << 10]);
+        }
+        let file = options(|file| file.min_free_space(64 * KIB).when_low(WhenLow::DeleteOldest));
+        let mut bench = Setup::new().file_with(&disk, file).bench();
+        bench.step();
+        let free = disk.world().free();
+        disk.world().filler += free - 64 * KIB;
+        disk.world().fault = Some(Fault { at: 1, only: Some(fails), forever: true, errno: 5 });
+        bench.log_some(3);
+        bench.live(Duration::from_millis(500));
+        disk.world().fault = None;
+        assert_eq!((archives(&disk).len(), bench.suspended()), (9, true), "{fails:?}");
+        bench.live(Duration::from_secs(3));
+        assert_eq!((archives(&disk).len(), bench.suspended()), (7, false), "{fails:?}");
     }
-    let file = options(|file| file.min_free_space(64 * KIB).when_low(WhenLow::DeleteOldest));
-    let mut bench = Setup::new().file_with(&disk, file).bench();
-    bench.step();
-    let free = disk.world().free();
-    disk.world().filler += free - 64 * KIB;
-    // The process has no descriptor left to list the archives with.
-    disk.world().fault = Some(Fault { at: 1, only: Some(Op::List), forever: true, errno: 24 });
-    bench.log_some(3);
-    bench.live(Duration::from_millis(500));
-    disk.world().fault = None;
-    assert_eq!((archives(&disk).len(), bench.suspended()), (9, true));
-    bench.live(Duration::from_secs(3));
-    assert_eq!((archives(&disk).len(), bench.suspended()), (7, false));
 }
 
 /// The last words of a logger said what was lost, and took room for it; nobody was told which file
