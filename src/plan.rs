@@ -123,6 +123,7 @@ pub(crate) fn plan_outputs(
     for OutputOptions { wanted, format: own_format, mut destination, stands_in } in outputs {
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         let name = destination.name();
+        check_name(&name, &destination, &planned)?;
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
         }
@@ -130,16 +131,6 @@ pub(crate) fn plan_outputs(
             Destination::File { path, options } => {
                 options.zone = options.rotation.local_time.then(&mut zone);
                 paths.add(path, options)?;
-            }
-            Destination::Console(_) | Destination::Sink { .. } if planned.iter().any(|other| other.name == name) => {
-                let is_console = matches!(destination, Destination::Console(_));
-                let (option, range) =
-                    if is_console { ("console", "a stream of its own") } else { ("sink", "a name of its own") };
-                return Err(InitError::Option {
-                    option,
-                    value: format!("`{name}`, which another output is already"),
-                    range,
-                });
             }
             Destination::Console(console) => console.color = console.color.by_environment(),
             _ => {}
@@ -179,6 +170,18 @@ pub(crate) fn plan_outputs(
     }
     paths.check()?;
     Ok((planned, filters))
+}
+
+/// Checks that no other output has this name, which stands in events and counters. Of two files the
+/// paths are compared, and a connection to a daemon may be wanted twice.
+fn check_name(name: &str, destination: &Destination, planned: &[PlannedOutput]) -> Result<(), InitError> {
+    let Some(other) = planned.iter().find(|other| &*other.name == name) else { return Ok(()) };
+    let (option, range) = match (destination, &other.destination) {
+        (Destination::Sink { .. }, _) | (_, Destination::Sink { .. }) => ("sink", "a name of its own"),
+        (Destination::Console(_), _) => ("console", "a stream of its own"),
+        _ => return Ok(()),
+    };
+    Err(InitError::Option { option, value: format!("`{name}`, which another output is already"), range })
 }
 
 /// Returns the paths of the files that outputs write to.
@@ -451,7 +454,8 @@ mod tests {
         let builders = [
             (Builder::new().output(memory("alarm")).output(memory("alarm")), "option `sink` is `alarm`"),
             (Builder::new().console(Console::stderr()).output(memory("stderr")), "option `sink` is `stderr`"),
-            (Builder::new().output(memory("stdout")).console(Console::stdout()), "option `console` is `stdout`"),
+            (Builder::new().output(memory("stdout")).console(Console::stdout()), "option `sink` is `stdout`"),
+            (Builder::new().output(memory("app.log")).file("app.log"), "option `sink` is `app.log`"),
             (Builder::new().console(Console::stderr()).console(Console::stderr()), "option `console` is `stderr`"),
         ];
         for (builder, expected) in builders {
