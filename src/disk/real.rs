@@ -15,6 +15,8 @@ use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
+/// What is exchanged while it is opened is opened again, this often.
+const MOST_OPENINGS: usize = 3;
 /// While another process cuts the file, its lock is asked for with this pause.
 const TRY_PAUSE: Duration = Duration::from_millis(1);
 /// A lock that fails otherwise may fail only once; it is asked for again for this long.
@@ -60,10 +62,13 @@ impl Disk for RealDisk {
     type Dir = RealDir;
 
     fn open(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
-        let (dir, name) = RealDir::locate(path, &self.known)?;
-        let opened = dir.open_log(&name, self.rights, &|other| (self.is_archive)(&name, other))?;
-        self.known = dir.known().clone();
-        Ok(opened)
+        let mut openings = 1;
+        loop {
+            match self.open_once(path) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && openings < MOST_OPENINGS => openings += 1,
+                other => return other,
+            }
+        }
     }
 
     /// A regular file keeps the description of the program's own output, which goes to the same
@@ -132,6 +137,13 @@ impl Disk for RealDisk {
 }
 
 impl RealDisk {
+    fn open_once(&mut self, path: &Path) -> io::Result<Opened<RealFile, RealStream>> {
+        let (dir, name) = RealDir::locate(path, &self.known)?;
+        let opened = dir.open_log(&name, self.rights, &|other| (self.is_archive)(&name, other))?;
+        self.known = dir.known().clone();
+        Ok(opened)
+    }
+
     /// `is_archive`: whether the second name can be that of an archive of the first one.
     pub(crate) fn new(rights: Rights, is_archive: fn(&OsStr, &OsStr) -> bool) -> Self {
         Self {
@@ -174,7 +186,7 @@ impl RealFile {
     /// Writes next to others again, after a cut.
     fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
-        // A failure may be the only one; if it is not, the lock would keep the others waiting.
+        // A failure may not repeat. If it does, the lock is given back: nobody waits for it.
         let is_so = set_writers(&self.file, how).or_else(|_| set_writers(&self.file, how)).is_ok();
         if !is_so {
             let _ = set_writers(&self.file, Writers::Left);

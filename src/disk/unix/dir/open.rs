@@ -24,11 +24,11 @@ use super::{RealDir, type_of};
 /// While the names of a file change, they are looked up again for this long, with this pause.
 const CHANGES_AT_MOST: Duration = Duration::from_millis(50);
 const CHANGE_PAUSE: Duration = Duration::from_millis(5);
-/// An interrupted rotation leaves one of the newest archives: so many are looked at, however many
+/// An interrupted rotation leaves one of the newest archives: this many are looked at, however many
 /// names others make.
-const NEWEST_ARCHIVES: usize = 1000;
-/// So many questions are asked for each name of a file, and as many for the number of its names.
-const QUESTIONS: usize = 16;
+const NEWEST_ARCHIVES: usize = 100;
+/// This many questions are asked for each name of a file, and as many for the number of its names.
+const QUESTIONS: usize = 24;
 
 impl RealDir {
     /// Opens what may be a log file, for appending, and creates it if it is missing. What is open
@@ -89,7 +89,8 @@ impl RealDir {
     ///
     /// # Errors
     ///
-    /// `Interrupted` if the names change all the time: the next attempt looks again.
+    /// `Interrupted` if another file has the log's name, or if the names change all the time: the
+    /// next attempt looks again.
     fn has_names_of_ours(&self, file: &OwnedFd, name: &OsStr, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<bool> {
         if !Trusted::new()?.is_open(&fstat(self.fd())?) {
             return Ok(true);
@@ -97,6 +98,10 @@ impl RealDir {
         let start = Instant::now();
         loop {
             let opened = fstat(file)?;
+            if !self.is_name_of(name, &opened) {
+                // It was rotated or exchanged since it was opened.
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let mut names = vec![name.to_owned()];
             if opened.st_nlink > 1 {
                 names.extend(self.newest_names_of(&opened, is_archive)?);
@@ -204,7 +209,7 @@ fn count_of_names(file: &Stat) -> usize {
     // The type differs from system to system.
     #[allow(clippy::unnecessary_cast)]
     let count = file.st_nlink as usize;
-    count
+    count.max(1) // Some file systems in user space do not count them.
 }
 
 /// Refuses what is never a log file.
