@@ -540,10 +540,11 @@ pub enum WhenLow {
     #[default]
     Stop,
     /// The oldest archives of this file are deleted first, until there is room again
-    /// (`min_free_space` and half as much) or none is left; only then the output is suspended. This is
-    /// tried at most once each second, and after a deletion only once something was written again;
-    /// in one go, because nothing can be written before. An output that is suspended within that second deletes them
-    /// when it is over. Each deletion is an event, and all of them are reported in the log.
+    /// (`min_free_space` and half as much) or none is left; only then the output is suspended. This
+    /// is tried at most once each second, and after a deletion only once something was written
+    /// again; in one go, because nothing can be written before. An output that is suspended within
+    /// that second deletes them when it is over. Each deletion is an event, and all of them are
+    /// reported in the log.
     DeleteOldest,
 }
 
