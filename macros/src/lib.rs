@@ -2,8 +2,8 @@
 //! what those macros hand over, and may change with each version.
 //!
 //! It reads the literal of a log call, and writes a call that stores the arguments by their bytes,
-//! and that gives `log` the same record where that is not enough. It parses no Rust: `macro_rules` has split the arguments, and
-//! whatever is not understood here goes to `log` unchanged.
+//! and that gives `log` the same record where that is not enough. It parses no Rust: `macro_rules`
+//! has split the arguments, and whatever is not understood here goes to `log` unchanged.
 
 mod format;
 
