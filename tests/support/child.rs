@@ -5,7 +5,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,6 +162,17 @@ impl Ended {
     }
 }
 
+/// Starts a child. On a busy machine wine may fail to start a process for no reason of ours
+/// (`ERROR_INTERNAL_ERROR`): then once more.
+fn start(command: &mut Command) -> std::io::Result<Child> {
+    const INTERNAL_ERROR: i32 = 1359;
+
+    command.spawn().or_else(|error| match error.raw_os_error() {
+        Some(INTERNAL_ERROR) if cfg!(windows) => command.spawn(),
+        _ => Err(error),
+    })
+}
+
 /// Runs a child, whose streams are files in `dir`. At the deadline it is killed, with all that it
 /// has started.
 pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Result<Ended, String> {
@@ -171,7 +182,7 @@ pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Resul
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let begun = Instant::now();
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut child = command.spawn().map_err(|error| format!("`{program}` cannot be started: {error}"))?;
+    let mut child = start(&mut command).map_err(|error| format!("`{program}` cannot be started: {error}"))?;
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Ok(status),
