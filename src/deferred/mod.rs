@@ -47,8 +47,8 @@ impl<'a> Call<'a> {
         Self::new(site, &())
     }
 
-    /// Logs it without `log`, or says no: then `log` has to be given the whole record. For a call
-    /// that has neither a target nor key-values.
+    /// Logs a call that has neither a target nor key-values, without the record of `log`; or says
+    /// no, and has done nothing: then `log_whole` logs it.
     #[inline]
     pub fn log_alone(&self, level: Level) -> bool {
         self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments }))

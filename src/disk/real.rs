@@ -15,7 +15,7 @@ use super::system::{self, InChild, Known, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
-/// What is exchanged while it is opened is opened again, this often.
+/// A file that loses its name while it is opened is opened again; this is the most in all.
 const MOST_OPENINGS: usize = 3;
 /// While another process cuts the file, its lock is asked for with this pause.
 const TRY_PAUSE: Duration = Duration::from_millis(1);

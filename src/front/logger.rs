@@ -137,7 +137,7 @@ impl Core {
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let pipeline = self.per_process.pipeline();
         let (thread, named_in) = origin::origin();
-        // What is born in an output has a budget.
+        // The code of an output has a budget for what it logs, which `put` takes from.
         let is_known = named_in == pipeline.epoch() && !origin::is_output(thread);
         let is_alone = surroundings.as_more().is_none() && self.captured.is_none();
         if !is_known || !is_alone || pipeline.rate_limit().is_some() {

@@ -162,8 +162,8 @@ impl Ended {
     }
 }
 
-/// Starts a child. On a busy machine wine may fail to start a process for no reason of ours
-/// (`ERROR_INTERNAL_ERROR`): then once more.
+/// Starts a child; a second time if the first attempt fails with `ERROR_INTERNAL_ERROR`, as wine's
+/// sometimes does on a busy machine.
 fn start(command: &mut Command) -> std::io::Result<Child> {
     const INTERNAL_ERROR: i32 = 1359;
 
