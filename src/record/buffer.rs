@@ -128,9 +128,7 @@ impl Pool {
     /// Returns an empty buffer, if there is one.
     #[inline(never)]
     fn take(&self) -> Option<Vec<u8>> {
-        // Relaxed: a count that is older than it could be only sends a thread to the heap. The
-        // buffer itself is handed over by the lock.
-        let is_there = |taken: usize| (1..=MOST).contains(&self.given.get().wrapping_sub(taken));
+        let is_there = |taken| ready(taken, self.given.get()) > 0;
         for _ in 0..TRIES {
             let number = self.taken.add_one_if(is_there)?;
             let place = self.places[number % MOST].try_lock();
@@ -146,7 +144,7 @@ impl Pool {
     #[inline(never)]
     fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let has_place = |given: usize| given.wrapping_sub(self.taken.get()) < MOST;
+        let has_place = |given| ready(self.taken.get(), given) < MOST as isize;
         for _ in 0..TRIES {
             let Some(number) = self.given.add_one_if(has_place) else { return };
             match self.places[number % MOST].try_lock() {
@@ -157,7 +155,15 @@ impl Pool {
     }
 }
 
+/// How many buffers are in the pool by these counts. A thread that did not run between its looks at
+/// the one and at the other sees more than there can be, or fewer than none: no reason to send it
+/// away, since the first count has changed and is looked at again.
+fn ready(taken: usize, given: usize) -> isize {
+    given.wrapping_sub(taken) as isize
+}
+
 impl Count {
+    // Relaxed: the buffer itself is handed over by the lock.
     fn get(&self) -> usize {
         self.0.load(Relaxed)
     }
@@ -192,6 +198,20 @@ mod tests {
                 assert_eq!(pool.take().map(|buffer| (buffer.len(), buffer.capacity())), Some((0, POOLED)));
             }
         }
+    }
+
+    #[test]
+    fn a_thread_that_did_not_run_between_its_looks_at_the_counts_is_not_sent_to_the_heap() {
+        let pool = Pool::new();
+        pool.give(buffer());
+        pool.given.0.store(MOST + 100, Relaxed);
+        assert!(pool.take().is_some());
+        let pool = Pool::new();
+        pool.taken.0.store(100, Relaxed);
+        pool.give(buffer());
+        pool.given.0.store(101, Relaxed);
+        pool.taken.0.store(0, Relaxed);
+        assert!(pool.take().is_some());
     }
 
     /// In a forked child, such a thread is not there any more.
