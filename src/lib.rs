@@ -174,7 +174,8 @@ pub mod __private {
     pub use log;
     pub use unfazed_macros::deferred;
 
-    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Plain, Reader, Width, debug, display, fixed};
+    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Plain, Reader, ValueOf, Width};
+    pub use crate::deferred::{debug, display, fixed};
     pub use crate::record::{Piece, Site};
 }
 

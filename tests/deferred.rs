@@ -238,6 +238,12 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     both!(nothing, unit = (), letter; "{}", n);
     both!(own:% = Own(1); "{} {}", n, Own(2));
     both!(long = "x".repeat(100_000), after = n; "{n}");
+    both!(before = n, long = "x".repeat(300), after = n; "{n}");
+    both!(("an expression") = n, r#"a "raw" text"# = 1, r#type = 2; "{n}");
+    both!(i = -1_i8, j = -2_i16, k = -3_i32, l = -4_i64, m = -5_isize, u = 1_u8, v = 2_u16, w = 3_u32, x = 4_u64; "{n}");
+    both!(size = 5_usize, wide = -6_i128, wider = 7_u128, letter, cow = Cow::Borrowed("cow"); "{n}");
+    both!(boxed = Box::new(n), shared = Arc::new(name), twice = &&n, inner = Some(Some(true)), ADDRESS; "{n}");
+    both!(one = NonZero::new(7_u8).unwrap(), text = Box::<str>::from("boxed"), number = kv::Value::from(8); "{n}");
     both!(same = 1, same = 2; "{}", n,);
     both!(largest, least = i128::MIN, yes, f = f64::MIN, literal = 0.123456789; "{n} {}", n);
     both!(text = *owned, cut = owned[2..], some = Some(n), list = 1 + 2, neg = -1; "{n}");

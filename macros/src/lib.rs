@@ -23,7 +23,7 @@ pub fn deferred(input: TokenStream) -> TokenStream {
         _ => TokenStream::new(),
     };
     let (root, target, level, key_values) = (next(), next(), next(), next());
-    let key_values = plain_values(&root, key_values);
+    let key_values = pairs(key_values);
     let Some(literal) = input.next() else { return TokenStream::new() };
     let mut arguments = Vec::new();
     for token in input {
@@ -43,12 +43,20 @@ struct Call {
     /// `target: expression,` or nothing.
     target: TokenStream,
     level: TokenStream,
-    /// `key = value;` or nothing.
-    key_values: TokenStream,
+    key_values: Vec<Pair>,
     /// The format string, maybe in groups without delimiters.
     literal: TokenTree,
     /// Each of them `expression` or `name = expression`.
     arguments: Vec<TokenStream>,
+}
+
+/// A key with its value.
+struct Pair {
+    key: TokenTree,
+    /// The expression; nothing if there is a capture.
+    value: Option<TokenStream>,
+    /// All of it, as `log` takes it.
+    whole: TokenStream,
 }
 
 /// An argument as the literal names it.
@@ -90,8 +98,35 @@ impl Call {
         let literal = TokenStream::from(self.literal.clone());
         template(
             "__0::__private::log::log!(__1 __2, __3 __4 __5)",
-            &[&self.root, &self.target, &self.level, &self.key_values, &literal, &arguments],
+            &[&self.root, &self.target, &self.level, &self.values_of_log(), &literal, &arguments],
         )
+    }
+
+    /// Expands to `key = value;` or nothing. A value that has no capture goes by `Plain`, which
+    /// knows an `f32`.
+    fn values_of_log(&self) -> TokenStream {
+        let mut all = TokenStream::new();
+        for (number, Pair { key, value, whole }) in self.key_values.iter().enumerate() {
+            extend(&mut all, if number > 0 { "," } else { "" }, &[]);
+            match value {
+                Some(value) => {
+                    let pair = "__0 = __1::__private::Plain::new(&(__2)).__unfazed_value()";
+                    extend(&mut all, pair, &[&key.clone().into(), &self.root, value]);
+                }
+                None => all.extend(whole.clone()),
+            }
+        }
+        extend(&mut all, if self.key_values.is_empty() { "" } else { ";" }, &[]);
+        all
+    }
+
+    /// The keys and the expressions of all values; nothing if there is none, or one of them is not
+    /// stored.
+    fn stored_values(&self) -> Option<Vec<(TokenStream, &TokenStream)>> {
+        if self.key_values.is_empty() || !self.target.is_empty() {
+            return None;
+        }
+        self.key_values.iter().map(|Pair { key, value, .. }| Some((key_text(key)?, value.as_ref()?))).collect()
     }
 
     /// Expands to a call that stores its arguments, if the literal and the arguments fit together.
@@ -100,7 +135,8 @@ impl Call {
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
         let is_alone = self.target.is_empty() && self.key_values.is_empty();
-        if parts.is_empty() && !is_alone {
+        let stored = self.stored_values();
+        if parts.is_empty() && !is_alone && stored.is_none() {
             return None;
         }
         let [mut references, mut names, mut arguments] = std::array::from_fn(|_| TokenStream::new());
@@ -120,10 +156,24 @@ impl Call {
         for (number, part) in parts.iter().enumerate().rev() {
             held = template(part.role.held(), &[&self.root, &argument_name(number), &held]);
         }
-        let call = if parts.is_empty() {
+        let [mut keys, mut values] = [TokenStream::new(), template("()", &[])];
+        for (number, (key, value)) in stored.iter().flatten().enumerate() {
+            extend(&mut references, "&(__0),", &[value]);
+            extend(&mut names, "__0,", &[&value_name(number)]);
+            extend(&mut keys, "__0,", &[key]);
+        }
+        for number in (0..stored.iter().flatten().count()).rev() {
+            values = template(
+                "((&&__0::__private::ValueOf(__1)).__unfazed_hold(), __2)",
+                &[&self.root, &value_name(number), &values],
+            );
+        }
+        if names.is_empty() {
             // A tuple of nothing is a thing that clippy would do without.
             extend(&mut references, "level,", &[]);
             extend(&mut names, "_,", &[]);
+        }
+        let call = if parts.is_empty() {
             template("__0::__private::Call::literal(&__UNFAZED_SITE)", &[&self.root])
         } else {
             template(
@@ -150,12 +200,29 @@ impl Call {
                 }",
                 &[&own_literal, &arguments],
             )
+        } else if stored.is_some() {
+            let mut of_log = TokenStream::new();
+            for number in 0..self.key_values.len() {
+                let value =
+                    "__0::__private::log::kv::ToValue::to_value(&__0::__private::Plain::new(__1).__unfazed_value()),";
+                extend(&mut of_log, value, &[&self.root, &value_name(number)]);
+            }
+            template(
+                "if !call.log_with(level, &{
+                    use __0::__private::{HoldByFacade as _, HoldByValue as _};
+                    __1
+                }) {
+                    call.log_whole_with(level, ::core::format_args!(__2 __3), &[__4])
+                }",
+                &[&self.root, &values, &own_literal, &arguments, &of_log],
+            )
         } else {
             template(
                 "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
-                &[&self.root, &self.target, &self.key_values, &own_literal, &arguments],
+                &[&self.root, &self.target, &self.values_of_log(), &own_literal, &arguments],
             )
         };
+        let with_keys = if keys.is_empty() { keys } else { template(".with_keys(&[__0])", &[&keys]) };
         Some(template(
             "{
                 let level = __1;
@@ -165,15 +232,15 @@ impl Call {
                             static __UNFAZED_SITE: __0::__private::Site =
                                 __0::__private::Site::new(
                                     ::core::module_path!(), ::core::file!(), ::core::line!(), &[__4], __5
-                                );
-                            match __6 {
-                                call => { __7 },
+                                ) __6;
+                            match __7 {
+                                call => { __8 },
                             }
                         }
                     }
                 }
             }",
-            &[&self.root, &self.level, &references, &names, &pieces, &last, &call, &log],
+            &[&self.root, &self.level, &references, &names, &pieces, &last, &with_keys, &call, &log],
         ))
     }
 
@@ -296,35 +363,46 @@ fn named(argument: TokenStream) -> (Option<Ident>, TokenStream) {
     }
 }
 
-/// Returns the key-values, where a value without a capture goes by `Plain`, which knows an `f32`.
-fn plain_values(root: &TokenStream, key_values: TokenStream) -> TokenStream {
-    let (mut all, mut pair) = (TokenStream::new(), Vec::new());
+/// Splits `key = value, key, key:? = value;`.
+fn pairs(key_values: TokenStream) -> Vec<Pair> {
+    let (mut pairs, mut pair) = (Vec::new(), Vec::new());
     for token in key_values {
         match &token {
             TokenTree::Punct(punct) if matches!(punct.as_char(), ',' | ';') => {
-                all.extend(plain_value(root, std::mem::take(&mut pair)));
-                all.extend([token]);
+                pairs.extend(read_pair(std::mem::take(&mut pair)));
             }
             _ => pair.push(token),
         }
     }
-    all
+    pairs
 }
 
-/// Returns `key = value` with the value handed to `Plain`; as it is, if it has a capture.
-fn plain_value(root: &TokenStream, pair: Vec<TokenTree>) -> TokenStream {
+fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
     let value = match &pair[..] {
-        [key] => TokenStream::from(key.clone()),
-        [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => value.iter().cloned().collect(),
-        _ => return pair.into_iter().collect(),
+        [key] => Some(key.clone().into()),
+        [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => Some(value.iter().cloned().collect()),
+        _ => None,
     };
-    let key = pair.into_iter().take(1).collect();
-    template("__1 = __0::__private::Plain::new(&(__2)).__unfazed_value()", &[root, &key, &value])
+    Some(Pair { key: pair.first()?.clone(), value, whole: pair.into_iter().collect() })
+}
+
+/// Expands to the text of a key, if it is there while the program is compiled.
+fn key_text(key: &TokenTree) -> Option<TokenStream> {
+    match key {
+        TokenTree::Ident(_) => Some(template("::core::stringify!(__0)", &[&key.clone().into()])),
+        TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(key.clone().into()),
+        _ => None,
+    }
 }
 
 /// The macro's own name of an argument.
 fn argument_name(number: usize) -> TokenStream {
     TokenTree::from(Ident::new(&format!("argument_{number}"), Span::mixed_site())).into()
+}
+
+/// The macro's own name of a value.
+fn value_name(number: usize) -> TokenStream {
+    TokenTree::from(Ident::new(&format!("value_{number}"), Span::mixed_site())).into()
 }
 
 fn extend(tokens: &mut TokenStream, text: &str, with: &[&TokenStream]) {

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use log::Level;
 
+use super::plain::KeyValue;
 use super::stored::tag;
-use crate::record::{ArgumentWriter, Arguments};
+use crate::record::{ArgumentWriter, Arguments, KeyValueWriter, Keys, Values};
 
 /// `format_args!` panics on a greater width or precision: such a call must do so where it stands.
 const MOST_WIDTH: usize = u16::MAX as usize;
@@ -25,8 +26,8 @@ pub trait Capture: Sync {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
 }
 
-/// Arguments of which it is known while the program is compiled whether they are stored.
-pub trait Storable: Arguments {
+/// Arguments or values of which it is known while the program is compiled whether they are stored.
+pub trait Storable {
     /// True if all of them are stored.
     const IS_STORABLE: bool;
 }
@@ -47,7 +48,15 @@ pub struct Held<'a, T: ?Sized>(&'a T);
 #[derive(Debug)]
 pub struct HeldWidth<'a>(&'a usize);
 
-/// An argument of a type that is not stored.
+/// The value of a key.
+#[derive(Debug)]
+pub struct ValueOf<'a, T: ?Sized>(pub &'a T);
+
+/// The value of a key that is stored then, too.
+#[derive(Debug)]
+pub struct HeldValue<'a, T: ?Sized>(&'a T);
+
+/// An argument or a value of a type that is not stored.
 #[derive(Debug)]
 pub struct Facade;
 
@@ -85,8 +94,18 @@ impl<'a> HoldByValue for &Width<'a, usize> {
     }
 }
 
+impl<'a, T: KeyValue + ?Sized> HoldByValue for &ValueOf<'a, T> {
+    type Held = HeldValue<'a, T>;
+
+    #[inline]
+    fn __unfazed_hold(&self) -> HeldValue<'a, T> {
+        HeldValue(self.0)
+    }
+}
+
 impl<T: ?Sized> HoldByFacade for Argument<'_, T> {}
 impl<T: ?Sized> HoldByFacade for Width<'_, T> {}
+impl<T: ?Sized> HoldByFacade for ValueOf<'_, T> {}
 
 impl<T: Capture + ?Sized> Arguments for Held<'_, T> {
     #[inline]
@@ -139,6 +158,27 @@ impl<A: Arguments, B: Arguments> Arguments for (A, B) {
 
 impl<A: Storable, B: Storable> Storable for (A, B) {
     const IS_STORABLE: bool = A::IS_STORABLE && B::IS_STORABLE;
+}
+
+impl<T: KeyValue + ?Sized> Storable for HeldValue<'_, T> {
+    const IS_STORABLE: bool = true;
+}
+
+impl Values for () {
+    fn store(&self, _: Keys, _: usize, _: &mut KeyValueWriter<'_>) {}
+}
+
+/// The first value, then the others.
+impl<T: KeyValue + ?Sized, B: Values> Values for (HeldValue<'_, T>, B) {
+    #[inline]
+    fn store(&self, keys: Keys, number: usize, into: &mut KeyValueWriter<'_>) {
+        into.numbered_value(keys, number, self.0.0.value());
+        self.1.store(keys, number + 1, into);
+    }
+}
+
+impl<B> Values for (Facade, B) {
+    fn store(&self, _: Keys, _: usize, _: &mut KeyValueWriter<'_>) {}
 }
 
 macro_rules! numbers {

@@ -1,9 +1,9 @@
 //! The crate's own log macros: a call that stores its arguments, and has its message laid out on
 //! the writer's thread. Runs on the caller's thread, except what reads the arguments back.
 //!
-//! Most calls need no record of `log`: those without target and key-values, from a site and a
+//! Most calls need no record of `log`: those without a target of their own, from a site and a
 //! thread that have logged before, where nothing adds to the record. [`Call::log_alone`] offers
-//! them.
+//! them, or [`Call::log_with`] if they have key-values.
 //!
 //! All others make the record that `log`'s macros make, for a logger of their own, [`Call`]. It is
 //! given the record as any logger is, and has the arguments next to it. So whatever needs the
@@ -17,15 +17,15 @@ mod stored;
 
 use std::fmt;
 
-use log::{Level, Log, Metadata};
+use log::{Level, Log, Metadata, kv};
 
 use self::capture::Storable;
-pub use self::capture::{Argument, HoldByFacade, HoldByValue, Width};
+pub use self::capture::{Argument, HoldByFacade, HoldByValue, ValueOf, Width};
 pub use self::plain::Plain;
 pub use self::show::{debug, display, fixed};
 pub use self::stored::Reader;
 use crate::front::installed;
-use crate::record::{Arguments, Deferred, Site};
+use crate::record::{Arguments, Deferred, Keys, Site, Values};
 
 /// One log call under way.
 pub struct Call<'a> {
@@ -37,7 +37,7 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// Makes the call of a site with these arguments.
     #[inline]
-    pub fn new<A: Storable>(site: &'static Site, arguments: &'a A) -> Self {
+    pub fn new<A: Arguments + Storable>(site: &'static Site, arguments: &'a A) -> Self {
         Self { site, arguments: if A::IS_STORABLE { Some(arguments) } else { None } }
     }
 
@@ -51,18 +51,50 @@ impl<'a> Call<'a> {
     /// no, and has done nothing: then `log_whole` logs it.
     #[inline]
     pub fn log_alone(&self, level: Level) -> bool {
-        self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments }))
+        self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments, values: None }))
+    }
+
+    /// The same with the values of the site's keys; then `log_whole_with` logs it.
+    #[inline]
+    pub fn log_with<V: Values + Storable>(&self, level: Level, values: &V) -> bool {
+        let values: Option<&dyn Values> = Some(values);
+        V::IS_STORABLE
+            && self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments, values }))
     }
 
     /// Makes the record that `log`'s macros make, and logs it.
     #[cold]
     #[inline(never)]
     pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>) {
-        let Site { module_path, file, line, .. } = self.site;
+        self.log_whole_with(level, message, &[]);
+    }
+
+    /// The same with the values of the site's keys.
+    #[cold]
+    #[inline(never)]
+    pub fn log_whole_with(&self, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
+        let Site { module_path, file, line, keys, .. } = self.site;
+        let pairs = Pairs { keys, values };
         let mut record = log::Record::builder();
-        record.level(level).target(module_path).module_path_static(Some(module_path));
+        record.level(level).target(module_path).module_path_static(Some(module_path)).key_values(&pairs);
         record.file_static(Some(file)).line(Some(*line)).args(message);
         self.log(&record.build());
+    }
+}
+
+/// The keys of a site with their values, as a record of `log` has them.
+struct Pairs<'a> {
+    keys: Keys,
+    values: &'a [kv::Value<'a>],
+}
+
+impl kv::Source for Pairs<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
+        self.keys.iter().zip(self.values).try_for_each(|(key, value)| visitor.visit_pair((*key).into(), value.clone()))
+    }
+
+    fn count(&self) -> usize {
+        self.values.len()
     }
 }
 
@@ -78,7 +110,7 @@ impl Log for Call<'_> {
 
     fn log(&self, record: &log::Record<'_>) {
         match (self.arguments, installed::get()) {
-            (Some(arguments), Some(core)) => core.defer(record, Deferred { site: self.site, arguments }),
+            (Some(arguments), Some(core)) => core.defer(record, Deferred { site: self.site, arguments, values: None }),
             _ => log::logger().log(record),
         }
     }

@@ -3,12 +3,17 @@
 //! `log` makes an `f64` of an `f32`, and its text has digits that the `f32` never had. The crate's
 //! own macros hand `log` the `f64` with the shortest text that gives the same `f32`.
 //!
+//! Values of the types that `log` takes as they are need no value of `log`: `KeyValue` gives what
+//! is stored.
+//!
 //! A method of `Plain` is there for floats alone; the compiler finds that of `Other` for all other
 //! types, because one leads to the other.
 
+use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use crate::record::shortest;
+use crate::record::{Value, shortest};
 
 /// A value that is no `f32`, or has none in it.
 #[derive(Debug)]
@@ -94,3 +99,94 @@ impl<T: Float> Float for Option<T> {
         self.as_ref().map(T::value)
     }
 }
+
+/// A type whose values `log` takes as they are, and of which the record has one kind of value.
+pub trait KeyValue {
+    #[doc(hidden)]
+    fn value(&self) -> Value<'_>;
+}
+
+macro_rules! key_values {
+    ($($type:ty = $kind:ident),* $(,)?) => {$(
+        impl KeyValue for $type {
+            #[inline]
+            fn value(&self) -> Value<'_> {
+                Value::$kind((*self).into())
+            }
+        }
+    )*};
+}
+
+key_values! {
+    i8 = I64, i16 = I64, i32 = I64, i64 = I64, i128 = I128,
+    u8 = U64, u16 = U64, u32 = U64, u64 = U64, u128 = U128,
+    f64 = F64, bool = Bool,
+}
+
+impl KeyValue for isize {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::I64(*self as i64)
+    }
+}
+
+impl KeyValue for usize {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::U64(*self as u64)
+    }
+}
+
+impl KeyValue for f32 {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::F64(shortest(*self))
+    }
+}
+
+impl KeyValue for str {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::Str(self)
+    }
+}
+
+impl KeyValue for String {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::Str(self)
+    }
+}
+
+impl KeyValue for Cow<'_, str> {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        Value::Str(self)
+    }
+}
+
+impl KeyValue for () {
+    fn value(&self) -> Value<'_> {
+        Value::Null
+    }
+}
+
+impl<T: KeyValue> KeyValue for Option<T> {
+    #[inline]
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Null, T::value)
+    }
+}
+
+macro_rules! pointers {
+    ($($type:ty),*) => {$(
+        impl<T: KeyValue + ?Sized> KeyValue for $type {
+            #[inline]
+            fn value(&self) -> Value<'_> {
+                (**self).value()
+            }
+        }
+    )*};
+}
+
+pointers!(&T, Box<T>, Arc<T>);

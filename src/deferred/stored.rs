@@ -261,7 +261,7 @@ mod tests {
     /// The message of a record with these arguments, and whether it was cut.
     fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
         let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
-        let draft = Draft::deferred(&record, NOBODY, None, Deferred { site, arguments });
+        let draft = Draft::deferred(&record, NOBODY, None, Deferred { site, arguments, values: None });
         let owned = draft.finish(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY, Wanting::NOBODY);
         let mut messages = Messages::default();
         let (message, is_cut) = messages.of(&owned);
@@ -385,7 +385,7 @@ mod tests {
         let text = |site: &'static Site, text: &str| {
             let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
             let arguments = ((&&Argument(text)).__unfazed_hold(), ());
-            let is_stored = owned.store(Deferred { site, arguments: &arguments });
+            let is_stored = owned.store(Deferred { site, arguments: &arguments, values: None });
             is_stored.then(|| String::from_utf8_lossy(Messages::default().of(&owned).0).into_owned())
         };
         assert_eq!(text(&LITERAL, ""), Some("a literal".to_owned()));

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 use super::body::{Body, LONGEST_MESSAGE, TextWriter, Written};
+use super::key_values::{KeyValueWriter, Keys};
 use super::{Location, OwnedRecord};
 
 /// A part of a message.
@@ -26,6 +27,8 @@ pub struct Site {
     pieces: &'static [Piece],
     /// The text after the last argument.
     last: &'static str,
+    /// The keys of the values that the call stores.
+    pub(crate) keys: Keys,
     /// What the filter has said of the call, in the filter's own words. At first nothing.
     pub(crate) verdict: AtomicU64,
 }
@@ -39,7 +42,12 @@ impl Site {
         pieces: &'static [Piece],
         last: &'static str,
     ) -> Self {
-        Self { module_path, file, line, pieces, last, verdict: AtomicU64::new(0) }
+        Self { module_path, file, line, pieces, last, keys: &[], verdict: AtomicU64::new(0) }
+    }
+
+    /// Makes it the site of a call that stores the values of these keys.
+    pub const fn with_keys(self, keys: &'static [&'static str]) -> Self {
+        Self { keys, ..self }
     }
 
     /// Returns the message, if it is the same for each call.
@@ -77,11 +85,19 @@ pub trait Arguments: Sync {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
 }
 
+/// The values of a call's keys, which store themselves.
+pub trait Values {
+    /// Stores each of them with its key; the first has this number.
+    fn store(&self, keys: &'static [&'static str], number: usize, into: &mut KeyValueWriter<'_>);
+}
+
 /// A message that is to be laid out later.
 #[derive(Clone, Copy)]
 pub(crate) struct Deferred<'a> {
     pub(crate) site: &'static Site,
     pub(crate) arguments: &'a dyn Arguments,
+    /// Nothing if the call has no key-values, or `log`'s record has them.
+    pub(crate) values: Option<&'a dyn Values>,
 }
 
 /// Takes the bytes of arguments.

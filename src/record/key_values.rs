@@ -1,9 +1,10 @@
 //! Key-values inside a record's bytes, with the types the program gave them. Written on the
 //! caller's stack, read on the writer's thread.
 //!
-//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. Before
-//! all others there may be one that is no key-value: the file of a record whose place is no part of
-//! the program text.
+//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. A key of
+//! the log call's static is not there itself: the tag says so, and its number stands in place of
+//! its length. Before all others there may be one that is no key-value: the file of a record whose
+//! place is no part of the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -13,6 +14,7 @@ use super::body::{Body, TextWriter, Written, cut};
 use super::buffer::Buffer;
 #[cfg(feature = "kv_serde")]
 use super::structured;
+use super::text_of;
 use super::value::{self, ERROR, FILE, NULL, STR, Value};
 
 /// The key-values of one record take at most this many bytes; a text that does not fit is cut.
@@ -28,6 +30,9 @@ const LONGEST_LATE_TEXT: usize = 256;
 /// A pair's type, the length of its key and that of its value.
 const HEAD: usize = 1 + 2 + 4;
 
+/// Added to the tag of a pair whose key has a number.
+const IS_NUMBERED: u8 = 0x80;
+
 /// The path of a source file longer than this is cut.
 const LONGEST_FILE: usize = 4096;
 
@@ -36,13 +41,23 @@ pub(crate) trait MoreKeyValues {
     fn write(&self, into: &mut KeyValueWriter<'_>);
 }
 
-pub(crate) struct KeyValueWriter<'a> {
+/// The keys of a log call.
+pub(crate) type Keys = &'static [&'static str];
+
+/// Takes key-values.
+pub struct KeyValueWriter<'a> {
     body: &'a mut Body,
     start: usize,
     /// Something was cut or left out.
     pub(super) truncated: bool,
     /// There is no memory for more.
     full: bool,
+}
+
+impl fmt::Debug for KeyValueWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyValueWriter").finish_non_exhaustive()
+    }
 }
 
 impl<'a> KeyValueWriter<'a> {
@@ -81,10 +96,26 @@ impl<'a> KeyValueWriter<'a> {
         fields[3..7].copy_from_slice(&len.to_le_bytes());
     }
 
+    /// Writes a pair with the key's length or number, if there is room for it in the slot. Whatever
+    /// fits there is far from the limits.
+    #[inline(always)]
+    fn fits(&mut self, tag: u8, length_or_number: usize, key: &str, value: &[u8]) -> bool {
+        let [k0, k1] = (length_or_number as u16).to_le_bytes();
+        let [v0, v1, v2, v3] = (value.len() as u32).to_le_bytes();
+        match self.body {
+            Body::Inline(inline) if !self.full && inline.remaining_capacity() >= HEAD + key.len() + value.len() => {
+                inline.try_extend_from_slice(&[tag, k0, k1, v0, v1, v2, v3]).is_ok()
+                    && inline.try_extend_from_slice(key.as_bytes()).is_ok()
+                    && inline.try_extend_from_slice(value).is_ok()
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a pair with this key has been written.
     pub(crate) fn has(&self, key: &str) -> bool {
         let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
-        KeyValues { bytes }.split_file().1.any(|(other, _)| other == key)
+        KeyValues::new(bytes, &[]).split_file().1.any(|(other, _)| other == key)
     }
 
     /// Writes a pair whose value is of any type that `log` knows.
@@ -102,8 +133,24 @@ impl<'a> KeyValueWriter<'a> {
         let _ = value.visit(PairWriter { key, into: self });
     }
 
-    /// Writes a pair from another record's bytes.
+    /// Writes a pair whose value is there as it is written.
+    #[inline]
     pub(crate) fn value(&mut self, key: &str, value: Value<'_>) {
+        if !value.encoded(|tag, bytes| self.fits(tag, key.len(), key, bytes)) {
+            self.long_value(key, value);
+        }
+    }
+
+    /// The same with the key that has this number in the log call's static.
+    #[inline]
+    pub(crate) fn numbered_value(&mut self, keys: Keys, number: usize, value: Value<'_>) {
+        if !value.encoded(|tag, bytes| self.fits(tag | IS_NUMBERED, number, "", bytes)) {
+            self.long_value(keys.get(number).copied().unwrap_or(""), value);
+        }
+    }
+
+    #[cold]
+    fn long_value(&mut self, key: &str, value: Value<'_>) {
         match value {
             Value::Str(value) => self.text(key, |text| text.write_str(value)),
             value => self.pair(key, |body, tag| value.encode(body, tag)),
@@ -162,12 +209,7 @@ struct PairWriter<'k, 'a, 'b> {
 #[cfg(not(feature = "kv_serde"))]
 impl PairWriter<'_, '_, '_> {
     fn set(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
-        self.into.pair(self.key, |body, tag| value.encode(body, tag));
-        Ok(())
-    }
-
-    fn text(&mut self, write: impl FnOnce(&mut TextWriter<'_>) -> fmt::Result) -> Result<(), kv::Error> {
-        self.into.text(self.key, write);
+        self.into.value(self.key, value);
         Ok(())
     }
 }
@@ -175,7 +217,8 @@ impl PairWriter<'_, '_, '_> {
 #[cfg(not(feature = "kv_serde"))]
 impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
-        self.text(|text| write!(text, "{value}"))
+        self.into.text(self.key, |text| write!(text, "{value}"));
+        Ok(())
     }
 
     fn visit_null(&mut self) -> Result<(), kv::Error> {
@@ -207,7 +250,7 @@ impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.text(|text| text.write_str(value))
+        self.set(Value::Str(value))
     }
 }
 
@@ -226,10 +269,16 @@ impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeyValues<'a> {
-    pub(super) bytes: &'a [u8],
+    bytes: &'a [u8],
+    /// Those that have numbers.
+    keys: Keys,
 }
 
 impl<'a> KeyValues<'a> {
+    pub(super) fn new(bytes: &'a [u8], keys: Keys) -> Self {
+        Self { bytes, keys }
+    }
+
     /// Takes out what is there of the record's place.
     pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
         let all = self.clone();
@@ -239,14 +288,18 @@ impl<'a> KeyValues<'a> {
         }
     }
 
-    fn next_raw(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
-        let (head, rest) = self.bytes.split_at_checked(HEAD)?;
-        let key_len = u16::from_le_bytes([head[1], head[2]]) as usize;
-        let value_len = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
-        let (key, rest) = rest.split_at_checked(key_len)?;
-        let (value, rest) = rest.split_at_checked(value_len)?;
+    fn next_raw(&mut self) -> Option<(u8, &'a str, &'a [u8])> {
+        let (&[tag, k0, k1, v0, v1, v2, v3], rest) = self.bytes.split_first_chunk::<HEAD>()?;
+        let length_or_number = usize::from(u16::from_le_bytes([k0, k1]));
+        let (key, rest) = if tag & IS_NUMBERED == 0 {
+            let (key, rest) = rest.split_at_checked(length_or_number)?;
+            (text_of(key), rest)
+        } else {
+            (*self.keys.get(length_or_number)?, rest)
+        };
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes([v0, v1, v2, v3]) as usize)?;
         self.bytes = rest;
-        Some((head[0], key, value))
+        Some((tag & !IS_NUMBERED, key, value))
     }
 }
 
@@ -255,7 +308,7 @@ impl<'a> Iterator for KeyValues<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (tag, key, value) = self.next_raw()?;
-        Some((std::str::from_utf8(key).unwrap_or(""), Value::decode(tag, value)))
+        Some((key, Value::decode(tag, value)))
     }
 }
 
@@ -274,7 +327,7 @@ impl Pairs {
 
     /// Writes those whose keys are not there yet.
     pub(crate) fn write_missing(&self, into: &mut KeyValueWriter<'_>) {
-        for (key, value) in (KeyValues { bytes: self.0.bytes() }) {
+        for (key, value) in KeyValues::new(self.0.bytes(), &[]) {
             if !into.has(key) {
                 into.value(key, value);
             }
@@ -305,7 +358,7 @@ impl Fields {
 
     /// Like `push`, in the place of what stood there under this key.
     pub(crate) fn set(&mut self, key: &str, value: kv::Value<'_>) {
-        self.remove(key.as_bytes());
+        self.remove(key);
         self.push(key, value);
     }
 
@@ -323,7 +376,7 @@ impl Fields {
         self.bytes.extend_from_slice(&fields.bytes);
     }
 
-    fn remove(&mut self, key: &[u8]) {
+    fn remove(&mut self, key: &str) {
         let mut rest = self.pairs();
         let mut at = 0;
         while let Some((_, other, value)) = rest.next_raw() {
@@ -337,7 +390,7 @@ impl Fields {
     }
 
     pub(crate) fn pairs(&self) -> KeyValues<'_> {
-        KeyValues { bytes: &self.bytes }
+        KeyValues::new(&self.bytes, &[])
     }
 }
 

@@ -24,12 +24,12 @@ use log::Level;
 use crate::clock::Stamp;
 use crate::wanted::Wanting;
 
-pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages};
+pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Values};
 pub use arguments::{Piece, Site};
 pub(crate) use body::TextWriter;
 use body::{Body, LONGEST_MESSAGE, Written, cut};
 pub use key_values::KeyValues;
-pub(crate) use key_values::{Fields, KeyValueWriter, MoreKeyValues, Pairs};
+pub(crate) use key_values::{Fields, KeyValueWriter, Keys, MoreKeyValues, Pairs};
 pub(crate) use value::shortest;
 pub use value::{ErrorChain, Value};
 pub use view::Record;
@@ -202,8 +202,8 @@ impl Draft {
 }
 
 impl OwnedRecord {
-    /// Makes the record of a call that has a site and arguments and nothing else. It has neither
-    /// until they are stored.
+    /// Makes the record of a call that has a site, arguments and values of keys and nothing else.
+    /// It has none of them until they are stored.
     #[inline(always)]
     pub(crate) fn at_site(level: Level, stamp: Stamp, thread: u32, site: &'static Site) -> Self {
         Self {
@@ -219,17 +219,28 @@ impl OwnedRecord {
         }
     }
 
-    /// Stores the arguments of a record that has none. Says no if they cannot be stored.
+    /// Stores the arguments and values of a record that has none. Says no if the arguments cannot
+    /// be stored.
     #[inline(always)]
     pub(crate) fn store(&mut self, message: Deferred<'_>) -> bool {
-        if let Some(literal) = message.site.literal() {
+        let literal = message.site.literal();
+        if let (Some(literal), None) = (literal, message.values) {
             self.body = Body::Literal(literal);
             self.location = Location::File(message.site.file);
             return literal.len() <= LONGEST_MESSAGE;
         }
-        let is_stored = arguments::store(&mut self.body, message.arguments);
-        self.parts.message_len = self.body.bytes().len() as u32;
-        is_stored
+        if literal.is_none() {
+            if !arguments::store(&mut self.body, message.arguments) {
+                return false;
+            }
+            self.parts.message_len = self.body.bytes().len() as u32;
+        }
+        if let Some(values) = message.values {
+            let mut writer = KeyValueWriter::new(&mut self.body);
+            values.store(message.site.keys, 0, &mut writer);
+            self.parts.truncated = writer.truncated;
+        }
+        true
     }
 
     /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
@@ -341,7 +352,11 @@ impl OwnedRecord {
             Body::Literal(_) => 0,
             _ => self.parts.target_len as usize + self.parts.name_len as usize + self.parts.message_len as usize,
         };
-        KeyValues { bytes: self.body.bytes().get(start..).unwrap_or(&[]) }.split_file()
+        let keys = match self.location {
+            Location::File(_) => &[],
+            Location::Site(site) => site.keys,
+        };
+        KeyValues::new(self.body.bytes().get(start..).unwrap_or(&[]), keys).split_file()
     }
 }
 
@@ -565,6 +580,47 @@ mod tests {
             assert!(owned.message().starts_with(&text[..len.min(INLINE - CUT_MARK.len())]));
         }
         assert!(all_stored > 50, "{all_stored}");
+    }
+
+    #[test]
+    fn values_of_a_call_without_memory_for_them_are_left_out_and_those_with_memory_keep_their_keys() {
+        struct Numbers;
+
+        impl Arguments for Numbers {
+            fn store(&self, _: &mut ArgumentWriter<'_>) -> bool {
+                true
+            }
+        }
+
+        impl Values for Numbers {
+            fn store(&self, keys: Keys, _: usize, into: &mut KeyValueWriter<'_>) {
+                let values = [Value::U64(0), Value::Str(TEXT), Value::U64(2), Value::Null];
+                values.into_iter().enumerate().for_each(|(number, value)| into.numbered_value(keys, number, value));
+            }
+        }
+
+        /// Leaves no room for a number after it.
+        const TEXT: &str = match std::str::from_utf8(&[b'x'; INLINE - 25]) {
+            Ok(text) => text,
+            Err(_) => "",
+        };
+        static SITE: Site = Site::new("a::b", "b.rs", 3, &[], "m").with_keys(&["zero", "one", "two", "nothing"]);
+        let stored = || {
+            let mut owned = OwnedRecord::at_site(Level::Info, STAMP, 7, &SITE);
+            let message = Deferred { site: &SITE, arguments: &Numbers, values: Some(&Numbers) };
+            assert!(owned.store(message));
+            owned
+        };
+        let all =
+            [("zero", Value::U64(0)), ("one", Value::Str(TEXT)), ("two", Value::U64(2)), ("nothing", Value::Null)];
+        let owned = stored();
+        assert_eq!(owned.key_values().collect::<Vec<_>>(), all);
+        assert_eq!((owned.file(), owned.truncated(), owned.spilled() > 0), (Some("b.rs"), false, true));
+        NO_MEMORY.set(true);
+        let owned = stored();
+        let got = owned.key_values().collect::<Vec<_>>();
+        assert!(owned.truncated() && owned.spilled() == 0);
+        assert_eq!(got, all[..2]);
     }
 
     #[test]

@@ -85,24 +85,29 @@ impl fmt::Display for Value<'_> {
 }
 
 impl<'a> Value<'a> {
+    /// Hands over its tag and its bytes.
+    #[inline(always)]
+    pub(super) fn encoded<R>(&self, take: impl FnOnce(u8, &[u8]) -> R) -> R {
+        match self {
+            Value::Null => take(NULL, &[]),
+            Value::Bool(value) => take(BOOL, &[u8::from(*value)]),
+            Value::I64(value) => take(I64, &value.to_le_bytes()),
+            Value::U64(value) => take(U64, &value.to_le_bytes()),
+            Value::I128(value) => take(I128, &value.to_le_bytes()),
+            Value::U128(value) => take(U128, &value.to_le_bytes()),
+            Value::F64(value) => take(F64, &value.to_le_bytes()),
+            Value::Str(value) => take(STR, value.as_bytes()),
+            Value::Error(chain) => take(ERROR, chain.bytes),
+            Value::Json(value) => take(JSON, value.as_bytes()),
+        }
+    }
+
     /// Says whether there was memory for it.
     pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) -> bool {
-        let mut push = |kind: u8, bytes: &[u8]| {
+        self.encoded(|kind, bytes| {
             *tag = kind;
             body.push(bytes)
-        };
-        match self {
-            Value::Null => push(NULL, &[]),
-            Value::Bool(value) => push(BOOL, &[u8::from(*value)]),
-            Value::I64(value) => push(I64, &value.to_le_bytes()),
-            Value::U64(value) => push(U64, &value.to_le_bytes()),
-            Value::I128(value) => push(I128, &value.to_le_bytes()),
-            Value::U128(value) => push(U128, &value.to_le_bytes()),
-            Value::F64(value) => push(F64, &value.to_le_bytes()),
-            Value::Str(value) => push(STR, value.as_bytes()),
-            Value::Error(chain) => push(ERROR, chain.bytes),
-            Value::Json(value) => push(JSON, value.as_bytes()),
-        }
+        })
     }
 
     pub(super) fn decode(tag: u8, bytes: &'a [u8]) -> Self {
