@@ -175,7 +175,7 @@ pub mod __private {
     pub use unfazed_macros::deferred;
 
     pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Plain, Reader, ValueOf, Width};
-    pub use crate::deferred::{debug, display, fixed};
+    pub use crate::deferred::{debug, display, fixed, zero_padded};
     pub use crate::record::{Piece, Site};
 }
 

@@ -157,6 +157,7 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     text!("{a} {b} {a}", a = n, b = x);
     text!("{} {a} {}", 1, 2, a = 3);
     text!("{1} {} {0} {}", "first", "second");
+    text!("{1} {n} {0:?} {2:08}", "first", "second", n);
     text!("{:5}|{:<5}|{:>5}|{:^5}|{:*^9}", n, n, n, n, n);
     text!("{:05}|{:+}|{:+05}|{:#x}|{:#010b}|{:o}", n, n, n, n, n, n);
     text!("{:x} {:X} {:#X} {:e} {:E}", n, n, n, n, x);

@@ -153,8 +153,11 @@ impl Call {
                 None => extend(&mut arguments, ", *__0", &[&name]),
             }
         }
-        for (number, part) in parts.iter().enumerate().rev() {
-            held = template(part.role.held(), &[&self.root, &argument_name(number), &held]);
+        // Each hole writes one argument, which no other writes, and nothing else.
+        let has_pieces = order.len() == parts.len() && order.len() == parsed.holes.len();
+        let stored_order = if has_pieces { order } else { (0..parts.len()).collect() };
+        for &number in stored_order.iter().rev() {
+            held = template(parts[number].role.held(), &[&self.root, &argument_name(number), &held]);
         }
         let [mut keys, mut values] = [TokenStream::new(), template("()", &[])];
         for (number, (key, value)) in stored.iter().flatten().enumerate() {
@@ -184,9 +187,7 @@ impl Call {
                 &[&self.root, &held],
             )
         };
-        // Each hole writes the argument after that of the hole before, and nothing else.
-        let is_in_order = order.iter().copied().eq(0..parsed.holes.len()) && order.len() == parts.len();
-        let (pieces, last) = if is_in_order {
+        let (pieces, last) = if has_pieces {
             (parsed.holes.iter().map(|hole| self.piece(hole)).collect(), parsed.last)
         } else {
             (self.whole(&literal, &parts), String::new())
@@ -247,12 +248,13 @@ impl Call {
     /// Expands to what writes a text and the next argument.
     fn piece(&self, hole: &Hole) -> TokenStream {
         let text = TokenTree::from(Literal::string(&hole.text)).into();
-        let digits = hole.spec.strip_prefix('.').filter(|digits| matches!(digits.as_bytes(), [b'0'..=b'9']));
-        let show = match (&*hole.spec, digits) {
-            ("", _) => template("__0::__private::display", &[&self.root]),
-            ("?", _) => template("__0::__private::debug", &[&self.root]),
-            (_, Some(digits)) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),
-            (spec, None) => template(
+        let digits = |text: &'static str| hole.spec.strip_prefix(text)?.parse::<usize>().ok();
+        let show = match (&*hole.spec, digits("."), digits("0")) {
+            ("", ..) => template("__0::__private::display", &[&self.root]),
+            ("?", ..) => template("__0::__private::debug", &[&self.root]),
+            (_, Some(digits @ 0..=9), _) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),
+            (_, _, Some(width @ 1..=40)) => template(&format!("__0::__private::zero_padded::<{width}>"), &[&self.root]),
+            (spec, ..) => template(
                 "|bytes, text| text.write_fmt(::core::format_args!(__1, __0::__private::Reader::new(bytes).value()))",
                 &[&self.root, &TokenTree::from(Literal::string(&format!("{{:{spec}}}"))).into()],
             ),

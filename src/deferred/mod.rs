@@ -22,7 +22,7 @@ use log::{Level, Log, Metadata, kv};
 use self::capture::Storable;
 pub use self::capture::{Argument, HoldByFacade, HoldByValue, ValueOf, Width};
 pub use self::plain::Plain;
-pub use self::show::{debug, display, fixed};
+pub use self::show::{debug, display, fixed, zero_padded};
 pub use self::stored::Reader;
 use crate::front::installed;
 use crate::record::{Arguments, Deferred, Keys, Site, Values};

@@ -15,7 +15,34 @@ pub fn display(arguments: &mut &[u8], text: &mut TextWriter<'_>) -> fmt::Result 
     }
     let value = arguments.read().unwrap_or(Value::Unit);
     let mut digits = itoa::Buffer::new();
-    let digits = match value {
+    match integer(value, &mut digits) {
+        Some(digits) => text.push(digits.as_bytes()),
+        None => return text.write_fmt(format_args!("{}", Stored(value))),
+    }
+    Ok(())
+}
+
+/// The most digits that `zero_padded` may be asked for: those of an `i128`, and its sign.
+const MOST_PADDED: usize = 40;
+
+/// Writes the next argument as `{:08}` does, with this width, at most 40.
+pub fn zero_padded<const WIDTH: usize>(arguments: &mut &[u8], text: &mut TextWriter<'_>) -> fmt::Result {
+    let value = Reader::new(arguments).value();
+    let mut digits = itoa::Buffer::new();
+    let Some(number) = integer(value.0, &mut digits) else {
+        return text.write_fmt(format_args!("{value:0WIDTH$}"));
+    };
+    let (sign, digits) = number.split_at(usize::from(number.starts_with('-')));
+    text.push(sign.as_bytes());
+    text.push(&[b'0'; MOST_PADDED][..WIDTH.saturating_sub(number.len())]);
+    text.push(digits.as_bytes());
+    Ok(())
+}
+
+/// Returns the digits of an integer.
+#[inline(always)]
+fn integer<'a>(value: Value<'_>, digits: &'a mut itoa::Buffer) -> Option<&'a str> {
+    Some(match value {
         Value::I8(value) => digits.format(value),
         Value::I16(value) => digits.format(value),
         Value::I32(value) => digits.format(value),
@@ -28,10 +55,8 @@ pub fn display(arguments: &mut &[u8], text: &mut TextWriter<'_>) -> fmt::Result 
         Value::U64(value) => digits.format(value),
         Value::U128(value) => digits.format(value),
         Value::Usize(value) => digits.format(value),
-        other => return text.write_fmt(format_args!("{}", Stored(other))),
-    };
-    text.push(digits.as_bytes());
-    Ok(())
+        _ => return None,
+    })
 }
 
 /// Writes the next argument as `{:?}` does.

@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed};
+    use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed, zero_padded};
     use crate::record::{Arguments, Caller, Deferred, Draft, Messages, OwnedRecord, Piece, Site};
     use crate::wanted::Wanting;
 
@@ -298,7 +298,10 @@ mod tests {
     }
 
     macro_rules! check_integer {
-        ($($value:expr),*) => {$(check_shown!($value, display => "{}", debug => "{:?}", fixed::<2> => "{:.2}"); check!(
+        ($($value:expr),*) => {$(check_shown!(
+            $value, display => "{}", debug => "{:?}", fixed::<2> => "{:.2}",
+            zero_padded::<1> => "{:01}", zero_padded::<8> => "{:08}", zero_padded::<40> => "{:040}"
+        ); check!(
             $value, "{}" "{:?}" "{:#?}" "{:x}" "{:#X}" "{:o}" "{:#b}" "{:#018x}" "{:+}" "{:>12}|" "{:<5}|" "{:^+9}|"
             "{:e}" "{:E}" "{:08}" "{:x?}" "{:#06X?}"
         );)*};
@@ -307,7 +310,7 @@ mod tests {
     macro_rules! check_float {
         ($($value:expr),*) => {$(check_shown!(
             $value, display => "{}", fixed::<0> => "{:.0}", fixed::<1> => "{:.1}", fixed::<2> => "{:.2}",
-            fixed::<9> => "{:.9}"
+            fixed::<9> => "{:.9}", zero_padded::<12> => "{:012}"
         ); check!(
             $value, "{}" "{:?}" "{:#?}" "{:.0}" "{:.1}" "{:.2}" "{:.9}" "{:.17}" "{:+.3}" "{:e}" "{:E}" "{:.3e}"
             "{:>20}|" "{:020.5}" "{:<9.1}|" "{:.3?}"
@@ -333,8 +336,9 @@ mod tests {
             check!(text.clone(), "{}" "{:?}" "{:#?}" "{:.3}|" "{:>9}|" "{:ß^9.2}|" "{:<20?}|");
             check!(text.as_str(), "{}" "{:?}");
             check_shown!(text.as_str(), display => "{}", debug => "{:?}", fixed::<3> => "{:.3}");
-            check_shown!(letter, display => "{}", fixed::<0> => "{:.0}");
-            check_shown!(address, display => "{}");
+            check_shown!(text.as_str(), zero_padded::<9> => "{:09}");
+            check_shown!(letter, display => "{}", fixed::<0> => "{:.0}", zero_padded::<3> => "{:03}");
+            check_shown!(address, display => "{}", zero_padded::<25> => "{:025}");
             check!(letter, "{}" "{:?}" "{:>5}|" "{:.0}|");
             check!(yes, "{}" "{:?}" "{:>7}|" "{:.2}|");
             check!(number, "{:?}" "{:#?}" "{:+05?}" "{:x?}");

@@ -199,7 +199,12 @@ impl TextWriter<'_> {
         // Whatever fits into the slot is far from the limit.
         let fits = match self.body {
             Body::Inline(bytes) => bytes.try_extend_from_slice(text).is_ok(),
-            _ => false,
+            Body::Heap(buffer) => {
+                let has_room = text.len() <= buffer.capacity() - buffer.bytes().len();
+                let is_short = buffer.bytes().len() + text.len() <= self.start + self.most;
+                !self.full && is_short && has_room && buffer.push(text)
+            }
+            Body::Literal(_) => false,
         };
         if !fits {
             self.write_long(text_of(text));
