@@ -224,6 +224,29 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     text!("{}", "x".repeat(100));
     text!("{} {}", "x".repeat(5000), "y".repeat(60_000).len());
 
+    /// What another macro hands on as an expression stays one.
+    macro_rules! handed_on {
+        ($sum:expr, $or:expr) => {
+            text!("{} {}", $sum * 2, -$sum);
+            text!("{} {}", $sum.pow(2), !$or);
+            text!("{n} {}", $sum, n = $sum * 2);
+            text!("{a} {b}", a = { $sum * 2 }, b = ($sum * 2));
+            both!(sum = $sum * 2, not = !$or, neg = -$sum; "{}", $sum * 2);
+            log::info!(target: "t", "{}", $sum * 2);
+            unfazed::info!(target: "t", "{}", $sum * 2);
+            check(Some(format!("{}", $sum * 2)));
+        };
+    }
+    handed_on!(1_i32 + 1, yes || n > 50);
+    /// More values and arguments than are stored, and than the compiler nests types.
+    macro_rules! many {
+        ($($key:ident)*) => {
+            both!($($key = 1, $key = 2, $key = 3, $key = 4, $key = 5, $key = 6, $key = 7, $key = 8, $key = 9,
+                $key = 10, $key = 11, $key = 12, $key = 13,)* last = n; "{n}");
+        };
+    }
+    many!(a b c d e f g h i j);
+
     level!(error, "{n}");
     level!(warn, k = 1; "{}", x);
     level!(debug, "static");
@@ -245,6 +268,14 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     both!(size = 5_usize, wide = -6_i128, wider = 7_u128, letter, cow = Cow::Borrowed("cow"); "{n}");
     both!(boxed = Box::new(n), shared = Arc::new(name), twice = &&n, inner = Some(Some(true)), ADDRESS; "{n}");
     both!(one = NonZero::new(7_u8).unwrap(), text = Box::<str>::from("boxed"), number = kv::Value::from(8); "{n}");
+    both!(
+        "a key of more than 255 bytes: 01234567890123456789012345678901234567890123456789012345678901234567890123456789012\
+            012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567\
+            012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567" =
+            n; "{n}"
+    );
+    both!(key_one = 1, key_two = "two", key_three = 3.0, body = "b".repeat(65_480); "{n}");
+    both!(key_one = 1, key_two = "two", body = "b".repeat(70_000), after = n; "{n}");
     both!(same = 1, same = 2; "{}", n,);
     both!(largest, least = i128::MIN, yes, f = f64::MIN, literal = 0.123456789; "{n} {}", n);
     both!(text = *owned, cut = owned[2..], some = Some(n), list = 1 + 2, neg = -1; "{n}");
@@ -266,16 +297,24 @@ programs! {
     }
 
     fn an_f32_has_the_shortest_text_that_gives_it_back() {
+        const FLOATS: &str = "ratio=F64(0.1) by=F64(0.1) some=F64(16.7) none=Null wide=F64(0.1) all=F64(0.123456789) \
+            boxed=F64(0.1) shared=F64(0.1)";
+
         let (handle, lines) = installed(|builder| builder);
         let ratio = 0.1_f32;
         let (by, some, none) = (&ratio, Some(16.7_f32), None::<f32>);
-        unfazed::info!(ratio, by, some, none, wide = 0.1_f64, all = 0.123456789; "floats");
+        let (boxed, shared) = (Box::new(ratio), Some(Arc::new(Some(ratio))));
+        // A site that has logged before takes a shorter way.
+        for _ in 0..2 {
+            unfazed::info!(ratio, by, some, none, wide = 0.1_f64, all = 0.123456789, boxed, shared; "floats");
+        }
         unfazed::info!("largest value" = f32::MAX, odd = -f32::INFINITY; "{ratio}");
         // `log` cannot know it.
         log::info!(ratio; "floats");
         let lines = lines.take(&handle);
         let expected = [
-            "ratio=F64(0.1) by=F64(0.1) some=F64(16.7) none=Null wide=F64(0.1) all=F64(0.123456789)",
+            FLOATS,
+            FLOATS,
             "\"0.1\" largest value=F64(3.4028235e38) odd=F64(-inf)",
             "ratio=F64(0.10000000149011612)",
         ];

@@ -25,16 +25,15 @@ pub fn deferred(input: TokenStream) -> TokenStream {
     let (root, target, level, key_values) = (next(), next(), next(), next());
     let key_values = pairs(key_values);
     let Some(literal) = input.next() else { return TokenStream::new() };
-    let mut arguments = Vec::new();
-    for token in input {
-        match token {
-            TokenTree::Punct(punct) if punct.as_char() == ',' => {}
-            argument => arguments.push(flat(argument)),
-        }
-    }
+    let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+    let arguments = input.filter(|token| !is_comma(token)).collect();
     let call = Call { root, target, level, key_values, literal, arguments };
     call.deferred().unwrap_or_else(|| call.verbatim())
 }
+
+/// A call with more arguments or values goes to `log`: a type is nested for each of them, and the
+/// compiler takes only so many.
+const MOST_STORED: usize = 64;
 
 /// A log call.
 struct Call {
@@ -46,8 +45,8 @@ struct Call {
     key_values: Vec<Pair>,
     /// The format string, maybe in groups without delimiters.
     literal: TokenTree,
-    /// Each of them `expression` or `name = expression`.
-    arguments: Vec<TokenStream>,
+    /// Each of them `expression` or `name = expression`, in a group without delimiters.
+    arguments: Vec<TokenTree>,
 }
 
 /// A key with its value.
@@ -93,7 +92,7 @@ impl Call {
     fn verbatim(&self) -> TokenStream {
         let mut arguments = TokenStream::new();
         for argument in &self.arguments {
-            arguments.extend(template(", __0", &[argument]));
+            extend(&mut arguments, ", __0", &[&argument.clone().into()]);
         }
         let literal = TokenStream::from(self.literal.clone());
         template(
@@ -123,7 +122,7 @@ impl Call {
     /// The keys and the expressions of all values; nothing if there is none, or one of them is not
     /// stored.
     fn stored_values(&self) -> Option<Vec<(TokenStream, &TokenStream)>> {
-        if self.key_values.is_empty() || !self.target.is_empty() {
+        if !(1..=MOST_STORED).contains(&self.key_values.len()) || !self.target.is_empty() {
             return None;
         }
         self.key_values.iter().map(|Pair { key, value, .. }| Some((key_text(key)?, value.as_ref()?))).collect()
@@ -134,6 +133,9 @@ impl Call {
         let literal = literal(self.literal.clone())?;
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
+        if parts.len() > MOST_STORED {
+            return None;
+        }
         let is_alone = self.target.is_empty() && self.key_values.is_empty();
         let stored = self.stored_values();
         if parts.is_empty() && !is_alone && stored.is_none() {
@@ -294,7 +296,7 @@ impl Call {
         let mut parts = Vec::new();
         let mut numbers = BTreeMap::new();
         for argument in &self.arguments {
-            let (name, value) = named(argument.clone());
+            let (name, value) = named(argument)?;
             if let Some(name) = &name {
                 numbers.insert(name.to_string(), parts.len());
             }
@@ -328,14 +330,6 @@ impl Call {
     }
 }
 
-/// Returns the tokens of an argument, without a group that has no delimiters.
-fn flat(token: TokenTree) -> TokenStream {
-    match token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::None => group.stream(),
-        token => token.into(),
-    }
-}
-
 /// The literal in this token, if it is one.
 fn literal(token: TokenTree) -> Option<Literal> {
     match token {
@@ -351,17 +345,25 @@ fn literal(token: TokenTree) -> Option<Literal> {
     }
 }
 
-/// Splits `name = expression`; what has no name is the expression.
-fn named(argument: TokenStream) -> (Option<Ident>, TokenStream) {
-    let mut tokens = argument.clone().into_iter();
-    let (name, equals, mut rest) = (tokens.next(), tokens.next(), tokens.peekable());
+/// Splits `name = expression`; what has no name is the expression. Nothing where it cannot be
+/// split: a group without delimiters that a procedural macro has opened binds nothing any more, so
+/// that of `$e * 2`, where `$e` is `1 + 1`, there would be `1 + 1 * 2`. In a group that is handed
+/// on unopened, such groups stay as they are.
+fn named(argument: &TokenTree) -> Option<(Option<Ident>, TokenStream)> {
     let is_equals =
         |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == '=');
+    let is_bare = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::None);
+    let mut tokens = match argument {
+        TokenTree::Group(group) if is_bare(argument) => group.stream().into_iter(),
+        _ => TokenStream::new().into_iter(),
+    };
+    let (name, equals, rest) = (tokens.next(), tokens.next(), tokens.collect::<Vec<_>>());
     match name {
-        Some(TokenTree::Ident(name)) if is_equals(equals.as_ref()) && !is_equals(rest.peek()) => {
-            (Some(name), rest.collect())
+        Some(TokenTree::Ident(name)) if is_equals(equals.as_ref()) && !is_equals(rest.first()) => {
+            let is_whole = rest.len() == 1 || !rest.iter().any(is_bare);
+            is_whole.then(|| (Some(name), rest.into_iter().collect()))
         }
-        _ => (None, argument),
+        _ => Some((None, argument.clone().into())),
     }
 }
 
@@ -381,7 +383,7 @@ fn pairs(key_values: TokenStream) -> Vec<Pair> {
 
 fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
     let value = match &pair[..] {
-        [key] => Some(key.clone().into()),
+        [TokenTree::Ident(key)] => Some(TokenTree::from(key.clone()).into()),
         [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => Some(value.iter().cloned().collect()),
         _ => None,
     };
@@ -391,7 +393,9 @@ fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
 /// Expands to the text of a key, if it is there while the program is compiled.
 fn key_text(key: &TokenTree) -> Option<TokenStream> {
     match key {
-        TokenTree::Ident(_) => Some(template("::core::stringify!(__0)", &[&key.clone().into()])),
+        TokenTree::Ident(ident) if ident.to_string() != "_" => {
+            Some(template("::core::stringify!(__0)", &[&key.clone().into()]))
+        }
         TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(key.clone().into()),
         _ => None,
     }

@@ -52,7 +52,7 @@ pub struct HeldWidth<'a>(&'a usize);
 #[derive(Debug)]
 pub struct ValueOf<'a, T: ?Sized>(pub &'a T);
 
-/// The value of a key that is stored then, too.
+/// The value of a key that is stored when it is known that the record is wanted.
 #[derive(Debug)]
 pub struct HeldValue<'a, T: ?Sized>(&'a T);
 

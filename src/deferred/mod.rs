@@ -54,7 +54,8 @@ impl<'a> Call<'a> {
         self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments, values: None }))
     }
 
-    /// The same with the values of the site's keys; then `log_whole_with` logs it.
+    /// Logs a call with these values of its site's keys in the same way; or says no, and has done
+    /// nothing: then `log_whole_with` logs it.
     #[inline]
     pub fn log_with<V: Values + Storable>(&self, level: Level, values: &V) -> bool {
         let values: Option<&dyn Values> = Some(values);
@@ -69,7 +70,7 @@ impl<'a> Call<'a> {
         self.log_whole_with(level, message, &[]);
     }
 
-    /// The same with the values of the site's keys.
+    /// Makes that record with the values of the site's keys.
     #[cold]
     #[inline(never)]
     pub fn log_whole_with(&self, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::record::{Value, shortest};
 
-/// A value that is no `f32`, or has none in it.
+/// A value that is not handed on as an `f64`.
 #[derive(Debug)]
 pub struct Other<'a, T: ?Sized>(&'a T);
 
@@ -91,6 +91,24 @@ impl<T: Float> Float for &T {
     }
 }
 
+impl<T: Float + ?Sized> Float for Box<T> {
+    type Value = T::Value;
+
+    #[inline]
+    fn value(&self) -> T::Value {
+        (**self).value()
+    }
+}
+
+impl<T: Float + ?Sized> Float for Arc<T> {
+    type Value = T::Value;
+
+    #[inline]
+    fn value(&self) -> T::Value {
+        (**self).value()
+    }
+}
+
 impl<T: Float> Float for Option<T> {
     type Value = Option<T::Value>;
 
@@ -100,7 +118,7 @@ impl<T: Float> Float for Option<T> {
     }
 }
 
-/// A type whose values `log` takes as they are, and of which the record has one kind of value.
+/// A type whose values `log` takes without a capture, and which are stored by their bytes.
 pub trait KeyValue {
     #[doc(hidden)]
     fn value(&self) -> Value<'_>;

@@ -27,6 +27,7 @@ const MOST_PADDED: usize = 40;
 
 /// Writes the next argument as `{:08}` does, with this width, at most 40.
 pub fn zero_padded<const WIDTH: usize>(arguments: &mut &[u8], text: &mut TextWriter<'_>) -> fmt::Result {
+    const { assert!(WIDTH <= MOST_PADDED) };
     let value = Reader::new(arguments).value();
     let mut digits = itoa::Buffer::new();
     let Some(number) = integer(value.0, &mut digits) else {

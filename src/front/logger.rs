@@ -125,9 +125,9 @@ impl Core {
         }
     }
 
-    /// Logs a call that has a site and arguments and nothing else, if its thread and its site have
-    /// logged before and nothing here adds to the record or looks at it. Otherwise says no, and has
-    /// done nothing.
+    /// Logs a call whose arguments and values are stored and that has nothing else, if its thread
+    /// and its site have logged before and nothing here adds to the record or looks at it.
+    /// Otherwise says no, and has done nothing.
     #[inline]
     pub(crate) fn log_at(&self, level: Level, message: Deferred<'_>) -> bool {
         let Some(levels) = self.filter.levels_at(message.site) else { return false };

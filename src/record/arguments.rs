@@ -29,6 +29,8 @@ pub struct Site {
     last: &'static str,
     /// The keys of the values that the call stores.
     pub(crate) keys: Keys,
+    /// The bytes of all of them.
+    pub(super) keys_len: usize,
     /// What the filter has said of the call, in the filter's own words. At first nothing.
     pub(crate) verdict: AtomicU64,
 }
@@ -42,12 +44,17 @@ impl Site {
         pieces: &'static [Piece],
         last: &'static str,
     ) -> Self {
-        Self { module_path, file, line, pieces, last, keys: &[], verdict: AtomicU64::new(0) }
+        Self { module_path, file, line, pieces, last, keys: &[], keys_len: 0, verdict: AtomicU64::new(0) }
     }
 
     /// Makes it the site of a call that stores the values of these keys.
     pub const fn with_keys(self, keys: &'static [&'static str]) -> Self {
-        Self { keys, ..self }
+        let (mut keys_len, mut number) = (0, 0);
+        while number < keys.len() {
+            keys_len += keys[number].len();
+            number += 1;
+        }
+        Self { keys, keys_len, ..self }
     }
 
     /// Returns the message, if it is the same for each call.

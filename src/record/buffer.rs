@@ -155,15 +155,16 @@ impl Pool {
     }
 }
 
-/// How many buffers are in the pool by these counts. A thread that did not run between its looks at
-/// the one and at the other sees more than there can be, or fewer than none: no reason to send it
-/// away, since the first count has changed and is looked at again.
+/// How many buffers are in the pool by these counts. A thread that did not run after its look at
+/// the first one may see more than there can be, or places for more than all: no reason to send it
+/// away, since the first count has changed and is looked at again. One that sees an old second
+/// count goes to the heap, or its buffer does.
 fn ready(taken: usize, given: usize) -> isize {
     given.wrapping_sub(taken) as isize
 }
 
 impl Count {
-    // Relaxed: the buffer itself is handed over by the lock.
+    // Relaxed: an old count does no harm, and the buffer itself is handed over by the lock.
     fn get(&self) -> usize {
         self.0.load(Relaxed)
     }

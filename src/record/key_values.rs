@@ -1,10 +1,10 @@
 //! Key-values inside a record's bytes, with the types the program gave them. Written on the
 //! caller's stack, read on the writer's thread.
 //!
-//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. A key of
-//! the log call's static is not there itself: the tag says so, and its number stands in place of
-//! its length. Before all others there may be one that is no key-value: the file of a record whose
-//! place is no part of the program text.
+//! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. A key
+//! that the log call's static has may stay there: the tag says so, and its number stands in place
+//! of its length. Before all others there may be one that is no key-value: the file of a record
+//! whose place is no part of the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -33,6 +33,9 @@ const HEAD: usize = 1 + 2 + 4;
 /// Added to the tag of a pair whose key has a number.
 const IS_NUMBERED: u8 = 0x80;
 
+/// A longer key is always with its value: those that are not are far from the limits together.
+const LONGEST_NUMBERED: usize = 255;
+
 /// The path of a source file longer than this is cut.
 const LONGEST_FILE: usize = 4096;
 
@@ -48,6 +51,8 @@ pub(crate) type Keys = &'static [&'static str];
 pub struct KeyValueWriter<'a> {
     body: &'a mut Body,
     start: usize,
+    /// The bytes of the keys that were left in the log call's static.
+    numbered: usize,
     /// Something was cut or left out.
     pub(super) truncated: bool,
     /// There is no memory for more.
@@ -63,12 +68,17 @@ impl fmt::Debug for KeyValueWriter<'_> {
 impl<'a> KeyValueWriter<'a> {
     pub(super) fn new(body: &'a mut Body) -> Self {
         let start = body.bytes().len();
-        Self { body, start, truncated: false, full: false }
+        Self { body, start, numbered: 0, truncated: false, full: false }
     }
 
     /// Goes on with what consists of pairs alone.
     fn continued(body: &'a mut Body) -> Self {
-        Self { body, start: 0, truncated: false, full: false }
+        Self { body, start: 0, numbered: 0, truncated: false, full: false }
+    }
+
+    /// The bytes of all pairs so far, as if each key were with its value.
+    fn used(&self) -> usize {
+        self.body.bytes().len() - self.start + self.numbered
     }
 
     /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is
@@ -76,7 +86,7 @@ impl<'a> KeyValueWriter<'a> {
     pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
         let head = self.body.bytes().len();
         let key = cut(key, u16::MAX.into());
-        if self.full || head - self.start + HEAD + key.len() > MOST_KEY_VALUES + MOST_LATE_KEY_VALUES {
+        if self.full || self.used() + HEAD + key.len() > MOST_KEY_VALUES + MOST_LATE_KEY_VALUES {
             self.truncated = true;
             return;
         }
@@ -144,8 +154,12 @@ impl<'a> KeyValueWriter<'a> {
     /// The same with the key that has this number in the log call's static.
     #[inline]
     pub(crate) fn numbered_value(&mut self, keys: Keys, number: usize, value: Value<'_>) {
-        if !value.encoded(|tag, bytes| self.fits(tag | IS_NUMBERED, number, "", bytes)) {
-            self.long_value(keys.get(number).copied().unwrap_or(""), value);
+        let key = keys.get(number).copied().unwrap_or("");
+        let may_stay = key.len() <= LONGEST_NUMBERED;
+        if may_stay && value.encoded(|tag, bytes| self.fits(tag | IS_NUMBERED, number, "", bytes)) {
+            self.numbered += key.len();
+        } else {
+            self.long_value(key, value);
         }
     }
 
@@ -176,7 +190,7 @@ impl<'a> KeyValueWriter<'a> {
     /// Writes a pair whose value has no length of its own: `write` is given how many bytes it may
     /// push, and says `None` where there is no memory for the value.
     fn bounded(&mut self, key: &str, write: impl FnOnce(&mut Body, &mut u8, usize) -> Option<Written>) {
-        let used = self.body.bytes().len() - self.start + HEAD + key.len();
+        let used = self.used() + HEAD + key.len();
         let left = (MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).saturating_sub(used);
         let most = MOST_KEY_VALUES.saturating_sub(used).max(LONGEST_LATE_TEXT).min(left);
         let mut written = Written::Whole;
@@ -270,7 +284,7 @@ impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
 #[derive(Clone, Debug)]
 pub struct KeyValues<'a> {
     bytes: &'a [u8],
-    /// Those that have numbers.
+    /// The keys of the log call, for the pairs that have a number instead of a key.
     keys: Keys,
 }
 

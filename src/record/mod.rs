@@ -279,7 +279,11 @@ impl OwnedRecord {
     /// How many bytes of text it has with a message of this length, more or less: what a format
     /// lays out.
     pub(crate) fn text_len(&self, message: usize) -> usize {
-        let others = self.body.bytes().len().saturating_sub(self.parts.message_len as usize);
+        let keys = match self.location {
+            Location::File(_) => 0,
+            Location::Site(site) => site.keys_len,
+        };
+        let others = keys + self.body.bytes().len().saturating_sub(self.parts.message_len as usize);
         others + message + self.module_path.map_or(0, str::len)
     }
 
@@ -616,6 +620,8 @@ mod tests {
         let owned = stored();
         assert_eq!(owned.key_values().collect::<Vec<_>>(), all);
         assert_eq!((owned.file(), owned.truncated(), owned.spilled() > 0), (Some("b.rs"), false, true));
+        let keys_len: usize = all.iter().map(|(key, _)| key.len()).sum();
+        assert!(owned.text_len(0) >= owned.body.bytes().len() + keys_len, "a line has room for the keys");
         NO_MEMORY.set(true);
         let owned = stored();
         let got = owned.key_values().collect::<Vec<_>>();
