@@ -224,7 +224,7 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     text!("{}", "x".repeat(100));
     text!("{} {}", "x".repeat(5000), "y".repeat(60_000).len());
 
-    /// What another macro hands on as an expression stays one.
+    /// An expression that another macro hands on stays one.
     macro_rules! handed_on {
         ($sum:expr, $or:expr) => {
             text!("{} {}", $sum * 2, -$sum);
@@ -238,9 +238,20 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
         };
     }
     handed_on!(1_i32 + 1, yes || n > 50);
-    /// More values and arguments than are stored, and than the compiler nests types.
+    macro_rules! n {
+        ($_:ident) => {
+            n
+        };
+    }
+    /// More values, and more arguments, than are stored; the compiler would not nest so many types.
     macro_rules! many {
         ($($key:ident)*) => {
+            text!(
+                "{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}\
+                    {}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}\
+                    {}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}",
+                $(n!($key), n, n, n, n, n, n, n, n, n, n, n, n),*
+            );
             both!($($key = 1, $key = 2, $key = 3, $key = 4, $key = 5, $key = 6, $key = 7, $key = 8, $key = 9,
                 $key = 10, $key = 11, $key = 12, $key = 13,)* last = n; "{n}");
         };

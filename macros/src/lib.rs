@@ -250,8 +250,8 @@ impl Call {
     /// Expands to what writes a text and the next argument.
     fn piece(&self, hole: &Hole) -> TokenStream {
         let text = TokenTree::from(Literal::string(&hole.text)).into();
-        let digits = |text: &'static str| hole.spec.strip_prefix(text)?.parse::<usize>().ok();
-        let show = match (&*hole.spec, digits("."), digits("0")) {
+        let number_after = |prefix: &'static str| hole.spec.strip_prefix(prefix)?.parse::<usize>().ok();
+        let show = match (&*hole.spec, number_after("."), number_after("0")) {
             ("", ..) => template("__0::__private::display", &[&self.root]),
             ("?", ..) => template("__0::__private::debug", &[&self.root]),
             (_, Some(digits @ 0..=9), _) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),

@@ -155,10 +155,10 @@ impl Pool {
     }
 }
 
-/// How many buffers are in the pool by these counts. A thread that did not run after its look at
-/// the first one may see more than there can be, or places for more than all: no reason to send it
-/// away, since the first count has changed and is looked at again. One that sees an old second
-/// count goes to the heap, or its buffer does.
+/// Returns how many buffers the pool has by these counts. If the thread was interrupted after it
+/// had read one of them, that may be more or less than is possible. It does not give up then: the
+/// count that it had read has changed, and is read again. An old value of the other one costs at
+/// most a buffer from the heap.
 fn ready(taken: usize, given: usize) -> isize {
     given.wrapping_sub(taken) as isize
 }
