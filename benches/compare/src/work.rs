@@ -255,17 +255,22 @@ fn sparse(log: Call, records: usize) -> Samples {
 pub fn percentile(sorted: &[u64], share: f64, ticks_per_ns: f64) -> f64 {
     let place = ((sorted.len() as f64 * share) as usize).min(sorted.len() - 1);
     let value = sorted[place];
-    let (from, to) = (sorted.partition_point(|&other| other < value), sorted.partition_point(|&other| other <= value));
+    let from = sorted.partition_point(|&other| other + ROUNDING < value);
+    let to = sorted.partition_point(|&other| other <= value + ROUNDING);
     let within = (place - from) as f64 / (to - from) as f64 - 0.5;
     (value as f64 + within * step(sorted) as f64) / ticks_per_ns
 }
 
-/// The step of the counter, in ticks: the smallest difference between two values that many of the
-/// samples have.
+/// A step is not a whole number of ticks: the same number of steps may be a tick more or less.
+const ROUNDING: u64 = 1;
+
+/// The step of the counter, in ticks: the smallest difference, beyond the rounding, between two
+/// values that many of the samples have. None if they lie closer together than that.
 fn step(sorted: &[u64]) -> u64 {
     let frequent: Vec<u64> =
         sorted.chunk_by(|a, b| a == b).filter(|same| same.len() > sorted.len() / 500).map(|same| same[0]).collect();
-    frequent.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(0)
+    let steps = frequent.windows(2).map(|pair| pair[1] - pair[0]);
+    steps.filter(|&step| step > 2 * ROUNDING).min().unwrap_or(0)
 }
 
 pub fn sorted(samples: Vec<Samples>) -> Vec<u64> {
