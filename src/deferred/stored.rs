@@ -253,16 +253,14 @@ mod tests {
     use super::*;
     use crate::clock::Stamp;
     use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed, zero_padded};
-    use crate::record::{Arguments, Caller, Deferred, Draft, Messages, OwnedRecord, Piece, Site};
+    use crate::record::{Arguments, Deferred, Messages, OwnedRecord, Piece, Site};
     use crate::wanted::Wanting;
-
-    const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
 
     /// The message of a record with these arguments, and whether it was cut.
     fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
         let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
-        let draft = Draft::deferred(&record, NOBODY, None, Deferred { site, arguments, values: None });
-        let owned = draft.finish(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY, Wanting::NOBODY);
+        let mut owned = OwnedRecord::empty(&record, Stamp::Time(SystemTime::UNIX_EPOCH), 7, Wanting::NOBODY);
+        owned.fill_deferred(&record, None, None, Deferred { site, arguments, values: None });
         let mut messages = Messages::default();
         let (message, is_cut) = messages.of(&owned);
         (String::from_utf8_lossy(message).into_owned(), is_cut || owned.truncated())

@@ -14,7 +14,7 @@ use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
-use crate::record::{Caller, Deferred, Draft, MoreKeyValues, OwnedRecord};
+use crate::record::{Caller, Deferred, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
 
 /// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
@@ -94,13 +94,19 @@ impl Kind<'_> {
         matches!(self, Self::Record(_) | Self::Deferred(..))
     }
 
+    /// Puts into the record what it has beyond the program text.
     #[inline(always)]
-    fn draft(self, record: &log::Record<'_>, caller: Caller<'_>) -> Draft {
+    fn fill(self, owned: &mut OwnedRecord, record: &log::Record<'_>, name: Option<&str>) {
         match self {
-            Self::Record(surroundings) => Draft::new(record, caller, surroundings.as_more()),
-            Self::Deferred(surroundings, message) => Draft::deferred(record, caller, surroundings.as_more(), message),
+            Self::Record(surroundings) => owned.fill(record, name, surroundings.as_more()),
+            Self::Deferred(surroundings, message) => {
+                owned.fill_deferred(record, name, surroundings.as_more(), message);
+            }
             #[cfg(feature = "tracing")]
-            Self::Line => Draft::new(record, caller, None).into_line(),
+            Self::Line => {
+                owned.fill(record, name, None);
+                owned.set_line();
+            }
         }
     }
 }
@@ -203,16 +209,16 @@ impl Core {
         let is_in = if late {
             self.offer_late(pipeline, record, kind, wanting, stamp, caller)
         } else {
-            let draft = kind.draft(record, caller);
+            let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
+            kind.fill(&mut owned, record, caller.name);
             // The program's code has run, and may have forked.
             let current = self.per_process.pipeline();
-            let stamp = if ptr::eq(current, pipeline) {
-                stamp
-            } else {
+            if !ptr::eq(current, pipeline) {
                 let Some(stamp) = Self::admit_in_child(current, record, kind, wanting) else { return };
-                stamp
-            };
-            current.offer(level, wanting, draft.spilled(), draft.finish(record, stamp, caller, wanting))
+                owned.set_stamp(stamp);
+            }
+            let spilled = owned.spilled();
+            current.offer(level, wanting, spilled, owned)
         };
         if is_in && sends_name.is_some() {
             origin::sent_name(number, epoch);
@@ -270,7 +276,8 @@ impl Core {
         caller: Caller<'_>,
     ) -> bool {
         let level = record.level();
-        let mut owned = kind.draft(record, caller).finish(record, stamp, caller, wanting);
+        let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
+        kind.fill(&mut owned, record, caller.name);
         let taken = match kind {
             Kind::Record(_) | Kind::Deferred(..) => self.filter.load().wanting(owned.message(), level, wanting),
             #[cfg(feature = "tracing")]

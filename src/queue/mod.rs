@@ -207,12 +207,17 @@ impl Pipeline {
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
     /// it holds on the heap: the caller says it, because a record that is looked at on its way is
-    /// copied once more. Inlined, because a record that is handed on is copied, too.
-    #[inline(always)]
+    /// copied once more. Not inlined, nor is what it calls with the record: so the record stays
+    /// where it is.
+    #[inline(never)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
-            Overflow::DropNewest => self.slots.has_slot(level) && self.slots.put_or_drop(level, spilled, record),
+            // All the looks come first: a record that may be dropped between them is copied, too.
+            Overflow::DropNewest => {
+                let has_room = self.slots.has_slot(level) && self.slots.spill_fits(level, spilled);
+                has_room && self.slots.send(spilled, record).is_ok()
+            }
             other => self.put_by(other, level, spilled, record),
         };
         if is_in {

@@ -124,33 +124,22 @@ impl Slots {
     /// Puts a record in, if the channel and the heap have room for it. `spilled` is what it holds
     /// on the heap: the caller says it, because a record that is looked at is copied once more.
     #[allow(clippy::result_large_err)] // the record itself comes back
-    #[inline]
     pub(super) fn put(&self, level: Level, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
-        if !self.spill_fits(level, spilled) {
-            return Err(record);
-        }
+        if self.spill_fits(level, spilled) { self.send(spilled, record) } else { Err(record) }
+    }
+
+    /// Puts a record in whose `spilled` bytes are counted, if the channel has room for it.
+    #[allow(clippy::result_large_err)] // the record itself comes back
+    pub(super) fn send(&self, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
         self.channel.0.try_send(record).map_err(|error| {
             self.spilled.fetch_sub(spilled, Relaxed);
             error.into_inner()
         })
     }
 
-    /// Puts a record in, if the channel and the heap have room for it. Otherwise it is gone.
-    #[inline]
-    pub(super) fn put_or_drop(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
-        if !self.spill_fits(level, spilled) {
-            return false;
-        }
-        let is_in = self.channel.0.try_send(record).is_ok();
-        if !is_in {
-            self.spilled.fetch_sub(spilled, Relaxed);
-        }
-        is_in
-    }
-
     /// Counts what a record holds on the heap, if that still fits into the bound.
     #[inline]
-    fn spill_fits(&self, level: Level, spilled: usize) -> bool {
+    pub(super) fn spill_fits(&self, level: Level, spilled: usize) -> bool {
         let most = match self.overflow {
             Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
             _ => MOST_SPILLED,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::Level;
 
 use crate::clock::Stamp;
-use crate::record::{Caller, Draft, OwnedRecord};
+use crate::record::OwnedRecord;
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::thread_local;
@@ -220,12 +220,13 @@ impl About {
             Cow::Owned(ref file) => record.file(Some(file)),
         };
         record.line(Some(self.line));
-        let nobody = Caller { thread: 0, name: None };
-        let stamp = Stamp::Time(now);
         let records = if suppressed == 1 { "record" } else { "records" };
-        let finish =
-            |record: &log::Record<'_>| Draft::new(record, nobody, None).finish(record, stamp, nobody, self.wanting);
-        finish(&record.args(format_args!("{suppressed} similar {records} suppressed")).build())
+        let capture = |record: &log::Record<'_>| {
+            let mut owned = OwnedRecord::empty(record, Stamp::Time(now), 0, self.wanting);
+            owned.fill(record, None, None);
+            owned
+        };
+        capture(&record.args(format_args!("{suppressed} similar {records} suppressed")).build())
     }
 }
 

@@ -136,72 +136,15 @@ pub(crate) struct Caller<'a> {
     pub(crate) name: Option<&'a str>,
 }
 
-/// What is formatted, before it is a record. The record itself is made where it is handed over, and
-/// not looked at any more: each look would cost a copy of it.
-pub(crate) struct Draft {
-    body: Body,
-    parts: Parts,
-    /// The log call whose arguments are stored.
-    site: Option<&'static Site>,
-}
-
-impl Draft {
-    #[inline(always)]
-    pub(crate) fn new(record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Self {
-        let mut body = Body::new();
-        let parts = fill(&mut body, record, caller, more);
-        Self { body, parts, site: None }
-    }
-
-    /// Stores the arguments in place of the message; or the message, if they cannot be stored.
-    #[inline(always)]
-    pub(crate) fn deferred(
-        record: &log::Record<'_>,
-        caller: Caller<'_>,
-        more: Option<&dyn MoreKeyValues>,
-        message: Deferred<'_>,
-    ) -> Self {
-        let mut body = Body::new();
-        let (parts, is_deferred) = fill_deferred(&mut body, record, caller, more, message.arguments);
-        Self { body, parts, site: is_deferred.then_some(message.site) }
-    }
-
-    /// Its message is a whole line that no format lays out.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn into_line(mut self) -> Self {
-        self.parts.is_line = true;
-        self
-    }
-
-    /// The bytes that the record will hold outside its slot.
-    #[inline(always)]
-    pub(crate) fn spilled(&self) -> usize {
-        self.body.spilled()
-    }
-
-    #[inline(always)]
-    pub(crate) fn finish(
-        self,
-        record: &log::Record<'_>,
-        stamp: Stamp,
-        caller: Caller<'_>,
-        wanting: Wanting,
-    ) -> OwnedRecord {
-        OwnedRecord {
-            stamp,
-            module_path: record.module_path_static(),
-            location: self.site.map_or(Location::File(record.file_static().unwrap_or("")), Location::Site),
-            body: self.body,
-            line: record.line().unwrap_or(0),
-            thread: caller.thread,
-            level: record.level() as u8,
-            wanting,
-            parts: self.parts,
-        }
-    }
-}
-
 impl OwnedRecord {
+    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
+    /// may log or panic.
+    pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
+        let mut owned = Self::empty(record, stamp, caller.thread, Wanting::NOBODY);
+        owned.fill(record, caller.name, None);
+        owned
+    }
+
     /// Makes the record of a call that has a site, arguments and values of keys and nothing else.
     /// It has none of them until they are stored.
     #[inline(always)]
@@ -243,10 +186,103 @@ impl OwnedRecord {
         true
     }
 
-    /// Formats the message into a new record. Runs the `Display` of the caller's arguments, which
-    /// may log or panic.
-    pub(crate) fn capture(record: &log::Record<'_>, stamp: Stamp, caller: Caller<'_>) -> Self {
-        Draft::new(record, caller, None).finish(record, stamp, caller, Wanting::NOBODY)
+    /// Makes a record that has nothing yet but what belongs to the program text.
+    #[inline]
+    pub(crate) fn empty(record: &log::Record<'_>, stamp: Stamp, thread: u32, wanting: Wanting) -> Self {
+        Self {
+            stamp,
+            module_path: record.module_path_static(),
+            location: Location::File(record.file_static().unwrap_or("")),
+            body: Body::new(),
+            line: record.line().unwrap_or(0),
+            thread,
+            level: record.level() as u8,
+            wanting,
+            parts: Parts::default(),
+        }
+    }
+
+    /// Puts in what the record has and the program text has not. Formats the message, which runs
+    /// the `Display` of the caller's arguments; that may log or panic.
+    #[inline(never)]
+    pub(crate) fn fill(&mut self, record: &log::Record<'_>, name: Option<&str>, more: Option<&dyn MoreKeyValues>) {
+        self.fill_with(record, name, more, |owned, alone| owned.push_message(record, alone));
+    }
+
+    /// The same with the arguments in place of the message; or with the message, if they cannot be
+    /// stored.
+    #[inline(never)]
+    pub(crate) fn fill_deferred(
+        &mut self,
+        record: &log::Record<'_>,
+        name: Option<&str>,
+        more: Option<&dyn MoreKeyValues>,
+        message: Deferred<'_>,
+    ) {
+        self.fill_with(record, name, more, |owned, alone| {
+            let start = owned.body.bytes().len();
+            if arguments::store(&mut owned.body, message.arguments) {
+                owned.parts.message_len = (owned.body.bytes().len() - start) as u32;
+                owned.location = Location::Site(message.site);
+            } else {
+                owned.push_message(record, alone);
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn push_message(&mut self, record: &log::Record<'_>, alone: bool) {
+        match record.args().as_str() {
+            Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => self.body = Body::Literal(literal),
+            _ => self.parts.push_message(&mut self.body, *record.args()),
+        }
+    }
+
+    /// Puts in everything; `message` puts in the message, and is given whether nothing else is
+    /// there.
+    #[inline(always)]
+    fn fill_with(
+        &mut self,
+        record: &log::Record<'_>,
+        name: Option<&str>,
+        more: Option<&dyn MoreKeyValues>,
+        message: impl FnOnce(&mut Self, bool),
+    ) {
+        let target = record.target();
+        self.parts.own_target = !self.module_path.is_some_and(|path| same_text(path, target));
+        if self.parts.own_target {
+            let target = cut(target, u16::MAX.into());
+            self.parts.target_len = self.body.push_text(target) as u16;
+            self.parts.truncated = usize::from(self.parts.target_len) < target.len();
+        }
+        if let Some(name) = name {
+            self.parts.name_len = self.body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
+        }
+        let key_values = record.key_values();
+        // A record that comes from another facade (tracing's feature `log`) has its location in
+        // texts that may go away.
+        let own_file = if record.file_static().is_none() { record.file() } else { None };
+        let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
+        let alone = !self.parts.own_target && self.parts.name_len == 0 && !has_key_values;
+        message(self, alone);
+        if has_key_values {
+            let mut writer = KeyValueWriter::new(&mut self.body);
+            if let Some(file) = own_file {
+                writer.file(file);
+            }
+            // The visitor never fails, and a source that does has given what it had.
+            let _ = key_values.visit(&mut writer);
+            if let Some(more) = more {
+                more.write(&mut writer);
+            }
+            self.parts.truncated |= writer.truncated;
+        }
+    }
+
+    /// Says that the message is a whole line that no format lays out.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_line(&mut self) {
+        self.parts.is_line = true;
     }
 
     /// Returns the outputs with filters of their own that want it.
@@ -368,84 +404,6 @@ impl OwnedRecord {
 /// character's boundary: this cannot fail.
 pub(crate) fn text_of(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("")
-}
-
-/// Puts in what the record has and the program text has not.
-#[inline(never)]
-fn fill(body: &mut Body, record: &log::Record<'_>, caller: Caller<'_>, more: Option<&dyn MoreKeyValues>) -> Parts {
-    fill_with(body, record, caller, more, |body, parts, alone| push_message(body, parts, record, alone))
-}
-
-/// The same with the arguments in place of the message; says whether they could be stored.
-#[inline(never)]
-fn fill_deferred(
-    body: &mut Body,
-    record: &log::Record<'_>,
-    caller: Caller<'_>,
-    more: Option<&dyn MoreKeyValues>,
-    arguments: &dyn Arguments,
-) -> (Parts, bool) {
-    let mut is_deferred = false;
-    let parts = fill_with(body, record, caller, more, |body, parts, alone| {
-        let start = body.bytes().len();
-        is_deferred = arguments::store(body, arguments);
-        if is_deferred {
-            parts.message_len = (body.bytes().len() - start) as u32;
-        } else {
-            push_message(body, parts, record, alone);
-        }
-    });
-    (parts, is_deferred)
-}
-
-#[inline(always)]
-fn push_message(body: &mut Body, parts: &mut Parts, record: &log::Record<'_>, alone: bool) {
-    match record.args().as_str() {
-        Some(literal) if alone && literal.len() <= LONGEST_MESSAGE => *body = Body::Literal(literal),
-        _ => parts.push_message(body, *record.args()),
-    }
-}
-
-/// Puts in everything; `message` puts in the message, and is given whether nothing else is there.
-#[inline(always)]
-fn fill_with(
-    body: &mut Body,
-    record: &log::Record<'_>,
-    caller: Caller<'_>,
-    more: Option<&dyn MoreKeyValues>,
-    message: impl FnOnce(&mut Body, &mut Parts, bool),
-) -> Parts {
-    let mut parts = Parts::default();
-    let target = record.target();
-    parts.own_target = !record.module_path_static().is_some_and(|path| same_text(path, target));
-    if parts.own_target {
-        let target = cut(target, u16::MAX.into());
-        parts.target_len = body.push_text(target) as u16;
-        parts.truncated = usize::from(parts.target_len) < target.len();
-    }
-    if let Some(name) = caller.name {
-        parts.name_len = body.push_text(cut(name, LONGEST_THREAD_NAME)) as u8;
-    }
-    let key_values = record.key_values();
-    // A record that comes from another facade (tracing's feature `log`) has its location in texts
-    // that may go away.
-    let own_file = if record.file_static().is_none() { record.file() } else { None };
-    let has_key_values = key_values.count() > 0 || own_file.is_some() || more.is_some();
-    let alone = !parts.own_target && parts.name_len == 0 && !has_key_values;
-    message(body, &mut parts, alone);
-    if has_key_values {
-        let mut writer = KeyValueWriter::new(body);
-        if let Some(file) = own_file {
-            writer.file(file);
-        }
-        // The visitor never fails, and a source that does has given what it had.
-        let _ = key_values.visit(&mut writer);
-        if let Some(more) = more {
-            more.write(&mut writer);
-        }
-        parts.truncated |= writer.truncated;
-    }
-    parts
 }
 
 /// Two texts from the program itself are mostly one and the same.
