@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The nap while records come fast or the writer is alert. Nobody needs to end it.
 pub(super) const SHORT_NAP: Duration = Duration::from_millis(1);
-/// The longest nap while records come: about what a screen takes to show its next picture.
-const LONGEST_NAP: Duration = Duration::from_millis(16);
+/// The longest nap while records come: about two pictures of a screen.
+const LONGEST_NAP: Duration = Duration::from_millis(32);
 /// About this many records come in a nap at a steady rate, because a kill costs those that wait. In
 /// a small queue it is an eighth of the capacity.
 const MOST_WAITING: u64 = 64;
@@ -177,9 +177,10 @@ mod tests {
     #[test]
     fn the_turns_of_a_second_follow_the_rate_and_a_kill_costs_a_few_records_or_those_of_a_short_nap() {
         for (rate, most_turns, most_waiting) in [
-            (100, 63, 2),
-            (1000, 63, 17),
-            (4000, 63, 65),
+            (100, 32, 4),
+            (1000, 32, 33),
+            (2000, 32, 65),
+            (4000, 63, 66),
             (10_000, 160, 66),
             (30_000, 470, 68),
             (60_000, 960, 70),
@@ -205,9 +206,10 @@ mod tests {
             (0, 4),
             (4, 8),
             (0, 16),
-            (16, 16),
-            // 128 in 16 ms are 64 in 8 ms.
-            (128, 8),
+            (16, 32),
+            (32, 32),
+            // 256 in 32 ms are 64 in 8 ms.
+            (256, 8),
             (128, 4),
             (0, 8),
             // 800 in 8 ms are more than 64 in each: for 20 ms it is alert.
