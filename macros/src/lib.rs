@@ -133,99 +133,24 @@ impl Call {
         let literal = literal(self.literal.clone())?;
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
-        if parts.len() > MOST_STORED {
+        let values = self.stored_values();
+        // What has no arguments, and whose values go by `log`, has nothing to store.
+        let goes_by_log = values.is_none() && !(self.target.is_empty() && self.key_values.is_empty());
+        if parts.len() > MOST_STORED || parts.is_empty() && goes_by_log {
             return None;
-        }
-        let is_alone = self.target.is_empty() && self.key_values.is_empty();
-        let stored = self.stored_values();
-        if parts.is_empty() && !is_alone && stored.is_none() {
-            return None;
-        }
-        let [mut references, mut names, mut arguments] = std::array::from_fn(|_| TokenStream::new());
-        // A chain of pairs: `(a, (b, ()))`.
-        let mut held = template("()", &[]);
-        for (number, part) in parts.iter().enumerate() {
-            let name = argument_name(number);
-            extend(&mut references, "&(__0),", &[&part.value]);
-            extend(&mut names, "__0,", &[&name]);
-            match &part.name {
-                // The literal finds it where the call stands.
-                Some(_) if part.is_captured => {}
-                Some(own) => extend(&mut arguments, ", __0 = *__1", &[&TokenTree::from(own.clone()).into(), &name]),
-                None => extend(&mut arguments, ", *__0", &[&name]),
-            }
         }
         // Each hole writes one argument, which no other writes, and nothing else.
         let has_pieces = order.len() == parts.len() && order.len() == parsed.holes.len();
-        let stored_order = if has_pieces { order } else { (0..parts.len()).collect() };
-        for &number in stored_order.iter().rev() {
-            held = template(parts[number].role.held(), &[&self.root, &argument_name(number), &held]);
-        }
-        let [mut keys, mut values] = [TokenStream::new(), template("()", &[])];
-        for (number, (key, value)) in stored.iter().flatten().enumerate() {
-            extend(&mut references, "&(__0),", &[value]);
-            extend(&mut names, "__0,", &[&value_name(number)]);
-            extend(&mut keys, "__0,", &[key]);
-        }
-        for number in (0..stored.iter().flatten().count()).rev() {
-            values = template(
-                "((&&__0::__private::ValueOf(__1)).__unfazed_hold(), __2)",
-                &[&self.root, &value_name(number), &values],
-            );
-        }
-        if names.is_empty() {
-            // A tuple of nothing is a thing that clippy would do without.
-            extend(&mut references, "level,", &[]);
-            extend(&mut names, "_,", &[]);
-        }
-        let call = if parts.is_empty() {
-            template("__0::__private::Call::literal(&__UNFAZED_SITE)", &[&self.root])
-        } else {
-            template(
-                "__0::__private::Call::new(&__UNFAZED_SITE, &{
-                    use __0::__private::{HoldByFacade as _, HoldByValue as _};
-                    __1
-                })",
-                &[&self.root, &held],
-            )
-        };
+        let order = if has_pieces { order } else { (0..parts.len()).collect() };
         let (pieces, last) = if has_pieces {
             (parsed.holes.iter().map(|hole| self.piece(hole)).collect(), parsed.last)
         } else {
             (self.whole(&literal, &parts), String::new())
         };
         let last = TokenTree::from(Literal::string(&last)).into();
-        let own_literal = TokenStream::from(self.literal.clone());
-        let log = if is_alone {
-            template(
-                "if !call.log_alone(level) {
-                    call.log_whole(level, ::core::format_args!(__0 __1))
-                }",
-                &[&own_literal, &arguments],
-            )
-        } else if stored.is_some() {
-            let mut of_log = TokenStream::new();
-            for number in 0..self.key_values.len() {
-                let value =
-                    "__0::__private::log::kv::ToValue::to_value(&__0::__private::Plain::new(__1).__unfazed_value()),";
-                extend(&mut of_log, value, &[&self.root, &value_name(number)]);
-            }
-            template(
-                "if !call.log_with(level, &{
-                    use __0::__private::{HoldByFacade as _, HoldByValue as _};
-                    __1
-                }) {
-                    call.log_whole_with(level, ::core::format_args!(__2 __3), &[__4])
-                }",
-                &[&self.root, &values, &own_literal, &arguments, &of_log],
-            )
-        } else {
-            template(
-                "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
-                &[&self.root, &self.target, &self.values_of_log(), &own_literal, &arguments],
-            )
-        };
-        let with_keys = if keys.is_empty() { keys } else { template(".with_keys(&[__0])", &[&keys]) };
+        let values = values.unwrap_or_default();
+        let (references, names) = bindings(&parts, &values);
+        let log = if goes_by_log { self.log_by_log(&parts) } else { self.log(&parts, values.len()) };
         Some(template(
             "{
                 let level = __1;
@@ -236,15 +161,77 @@ impl Call {
                                 __0::__private::Site::new(
                                     ::core::module_path!(), ::core::file!(), ::core::line!(), &[__4], __5
                                 ) __6;
-                            match __7 {
+                            match __0::__private::Call::new(&__UNFAZED_SITE, &__7) {
                                 call => { __8 },
                             }
                         }
                     }
                 }
             }",
-            &[&self.root, &self.level, &references, &names, &pieces, &last, &with_keys, &call, &log],
+            &[
+                &self.root,
+                &self.level,
+                &references,
+                &names,
+                &pieces,
+                &last,
+                &with_keys(&values),
+                &self.held_arguments(&parts, &order),
+                &log,
+            ],
         ))
+    }
+
+    /// Expands to the call's end: what is stored is enough, or `log` is given the record.
+    fn log(&self, parts: &[Part], values: usize) -> TokenStream {
+        let mut of_log = TokenStream::new();
+        for number in 0..values {
+            let value =
+                "__0::__private::log::kv::ToValue::to_value(&__0::__private::Plain::new(__1).__unfazed_value()),";
+            extend(&mut of_log, value, &[&self.root, &value_name(number)]);
+        }
+        template(
+            "if !call.log_stored(level, &__0) {
+                call.log_whole(level, ::core::format_args!(__1 __2), &[__3])
+            }",
+            &[&self.held_values(values), &self.literal.clone().into(), &arguments_of_log(parts), &of_log],
+        )
+    }
+
+    /// Expands to the end of a call with what only `log` makes a record of.
+    fn log_by_log(&self, parts: &[Part]) -> TokenStream {
+        template(
+            "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
+            &[&self.root, &self.target, &self.values_of_log(), &self.literal.clone().into(), &arguments_of_log(parts)],
+        )
+    }
+
+    /// Expands to the arguments as they are held until they are stored, in this order.
+    fn held_arguments(&self, parts: &[Part], order: &[usize]) -> TokenStream {
+        let one = |number: &usize| (parts[*number].role.held(), argument_name(*number));
+        self.held(order.iter().map(one).collect())
+    }
+
+    /// The same for so many values.
+    fn held_values(&self, count: usize) -> TokenStream {
+        const HELD: &str = "((&&__0::__private::ValueOf(__1)).__unfazed_hold(), __2)";
+        self.held((0..count).map(|number| (HELD, value_name(number))).collect())
+    }
+
+    /// Expands to a chain of pairs: `(a, (b, ()))`.
+    fn held(&self, all: Vec<(&str, TokenStream)>) -> TokenStream {
+        let chain = template("()", &[]);
+        if all.is_empty() {
+            return chain;
+        }
+        let add = |chain, (held, name): (&str, TokenStream)| template(held, &[&self.root, &name, &chain]);
+        template(
+            "{
+                use __0::__private::{HoldByFacade as _, HoldByValue as _};
+                __1
+            }",
+            &[&self.root, &all.into_iter().rev().fold(chain, add)],
+        )
     }
 
     /// Expands to what writes a text and the next argument.
@@ -343,6 +330,47 @@ fn literal(token: TokenTree) -> Option<Literal> {
         }
         _ => None,
     }
+}
+
+/// Expands to references to all arguments and values, and to the names that they get.
+fn bindings(parts: &[Part], values: &[(TokenStream, &TokenStream)]) -> (TokenStream, TokenStream) {
+    let (mut references, mut names) = (TokenStream::new(), TokenStream::new());
+    let parts = parts.iter().enumerate().map(|(number, part)| (argument_name(number), &part.value));
+    let values = values.iter().enumerate().map(|(number, (_, value))| (value_name(number), *value));
+    for (name, value) in parts.chain(values) {
+        extend(&mut references, "&(__0),", &[value]);
+        extend(&mut names, "__0,", &[&name]);
+    }
+    if names.is_empty() {
+        // A tuple of nothing is a thing that clippy would do without.
+        extend(&mut references, "level,", &[]);
+        extend(&mut names, "_,", &[]);
+    }
+    (references, names)
+}
+
+/// Expands to `, argument, name = argument`, as `format_args!` takes them after the literal.
+fn arguments_of_log(parts: &[Part]) -> TokenStream {
+    let mut arguments = TokenStream::new();
+    for (number, part) in parts.iter().enumerate() {
+        let name = argument_name(number);
+        match &part.name {
+            // The literal finds it where the call stands.
+            Some(_) if part.is_captured => {}
+            Some(own) => extend(&mut arguments, ", __0 = *__1", &[&TokenTree::from(own.clone()).into(), &name]),
+            None => extend(&mut arguments, ", *__0", &[&name]),
+        }
+    }
+    arguments
+}
+
+/// Expands to the keys of a site, if there are any.
+fn with_keys(values: &[(TokenStream, &TokenStream)]) -> TokenStream {
+    let mut keys = TokenStream::new();
+    for (key, _) in values {
+        extend(&mut keys, "__0,", &[key]);
+    }
+    if keys.is_empty() { keys } else { template(".with_keys(&[__0])", &[&keys]) }
 }
 
 /// Splits `name = expression`; what has no name is the expression. Nothing where it cannot be

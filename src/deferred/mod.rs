@@ -2,8 +2,8 @@
 //! the writer's thread. Runs on the caller's thread, except what reads the arguments back.
 //!
 //! Most calls need no record of `log`: those without a target of their own, from a site and a
-//! thread that have logged before, where nothing adds to the record. [`Call::log_alone`] offers
-//! them, or [`Call::log_with`] if they have key-values.
+//! thread that have logged before, where nothing adds to the record. [`Call::log_stored`] offers
+//! them.
 //!
 //! All others make the record that `log`'s macros make, for a logger of their own, [`Call`]. It is
 //! given the record as any logger is, and has the arguments next to it. So whatever needs the
@@ -41,39 +41,21 @@ impl<'a> Call<'a> {
         Self { site, arguments: if A::IS_STORABLE { Some(arguments) } else { None } }
     }
 
-    /// Makes the call of a site whose message has no arguments.
+    /// Logs a call that has no target, with these values of its site's keys, without the record of
+    /// `log`; or says no, and has done nothing: then `log_whole` logs it.
     #[inline]
-    pub fn literal(site: &'static Site) -> Self {
-        Self::new(site, &())
+    pub fn log_stored<V: Values + Storable>(&self, level: Level, values: &V) -> bool {
+        match self.arguments {
+            Some(arguments) if V::IS_STORABLE => log_at(level, Deferred { site: self.site, arguments, values }),
+            _ => false,
+        }
     }
 
-    /// Logs a call that has neither a target nor key-values, without the record of `log`; or says
-    /// no, and has done nothing: then `log_whole` logs it.
-    #[inline]
-    pub fn log_alone(&self, level: Level) -> bool {
-        self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments, values: None }))
-    }
-
-    /// Logs a call with these values of its site's keys in the same way; or says no, and has done
-    /// nothing: then `log_whole_with` logs it.
-    #[inline]
-    pub fn log_with<V: Values + Storable>(&self, level: Level, values: &V) -> bool {
-        let values: Option<&dyn Values> = Some(values);
-        V::IS_STORABLE
-            && self.arguments.is_some_and(|arguments| log_at(level, Deferred { site: self.site, arguments, values }))
-    }
-
-    /// Makes the record that `log`'s macros make, and logs it.
+    /// Makes the record that `log`'s macros make, with these values of the site's keys, and logs
+    /// it.
     #[cold]
     #[inline(never)]
-    pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>) {
-        self.log_whole_with(level, message, &[]);
-    }
-
-    /// Makes that record with the values of the site's keys.
-    #[cold]
-    #[inline(never)]
-    pub fn log_whole_with(&self, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
+    pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
         let Site { module_path, file, line, keys, .. } = self.site;
         let pairs = Pairs { keys, values };
         let mut record = log::Record::builder();
@@ -111,7 +93,7 @@ impl Log for Call<'_> {
 
     fn log(&self, record: &log::Record<'_>) {
         match (self.arguments, installed::get()) {
-            (Some(arguments), Some(core)) => core.defer(record, Deferred { site: self.site, arguments, values: None }),
+            (Some(arguments), Some(core)) => core.defer(record, Deferred { site: self.site, arguments, values: &() }),
             _ => log::logger().log(record),
         }
     }

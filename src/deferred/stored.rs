@@ -260,7 +260,7 @@ mod tests {
     fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
         let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
         let mut owned = OwnedRecord::empty(&record, Stamp::Time(SystemTime::UNIX_EPOCH), 7, Wanting::NOBODY);
-        owned.fill_deferred(&record, None, None, Deferred { site, arguments, values: None });
+        owned.fill_deferred(&record, None, None, Deferred { site, arguments, values: &() });
         let mut messages = Messages::default();
         let (message, is_cut) = messages.of(&owned);
         (String::from_utf8_lossy(message).into_owned(), is_cut || owned.truncated())
@@ -387,7 +387,7 @@ mod tests {
         let text = |site: &'static Site, text: &str| {
             let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
             let arguments = ((&&Argument(text)).__unfazed_hold(), ());
-            let is_stored = owned.store(Deferred { site, arguments: &arguments, values: None });
+            let is_stored = owned.store(Deferred { site, arguments: &arguments, values: &() });
             is_stored.then(|| String::from_utf8_lossy(Messages::default().of(&owned).0).into_owned())
         };
         assert_eq!(text(&LITERAL, ""), Some("a literal".to_owned()));

@@ -103,8 +103,8 @@ pub trait Values {
 pub(crate) struct Deferred<'a> {
     pub(crate) site: &'static Site,
     pub(crate) arguments: &'a dyn Arguments,
-    /// Nothing if the call has no key-values, or `log`'s record has them.
-    pub(crate) values: Option<&'a dyn Values>,
+    /// Those of the site's keys; `()` if it has none, or `log`'s record has them.
+    pub(crate) values: &'a dyn Values,
 }
 
 /// Takes the bytes of arguments.

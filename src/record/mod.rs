@@ -166,8 +166,8 @@ impl OwnedRecord {
     /// be stored.
     #[inline(always)]
     pub(crate) fn store(&mut self, message: Deferred<'_>) -> bool {
-        let literal = message.site.literal();
-        if let (Some(literal), None) = (literal, message.values) {
+        let (literal, has_values) = (message.site.literal(), !message.site.keys.is_empty());
+        if let (Some(literal), false) = (literal, has_values) {
             self.body = Body::Literal(literal);
             self.location = Location::File(message.site.file);
             return literal.len() <= LONGEST_MESSAGE;
@@ -178,9 +178,9 @@ impl OwnedRecord {
             }
             self.parts.message_len = self.body.bytes().len() as u32;
         }
-        if let Some(values) = message.values {
+        if has_values {
             let mut writer = KeyValueWriter::new(&mut self.body);
-            values.store(message.site.keys, 0, &mut writer);
+            message.values.store(message.site.keys, 0, &mut writer);
             self.parts.truncated = writer.truncated;
         }
         true
@@ -569,7 +569,7 @@ mod tests {
         static SITE: Site = Site::new("a::b", "b.rs", 3, &[], "m").with_keys(&["zero", "one", "two", "nothing"]);
         let stored = || {
             let mut owned = OwnedRecord::at_site(Level::Info, STAMP, 7, &SITE);
-            let message = Deferred { site: &SITE, arguments: &Numbers, values: Some(&Numbers) };
+            let message = Deferred { site: &SITE, arguments: &Numbers, values: &Numbers };
             assert!(owned.store(message));
             owned
         };
