@@ -294,7 +294,12 @@ impl<'a> KeyValues<'a> {
     }
 
     /// Takes out what is there of the record's place.
-    pub(super) fn split_file(mut self) -> (Option<&'a str>, Self) {
+    #[inline]
+    pub(super) fn split_file(self) -> (Option<&'a str>, Self) {
+        if self.bytes.is_empty() { (None, self) } else { self.split_first() }
+    }
+
+    fn split_first(mut self) -> (Option<&'a str>, Self) {
         let all = self.clone();
         match self.next_raw() {
             Some((FILE, _, file)) => (std::str::from_utf8(file).ok(), self),

@@ -229,8 +229,11 @@ impl Output {
         }
         let start = self.lines.text.len();
         let (encoder, text) = (&mut self.encoder, &mut self.lines.text);
-        let line = || guarded(|| encoder.line(text, record));
-        let reason = match origin::inside(self.pipeline, self.index, is_own, line) {
+        let laid_out = match encoder.is_programs() {
+            true => origin::inside(self.pipeline, self.index, is_own, || guarded(|| encoder.line(text, record))),
+            false => guarded(|| encoder.line(text, record)),
+        };
+        let reason = match laid_out {
             Ok(Ok(())) => {
                 self.lines.own |= is_own;
                 self.lines.close(level, record.time());
