@@ -180,6 +180,7 @@ fn groups() -> Vec<Group> {
                 plain("the same, 2 threads", sustained(2, "disk", "no-drop"), "processor_seconds_per_million", 2),
                 plain("peak resident MiB", one(), "peak_mib", 1),
                 plain("of that before, MiB", one(), "before_mib", 1),
+                plain("its own at the end, MiB", one(), "own_mib", 1),
                 plain("not in the file, %", one(), "lost_percent", 1),
             ],
         },

@@ -13,7 +13,7 @@ use crate::limit::{
     Argument::{Float, Integer, Text},
 };
 use crate::loggers::{Full, Logger, Running};
-use crate::measure::{allocations, peak_mib, processor_seconds, switches, ticks, ticks_per_ns};
+use crate::measure::{allocations, own_mib, peak_mib, processor_seconds, switches, ticks, ticks_per_ns};
 
 /// Through which macros a logger is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -314,6 +314,7 @@ fn sustained(running: Running, log: Call, file: &Path, records: usize, threads: 
     };
     let in_file = arrived.saturating_sub(1);
     tell("peak_mib", peak_mib());
+    tell("own_mib", own_mib());
     tell("processor_seconds_per_million", (processor_then - processor) * 1e6 / in_file as f64);
     tell("called_per_second", (share * threads) as f64 / called.as_secs_f64());
     tell("per_second", in_file as f64 / took.as_secs_f64());
