@@ -134,7 +134,7 @@ impl Call {
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
         let values = self.stored_values();
-        // What has no arguments, and whose values go by `log`, has nothing to store.
+        // What has no arguments, and whose target or values go by `log`, has nothing to store.
         let goes_by_log = values.is_none() && !(self.target.is_empty() && self.key_values.is_empty());
         if parts.len() > MOST_STORED || parts.is_empty() && goes_by_log {
             return None;
@@ -198,7 +198,7 @@ impl Call {
         )
     }
 
-    /// Expands to the end of a call with what only `log` makes a record of.
+    /// Expands to the end of a call whose record only `log` can make.
     fn log_by_log(&self, parts: &[Part]) -> TokenStream {
         template(
             "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
@@ -212,7 +212,7 @@ impl Call {
         self.held(order.iter().map(one).collect())
     }
 
-    /// The same for so many values.
+    /// Expands to this many values as they are held until they are stored.
     fn held_values(&self, count: usize) -> TokenStream {
         const HELD: &str = "((&&__0::__private::ValueOf(__1)).__unfazed_hold(), __2)";
         self.held((0..count).map(|number| (HELD, value_name(number))).collect())

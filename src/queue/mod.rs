@@ -207,8 +207,7 @@ impl Pipeline {
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
     /// it holds on the heap: the caller says it, because a record that is looked at on its way is
-    /// copied once more. Not inlined, nor is what it calls with the record: so the record stays
-    /// where it is.
+    /// copied once more. Not inlined: the compiler then passes the record on where it lies.
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.accept(level, wanting);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The nap while records come fast or the writer is alert. Nobody needs to end it.
 pub(super) const SHORT_NAP: Duration = Duration::from_millis(1);
-/// The longest nap while records come: about two pictures of a screen.
+/// The longest nap while records come: about the time in which a screen shows two frames.
 const LONGEST_NAP: Duration = Duration::from_millis(32);
 /// About this many records come in a nap at a steady rate, because a kill costs those that wait. In
 /// a small queue it is an eighth of the capacity.

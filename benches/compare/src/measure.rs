@@ -95,8 +95,8 @@ pub fn peak_mib() -> f64 {
     status_mib("VmHWM:")
 }
 
-/// What of the resident memory now is no file's: not the code, of which the kernel maps more or
-/// less around what runs, by how the file lies in its cache.
+/// The resident memory now that is not mapped from a file, in MiB. How much code the kernel maps
+/// around what runs depends on how the file lies in its cache.
 pub fn own_mib() -> f64 {
     status_mib("RssAnon:")
 }
