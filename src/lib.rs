@@ -45,7 +45,7 @@
 //!
 //! On the writer's thread: records are laid out as lines and handed to each output, one write for
 //! each batch. While records come, a line is written within
-//! [32 ms](_docs::shutdown#how-soon-a-record-is-written).
+//! [48 ms](_docs::shutdown#how-soon-a-record-is-written).
 //!
 //! # What can be dropped
 //!

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The nap while records come fast or the writer is alert. Nobody needs to end it.
 pub(super) const SHORT_NAP: Duration = Duration::from_millis(1);
-/// The longest nap while records come: about the time in which a screen shows two frames.
-const LONGEST_NAP: Duration = Duration::from_millis(32);
+/// The longest nap while records come: about the time in which a screen shows three frames.
+const LONGEST_NAP: Duration = Duration::from_millis(48);
 /// About this many records come in a nap at a steady rate, because a kill costs those that wait. In
 /// a small queue it is an eighth of the capacity.
 const MOST_WAITING: u64 = 64;
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn the_turns_of_a_second_follow_the_rate_and_a_kill_costs_a_few_records_or_those_of_a_short_nap() {
         for (rate, most_turns, most_waiting) in [
-            (100, 32, 4),
-            (1000, 32, 33),
-            (2000, 32, 65),
+            (100, 21, 5),
+            (1000, 21, 49),
+            (2000, 32, 66),
             (4000, 63, 66),
             (10_000, 160, 66),
             (30_000, 470, 68),
@@ -207,9 +207,10 @@ mod tests {
             (4, 8),
             (0, 16),
             (16, 32),
-            (32, 32),
-            // 256 in 32 ms are 64 in 8 ms.
-            (256, 8),
+            (32, 48),
+            (48, 48),
+            // 384 in 48 ms are 64 in 8 ms.
+            (384, 8),
             (128, 4),
             (0, 8),
             // 800 in 8 ms are more than 64 in each: for 20 ms it is alert.
