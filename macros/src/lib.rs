@@ -134,7 +134,7 @@ impl Call {
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
         let (parts, order) = self.parts(&literal, parsed.uses)?;
         let values = self.stored_values();
-        // What has no arguments, and whose target or values go by `log`, has nothing to store.
+        // A call without arguments whose target or values go by `log` has nothing to store.
         let goes_by_log = values.is_none() && !(self.target.is_empty() && self.key_values.is_empty());
         if parts.len() > MOST_STORED || parts.is_empty() && goes_by_log {
             return None;

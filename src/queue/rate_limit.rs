@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::Level;
 
 use crate::clock::Stamp;
-use crate::record::OwnedRecord;
+use crate::record::{Caller, OwnedRecord};
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::thread_local;
@@ -221,12 +221,14 @@ impl About {
         };
         record.line(Some(self.line));
         let records = if suppressed == 1 { "record" } else { "records" };
-        let capture = |record: &log::Record<'_>| {
-            let mut owned = OwnedRecord::empty(record, Stamp::Time(now), 0, self.wanting);
-            owned.fill(record, None, None);
-            owned
-        };
-        capture(&record.args(format_args!("{suppressed} similar {records} suppressed")).build())
+        let nobody = Caller { thread: 0, name: None };
+        let mut owned = OwnedRecord::capture(
+            &record.args(format_args!("{suppressed} similar {records} suppressed")).build(),
+            Stamp::Time(now),
+            nobody,
+        );
+        owned.set_wanting(self.wanting);
+        owned
     }
 }
 
