@@ -188,11 +188,12 @@ pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Resul
             Ok(Some(status)) => break Ok(status),
             Ok(None) if begun.elapsed() < deadline => thread::sleep(Duration::from_millis(2)),
             other => {
+                let why = format!("not ended after {:?}: {other:?}{}", begun.elapsed(), what_it_does(child.id()));
                 #[cfg(unix)]
                 kill_group(child.id());
                 let _ = child.kill();
                 let _ = child.wait();
-                break Err(format!("not ended after {:?}: {other:?}", begun.elapsed()));
+                break Err(why);
             }
         }
     };
@@ -202,6 +203,26 @@ pub(crate) fn run(mut command: Command, dir: &Path, deadline: Duration) -> Resul
     let (stdout, stderr) = (said("stdout"), said("stderr"));
     let status = status.map_err(|why| format!("{why}\n{stderr}"))?;
     Ok(Ended { status, took, stdout, stderr })
+}
+
+/// Returns what each thread of a child's group does, one line for each: its name, its state, where
+/// in the kernel it waits, and the number and the arguments of its system call. Nothing where the
+/// kernel does not say.
+fn what_it_does(leader: u32) -> String {
+    let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let said = |path: &Path, name| fs::read_to_string(path.join(name)).unwrap_or_default();
+    // After the name, which may hold anything: the state, the parent, the group.
+    let after_the_name = |path: &Path| said(path, "stat").rsplit_once(") ").map(|(_, rest)| rest.to_owned());
+    let group = leader.to_string();
+    let is_of_the_group =
+        |process: &PathBuf| after_the_name(process).is_some_and(|rest| rest.split(' ').nth(2) == Some(&group));
+    let threads = entries("/proc".into()).filter(is_of_the_group).flat_map(|process| entries(process.join("task")));
+    let does = |thread: PathBuf| {
+        let state = after_the_name(&thread).unwrap_or_default();
+        let [name, place, call] = ["comm", "wchan", "syscall"].map(|name| said(&thread, name));
+        format!("\n{}: {:.1} {} {}", name.trim(), state, place.trim(), call.trim())
+    };
+    threads.map(does).collect()
 }
 
 /// Kills the group of a child that has not been waited for.
