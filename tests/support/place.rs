@@ -181,9 +181,11 @@ impl Filler {
         }
     }
 
-    /// Takes all but this many free bytes.
+    /// Takes all but this many free bytes, and the blocks in which the file system notes where they
+    /// are: ext4 takes those when it writes the bytes back.
     pub(crate) fn fill_leaving(&mut self, leave: u64) {
         while free(&self.path) > leave && self.write(4 << 10) {}
+        self.file.sync_all().unwrap();
     }
 
     /// Gives back the last bytes.
