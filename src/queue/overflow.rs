@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::record::OwnedRecord;
+use crate::record::{OwnedRecord, POOLED};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
@@ -54,9 +54,13 @@ pub(super) struct Slots {
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
     reserved: usize,
-    /// Bytes that the queued records hold on the heap. Callers add, whoever takes a record out
-    /// subtracts.
+    /// Bytes that the queued records hold on the heap, as far as they are counted. Callers add,
+    /// whoever takes a record out subtracts.
     spilled: AtomicUsize,
+    /// Buffers of the size of the pool's are counted as well. With few slots they are not: one is
+    /// assumed for each record that waits, whether it has one or not, because to count them is the
+    /// dearest step of a call with a message of some hundred bytes.
+    counts_pooled: bool,
     evictions: Evictions,
 }
 
@@ -84,6 +88,7 @@ impl Slots {
             capacity,
             reserved: (capacity / 8).max(64).min(capacity / 2),
             spilled: AtomicUsize::new(0),
+            counts_pooled: capacity.saturating_mul(POOLED) > MOST_SPILLED / 2,
             evictions: Evictions { begun: AtomicU64::new(0), done: AtomicU64::new(0) },
         }
     }
@@ -132,7 +137,7 @@ impl Slots {
     #[allow(clippy::result_large_err)] // the record itself comes back
     pub(super) fn send(&self, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
         self.channel.0.try_send(record).map_err(|error| {
-            self.spilled.fetch_sub(spilled, Relaxed);
+            self.forget(spilled);
             error.into_inner()
         })
     }
@@ -140,17 +145,42 @@ impl Slots {
     /// Counts what a record holds on the heap, if that still fits into the bound.
     #[inline]
     pub(super) fn spill_fits(&self, level: Level, spilled: usize) -> bool {
+        if spilled == 0 {
+            return true;
+        }
         let most = match self.overflow {
             Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
             _ => MOST_SPILLED,
         };
-        match spilled {
-            0 => true,
-            bytes if self.spilled.fetch_add(bytes, Relaxed) + bytes <= most => true,
-            bytes => {
-                self.spilled.fetch_sub(bytes, Relaxed);
-                false
-            }
+        let fits = match self.counted(spilled) {
+            // Nothing but buffers of the pool: the slots are bound enough.
+            0 if self.spilled.load(Relaxed) == 0 => return true,
+            0 => self.spilled.load(Relaxed) + POOLED + self.assumed() <= most,
+            bytes => self.spilled.fetch_add(bytes, Relaxed) + bytes + self.assumed() <= most,
+        };
+        if !fits {
+            self.forget(spilled);
+        }
+        fits
+    }
+
+    /// Returns how many of the bytes that a record holds on the heap are counted.
+    #[inline]
+    fn counted(&self, spilled: usize) -> usize {
+        if spilled <= POOLED && !self.counts_pooled { 0 } else { spilled }
+    }
+
+    /// Returns what the records in the queue may hold of which nothing is counted.
+    fn assumed(&self) -> usize {
+        if self.counts_pooled { 0 } else { self.len().saturating_mul(POOLED) }
+    }
+
+    /// A record is not in the queue any more, or did not come in.
+    #[inline]
+    fn forget(&self, spilled: usize) {
+        match self.counted(spilled) {
+            0 => {}
+            bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
         }
     }
 
@@ -212,7 +242,7 @@ impl Slots {
             return Err(NotIn::NoHeap(record));
         }
         self.channel.0.send_timeout(record, at_most).map_err(|error| {
-            self.spilled.fetch_sub(spilled, Relaxed);
+            self.forget(spilled);
             let (SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) = error;
             NotIn::NoSlot(back)
         })
@@ -222,10 +252,7 @@ impl Slots {
     /// By reference: a record that is not moved about is a third of the writer's work less.
     pub(super) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
         while let Ok(record) = &self.channel.1.try_recv() {
-            match record.spilled() {
-                0 => {}
-                bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
-            }
+            self.forget(record.spilled());
             if !more(record) {
                 return;
             }
@@ -269,20 +296,47 @@ mod tests {
 
     use super::*;
 
+    fn record(message: std::fmt::Arguments<'_>) -> OwnedRecord {
+        let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
+        OwnedRecord::capture(&log::Record::builder().args(message).build(), stamp, caller)
+    }
+
     /// A burst of long messages reached the bound of the heap while the writer napped: it was not
     /// woken, because few slots were taken.
     #[test]
     fn long_messages_make_a_queue_half_full_as_many_records_do() {
         let slots = Slots::new(8192, Overflow::DropNewest);
-        let put = |spilled| {
-            let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
-            let record = OwnedRecord::capture(&log::Record::builder().build(), stamp, caller);
-            slots.put(Level::Info, spilled, record).is_ok()
-        };
-        assert!(put(MOST_SPILLED / 2 - 1) && !slots.is_half_full());
-        assert!(put(1) && slots.is_half_full());
+        let put = |spilled| slots.put(Level::Info, spilled, record(format_args!(""))).is_ok();
+        assert!(put(MOST_SPILLED / 2 - 2 * POOLED) && !slots.is_half_full());
+        assert!(put(2 * POOLED) && slots.is_half_full());
         slots.take_while(|_| true);
         assert!((1..4096).all(|_| put(0)));
+    }
+
+    #[test]
+    fn records_of_any_length_together_keep_to_the_bound_of_the_heap_and_come_near_it() {
+        // With few slots, buffers of the pool are not counted.
+        for capacity in [8192, 65_536] {
+            for lengths in [[300, 60_000], [60_000, 300], [300, 700], [700, 300]] {
+                let slots = Slots::new(capacity, Overflow::DropOldest);
+                let mut held = 0;
+                for length in lengths {
+                    let put = || {
+                        let record = record(format_args!("{:1$}", "", length));
+                        let spilled = record.spilled();
+                        let is_in = slots.has_slot(Level::Error) && slots.put(Level::Error, spilled, record).is_ok();
+                        is_in.then_some(spilled)
+                    };
+                    // Half of the slots, if there is room for so many, and then the rest.
+                    held += (0..capacity / 2).map_while(|_| put()).sum::<usize>();
+                }
+                assert!(held <= MOST_SPILLED, "{held} bytes by {lengths:?} in {capacity} slots");
+                let is_full = slots.len() >= capacity / 2 * 2;
+                assert!(is_full || held > MOST_SPILLED / 4 * 3, "{held} bytes by {lengths:?} in {capacity} slots");
+                slots.take_while(|_| true);
+                assert_eq!((slots.len(), slots.spilled().0), (0, 0), "nothing is counted any more");
+            }
+        }
     }
 
     /// With a channel that was full, a caller spun for a second on the slot that the writer had
@@ -292,9 +346,7 @@ mod tests {
         for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
             let slots = Slots::new(16, overflow);
             for number in 0..100 {
-                let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
-                let mut record = log::Record::builder();
-                let record = OwnedRecord::capture(&record.args(format_args!("{number}")).build(), stamp, caller);
+                let record = record(format_args!("{number}"));
                 match overflow {
                     Overflow::DropOldest => assert!(slots.put_evicting(Level::Error, 0, record, |_| {})),
                     _ if slots.has_slot(Level::Error) => assert!(slots.put(Level::Error, 0, record).is_ok()),

@@ -3,15 +3,20 @@
 
 use std::mem;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// The capacity of a buffer of the pool, in bytes. Longer bodies have a buffer of their own, which
 /// goes back to the heap.
-pub(super) const POOLED: usize = 512;
-/// The most buffers that the pool has: 256 KiB. It never has more than were in use at once.
+pub(crate) const POOLED: usize = 512;
+/// The most buffers that the pool has: 256 KiB.
 const MOST: usize = 512;
+// The places follow each other also where the numbers wrap.
+const _: () = assert!(MOST.is_power_of_two());
 
-/// A thread passes over at most so many places that others have claimed and not used yet.
+/// A thread that gives a buffer back passes over at most so many places that are not free.
 const TRIES: usize = 8;
 
 /// One for the whole process. A forked child goes on with its copy, whatever another thread was
@@ -33,15 +38,6 @@ impl Buffer {
         let mut bytes = pooled.unwrap_or_default();
         bytes.try_reserve_exact(len.max(POOLED)).ok()?;
         Some(Self { bytes })
-    }
-
-    /// Bytes that were elsewhere.
-    pub(super) fn of(bytes: Vec<u8>) -> Self {
-        Self { bytes }
-    }
-
-    pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        mem::take(&mut self.bytes)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -102,12 +98,17 @@ fn has_memory() -> bool {
     true
 }
 
-/// A ring of buffers. A thread claims a place by its number, and then locks it for the moment in
-/// which the buffer moves. It never waits for the lock: whoever finds a place locked, or not as it
-/// should be, claims the next one, and after some of them goes to the heap instead. So a thread
-/// that is gone, or does not run between the two, costs the others at most that.
+/// A ring of buffers. A thread locks a place for the moment in which the buffer moves. It never
+/// waits for the lock: whoever finds a place locked, or not as it should be, goes on to the next
+/// one. So a thread that is gone, or does not run between the two, costs the others its place.
+///
+/// Nobody claims a place before the lock: the two counts are notes of where to look, each written
+/// after the fact. Whoever writes an old one costs the others a longer look, or a buffer from the
+/// heap.
 struct Pool {
+    /// The place of the next buffer to take.
     taken: Count,
+    /// The first place after those with a buffer.
     given: Count,
     places: [Mutex<Vec<u8>>; MOST],
 }
@@ -125,18 +126,21 @@ impl Pool {
         }
     }
 
-    /// Returns an empty buffer, if there is one.
+    /// Returns an empty buffer, if it finds one.
     #[inline(never)]
     fn take(&self) -> Option<Vec<u8>> {
-        let is_there = |taken| ready(taken, self.given.get()) > 0;
-        for _ in 0..TRIES {
-            let number = self.taken.add_one_if(is_there)?;
+        let (noted, given) = (self.taken.get(), self.given.get());
+        let mut number = if given.wrapping_sub(noted) > MOST { given.wrapping_sub(MOST) } else { noted };
+        while number != given {
             let place = self.places[number % MOST].try_lock();
             let buffer = place.map_or_else(|_| Vec::new(), |mut place| mem::take(&mut *place));
+            number = number.wrapping_add(1);
             if buffer.capacity() > 0 {
+                self.taken.set_if_still(noted, number);
                 return Some(buffer);
             }
         }
+        self.taken.set_if_still(noted, number);
         None
     }
 
@@ -144,34 +148,50 @@ impl Pool {
     #[inline(never)]
     fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let has_place = |given| ready(self.taken.get(), given) < MOST as isize;
-        for _ in 0..TRIES {
-            let Some(number) = self.given.add_one_if(has_place) else { return };
-            match self.places[number % MOST].try_lock() {
-                Ok(mut place) if place.capacity() == 0 => return *place = buffer,
-                _ => {}
+        let given = self.given.get();
+        if given.wrapping_sub(self.taken.get()) >= MOST {
+            return;
+        }
+        for number in (0..TRIES).map(|tried| given.wrapping_add(tried)) {
+            if put(&self.places[number % MOST], &mut buffer) {
+                return self.given.raise_to(number.wrapping_add(1));
             }
         }
+        // There are buffers that nobody has seen: now they are seen.
+        self.given.raise_to(given.wrapping_add(TRIES));
     }
 }
 
-/// Returns how many buffers the pool has by these counts. If the thread was interrupted after it
-/// had read one of them, that may be more or less than is possible. It does not give up then: the
-/// count that it had read has changed, and is read again. An old value of the other one costs at
-/// most a buffer from the heap.
-fn ready(taken: usize, given: usize) -> isize {
-    given.wrapping_sub(taken) as isize
+/// Puts a buffer into a place, if that is free.
+fn put(place: &Mutex<Vec<u8>>, buffer: &mut Vec<u8>) -> bool {
+    match place.try_lock() {
+        Ok(mut place) if place.capacity() == 0 => {
+            *place = mem::take(buffer);
+            true
+        }
+        _ => false,
+    }
 }
 
 impl Count {
-    // Relaxed: an old count does no harm, and the buffer itself is handed over by the lock.
+    /// Acquire: whoever sees that a buffer was given finds its place unlocked. Otherwise an old
+    /// count does no harm; the buffer itself is handed over by the lock.
     fn get(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 
-    /// Adds one, if this may be; returns what it was.
-    fn add_one_if(&self, may: impl Fn(usize) -> bool) -> Option<usize> {
-        self.0.fetch_update(Relaxed, Relaxed, |count| may(count).then(|| count.wrapping_add(1))).ok()
+    /// Sets it, unless it has changed since `before` was read. Not in one step, which would cost
+    /// more than it is worth.
+    fn set_if_still(&self, before: usize, value: usize) {
+        if value != before && self.get() == before {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    /// Sets it, unless it is there or beyond. Release: see `get`.
+    fn raise_to(&self, value: usize) {
+        let is_beyond = |count: usize| (count.wrapping_sub(value) as isize) >= 0;
+        let _ = self.0.fetch_update(Release, Relaxed, |count| (!is_beyond(count)).then_some(value));
     }
 }
 
@@ -185,75 +205,91 @@ mod tests {
         Vec::with_capacity(POOLED)
     }
 
+    fn found(pool: &Pool) -> usize {
+        std::iter::from_fn(|| pool.take()).count()
+    }
+
+    /// How many buffers lie in the pool, whether they would be found or not.
+    fn there(pool: &Pool) -> usize {
+        pool.places.iter().filter(|place| place.lock().unwrap().capacity() > 0).count()
+    }
+
     #[test]
     fn what_was_given_back_is_taken_again_and_there_are_never_more_than_the_most() {
-        let pool = Pool::new();
-        for _ in 0..3 {
-            assert_eq!(pool.take(), None);
-            for number in 0..MOST + 7 {
-                let mut buffer = buffer();
-                buffer.push(number as u8);
-                pool.give(buffer);
-            }
-            for _ in 0..MOST {
-                assert_eq!(pool.take().map(|buffer| (buffer.len(), buffer.capacity())), Some((0, POOLED)));
+        // The numbers wrap in the second one.
+        for first in [0, usize::MAX - MOST - 5] {
+            let pool = Pool::new();
+            pool.taken.0.store(first, Relaxed);
+            pool.given.0.store(first, Relaxed);
+            for _ in 0..3 {
+                assert_eq!(pool.take(), None);
+                for number in 0..MOST + 7 {
+                    let mut buffer = buffer();
+                    buffer.push(number as u8);
+                    pool.give(buffer);
+                }
+                assert_eq!(there(&pool), MOST);
+                for _ in 0..MOST {
+                    assert_eq!(pool.take().map(|buffer| (buffer.len(), buffer.capacity())), Some((0, POOLED)));
+                }
             }
         }
     }
 
+    /// A thread that is interrupted between its look and its note sets the pool back.
     #[test]
-    fn a_thread_that_did_not_run_between_its_looks_at_the_counts_is_not_sent_to_the_heap() {
+    fn an_old_note_of_the_next_buffer_hides_no_buffer() {
         let pool = Pool::new();
-        pool.give(buffer());
-        pool.given.0.store(MOST + 100, Relaxed);
-        assert!(pool.take().is_some());
-        let pool = Pool::new();
-        pool.taken.0.store(100, Relaxed);
-        pool.give(buffer());
-        pool.given.0.store(101, Relaxed);
+        (0..10).for_each(|_| pool.give(buffer()));
+        let go_round = |times| (0..times).for_each(|_| pool.give(pool.take().expect("there are ten")));
+        for times in [5, 100, MOST - 1, 3 * MOST] {
+            let before = pool.taken.get();
+            go_round(times);
+            // From half of all numbers ago, too: there are machines that come to that.
+            for old in [before, before.wrapping_sub(usize::MAX / 2), before.wrapping_add(usize::MAX / 2)] {
+                pool.taken.0.store(old, Relaxed);
+                let buffer = pool.take().expect("there are ten");
+                let noted = pool.taken.get();
+                assert!(pool.given.get().wrapping_sub(noted) <= 10, "it is noted where they are");
+                pool.give(buffer);
+            }
+        }
+        assert_eq!(found(&pool), 10);
         pool.taken.0.store(0, Relaxed);
-        assert!(pool.take().is_some());
+        assert_eq!((pool.take(), pool.taken.get()), (None, pool.given.get()), "nobody looks there again");
+    }
+
+    /// Two threads gave at the same time, and a third one passed over the place of the first.
+    #[test]
+    fn a_buffer_that_was_passed_over_is_found_again() {
+        let pool = Pool::new();
+        for place in &pool.places {
+            *place.lock().unwrap() = buffer();
+        }
+        assert_eq!((pool.take(), there(&pool)), (None, MOST), "nobody sees them");
+        pool.give(buffer());
+        assert_eq!(found(&pool), TRIES);
+        (0..MOST).for_each(|_| pool.give(buffer()));
+        assert_eq!(found(&pool), MOST);
     }
 
     /// In a forked child, such a thread is not there any more.
     #[test]
-    fn a_thread_that_stops_in_the_middle_costs_the_others_its_place_and_nothing_else() {
+    fn a_thread_that_stops_with_a_lock_costs_the_others_its_place() {
         let pool = Pool::new();
-        let claimed = |count: &Count| count.add_one_if(|_| true);
+        let held = pool.places[1].lock();
         pool.give(buffer());
-        // One that takes, one that gives, both before they lock; and one that holds the lock.
-        assert_eq!((claimed(&pool.taken), claimed(&pool.given)), (Some(0), Some(1)));
-        assert_eq!(pool.take(), None, "it will be there soon");
-        let held = pool.places[2].lock();
         pool.give(buffer());
-        assert!(pool.take().is_some(), "it is in the next place");
+        assert_eq!(found(&pool), 2);
         for round in 0..2 {
             for _ in 0..MOST {
                 pool.give(buffer());
             }
-            let taken = (0..MOST).filter_map(|_| pool.take()).count();
-            assert_eq!(taken, MOST - 1, "round {round}: all but the place that is locked");
+            assert_eq!(found(&pool), MOST - 1, "round {round}: all but the place that is locked");
         }
         drop(held);
         (0..MOST).for_each(|_| pool.give(buffer()));
-        assert_eq!((0..MOST).filter_map(|_| pool.take()).count(), MOST);
-    }
-
-    #[test]
-    fn a_thread_that_is_late_by_a_round_costs_the_others_no_buffer() {
-        let pool = Pool::new();
-        (0..MOST - 100).for_each(|_| pool.give(buffer()));
-        let claim = |count: &Count| count.add_one_if(|_| true).unwrap() % MOST;
-        let go_round = || (0..MOST).for_each(|_| pool.give(pool.take().expect("there are hundreds")));
-        for _ in 0..3 {
-            let (to_take, to_give) = (claim(&pool.taken), claim(&pool.given));
-            (0..200).for_each(|_| pool.give(pool.take().expect("there are hundreds")));
-            let late = mem::take(&mut *pool.places[to_take].lock().unwrap());
-            assert_eq!(late.capacity(), POOLED);
-            go_round();
-            *pool.places[to_give].lock().unwrap() = late;
-            go_round();
-        }
+        assert_eq!(found(&pool), MOST);
     }
 
     #[test]
@@ -265,16 +301,15 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..rounds {
                         let held: Vec<_> = (0..3).map(|_| pool.take().unwrap_or_else(buffer)).collect();
+                        assert!(held.iter().all(|buffer| (buffer.len(), buffer.capacity()) == (0, POOLED)));
                         held.into_iter().for_each(|buffer| pool.give(buffer));
                     }
                 });
             }
         });
-        let left = pool.given.get().wrapping_sub(pool.taken.get());
-        assert!(left <= 4 * 3, "{left}: no more than were in use at once");
-        while pool.take().is_some() {}
-        pool.give(buffer());
-        assert!(pool.take().is_some());
+        found(&pool);
+        (0..MOST).for_each(|_| pool.give(buffer()));
+        assert_eq!(found(&pool), MOST);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::fmt::{self, Write as _};
 use log::kv::{self, VisitSource};
 
 use super::body::{Body, TextWriter, Written, cut};
-use super::buffer::Buffer;
 #[cfg(feature = "kv_serde")]
 use super::structured;
 use super::text_of;
@@ -368,10 +367,11 @@ impl fmt::Debug for Fields {
 
 impl Fields {
     pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
-        let mut body = Body::Heap(Buffer::of(std::mem::take(&mut self.bytes)));
+        let mut body = Body::new();
         KeyValueWriter::new(&mut body).any(key, value);
-        if let Body::Heap(buffer) = body {
-            self.bytes = buffer.into_bytes();
+        // Without memory it is not there, as in a record.
+        if self.bytes.try_reserve(body.bytes().len()).is_ok() {
+            self.bytes.extend_from_slice(body.bytes());
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Values
 pub use arguments::{Piece, Site};
 pub(crate) use body::TextWriter;
 use body::{Body, LONGEST_MESSAGE, Written, cut};
+pub(crate) use buffer::POOLED;
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, Keys, MoreKeyValues, Pairs};
 pub(crate) use value::shortest;
