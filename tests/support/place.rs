@@ -88,8 +88,13 @@ impl Place {
         Ok(point.to_owned())
     }
 
+    /// The image lies in memory: the case waits for its own disk, and not for the machine's, on
+    /// which a build may be writing.
     fn mount_ext4(&self, point: &Path) {
-        let image = self.dir.join("ext4.img");
+        let images = self.dir.join("images");
+        fs::create_dir(&images).unwrap();
+        self.tmpfs_at(&images, "size=32m");
+        let image = images.join("ext4.img");
         File::create(&image).unwrap().set_len(16 << 20).unwrap();
         run(Command::new("mkfs.ext4").args(["-q", "-b", "1024", "-m", "5"]).arg(&image));
         // Never the default of the image, which might be a panic of the machine.
