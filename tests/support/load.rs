@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use log::{Level, Log};
 use unfazed::{Handle, KIB};
 
+use super::child::wait_until;
 use super::moment::{HELD_UP, waited_for_a_processor};
+use super::subject::PATIENCE;
 
 /// The target of all records of the authors.
 pub(crate) const TARGET: &str = "case";
@@ -140,6 +142,8 @@ pub(crate) enum Pace {
 
 const PACES: [Pace; 7] =
     [Pace::Steady, Pace::Flood, Pace::FloodSuspended, Pace::SteadySuspended, Pace::SteadyAgain, Pace::Idle, Pace::Stop];
+/// A flood of the suspended log has so many calls at least.
+const FLOOD: u64 = 100_000;
 /// A call that takes longer is looked at.
 const SLOW: Duration = Duration::from_micros(100);
 const BURST: u64 = 100;
@@ -190,7 +194,17 @@ impl Load {
     }
 
     pub(crate) fn pace(&self, pace: Pace) {
+        self.finish_flood();
         self.shared.pace.store(pace as u8, Relaxed);
+    }
+
+    /// Waits, if the threads flood the suspended log, until there were enough calls for what is
+    /// asserted of them: a busy machine takes longer.
+    pub(crate) fn finish_flood(&self) {
+        if self.shared.pace.load(Relaxed) == Pace::FloodSuspended as u8 {
+            let calls = || self.calls(Pace::FloodSuspended);
+            wait_until(|| format!("{} calls of a flood", calls()), PATIENCE, || calls() >= FLOOD);
+        }
     }
 
     /// Something that changes the pace, for another thread.
@@ -297,7 +311,7 @@ impl Calls {
     /// Asserts that a flood of calls on the suspended log waits for nothing.
     pub(crate) fn assert_no_waits(&self) -> String {
         let Calls { waits, flood, .. } = self;
-        assert!(*flood >= 100_000, "only {flood} calls on the suspended log were made");
+        assert!(*flood >= FLOOD, "only {flood} calls on the suspended log were made");
         // A page of the program may have to be read, and the counts themselves; one wait in each
         // call would be all of them.
         assert!(

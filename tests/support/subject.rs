@@ -146,6 +146,7 @@ impl Subject {
 
     /// From the next resumption on, the load goes on at this pace.
     pub(crate) fn pace_when_resumed(&self, load: &Load, pace: Pace) {
+        load.finish_flood();
         let set = load.pacer();
         self.events.lock().unwrap().flooded = true;
         self.when_resumed(move || set(pace));
