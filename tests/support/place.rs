@@ -9,6 +9,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_remount};
 
 use super::moment::Moment;
@@ -175,7 +177,7 @@ pub(crate) struct Filler {
 
 impl Filler {
     pub(crate) fn new(path: PathBuf) -> Self {
-        let file = File::create_new(&path).unwrap();
+        let file = File::options().append(true).create_new(true).open(&path).unwrap();
         Self { path, file }
     }
 
@@ -186,11 +188,10 @@ impl Filler {
         }
     }
 
-    /// Takes all but this many free bytes, and the blocks in which the file system notes where they
-    /// are: ext4 takes those when it writes the bytes back.
+    /// Takes all but this many free bytes. Takes them at once: what is written ext4 takes when it
+    /// writes it back, counts it twice for a moment, and needs further blocks to note where it is.
     pub(crate) fn fill_leaving(&mut self, leave: u64) {
-        while free(&self.path) > leave && self.write(4 << 10) {}
-        self.file.sync_all().unwrap();
+        while free(&self.path) > leave && self.allocate(4 << 10) {}
     }
 
     /// Gives back the last bytes.
@@ -209,6 +210,15 @@ impl Filler {
         match self.file.write(&vec![0; bytes]) {
             Ok(written) => written > 0,
             Err(error) if error.kind() == ErrorKind::StorageFull => false,
+            Err(error) => panic!("fill the disk: {error}"),
+        }
+    }
+
+    fn allocate(&self, bytes: u64) -> bool {
+        let len = self.file.metadata().unwrap().len();
+        match fallocate(&self.file, FallocateFlags::empty(), len, bytes) {
+            Ok(()) => true,
+            Err(Errno::NOSPC) => false,
             Err(error) => panic!("fill the disk: {error}"),
         }
     }
