@@ -58,8 +58,8 @@ pub(super) struct Slots {
     /// whoever takes a record out subtracts.
     spilled: AtomicUsize,
     /// Buffers of the size of the pool's are counted as well. With few slots they are not: one is
-    /// assumed for each record that waits, whether it has one or not, because to count them is the
-    /// dearest step of a call with a message of some hundred bytes.
+    /// assumed for each record that waits, whether it has one or not. Counting them is the most
+    /// expensive step of a call whose message has some hundred bytes.
     counts_pooled: bool,
     evictions: Evictions,
 }
@@ -153,7 +153,7 @@ impl Slots {
             _ => MOST_SPILLED,
         };
         let fits = match self.counted(spilled) {
-            // Nothing but buffers of the pool: the slots are bound enough.
+            // The queue holds only buffers of that size, and its slots limit how many.
             0 if self.spilled.load(Relaxed) == 0 => return true,
             0 => self.spilled.load(Relaxed) + POOLED + self.assumed() <= most,
             bytes => self.spilled.fetch_add(bytes, Relaxed) + bytes + self.assumed() <= most,
@@ -170,7 +170,7 @@ impl Slots {
         if spilled <= POOLED && !self.counts_pooled { 0 } else { spilled }
     }
 
-    /// Returns what the records in the queue may hold of which nothing is counted.
+    /// Returns how many bytes the records in the queue may hold that are not counted.
     fn assumed(&self) -> usize {
         if self.counts_pooled { 0 } else { self.len().saturating_mul(POOLED) }
     }

@@ -157,7 +157,7 @@ impl Pool {
                 return self.given.raise_to(number.wrapping_add(1));
             }
         }
-        // There are buffers that nobody has seen: now they are seen.
+        // Buffers that `take` would not find are in these places: from now on it does.
         self.given.raise_to(given.wrapping_add(TRIES));
     }
 }
@@ -209,7 +209,7 @@ mod tests {
         std::iter::from_fn(|| pool.take()).count()
     }
 
-    /// How many buffers lie in the pool, whether they would be found or not.
+    /// Returns how many buffers are in the pool, also those that `take` would not find.
     fn there(pool: &Pool) -> usize {
         pool.places.iter().filter(|place| place.lock().unwrap().capacity() > 0).count()
     }

@@ -369,7 +369,7 @@ impl Fields {
     pub(crate) fn push(&mut self, key: &str, value: kv::Value<'_>) {
         let mut body = Body::new();
         KeyValueWriter::new(&mut body).any(key, value);
-        // Without memory it is not there, as in a record.
+        // If there is no memory for it, it is left out.
         if self.bytes.try_reserve(body.bytes().len()).is_ok() {
             self.bytes.extend_from_slice(body.bytes());
         }
