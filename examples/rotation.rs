@@ -73,7 +73,8 @@ fn show(dir: &Path) -> std::io::Result<()> {
     entries.sort_by_key(fs::DirEntry::file_name);
     println!();
     for entry in entries {
-        let metadata = entry.metadata()?;
+        // What has been compressed or deleted since the listing is no longer there.
+        let Ok(metadata) = entry.metadata() else { continue };
         let what = if metadata.is_symlink() { "a link".to_owned() } else { format!("{} bytes", metadata.len()) };
         println!("  {:<42} {what}", name(&entry.path()));
     }

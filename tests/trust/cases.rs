@@ -38,7 +38,8 @@ pub(crate) fn a_planted_archive_is_never_compressed_whatever_its_mode(dir: &Path
     wait_until("ours are compressed", || names(&logs).iter().any(is_ours));
     assert_eq!(handle.shutdown(PATIENCE), Ok(()));
     for name in names(&logs) {
-        let metadata = fs::symlink_metadata(logs.join(&name)).unwrap();
+        // The compression that the end breaks off removes its unfinished file when it likes.
+        let Ok(metadata) = fs::symlink_metadata(logs.join(&name)) else { continue };
         assert!(metadata.uid() == NOBODY || metadata.mode() & 0o7111 == 0, "{name}: {:o}", metadata.mode());
     }
     assert!(names(&logs).contains(&planted) && !names(&logs).contains(&format!("{planted}.gz")));
