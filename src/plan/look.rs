@@ -5,7 +5,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 use crate::disk;
 use crate::error::InitError;
@@ -40,17 +39,20 @@ impl Look {
         Self { outputs: Vec::new(), notes_missing: false }
     }
 
+    /// How many outputs it looks at.
+    pub(super) fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
     /// Looks at the outputs in their order, and answers for each of them.
-    pub(super) fn run(&self, each: &mpsc::Sender<Looked>) {
+    pub(super) fn run(&self, answer: impl Fn(Looked)) {
         for (place, output) in self.outputs.iter().enumerate() {
-            let looked = match &output.destination {
+            answer(match &output.destination {
                 Destination::File { path, options } => {
                     self.check(place, path, options).map(|()| self.missing(path, options))
                 }
                 _ => Ok(Vec::new()),
-            };
-            // Whoever waited may have stopped: then the first attempt to open says what is wrong.
-            let _ = each.send(looked);
+            });
         }
     }
 

@@ -27,12 +27,30 @@ const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 /// The longest part of these times that passes without a look at what the thread has answered.
 const SLICE: Duration = Duration::from_millis(10);
 
+/// What the thread says of an output. First it looks at each of them, in their order, then it tries
+/// to open each.
+enum Answer {
+    Looked(Looked),
+    Opened(Result<(), Unopened>),
+}
+
+/// What the thread waits for. It ends if that does not come.
+enum Word {
+    /// Open the outputs, and then write, or wait once more.
+    Open {
+        registration: os::Registration,
+        and_wait: bool,
+    },
+    Write,
+}
+
 /// A thread that looks at the paths of its outputs, then waits for the word. Dropped without it,
 /// the thread ends without having touched anything.
 pub(crate) struct Ready {
-    /// What the look found out about each output, in their order.
-    looked: mpsc::Receiver<Looked>,
-    word: mpsc::Sender<(os::Registration, FirstAttempt)>,
+    /// How many outputs it looks at.
+    looks: usize,
+    answers: mpsc::Receiver<Answer>,
+    words: mpsc::Sender<Word>,
     pipeline: Arc<Pipeline>,
     thread: thread::JoinHandle<()>,
 }
@@ -43,17 +61,21 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
     if !os::has_memory(THREAD_STACK + OTHER_MEMORY) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
-    let (word, waits) = mpsc::channel();
-    let (each, looked) = mpsc::channel();
+    let (words, waits) = mpsc::channel();
+    let (answer, answers) = mpsc::channel();
+    let looks = look.len();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
         os::block_signals();
-        look.run(&each);
-        drop((each, look));
-        if let Ok((registration, first_attempt)) = waits.recv() {
-            writer.run(registration, first_attempt);
+        // Whoever waited may have stopped: then the first attempt to open says what is wrong.
+        look.run(|looked| drop(answer.send(Answer::Looked(looked))));
+        drop(look);
+        if let Ok(Word::Open { registration, and_wait }) = waits.recv() {
+            let answer = Box::new(move |opened| drop(answer.send(Answer::Opened(opened))));
+            let word = Box::new(move || !and_wait || waits.recv().is_ok());
+            writer.run(registration, FirstAttempt { answer, word });
         }
     });
-    Ok(Ready { looked, word, pipeline, thread: thread.map_err(InitError::Thread)? })
+    Ok(Ready { looks, answers, words, pipeline, thread: thread.map_err(InitError::Thread)? })
 }
 
 impl Ready {
@@ -65,11 +87,14 @@ impl Ready {
     /// An output that can never work; then the thread has ended.
     pub(crate) fn look(self) -> Result<(Self, TimeLeft), InitError> {
         let mut time_left = TimeLeft(OPENED_WITHIN);
-        // The thread drops its end after the last output.
-        while let Ok(looked) = time_left.wait_for(&self.looked) {
-            if let Err(error) = looked {
-                self.end();
-                return Err(error);
+        for _ in 0..self.looks {
+            match time_left.wait_for(&self.answers) {
+                Ok(Answer::Looked(Err(error))) => {
+                    self.end();
+                    return Err(error);
+                }
+                Ok(_) => {}
+                Err(_) => break,
             }
         }
         Ok((self, time_left))
@@ -85,12 +110,14 @@ impl Ready {
         let mut time_left = TimeLeft(REQUIRED_WITHIN);
         let mut missing = Vec::new();
         for name in self.names() {
-            match time_left.wait_for(&self.looked) {
-                Ok(Ok(of_one)) => missing.extend(of_one),
-                Ok(Err(error)) => {
+            match time_left.wait_for(&self.answers) {
+                Ok(Answer::Looked(Ok(of_one))) => missing.extend(of_one),
+                Ok(Answer::Looked(Err(error))) => {
                     self.end();
                     return Err(error);
                 }
+                // It waits for the word before it opens one.
+                Ok(Answer::Opened(_)) => {}
                 // A thread that hangs in a system call ends when that returns.
                 Err(error) => return Err(unanswered(&name, error)),
             }
@@ -100,7 +127,7 @@ impl Ready {
 
     /// Ends the thread, which waits for the word.
     fn end(self) {
-        drop(self.word);
+        drop(self.words);
         // Not one call that it has made can panic.
         let _ = self.thread.join();
     }
@@ -108,7 +135,7 @@ impl Ready {
     /// Lets the thread open its outputs and write.
     pub(crate) fn begin(self) -> Opening {
         self.pipeline.set_writer(self.thread.thread().clone());
-        self.let_go(None).0
+        self.open(false).0
     }
 
     /// Lets the thread open its outputs and no more, and waits until each of them is open.
@@ -119,9 +146,8 @@ impl Ready {
     /// deleted.
     pub(crate) fn begin_with_all_outputs(self, files: Files, time_left: TimeLeft) -> Result<Opened, InitError> {
         let (pipeline, names) = (self.pipeline.clone(), self.names());
-        let (go_on, waits) = mpsc::channel();
-        let (opening, thread) = self.let_go(Some(waits));
-        let opened = Opened { go_on, pipeline, thread, files };
+        let (opening, words, thread) = self.open(true);
+        let opened = Opened { words, pipeline, thread, files };
         match opening.wait_for(&names, time_left) {
             Ok(()) => Ok(opened),
             Err(error) => {
@@ -137,21 +163,19 @@ impl Ready {
         self.pipeline.counters.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
-    fn let_go(self, go_on: Option<mpsc::Receiver<()>>) -> (Opening, thread::JoinHandle<()>) {
+    fn open(self, and_wait: bool) -> (Opening, mpsc::Sender<Word>, thread::JoinHandle<()>) {
         os::watch_forks();
         // Here, not on the new thread: the program may end before that has run at all.
         let registration = os::register_at_exit(self.pipeline.clone());
-        let (each, opened) = mpsc::channel();
         // The thread waits for nothing else; it cannot be gone.
-        let _ = self.word.send((registration, FirstAttempt { each, go_on }));
-        (Opening { opened }, self.thread)
+        let _ = self.words.send(Word::Open { registration, and_wait });
+        (Opening { answers: self.answers }, self.words, self.thread)
     }
 }
 
 /// The first attempt of the writer to open its outputs.
 pub(crate) struct Opening {
-    /// What became of each output, in their order.
-    opened: mpsc::Receiver<Result<(), Unopened>>,
+    answers: mpsc::Receiver<Answer>,
 }
 
 impl Opening {
@@ -159,15 +183,16 @@ impl Opening {
     /// it.
     pub(crate) fn wait(self, mut time_left: TimeLeft) {
         // The writer drops its end after the last output.
-        while time_left.wait_for(&self.opened).is_ok() {}
+        while time_left.wait_for(&self.answers).is_ok() {}
     }
 
     /// Waits until each of the named outputs is open.
     fn wait_for(&self, names: &[Arc<str>], mut time_left: TimeLeft) -> Result<(), InitError> {
         for name in names {
-            match time_left.wait_for(&self.opened) {
-                Ok(Ok(())) => {}
-                Ok(Err(Unopened { cause, error })) => {
+            match time_left.wait_for(&self.answers) {
+                // All looks have been answered for.
+                Ok(Answer::Opened(Ok(())) | Answer::Looked(_)) => {}
+                Ok(Answer::Opened(Err(Unopened { cause, error }))) => {
                     return Err(InitError::Output { output: name.to_string(), cause, error });
                 }
                 Err(error) => return Err(unanswered(name, error)),
@@ -182,7 +207,7 @@ impl Opening {
 pub(crate) struct TimeLeft(Duration);
 
 impl TimeLeft {
-    fn wait_for<T>(&mut self, answers: &mpsc::Receiver<T>) -> Result<T, mpsc::RecvTimeoutError> {
+    fn wait_for(&mut self, answers: &mpsc::Receiver<Answer>) -> Result<Answer, mpsc::RecvTimeoutError> {
         loop {
             let (slice, began) = (self.0.min(SLICE), Instant::now());
             let answer = answers.recv_timeout(slice);
@@ -211,7 +236,7 @@ fn is_timeout(error: Option<&io::Error>) -> bool {
 
 /// A thread whose outputs are all open, and which waits for the word to write.
 pub(crate) struct Opened {
-    go_on: mpsc::Sender<()>,
+    words: mpsc::Sender<Word>,
     pipeline: Arc<Pipeline>,
     thread: thread::JoinHandle<()>,
     files: Files,
@@ -221,12 +246,12 @@ impl Opened {
     pub(crate) fn go_on(self) {
         self.pipeline.set_writer(self.thread.thread().clone());
         // It waits for nothing else.
-        let _ = self.go_on.send(());
+        let _ = self.words.send(Word::Write);
     }
 
     /// Ends the thread and deletes what it had created. Does not wait for a thread that hangs.
     pub(crate) fn undo(self, hangs: bool) {
-        drop(self.go_on);
+        drop(self.words);
         if !hangs {
             // A panic of it has been caught; what it was is of no use here.
             let _ = self.thread.join();
@@ -243,7 +268,7 @@ pub(crate) struct Files {
 
 impl Files {
     fn new(mut missing: Vec<Missing>) -> Self {
-        missing.sort_by_key(|missing| std::cmp::Reverse(missing.path.components().count()));
+        missing.sort_unstable_by_key(|missing| std::cmp::Reverse(missing.path.components().count()));
         Self { missing }
     }
 

@@ -188,8 +188,11 @@ impl Writer {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried
         // by their first batch.
-        let _ = guarded(|| self.start(now, |opened| first_attempt.answer(opened)));
-        if !first_attempt.wait_for_word() {
+        let FirstAttempt { answer, word } = first_attempt;
+        let _ = guarded(|| self.start(now, &answer));
+        // No output is answered for any more, which ends the wait for the answers.
+        drop(answer);
+        if !word() {
             self.each(now, |output, turn| output.command(Command::Close, turn));
             return;
         }
