@@ -120,9 +120,7 @@ impl Disk for RealDisk {
 
     #[cfg(feature = "gzip")]
     fn compressed(&mut self) -> Option<io::Result<bool>> {
-        let result = self.job.as_ref()?.result()?;
-        self.job = None;
-        Some(result)
+        Some(self.job.take_if(|job| job.is_finished())?.result())
     }
 
     #[cfg(not(feature = "gzip"))]

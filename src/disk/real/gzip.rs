@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -25,41 +24,44 @@ const PIECE: usize = 64 << 10;
 /// What is under way. Dropped, it is broken off, and nobody waits for that.
 #[derive(Debug)]
 pub(super) struct Job {
-    cancelled: Arc<AtomicBool>,
-    done: Receiver<io::Result<bool>>,
+    thread: JoinHandle<io::Result<bool>>,
+    _cancel: CancelOnDrop,
+}
+
+#[derive(Debug)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// `log` is the file whose archive it is, as it is now.
 pub(super) fn start(mut dir: RealDir, log: Access, what: Compression) -> io::Result<Job> {
     let cancelled = Arc::new(AtomicBool::new(false));
-    let (send, done) = mpsc::channel();
     let is_cancelled = cancelled.clone();
     #[cfg(all(test, target_os = "linux", not(loom)))]
     let hand = system::between::inherit();
-    thread::Builder::new().name("unfazed-gzip".into()).spawn(move || {
+    let thread = thread::Builder::new().name("unfazed-gzip".into()).spawn(move || {
         block_signals();
         lower_priority();
         #[cfg(all(test, target_os = "linux", not(loom)))]
         hand.set();
-        // Nobody may be left to receive it.
-        let _ = send.send(compress(&mut dir, &log, &what, &is_cancelled));
+        compress(&mut dir, &log, &what, &is_cancelled)
     })?;
-    Ok(Job { cancelled, done })
+    Ok(Job { thread, _cancel: CancelOnDrop(cancelled) })
 }
 
 impl Job {
-    pub(super) fn result(&self) -> Option<io::Result<bool>> {
-        match self.done.try_recv() {
-            Ok(result) => Some(result),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
-}
 
-impl Drop for Job {
-    fn drop(&mut self) {
-        self.cancelled.store(true, Relaxed);
+    /// Waits for its end.
+    pub(super) fn result(self) -> io::Result<bool> {
+        // A panic is a defect of this crate.
+        self.thread.join().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
 }
 

@@ -150,7 +150,7 @@ impl RealDir {
         let mut names = self.names(&|name| is_lock_name(active, name)).unwrap_or_else(|_| vec![lock_name(active)]);
         let dir = fstat(self.fd())?;
         names.retain(|name| self.stat(name).is_ok_and(|stat| is_lock_file(&stat, log, &dir)));
-        names.sort_by_key(|name| (name.len(), name.clone()));
+        names.sort_unstable_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
         Ok(names)
     }
 
