@@ -231,18 +231,14 @@ impl TimeText {
 
     fn set_second(&mut self, second: i64) {
         self.second = Some(second);
-        let (date, offset) = match DateTime::<Utc>::from_timestamp(second, 0) {
-            Some(utc) => match self.options.offset(second) {
-                Some(offset) => {
-                    let local = utc.with_timezone(&offset);
-                    (local.format("%Y-%m-%dT%H:%M:%S").to_string(), local.format("%:z").to_string())
-                }
-                None => (utc.format("%Y-%m-%dT%H:%M:%S").to_string(), "Z".to_owned()),
-            },
-            // A clock outside the years that a calendar knows: the seconds since 1970, as they are.
-            None => (format!("@{second}"), String::new()),
+        let offset = self.options.offset(second);
+        let part = |pattern| calendar(second, 0, offset, &StrftimeItems::new(pattern).collect::<Vec<_>>());
+        let (date, zone) = match (part("%Y-%m-%dT%H:%M:%S"), offset) {
+            (Some(date), Some(_)) => (date, part("%:z").unwrap_or_default()),
+            (Some(date), None) => (date, "Z".to_owned()),
+            (None, _) => (seconds_alone(second), String::new()),
         };
-        self.text = format!("{date}.000000{offset}").into_bytes();
+        self.text = format!("{date}.000000{zone}").into_bytes();
         self.micros = date.len() + 1;
     }
 }
@@ -255,18 +251,25 @@ impl Pattern {
     }
 
     fn laid_out(&self, second: i64, nanos: u32, offset: Option<FixedOffset>) -> String {
-        let mut text = String::new();
-        let items = self.items.iter();
-        let written = match DateTime::<Utc>::from_timestamp(second, nanos) {
-            Some(utc) => match offset {
-                Some(offset) => write!(text, "{}", utc.with_timezone(&offset).format_with_items(items)),
-                None => write!(text, "{}", utc.format_with_items(items)),
-            },
-            None => write!(text, "@{second}"),
-        };
-        // A pattern that cannot be laid out has not passed `TimeStyle::is_usable`.
-        if written.is_ok() { text } else { String::new() }
+        calendar(second, nanos, offset, &self.items).unwrap_or_else(|| seconds_alone(second))
     }
+}
+
+/// Returns a time as a calendar shows it, if it is within the years that one knows.
+fn calendar(second: i64, nanos: u32, offset: Option<FixedOffset>, items: &[Item<'_>]) -> Option<String> {
+    let mut text = String::new();
+    let utc = DateTime::<Utc>::from_timestamp(second, nanos)?;
+    let written = match offset {
+        Some(offset) => write!(text, "{}", utc.with_timezone(&offset).format_with_items(items.iter())),
+        None => write!(text, "{}", utc.format_with_items(items.iter())),
+    };
+    // A pattern that cannot be laid out has not passed `TimeStyle::is_usable`.
+    Some(if written.is_ok() { text } else { String::new() })
+}
+
+/// What stands in place of a time that no calendar knows: the seconds since 1970, as they are.
+fn seconds_alone(second: i64) -> String {
+    format!("@{second}")
 }
 
 /// Seconds since 1970, rounded down, and the microseconds after them.

@@ -8,9 +8,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _};
 
-const FORMAT: &str = "%Y-%m-%dT%H-%M-%S";
 const TIME_LEN: usize = "2026-11-21T09-30-00".len();
 const NUMBER_LEN: usize = "-0000".len();
 const MOST_NUMBER: u16 = 9999;
@@ -89,8 +88,11 @@ impl Names {
 
     pub(crate) fn name(&self, archive: Archive) -> OsString {
         let time = DateTime::from_timestamp(archive.second, 0).unwrap_or_default();
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let number = archive.number;
         let mut name = self.stem.clone();
-        name.push(format!(".{}-{:04}", time.format(FORMAT), archive.number));
+        name.push(format!(".{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}-{number:04}"));
         name.push(&self.suffix);
         if archive.compressed {
             name.push(".gz");
@@ -119,10 +121,11 @@ impl Names {
             COMPRESSED => true,
             _ => return None,
         };
-        let (time, number) = std::str::from_utf8(stamp).ok()?.split_at_checked(TIME_LEN)?;
-        let second = NaiveDateTime::parse_from_str(time, FORMAT).ok()?.and_utc().timestamp();
-        let archive = Archive { second, number: number.strip_prefix('-')?.parse().ok()?, compressed };
-        // A parser is more generous than what writes: signs, leap seconds, blanks.
+        let field = |from, to| std::str::from_utf8(&stamp[from..to]).ok()?.parse::<u32>().ok();
+        let date = NaiveDate::from_ymd_opt(field(0, 4)? as i32, field(5, 7)?, field(8, 10)?)?;
+        let time = date.and_hms_opt(field(11, 13)?, field(14, 16)?, field(17, 19)?)?;
+        let archive = Archive { second: time.and_utc().timestamp(), number: field(20, 24)? as u16, compressed };
+        // Signs, and whatever stands between the fields, have been passed over.
         (self.name(archive).as_encoded_bytes() == name).then_some(archive)
     }
 
@@ -184,6 +187,8 @@ fn unfinished(name: &OsStr, random: u32) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDateTime;
+
     use super::*;
 
     fn names(active: &str) -> Names {
@@ -191,7 +196,7 @@ mod tests {
     }
 
     fn second(text: &str) -> i64 {
-        NaiveDateTime::parse_from_str(text, FORMAT).unwrap().and_utc().timestamp()
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H-%M-%S").unwrap().and_utc().timestamp()
     }
 
     /// Marsaglia's xorshift64.
