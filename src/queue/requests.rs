@@ -10,7 +10,7 @@ use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 /// Flushes and shutdowns that wait for the writer at the same time; one more waits for a place, up
 /// to its deadline.
-const MOST_REQUESTS: usize = 256;
+const MOST_REQUESTS: usize = 64;
 
 /// Something that the writer answers. An answer that is dropped means that the writer has ended.
 pub(crate) enum Request {
