@@ -207,6 +207,14 @@ impl TextWriter<'_> {
             Body::Literal(_) => false,
         };
         if !fits {
+            self.push_long(text);
+        }
+    }
+
+    #[cold]
+    fn push_long(&mut self, text: &[u8]) {
+        let is_short = self.body.bytes().len() + text.len() <= self.start + self.most;
+        if self.full || !is_short || !self.body.push(text) {
             self.write_long(text_of(text));
         }
     }
