@@ -152,11 +152,14 @@ impl Slots {
             Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
             _ => MOST_SPILLED,
         };
+        let is_within = |counted: usize| counted + self.assumed() <= most;
         let fits = match self.counted(spilled) {
-            // The queue holds only buffers of that size, and its slots limit how many.
-            0 if self.spilled.load(Relaxed) == 0 => return true,
-            0 => self.spilled.load(Relaxed) + POOLED + self.assumed() <= most,
-            bytes => self.spilled.fetch_add(bytes, Relaxed) + bytes + self.assumed() <= most,
+            0 => match self.spilled.load(Relaxed) {
+                // The queue holds only buffers of that size, and its slots limit how many.
+                0 => true,
+                counted => is_within(counted + POOLED),
+            },
+            bytes => is_within(self.spilled.fetch_add(bytes, Relaxed) + bytes),
         };
         if !fits {
             self.forget(spilled);
@@ -331,7 +334,7 @@ mod tests {
                     held += (0..capacity / 2).map_while(|_| put()).sum::<usize>();
                 }
                 assert!(held <= MOST_SPILLED, "{held} bytes by {lengths:?} in {capacity} slots");
-                let is_full = slots.len() >= capacity / 2 * 2;
+                let is_full = slots.len() == capacity;
                 assert!(is_full || held > MOST_SPILLED / 4 * 3, "{held} bytes by {lengths:?} in {capacity} slots");
                 slots.take_while(|_| true);
                 assert_eq!((slots.len(), slots.spilled().0), (0, 0), "nothing is counted any more");

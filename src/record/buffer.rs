@@ -190,8 +190,8 @@ impl Count {
 
     /// Sets it, unless it is there or beyond. Release: see `get`.
     fn raise_to(&self, value: usize) {
-        let is_beyond = |count: usize| (count.wrapping_sub(value) as isize) >= 0;
-        let _ = self.0.fetch_update(Release, Relaxed, |count| (!is_beyond(count)).then_some(value));
+        let is_before = |count: usize| (count.wrapping_sub(value) as isize) < 0;
+        let _ = self.0.fetch_update(Release, Relaxed, |count| is_before(count).then_some(value));
     }
 }
 

@@ -58,12 +58,12 @@ fn toggles(
     };
     let (mut authors, freed, turns, seconds) = thread::scope(|scope| {
         let threads: Vec<_> = (0..AUTHORS).map(|number| scope.spawn(move || log(number))).collect();
-        let begun = Instant::now();
+        let (begun, lasts) = (Instant::now(), Duration::from_secs(seconds));
         let (mut freed, mut turns) = (Moment::now(), 0);
-        // A busy machine takes longer for the least that is asserted.
         let suspensions = || subject.told().suspended.len() as u64;
-        let is_time = || begun.elapsed() < Duration::from_secs(seconds) || suspensions() < at_least;
-        while is_time() && begun.elapsed() < Duration::from_secs(seconds) + PATIENCE {
+        // A busy machine takes longer for the least that is asserted.
+        let goes_on = |for_now| for_now < lasts || for_now < lasts + PATIENCE && suspensions() < at_least;
+        while goes_on(begun.elapsed()) {
             let mut filler = Filler::new(disk.join("filler"));
             filler.fill();
             thread::sleep(TOGGLE);
