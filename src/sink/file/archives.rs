@@ -28,9 +28,22 @@ use super::retention::Limits;
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between two deletions because space is low.
 const DELETE_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
-/// At most this many archives are deleted between two batches: each may take a file system a
-/// millisecond, and there may be tens of thousands.
-const DELETE_AT_ONCE: usize = 16;
+
+/// How many archives are asked for and deleted at once, at most.
+#[derive(Clone, Copy)]
+struct Share {
+    looks: usize,
+    deletions: usize,
+}
+
+/// Between two batches: each deletion may take a file system a millisecond, all looks together take
+/// about as long, and there may be tens of thousands of archives.
+const BETWEEN_BATCHES: Share = Share { looks: 256, deletions: 16 };
+/// After a rotation, of which a batch may have hundreds: more than it adds, so that what is too
+/// much becomes less however fast the file is rotated.
+const AFTER_ROTATION: Share = Share { looks: 2, deletions: 2 };
+/// All of them, before the next batch can be written.
+const ALL: Share = Share { looks: usize::MAX, deletions: usize::MAX };
 
 /// What is known about the archives of one file.
 #[derive(Debug)]
@@ -135,9 +148,10 @@ impl Archives {
         dir: &mut D,
         open: &mut OpenFile<F>,
         now: Now,
+        share: Share,
     ) -> io::Result<Option<usize>> {
         let List::UnderWay(listing) = &mut self.list else { return Ok(None) };
-        let result = listing.go_on(dir, &mut open.file, &self.names, &self.compressor);
+        let result = listing.go_on(dir, &mut open.file, &self.names, &self.compressor, share.looks);
         if matches!(result, Ok(false)) {
             return Ok(None);
         }
@@ -233,7 +247,7 @@ impl Archives {
             (self.tidy_at, self.list) = (Some(now.monotonic + TIDY_EVERY), List::None);
             self.list = List::UnderWay(Listing::begin(&mut dir, &self.names, false)?);
         }
-        self.go_on(&mut dir, open, now)?;
+        self.go_on(&mut dir, open, now, BETWEEN_BATCHES)?;
         self.remaining.has_more = matches!(self.list, List::UnderWay(_));
         Ok(self.list.known().map_or(self.remaining.are_overdue, |known| known.has_due()))
     }
@@ -251,20 +265,45 @@ impl Archives {
             List::UnderWay(listing) => listing.mends(),
             List::Known(known) => known.has_due(),
         };
-        let mut listed = Ok(());
         if self.must_list(now.monotonic) && !is_busy {
             self.tidy_at = Some(now.monotonic + TIDY_EVERY);
-            listed = self.begin_list(&mut dir, &mut open.file);
+            if let Err(error) = self.begin_list(&mut dir, &mut open.file) {
+                return news.push(cannot_list(error));
+            }
         }
-        match listed.and_then(|()| self.go_on(&mut dir, open, now)) {
+        self.tidy_some(&mut dir, open, now, BETWEEN_BATCHES, news);
+    }
+
+    /// The same after a rotation, for what is known or under way.
+    pub(super) fn tidy_after_rotation<D: Disk>(
+        &mut self,
+        disk: &mut D,
+        open: &mut OpenFile<D::File>,
+        now: Now,
+        news: &mut Vec<News>,
+    ) {
+        if let Ok(mut dir) = dir_of(disk, open) {
+            self.tidy_some(&mut dir, open, now, AFTER_ROTATION, news);
+        }
+    }
+
+    fn tidy_some<D: Dir<File = F>, F: DiskFile>(
+        &mut self,
+        dir: &mut D,
+        open: &mut OpenFile<F>,
+        now: Now,
+        share: Share,
+        news: &mut Vec<News>,
+    ) {
+        match self.go_on(dir, open, now, share) {
             Ok(doubtful) => self.report_doubtful(doubtful, news),
             // What is too much is seen next time.
-            Err(error) => return news.push(News::Failed { doing: "list archives", error }),
+            Err(error) => return news.push(cannot_list(error)),
         }
         if let List::Known(known) = &mut self.list {
             known.trim(&self.limits, open.len);
-            for found in iter::from_fn(|| known.next_due()).take(DELETE_AT_ONCE) {
-                match delete(&mut dir, &open.file, &found) {
+            for found in iter::from_fn(|| known.next_due()).take(share.deletions) {
+                match delete(dir, &open.file, &found) {
                     Ok(true) => news.push(News::Deleted { path: dir.path().join(found.name()), bytes: found.bytes() }),
                     Ok(false) => {}
                     // It is not counted, so that it is tried again no sooner than usual.
@@ -283,8 +322,7 @@ impl Archives {
     fn report_doubtful(&mut self, doubtful: Option<usize>, news: &mut Vec<News>) {
         let Some(doubtful) = doubtful else { return };
         if doubtful > self.remaining.reported_doubtful {
-            let error = io::Error::other("others have given archives a second name: they are not counted");
-            news.push(News::Failed { doing: "list archives", error });
+            news.push(cannot_list(io::Error::other("others have given archives a second name: they are not counted")));
         }
         self.remaining.reported_doubtful = doubtful;
     }
@@ -317,7 +355,7 @@ impl Archives {
             return false;
         }
         if let Err(error) = self.list_now(&mut dir, open, now) {
-            news.push(News::Failed { doing: "list archives", error });
+            news.push(cannot_list(error));
             return false;
         }
         let List::Known(known) = &mut self.list else { return false };
@@ -362,11 +400,12 @@ impl Archives {
         if !is_under_way && self.list.known().is_none() {
             self.begin_list(dir, &mut open.file)?;
         }
-        while matches!(self.list, List::UnderWay(_)) {
-            self.go_on(dir, open, now)?;
-        }
-        Ok(())
+        self.go_on(dir, open, now, ALL).map(drop)
     }
+}
+
+fn cannot_list(error: io::Error) -> News {
+    News::Failed { doing: "list archives", error }
 }
 
 /// Deletes an archive in both its forms. Returns whether any was there: somebody else's file that

@@ -209,11 +209,19 @@ impl<D: Disk> FileSink<D> {
         self.rotator.wrote(first);
         self.news.push(News::Rotated { archive });
         self.adopt_interrupted(now);
+        self.tidy_after_rotation(now);
         self.report_not_given();
         self.sync_dir();
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
         Ok(true)
+    }
+
+    /// While the output is suspended, no archive is deleted for the limits.
+    fn tidy_after_rotation(&mut self, now: Now) {
+        if let Some(open) = self.open.as_mut().filter(|_| !self.suspended) {
+            self.archives.tidy_after_rotation(&mut self.disk, open, now, &mut self.news);
+        }
     }
 
     /// Has the records of an interrupted rotation become an archive. They are younger than what the

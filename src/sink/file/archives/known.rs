@@ -1,6 +1,6 @@
 //! The archives of a file as the last look through the directory has shown them, and what was done
-//! to them since: pure. So a rotation asks for no archive, and many are deleted bit by bit. Runs on
-//! the writer's thread.
+//! to them since: pure. So no rotation asks for all archives, and many are deleted bit by bit. Runs
+//! on the writer's thread.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;

@@ -1,5 +1,6 @@
 //! A look through the directory of a log. There may be tens of thousands of archives, and each is
-//! asked for: so it goes on bit by bit, between batches. Runs on the writer's thread.
+//! asked for: so it goes on bit by bit, between batches and after rotations. Runs on the writer's
+//! thread.
 
 use std::collections::BinaryHeap;
 use std::ffi::OsString;
@@ -11,9 +12,6 @@ use crate::sink::file::archive_name::Names;
 
 use super::compress::Compressor;
 use super::known::Found;
-
-/// At most this many files are asked for between two batches: about a millisecond.
-const LOOK_AT_ONCE: usize = 256;
 
 /// What a look through the directory has found so far.
 #[derive(Debug)]
@@ -42,15 +40,16 @@ impl Listing {
         self.mends
     }
 
-    /// Looks at the next names. Returns true if none is left.
+    /// Looks at the next names, at most so many. Returns true if none is left.
     pub(super) fn go_on<D: Dir<File = F>, F: DiskFile>(
         &mut self,
         dir: &mut D,
         active: &mut F,
         names: &Names,
         compressor: &Compressor,
+        most: usize,
     ) -> io::Result<bool> {
-        for _ in 0..LOOK_AT_ONCE {
+        for _ in 0..most {
             if !self.look_at_next(dir, active, names, compressor)? {
                 return Ok(true);
             }
