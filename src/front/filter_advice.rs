@@ -59,7 +59,7 @@ fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
         format!("a space is part of the name; write `{listed}`")
     } else if name.contains(['"', '\'']) {
         format!("a quote is part of the name; write `{}`", directive.replace(['"', '\''], ""))
-    } else if name.contains(';') {
+    } else if name.contains(';') || word.contains(';') {
         format!("directives are separated by commas; write `{}`", directive.replace(';', ","))
     } else if name.contains('*') {
         let all = name.trim_end_matches('*').trim_end_matches("::");
@@ -135,6 +135,7 @@ mod tests {
             ("app::db:debug", "`app::db:debug`: a level follows `=`; write `app::db=debug`"),
             ("\"debug\"", "`\"debug\"`: a quote is part of the name; write `debug`"),
             ("info;app=debug", "`info;app=debug`: directives are separated by commas; write `info,app=debug`"),
+            ("app=debug;db=info", "`app=debug;db=info`: directives are separated by commas; write `app=debug,db=info`"),
             ("app::*=debug", "`app::*=debug`: there are no wildcards, a name covers all below it; write `app=debug`"),
             ("*=debug", "`*=debug`: there are no wildcards; a level alone holds for every target"),
         ];

@@ -115,8 +115,8 @@ pub struct Config {
     filter: Option<String>,
     filter_env: Option<String>,
     file: Files,
-    stderr: Option<ConsoleConfig>,
-    stdout: Option<ConsoleConfig>,
+    stderr: Option<WordOr<ConsoleConfig>>,
+    stdout: Option<WordOr<ConsoleConfig>>,
     #[cfg(all(feature = "syslog", unix))]
     syslog: Option<SyslogConfig>,
     #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -159,7 +159,7 @@ impl Config {
             builder = builder.file(file.log_file()?);
         }
         for (console, config) in [(Console::stderr(), &self.stderr), (Console::stdout(), &self.stdout)] {
-            if let Some(config) = config {
+            if let Some(WordOr(config)) = config {
                 builder = builder.console(config.console(console)?);
             }
         }
@@ -309,6 +309,20 @@ struct ConsoleConfig {
     backlog: Option<Size>,
     patience: Option<Time>,
     otherwise: Option<WordOr<OtherwiseConfig>>,
+}
+
+/// A list of them is a slip that `[[file]]` invites.
+impl WordOrTable for ConsoleConfig {
+    const EXPECTED: &'static str = "one table of options: write `[stderr]` or `[stdout]`, in single brackets (TOML)";
+    type Table = Self;
+
+    fn from_word(_: &str) -> Result<Self, Option<String>> {
+        Err(None)
+    }
+
+    fn from_table(table: Self) -> Self {
+        table
+    }
 }
 
 impl ConsoleConfig {

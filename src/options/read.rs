@@ -176,9 +176,9 @@ from_text!(
 );
 from_text!(
     Mode,
-    "permissions as octal text, as in `0640`",
-    |text| match u32::from_str_radix(text, 8) {
-        Ok(mode) if !text.starts_with('+') => Ok(Mode(mode)),
+    "permissions as octal text in quotes, as in \"0640\"",
+    |text| match u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8) {
+        Ok(mode) if !text.contains('+') => Ok(Mode(mode)),
         _ => Err(None),
     },
     |_| None
