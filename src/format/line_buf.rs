@@ -246,6 +246,11 @@ impl LineBuf {
         &mut self.bytes
     }
 
+    /// Makes room for that many bytes, if there is memory.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let _ = self.bytes.try_reserve(more);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }

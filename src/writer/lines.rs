@@ -11,6 +11,9 @@ use crate::sink::{Batch, Now, Span};
 
 use super::BATCH_BYTES;
 
+/// The length of a usual line, in bytes.
+const LINE: usize = 100;
+
 /// The crate's own lines first, then a line for each record.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -23,6 +26,17 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// With room for most batches: lines that grow bit by bit leave all their former places in the
+    /// heap. What is not touched is not resident; without memory they grow later.
+    pub(super) fn for_batches() -> Self {
+        let mut lines = Self::default();
+        // The last line asks for more room than it takes.
+        lines.text.reserve(BATCH_BYTES + 4096);
+        let _ = lines.spans.try_reserve(BATCH_BYTES / LINE);
+        let _ = lines.records.try_reserve(BATCH_BYTES / LINE);
+        lines
+    }
+
     /// Returns true if there is memory for what is remembered of one more line.
     pub(super) fn have_memory(&mut self) -> bool {
         self.spans.try_reserve(1).is_ok() && self.records.try_reserve(1).is_ok()

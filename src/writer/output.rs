@@ -94,7 +94,7 @@ impl Output {
             encoder,
             sink,
             waiting: Waiting::new(0, Backlog { bytes: 0, ..Backlog::default() }),
-            lines: Lines::default(),
+            lines: Lines::for_batches(),
             life: Life::Writing,
             schedule: RetrySchedule::new(Jitter::new(index), counters.state.born),
             unreported: Unreported::new(opening),
