@@ -213,10 +213,13 @@ impl TextWriter<'_> {
 
     #[cold]
     fn push_long(&mut self, text: &[u8]) {
-        let is_short = self.body.bytes().len() + text.len() <= self.start + self.most;
-        if self.full || !is_short || !self.body.push(text) {
-            self.write_long(text_of(text));
+        let left = (self.start + self.most).saturating_sub(self.body.bytes().len());
+        if self.full || text.len() <= left && self.body.push(text) {
+            return;
         }
+        // What cannot be stored is not looked at, except the character that does not fit.
+        let most = text.len().min(left + 4);
+        self.write_long(whole_characters(&text[..most]));
     }
 
     /// Whether something was swallowed.
@@ -233,6 +236,12 @@ impl TextWriter<'_> {
         let left = self.most.saturating_sub(self.body.bytes().len() - self.start);
         self.full = self.body.push_text(cut(text, left)) < text.len();
     }
+}
+
+/// Returns the text of these bytes, up to a character of which there is only a part.
+fn whole_characters(bytes: &[u8]) -> &str {
+    let whole = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    text_of(&bytes[..whole])
 }
 
 pub(super) fn cut(text: &str, most: usize) -> &str {
