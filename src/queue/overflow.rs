@@ -6,7 +6,10 @@ use std::time::Duration;
 use log::Level;
 
 use crate::record::{OwnedRecord, POOLED};
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 /// Decides what happens to a record that finds the queue full.
@@ -54,14 +57,48 @@ pub(super) struct Slots {
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
     reserved: usize,
-    /// Bytes that the queued records hold on the heap, as far as they are counted. Callers add,
-    /// whoever takes a record out subtracts.
+    /// Bytes that the queued records hold on the heap in buffers longer than those of the pool.
+    /// Callers add, whoever takes a record out subtracts.
     spilled: AtomicUsize,
-    /// Buffers of the size of the pool's are counted as well. With few slots they are not: one is
-    /// assumed for each record that waits, whether it has one or not. Counting them is the most
-    /// expensive step of a call whose message has some hundred bytes.
-    counts_pooled: bool,
+    pooled: PooledCounts,
     evictions: Evictions,
+}
+
+/// How many records with a buffer of the pool's size went in, and how many are out again or did not
+/// come in. Callers count the one, mostly the writer the other: each has a cache line of its own,
+/// because they are counted for each message of some hundred bytes.
+#[derive(Default)]
+struct PooledCounts {
+    begun: OwnLine,
+    over: OwnLine,
+}
+
+#[derive(Default)]
+#[repr(align(64))]
+struct OwnLine(AtomicUsize);
+
+impl PooledCounts {
+    /// Returns the bytes of those that are in. Some that move at this moment may count as in.
+    fn bytes(&self) -> usize {
+        // First what is over: so there is never more of it than of what has begun.
+        let over = self.over.0.load(SeqCst);
+        bytes_of(self.begun.0.load(SeqCst), over)
+    }
+
+    /// Counts one more, and returns the bytes of all.
+    fn add(&self) -> usize {
+        let over = self.over.0.load(SeqCst);
+        bytes_of(self.begun.0.fetch_add(1, SeqCst).wrapping_add(1), over)
+    }
+
+    fn forget(&self) {
+        self.over.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// The counts wrap.
+fn bytes_of(begun: usize, over: usize) -> usize {
+    begun.wrapping_sub(over).saturating_mul(POOLED)
 }
 
 /// How many records were taken out of the full queue for newer ones. Counted before one is taken
@@ -88,7 +125,7 @@ impl Slots {
             capacity,
             reserved: (capacity / 8).max(64).min(capacity / 2),
             spilled: AtomicUsize::new(0),
-            counts_pooled: capacity.saturating_mul(POOLED) > MOST_SPILLED / 2,
+            pooled: PooledCounts::default(),
             evictions: Evictions { begun: AtomicU64::new(0), done: AtomicU64::new(0) },
         }
     }
@@ -116,7 +153,7 @@ impl Slots {
     /// the heap.
     pub(super) fn is_half_full(&self) -> bool {
         // Relaxed: of several callers that add together, the last one sees the sum.
-        self.len() >= self.half() || self.spilled.load(Relaxed) >= MOST_SPILLED / 2
+        self.len() >= self.half() || self.spilled.load(Relaxed) + self.pooled.bytes() >= MOST_SPILLED / 2
     }
 
     /// Returns true if there is a slot that is reserved for no higher level.
@@ -152,38 +189,25 @@ impl Slots {
             Overflow::DropNewest if level > Level::Warn => MOST_SPILLED - MOST_SPILLED / 8,
             _ => MOST_SPILLED,
         };
-        let is_within = |counted: usize| counted + self.assumed() <= most;
-        let fits = match self.counted(spilled) {
-            0 => match self.spilled.load(Relaxed) {
-                // The queue holds only buffers of that size, and its slots limit how many.
-                0 => true,
-                counted => is_within(counted + POOLED),
-            },
-            bytes => is_within(self.spilled.fetch_add(bytes, Relaxed) + bytes),
+        // SeqCst: of two callers, each of which counts in one place, one sees both.
+        let held = match spilled {
+            ..=POOLED => self.pooled.add() + self.spilled.load(SeqCst),
+            longer => self.spilled.fetch_add(longer, SeqCst) + longer + self.pooled.bytes(),
         };
+        let fits = held <= most;
         if !fits {
             self.forget(spilled);
         }
         fits
     }
 
-    /// Returns how many of the bytes that a record holds on the heap are counted.
-    #[inline]
-    fn counted(&self, spilled: usize) -> usize {
-        if spilled <= POOLED && !self.counts_pooled { 0 } else { spilled }
-    }
-
-    /// Returns how many bytes the records in the queue may hold that are not counted.
-    fn assumed(&self) -> usize {
-        if self.counts_pooled { 0 } else { self.len().saturating_mul(POOLED) }
-    }
-
     /// A record is not in the queue any more, or did not come in.
     #[inline]
     fn forget(&self, spilled: usize) {
-        match self.counted(spilled) {
+        match spilled {
             0 => {}
-            bytes => drop(self.spilled.fetch_sub(bytes, Relaxed)),
+            1..=POOLED => self.pooled.forget(),
+            longer => drop(self.spilled.fetch_sub(longer, Relaxed)),
         }
     }
 
@@ -265,7 +289,7 @@ impl Slots {
     /// Returns what the queued records hold outside their slots, and the most that they may.
     #[cfg(test)]
     pub(super) fn spilled(&self) -> (usize, usize) {
-        (self.spilled.load(Relaxed), MOST_SPILLED)
+        (self.spilled.load(Relaxed) + self.pooled.bytes(), MOST_SPILLED)
     }
 }
 
@@ -318,7 +342,6 @@ mod tests {
 
     #[test]
     fn records_of_any_length_together_keep_to_the_bound_of_the_heap_and_come_near_it() {
-        // With few slots, buffers of the pool are not counted.
         for capacity in [8192, 65_536] {
             for lengths in [[300, 60_000], [60_000, 300], [300, 700], [700, 300]] {
                 let slots = Slots::new(capacity, Overflow::DropOldest);
@@ -340,6 +363,22 @@ mod tests {
                 assert_eq!((slots.len(), slots.spilled().0), (0, 0), "nothing is counted any more");
             }
         }
+    }
+
+    /// Each record that waited was taken to hold a buffer, also those that came in without a look:
+    /// after some long INFO, a flood of short ones left no room for an ERROR of 300 bytes.
+    #[test]
+    fn short_records_take_nothing_of_what_is_reserved_for_errors() {
+        let slots = Slots::new(8192, Overflow::DropNewest);
+        let put = |level, length| {
+            let record = record(format_args!("{:1$}", "", length));
+            let spilled = record.spilled();
+            slots.has_slot(level) && slots.spill_fits(level, spilled) && slots.send(spilled, record).is_ok()
+        };
+        assert!((0..200).filter(|_| put(Level::Info, 60_000)).count() < 200, "they reach their bound");
+        while put(Level::Info, 20) {}
+        assert!((0..1024).all(|_| put(Level::Error, 300)), "{} in {} slots", slots.spilled().0, slots.len());
+        assert!(slots.spilled().0 <= MOST_SPILLED);
     }
 
     /// With a channel that was full, a caller spun for a second on the slot that the writer had
