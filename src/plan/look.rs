@@ -44,15 +44,21 @@ impl Look {
         self.outputs.len()
     }
 
-    /// Looks at the outputs in their order, and answers for each of them.
+    /// Looks at the outputs in their order, and answers for each of them, up to one that can never
+    /// work: whoever waits for the thread then must not wait for the file system of the next.
     pub(super) fn run(&self, answer: impl Fn(Looked)) {
         for (place, output) in self.outputs.iter().enumerate() {
-            answer(match &output.destination {
+            let looked = match &output.destination {
                 Destination::File { path, options } => {
                     self.check(place, path, options).map(|()| self.missing(path, options))
                 }
                 _ => Ok(Vec::new()),
-            });
+            };
+            let is_last = looked.is_err();
+            answer(looked);
+            if is_last {
+                return;
+            }
         }
     }
 

@@ -70,7 +70,13 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
         look.run(|looked| drop(answer.send(Answer::Looked(looked))));
         drop(look);
         if let Ok(Word::Open { registration, and_wait }) = waits.recv() {
-            let answer = Box::new(move |opened| drop(answer.send(Answer::Opened(opened))));
+            // Where all outputs are required, none is tried after one that failed, or when nobody
+            // waits any more.
+            let answer = Box::new(move |opened: Result<(), Unopened>| {
+                let is_open = opened.is_ok();
+                let is_heard = answer.send(Answer::Opened(opened)).is_ok();
+                !and_wait || is_open && is_heard
+            });
             let word = Box::new(move || !and_wait || waits.recv().is_ok());
             writer.run(registration, FirstAttempt { answer, word });
         }
@@ -150,9 +156,7 @@ impl Ready {
         let opened = Opened { words, pipeline, thread, files };
         match opening.wait_for(&names, time_left) {
             Ok(()) => Ok(opened),
-            Err(error) => {
-                // A thread that hangs in a system call ends when that returns.
-                let hangs = matches!(error, InitError::Output { ref error, .. } if is_timeout(error.as_ref()));
+            Err(NotOpen { error, hangs }) => {
                 opened.undo(hangs);
                 Err(error)
             }
@@ -187,19 +191,31 @@ impl Opening {
     }
 
     /// Waits until each of the named outputs is open.
-    fn wait_for(&self, names: &[Arc<str>], mut time_left: TimeLeft) -> Result<(), InitError> {
+    fn wait_for(&self, names: &[Arc<str>], mut time_left: TimeLeft) -> Result<(), NotOpen> {
         for name in names {
             match time_left.wait_for(&self.answers) {
                 // All looks have been answered for.
                 Ok(Answer::Opened(Ok(())) | Answer::Looked(_)) => {}
                 Ok(Answer::Opened(Err(Unopened { cause, error }))) => {
-                    return Err(InitError::Output { output: name.to_string(), cause, error });
+                    let error = InitError::Output { output: name.to_string(), cause, error };
+                    return Err(NotOpen { error, hangs: false });
                 }
-                Err(error) => return Err(unanswered(name, error)),
+                Err(error) => {
+                    let hangs = error == mpsc::RecvTimeoutError::Timeout;
+                    return Err(NotOpen { error: unanswered(name, error), hangs });
+                }
             }
         }
         Ok(())
     }
+}
+
+/// An output that is not open.
+struct NotOpen {
+    error: InitError,
+    /// The thread does not answer: it ends when its system call returns. A file system may also
+    /// answer that its own time was over.
+    hangs: bool,
 }
 
 /// How much longer whoever sets the logger up waits for the writer's thread. It is counted in short
@@ -228,10 +244,6 @@ fn unanswered(output: &str, error: mpsc::RecvTimeoutError) -> InitError {
         mpsc::RecvTimeoutError::Disconnected => None,
     };
     InitError::Output { output: output.to_owned(), cause: Cause::Io, error }
-}
-
-fn is_timeout(error: Option<&io::Error>) -> bool {
-    error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A thread whose outputs are all open, and which waits for the word to write.

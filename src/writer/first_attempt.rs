@@ -6,8 +6,9 @@ use crate::event::Cause;
 
 /// The way back to whoever starts the writer and waits for its outputs.
 pub(crate) struct FirstAttempt {
-    /// Takes what became of each output, in their order.
-    pub(crate) answer: Box<dyn Fn(Result<(), Unopened>) + Send>,
+    /// Takes what became of each output, in their order, and says whether the next one is to be
+    /// tried.
+    pub(crate) answer: Box<dyn Fn(Result<(), Unopened>) -> bool + Send>,
     /// Waits for the word to go on, and says whether it came. Without it, the writer ends, and has
     /// written nothing.
     pub(crate) word: Box<dyn FnOnce() -> bool + Send>,

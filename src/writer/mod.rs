@@ -243,7 +243,7 @@ impl Writer {
     /// for anything but the sinks.
     pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
-            self.start(now, |_| {});
+            self.start(now, |_| true);
         }
         origin::refill(now.monotonic);
         self.take_requests();
@@ -271,10 +271,11 @@ impl Writer {
         outputs.iter_mut().for_each(|output| part(output, &mut turn));
     }
 
-    /// Opens each output for the first time, and says of each what came of it.
-    fn start(&mut self, now: Now, mut opened: impl FnMut(Result<(), Unopened>)) {
+    /// Opens each output for the first time, as long as `opened` says so; it gets what came of it.
+    fn start(&mut self, now: Now, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
         self.started = true;
-        self.each(now, |output, turn| opened(output.start(turn)));
+        let mut goes_on = true;
+        self.each(now, |output, turn| goes_on = goes_on && opened(output.start(turn)));
         self.publish_gate();
     }
 
