@@ -73,7 +73,7 @@ fn show(dir: &Path) -> std::io::Result<()> {
     entries.sort_by_key(fs::DirEntry::file_name);
     println!();
     for entry in entries {
-        // What has been compressed or deleted since the listing is no longer there.
+        // The file may have been compressed or deleted since the directory was listed.
         let Ok(metadata) = entry.metadata() else { continue };
         let what = if metadata.is_symlink() { "a link".to_owned() } else { format!("{} bytes", metadata.len()) };
         println!("  {:<42} {what}", name(&entry.path()));

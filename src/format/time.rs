@@ -267,7 +267,7 @@ fn calendar(second: i64, nanos: u32, offset: Option<FixedOffset>, items: &[Item<
     Some(if written.is_ok() { text } else { String::new() })
 }
 
-/// What stands in place of a time that no calendar knows: the seconds since 1970, as they are.
+/// Returns the text of a time that no calendar knows: the seconds since 1970.
 fn seconds_alone(second: i64) -> String {
     format!("@{second}")
 }

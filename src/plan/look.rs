@@ -39,7 +39,7 @@ impl Look {
         Self { outputs: Vec::new(), notes_missing: false }
     }
 
-    /// How many outputs it looks at.
+    /// Returns the number of outputs that it looks at.
     pub(super) fn len(&self) -> usize {
         self.outputs.len()
     }

@@ -27,14 +27,14 @@ const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 /// The longest part of these times that passes without a look at what the thread has answered.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// What the thread says of an output. First it looks at each of them, in their order, then it tries
-/// to open each.
+/// An answer of the thread about one output. First it looks at each of them, in their order, then
+/// it tries to open each.
 enum Answer {
     Looked(Looked),
     Opened(Result<(), Unopened>),
 }
 
-/// What the thread waits for. It ends if that does not come.
+/// A command that the thread waits for. It ends if none comes.
 enum Word {
     /// Open the outputs, and then write, or wait once more.
     Open {
@@ -47,7 +47,7 @@ enum Word {
 /// A thread that looks at the paths of its outputs, then waits for the word. Dropped without it,
 /// the thread ends without having touched anything.
 pub(crate) struct Ready {
-    /// How many outputs it looks at.
+    /// The number of outputs that the thread looks at.
     looks: usize,
     answers: mpsc::Receiver<Answer>,
     words: mpsc::Sender<Word>,

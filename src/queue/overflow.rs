@@ -64,9 +64,9 @@ pub(super) struct Slots {
     evictions: Evictions,
 }
 
-/// How many records with a buffer of the pool's size went in, and how many are out again or did not
-/// come in. Callers count the one, mostly the writer the other: each has a cache line of its own,
-/// because they are counted for each message of some hundred bytes.
+/// Counts the records with a buffer of the pool's size: those that were let in, and those that are
+/// out again or found no slot. Callers count the one, mostly the writer the other: each has a cache
+/// line of its own, because they are counted for each message of some hundred bytes.
 #[derive(Default)]
 struct PooledCounts {
     begun: OwnLine,

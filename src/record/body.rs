@@ -217,7 +217,7 @@ impl TextWriter<'_> {
         if self.full || text.len() <= left && self.body.push(text) {
             return;
         }
-        // What cannot be stored is not looked at, except the character that does not fit.
+        // Only the bytes that can be stored are checked, and the first character after them.
         let most = text.len().min(left + 4);
         self.write_long(whole_characters(&text[..most]));
     }
