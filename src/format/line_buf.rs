@@ -42,8 +42,8 @@ const LONGEST_NUMBER: usize = 64;
 pub struct LineBuf {
     bytes: Vec<u8>,
     time: TimeText,
-    /// What the format's options say.
-    look: Arc<Look>,
+    /// What the options of the custom format say that writes here; `None`: none has begun yet.
+    look: Option<Arc<Look>>,
     /// A part was left out, because there was no memory for it.
     incomplete: bool,
 }
@@ -103,7 +103,8 @@ impl LineBuf {
     /// ```
     pub fn level(&mut self, level: Level) {
         let look = self.look.clone();
-        let (on, off) = look.palette.as_ref().map_or(("", ""), |palette| palette.style(level));
+        let palette = look.as_ref().and_then(|look| look.palette.as_ref());
+        let (on, off) = palette.map_or(("", ""), |palette| palette.style(level));
         // The error is that there is no memory.
         self.incomplete |= write!(self, "{on}{level}{off}").is_err();
     }
@@ -184,7 +185,8 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn target(&mut self, target: &str) {
-        self.text(if self.look.short_target { short_target(target) } else { target });
+        let is_short = self.look.as_ref().is_some_and(|look| look.short_target);
+        self.text(if is_short { short_target(target) } else { target });
     }
 
     /// Writes which thread logged: its name, or else its number; `-` for the crate's own lines.
@@ -225,9 +227,9 @@ impl LineBuf {
 
     /// Gets ready for the line of a custom format.
     pub(super) fn begin(&mut self, look: &Arc<Look>) {
-        if !Arc::ptr_eq(&self.look, look) {
+        if !self.look.as_ref().is_some_and(|known| Arc::ptr_eq(known, look)) {
             self.time = TimeText::new(look.time.clone());
-            self.look = Arc::clone(look);
+            self.look = Some(Arc::clone(look));
         }
         self.incomplete = false;
     }
