@@ -33,7 +33,8 @@ pub enum Overflow {
     /// of INFO gets 7168.
     #[default]
     DropNewest,
-    /// The oldest record in the queue is dropped, whatever its level.
+    /// The oldest record in the queue is dropped, whatever its level. At most 32 are dropped for
+    /// one new record: a long message for which they leave no room on the heap is dropped itself.
     DropOldest,
     /// The call waits until there is a slot: no record is dropped by the queue, and a hung disk
     /// hangs the program. So does the slowest reader of a pipe or terminal, until its
