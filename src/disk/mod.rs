@@ -14,7 +14,7 @@ mod windows;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
@@ -359,11 +359,20 @@ pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     if let Some(lead_to_one) = system::lead_to_one(one, other) {
         return lead_to_one;
     }
-    // A file that is not there yet is known by its directory, or by its plain path if that is
-    // missing too.
-    let plain = |path: &Path| {
-        let name = path.file_name()?;
-        Some(path.parent()?.canonicalize().ok()?.join(name))
-    };
-    system::is_one_path(plain(one).as_deref().unwrap_or(one), plain(other).as_deref().unwrap_or(other))
+    let (one_place, other_place) = (place(one), place(other));
+    system::is_one_path(one_place.as_deref().unwrap_or(one), other_place.as_deref().unwrap_or(other))
+}
+
+/// Returns where a file would be created that is not there yet: its directory's real path and its
+/// name, or nothing if the directory is missing, too.
+fn place(path: &Path) -> Option<PathBuf> {
+    /// Where Linux gives up.
+    const MOST_LINKS: usize = 40;
+
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = path.read_link() else { break };
+        path = path.parent()?.join(target);
+    }
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }

@@ -97,3 +97,63 @@ impl Look {
 fn is_missing(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::cell::RefCell;
+
+    use crate::sink::log_file::LogFile;
+    use crate::wanted::Wanted;
+    use crate::{Builder, Format};
+
+    use super::super::{OutputOptions, plan_outputs};
+    use super::*;
+
+    #[test]
+    fn no_output_after_one_that_can_never_work_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = |path: &Path| {
+            let LogFile { path, options, .. } = LogFile::new(path);
+            let destination = Destination::File { path, options };
+            OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination, stands_in: false }
+        };
+        // A directory is no log file.
+        let paths = [dir.path().join("one.log"), dir.path().to_owned(), dir.path().join("three.log")];
+        let outputs = paths.iter().map(|path| output(path)).collect();
+        let (planned, _) = plan_outputs(outputs, &Format::default(), false).unwrap();
+        let answers = RefCell::new(Vec::new());
+        Look::new(&planned, true).run(|looked| answers.borrow_mut().push(looked));
+        let answers = answers.into_inner();
+        assert!(matches!(&answers[..], [Ok(missing), Err(InitError::Path { .. })] if missing.len() == 1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_paths_that_lead_to_one_file_are_an_error_before_the_file_is_there_and_afterwards() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir(at("logs")).unwrap();
+        let log = at("logs/app.log");
+        symlink("logs", at("linked")).unwrap();
+        symlink("logs/app.log", at("link.log")).unwrap();
+        symlink(at("link.log"), at("logs/absolute.log")).unwrap();
+        symlink("turning.log", at("turning.log")).unwrap();
+        let paths = ["logs/../logs/app.log", "linked/app.log", "link.log", "logs/absolute.log", "linked/absolute.log"];
+        for exists in [false, true] {
+            if exists {
+                fs::write(&log, "").unwrap();
+            }
+            for path in paths {
+                let error = Builder::new().file(&log).file(at(path)).build().unwrap_err();
+                assert!(
+                    matches!(&error, InitError::SamePath { path: second } if *second == at(path)),
+                    "{path}: {error}"
+                );
+            }
+            assert!(log.exists() == exists, "nothing was created");
+            assert!(!disk::same_file(&log, &at("turning.log")) && !disk::same_file(&log, &at("logs/other.log")));
+        }
+    }
+}

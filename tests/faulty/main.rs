@@ -58,6 +58,8 @@ fn main() -> std::process::ExitCode {
         Soft oddities::whatever_hangs_the_calls_go_on_and_the_end_keeps_its_deadline,
         Soft oddities::a_program_ends_at_its_deadline_and_its_process_stays_until_the_write_that_hangs_returns,
         Soft oddities::init_does_not_wait_for_a_file_system_that_hangs,
+        Soft oddities::a_setup_that_fails_waits_for_no_other_file_system,
+        Soft oddities::a_setup_that_fails_leaves_nothing_that_it_created,
         Soft oddities::a_log_whose_names_have_inode_numbers_of_their_own_is_rotated,
         Soft oddities::two_loggers_on_a_file_whose_names_differ_lose_nothing_and_one_of_them_rotates,
         Soft oddities::a_log_without_hard_links_is_rotated,

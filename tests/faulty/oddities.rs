@@ -16,7 +16,7 @@ use crate::harness::{PATIENCE, Text, archives, log_files, say, wait_until};
 use crate::support::account::assert_identity;
 use crate::support::cases::{Case, Needs, Outcome, part};
 use crate::support::child;
-use crate::support::faulty::{Disk, FaultyFs, How, Identity, Op};
+use crate::support::faulty::{Disk, FaultyFs, How, Identity, OPS, Op};
 use crate::support::place::{Filler, Place};
 use crate::tmpfs::stops_and_resumes;
 use crate::{hands, kills};
@@ -157,6 +157,55 @@ pub(crate) fn init_does_not_wait_for_a_file_system_that_hangs(place: &Place) -> 
         }
     }
     Outcome::Holds(format!("hung in turn: {hung:?}"))
+}
+
+/// Once the setup waited for the thread, which went on to the next output and hung there.
+pub(crate) fn a_setup_that_fails_waits_for_no_other_file_system(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let file = place.dir().join("file");
+    fs::write(&file, "").unwrap();
+    // The one is found by a look at the paths, the other when it is opened.
+    let (directory, below_a_file) = (place.dir().to_owned(), file.join("app.log"));
+    let setups = [(&directory, Op::Lookup, false), (&directory, Op::Lookup, true), (&below_a_file, Op::Create, true)];
+    for (path, op, required) in setups {
+        let disk = fs.disk(&format!("{op:?}_{required}"));
+        disk.arm(op, How::Hangs, 0, 0, 1);
+        let (tell, built) = mpsc::channel();
+        let builder = Builder::new().file(path).file(disk.path().join("app.log")).require_outputs(required);
+        let _detached = thread::spawn(move || tell.send(builder.build()));
+        let built = built.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{path:?}: still waiting"));
+        match built.unwrap_err() {
+            InitError::Path { path: wrong, .. } if path == &directory => assert_eq!(wrong, directory),
+            InitError::Output { output, .. } if path == &below_a_file => assert_eq!(Path::new(&output), below_a_file),
+            error => panic!("{path:?}: {error}"),
+        }
+        wait_until("the writer ends", no_writer_runs);
+        assert_eq!((fs.held(), disk.unmet()), (0, 1), "{path:?}: the next output was asked for");
+    }
+    Outcome::Holds("an output that can never work, and one that cannot be opened".into())
+}
+
+/// A file system that itself answers that its time was over was once taken for one that hangs.
+pub(crate) fn a_setup_that_fails_leaves_nothing_that_it_created(place: &Place) -> Outcome {
+    let fs = mounted!(place);
+    let mut failed = [0, 0];
+    for (number, errno) in [libc::EIO, libc::ETIMEDOUT].into_iter().enumerate() {
+        // A setup that fails deletes; what then fails stays.
+        for (op, after) in OPS.into_iter().filter(|op| *op != Op::Unlink).flat_map(|op| (0..6).map(move |n| (op, n))) {
+            let disk = fs.disk(&format!("{op:?}_{errno}_{after}"));
+            disk.arm(op, How::Fails, errno, after, 1);
+            let at = |name| LogFile::new(disk.path().join(name)).min_free_space(0);
+            let built = Builder::new().file(at("one.log")).file(at("logs/two.log")).require_outputs(true).build();
+            if let Err(error) = built {
+                failed[number] += 1;
+                assert!(no_writer_runs(), "{op:?} {errno} {after}: {error}");
+                let left: Vec<_> = fs::read_dir(disk.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+                assert!(left.is_empty(), "{op:?} {errno} {after}: {error}: {left:?}");
+            }
+        }
+    }
+    assert!(failed.iter().all(|failed| *failed > 0), "{failed:?}");
+    Outcome::Holds(format!("setups that failed with EIO and ETIMEDOUT: {failed:?}"))
 }
 
 /// What `file_systems.md` says of a disk that hangs: the program does not wait for it longer than

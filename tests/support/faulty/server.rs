@@ -262,6 +262,11 @@ impl Filesystem for Faulty {
         self.go(Op::Unlink, dir, reply, move |store, _| store.unlink(dir.0, &name));
     }
 
+    fn rmdir(&self, _: &Request, dir: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.to_owned();
+        self.go(Op::Unlink, dir, reply, move |store, _| store.remove_dir(dir.0, &name));
+    }
+
     fn rename(
         &self,
         _: &Request,

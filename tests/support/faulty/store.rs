@@ -294,6 +294,14 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn remove_dir(&mut self, dir: u64, name: &OsStr) -> Result<(), Errno> {
+        let number = self.names(dir)?.get(name).ok_or(Errno::ENOENT)?.node;
+        if !self.names(number)?.is_empty() {
+            return Err(Errno::ENOTEMPTY);
+        }
+        self.unlink(dir, name)
+    }
+
     pub(super) fn rename(&mut self, from: (u64, &OsStr), to: (u64, OsString), may_replace: bool) -> Result<(), Errno> {
         let moved = *self.names(from.0)?.get(from.1).ok_or(Errno::ENOENT)?;
         match self.names(to.0)?.get(&to.1) {
