@@ -21,7 +21,7 @@ fn main() {
         use std::io::Write as _;
         writeln!(line, "{} {}", record.level(), record.message())
     });
-    let all = |format: Format| format.thread().place().field("service.name", "shop");
+    let all = |format: Format| format.thread().location().field("service.name", "shop");
     let formats = [
         ("text", Format::text()),
         ("text_with_options", all(Format::text()).multiline()),

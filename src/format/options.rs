@@ -161,6 +161,7 @@ impl Format {
     }
 
     /// The former name of [`location`](Self::location).
+    #[doc(hidden)]
     pub fn place(self) -> Self {
         self.location()
     }

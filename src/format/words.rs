@@ -82,7 +82,6 @@ impl FromStr for Format {
             if let Some(style) = word.strip_prefix("time=") {
                 return Ok(format.time(style.parse::<TimeStyle>().map_err(|why| error(why.expected))?));
             }
-            let word = if word == "place" { "location" } else { word };
             let known = WORDS.iter().find(|(name, _, _)| *name == word);
             known.map(|(_, set, _)| set(format)).ok_or_else(|| error(EXPECTED_WORD))
         })

@@ -30,7 +30,7 @@ use super::units::parse_duration;
 /// Holds the options of a [`Builder`] as they are in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
 ///
-/// The keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left
+/// Most keys are the names of the methods of [`Builder`], [`LogFile`] and [`Console`]; what is left
 /// out has the method's default. A key that does not exist is an error that names it. What only
 /// code can give (a sink, a callback, a custom format) is added to the builder afterwards.
 ///
@@ -39,6 +39,8 @@ use super::units::parse_duration;
 /// filter = "hyper=warn"
 /// filter_env = "RUST_LOG"
 /// format = "text"                      # or json, logfmt, otel, ecs, gelf, google_cloud
+/// # or a table: kind or pattern, fields, time, palette, local_time, without_level,
+/// # without_target, short_target, thread, location, multiline, safe_integers, color_lines
 /// capacity = 8192
 /// overflow = "drop_newest"             # or drop_oldest, block, { block_at_most = "50ms" }
 /// rate_limit = { records = 100, per = "1m" }
@@ -47,7 +49,7 @@ use super::units::parse_duration;
 /// require_outputs = false
 /// flush_on_crash = false
 ///
-/// [[file]]
+/// [[file]]                             # or file = ["app.log"]
 /// path = "/var/log/app/app.json"
 /// level = "debug"                      # or levels = "warn..=info": without error
 /// filter = "shop=info,sqlx=warn"        # for this output alone
@@ -72,19 +74,33 @@ use super::units::parse_duration;
 /// otherwise = "stderr"                 # or stdout, a path, { syslog = { to = "local" } }
 ///
 /// [stderr]                             # or stdout
-/// level = "warn"
+/// level = "warn"                       # or levels
+/// filter = "info,hyper=off"
 /// format = { kind = "text", thread = true, time = "%H:%M:%S", local_time = true }
 /// color = "auto"                       # or always, never
 /// backlog = "1 MiB"
 /// patience = "5s"
+/// otherwise = "other.log"
 ///
 /// [syslog]                             # with the feature syslog
 /// to = "udp://10.0.0.1:514"            # or local, /path/of/a/socket, tcp://host:port
+/// level = "info"                       # or levels
+/// filter = "shop=info"
 /// facility = "local3"
 /// protocol = "rfc5424"                 # or rfc3164
+/// app_name = "shop"
+/// structured_data = "kv@32473"
+/// max_len = "8 KiB"
+/// backlog = "1 MiB"
+/// patience = "5s"
 ///
 /// [journald]                           # with the feature journald
+/// level = "info"                       # or levels
+/// filter = "shop=info"
 /// identifier = "shop"
+/// socket = "/run/systemd/journal/socket"
+/// backlog = "1 MiB"
+/// patience = "5s"
 /// ```
 ///
 /// Times are written as in `2s`, `500ms`, `1h 30m`, `30d`; sizes as a number of bytes or with a

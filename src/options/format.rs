@@ -29,7 +29,6 @@ struct Keys {
     without_target: bool,
     short_target: bool,
     thread: bool,
-    #[serde(alias = "place")]
     location: bool,
     multiline: bool,
     safe_integers: bool,

@@ -11,7 +11,7 @@ use super::logged::{Given, Logged, misleads};
 use crate::format::Format;
 
 fn with_fields(format: Format) -> Format {
-    format.thread().place().field("service.name", "shop \"A\"\n").field("service.version", 3)
+    format.thread().location().field("service.name", "shop \"A\"\n").field("service.version", 3)
 }
 
 /// A line as JSON; it must be one line for every reader, with no name twice in an object.

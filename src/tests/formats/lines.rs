@@ -7,7 +7,7 @@ use super::logged::{Logged, misleads};
 use crate::format::Format;
 
 fn all_options(format: Format) -> Format {
-    format.thread().place().field("host", "web 1\n").field("version", 3)
+    format.thread().location().field("host", "web 1\n").field("version", 3)
 }
 
 pub(crate) fn text_and_logfmt_never_hold_a_character_that_misleads(record: &Logged) {

@@ -10,7 +10,7 @@ use crate::format::Format;
 fn a_constant_field_with_a_name_of_the_format_is_an_error_that_names_it() {
     let cases = [
         (Format::logfmt(), "msg"),
-        (Format::logfmt().place(), "file"),
+        (Format::logfmt().location(), "file"),
         #[cfg(feature = "json")]
         (Format::json(), "message"),
         #[cfg(feature = "json")]
@@ -156,6 +156,8 @@ fn a_custom_format_has_all_of_a_record_and_its_time_as_text() {
 #[test]
 fn the_page_on_formats_shows_what_they_write() {
     let page = include_str!("../../_docs/formats.md");
+    // The page breaks long lines: JSON where no space is, the others at one.
+    let pages = [page.to_owned(), page.replace("\n  ", ""), page.replace("\n  ", " ")];
     let text = |text: &str| Given::Str(text.to_owned());
     let of = |target: &str, message: &str| Logged { target: target.to_owned(), ..Logged::message(message) };
     let item = Logged { place: Some(("src/cart.rs", 42)), ..of("shop::cart", "item added") }
@@ -180,11 +182,11 @@ fn the_page_on_formats_shows_what_they_write() {
         item.line(Format::gelf().field("host", "web-1")),
         item.line(Format::google_cloud().field("service", "shop")),
         second.pair("attempts", Given::I64(3)).line(Format::text()),
-        third.pair("user", text("anna")).line(Format::text().thread().place().multiline()),
+        third.pair("user", text("anna")).line(Format::text().thread().location().multiline()),
     ];
     for (number, line) in lines.iter().enumerate() {
         // The last two are of other moments.
         let line = if number < 9 { line } else { line.split_once(' ').unwrap().1 };
-        assert!(page.contains(line), "not in src/_docs/formats.md: {line}");
+        assert!(pages.iter().any(|page| page.contains(line)), "not in src/_docs/formats.md: {line}");
     }
 }

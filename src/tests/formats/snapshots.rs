@@ -19,7 +19,7 @@ fn assert_lines(name: &str, format: Format) {
 }
 
 fn with_options(format: Format) -> Format {
-    format.thread().place().field("service.name", "shop \"A\"").field("version", 3)
+    format.thread().location().field("service.name", "shop \"A\"").field("version", 3)
 }
 
 #[test]
