@@ -19,8 +19,8 @@ use crate::event::Cause;
 #[derive(Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// No file, console or sink was given.
-    #[error("no output: give the builder a file, a console or a sink")]
+    /// No output was given.
+    #[error("no output: give the builder a file, a console or another output")]
     NoOutput,
     /// An option is out of its range.
     #[error("option `{option}` is {value}: it must be {range}")]

@@ -63,15 +63,16 @@ impl Handle {
     /// Waits, for at most this long, until every record pending at the call is in the operating
     /// system's hands.
     ///
-    /// What [`Overflow::DropOldest`](crate::Overflow::DropOldest) has pushed out of the queue
-    /// meanwhile is not waited for; it is counted. Where `Fsync` is not `Never`, they are then on
-    /// the disk as well. `Duration::ZERO` asks without waiting; `Duration::MAX` waits for ever.
+    /// Where `Fsync` is not `Never`, they are then on the disk as well. `Duration::ZERO` asks
+    /// without waiting; `Duration::MAX` waits for ever.
     ///
     /// # Errors
     ///
     /// - [`FlushError::Timeout`]: the deadline passed first.
     /// - [`FlushError::Suspended`]: an output is suspended, or dropped a record that was pending.
     ///   The answer comes at once, before all of them are counted as dropped.
+    /// - [`FlushError::Dropped`]: a record that was pending was dropped, for a newer one
+    ///   ([`Overflow::DropOldest`](crate::Overflow::DropOldest)) or because of a slow reader.
     /// - [`FlushError::Closed`]: the logger was shut down.
     /// - [`FlushError::OnWriter`]: called from an event callback, a format or a sink.
     ///

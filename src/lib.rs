@@ -58,7 +58,8 @@
 //! # Shutdown
 //!
 //! Records survive the return from `main`, [`std::process::exit`], a panic and a `fork`. They do
-//! not survive SIGKILL, `abort`, or a signal that nobody handles: see [shutdown](_docs::shutdown).
+//! not survive SIGKILL or a signal that nobody handles, and `abort` only with
+//! [`Builder::flush_on_crash`]: see [shutdown](_docs::shutdown).
 //!
 //! # Low disk space
 //!

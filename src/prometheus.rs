@@ -25,7 +25,7 @@ impl Stats {
             ("accepted", "Records that passed the filter and that an output wants.", self.accepted),
             ("written", "Records that an output has written.", self.written),
             ("truncated", "Records that were written and cut.", self.truncated),
-            ("suppressed", "Records that the rate limit suppressed.", self.suppressed),
+            ("suppressed", "Records that a limit suppressed.", self.suppressed),
             ("pending", "Records in the queue, in the writer's hands, or retained.", self.pending),
         ];
         for (name, help, value) in whole {

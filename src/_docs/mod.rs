@@ -1,8 +1,4 @@
-//! The documentation pages: what is too long for the page of one type. Text only; nothing runs.
-//!
-//! Each page has its subject to itself. Its code is compiled together with the tests of the
-//! documentation. A forge shows a page as it is, with the lines that rustdoc hides: so an example
-//! has at most one, and a page whose examples need the feature `json` is not tested without it.
+//! The documentation pages: what is too long for the page of one type.
 //!
 //! | page | question |
 //! |---|---|
@@ -19,7 +15,7 @@
 //! | [`outputs`] | Which records go to which output? How does a program write to a destination of its own? |
 //! | [`context`] | How do the records of one request get its number? |
 //! | [`testing`] | What does a program's own test see of its log? |
-//! | [`migrating`] | How does a set-up of another logger look here? |
+//! | [`migrating`] | How do I replace another logger? |
 
 #[doc = include_str!("formats.md")]
 pub mod formats {}
@@ -60,7 +56,7 @@ pub mod context {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 
-/// The set-ups of other loggers, next to the set-up of this crate that does the same.
+/// How another logger is set up, next to what does the same with this crate.
 ///
 /// | from | page |
 /// |---|---|
@@ -69,8 +65,16 @@ pub mod testing {}
 /// | log4rs | [`log4rs`](migrating::log4rs) |
 /// | fern | [`fern`](migrating::fern) |
 /// | simplelog | [`simplelog`](migrating::simplelog) |
-/// | logforth | `logforth`, with the feature `json` |
-/// | tracing-appender | `tracing_appender`, with the features `tracing` and `json` |
+#[cfg_attr(feature = "json", doc = "| logforth | [`logforth`](migrating::logforth) |")]
+#[cfg_attr(not(feature = "json"), doc = "| logforth | `logforth`, with the feature `json` |")]
+#[cfg_attr(
+    all(feature = "tracing", feature = "json"),
+    doc = "| tracing-appender | [`tracing_appender`](migrating::tracing_appender) |"
+)]
+#[cfg_attr(
+    not(all(feature = "tracing", feature = "json")),
+    doc = "| tracing-appender | `tracing_appender`, with the features `tracing` and `json` |"
+)]
 pub mod migrating {
     #[doc = include_str!("migrating/env_logger.md")]
     pub mod env_logger {}

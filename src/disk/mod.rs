@@ -342,8 +342,7 @@ pub(crate) fn name_length(path: &Path) -> (usize, usize) {
     (system::name_length(path.file_name().unwrap_or_default()), limit)
 }
 
-/// Lists the names next to the log at `active` that are `wanted` and lead to files that are ours,
-/// as [`Dir::list`] does for the writer.
+/// Lists the names next to the log at `active` that are `wanted` and lead to files that are ours.
 pub(crate) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
     system::list_ours(active, wanted)
 }

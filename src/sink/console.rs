@@ -171,8 +171,9 @@ impl Console {
 
     backlog_options!("unfazed::Console::stderr()", backlog);
 
-    /// Sets whether [`Format::text`] has colours here. Default: [`Color::Auto`]. The environment is
-    /// read when the logger is made. Other formats, files and sinks never have colours.
+    /// Sets whether [`Format::text`], a pattern or a custom format has colours here. Default:
+    /// [`Color::Auto`]. The environment is read when the logger is made. Other formats, files and
+    /// sinks never have colours.
     ///
     /// ```
     /// let console = unfazed::Console::stderr().color(unfazed::Color::Never);

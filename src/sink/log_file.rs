@@ -28,22 +28,22 @@ const MOST_RETAIN: u64 = 1 << 30;
 ///
 /// | option | default |
 /// |---|---|
-/// | `level`, `levels` | all |
-/// | `filter`, `filter_with` | none: all that passes the builder's filter |
-/// | `format` | the builder's |
-/// | `min_free_space` | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
-/// | `fsync` | `Never` |
-/// | `rotation` | [`Rotation::never`] |
-/// | `max_files`, `max_total_size`, `max_age` | none: archives stay |
-/// | `when_low` | [`WhenLow::Stop`] |
-/// | `error_reserve` | 64 KiB, where the file system can |
-/// | `retain` | 64 KiB |
-/// | `backlog`, `patience` | 1 MiB, 5 s: of a FIFO or a device |
-/// | `mode` | what the umask leaves of 0666 |
-/// | `owner`, `group` | the process's, or those of the file before |
-/// | `symlink` | none |
-/// | `otherwise` | none |
-/// | `compress` | `false` |
+/// | [`level`](Self::level), [`levels`](Self::levels) | all |
+/// | [`filter`](Self::filter), [`filter_with`](Self::filter_with) | none: all that passes the builder's filter |
+/// | [`format`](Self::format) | the builder's |
+/// | [`min_free_space`](Self::min_free_space) | 1 % of the file system, 64 KiB to 256 MiB, at most an eighth of it |
+/// | [`fsync`](Self::fsync) | `Never` |
+/// | [`rotation`](Self::rotation) | [`Rotation::never`] |
+/// | [`max_files`](Self::max_files), [`max_total_size`](Self::max_total_size), [`max_age`](Self::max_age) | none: archives stay |
+/// | [`when_low`](Self::when_low) | [`WhenLow::Stop`] |
+/// | [`error_reserve`](Self::error_reserve) | 64 KiB, where the file system can |
+/// | [`retain`](Self::retain) | 64 KiB |
+/// | [`backlog`](Self::backlog), [`patience`](Self::patience) | 1 MiB, 5 s: of a FIFO or a device |
+/// | [`mode`](Self::mode) | what the umask leaves of 0666 |
+/// | [`owner`](Self::owner), [`group`](Self::group) | the process's, or those of the file before |
+/// | [`symlink`](Self::symlink) | none |
+/// | [`otherwise`](Self::otherwise) | none |
+/// | `compress`, with the feature `gzip` | `false` |
 ///
 /// ```no_run
 /// use unfazed::{Builder, Format, GIB, LogFile, MIB, Rotation};
@@ -219,8 +219,8 @@ impl LogFile {
     /// Sets how many bytes must stay free on the file system, for others.
     ///
     /// Nothing is written that would leave less free space (as an ordinary user sees it, for root
-    /// too); the output is suspended instead, and resumes when half the reserve more (from 64 KiB
-    /// to 256 MiB) is free.
+    /// too); the output is suspended instead, and [resumes](crate::_docs::full_disk#resumed) when
+    /// enough more is free.
     ///
     /// Default: 1 % of the file system, at least 64 KiB, at most 256 MiB, never more than an eighth
     /// of it. 0: no reserve; the file is written until the disk is full, and the full disk is

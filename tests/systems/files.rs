@@ -41,7 +41,7 @@ pub(crate) fn a_rotation_loses_nothing_and_leaves_nothing_unfinished(dir: &Path)
     Outcome::Holds(format!("{RECORDS} of {RECORDS} in {} files", names.len()))
 }
 
-pub(crate) fn archives_over_the_limit_are_deleted_and_the_others_compressed(dir: &Path) -> Outcome {
+pub(crate) fn archives_over_the_limit_go_and_the_rest_is_compressed(dir: &Path) -> Outcome {
     const MOST: usize = 3;
 
     // All of them are there before the limit is: what is deleted while it is compressed would put

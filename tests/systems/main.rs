@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         ends::every_record_is_written_by_an_exit_that_flushes,
         ends::every_record_is_written_after_a_panic_that_ends_main,
         files::a_rotation_loses_nothing_and_leaves_nothing_unfinished,
-        files::archives_over_the_limit_are_deleted_and_the_others_compressed,
+        files::archives_over_the_limit_go_and_the_rest_is_compressed,
         files::a_file_that_is_renamed_is_followed_by_a_new_one,
         files::a_file_that_is_replaced_is_followed_by_the_one_at_its_path,
         files::a_file_that_is_deleted_is_followed_by_a_new_one,
