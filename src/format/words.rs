@@ -149,7 +149,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Format>().unwrap().to_string(), text);
         }
-        assert_eq!("text place".parse::<Format>().unwrap().to_string(), "text location", "the old name");
         for text in ["", "xml", "custom", "text threads", "text time=millis", "pattern {lvel}", "pattern"] {
             assert!(text.parse::<Format>().unwrap_err().to_string().contains(&format!("`{text}`")));
         }
