@@ -260,9 +260,8 @@ impl Held {
                 // A line that cannot be cut and is missing only its newline counts as written,
                 // because the next write brings that. Another program that comes first does not
                 // know.
-                let may_be = |one: &Line, other: &Line| {
-                    whole(other) && (glued || matches!((one, other), (Line::Record { .. }, Line::Foreign)))
-                };
+                let may_be =
+                    |one: &Line, other: &Line| whole(other) && (glued || matches!(other, Line::Foreign) && whole(one));
                 let halves =
                     line.char_indices().skip(1).map(|(at, _)| (read(layout, &line[..at]), read(layout, &line[at..])));
                 let mut halves: Vec<_> = halves.filter(|(one, other)| may_be(one, other)).collect();
