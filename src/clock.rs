@@ -247,7 +247,7 @@ mod tests {
             (machine, Timeline::from(machine.sample))
         }
 
-        /// The same, when the pace is known.
+        /// Makes a machine whose pace is known.
         fn running() -> (Self, Timeline) {
             let (mut machine, mut timeline) = Self::new();
             machine.pass(Duration::from_secs(10));

@@ -28,8 +28,8 @@ impl LevelCounters {
         self.0[level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    /// The same where one thread alone counts: without the locked instruction, which costs more
-    /// than all the rest.
+    /// Counts where one thread alone does: without the locked instruction, which costs more than
+    /// all the rest.
     pub(crate) fn count_alone(&self, level: Level) {
         let counter = &self.0[level as usize - 1];
         counter.store(counter.load(Relaxed) + 1, Relaxed);

@@ -285,7 +285,7 @@ mod tests {
         })*};
     }
 
-    /// The same for what writes a value without `std::fmt`.
+    /// Checks what writes a value without `std::fmt`.
     macro_rules! check_shown {
         ($value:expr, $($show:expr => $literal:literal),*) => {$({
             static SITE: Site = site!($show);

@@ -220,7 +220,7 @@ pub(crate) trait DiskFile: Send {
     /// When it was written last.
     fn modified(&mut self) -> io::Result<SystemTime>;
 
-    /// The same as in its directory's `Entry`.
+    /// What its directory's `Entry` has as the identity of the file.
     fn id(&mut self) -> Option<FileId>;
 
     /// Whether blocks beyond the end can be taken, and are then really there.
@@ -305,7 +305,7 @@ pub(crate) struct Rights {
     pub(crate) group: Option<u32>,
 }
 
-/// Why what is at `path` can never be a log file, if it cannot. Only looks.
+/// Why a path can never be that of a log file, by its text alone, if it cannot.
 pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() {

@@ -17,7 +17,7 @@ pub(super) const INDENT: &[u8] = b"    ";
 pub(super) enum Controls {
     /// As in Rust: `\n`, `\t`, `\u{1b}`.
     Rust,
-    /// The same, but after a newline the text goes on, indented, on a line of its own.
+    /// As in Rust, but after a newline the text goes on, indented, on a line of its own.
     Indented,
     /// As in JSON: `\n`, `\t`, `\u001b`.
     Json,
@@ -139,7 +139,7 @@ pub(super) fn misleads(character: char) -> bool {
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The same of a byte, where it may be the first of such a character.
+/// Whether a byte may be the first of such a character.
 pub(super) fn may_mislead(byte: u8) -> bool {
     (byte < 0x20) | may_mislead_in_json(byte)
 }

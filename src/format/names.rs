@@ -74,8 +74,8 @@ impl Names {
         Ok(())
     }
 
-    /// The same for keys that are changed, or many of them. Made once for all closures: it is 4 KiB
-    /// of code, and rare.
+    /// Gives each name of keys that are changed, or of many. Made once for all closures: it is
+    /// 4 KiB of code, and rare.
     #[cold]
     fn each_of_any<'a, E>(
         &self,

@@ -193,7 +193,7 @@ thread_local! {
 /// A verdict on a target that may be anywhere: its text is remembered.
 #[derive(Clone, Copy)]
 struct RememberedText {
-    /// As above.
+    /// The version of the filter it comes from; 0: none.
     version: u64,
     verdict: Verdict,
     len: usize,
@@ -209,7 +209,7 @@ const LONGEST_TEXT: usize = 46;
 const TEXTS_REMEMBERED: usize = 16;
 
 thread_local! {
-    /// As above.
+    /// No destructor, as above.
     static TEXTS: [Cell<RememberedText>; TEXTS_REMEMBERED] = const {
         [const { Cell::new(RememberedText::NOTHING) }; TEXTS_REMEMBERED]
     };
@@ -270,7 +270,7 @@ impl CurrentFilter {
         verdict
     }
 
-    /// The same, remembered by the log call itself, which has one module path. Only a verdict that
+    /// Returns the verdict that the log call itself remembers, which has one module path. Only a verdict that
     /// is the levels alone fits into its word, after the filter's version; any other is
     /// remembered by the thread.
     pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {

@@ -80,7 +80,7 @@ impl Logger {
 enum Kind<'a> {
     /// A record, and what it has next to its own key-values.
     Record(Surroundings<'a>),
-    /// The same, whose arguments are stored in place of its message.
+    /// A record whose arguments are stored in place of its message.
     Deferred(Surroundings<'a>, Deferred<'a>),
     /// A whole line.
     #[cfg(feature = "tracing")]

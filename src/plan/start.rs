@@ -21,8 +21,8 @@ const THREAD_STACK: usize = 2 << 20;
 /// `init` and `build` wait at most this long for the look at the paths and for the first attempt to
 /// open the outputs, together: a file system that hangs stops nobody.
 const OPENED_WITHIN: Duration = Duration::from_millis(250);
-/// The same where every output is required: a busy machine must not turn a sound path into an
-/// error.
+/// How long they wait where every output is required: a busy machine must not turn a sound path
+/// into an error.
 const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 /// The longest part of these times that passes without a look at what the thread has answered.
 const SLICE: Duration = Duration::from_millis(10);

@@ -16,7 +16,7 @@ const MOST_REQUESTS: usize = 64;
 pub(crate) enum Request {
     /// Write what is in the queue, then answer.
     Flush(Reply),
-    /// The same, and end. The gate is shut already.
+    /// Write what is in the queue, answer, and end. The gate is shut already.
     Shutdown(Reply),
 }
 

@@ -24,7 +24,7 @@ pub(super) enum Body {
     Literal(&'static str),
     /// Target, thread name, message, key-values.
     Inline(ArrayVec<u8, INLINE>),
-    /// The same, when it does not fit.
+    /// What does not fit there.
     Heap(Buffer),
 }
 

@@ -150,7 +150,7 @@ impl<'a> KeyValueWriter<'a> {
         }
     }
 
-    /// The same with the key that has this number in the log call's static.
+    /// Writes such a pair with the key that has this number in the log call's static.
     #[inline]
     pub(crate) fn numbered_value(&mut self, keys: Keys, number: usize, value: Value<'_>) {
         let key = keys.get(number).copied().unwrap_or("");

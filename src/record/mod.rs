@@ -210,8 +210,7 @@ impl OwnedRecord {
         self.fill_with(record, name, more, |owned, alone| owned.push_message(record, alone));
     }
 
-    /// The same with the arguments in place of the message; or with the message, if they cannot be
-    /// stored.
+    /// Puts in the arguments in place of the message; or the message, if they cannot be stored.
     #[inline(never)]
     pub(crate) fn fill_deferred(
         &mut self,
@@ -344,7 +343,7 @@ impl OwnedRecord {
         text_of(self.message_bytes())
     }
 
-    /// The same as bytes.
+    /// Returns the bytes of the message, if it has been laid out.
     fn message_bytes(&self) -> &[u8] {
         match (self.location, &self.body) {
             (Location::Site(_), _) => &[],

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use arrayvec::ArrayString;
 
 use super::body::{Body, Written};
+use super::text_of;
 
 /// Of an error this many sources are stored, in case they lead in a circle.
 const MOST_SOURCES: usize = 64;
@@ -123,8 +124,8 @@ impl<'a> Value<'a> {
             U128 => Value::U128(u128::from_le_bytes(number(bytes))),
             F64 => Value::F64(f64::from_le_bytes(number(bytes))),
             ERROR => Value::Error(ErrorChain { bytes }),
-            JSON => Value::Json(text(bytes)),
-            _ => Value::Str(text(bytes)),
+            JSON => Value::Json(text_of(bytes)),
+            _ => Value::Str(text_of(bytes)),
         }
     }
 }
@@ -135,11 +136,6 @@ pub(crate) fn shortest(value: f32) -> f64 {
     let mut text = ArrayString::<32>::new();
     let written = write!(text, "{value:e}").ok();
     written.and_then(|()| text.parse().ok()).unwrap_or(value.into())
-}
-
-/// Only whole texts were pushed, each cut at a character's boundary: this cannot fail.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or("")
 }
 
 /// Gives the messages of an error: its own, then that of each source. `Display` writes them as one
@@ -173,7 +169,7 @@ impl<'a> Iterator for ErrorChain<'a> {
         let (len, rest) = self.bytes.split_first_chunk::<LEN>()?;
         let (message, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
         self.bytes = rest;
-        Some(text(message))
+        Some(text_of(message))
     }
 }
 

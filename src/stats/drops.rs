@@ -77,7 +77,7 @@ impl Drops {
     }
 }
 
-/// The same as atomics. On cache lines of their own: the writer reads the callers' with every
+/// [`Drops`] as atomics. On cache lines of their own: the writer reads the callers' with every
 /// batch, and what a caller raises on every call must not lie next to them.
 #[derive(Default)]
 #[repr(align(128))]

@@ -14,6 +14,7 @@ use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
+use crate::error::write_with_sources;
 use crate::front::logger::Core;
 use crate::record::{Fields, KeyValueWriter, MoreKeyValues};
 
@@ -264,13 +265,7 @@ struct WithSources<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for WithSources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut error = self.0;
-        while let Some(source) = error.source() {
-            write!(f, ": {source}")?;
-            error = source;
-        }
-        Ok(())
+        write_with_sources(f, self.0)
     }
 }
 

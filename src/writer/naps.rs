@@ -80,11 +80,14 @@ impl Naps {
         }
         let since = |when| now.saturating_duration_since(when);
         let idle = since(self.active);
-        let at_most = match () {
-            () if idle >= IDLE_AFTER => IDLE_NAP,
-            () if idle >= PAUSE_AFTER => LONG_NAP,
-            () if !may_arm || self.alert.is_some_and(|alert| since(alert) < ALERT_FOR) => SHORT_NAP,
-            () => (2 * self.last).min(fits).clamp(SHORT_NAP, LONGEST_NAP),
+        let at_most = if idle >= IDLE_AFTER {
+            IDLE_NAP
+        } else if idle >= PAUSE_AFTER {
+            LONG_NAP
+        } else if !may_arm || self.alert.is_some_and(|alert| since(alert) < ALERT_FOR) {
+            SHORT_NAP
+        } else {
+            (2 * self.last).min(fits).clamp(SHORT_NAP, LONGEST_NAP)
         };
         (self.began, self.taken, self.last) = (now, taken, at_most);
         Nap { at_most, armed: at_most > SHORT_NAP }

@@ -83,12 +83,11 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> No
 /// What happened to the file under our hands, or was done to make room.
 pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let mut pairs = Vec::new();
-    push_happened(&mut pairs, happened);
     let lines = happened.vanished;
+    // The words have that number.
+    push_happened(&mut pairs, &Happened { vanished: 0, ..*happened });
     match (lines, happened.cut_short) {
         (1.., _) => {
-            // The number is in the words.
-            pairs.remove(0);
             let noun = if lines == 1 { "line" } else { "lines" };
             warn(
                 at,

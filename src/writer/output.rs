@@ -350,6 +350,7 @@ impl Output {
         // The sink may have to sync these lines soon, and says when.
         self.check_at = None;
         match result {
+            // No line is left for which a reason were asked.
             Ok(()) => self.settle(len, &[], Rest::Dropped(DropReason::IoError), turn),
             Err(Refusal { error, panicked: true }) => {
                 self.suspend(error, turn);

@@ -85,7 +85,7 @@ impl RealDir {
         Self::walk(path, known, false)
     }
 
-    /// The same, and makes what is missing.
+    /// Opens it, and makes the directories that are missing.
     pub(in crate::disk) fn make(path: &Path, known: &Known) -> io::Result<Self> {
         Self::walk(path, known, true)
     }

@@ -53,7 +53,7 @@ impl Archive {
         if second > LAST_SECOND { self } else { Self { second, number, compressed: false } }
     }
 
-    /// The same archive, compressed.
+    /// This archive's compressed form.
     pub(crate) fn compressed(self) -> Self {
         Self { compressed: true, ..self }
     }

@@ -274,7 +274,7 @@ impl Archives {
         self.tidy_some(&mut dir, open, now, BETWEEN_BATCHES, news);
     }
 
-    /// The same after a rotation, for what is known or under way.
+    /// Tidies after a rotation, as far as the archives are known or their list is under way.
     pub(super) fn tidy_after_rotation<D: Disk>(
         &mut self,
         disk: &mut D,
@@ -425,7 +425,7 @@ fn delete<D: Dir<File = F>, F: DiskFile>(dir: &mut D, log: &F, archive: &Found) 
         }
     }
     match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if !is_missing(&error) => Err(error),
         _ => Ok(any),
     }
 }
@@ -433,14 +433,17 @@ fn delete<D: Dir<File = F>, F: DiskFile>(dir: &mut D, log: &F, archive: &Found) 
 /// Deletes a file. A network file system may have done it and say that it has not: then the second
 /// attempt finds nothing.
 fn delete_name(dir: &mut impl Dir, name: &OsStr) -> io::Result<()> {
-    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match dir.remove(name) {
-        Err(error) if !is_gone(&error) => match dir.remove(name) {
-            Err(again) if !is_gone(&again) => Err(error),
+        Err(error) if !is_missing(&error) => match dir.remove(name) {
+            Err(again) if !is_missing(&again) => Err(error),
             _ => Ok(()),
         },
         other => other,
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 /// Returns the directory in which the open file really is.

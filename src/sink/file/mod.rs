@@ -64,17 +64,15 @@ enum Step {
     Append(usize),
     /// Rotates the file; the next line is the first one of the new file.
     Rotate,
-    /// Nothing: all lines are in.
-    Done,
 }
 
 /// Decides what comes next, where `lines` are left of a batch, and the first `belong` of them
-/// belong in the open file.
-fn next_step(lines: usize, belong: usize) -> Step {
+/// belong in the open file; nothing, if all lines are in.
+fn next_step(lines: usize, belong: usize) -> Option<Step> {
     match (lines, belong) {
-        (0, _) => Step::Done,
-        (_, 0) => Step::Rotate,
-        (lines, belong) => Step::Append(belong.min(lines)),
+        (0, _) => None,
+        (_, 0) => Some(Step::Rotate),
+        (lines, belong) => Some(Step::Append(belong.min(lines))),
     }
 }
 
@@ -116,10 +114,7 @@ impl<D: Disk> FileSink<D> {
         loop {
             let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
-            let step = next_step(rest.len(), belong);
-            if step == Step::Done {
-                return Ok(());
-            }
+            let Some(step) = next_step(rest.len(), belong) else { return Ok(()) };
             // Before every part: another output of ours, or another process, may have written
             // since.
             self.query_space(now.monotonic);
@@ -137,7 +132,7 @@ impl<D: Disk> FileSink<D> {
                     self.measure();
                     self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
                 }
-                Step::Rotate | Step::Done => self.rotate(&rest.first(1)).map(|done| {
+                Step::Rotate => self.rotate(&rest.first(1)).map(|done| {
                     may_rotate = done;
                     usize::from(done)
                 }),
@@ -434,13 +429,13 @@ mod tests {
     fn the_next_step_follows_the_lines_that_are_left_and_those_that_belong_here() {
         // (lines left, lines that belong in this file, step)
         let cases = [
-            (0, 0, Step::Done),
-            (0, 3, Step::Done),
-            (1, 0, Step::Rotate),
-            (3, 0, Step::Rotate),
-            (3, 1, Step::Append(1)),
-            (3, 3, Step::Append(3)),
-            (3, 9, Step::Append(3)),
+            (0, 0, None),
+            (0, 3, None),
+            (1, 0, Some(Step::Rotate)),
+            (3, 0, Some(Step::Rotate)),
+            (3, 1, Some(Step::Append(1))),
+            (3, 3, Some(Step::Append(3))),
+            (3, 9, Some(Step::Append(3))),
         ];
         for (lines, belong, step) in cases {
             assert_eq!(next_step(lines, belong), step, "{lines} lines, {belong} belong here");

@@ -12,7 +12,7 @@ const GIB: u64 = 1024 * MIB;
 /// At rest the free space is asked for this often, as others write too; while writing, before every
 /// batch.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// The same while it is low.
+/// How often the free space is asked for while it is low.
 const ASK_EVERY_LOW: Duration = Duration::from_millis(250);
 /// For this long every probe must find `resume` or more before writing resumes, unless one finds
 /// `ample`.

@@ -7,7 +7,7 @@ use std::io;
 use crate::disk::Dir;
 use crate::sink::file::archive_name::Archive;
 
-use super::{Archives, delete_name};
+use super::{Archives, delete_name, is_missing};
 
 /// The most names that are tried for one archive.
 const MOST_NAMES: usize = 1000;
@@ -38,9 +38,8 @@ impl Interrupted {
     /// Removes what could not be removed before. What somebody else has put in its place stays.
     pub(in crate::sink::file) fn remove_discarded<D: Dir>(&mut self, dir: &mut D, log: &D::File) -> io::Result<()> {
         let Some(name) = &self.discarded else { return Ok(()) };
-        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         match delete_name(dir, name) {
-            Err(error) if !is_gone(&error) && !matches!(dir.look(log, name), Ok(None)) => Err(error),
+            Err(error) if !is_missing(&error) && !matches!(dir.look(log, name), Ok(None)) => Err(error),
             _ => {
                 self.discarded = None;
                 Ok(())

@@ -127,7 +127,7 @@ impl<F: DiskFile> OpenFile<F> {
 pub(in crate::sink::file) struct Budget {
     /// What the file system leaves above `min_free_space`.
     writable: u64,
-    /// The same, less where the file system has less.
+    /// Not more than the file system has.
     known_writable: u64,
     /// What the file system has for certain.
     free_for_certain: u64,
