@@ -288,6 +288,55 @@ fn a_span_that_the_filter_does_not_want_has_no_fields() {
     assert_eq!((&line["a"], line.get("b"), &line["span"]), (&1.into(), None, &"outer".into()));
 }
 
+/// The second one panicked at the first span of the program.
+#[test]
+fn each_layer_of_a_registry_has_the_fields_of_the_spans_that_its_filter_wants() {
+    let (all, few) = (json(), Logged::new(Format::json(), |builder| builder.filter("outer=off")));
+    let layers = || unfazed::tracing::layer(&all.handle).and_then(unfazed::tracing::layer(&few.handle));
+    let subscriber = tracing_subscriber::registry().with(layers()).with(unfazed::tracing::layer(&all.handle));
+    tracing::subscriber::with_default(subscriber, || {
+        let outer = info_span!(target: "outer", "outer", user = 1, late = field::Empty).entered();
+        let _inner = info_span!(target: "inner", "inner", id = 2).entered();
+        outer.record("late", 3);
+        info!(target: "inner", "an event");
+    });
+    let of_all = all.json();
+    assert_eq!(of_all.len(), 2, "the layer is there twice");
+    for event in of_all {
+        assert_eq!((&event["user"], &event["id"], &event["late"]), (&1.into(), &2.into(), &3.into()), "{event}");
+        assert_eq!(event["span"], "outer:inner");
+    }
+    let [event] = &few.json()[..] else { panic!("one event") };
+    assert_eq!((event.get("user"), event.get("late"), &event["id"]), (None, None, &2.into()), "{event}");
+    assert_eq!(event["span"], "inner");
+}
+
+#[test]
+fn of_many_spans_the_innermost_are_named_and_the_others_are_not_forgotten() {
+    let logged = json();
+    logged.run(|| {
+        let names = |few: usize| vec!["s"; few].join(":");
+        for (depth, expected) in
+            [(16, names(16)), (17, format!("...:{}", names(16))), (40, format!("...:{}", names(16)))]
+        {
+            let spans: Vec<_> = (0..depth).map(|_| info_span!("s").entered()).collect();
+            info!(expected, "deep");
+            spans.into_iter().rev().for_each(drop);
+        }
+    });
+    let lines = logged.json();
+    assert_eq!(lines.len(), 3);
+    lines.iter().for_each(|line| assert_eq!(line["span"], line["expected"]));
+}
+
+#[test]
+fn fields_that_are_called_as_those_of_tracing_log_stay_in_any_other_event() {
+    let logged = json();
+    logged.run(|| info!({ log.line = 7, log.file = "f", log.target = "t" }, "an event of the program"));
+    let line = &logged.json()[0];
+    assert_eq!((&line["log.line"], &line["log.file"], &line["log.target"]), (&7.into(), &"f".into(), &"t".into()));
+}
+
 #[test]
 fn records_that_come_by_tracing_log_have_their_own_target_and_place() {
     let logged = Logged::new(Format::json().location(), |builder| builder.filter("info,noisy=off"));

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use log::kv;
 use tracing_core::field::{Field, Visit};
@@ -27,13 +28,16 @@ const FROM_LOG: &str = "log";
 
 pub(super) struct RecordLayer {
     core: Arc<Core>,
+    /// Distinguishes the layers of a registry, which may be several.
+    number: u64,
 }
 
 pub(super) fn new<S>(core: Arc<Core>) -> Filtered<RecordLayer, ByDirectives, S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    RecordLayer { core: core.clone() }.with_filter(ByDirectives { core })
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    RecordLayer { core: core.clone(), number: NEXT.fetch_add(1, Relaxed) }.with_filter(ByDirectives { core })
 }
 
 impl<S> Layer<S> for RecordLayer
@@ -44,7 +48,11 @@ where
         let Some(span) = context.span(id) else { return };
         let mut fields = SpanFields::default();
         attributes.record(&mut fields);
-        span.extensions_mut().insert(fields);
+        let mut extensions = span.extensions_mut();
+        match extensions.get_mut::<FieldsOfLayers>() {
+            Some(of_layers) => of_layers.others.push((self.number, fields)),
+            None => extensions.insert(FieldsOfLayers { first: (self.number, fields), others: Vec::new() }),
+        }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
@@ -52,7 +60,8 @@ where
         // Runs the program's `Debug`, which may log or panic: not under the lock of the span.
         let mut latest = SpanFields::default();
         values.record(&mut latest);
-        if let Some(fields) = span.extensions_mut().get_mut::<SpanFields>() {
+        let mut extensions = span.extensions_mut();
+        if let Some(fields) = extensions.get_mut::<FieldsOfLayers>().and_then(|all| all.of_mut(self.number)) {
             fields.0.set_all(&latest.0);
         }
     }
@@ -60,10 +69,11 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         let span = context.event_span(event);
-        let more = EventFields { event, span };
+        let is_from_log = metadata.target() == FROM_LOG && metadata.fields().field("log.target").is_some();
+        let more = EventFields { event, is_from_log, span, layer: self.number };
         let mut record = log::Record::builder();
         record.level(level(*metadata.level()));
-        if metadata.target() == FROM_LOG && metadata.fields().field("log.target").is_some() {
+        if is_from_log {
             let mut place = LogPlace::default();
             event.record(&mut place);
             record.target(place.target.as_deref().unwrap_or(FROM_LOG)).module_path(place.module_path.as_deref());
@@ -157,7 +167,9 @@ where
     S: for<'b> LookupSpan<'b>,
 {
     event: &'a Event<'a>,
+    is_from_log: bool,
     span: Option<SpanRef<'a, S>>,
+    layer: u64,
 }
 
 impl<S> MoreKeyValues for EventFields<'_, S>
@@ -165,10 +177,10 @@ where
     S: for<'b> LookupSpan<'b>,
 {
     fn write(&self, into: &mut KeyValueWriter<'_>) {
-        self.event.record(&mut EventVisitor { into });
+        self.event.record(&mut EventVisitor { into, is_from_log: self.is_from_log });
         let Some(innermost) = &self.span else { return };
         for span in innermost.scope() {
-            if let Some(fields) = span.extensions().get::<SpanFields>() {
+            if let Some(fields) = span.extensions().get::<FieldsOfLayers>().and_then(|all| all.of(self.layer)) {
                 for (key, value) in fields.0.pairs() {
                     if !into.has(key) {
                         into.value(key, value);
@@ -182,7 +194,7 @@ where
     }
 }
 
-/// Of deeper nested spans the outermost are left out.
+/// Of deeper nested spans the outermost are left out, and `...` stands in their place.
 const MOST_NAMES: usize = 16;
 
 /// Writes the names from the outermost span to the innermost. Without an allocation, so the way up
@@ -191,7 +203,11 @@ fn write_names<'a, S>(innermost: &SpanRef<'a, S>, text: &mut dyn fmt::Write) -> 
 where
     S: LookupSpan<'a>,
 {
-    let depth = innermost.scope().take(MOST_NAMES).count();
+    let depth = innermost.scope().take(MOST_NAMES + 1).count();
+    if depth > MOST_NAMES {
+        text.write_str("...:")?;
+    }
+    let depth = depth.min(MOST_NAMES);
     for up in (0..depth).rev() {
         if let Some(span) = innermost.scope().nth(up) {
             text.write_str(span.name())?;
@@ -211,12 +227,13 @@ fn key(field: &Field) -> &'static str {
 /// place.
 struct EventVisitor<'a, 'b> {
     into: &'a mut KeyValueWriter<'b>,
+    is_from_log: bool,
 }
 
 impl SetField for EventVisitor<'_, '_> {
     fn set(&mut self, field: &Field, value: kv::Value<'_>) {
         let key = key(field);
-        let of_log = matches!(key, "log.target" | "log.module_path" | "log.file" | "log.line");
+        let of_log = self.is_from_log && matches!(key, "log.target" | "log.module_path" | "log.file" | "log.line");
         if key != MESSAGE && !of_log {
             self.into.any(key, value);
         }
@@ -226,6 +243,24 @@ impl SetField for EventVisitor<'_, '_> {
 /// The fields of a span, with their types.
 #[derive(Default)]
 struct SpanFields(Fields);
+
+/// The fields of a span for each layer of a registry whose filter wants it.
+struct FieldsOfLayers {
+    first: (u64, SpanFields),
+    others: Vec<(u64, SpanFields)>,
+}
+
+impl FieldsOfLayers {
+    fn of(&self, layer: u64) -> Option<&SpanFields> {
+        let all = [&self.first].into_iter().chain(&self.others);
+        all.into_iter().find(|(of, _)| *of == layer).map(|(_, fields)| fields)
+    }
+
+    fn of_mut(&mut self, layer: u64) -> Option<&mut SpanFields> {
+        let all = [&mut self.first].into_iter().chain(&mut self.others);
+        all.into_iter().find(|(of, _)| *of == layer).map(|(_, fields)| fields)
+    }
+}
 
 impl SetField for SpanFields {
     fn set(&mut self, field: &Field, value: kv::Value<'_>) {

@@ -44,7 +44,7 @@
 //! | the field `message` | the message |
 //! | other fields | key-values, with their types; an error with its sources |
 //! | fields of the spans | key-values after those of the event, the innermost span first |
-//! | the names of the spans | the key `span`, as in `request:query` |
+//! | the names of the spans | the key `span`, as in `request:query`; beyond 16 of them the innermost, after `...:` |
 //! | target, module, file, line | the same of a record |
 //!
 //! A record of `log` that is logged inside of a span has none of its fields: use
@@ -52,6 +52,9 @@
 //!
 //! Of two fields with one name the event's own counts, then that of the innermost span, and within
 //! one span the value recorded last.
+//!
+//! `tracing_subscriber::reload` cannot exchange the layer, nor any other that has a filter of its
+//! own. What changes while the program runs is the filter.
 //!
 //! The filter is the logger's own: `RUST_LOG`, `Builder::level`,
 //! [`Handle::set_filter`](crate::Handle::set_filter). An event or span that it does not want costs
