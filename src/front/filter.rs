@@ -270,9 +270,9 @@ impl CurrentFilter {
         verdict
     }
 
-    /// Returns the verdict that the log call itself remembers, which has one module path. Only a verdict that
-    /// is the levels alone fits into its word, after the filter's version; any other is
-    /// remembered by the thread.
+    /// Returns the verdict that the log call itself remembers, which has one module path. Only a
+    /// verdict that is the levels alone fits into its word, after the filter's version; any other
+    /// is remembered by the thread.
     pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
