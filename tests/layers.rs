@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "tracing/",
-        &["front::logger", "handle", "record", "wanted", "tracing"],
+        &["error::write_with_sources", "front::logger", "handle", "record", "wanted", "tracing"],
         &["log", "tracing_core", "tracing_subscriber", "tracing"],
     ),
     (
