@@ -173,6 +173,9 @@ pub const GIB: u64 = 1024 * MIB;
 /// Not part of the public API: what the log macros expand to.
 #[doc(hidden)]
 pub mod __private {
+    // Of the calling crate, `core` may be another one.
+    pub use core::{file, fmt, format_args, line, module_path, stringify};
+
     pub use log;
     pub use unfazed_macros::deferred;
 

@@ -307,6 +307,14 @@ programs! {
         assert_eq!(handle.stats().dropped.total(), 0);
     }
 
+    fn no_item_that_is_in_scope_changes_a_call() {
+        let (handle, lines) = installed(|builder| builder);
+        hostile::log_everything();
+        let lines = lines.take(&handle);
+        assert_eq!(lines.len(), 18, "{lines:?}");
+        lines.chunks(2).for_each(|pair| assert_eq!(pair[1], pair[0]));
+    }
+
     fn an_f32_has_the_shortest_text_that_gives_it_back() {
         const FLOATS: &str = "ratio=F64(0.1) by=F64(0.1) some=F64(16.7) none=Null wide=F64(0.1) all=F64(0.123456789) \
             boxed=F64(0.1) shared=F64(0.1)";
@@ -689,6 +697,63 @@ impl Sink for Slow {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         let _open = self.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.lines.write(batch)
+    }
+}
+
+/// A crate whose items have the names that a macro's own text may have: a method of a trait for all
+/// types is found before one that takes its receiver by `&mut`, and a pattern names a constant
+/// where there is one.
+#[allow(non_upper_case_globals, non_camel_case_types, dead_code, unused_variables)]
+mod hostile {
+    trait Everything {
+        fn value(&self) -> &'static str {
+            "wrong"
+        }
+        fn width(&self) -> usize {
+            9
+        }
+        fn write_fmt(&self, _: ::std::fmt::Arguments<'_>) -> ::std::fmt::Result {
+            Ok(())
+        }
+        fn log_stored(&self, _: log::Level, _: &()) -> bool {
+            true
+        }
+        fn log_whole(&self, _: log::Level, _: ::std::fmt::Arguments<'_>, _: &[()]) {}
+        fn with_keys(&self, _: &[&str]) {}
+    }
+    impl<T: ?Sized> Everything for T {}
+
+    static level: u8 = 1;
+    static call: u8 = 1;
+    const bytes: u8 = 1;
+    const text: u8 = 1;
+    struct arguments;
+    struct argument_0;
+    struct value_0;
+    mod core {}
+    mod std {}
+    mod log {
+        pub(super) use ::log::*;
+    }
+    mod unfazed {}
+
+    pub(super) fn log_everything() {
+        macro_rules! both {
+            ($($call:tt)+) => {{
+                ::log::info!($($call)+);
+                ::unfazed::info!($($call)+);
+            }};
+        }
+        let (logger, width, list) = (2, 3, [1, 2]);
+        both!("plain");
+        both!("[{:5}] {:?}", 42, "a");
+        both!("[{:>2$}] [{0:1$}]", 42, 3, 4);
+        both!("[{:>width$}] {0}", 42);
+        both!("{list:?} {:x}", 255);
+        both!(user = 7, name = "n"; "{:+}", 1);
+        both!(target: "t", user = 7; "{:+} {0}", 1);
+        both!(logger:?; "{}", 1);
+        both!(logger; "{größe} {}", 1, größe = 2);
     }
 }
 

@@ -181,7 +181,7 @@ impl Parser<'_> {
 
     fn word(&mut self) -> String {
         let mut word = String::new();
-        while let Some(letter) = self.rest.next_if(|next| is_start(*next) || next.is_alphanumeric()) {
+        while let Some(letter) = self.rest.next_if(|next| is_start(*next) || next.is_ascii_alphanumeric()) {
             word.push(letter);
         }
         word
@@ -214,14 +214,18 @@ impl Parser<'_> {
                 self.count()?;
             }
         }
-        let kind = self.word();
-        self.eats('?');
-        // The address of a copy is not that of the value.
-        (kind != "p").then_some(())
+        // Not `p`: the address of a copy is not that of the value.
+        match (&*self.word(), self.eats('?')) {
+            ("" | "x" | "X", _) | ("o" | "b" | "e" | "E", false) => Some(()),
+            _ => None,
+        }
     }
 
     /// Reads a width or a precision, if one stands here: a number, or an argument and a `$`.
     fn count(&mut self) -> Option<()> {
+        /// The compiler takes no larger one.
+        const MOST: usize = u16::MAX as usize;
+
         let before = self.rest.clone();
         let argument = match self.rest.peek() {
             Some(digit) if digit.is_ascii_digit() => Argument::Number(self.number()?),
@@ -233,16 +237,23 @@ impl Parser<'_> {
                 return None;
             }
             self.parsed.uses.push(Use { argument, role: Role::Width });
-        } else if matches!(argument, Argument::Name(_)) {
-            // It is the type.
-            self.rest = before;
+            return Some(());
         }
-        Some(())
+        match argument {
+            Argument::Number(count) => (count <= MOST).then_some(()),
+            // It is the type.
+            Argument::Name(_) => {
+                self.rest = before;
+                Some(())
+            }
+        }
     }
 }
 
+/// Which letters a name may have is the compiler's to say: one with other letters than ASCII's is
+/// not understood here.
 fn is_start(character: char) -> bool {
-    character == '_' || character.is_alphabetic()
+    character == '_' || character.is_ascii_alphabetic()
 }
 
 /// The words that are no identifiers in some edition.
@@ -293,7 +304,7 @@ mod tests {
             ("{0:.*} {n:.*} {}", "$0 0 $1 n 2"),
             ("{:w$.p$} {:1$.2$} {:.p$}", "$w $p 0 $1 $2 1 $p 2"),
             ("{:w$.*}", "$w $0 1"),
-            ("{größe:ß>ñ$}", "$ñ größe"),
+            ("{size:ß>n$}", "$n size"),
             ("{_a1} {x_:_y$}", "_a1 $_y x_"),
             ("{:-5}", "0"),
         ] {
@@ -334,6 +345,13 @@ mod tests {
             "{r#x}",
             "{99999999999999999999999}",
             "{:??}",
+            "{größe}",
+            "{a²}",
+            "{:Ⓐ$}",
+            "{:y}",
+            "{:e?}",
+            "{:65536}",
+            "{:.65536}",
             "{:5.}}",
             "{-1}",
         ] {

@@ -73,8 +73,8 @@ impl Role {
     /// How an argument is read back.
     fn read(self) -> &'static str {
         match self {
-            Self::Value => "let __0 = arguments.value();",
-            Self::Width => "let __0 = arguments.width();",
+            Self::Value => "let __0 = __1::__private::Reader::value(&mut __unfazed_arguments);",
+            Self::Width => "let __0 = __1::__private::Reader::width(&mut __unfazed_arguments);",
         }
     }
 
@@ -121,11 +121,23 @@ impl Call {
 
     /// The keys and the expressions of all values; nothing if there is none, or one of them is not
     /// stored.
-    fn stored_values(&self) -> Option<Vec<(TokenStream, &TokenStream)>> {
+    fn stored_values<'a>(&'a self) -> Option<Vec<(TokenStream, &'a TokenStream)>> {
         if !(1..=MOST_STORED).contains(&self.key_values.len()) || !self.target.is_empty() {
             return None;
         }
-        self.key_values.iter().map(|Pair { key, value, .. }| Some((key_text(key)?, value.as_ref()?))).collect()
+        let stored = |Pair { key, value, .. }: &'a Pair| Some((self.key_text(key)?, value.as_ref()?));
+        self.key_values.iter().map(stored).collect()
+    }
+
+    /// Expands to the text of a key, if it is there while the program is compiled.
+    fn key_text(&self, key: &TokenTree) -> Option<TokenStream> {
+        match key {
+            TokenTree::Ident(ident) if ident.to_string() != "_" => {
+                Some(template("__0::__private::stringify!(__1)", &[&self.root, &key.clone().into()]))
+            }
+            TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(key.clone().into()),
+            _ => None,
+        }
     }
 
     /// Expands to a call that stores its arguments, if the literal and the arguments fit together.
@@ -153,16 +165,22 @@ impl Call {
         let log = if goes_by_log { self.log_by_log(&parts) } else { self.log(&parts, values.len()) };
         Some(template(
             "{
-                let level = __1;
-                if level <= __0::__private::log::STATIC_MAX_LEVEL && level <= __0::__private::log::max_level() {
+                let __unfazed_level = __1;
+                if __unfazed_level <= __0::__private::log::STATIC_MAX_LEVEL
+                    && __unfazed_level <= __0::__private::log::max_level()
+                {
                     match (__2) {
                         (__3) => {
                             static __UNFAZED_SITE: __0::__private::Site =
                                 __0::__private::Site::new(
-                                    ::core::module_path!(), ::core::file!(), ::core::line!(), &[__4], __5
+                                    __0::__private::module_path!(),
+                                    __0::__private::file!(),
+                                    __0::__private::line!(),
+                                    &[__4],
+                                    __5
                                 ) __6;
                             match __0::__private::Call::new(&__UNFAZED_SITE, &__7) {
-                                call => { __8 },
+                                __unfazed_call => { __8 },
                             }
                         }
                     }
@@ -191,17 +209,19 @@ impl Call {
             extend(&mut of_log, value, &[&self.root, &value_name(number)]);
         }
         template(
-            "if !call.log_stored(level, &__0) {
-                call.log_whole(level, ::core::format_args!(__1 __2), &[__3])
+            "if !__0::__private::Call::log_stored(&__unfazed_call, __unfazed_level, &__1) {
+                __0::__private::Call::log_whole(
+                    &__unfazed_call, __unfazed_level, __0::__private::format_args!(__2 __3), &[__4]
+                )
             }",
-            &[&self.held_values(values), &self.literal.clone().into(), &arguments_of_log(parts), &of_log],
+            &[&self.root, &self.held_values(values), &self.literal.clone().into(), &arguments_of_log(parts), &of_log],
         )
     }
 
     /// Expands to the end of a call whose record only `log` can make.
     fn log_by_log(&self, parts: &[Part]) -> TokenStream {
         template(
-            "__0::__private::log::log!(logger: call, __1 level, __2 __3 __4)",
+            "__0::__private::log::log!(logger: __unfazed_call, __1 __unfazed_level, __2 __3 __4)",
             &[&self.root, &self.target, &self.values_of_log(), &self.literal.clone().into(), &arguments_of_log(parts)],
         )
     }
@@ -244,7 +264,12 @@ impl Call {
             (_, Some(digits @ 0..=9), _) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),
             (_, _, Some(width @ 1..=40)) => template(&format!("__0::__private::zero_padded::<{width}>"), &[&self.root]),
             (spec, ..) => template(
-                "|bytes, text| text.write_fmt(::core::format_args!(__1, __0::__private::Reader::new(bytes).value()))",
+                "|__unfazed_bytes, __unfazed_text| __0::__private::fmt::Write::write_fmt(
+                    __unfazed_text,
+                    __0::__private::format_args!(
+                        __1, __0::__private::Reader::value(&mut __0::__private::Reader::new(__unfazed_bytes))
+                    ),
+                )",
                 &[&self.root, &TokenTree::from(Literal::string(&format!("{{:{spec}}}"))).into()],
             ),
         };
@@ -256,7 +281,7 @@ impl Call {
         let (mut read, mut layout) = (TokenStream::new(), TokenStream::new());
         for (number, part) in parts.iter().enumerate() {
             let name = argument_name(number);
-            extend(&mut read, part.role.read(), &[&name]);
+            extend(&mut read, part.role.read(), &[&name, &self.root]);
             match &part.name {
                 Some(own) => extend(&mut layout, ", __0 = __1", &[&TokenTree::from(own.clone()).into(), &name]),
                 None => extend(&mut layout, ", __0", &[&name]),
@@ -266,10 +291,10 @@ impl Call {
         template(
             "__0::__private::Piece {
                 text: \"\",
-                show: |bytes, text| {
-                    let mut arguments = __0::__private::Reader::new(bytes);
+                show: |__unfazed_bytes, __unfazed_text| {
+                    let mut __unfazed_arguments = __0::__private::Reader::new(__unfazed_bytes);
                     __1
-                    text.write_fmt(::core::format_args!(__2 __3))
+                    __0::__private::fmt::Write::write_fmt(__unfazed_text, __0::__private::format_args!(__2 __3))
                 },
             },",
             &[&self.root, &read, &literal, &layout],
@@ -338,12 +363,12 @@ fn bindings(parts: &[Part], values: &[(TokenStream, &TokenStream)]) -> (TokenStr
     let parts = parts.iter().enumerate().map(|(number, part)| (argument_name(number), &part.value));
     let values = values.iter().enumerate().map(|(number, (_, value))| (value_name(number), *value));
     for (name, value) in parts.chain(values) {
-        extend(&mut references, "&(__0),", &[value]);
+        references.extend(template_at(span_of(value), "&(__0),", &[value]));
         extend(&mut names, "__0,", &[&name]);
     }
     if names.is_empty() {
         // A tuple of nothing is a thing that clippy would do without.
-        extend(&mut references, "level,", &[]);
+        extend(&mut references, "__unfazed_level,", &[]);
         extend(&mut names, "_,", &[]);
     }
     (references, names)
@@ -357,8 +382,11 @@ fn arguments_of_log(parts: &[Part]) -> TokenStream {
         match &part.name {
             // The literal finds it where the call stands.
             Some(_) if part.is_captured => {}
-            Some(own) => extend(&mut arguments, ", __0 = *__1", &[&TokenTree::from(own.clone()).into(), &name]),
-            None => extend(&mut arguments, ", *__0", &[&name]),
+            Some(own) => {
+                let own = TokenTree::from(own.clone()).into();
+                arguments.extend(template_at(span_of(&part.value), ", __0 = *__1", &[&own, &name]));
+            }
+            None => arguments.extend(template_at(span_of(&part.value), ", *__0", &[&name])),
         }
     }
     arguments
@@ -418,39 +446,39 @@ fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
     Some(Pair { key: pair.first()?.clone(), value, whole: pair.into_iter().collect() })
 }
 
-/// Expands to the text of a key, if it is there while the program is compiled.
-fn key_text(key: &TokenTree) -> Option<TokenStream> {
-    match key {
-        TokenTree::Ident(ident) if ident.to_string() != "_" => {
-            Some(template("::core::stringify!(__0)", &[&key.clone().into()]))
-        }
-        TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(key.clone().into()),
-        _ => None,
-    }
-}
-
 /// The macro's own name of an argument.
 fn argument_name(number: usize) -> TokenStream {
-    TokenTree::from(Ident::new(&format!("argument_{number}"), Span::mixed_site())).into()
+    TokenTree::from(Ident::new(&format!("__unfazed_argument_{number}"), Span::mixed_site())).into()
 }
 
 /// The macro's own name of a value.
 fn value_name(number: usize) -> TokenStream {
-    TokenTree::from(Ident::new(&format!("value_{number}"), Span::mixed_site())).into()
+    TokenTree::from(Ident::new(&format!("__unfazed_value_{number}"), Span::mixed_site())).into()
 }
 
 fn extend(tokens: &mut TokenStream, text: &str, with: &[&TokenStream]) {
     tokens.extend(template(text, with));
 }
 
-/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names in it are
-/// the macro's own, which the program's cannot meet.
+/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names of variables
+/// in it are the macro's own, which the program's cannot meet; but a pattern may also name an item
+/// of the program (`static level`), so they have names that no item has.
 fn template(text: &str, with: &[&TokenStream]) -> TokenStream {
-    // Each text stands in this file and has been parsed by its tests.
-    fill(text.parse().unwrap_or_default(), with)
+    template_at(Span::mixed_site(), text, with)
 }
 
-fn fill(tokens: TokenStream, with: &[&TokenStream]) -> TokenStream {
+/// A template that the compiler shows here if something is wrong with it.
+fn template_at(place: Span, text: &str, with: &[&TokenStream]) -> TokenStream {
+    // Each text stands in this file and has been parsed by its tests.
+    fill(text.parse().unwrap_or_default(), with, Span::mixed_site().located_at(place))
+}
+
+/// The place of the first of these tokens.
+fn span_of(tokens: &TokenStream) -> Span {
+    tokens.clone().into_iter().next().map_or_else(Span::mixed_site, |token| token.span())
+}
+
+fn fill(tokens: TokenStream, with: &[&TokenStream], span: Span) -> TokenStream {
     // Made in one step: each addition to a stream costs the compiler as much as a whole one.
     let mut filled = Vec::new();
     for mut token in tokens {
@@ -461,12 +489,12 @@ fn fill(tokens: TokenStream, with: &[&TokenStream]) -> TokenStream {
         match (place.and_then(|place: usize| with.get(place)), &token) {
             (Some(tokens), _) => filled.extend((*tokens).clone()),
             (None, TokenTree::Group(group)) => {
-                let mut own = Group::new(group.delimiter(), fill(group.stream(), with));
-                own.set_span(Span::mixed_site());
+                let mut own = Group::new(group.delimiter(), fill(group.stream(), with, span));
+                own.set_span(span);
                 filled.push(own.into());
             }
             (None, _) => {
-                token.set_span(Span::mixed_site());
+                token.set_span(span);
                 filled.push(token);
             }
         }

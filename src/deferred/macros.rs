@@ -13,7 +13,7 @@
 /// ```
 #[macro_export]
 macro_rules! log {
-    (logger: $($rest:tt)+) => ($crate::__private::log::log!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::log!(logger: $logger, $($rest)+));
     (target: $target:expr, $level:expr, $($rest:tt)+) => ($crate::__log!([target: $target,] [$level] $($rest)+));
     ($level:expr, $($rest:tt)+) => ($crate::__log!([] [$level] $($rest)+));
 }
@@ -26,7 +26,7 @@ macro_rules! log {
 /// ```
 #[macro_export]
 macro_rules! error {
-    (logger: $($rest:tt)+) => ($crate::__private::log::error!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::error!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
         $crate::__log!([target: $target,] [$crate::__private::log::Level::Error] $($rest)+)
     };
@@ -42,7 +42,7 @@ macro_rules! error {
 /// ```
 #[macro_export]
 macro_rules! warn {
-    (logger: $($rest:tt)+) => ($crate::__private::log::warn!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::warn!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
         $crate::__log!([target: $target,] [$crate::__private::log::Level::Warn] $($rest)+)
     };
@@ -77,7 +77,7 @@ macro_rules! warn {
 /// ```
 #[macro_export]
 macro_rules! info {
-    (logger: $($rest:tt)+) => ($crate::__private::log::info!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::info!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
         $crate::__log!([target: $target,] [$crate::__private::log::Level::Info] $($rest)+)
     };
@@ -92,7 +92,7 @@ macro_rules! info {
 /// ```
 #[macro_export]
 macro_rules! debug {
-    (logger: $($rest:tt)+) => ($crate::__private::log::debug!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::debug!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
         $crate::__log!([target: $target,] [$crate::__private::log::Level::Debug] $($rest)+)
     };
@@ -108,7 +108,7 @@ macro_rules! debug {
 /// ```
 #[macro_export]
 macro_rules! trace {
-    (logger: $($rest:tt)+) => ($crate::__private::log::trace!(logger: $($rest)+));
+    (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::trace!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
         $crate::__log!([target: $target,] [$crate::__private::log::Level::Trace] $($rest)+)
     };
