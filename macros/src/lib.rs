@@ -378,7 +378,7 @@ fn bindings(parts: &[Part], values: &[(TokenStream, &TokenStream)]) -> (TokenStr
 fn arguments_of_log(parts: &[Part]) -> TokenStream {
     let mut arguments = TokenStream::new();
     for (number, part) in parts.iter().enumerate() {
-        let name = argument_name(number);
+        let name = own_name("argument", number, span_of(&part.value));
         match &part.name {
             // The literal finds it where the call stands.
             Some(_) if part.is_captured => {}
@@ -448,21 +448,26 @@ fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
 
 /// The macro's own name of an argument.
 fn argument_name(number: usize) -> TokenStream {
-    TokenTree::from(Ident::new(&format!("__unfazed_argument_{number}"), Span::mixed_site())).into()
+    own_name("argument", number, Span::mixed_site())
 }
 
 /// The macro's own name of a value.
 fn value_name(number: usize) -> TokenStream {
-    TokenTree::from(Ident::new(&format!("__unfazed_value_{number}"), Span::mixed_site())).into()
+    own_name("value", number, Span::mixed_site())
+}
+
+fn own_name(kind: &str, number: usize, place: Span) -> TokenStream {
+    let span = Span::mixed_site().located_at(place);
+    TokenTree::from(Ident::new(&format!("__unfazed_{kind}_{number}"), span)).into()
 }
 
 fn extend(tokens: &mut TokenStream, text: &str, with: &[&TokenStream]) {
     tokens.extend(template(text, with));
 }
 
-/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names of variables
-/// in it are the macro's own, which the program's cannot meet; but a pattern may also name an item
-/// of the program (`static level`), so they have names that no item has.
+/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names of
+/// variables in it are the macro's own, which the program's cannot meet. But a pattern may also
+/// name an item of the program (`static level`), so they have names that no item has.
 fn template(text: &str, with: &[&TokenStream]) -> TokenStream {
     template_at(Span::mixed_site(), text, with)
 }
@@ -473,9 +478,14 @@ fn template_at(place: Span, text: &str, with: &[&TokenStream]) -> TokenStream {
     fill(text.parse().unwrap_or_default(), with, Span::mixed_site().located_at(place))
 }
 
-/// The place of the first of these tokens.
+/// The place of the first of these tokens, in whatever groups without delimiters it is: such a
+/// group has the place of the macro that made it.
 fn span_of(tokens: &TokenStream) -> Span {
-    tokens.clone().into_iter().next().map_or_else(Span::mixed_site, |token| token.span())
+    match tokens.clone().into_iter().next() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => span_of(&group.stream()),
+        Some(token) => token.span(),
+        None => Span::mixed_site(),
+    }
 }
 
 fn fill(tokens: TokenStream, with: &[&TokenStream], span: Span) -> TokenStream {
