@@ -41,8 +41,12 @@ pub(crate) use signals::lower_priority;
 pub(crate) use signals::{ProgramSignals, block_signals};
 pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};
 pub(crate) use users::{group_id, user_id};
+#[cfg(all(feature = "gzip", windows))]
+pub(crate) use windows::others_write;
 #[cfg(windows)]
 pub(crate) use windows::set_writers;
 pub(crate) use writers::Writers;
+#[cfg(all(feature = "gzip", unix))]
+pub(crate) use writers::others_write;
 #[cfg(unix)]
 pub(crate) use writers::set as set_writers;

@@ -153,6 +153,16 @@ pub(crate) fn set_writers(file: &File, how: Writers) -> io::Result<()> {
     })
 }
 
+/// Returns whether another handle has the lock that all who write to the file share, as far as that
+/// can be known.
+#[cfg(feature = "gzip")]
+pub(crate) fn others_write(file: &File) -> bool {
+    let is_shared = set_writers(file, Writers::Alone).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    // Nothing is left to be done where it fails: the handle is closed soon.
+    let _ = set_writers(file, Writers::Left);
+    is_shared
+}
+
 /// `WouldBlock`: another handle has it.
 fn lock_byte(file: &File, at: u64, how: u32) -> io::Result<()> {
     let mut place = place(at);

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::os::{block_signals, lower_priority};
+use crate::os::{block_signals, lower_priority, others_write};
 
 use super::RealFile;
 use crate::disk::system::{self, Access};
@@ -69,12 +69,16 @@ impl Job {
 ///
 /// # Errors
 ///
-/// `Interrupted`: it has another name, or is somebody else's by now.
+/// `Interrupted`: it has another name, is somebody else's by now, or another process writes to it
+/// still.
 fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     let mut from = match dir.open_ours(&what.from, log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         other => other?,
     };
+    if others_write(&from.file) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
     if dir.exists(&what.to) {
         return finish(dir, log, what, from, cancelled);
     }
@@ -88,6 +92,7 @@ fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &Ato
                 // It was deleted meanwhile, by our own limits or by others: there is nothing to be
                 // done.
                 io::ErrorKind::NotFound | io::ErrorKind::Interrupted if !dir.exists(&what.from) => Ok(true),
+                io::ErrorKind::Interrupted if others_write(&from.file) => Err(error),
                 io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ok(false),
                 _ => Err(error),
             }
@@ -129,8 +134,11 @@ fn write(
     to.file.set_modified(source.modified()?)?;
     to.be_readable_as(&Access::of(&from.file)?, log)?;
     system::sync(&to.file, File::sync_all)?;
-    // Nobody has written to the archive, or taken away what belongs to us, while we were at it.
-    let unchanged = from.file.metadata()?.len() == read
+    // Nobody has written to the archive, or taken away what belongs to us, while we were at it. A
+    // process that shares the lock may not have seen the rotation yet, and write; who gives it up
+    // has written, so its length is asked for afterwards.
+    let unchanged = !others_write(&from.file)
+        && from.file.metadata()?.len() == read
         && dir.check_name(&what.from, from)? == PathState::Same
         && dir.check_name(&what.unfinished, &to)? == PathState::Same
         && !cancelled.load(Relaxed);
@@ -154,6 +162,7 @@ fn finish(
     let mut unpacked = MultiGzDecoder::new(&there.file);
     let mut plain = &from.file;
     let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut compared = 0;
     loop {
         if cancelled.load(Relaxed) {
             return Ok(false);
@@ -166,8 +175,10 @@ fn finish(
         if !same {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        compared += got as u64;
         if got == 0 {
-            return remove_plain(dir, what);
+            let unchanged = !others_write(&from.file) && from.file.metadata()?.len() == compared;
+            return if unchanged { remove_plain(dir, what) } else { Err(io::ErrorKind::Interrupted.into()) };
         }
     }
 }
@@ -208,6 +219,48 @@ mod tests {
 
     use super::*;
     use crate::disk::{Disk, Opened, RealDisk, Rights};
+    #[cfg(any(windows, all(target_os = "linux", target_pointer_width = "64")))]
+    use crate::os::{Writers, set_writers};
+
+    fn compressed(disk: &mut RealDisk, log: &RealFile) -> io::Result<bool> {
+        let [from, unfinished, to] = ["archive", "unfinished", "archive.gz"].map(Into::into);
+        disk.compress(log, Compression { from, unfinished, to, leave: 0 }).unwrap();
+        loop {
+            match disk.compressed() {
+                Some(result) => return result,
+                None => thread::yield_now(),
+            }
+        }
+    }
+
+    /// Another process looks at the path every 100 ms, and writes to an archive until then: what it
+    /// wrote after the archive was read went away with it.
+    #[cfg(any(windows, all(target_os = "linux", target_pointer_width = "64")))]
+    #[test]
+    fn an_archive_to_which_another_process_may_write_stays_plain() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = |name: &str| dir.path().join(name);
+        let mut disk = RealDisk::new(Rights::default(), |_: &OsStr, _: &OsStr| true);
+        let Opened::File(log) = disk.open(&there("app.log")).unwrap() else { panic!("it is a file") };
+        fs::write(there("archive"), "a line\n").unwrap();
+        let writer = File::options().read(true).append(true).open(there("archive")).unwrap();
+        set_writers(&writer, Writers::Shared).unwrap();
+        // Before it is compressed, and where a kill has left both forms.
+        for both in [false, true] {
+            if both {
+                let mut encoder = GzEncoder::new(File::create(there("archive.gz")).unwrap(), Default::default());
+                encoder.write_all(b"a line\n").unwrap();
+                encoder.finish().unwrap();
+            }
+            let result = compressed(&mut disk, &log);
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::Interrupted);
+            assert_eq!((there("archive").exists(), there("archive.gz").exists()), (true, both));
+            assert!(!there("unfinished").exists());
+        }
+        set_writers(&writer, Writers::Left).unwrap();
+        assert!(compressed(&mut disk, &log).unwrap());
+        assert!(!there("archive").exists() && there("archive.gz").exists());
+    }
 
     /// It was taken for a disk without room, and no archive was compressed for a minute.
     #[test]
