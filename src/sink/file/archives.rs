@@ -42,8 +42,6 @@ const BETWEEN_BATCHES: Share = Share { looks: 256, deletions: 16 };
 /// After a rotation, of which a batch may have hundreds: more than it adds, so that what is too
 /// much becomes less however fast the file is rotated.
 const AFTER_ROTATION: Share = Share { looks: 2, deletions: 2 };
-/// All of them, before the next batch can be written.
-const ALL: Share = Share { looks: usize::MAX, deletions: usize::MAX };
 
 /// What is known about the archives of one file.
 #[derive(Debug)]
@@ -140,18 +138,18 @@ impl Archives {
         Ok(())
     }
 
-    /// Goes on with the list, if it is under way. When it is whole, decides which archives are to
-    /// be deleted. Returns how many files with an archive's name were passed over, because they
-    /// have other names.
+    /// Goes on with the list by so many looks, if it is under way. When it is whole, decides which
+    /// archives are to be deleted. Returns how many files with an archive's name were passed over,
+    /// because they have other names.
     fn go_on<D: Dir<File = F>, F: DiskFile>(
         &mut self,
         dir: &mut D,
         open: &mut OpenFile<F>,
         now: Now,
-        share: Share,
+        looks: usize,
     ) -> io::Result<Option<usize>> {
         let List::UnderWay(listing) = &mut self.list else { return Ok(None) };
-        let result = listing.go_on(dir, &mut open.file, &self.names, &self.compressor, share.looks);
+        let result = listing.go_on(dir, &mut open.file, &self.names, &self.compressor, looks);
         if matches!(result, Ok(false)) {
             return Ok(None);
         }
@@ -247,7 +245,7 @@ impl Archives {
             (self.tidy_at, self.list) = (Some(now.monotonic + TIDY_EVERY), List::None);
             self.list = List::UnderWay(Listing::begin(&mut dir, &self.names, false)?);
         }
-        self.go_on(&mut dir, open, now, BETWEEN_BATCHES)?;
+        self.go_on(&mut dir, open, now, BETWEEN_BATCHES.looks)?;
         self.remaining.has_more = matches!(self.list, List::UnderWay(_));
         Ok(self.list.known().map_or(self.remaining.are_overdue, |known| known.has_due()))
     }
@@ -295,7 +293,7 @@ impl Archives {
         share: Share,
         news: &mut Vec<News>,
     ) {
-        match self.go_on(dir, open, now, share) {
+        match self.go_on(dir, open, now, share.looks) {
             Ok(doubtful) => self.report_doubtful(doubtful, news),
             // What is too much is seen next time.
             Err(error) => return news.push(cannot_list(error)),
@@ -400,7 +398,7 @@ impl Archives {
         if !is_under_way && self.list.known().is_none() {
             self.begin_list(dir, &mut open.file)?;
         }
-        self.go_on(dir, open, now, ALL).map(drop)
+        self.go_on(dir, open, now, usize::MAX).map(drop)
     }
 }
 
