@@ -293,7 +293,7 @@ fn every_word_has_its_meaning() {
 fn every_option_of_a_format_arrives() {
     let text = "format = { pattern = '{time} {level:5} {message} {kv}', time = '%H:%M', palette = 'warn=red', \
                 color_lines = true, short_target = true, fields = { service = 'shop' } }\n\
-                [stderr]\nformat = { kind = 'text', time = 'ms', without_level = true, without_target = true, place = true }";
+                [stderr]\nformat = { kind = 'text', time = 'ms', without_level = true, without_target = true, location = true }";
     let pattern = Format::pattern("{time} {level:5} {message} {kv}").time("%H:%M").palette("warn=red");
     let pattern = pattern.color_lines().short_target().field("service", "shop");
     let text_format = Format::text().time("ms").without_level().without_target().location();
