@@ -28,7 +28,9 @@ use crate::handle::Handle;
 use crate::log_files::LogFiles;
 use crate::options::sink_output::{SinkOnce, SinkOutput};
 use crate::os;
-use crate::plan::{Destination, Look, OTHER_MEMORY, Once, OutputOptions, Plan, paths, plan_outputs, start};
+use crate::plan::{
+    Destination, Look, OTHER_MEMORY, Once, OutputOptions, Plan, output_names, paths, plan_outputs, start,
+};
 use crate::queue::rate_limit::Limit;
 use crate::queue::{self, Overflow, PerProcessPipeline, Pipeline};
 #[cfg(feature = "__bench")]
@@ -238,6 +240,9 @@ impl Builder {
 
     /// Adds an output to a syslog daemon: a [`Syslog`].
     ///
+    /// Events and [`Stats`](crate::Stats) call it `syslog`, or by its address `syslog udp
+    /// 10.0.0.1:514`. A second one of that name is `syslog 2`.
+    ///
     /// ```no_run
     /// use unfazed::{Builder, Syslog};
     ///
@@ -253,6 +258,8 @@ impl Builder {
     }
 
     /// Adds an output to systemd's journal: a [`Journald`].
+    ///
+    /// Events and [`Stats`](crate::Stats) call it `journald`, and a second one `journald 2`.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Journald};
@@ -541,11 +548,11 @@ impl Builder {
     /// outputs that it names. Nothing else of it does: no output is opened, closed or moved.
     /// Default: no file is followed.
     ///
-    /// An output is known by its path as it is written there, or by its name. One that the file
-    /// does not name goes on as at the start, and so do the directives of
-    /// [`filter_env`](Self::filter_env), on top of those of the file. What [`Handle::set_filter`]
-    /// has set is replaced, what was pushed stays. What stands in for another output keeps its
-    /// levels.
+    /// An output is known by its path as it is written there, or by its name. Daemons of one name
+    /// are known by their order: the second one is `syslog 2`. One that the file does not name goes
+    /// on as at the start, and so do the directives of [`filter_env`](Self::filter_env), on top of
+    /// those of the file. What [`Handle::set_filter`] has set is replaced, what was pushed stays.
+    /// What stands in for another output keeps its levels.
     ///
     /// The text that is in the file when the logger is made is not read: that is the program's.
     /// The writer's thread looks once a second, and follows what two looks in a row have found: so
@@ -704,8 +711,7 @@ impl Builder {
         }
         let (directives, doubts) = self.directives();
         let environment = directives.get(usize::from(self.filter.directives.is_some())).cloned();
-        let wanted = |output: &OutputOptions| (output.destination.name(), output.wanted.clone());
-        let wanted = self.outputs.iter().filter(|output| !output.stands_in).map(wanted).collect();
+        let wanted = self.wanted();
         let (outputs, filters) = plan_outputs(self.outputs, &self.format, self.watch.is_some())?;
         let layers = Layers { set: directives, pushed: Vec::new() };
         let filter = Filter::new(self.filter.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
@@ -753,6 +759,12 @@ impl Builder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the name of each output that stands in for no other, and what it wants.
+    fn wanted(&self) -> Vec<(Arc<str>, Wanted)> {
+        let named = output_names(&self.outputs).into_iter().zip(&self.outputs);
+        named.filter(|(_, output)| !output.stands_in).map(|(name, output)| (name, output.wanted.clone())).collect()
     }
 
     fn add(&mut self, wanted: Wanted, format: Option<Format>, destination: Destination) {

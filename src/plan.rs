@@ -82,6 +82,12 @@ impl Destination {
         }
     }
 
+    /// Returns true if others of its name get a number. An output of the program's own has its name
+    /// alone, and so has a stream.
+    fn is_numbered(&self) -> bool {
+        !matches!(self, Destination::Console(_) | Destination::Sink { .. })
+    }
+
     /// The first option that is out of its range: its name, what it is, and the range.
     fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
         match self {
@@ -106,6 +112,25 @@ pub(crate) struct OutputOptions {
     pub(crate) stands_in: bool,
 }
 
+/// Returns the names of the outputs, which stand in events and counters. Of several daemons with
+/// one name the second is called `syslog 2`. What stands in for another output is named last, so
+/// that it changes no name of the others.
+pub(crate) fn output_names(outputs: &[OutputOptions]) -> Vec<Arc<str>> {
+    let mut names: Vec<_> = outputs.iter().map(|output| output.destination.name()).collect();
+    let (others, stand_ins): (Vec<_>, Vec<_>) = (0..outputs.len()).partition(|place| !outputs[*place].stands_in);
+    let mut numbered: Vec<Arc<str>> = Vec::new();
+    for place in others.into_iter().chain(stand_ins).filter(|place| outputs[*place].destination.is_numbered()) {
+        let (mut name, mut number) = (names[place].clone(), 1);
+        while numbered.contains(&name) {
+            number += 1;
+            name = format!("{} {number}", names[place]).into();
+        }
+        numbered.push(name.clone());
+        names[place] = name;
+    }
+    names
+}
+
 /// Checks the outputs one by one and against each other, without asking the file system: that is
 /// left to [`Look`]. With `any_may_filter`, an output that has no filter may get one later.
 pub(crate) fn plan_outputs(
@@ -120,9 +145,10 @@ pub(crate) fn plan_outputs(
     // One zone for all of them, and for a forked child; not read where nobody wants it.
     let mut zone = None;
     let mut zone = || zone.get_or_insert_with(Zone::local).clone();
-    for OutputOptions { wanted, format: own_format, mut destination, stands_in } in outputs {
+    let names = output_names(&outputs);
+    for (name, output) in names.into_iter().zip(outputs) {
+        let OutputOptions { wanted, format: own_format, mut destination, stands_in } = output;
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
-        let name = destination.name();
         check_name(&name, &destination, &planned)?;
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
@@ -172,13 +198,12 @@ pub(crate) fn plan_outputs(
     Ok((planned, filters))
 }
 
-/// Checks that no other output has this name, which stands in events and counters. Of two files the
-/// paths are compared, and a connection to a daemon may be wanted twice.
+/// Checks that no other output has this name.
 fn check_name(name: &str, destination: &Destination, planned: &[PlannedOutput]) -> Result<(), InitError> {
     let Some(other) = planned.iter().find(|other| &*other.name == name) else { return Ok(()) };
     let (option, range) = match (destination, &other.destination) {
         (Destination::Sink { .. }, _) | (_, Destination::Sink { .. }) => ("sink", "a name of its own"),
-        (Destination::Console(_), _) => ("console", "a stream of its own"),
+        (Destination::Console(_), _) | (_, Destination::Console(_)) => ("console", "a stream of its own"),
         _ => return Ok(()),
     };
     Err(InitError::Option { option, value: format!("`{name}`, which another output is already"), range })
@@ -457,12 +482,27 @@ mod tests {
             (Builder::new().output(memory("stdout")).console(Console::stdout()), "option `sink` is `stdout`"),
             (Builder::new().output(memory("app.log")).file("app.log"), "option `sink` is `app.log`"),
             (Builder::new().console(Console::stderr()).console(Console::stderr()), "option `console` is `stderr`"),
+            (Builder::new().console(Console::stderr()).file("stderr"), "option `console` is `stderr`"),
         ];
         for (builder, expected) in builders {
             let error = builder.build().unwrap_err().to_string();
             assert!(error.starts_with(expected) && error.contains("of its own"), "{error}");
         }
         assert!(Builder::new().output(memory("alarm")).output(memory("bell")).build().is_ok());
+    }
+
+    #[cfg(all(feature = "syslog", unix))]
+    #[test]
+    fn daemons_of_one_name_are_numbered_and_one_that_stands_in_comes_last() {
+        let daemon = |path: &str| Syslog::unix(path);
+        let builder = Builder::new().file(LogFile::new("/dev/null").otherwise(daemon("/a")));
+        let (logger, handle) = builder.syslog(daemon("/b")).syslog(daemon("/c")).build().unwrap();
+        let names: Vec<_> = handle.stats().outputs.into_iter().map(|output| output.name).collect();
+        assert_eq!(names, ["/dev/null", "syslog 3", "syslog", "syslog 2"]);
+        drop(logger);
+        let builder = Builder::new().syslog(daemon("/b")).output(SinkOutput::writer("syslog 2", Vec::new()));
+        let error = builder.syslog(daemon("/c")).build().unwrap_err().to_string();
+        assert!(error.starts_with("option `sink` is `syslog 2`"), "{error}");
     }
 
     #[test]

@@ -517,7 +517,8 @@ impl From<&Drops> for Dropped {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OutputStats {
-    /// The path of a file, `stderr`, `stdout`, or the name a sink was given.
+    /// The path of a file, `stderr`, `stdout`, `syslog`, `journald`, or the name a sink was given.
+    /// No two outputs have one name: the second daemon is `syslog 2`.
     pub name: String,
     /// How it is doing.
     pub state: State,

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
 use std::fs;
+use std::io;
+use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -399,7 +401,7 @@ fn a_daemon_from_the_file_takes_what_a_suspended_file_cannot() {
     let dir = tempfile::tempdir().unwrap();
     let [socket, no_dir] = ["socket", "no"].map(|name| dir.path().join(name));
     fs::write(&no_dir, "").unwrap();
-    let daemon = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    let daemon = UnixDatagram::bind(&socket).unwrap();
     daemon.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let (path, socket) = (no_dir.join("app.log"), socket.display());
     let text = format!("[[file]]\npath = '{}'\notherwise = {{ syslog = {{ to = '{socket}' }} }}", path.display());
@@ -521,6 +523,40 @@ fn a_watched_file_changes_filters_levels_and_the_rate_limit_and_moves_no_output(
         assert_eq!(output.offered, output.written, "{output:?}");
     }
     assert_eq!((stats.accepted, stats.pending), (stats.written, 0));
+}
+
+/// Both daemons once had the filter of the first one after a change.
+#[test]
+fn a_watched_file_changes_each_of_two_daemons_at_local_sockets() {
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let dir = tempfile::tempdir().unwrap();
+    let [watched, access, app] = ["log.filter", "access", "app"].map(|name| dir.path().join(name));
+    let daemons = [&access, &app].map(|path| UnixDatagram::bind(path).unwrap());
+    let read = move |text: &str| {
+        let daemon = |path, filter| Syslog::unix(path).filter(filter);
+        let builder = Builder::new().filter(text).syslog(daemon(&access, "access=info"));
+        Ok::<_, io::Error>(builder.syslog(daemon(&app, "info,access=off")))
+    };
+    fs::write(&watched, "info").unwrap();
+    let (logger, handle) = read("info").unwrap().watch(&watched, read).build().unwrap();
+    fs::write(&watched, "debug").unwrap();
+    eventually("the filter follows", || handle.filter() == "debug");
+    log::info!(logger: logger, target: "access", "for the first daemon");
+    log::info!(logger: logger, target: "app", "for the second daemon");
+    handle.flush(Duration::from_secs(60)).unwrap();
+    for (daemon, expected) in daemons.iter().zip(["for the first daemon", "for the second daemon"]) {
+        daemon.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 1000];
+        let len = daemon.recv(&mut bytes).unwrap();
+        let message = String::from_utf8_lossy(&bytes[..len]);
+        assert!(message.contains(expected), "{message}");
+        assert!(daemon.recv(&mut bytes).is_err(), "there is one message");
+    }
+    let stats = handle.stats();
+    let names: Vec<_> = stats.outputs.iter().map(|output| &*output.name).collect();
+    assert_eq!(names, ["syslog", "syslog 2"]);
+    let page = stats.to_prometheus();
+    assert_eq!(page.matches("unfazed_output_written_total{output=\"syslog 2\"} 1\n").count(), 1, "{page}");
 }
 
 #[test]

@@ -60,10 +60,10 @@ impl Live {
         options.check_rate_limit()?;
         let doubts = FilterDoubts::of(options.doubtful());
         let mut outputs = OutputFilters::new();
+        let of_file = options.wanted();
         for (name, at_start) in &self.outputs {
-            let mut named = options.outputs.iter().filter(|output| output.destination.name() == *name);
-            let wanted = named.find(|output| !output.stands_in).map_or(at_start, |output| &output.wanted);
-            let added = outputs.add(wanted);
+            let named = of_file.iter().find(|(other, _)| other == name);
+            let added = outputs.add(named.map_or(at_start, |(_, wanted)| wanted));
             added.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
         }
         let mut directives = vec![options.filter.level.to_string().to_lowercase()];
