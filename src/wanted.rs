@@ -76,6 +76,7 @@ pub(crate) struct Wanting(u16);
 impl Wanting {
     pub(crate) const NOBODY: Wanting = Wanting(0);
     pub(crate) const EVERYBODY: Wanting = Wanting(u16::MAX);
+    pub(crate) const BITS: u32 = u16::BITS;
 
     /// Returns the set of one output: the `number`th of those with a filter.
     pub(crate) fn only(number: usize) -> Self {
@@ -95,6 +96,15 @@ impl Wanting {
 
     pub(crate) fn insert(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// Returns the set as a number, for `from_bits`.
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u16) -> Self {
+        Self(bits)
     }
 
     pub(crate) fn remove(&mut self, other: Self) {

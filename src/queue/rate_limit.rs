@@ -1,5 +1,5 @@
-//! The limit for each place of the program: how many records one `file:line` may log in an
-//! interval. Decided on the caller's thread, reported on the writer's.
+//! The limit for each place of the program: how many records of one level and target one
+//! `file:line` may log in an interval. Decided on the caller's thread, reported on the writer's.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -64,10 +64,49 @@ struct CallSite {
     key: AtomicU64,
     /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
     interval: AtomicU64,
-    /// Callers add, the writer takes out what it reports.
+    /// Which records were suppressed, as a number. Callers add, the writer takes out what it
+    /// reports.
     suppressed: AtomicU64,
     /// What the writer says of the place: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,
+}
+
+impl CallSite {
+    /// Adds records that were suppressed, in one step: the writer never takes a record without the
+    /// outputs that wanted it.
+    fn suppress(&self, suppressed: Suppressed) {
+        let add = |before| Some(Suppressed::from_bits(before).and(suppressed).bits());
+        // It always has a value to store.
+        let _ = self.suppressed.fetch_update(Relaxed, Relaxed, add);
+    }
+
+    fn take_suppressed(&self) -> Suppressed {
+        Suppressed::from_bits(self.suppressed.swap(0, Relaxed))
+    }
+}
+
+/// How many records of a place were suppressed, and which outputs with filters wanted one of them.
+#[derive(Clone, Copy)]
+struct Suppressed {
+    /// In 48 bits.
+    records: u64,
+    wanting: Wanting,
+}
+
+impl Suppressed {
+    fn and(self, other: Self) -> Self {
+        let mut wanting = self.wanting;
+        wanting.insert(other.wanting);
+        Self { records: self.records + other.records, wanting }
+    }
+
+    fn bits(self) -> u64 {
+        self.records << Wanting::BITS | u64::from(self.wanting.bits())
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self { records: bits >> Wanting::BITS, wanting: Wanting::from_bits(bits as u16) }
+    }
 }
 
 struct About {
@@ -76,8 +115,6 @@ struct About {
     module_path: Option<&'static str>,
     file: Cow<'static, str>,
     line: u32,
-    /// The outputs with filters that wanted its first record.
-    wanting: Wanting,
 }
 
 impl RateLimit {
@@ -106,15 +143,15 @@ impl RateLimit {
             Some(file) => file.as_ptr() as u64,
             None => hash(file),
         };
-        // No file has a million lines.
-        let key = file_key.rotate_left(20) ^ u64::from(line);
+        // No file has a million lines. The level has the top bits.
+        let place_key = file_key.rotate_left(20) ^ u64::from(line);
+        let key = place_key ^ (record.level() as u64).rotate_right(3) ^ target_key(record);
         let Some(call_site) = self.call_site(key, || About {
             level: record.level(),
             target: record.target().to_owned(),
             module_path: record.module_path_static(),
             file: known.map_or_else(|| file.to_owned().into(), Cow::Borrowed),
             line,
-            wanting,
         }) else {
             return true;
         };
@@ -126,7 +163,7 @@ impl RateLimit {
             _ => None,
         });
         if counted.is_err() {
-            call_site.suppressed.fetch_add(1, Relaxed);
+            call_site.suppress(Suppressed { records: 1, wanting });
         }
         counted.is_ok()
     }
@@ -141,9 +178,9 @@ impl RateLimit {
                 continue;
             }
             let Some(about) = call_site.about.get() else { continue };
-            let suppressed = call_site.suppressed.swap(0, Relaxed);
+            let suppressed = call_site.take_suppressed();
             if !report(about.record(now, suppressed)) {
-                call_site.suppressed.fetch_add(suppressed, Relaxed);
+                call_site.suppress(suppressed);
             }
         }
     }
@@ -212,7 +249,7 @@ thread_local! {
 }
 
 impl About {
-    fn record(&self, now: SystemTime, suppressed: u64) -> OwnedRecord {
+    fn record(&self, now: SystemTime, Suppressed { records: suppressed, wanting }: Suppressed) -> OwnedRecord {
         let mut record = log::Record::builder();
         record.level(self.level).target(&self.target).module_path_static(self.module_path);
         match self.file {
@@ -227,13 +264,22 @@ impl About {
             Stamp::Time(now),
             nobody,
         );
-        owned.set_wanting(self.wanting);
+        owned.set_wanting(wanting);
         owned
     }
 }
 
-/// Of a file's name that a record brought from elsewhere (FNV-1a).
-#[cold]
+/// Returns nothing for the usual target, the module path, of which a place has one.
+#[inline]
+fn target_key(record: &log::Record<'_>) -> u64 {
+    let target = record.target();
+    match record.module_path_static() {
+        Some(path) if std::ptr::eq(path, target) => 0,
+        _ => hash(target),
+    }
+}
+
+/// Of a target, or of a file's name that a record brought from elsewhere (FNV-1a).
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -367,6 +413,60 @@ mod tests {
         assert_eq!(first, 100_000, "each of them for the first time");
         let limited = (1..=100_000).filter(|line| !admit(&rate_limit, *line, 0)).count();
         assert!((CALL_SITES * 9 / 10..=CALL_SITES).contains(&limited), "{limited}");
+    }
+
+    /// A bridge logs everything at one place; once its first record named the others.
+    #[test]
+    fn a_place_with_several_levels_and_targets_has_a_limit_and_a_line_for_each() {
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
+        let admit = |level, target: &str| {
+            let mut record = log::Record::builder();
+            record.level(level).target(target).module_path_static(Some("bridge"));
+            let record = record.file_static(Some("src/bridge.rs")).line(Some(7)).args(format_args!("m")).build();
+            rate_limit.admit(&record, Wanting::NOBODY, at(0))
+        };
+        for target in ["access", "app", "bridge"] {
+            for level in [Level::Info, Level::Error] {
+                let admitted = (0..3).filter(|_| admit(level, target)).count();
+                assert_eq!(admitted, 1, "{level} {target}");
+            }
+        }
+        let mut lines = reported(&rate_limit, 60, false);
+        lines.sort();
+        let line = |start| format!(r#"{start} ("src/bridge.rs", 7) 2 similar records suppressed"#);
+        let starts = ["ERROR access", "ERROR app", "ERROR bridge", "INFO access", "INFO app", "INFO bridge"];
+        assert_eq!(lines, starts.map(line));
+    }
+
+    #[test]
+    fn a_line_is_for_the_outputs_that_wanted_a_suppressed_record_and_for_no_other() {
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
+        let admit = |number| {
+            let mut record = log::Record::builder();
+            let record = record.file_static(Some("src/db.rs")).line(Some(7)).args(format_args!("m")).build();
+            rate_limit.admit(&record, Wanting::only(number), at(0))
+        };
+        let report = |takes| {
+            let mut lines = Vec::new();
+            rate_limit.report(at(60), true, |record| {
+                let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
+                lines.push((view.message()[..1].to_owned(), record.wanting()));
+                takes
+            });
+            lines
+        };
+        let both = |one, other| {
+            let mut both = Wanting::only(one);
+            both.insert(Wanting::only(other));
+            both
+        };
+        assert!(admit(0));
+        assert!(!admit(1) && !admit(2) && !admit(2));
+        assert_eq!(report(false), [("3".to_owned(), both(1, 2))]);
+        assert_eq!(report(true), [("3".to_owned(), both(1, 2))], "it found no slot before");
+        assert!(!admit(15) && !admit(3));
+        assert_eq!(report(true), [("2".to_owned(), both(3, 15))]);
+        assert_eq!(report(true), []);
     }
 
     #[test]

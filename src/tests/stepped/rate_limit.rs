@@ -5,9 +5,13 @@ use std::time::Duration;
 use log::{Level, Log, Record};
 
 use super::bench::{Bench, PATH, Setup};
+use crate::format::Format;
 use crate::queue::rate_limit::{Limit, RateLimit};
-use crate::sink::log_file::Fsync;
+use crate::sink::file::Target;
+use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::opened::OpenedSink;
 use crate::tests::fake_disk::FakeDisk;
+use crate::wanted::Wanted;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -63,6 +67,30 @@ fn each_interval_is_told_when_it_is_over_and_not_before() {
         );
     }
     crate::clock::system::set(None);
+}
+
+/// The line of a location was once for the outputs that wanted its very first record.
+#[test]
+fn each_output_hears_of_the_records_that_it_would_have_had() {
+    let [access, app] = [(); 2].map(|()| FakeDisk::default());
+    let wants = |directives: &str| Wanted { directives: Some(directives.to_owned()), ..Wanted::EVERYTHING };
+    let sink = |disk: &FakeDisk| OpenedSink::new(disk.clone(), Target::Path(PATH.into()), FileOptions::default());
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(1, HOUR))), ..Setup::new() };
+    let setup = setup.output_that_wants(wants("access=info"), Format::text(), sink(&access));
+    let mut bench = setup.output_that_wants(wants("info,access=off"), Format::text(), sink(&app)).bench();
+    for (level, target, count) in [(Level::Info, "access", 20), (Level::Error, "app", 7)] {
+        for _ in 0..count {
+            let mut record = Record::builder();
+            record.level(level).target(target).file_static(Some("bridge.rs")).line(Some(1));
+            bench.logger.log(&record.args(format_args!("handed on")).build());
+        }
+    }
+    bench.step();
+    bench.pass(HOUR);
+    bench.step();
+    assert_eq!(messages(&access), ["INFO  access: handed on", "INFO  access: 19 similar records suppressed"]);
+    assert_eq!(messages(&app), ["ERROR app: handed on", "ERROR app: 6 similar records suppressed"]);
+    bench.assert_identity("a bridge");
 }
 
 #[test]
