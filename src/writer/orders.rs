@@ -48,6 +48,8 @@ impl Writer {
         }
         let error = match followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) {
             Ok(notice) => {
+                // The interval may be another one: what the old one suppressed is reported now.
+                self.rate_limit_at = None;
                 notice.into_iter().for_each(|notice| _ = self.pipeline.offer_own(notice.into()));
                 return;
             }

@@ -1,5 +1,7 @@
 //! The rate limit in the pipeline: what is suppressed is told and is no part of the account.
 
+use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::{Level, Log, Record};
@@ -12,6 +14,7 @@ use crate::sink::log_file::{FileOptions, Fsync};
 use crate::sink::opened::OpenedSink;
 use crate::tests::fake_disk::FakeDisk;
 use crate::wanted::Wanted;
+use crate::watch::{Follow, Watch};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -91,6 +94,36 @@ fn each_output_hears_of_the_records_that_it_would_have_had() {
     assert_eq!(messages(&access), ["INFO  access: handed on", "INFO  access: 19 similar records suppressed"]);
     assert_eq!(messages(&app), ["ERROR app: handed on", "ERROR app: 6 similar records suppressed"]);
     bench.assert_identity("a bridge");
+}
+
+#[test]
+fn another_interval_from_a_changed_file_tells_at_once_what_the_old_one_suppressed() {
+    // Another one, and none.
+    for records in [1, 0] {
+        let (disk, dir) = (FakeDisk::default(), tempfile::tempdir().unwrap());
+        let limit = Limit::new(1, HOUR);
+        let setup = Setup { rate_limit: Some(RateLimit::new(limit.clone())), ..Setup::new() };
+        let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+        let path = dir.path().join("log.toml");
+        fs::write(&path, "an hour").unwrap();
+        let follow: Follow = Arc::new(move |_| {
+            limit.set(records, Duration::from_secs(1));
+            Ok(None)
+        });
+        bench.writer.follow(Some(Watch::new(path.clone(), follow)));
+        crate::clock::system::set(Some(bench.now.wall));
+        log(&bench, 10, 5);
+        crate::clock::system::set(None);
+        bench.live(Duration::from_secs(3));
+        assert_eq!(messages(&disk), ["WARN  db: no connection"], "the hour is not over");
+        fs::write(&path, "a second").unwrap();
+        bench.live(Duration::from_secs(3));
+        assert_eq!(
+            messages(&disk),
+            ["WARN  db: no connection", "WARN  db: 4 similar records suppressed"],
+            "{records} records"
+        );
+    }
 }
 
 #[test]
