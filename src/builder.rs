@@ -565,8 +565,10 @@ impl Builder {
     /// the file, up to 1 MiB of UTF-8. A file system that hangs holds up the writer, as it does
     /// when a log lies there.
     ///
-    /// A text that `read` refuses, a bad directive, or a file that is not there changes nothing. It
-    /// is an [`Event::Failed`] and one line in each output. A forked child follows the file, too.
+    /// A text that `read` refuses, options that [`build`](Self::build) would refuse, or a file that
+    /// cannot be read changes nothing. It is an [`Event::Failed`] and one line in each output. The
+    /// paths of files are looked at as `build` does; users and groups are not looked up. A forked
+    /// child follows the file, too, from what its parent knew at the fork.
     ///
     /// At most 16 outputs may follow a file.
     ///
@@ -701,14 +703,7 @@ impl Builder {
         if self.outputs.is_empty() {
             return Err(InitError::NoOutput);
         }
-        if !(1..=MOST_CAPACITY).contains(&self.queue.capacity) {
-            return Err(InitError::Option {
-                option: "capacity",
-                value: self.queue.capacity.to_string(),
-                range: "from 1 to 1048576 records",
-            });
-        }
-        self.check_rate_limit()?;
+        self.check_queue()?;
         if !os::has_memory(queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY)) {
             return Err(InitError::Memory { records: self.queue.capacity });
         }
@@ -753,12 +748,16 @@ impl Builder {
         Ok((Prepared { pipeline, writer, filter, look, require_outputs }, logger, handle))
     }
 
-    fn check_rate_limit(&self) -> Result<(), InitError> {
-        let range = |value, range| Err(InitError::Option { option: "rate_limit", value, range });
-        match self.queue.rate_limit {
-            Some((0, _)) => range("0 records".into(), "at least 1 record"),
+    fn check_queue(&self) -> Result<(), InitError> {
+        let range = |option, value, range| Err(InitError::Option { option, value, range });
+        let QueueOptions { capacity, rate_limit, .. } = self.queue;
+        if !(1..=MOST_CAPACITY).contains(&capacity) {
+            return range("capacity", capacity.to_string(), "from 1 to 1048576 records");
+        }
+        match rate_limit {
+            Some((0, _)) => range("rate_limit", "0 records".into(), "at least 1 record"),
             Some((_, per)) if !RATE_LIMIT_PER.contains(&per) => {
-                range(format!("{per:?}"), "an interval from 1 ms to 1 h")
+                range("rate_limit", format!("{per:?}"), "an interval from 1 ms to 1 h")
             }
             _ => Ok(()),
         }
@@ -768,6 +767,20 @@ impl Builder {
     fn wanted(&self) -> Vec<(Arc<str>, Wanted)> {
         let named = output_names(&self.outputs).into_iter().zip(&self.outputs);
         named.filter(|(_, output)| !output.stands_in).map(|(name, output)| (name, output.wanted.clone())).collect()
+    }
+
+    /// Checks the outputs that a changed file names as a start does. Only looks: nothing is opened
+    /// or created.
+    fn check_outputs(mut outputs: Vec<OutputOptions>, format: &Format) -> Result<(), InitError> {
+        for output in &mut outputs {
+            if let Destination::File { options, .. } = &mut output.destination {
+                // Only a start asks for users and groups: by now the program may live in a jail,
+                // and in a forked child the C library may wait for a lock that nobody gives back.
+                (options.access.owner, options.access.group) = (None, None);
+            }
+        }
+        let (planned, _) = plan_outputs(outputs, format, true)?;
+        Look::new(&planned, false).check_all()
     }
 
     fn add(&mut self, wanted: Wanted, format: Option<Format>, destination: Destination) {

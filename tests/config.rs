@@ -492,6 +492,7 @@ fn a_watched_file_changes_filters_levels_and_the_rate_limit_and_moves_no_output(
         (Some("levl = 'info'"), "unknown field `levl`"),
         (Some("level = 'warn'\nfilter = 'app=loud'"), "app=loud"),
         (Some("level = 'warn'\nrate_limit = { records = 0, per = '1s' }"), "0 records"),
+        (Some("level = 'warn'\ncapacity = 0"), "`capacity` is 0"),
         (None, ""),
     ] {
         match bad {

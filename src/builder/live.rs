@@ -57,10 +57,11 @@ impl Live {
     /// Does what the options say, as far as a running logger can, or nothing. Returns the line on
     /// directives that match nothing.
     pub(super) fn follow(&self, options: Builder) -> Result<Option<Notice>, InitError> {
-        options.check_rate_limit()?;
+        options.check_queue()?;
         let doubts = FilterDoubts::of(options.doubtful());
         let mut outputs = OutputFilters::new();
         let of_file = options.wanted();
+        Builder::check_outputs(options.outputs, &options.format)?;
         for (name, at_start) in &self.outputs {
             let named = of_file.iter().find(|(other, _)| other == name);
             let added = outputs.add(named.map_or(at_start, |(_, wanted)| wanted));
@@ -77,41 +78,61 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use log::LevelFilter;
 
     use super::*;
     use crate::front::filter::{Filter, Layers};
+    use crate::{Console, Format, LogFile};
 
-    #[test]
-    fn the_directives_of_the_environment_stay_on_top_of_those_of_a_changed_file() {
-        let environment = || Some("hyper=trace".to_owned());
+    /// A logger with one output, `app.log`.
+    fn live(environment: Option<&str>) -> Live {
         let mut outputs = OutputFilters::new();
         outputs.add(&Wanted::EVERYTHING).unwrap();
-        let layers = Layers { set: environment().into_iter().collect(), pushed: Vec::new() };
+        let environment = environment.map(str::to_owned);
+        let layers = Layers { set: environment.clone().into_iter().collect(), pushed: Vec::new() };
         let filter = Filter::new(LevelFilter::Info, layers, &Arc::new(outputs)).unwrap();
-        let live = Live {
+        Live {
             filter: Arc::new(CurrentFilter::new(filter, LevelFilter::Info)),
             limit: Limit::new(0, NO_LIMIT_PER),
             outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
-            environment: environment(),
-        };
-        live.follow(Builder::new().level(LevelFilter::Warn).filter("hyper=off,shop=debug")).unwrap();
-        let levels = |target: &str| {
-            let enabled = |level: &log::Level| {
-                let metadata = log::Metadata::builder().level(*level).target(target).build();
-                live.filter.load().enabled(&metadata)
-            };
-            log::Level::iter().filter(enabled).last()
-        };
-        assert_eq!(levels("hyper"), Some(log::Level::Trace));
-        assert_eq!(levels("shop"), Some(log::Level::Debug));
-        assert_eq!(levels("other"), Some(log::Level::Warn));
+            environment,
+        }
+    }
 
-        // A bad file changes nothing.
-        let bad = Builder::new().level(LevelFilter::Trace).rate_limit(0, Duration::from_secs(1));
-        assert!(live.follow(bad).is_err());
-        assert_eq!(levels("other"), Some(log::Level::Warn));
+    #[test]
+    fn the_directives_of_the_environment_stay_on_top_of_those_of_a_changed_file() {
+        let live = live(Some("hyper=trace"));
+        live.follow(Builder::new().level(LevelFilter::Warn).filter("hyper=off,shop=debug")).unwrap();
+        assert_eq!(live.filter.directives(), "warn,shop=debug,hyper=trace");
+    }
+
+    /// What a start refused was once followed in silence, as far as it went.
+    #[test]
+    fn a_file_that_a_start_would_refuse_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let (wide, log) = (Builder::new().level(LevelFilter::Trace).rate_limit(1, NO_LIMIT_PER), at("app.log"));
+        let live = live(None);
+        let refused = [
+            (Builder::new().rate_limit(0, NO_LIMIT_PER), "`rate_limit` is 0 records"),
+            (Builder::new().capacity(0), "`capacity` is 0"),
+            (Builder::new().file(&log).file(&log), "the path of two outputs"),
+            (Builder::new().file(dir.path()), "a directory"),
+            (Builder::new().file(LogFile::new(&log).max_files(0)), "`max_files` is 0"),
+            (Builder::new().file(LogFile::new(&log).filter("app=loud")), "app=loud"),
+            (Builder::new().console(Console::stderr()).console(Console::stderr()), "`console` is `stderr`"),
+            (Builder::new().file(&log).format(Format::pattern("{lvel}")), "{lvel}"),
+        ];
+        for (builder, expected) in refused {
+            let Err(error) = live.follow(builder.level(LevelFilter::Trace)) else { panic!("{expected}") };
+            assert!(error.to_string().contains(expected), "{expected}: {error}");
+            assert_eq!(live.filter.directives(), "info", "{expected}");
+        }
+        // A file without outputs, and one with a user that only a start looks up.
+        for builder in [wide, Builder::new().file(LogFile::new(&log).owner("no such user")).level(LevelFilter::Trace)] {
+            live.follow(builder).unwrap();
+            assert_eq!(live.filter.directives(), "trace");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is created");
     }
 }

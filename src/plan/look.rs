@@ -47,18 +47,27 @@ impl Look {
     /// Looks at the outputs in their order, and answers for each of them, up to one that can never
     /// work: whoever waits for the thread then must not wait for the file system of the next.
     pub(super) fn run(&self, answer: impl Fn(Looked)) {
-        for (place, output) in self.outputs.iter().enumerate() {
-            let looked = match &output.destination {
-                Destination::File { path, options } => {
-                    self.check(place, path, options).map(|()| self.missing(path, options))
-                }
-                _ => Ok(Vec::new()),
-            };
+        for place in 0..self.outputs.len() {
+            let looked = self.look_at(place);
             let is_last = looked.is_err();
             answer(looked);
             if is_last {
                 return;
             }
+        }
+    }
+
+    /// Returns an error if one of the outputs can never work.
+    pub(crate) fn check_all(&self) -> Result<(), InitError> {
+        (0..self.outputs.len()).try_for_each(|place| self.look_at(place).map(drop))
+    }
+
+    fn look_at(&self, place: usize) -> Looked {
+        match &self.outputs[place].destination {
+            Destination::File { path, options } => {
+                self.check(place, path, options).map(|()| self.missing(path, options))
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
