@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::disk;
 use crate::error::write_with_sources;
 use crate::record::Notice;
+use crate::sync::swap::ArcSwap;
 
 /// The file is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,15 +23,46 @@ const LARGEST: u64 = 1 << 20;
 /// Does what a text says, and returns what is to be reported of it; or does nothing at all.
 pub(crate) type Follow = Arc<dyn Fn(&str) -> Result<Option<Notice>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
-/// What is in the file, or why it cannot be read.
-pub(crate) type Contents = Result<Vec<u8>, (io::ErrorKind, String)>;
+/// Why the file cannot be read.
+type Unreadable = (io::ErrorKind, String);
+
+/// The text of the file, or why it cannot be read.
+pub(crate) type Contents = Result<Vec<u8>, Unreadable>;
+
+/// What the last changes were.
+#[derive(Clone, Default)]
+struct Known {
+    /// The last text, whether it could be followed or not. A file that cannot be read for a while
+    /// has not changed.
+    text: Option<Vec<u8>>,
+    /// Why the file cannot be read, as long as it cannot.
+    unreadable: Option<Unreadable>,
+}
+
+impl Known {
+    fn is(&self, contents: &Contents) -> bool {
+        match contents {
+            Ok(text) => self.text.as_ref() == Some(text),
+            Err(why) => self.unreadable.as_ref() == Some(why),
+        }
+    }
+
+    fn learn(&mut self, contents: Contents) {
+        match contents {
+            Ok(text) => *self = Self { text: Some(text), unreadable: None },
+            Err(why) => self.unreadable = Some(why),
+        }
+    }
+}
 
 /// A file, and what is to be done with its changes.
 #[derive(Clone)]
 pub(crate) struct Watch {
     path: PathBuf,
-    /// What the last change was, whether it could be followed or not.
-    known: Contents,
+    /// Written by the writer. All clones have it in common, so that a forked child, whose writer
+    /// gets a clone of the first watch, knows what its parent knew at the fork. Without a lock,
+    /// which a thread that the child does not have could hold.
+    known: Arc<ArcSwap<Known>>,
     /// What the last look found. It is a change if the next look finds it, too: an editor may be
     /// in the middle of the file.
     found: Option<Contents>,
@@ -38,11 +70,19 @@ pub(crate) struct Watch {
     follow: Follow,
 }
 
+/// A change that could not be followed.
+pub(crate) struct NotFollowed {
+    /// What was being done.
+    pub(crate) doing: &'static str,
+    pub(crate) error: io::Error,
+}
+
 impl Watch {
     /// Reads the file, which the program has already followed.
     pub(crate) fn new(path: PathBuf, follow: Follow) -> Self {
-        let known = contents(&path);
-        Self { path, known, found: None, look_at: None, follow }
+        let mut known = Known::default();
+        known.learn(contents(&path));
+        Self { path, known: Arc::new(ArcSwap::from_pointee(known)), found: None, look_at: None, follow }
     }
 
     /// Returns what is in the file if it has changed, and if it is time to look.
@@ -52,15 +92,19 @@ impl Watch {
         }
         self.look_at = Some(now + LOOK_EVERY);
         let contents = contents(&self.path);
-        if contents == self.known {
+        let known = self.known.load();
+        if known.is(&contents) {
             self.found = None;
+            if contents.is_ok() && known.unreadable.is_some() {
+                self.learn(contents);
+            }
             return None;
         }
+        drop(known);
         if self.found.as_ref() != Some(&contents) {
             self.found = Some(contents);
             return None;
         }
-        self.known = contents;
         self.found.take()
     }
 
@@ -70,20 +114,32 @@ impl Watch {
     ///
     /// The file cannot be read, or the program's code refuses what is in it. Then nothing has
     /// changed.
-    pub(crate) fn follow(&self, found: Contents) -> io::Result<Option<Notice>> {
-        let wrong =
-            |kind, why: &dyn std::fmt::Display| Err(io::Error::new(kind, format!("`{}`: {why}", self.path.display())));
+    pub(crate) fn follow(&self, found: &Contents) -> Result<Option<Notice>, NotFollowed> {
+        let wrong = |doing, kind, why: &dyn std::fmt::Display| {
+            let error = io::Error::new(kind, format!("`{}`: {why}", self.path.display()));
+            Err(NotFollowed { doing, error })
+        };
+        let bad = |why: &dyn std::fmt::Display| wrong("follow the configuration", io::ErrorKind::InvalidData, why);
         match found {
-            Err((kind, why)) => wrong(kind, &why),
-            Ok(bytes) => match std::str::from_utf8(&bytes) {
+            Err((kind, why)) => wrong("read the configuration", *kind, why),
+            Ok(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => (self.follow)(text).or_else(|error| {
                     let mut why = String::new();
                     let _ = write_with_sources(&mut why, &*error); // A `String` takes everything.
-                    wrong(io::ErrorKind::InvalidData, &why)
+                    bad(&why)
                 }),
-                Err(error) => wrong(io::ErrorKind::InvalidData, &error),
+                Err(error) => bad(&error),
             },
         }
+    }
+
+    /// What a look has found is no change any more. Called after the attempt to follow it.
+    pub(crate) fn learn(&self, found: Contents) {
+        let before = self.known.load_full();
+        let mut known = Known::clone(&before);
+        known.learn(found);
+        // Nobody else writes it.
+        drop(self.known.compare_and_swap(&before, Arc::new(known)));
     }
 }
 
@@ -132,7 +188,11 @@ mod tests {
             let mut errors = Vec::new();
             for _ in 0..times {
                 self.now += LOOK_EVERY;
-                if let Some(Err(error)) = self.watch.look(self.now).map(|found| self.watch.follow(found)) {
+                let Some(found) = self.watch.look(self.now) else { continue };
+                let followed = self.watch.follow(&found);
+                self.watch.learn(found);
+                if let Err(NotFollowed { doing, error }) = followed {
+                    assert_eq!(doing == "read the configuration", error.kind() != io::ErrorKind::InvalidData);
                     errors.push(error.to_string().replace(&self.path().display().to_string(), "log.filter"));
                 }
             }
@@ -198,6 +258,40 @@ mod tests {
         fs::write(bench.path(), "info").unwrap();
         assert_eq!(bench.look(5), [""; 0]);
         assert_eq!(bench.texts(), ["info"], "it is good again");
+    }
+
+    /// A child once followed an unchanged file, over what its parent had set since.
+    #[test]
+    fn a_forked_child_knows_what_its_parent_has_followed_refused_or_reported() {
+        for (text, texts, errors) in [(Some("warn"), &["warn"][..], 0), (Some("bad"), &[], 1), (None, &[], 1)] {
+            let mut bench = Bench::new();
+            let planned = bench.watch.clone();
+            match text {
+                Some(text) => fs::write(bench.path(), text).unwrap(),
+                None => fs::remove_file(bench.path()).unwrap(),
+            }
+            assert_eq!(bench.look(3).len(), errors);
+            assert_eq!(bench.texts(), texts);
+            bench.watch = planned;
+            assert_eq!(bench.look(3), [""; 0], "{text:?}");
+            assert_eq!(bench.texts(), [""; 0], "{text:?}");
+            fs::write(bench.path(), "debug").unwrap();
+            bench.look(3);
+            assert_eq!(bench.texts(), ["debug"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_again_and_says_the_same_changes_nothing() {
+        let mut bench = Bench::new();
+        let away = bench.dir.path().join("away");
+        for looks in [1, 5, 5] {
+            fs::rename(bench.path(), &away).unwrap();
+            assert_eq!(bench.look(looks).len(), usize::from(looks > 1), "each failure is reported once");
+            fs::rename(&away, bench.path()).unwrap();
+            assert_eq!(bench.look(5), [""; 0]);
+            assert_eq!(bench.texts(), [""; 0]);
+        }
     }
 
     #[cfg(unix)]

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("plan.rs", &["*"], &["*"]),
     ("plan/", &["*"], &["*"]),
     ("wanted.rs", &[], &["log"]),
-    ("watch.rs", &["disk", "error", "record"], &[]),
+    ("watch.rs", &["disk", "error", "record", "sync"], &[]),
     ("options/units.rs", &[], &[]),
     (
         "options/",

@@ -6,6 +6,7 @@ use std::io;
 use crate::os::ProgramSignals;
 use crate::queue::rate_limit::RateLimit;
 use crate::sink::{News, Now};
+use crate::watch::NotFollowed;
 
 use super::Writer;
 use super::guard::guarded;
@@ -41,24 +42,29 @@ impl Writer {
         let Some(watch) = &mut self.watch else { return };
         let Some(found) = watch.look(now.monotonic) else { return };
         let signals = ProgramSignals::new();
-        let followed = guarded(|| watch.follow(found));
+        let followed = guarded(|| watch.follow(&found));
+        watch.learn(found);
         drop(signals);
         if self.pipeline.rate_limit().is_some_and(RateLimit::is_on) {
             self.pipeline.read_counter(false);
         }
-        let error = match followed.unwrap_or_else(|_| Err(io::Error::other("the code that reads it panicked"))) {
+        let panicked = |_| {
+            let error = io::Error::other("the code that reads it panicked");
+            Err(NotFollowed { doing: "follow the configuration", error })
+        };
+        let NotFollowed { doing, error } = match followed.unwrap_or_else(panicked) {
             Ok(notice) => {
                 // The interval may be another one: what the old one suppressed is reported now.
                 self.rate_limit_at = None;
                 notice.into_iter().for_each(|notice| _ = self.pipeline.offer_own(notice.into()));
                 return;
             }
-            Err(error) => error,
+            Err(not_followed) => not_followed,
         };
         self.each(now, |output, turn| {
             if !output.stands_in() {
                 let error = io::Error::new(error.kind(), error.to_string());
-                output.hear(vec![News::Failed { doing: "follow the configuration", error }], turn);
+                output.hear(vec![News::Failed { doing, error }], turn);
             }
         });
     }
