@@ -150,6 +150,13 @@ pub(crate) fn plan_outputs(
         let OutputOptions { wanted, format: own_format, mut destination, stands_in } = output;
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         check_name(&name, &destination, &planned)?;
+        if let Some(reversed) = &wanted.reversed {
+            return Err(InitError::Option {
+                option: "levels",
+                value: format!("{reversed} of the output `{name}`"),
+                range: "from the less verbose to the more verbose level, as Warn..=Info",
+            });
+        }
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
         }

@@ -40,6 +40,19 @@ impl Levels {
         Self(up_to(range.end_bound().cloned()).0 & !before_start.0)
     }
 
+    /// Returns the text of a range that begins with a level and holds none: it is reversed.
+    fn reversed(range: &impl RangeBounds<LevelFilter>) -> Option<String> {
+        let (Bound::Included(start) | Bound::Excluded(start)) = range.start_bound() else { return None };
+        if *start == LevelFilter::Off || Self::within(range) != Self::NONE {
+            return None;
+        }
+        Some(match range.end_bound() {
+            Bound::Included(end) => format!("{start:?}..={end:?}"),
+            Bound::Excluded(end) => format!("{start:?}..{end:?}"),
+            Bound::Unbounded => format!("{start:?}.."),
+        })
+    }
+
     #[inline]
     pub(crate) fn has(self, level: Level) -> bool {
         self.0 >> (level as u8 - 1) & 1 == 1
@@ -136,12 +149,18 @@ impl Offered {
 #[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) levels: Levels,
+    /// The range of levels that was given, if it is reversed: an error.
+    pub(crate) reversed: Option<String>,
     pub(crate) directives: Option<String>,
     pub(crate) judge: Option<Judge>,
 }
 
 impl Wanted {
-    pub(crate) const EVERYTHING: Wanted = Wanted { levels: Levels::ALL, directives: None, judge: None };
+    pub(crate) const EVERYTHING: Wanted = Wanted { levels: Levels::ALL, reversed: None, directives: None, judge: None };
+
+    pub(crate) fn set_levels(&mut self, range: &impl RangeBounds<LevelFilter>) {
+        (self.levels, self.reversed) = (Levels::within(range), Levels::reversed(range));
+    }
 
     pub(crate) fn has_filter(&self) -> bool {
         self.directives.is_some() || self.judge.is_some()
@@ -179,9 +198,21 @@ mod tests {
         assert_eq!(text(..Off), "");
         assert_eq!(text((Bound::Excluded(Warn), Bound::Unbounded)), "IDT");
         assert_eq!(text((Bound::Excluded(Off), Bound::Excluded(Off))), "");
-        #[allow(clippy::reversed_empty_ranges)] // what a user may write
-        let reversed = text(Info..=Warn);
-        assert_eq!(reversed, "");
+    }
+
+    #[test]
+    #[allow(clippy::reversed_empty_ranges)] // what a user may write
+    fn a_range_that_begins_with_a_level_and_holds_none_is_reversed() {
+        assert_eq!(Levels::reversed(&(Info..=Warn)).as_deref(), Some("Info..=Warn"));
+        assert_eq!(Levels::reversed(&(Warn..Warn)).as_deref(), Some("Warn..Warn"));
+        assert_eq!(Levels::reversed(&(Error..=Off)).as_deref(), Some("Error..=Off"));
+        let after_all = (Bound::Excluded(Trace), Bound::Unbounded);
+        assert_eq!(Levels::reversed(&after_all).as_deref(), Some("Trace.."));
+        for right in [(Off, Off), (Off, Warn), (Warn, Warn), (Warn, Info), (Error, Trace)] {
+            assert_eq!(Levels::reversed(&(right.0..=right.1)), None, "{right:?}");
+        }
+        assert_eq!(Levels::reversed(&(..=Off)), None, "`level(Off)`");
+        assert_eq!(Levels::reversed(&(..Off)), None);
     }
 
     #[test]

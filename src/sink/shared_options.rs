@@ -18,7 +18,8 @@ macro_rules! wanted_options {
 
         /// Sets the levels that this output takes, from the one that matters most to the most
         /// verbose: `Warn..=Info` are WARN and INFO, without ERROR. Default: all. A later call of
-        /// this or of [`level`](Self::level) replaces it.
+        /// this or of [`level`](Self::level) replaces it. A reversed range, such as `Info..=Warn`,
+        /// is an [`InitError`](crate::InitError).
         ///
         /// ```
         /// use log::LevelFilter::{Info, Warn};
@@ -26,7 +27,7 @@ macro_rules! wanted_options {
         #[doc = concat!("let output = ", $made, ".levels(Warn..=Info);")]
         /// ```
         pub fn levels(mut self, levels: impl std::ops::RangeBounds<log::LevelFilter>) -> Self {
-            self.wanted.levels = $crate::wanted::Levels::within(&levels);
+            self.wanted.set_levels(&levels);
             self
         }
 
