@@ -150,8 +150,9 @@ impl Handle {
         self.log_files.list()
     }
 
-    /// Replaces the directives, on top of `Builder::level`. For an installed logger
-    /// `log::max_level` follows. What was pushed stays on top.
+    /// Replaces the directives, on top of `Builder::level`, or of the level in a file that the
+    /// logger has followed since. For an installed logger `log::max_level` follows. What was pushed
+    /// stays on top.
     ///
     /// A logger from [`Builder::build`](crate::Builder::build) that is inside one of your own
     /// is not known to the `log` facade. There the macros keep their old level until you set it:

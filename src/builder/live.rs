@@ -67,9 +67,8 @@ impl Live {
             let added = outputs.add(named.map_or(at_start, |(_, wanted)| wanted));
             added.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
         }
-        let mut directives = vec![options.filter.level.to_string().to_lowercase()];
-        directives.extend(options.filter.directives.into_iter().chain(self.environment.clone()));
-        self.filter.replace(directives, outputs).map_err(InitError::Filter)?;
+        let directives = options.filter.directives.into_iter().chain(self.environment.clone()).collect();
+        self.filter.replace(options.filter.level, directives, outputs).map_err(InitError::Filter)?;
         let (records, per) = options.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         self.limit.set(records, per);
         Ok(doubts.notice())
@@ -92,7 +91,7 @@ mod tests {
         let layers = Layers { set: environment.clone().into_iter().collect(), pushed: Vec::new() };
         let filter = Filter::new(LevelFilter::Info, layers, &Arc::new(outputs)).unwrap();
         Live {
-            filter: Arc::new(CurrentFilter::new(filter, LevelFilter::Info)),
+            filter: Arc::new(CurrentFilter::new(filter)),
             limit: Limit::new(0, NO_LIMIT_PER),
             outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
             environment,
@@ -134,5 +133,16 @@ mod tests {
             assert_eq!(live.filter.directives(), "trace");
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is created");
+    }
+
+    #[test]
+    fn directives_that_are_set_after_a_change_are_on_top_of_the_level_of_the_file() {
+        let live = live(None);
+        live.follow(Builder::new().level(LevelFilter::Warn).filter("shop=debug")).unwrap();
+        live.filter.set("hyper=debug").unwrap();
+        assert_eq!(live.filter.directives(), "warn,hyper=debug");
+        let metadata = |level| log::Metadata::builder().level(level).target("shop").build();
+        let enabled = log::Level::iter().filter(|level| live.filter.load().enabled(&metadata(*level)));
+        assert_eq!(enabled.last(), Some(log::Level::Warn));
     }
 }

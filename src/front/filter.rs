@@ -34,6 +34,8 @@ pub(crate) struct Layers {
 
 /// The directives in force and the filters of the outputs, ready to be asked.
 pub(crate) struct Filter {
+    /// The level of what the layers do not name.
+    base: LevelFilter,
     layers: Layers,
     directives: Directives,
     outputs: Arc<OutputFilters>,
@@ -42,12 +44,12 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Parses the layers on top of `base`, the level of what they do not name.
+    /// Parses the layers on top of `base`.
     pub(crate) fn new(base: LevelFilter, layers: Layers, outputs: &Arc<OutputFilters>) -> Result<Self, FilterError> {
         let texts = layers.set.iter().chain(layers.pushed.iter().map(|(_, text)| text));
         let directives = Directives::new(base, texts)?;
         let max_level = directives.max_level().min(outputs.max_level());
-        Ok(Self { layers, directives, outputs: outputs.clone(), max_level })
+        Ok(Self { base, layers, directives, outputs: outputs.clone(), max_level })
     }
 
     /// Returns true if a record passes, as far as its metadata say.
@@ -233,15 +235,14 @@ pub(crate) struct CurrentFilter {
     filter: ArcSwap<Filter>,
     /// Changes with the filter, and after it.
     version: AtomicU64,
-    base: LevelFilter,
     /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,
 }
 
 impl CurrentFilter {
-    pub(crate) fn new(filter: Filter, base: LevelFilter) -> Self {
+    pub(crate) fn new(filter: Filter) -> Self {
         let version = AtomicU64::new(new_version());
-        Self { filter: ArcSwap::from_pointee(filter), version, base, installed: AtomicBool::new(false) }
+        Self { filter: ArcSwap::from_pointee(filter), version, installed: AtomicBool::new(false) }
     }
 
     /// What the filter says of this record's target; or of this record alone, if its target is a
@@ -352,7 +353,7 @@ impl CurrentFilter {
     pub(crate) fn directives(&self) -> String {
         let filter = self.filter.load();
         let layers = filter.layers.set.iter().chain(filter.layers.pushed.iter().map(|(_, text)| text));
-        let base = self.base.as_str().to_ascii_lowercase();
+        let base = filter.base.as_str().to_ascii_lowercase();
         let (mut directives, mut pattern) = (vec![base.as_str()], None);
         for text in layers {
             let (levels, its_pattern) = text.split_once('/').map_or((text.as_str(), None), |(l, p)| (l, Some(p)));
@@ -373,9 +374,15 @@ impl CurrentFilter {
         let _ = self.change(|layers| drop(layers.pushed.pop()));
     }
 
-    /// Replaces what was set and the filters of the outputs; what was pushed stays on top.
-    pub(crate) fn replace(&self, directives: Vec<String>, outputs: OutputFilters) -> Result<(), FilterError> {
-        self.change_with(Some(&Arc::new(outputs)), |layers| layers.set.clone_from(&directives))
+    /// Replaces the base, what was set, and the filters of the outputs; what was pushed stays on
+    /// top.
+    pub(crate) fn replace(
+        &self,
+        base: LevelFilter,
+        directives: Vec<String>,
+        outputs: OutputFilters,
+    ) -> Result<(), FilterError> {
+        self.change_with(Some((base, &Arc::new(outputs))), |layers| layers.set.clone_from(&directives))
     }
 
     fn change(&self, change: impl Fn(&mut Layers)) -> Result<(), FilterError> {
@@ -385,14 +392,15 @@ impl CurrentFilter {
     /// Without a lock: a forked child may change its filter, too.
     fn change_with(
         &self,
-        outputs: Option<&Arc<OutputFilters>>,
+        others: Option<(LevelFilter, &Arc<OutputFilters>)>,
         change: impl Fn(&mut Layers),
     ) -> Result<(), FilterError> {
         loop {
             let old = self.filter.load_full();
             let mut layers = old.layers.clone();
             change(&mut layers);
-            let new = Arc::new(Filter::new(self.base, layers, outputs.unwrap_or(&old.outputs))?);
+            let (base, outputs) = others.unwrap_or((old.base, &old.outputs));
+            let new = Arc::new(Filter::new(base, layers, outputs)?);
             if Arc::ptr_eq(&*self.filter.compare_and_swap(&old, new), &old) {
                 break;
             }
@@ -466,7 +474,7 @@ mod tests {
     fn current(directives: &str) -> CurrentFilter {
         let filter =
             Filter::new(LevelFilter::Info, layers(&[directives]), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
-        CurrentFilter::new(filter, LevelFilter::Info)
+        CurrentFilter::new(filter)
     }
 
     #[test]
@@ -522,7 +530,7 @@ mod tests {
         ] {
             let filter =
                 Filter::new(LevelFilter::Info, layers(&set), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
-            let filter = CurrentFilter::new(filter, LevelFilter::Info);
+            let filter = CurrentFilter::new(filter);
             for text in pushed {
                 filter.push(text).unwrap();
             }
