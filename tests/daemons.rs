@@ -9,6 +9,8 @@
 // This is a test with a harness of its own, which fails by panicking.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "daemons/receivers.rs"]
+mod receivers;
 mod support;
 
 use std::fs;
@@ -28,7 +30,16 @@ const JOURNALD: &str = "/lib/systemd/systemd-journald";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    child::main(vec![
+    let mut cases = child::cases![
+        receivers::a_daemon_that_has_closed_gets_the_next_message_by_a_new_connection,
+        receivers::a_daemon_that_has_closed_at_rest_suspends_its_output_and_gets_a_gap_line,
+        receivers::what_a_daemon_sends_is_no_end_and_does_not_hide_one,
+        receivers::a_message_of_which_a_part_is_sent_is_not_written,
+        receivers::each_address_of_a_name_is_tried_by_tcp,
+        receivers::each_address_of_a_name_is_tried_by_udp,
+        receivers::a_daemon_that_is_gone_by_udp_suspends_its_output_and_gets_a_gap_line,
+    ];
+    cases.extend([
         Case::new("rsyslog_reads_rfc_5424_from_a_local_socket", |dir| with_rsyslog(dir, local_rfc_5424)),
         Case::new("rsyslog_reads_rfc_3164_from_a_local_socket", |dir| with_rsyslog(dir, local_rfc_3164)),
         Case::new("rsyslog_reads_every_message_by_tcp", |dir| with_rsyslog(dir, tcp)),
@@ -50,7 +61,8 @@ fn main() -> ExitCode {
             journal(dir);
             Ok(Outcome::holds())
         }),
-    ])
+    ]);
+    child::main(cases)
 }
 
 fn with_rsyslog(dir: &Path, case: fn(&Rsyslog)) -> Result<Outcome, String> {

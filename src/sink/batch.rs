@@ -62,6 +62,8 @@ pub struct Batch<'a> {
     base: usize,
     now: Now,
     purpose: Purpose,
+    /// The number of leading lines that are the crate's own.
+    notices: usize,
 }
 
 /// The purpose of a batch.
@@ -84,7 +86,7 @@ pub(crate) struct Span {
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
-        Self { bytes, spans, base: 0, now, purpose: Purpose::Records }
+        Self { bytes, spans, base: 0, now, purpose: Purpose::Records, notices: 0 }
     }
 
     /// Makes a batch of the one line that reports the suspension, which may go below
@@ -96,6 +98,18 @@ impl<'a> Batch<'a> {
     /// Makes a batch for a suspended sink, of the levels that it still takes.
     pub(crate) fn urgent(bytes: &'a [u8], spans: &'a [Span], now: Now) -> Self {
         Self { purpose: Purpose::Urgent, ..Self::new(bytes, spans, now) }
+    }
+
+    /// Says that the first `notices` lines are the crate's own.
+    pub(crate) fn with_notices(self, notices: usize) -> Self {
+        Self { notices, ..self }
+    }
+
+    /// Returns true if line `number` is one of the crate's own.
+    // Only a connection to a daemon asks.
+    #[cfg_attr(not(all(feature = "syslog", unix)), allow(dead_code))]
+    pub(crate) fn is_notice(&self, number: usize) -> bool {
+        number < self.notices
     }
 
     pub(crate) fn purpose(&self) -> Purpose {
@@ -124,7 +138,8 @@ impl<'a> Batch<'a> {
     pub(crate) fn after(&self, lines: usize) -> Self {
         let lines = lines.min(self.spans.len());
         let start = lines.checked_sub(1).map_or(self.base, |last| self.spans[last].end);
-        Self { bytes: &self.bytes[start - self.base..], spans: &self.spans[lines..], base: start, ..*self }
+        let (bytes, notices) = (&self.bytes[start - self.base..], self.notices.saturating_sub(lines));
+        Self { bytes, spans: &self.spans[lines..], base: start, notices, ..*self }
     }
 
     /// Returns all lines, one after the other.

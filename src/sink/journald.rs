@@ -3,15 +3,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::format::Format;
 use crate::wanted::Wanted;
 
 use super::otherwise::Otherwise;
 use super::shared_options::{backlog_options, wanted_options};
-use super::socket::{Connection, Destination, Socket, SystemConnection, is_too_large};
-use super::syslog::failed;
-use super::{Backlog, Batch, Now, OutputSink, WriteError};
+use super::socket::{Connection, Destination, Sent, Socket, SystemConnection, is_too_large};
+use super::{Backlog, Batch, Health, Now, OutputSink, WriteError};
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -107,25 +107,35 @@ impl<C: Connection> JournaldSink<C> {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { socket: Socket::new(Destination::Unix(path)) }
     }
+}
 
-    fn send(&mut self, entry: &[u8]) -> io::Result<()> {
-        match self.socket.send(entry) {
-            Err(error) if is_too_large(&error) => self.socket.send_by_file(entry),
-            result => result,
-        }
+/// A record that is too large for a datagram goes by a file.
+fn send<C: Connection>(socket: &mut Socket<C>, entry: &[u8]) -> io::Result<Sent> {
+    match socket.send(entry) {
+        Err(error) if is_too_large(&error) => socket.send_by_file(entry),
+        result => result,
     }
 }
 
 impl<C: Connection> OutputSink for JournaldSink<C> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        for (number, line) in batch.lines().enumerate() {
-            self.send(line.bytes()).map_err(|error| failed(number, "write", error))?;
-        }
-        Ok(())
+        self.socket.send_lines(batch, send)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.socket.flush().map_err(|error| self.socket.failure(0, "flush", error))
     }
 
     fn retry(&mut self, _: Now) -> Result<(), WriteError> {
-        self.socket.get_ready().map_err(|error| failed(0, "open", error))
+        self.socket.retry()
+    }
+
+    fn check(&mut self, _: Now) -> Result<Health, WriteError> {
+        self.socket.check()
+    }
+
+    fn wait(&mut self, at_most: Duration) -> bool {
+        self.socket.wait(at_most)
     }
 }
 

@@ -1,22 +1,40 @@
 //! Messages to another program or machine: datagrams, or frames on a stream; nothing here waits.
 //! Runs on the writer's thread.
 
+mod system;
+
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketType};
+use super::{Batch, Health, Lag, WriteError};
 
-use crate::os::CloseInChild;
+pub(crate) use system::SystemConnection;
+
+/// The time between two looks at rest at a connection that is being made.
+const CONNECTING_CHECK: Duration = Duration::from_millis(50);
+
+/// After so many attempts that find a connection still being made, the next address is tried.
+const ATTEMPTS_FOR_EACH: u32 = 10;
 
 /// Where messages go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// A local socket: of datagrams, or else a stream.
     Unix(PathBuf),
-    Udp(SocketAddr),
-    Tcp(SocketAddr),
+    /// The addresses of a name, of which the first that works is taken.
+    Udp(Vec<SocketAddr>),
+    Tcp(Vec<SocketAddr>),
+}
+
+impl Destination {
+    fn addresses(&self) -> usize {
+        match self {
+            Destination::Unix(_) => 1,
+            Destination::Udp(addresses) | Destination::Tcp(addresses) => addresses.len().max(1),
+        }
+    }
 }
 
 /// How a stream shows where a message ends.
@@ -32,7 +50,8 @@ pub(crate) enum Framing {
 
 /// A connection to a destination, as the system makes it or a test.
 pub(crate) trait Connection: Sized + Send {
-    fn connect(to: &Destination) -> io::Result<Self>;
+    /// Connects to the address at this place of the destination.
+    fn connect(to: &Destination, place: usize) -> io::Result<Self>;
 
     fn framing(&self) -> Framing;
 
@@ -47,6 +66,17 @@ pub(crate) trait Connection: Sized + Send {
     /// bytes.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Reads what the other side has sent, which nobody wants.
+    ///
+    /// # Errors
+    ///
+    /// The other side has closed the stream, or has refused a datagram.
+    fn hear(&self) -> io::Result<()>;
+
+    /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
+    /// has.
+    fn wait(&self, at_most: Duration) -> bool;
+
     /// Sends the descriptor of a sealed file in memory, which the other side maps.
     #[cfg(all(feature = "journald", target_os = "linux"))]
     fn send_by_file(&self, bytes: &[u8]) -> io::Result<()>;
@@ -55,108 +85,341 @@ pub(crate) trait Connection: Sized + Send {
 /// A connection to a destination, which is made again when it is gone.
 pub(super) struct Socket<C = SystemConnection> {
     to: Destination,
-    connection: Option<C>,
+    /// The place of the address that is connected, or tried next.
+    place: usize,
+    /// The number of addresses that have failed since one worked, or since that was an error.
+    failed: usize,
+    live: Option<Live<C>>,
     /// The frame of a message that a stream has taken only in part: it is sent before all others,
     /// and from its beginning after a new connection.
     unfinished: Vec<u8>,
     sent: usize,
+    /// The unfinished message is a line of the crate's own, which the writer hands over only once.
+    is_notice: bool,
+    /// The other side has taken something of the batch.
+    took_some: bool,
     frame: Vec<u8>,
 }
 
-/// A connection that the system has made.
-pub(crate) struct SystemConnection {
-    _in_child: CloseInChild,
-    fd: OwnedFd,
-    framing: Framing,
+/// A connection, and what is known of it.
+struct Live<C> {
+    connection: C,
     is_established: bool,
+    /// The number of attempts that found it still being made.
+    attempts: u32,
+    /// Nothing was sent yet.
+    is_new: bool,
+    /// The other side was heard after the last message, or the connection is new: one look at it
+    /// for each batch is enough.
+    is_heard: bool,
+    /// The check that follows each batch at once is over: it would find nothing new.
+    is_at_rest: bool,
+    /// It replaces, without a message to send, one that the other side has closed.
+    made_at_rest: bool,
+}
+
+/// How much of a message a stream has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Whole,
+    /// The rest is stored, and is sent before anything else.
+    Part,
+}
+
+impl<C> Live<C> {
+    fn new(connection: C) -> Self {
+        let (is_established, made_at_rest) = (false, false);
+        Self { connection, is_established, attempts: 0, is_new: true, is_heard: true, is_at_rest: true, made_at_rest }
+    }
+
+    fn has_taken(&mut self) {
+        self.is_new = false;
+        self.is_heard = false;
+        self.is_at_rest = false;
+        self.made_at_rest = false;
+    }
 }
 
 impl<C: Connection> Socket<C> {
     pub(super) fn new(to: Destination) -> Self {
-        Self { to, connection: None, unfinished: Vec::new(), sent: 0, frame: Vec::new() }
+        Self {
+            to,
+            place: 0,
+            failed: 0,
+            live: None,
+            unfinished: Vec::new(),
+            sent: 0,
+            is_notice: false,
+            took_some: false,
+            frame: Vec::new(),
+        }
     }
 
-    /// Connects if there is no connection, and sends what is unfinished.
+    /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
+    /// has.
+    pub(super) fn wait(&self, at_most: Duration) -> bool {
+        self.live.as_ref().is_some_and(|live| live.connection.wait(at_most))
+    }
+
+    /// Sends each line of a batch by `send`, which returns how much of it was taken.
+    ///
+    /// # Errors
+    ///
+    /// The other side takes nothing now, or is gone. A message of which a part was sent is finished
+    /// before anything else; the writer hands it over again as an empty line, or whole after an
+    /// error.
+    pub(super) fn send_lines(
+        &mut self,
+        batch: &Batch<'_>,
+        mut send: impl FnMut(&mut Self, &[u8]) -> io::Result<Sent>,
+    ) -> Result<(), WriteError> {
+        self.took_some = false;
+        self.hear();
+        for (number, line) in batch.lines().enumerate() {
+            let sent = match line.bytes() {
+                [] => self.flush().map(|()| Sent::Whole),
+                line => send(self, line),
+            };
+            match sent {
+                Ok(Sent::Whole) => {}
+                Ok(Sent::Part) => {
+                    self.is_notice = batch.is_notice(number);
+                    return Err(WriteError::lagging(number, Lag { begun: true, took_some: true }));
+                }
+                Err(error) => return Err(self.failure(number, "write", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an error of the output, after `written` lines. A socket that takes nothing now is
+    /// none.
+    pub(super) fn failure(&mut self, written: usize, doing: &'static str, error: io::Error) -> WriteError {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return WriteError::lagging(written, Lag { begun: false, took_some: self.took_some });
+        }
+        if !self.is_notice {
+            // The writer hands it over again.
+            self.unfinished.clear();
+            self.sent = 0;
+        }
+        WriteError::failed(written, doing, error)
+    }
+
+    /// Connects if there is no connection, to the first address that works.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` where the other side has not answered yet.
+    pub(super) fn connect(&mut self) -> io::Result<()> {
+        loop {
+            let connected = self.connect_to_one();
+            match connected {
+                Err(error) if is_gone(&error) && self.failed + 1 < self.to.addresses() => self.failed += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                result => {
+                    self.failed = 0;
+                    return result;
+                }
+            }
+        }
+    }
+
+    fn connect_to_one(&mut self) -> io::Result<()> {
+        let live = match &mut self.live {
+            Some(live) => Ok(live),
+            none => C::connect(&self.to, self.place).map(|connection| none.insert(Live::new(connection))),
+        };
+        let established = live.and_then(|live| {
+            live.connection.establish()?;
+            live.is_established = true;
+            Ok(())
+        });
+        self.lose_if_gone(&established);
+        established
+    }
+
+    /// Makes an attempt to come back.
+    ///
+    /// # Errors
+    ///
+    /// The other side is gone, or has not answered yet.
+    pub(super) fn retry(&mut self) -> Result<(), WriteError> {
+        if let Some(live) = self.live.as_mut().filter(|live| !live.is_established) {
+            live.attempts += 1;
+            if live.attempts > ATTEMPTS_FOR_EACH && self.to.addresses() > 1 {
+                self.lose();
+            }
+        }
+        self.connect().map_err(|error| self.failure(0, "open", error))
+    }
+
+    /// Looks whether the other side has closed the connection while nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// The other side is gone.
+    pub(super) fn check(&mut self) -> Result<Health, WriteError> {
+        match self.look() {
+            Ok(()) => Ok(Health::default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(Health { check_after: Some(CONNECTING_CHECK), ..Health::default() })
+            }
+            Err(error) => Err(self.failure(0, "open", error)),
+        }
+    }
+
+    /// Connects again if the other side has closed the connection, but only once before the next
+    /// message, because the other side may close each at once.
+    fn look(&mut self) -> io::Result<()> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if !live.is_established {
+            return self.connect();
+        }
+        let made_at_rest = live.made_at_rest;
+        let was_at_rest = std::mem::replace(&mut live.is_at_rest, true);
+        if !was_at_rest || !self.has_closed() || made_at_rest {
+            return Ok(());
+        }
+        let connected = self.connect();
+        if let Some(live) = &mut self.live {
+            live.made_at_rest = true;
+        }
+        connected
+    }
+
+    /// Looks whether the other side has closed the stream, once for each batch: what is sent then
+    /// is taken by the system and lost. Whoever sends connects again.
+    fn hear(&mut self) {
+        if self.live.as_ref().is_some_and(|live| live.is_established && !live.is_heard) {
+            // Without a connection, the first line makes one.
+            self.has_closed();
+        }
+    }
+
+    /// Asks the other side of a stream. Returns true if it has closed the connection, which is gone
+    /// then.
+    fn has_closed(&mut self) -> bool {
+        let Some(live) = self.live.as_mut().filter(|live| live.connection.framing() != Framing::None) else {
+            return false;
+        };
+        live.is_heard = true;
+        let heard = live.connection.hear();
+        self.lose_if_gone(&heard);
+        heard.is_err()
+    }
+
+    /// Sends what is unfinished.
     ///
     /// # Errors
     ///
     /// `WouldBlock` where the other side has not answered yet or takes nothing now.
-    pub(super) fn get_ready(&mut self) -> io::Result<()> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
-                self.sent = 0;
-                none.insert(C::connect(&self.to)?)
-            }
-        };
-        let ready = connection.establish();
-        let finished = ready.and_then(|()| self.finish());
-        self.forget_if_gone(&finished);
-        finished
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.unfinished.is_empty() {
+            return Ok(());
+        }
+        self.with_connection(Self::finish)
     }
 
-    /// Sends one message whole, or takes it for sent and keeps what the other side has not taken.
+    /// Sends one message, after what is unfinished.
     ///
     /// # Errors
     ///
-    /// The message was not sent, and no part of it will be. A connection that is gone is made again
-    /// first, once.
-    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        match self.get_ready().and_then(|()| self.send_once(message)) {
-            Err(error) if is_gone(&error) => {
-                self.get_ready()?;
-                self.send_once(message)
+    /// No part of the message was sent. A connection that is gone is made again first, once.
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<Sent> {
+        self.with_connection(|socket| {
+            socket.finish()?;
+            socket.send_once(message)
+        })
+    }
+
+    /// Sends something; after an error that ends the connection once more, by a new one, or by
+    /// UDP to each address.
+    fn with_connection<T>(&mut self, mut send: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        let mut left = self.to.addresses();
+        loop {
+            self.connect()?;
+            match send(self) {
+                Err(error) if is_gone(&error) && left > 0 => left -= 1,
+                result => return result,
             }
-            result => result,
         }
     }
 
     /// Sends a message that no datagram can hold by the descriptor of a sealed file in memory.
     #[cfg(all(feature = "journald", target_os = "linux"))]
-    pub(super) fn send_by_file(&mut self, message: &[u8]) -> io::Result<()> {
-        let Some(connection) = &self.connection else { return Err(io::ErrorKind::NotConnected.into()) };
-        let sent = connection.send_by_file(message);
-        self.forget_if_gone(&sent);
-        sent
+    pub(super) fn send_by_file(&mut self, message: &[u8]) -> io::Result<Sent> {
+        let Some(live) = &mut self.live else { return Err(io::ErrorKind::NotConnected.into()) };
+        let sent = live.connection.send_by_file(message);
+        if sent.is_ok() {
+            live.has_taken();
+            self.took_some = true;
+        }
+        self.lose_if_gone(&sent);
+        sent.map(|()| Sent::Whole)
     }
 
-    fn send_once(&mut self, message: &[u8]) -> io::Result<()> {
-        let Some(connection) = &self.connection else { return Err(io::ErrorKind::NotConnected.into()) };
+    fn send_once(&mut self, message: &[u8]) -> io::Result<Sent> {
+        let Some(live) = &mut self.live else { return Err(io::ErrorKind::NotConnected.into()) };
+        let framing = live.connection.framing();
         self.frame.clear();
-        if connection.framing() == Framing::OctetCount {
+        if framing == Framing::OctetCount {
             self.frame.extend_from_slice(format!("{} ", message.len()).as_bytes());
         }
         self.frame.extend_from_slice(message);
-        if connection.framing() == Framing::Newline {
+        if framing == Framing::Newline {
             self.frame.push(b'\n');
         }
-        let sent = connection.send(&self.frame);
-        // A datagram is sent whole or not at all.
-        if let Ok(sent) = sent {
-            if sent < self.frame.len() {
-                std::mem::swap(&mut self.unfinished, &mut self.frame);
-                self.sent = sent;
-            }
+        let mut sent = live.connection.send(&self.frame);
+        if sent.is_ok() {
+            // A datagram is refused after it was sent: by a program of this machine, at once.
+            let heard = if live.is_new && framing == Framing::None { live.connection.hear() } else { Ok(()) };
+            live.has_taken();
+            sent = heard.and(sent);
         }
-        self.forget_if_gone(&sent);
-        sent.map(drop)
+        self.lose_if_gone(&sent);
+        let sent = sent?;
+        self.took_some = true;
+        // A datagram is sent whole or not at all.
+        if sent == self.frame.len() || framing == Framing::None {
+            return Ok(Sent::Whole);
+        }
+        std::mem::swap(&mut self.unfinished, &mut self.frame);
+        self.sent = sent;
+        Ok(Sent::Part)
     }
 
     /// Sends what is left of an unfinished frame.
     fn finish(&mut self) -> io::Result<()> {
-        let Some(connection) = &self.connection else { return Ok(()) };
         while self.sent < self.unfinished.len() {
-            self.sent += connection.send(&self.unfinished[self.sent..])?;
+            let Some(live) = &mut self.live else { return Err(io::ErrorKind::NotConnected.into()) };
+            let sent = live.connection.send(&self.unfinished[self.sent..]);
+            if sent.is_ok() {
+                live.has_taken();
+                self.took_some = true;
+            }
+            self.lose_if_gone(&sent);
+            self.sent += sent?;
         }
         self.unfinished.clear();
         self.sent = 0;
         Ok(())
     }
 
-    fn forget_if_gone<T>(&mut self, result: &io::Result<T>) {
+    /// Drops the connection if this error ends it.
+    fn lose_if_gone<T>(&mut self, result: &io::Result<T>) {
         if result.as_ref().is_err_and(is_gone) {
-            self.connection = None;
+            self.lose();
         }
+    }
+
+    /// Drops the connection. The next address is its own again if it was a stream that worked.
+    fn lose(&mut self) {
+        let is_stream = |live: &Live<C>| live.is_established && live.connection.framing() != Framing::None;
+        if !self.live.take().as_ref().is_some_and(is_stream) {
+            self.place = (self.place + 1) % self.to.addresses();
+        }
+        self.sent = 0;
     }
 }
 
@@ -168,110 +431,6 @@ pub(super) fn is_too_large(error: &io::Error) -> bool {
 /// Returns true if this error ends a connection.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::WouldBlock && !is_too_large(error)
-}
-
-impl Connection for SystemConnection {
-    fn connect(to: &Destination) -> io::Result<Self> {
-        match to {
-            Destination::Unix(path) => {
-                let address = SocketAddrUnix::new(path.as_path())?;
-                let datagrams = socket(AddressFamily::UNIX, SocketType::DGRAM)?;
-                match net::connect(&datagrams, &address) {
-                    Ok(()) => Ok(Self::of(datagrams, Framing::None)),
-                    Err(rustix::io::Errno::PROTOTYPE) => {
-                        let stream = socket(AddressFamily::UNIX, SocketType::STREAM)?;
-                        net::connect(&stream, &address)?;
-                        Ok(Self::of(stream, Framing::Newline))
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
-            Destination::Udp(address) => {
-                let datagrams = socket(family(address), SocketType::DGRAM)?;
-                net::connect(&datagrams, address)?;
-                Ok(Self::of(datagrams, Framing::None))
-            }
-            Destination::Tcp(address) => {
-                let stream = socket(family(address), SocketType::STREAM)?;
-                match net::connect(&stream, address) {
-                    Ok(()) => Ok(Self::of(stream, Framing::OctetCount)),
-                    Err(rustix::io::Errno::INPROGRESS) => {
-                        Ok(Self { is_established: false, ..Self::of(stream, Framing::OctetCount) })
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
-        }
-    }
-
-    fn framing(&self) -> Framing {
-        self.framing
-    }
-
-    fn establish(&mut self) -> io::Result<()> {
-        if self.is_established {
-            return Ok(());
-        }
-        let mut asked = [rustix::event::PollFd::new(&self.fd, rustix::event::PollFlags::OUT)];
-        if rustix::event::poll(&mut asked, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        net::sockopt::socket_error(&self.fd)??;
-        self.is_established = true;
-        Ok(())
-    }
-
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        // macOS has no such flag; the writer's thread blocks SIGPIPE anyway.
-        #[cfg(target_vendor = "apple")]
-        let flags = SendFlags::DONTWAIT;
-        #[cfg(not(target_vendor = "apple"))]
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::io::retry_on_intr(|| net::send(&self.fd, bytes, flags)) {
-            // A full queue of a network device, which empties by itself.
-            Err(rustix::io::Errno::NOBUFS) => Err(io::ErrorKind::WouldBlock.into()),
-            result => Ok(result?),
-        }
-    }
-
-    #[cfg(all(feature = "journald", target_os = "linux"))]
-    fn send_by_file(&self, bytes: &[u8]) -> io::Result<()> {
-        use rustix::fs::{MemfdFlags, SealFlags};
-        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
-
-        let file = rustix::fs::memfd_create("journal-entry", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [file.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        net::sendmsg(&self.fd, &[], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
-        Ok(())
-    }
-}
-
-impl SystemConnection {
-    fn of(fd: OwnedFd, framing: Framing) -> Self {
-        Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
-    }
-}
-
-fn family(address: &SocketAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
-}
-
-/// A socket that never waits, and whose number is none of the standard streams', which the program
-/// may have closed.
-fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
-    let socket = net::socket(family, kind, None)?;
-    let socket = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 3)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    Ok(socket)
 }
 
 #[cfg(test)]
@@ -287,7 +446,7 @@ mod tests {
         loop {
             match socket.send(message) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
-                result => return result.unwrap(),
+                result => return result.map(drop).unwrap(),
             }
         }
     }
@@ -326,7 +485,7 @@ mod tests {
     #[test]
     fn udp_gets_a_datagram_for_each_message() {
         let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Udp(reader.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Udp(vec![reader.local_addr().unwrap()]));
         send(&mut socket, b"hello");
         let mut bytes = [0; 64];
         let len = reader.recv(&mut bytes).unwrap();
@@ -336,12 +495,12 @@ mod tests {
     #[test]
     fn a_stream_whose_reader_pauses_loses_and_tears_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(listener.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]));
         let message = |number: usize| format!("{number:06} {}", "x".repeat(number % 5000));
         let (mut taken, mut refused) = (0, 0);
         while refused == 0 || taken < 100 {
             match socket.send(message(taken).as_bytes()) {
-                Ok(()) => taken += 1,
+                Ok(_) => taken += 1,
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
                     refused += usize::from(taken > 0);
@@ -364,7 +523,7 @@ mod tests {
         for number in taken..taken + 2000 {
             send(&mut socket, message(number).as_bytes());
         }
-        while socket.get_ready().is_err() {
+        while socket.flush().is_err() {
             std::thread::yield_now();
         }
         drop(socket);
@@ -374,7 +533,7 @@ mod tests {
     #[test]
     fn after_a_new_connection_an_unfinished_message_comes_whole() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(listener.local_addr().unwrap()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]));
         send(&mut socket, b"first");
         let first = listener.accept().unwrap().0;
         let long = vec![b'y'; 60_000];
@@ -385,7 +544,7 @@ mod tests {
         let mut second = None;
         let mut read = Vec::new();
         listener.set_nonblocking(true).unwrap();
-        while socket.get_ready().is_err() || !socket.unfinished.is_empty() || second.is_none() {
+        while socket.flush().is_err() || !socket.unfinished.is_empty() || second.is_none() {
             if let (None, Ok((stream, _))) = (&second, listener.accept()) {
                 stream.set_nonblocking(true).unwrap();
                 second = Some(stream);

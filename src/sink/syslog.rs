@@ -2,17 +2,17 @@
 //! value; the sink runs on the writer's thread.
 
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::format::{Format, SyslogOptions};
 use crate::wanted::Wanted;
 
 use super::otherwise::Otherwise;
-use super::outcome::Lag;
 use super::shared_options::{backlog_options, wanted_options};
 use super::socket::{Connection, Destination, Socket, SystemConnection};
-use super::{Backlog, Batch, Now, OutputSink, WriteError};
+use super::{Backlog, Batch, Health, Now, OutputSink, WriteError};
 
 /// Holds a syslog output and its options. Needs the feature `syslog`; on Unix only. Given to
 /// [`Builder::syslog`](crate::Builder::syslog).
@@ -32,10 +32,14 @@ use super::{Backlog, Batch, Now, OutputSink, WriteError};
 ///
 /// It never waits: while the daemon takes nothing, lines wait in the backlog. When the daemon is
 /// gone, the output is suspended, and the newest WARN and ERROR wait; it is connected again by
-/// itself and begins with a gap line. A message counts as written when the system has taken it:
+/// itself and begins with a gap line. A daemon that closes a stream is seen before the next message
+/// and within a second at rest. A message counts as written when the system has taken all of it:
 /// what a daemon or a network then does with it, no sender knows by UDP, and by TCP only when it is
-/// too late. RFC 5424 with octet counting (RFC 6587) is sent by TCP, a datagram for each message
-/// (RFC 5426) by UDP. There is no TLS: send to a daemon of this machine, which has it.
+/// too late. By UDP a daemon that is gone is noticed only on this machine, where the system refuses
+/// datagrams at once; the first one is lost and counts as written.
+///
+/// RFC 5424 with octet counting (RFC 6587) is sent by TCP, a datagram for each message (RFC 5426)
+/// by UDP. There is no TLS: send to a daemon of this machine, which has it.
 ///
 /// ```no_run
 /// use unfazed::{Builder, Facility, LogFile, Syslog};
@@ -144,7 +148,7 @@ impl Syslog {
     }
 
     /// Returns the output to another machine by UDP. A name is looked up here, once: the writer
-    /// never waits for a name server.
+    /// never waits for a name server. Of several addresses each is tried in turn.
     ///
     /// # Errors
     ///
@@ -155,11 +159,11 @@ impl Syslog {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn udp(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self::to(Destination::Udp(first(address)?)))
+        Ok(Self::to(Destination::Udp(all(address)?)))
     }
 
     /// Returns the output to another machine by TCP. A name is looked up here, once: the writer
-    /// never waits for a name server.
+    /// never waits for a name server. Of several addresses each is tried in turn.
     ///
     /// # Errors
     ///
@@ -170,7 +174,7 @@ impl Syslog {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self::to(Destination::Tcp(first(address)?)))
+        Ok(Self::to(Destination::Tcp(all(address)?)))
     }
 
     fn to(to: Destination) -> Self {
@@ -277,8 +281,8 @@ impl Syslog {
     pub(crate) fn name(&self) -> String {
         match &self.to {
             Destination::Unix(_) => "syslog".to_owned(),
-            Destination::Udp(address) => format!("syslog udp {address}"),
-            Destination::Tcp(address) => format!("syslog tcp {address}"),
+            Destination::Udp(addresses) => format!("syslog udp {}", shown(addresses)),
+            Destination::Tcp(addresses) => format!("syslog tcp {}", shown(addresses)),
         }
     }
 
@@ -296,8 +300,14 @@ impl Syslog {
     }
 }
 
-fn first(address: impl ToSocketAddrs) -> io::Result<std::net::SocketAddr> {
-    address.to_socket_addrs()?.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+fn all(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+}
+
+/// Returns the first address, which names the output.
+fn shown(addresses: &[SocketAddr]) -> String {
+    addresses.first().map(SocketAddr::to_string).unwrap_or_default()
 }
 
 /// The sink of a [`Syslog`].
@@ -313,27 +323,23 @@ impl<C: Connection> SyslogSink<C> {
 
 impl<C: Connection> OutputSink for SyslogSink<C> {
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        for (number, line) in batch.lines().enumerate() {
-            let message = line.bytes().strip_suffix(b"\n").unwrap_or(line.bytes());
-            self.socket.send(message).map_err(|error| failed(number, "write", error))?;
-        }
-        Ok(())
+        self.socket.send_lines(batch, |socket, line| socket.send(line.strip_suffix(b"\n").unwrap_or(line)))
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        self.socket.get_ready().map_err(|error| failed(0, "flush", error))
+        self.socket.flush().map_err(|error| self.socket.failure(0, "flush", error))
     }
 
     fn retry(&mut self, _: Now) -> Result<(), WriteError> {
-        self.socket.get_ready().map_err(|error| failed(0, "open", error))
+        self.socket.retry()
     }
-}
 
-/// A socket that takes nothing now is no error of the output.
-pub(super) fn failed(number: usize, doing: &'static str, error: io::Error) -> WriteError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => WriteError::lagging(number, Lag { begun: false, took_some: number > 0 }),
-        _ => WriteError::failed(number, doing, error),
+    fn check(&mut self, _: Now) -> Result<Health, WriteError> {
+        self.socket.check()
+    }
+
+    fn wait(&mut self, at_most: Duration) -> bool {
+        self.socket.wait(at_most)
     }
 }
 
@@ -356,7 +362,8 @@ mod tests {
         assert!(error(Syslog::local().max_len(65_001)).contains("`max_len`"));
         assert!(error(Syslog::local().structured_data("a]b")).contains("`structured_data`"));
         assert!(error(Syslog::local().structured_data("")).contains("1 to 32"));
-        assert!(error(Syslog::unix("x".repeat(108))).contains("107 bytes"));
         assert!(Syslog::udp("nowhere").is_err());
+        let none: &[SocketAddr] = &[];
+        assert!(Syslog::udp(none).is_err() && Syslog::tcp(none).is_err());
     }
 }

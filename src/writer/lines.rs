@@ -71,7 +71,7 @@ impl Lines {
     }
 
     pub(super) fn batch(&self, now: Now) -> Batch<'_> {
-        Batch::new(self.text.bytes(), &self.spans, now)
+        Batch::new(self.text.bytes(), &self.spans, now).with_notices(self.spans.len() - self.records.len())
     }
 
     pub(super) fn urgent_batch(&self, now: Now) -> Batch<'_> {

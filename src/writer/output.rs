@@ -487,7 +487,9 @@ impl Output {
 
     /// Has the sink hand on everything that it holds back; or returns why it did not.
     pub(super) fn flush(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
-        let flushed = if self.is_suspended() { Ok(()) } else { self.ask(|sink| sink.flush()) };
+        // A line of which a part is in is finished when it is handed over again.
+        let has_nothing = self.is_suspended() || turn.records.is_begun(self.index);
+        let flushed = if has_nothing { Ok(()) } else { self.ask(|sink| sink.flush()) };
         if let Err(refusal) = flushed {
             self.refused(refusal, turn);
         }

@@ -32,6 +32,8 @@ enum Failure {
     Part(usize),
     /// The same without the break: the rest is taken later.
     Pause(usize),
+    /// The same, and then a stream takes nothing until the fault is over.
+    Stall(usize),
 }
 
 /// The daemon of this thread: what it has read, and what fails.
@@ -48,6 +50,8 @@ struct Daemon {
     hits: u64,
     /// The connection with this place is broken.
     broken: Option<usize>,
+    /// The daemon has closed the connection with this place: what is sent there is lost.
+    closed: Option<usize>,
 }
 
 thread_local! {
@@ -69,6 +73,7 @@ impl Daemon {
             is_forever: false,
             hits: 0,
             broken: None,
+            closed: None,
         }));
     }
 
@@ -124,7 +129,7 @@ impl FakeConnection {
 }
 
 impl Connection for FakeConnection {
-    fn connect(_: &Destination) -> io::Result<Self> {
+    fn connect(_: &Destination, _: usize) -> io::Result<Self> {
         with_daemon(|daemon| {
             if let Some(failure) = daemon.failure() {
                 let Failure::Errno(errno) = failure else { return Err(error(ECONNREFUSED)) };
@@ -147,7 +152,7 @@ impl Connection for FakeConnection {
             Some(Failure::Errno(errno)) => Err(error(errno)),
             Some(Failure::Part(_)) => Err(error(EPIPE)),
             Some(Failure::Pause(_)) => Err(error(EAGAIN)),
-            None => Ok(()),
+            Some(Failure::Stall(_)) | None => Ok(()),
         })
     }
 
@@ -157,10 +162,13 @@ impl Connection for FakeConnection {
             if self.is_broken(daemon) {
                 return Err(error(EPIPE));
             }
+            if daemon.closed == Some(self.number) {
+                return Ok(bytes.len());
+            }
             if daemon.framing == Framing::None {
                 return match failure {
                     Some(Failure::Errno(errno)) => Err(error(errno)),
-                    Some(Failure::Part(_) | Failure::Pause(_)) => Err(error(EAGAIN)),
+                    Some(Failure::Part(_) | Failure::Pause(_) | Failure::Stall(_)) => Err(error(EAGAIN)),
                     None if bytes.len() > daemon.most => Err(error(EMSGSIZE)),
                     None => {
                         daemon.read.push(bytes.to_vec());
@@ -171,6 +179,13 @@ impl Connection for FakeConnection {
             let taken = match failure {
                 Some(Failure::Errno(errno)) => return Err(error(errno)),
                 Some(Failure::Part(most) | Failure::Pause(most)) => most.min(bytes.len()),
+                Some(Failure::Stall(most)) => {
+                    if daemon.hits == 1 {
+                        most.min(bytes.len())
+                    } else {
+                        0
+                    }
+                }
                 None => bytes.len(),
             };
             if matches!(failure, Some(Failure::Part(_))) {
@@ -181,12 +196,29 @@ impl Connection for FakeConnection {
         })
     }
 
+    fn hear(&self) -> io::Result<()> {
+        with_daemon(|daemon| match daemon.framing {
+            // It refuses none that it has taken.
+            Framing::None => Ok(()),
+            Framing::Newline | Framing::OctetCount => match daemon.failure() {
+                _ if self.is_broken(daemon) || daemon.closed == Some(self.number) => Err(error(EPIPE)),
+                Some(Failure::Errno(errno)) if errno != EAGAIN => Err(error(errno)),
+                Some(Failure::Part(_)) => Err(error(EPIPE)),
+                Some(Failure::Errno(_) | Failure::Pause(_) | Failure::Stall(_)) | None => Ok(()),
+            },
+        })
+    }
+
+    fn wait(&self, _: Duration) -> bool {
+        false
+    }
+
     #[cfg(all(feature = "journald", target_os = "linux"))]
     fn send_by_file(&self, bytes: &[u8]) -> io::Result<()> {
         with_daemon(|daemon| match daemon.failure() {
             Some(Failure::Errno(errno)) => Err(error(errno)),
             Some(Failure::Part(_)) => Err(error(EPIPE)),
-            Some(Failure::Pause(_)) => Err(error(EAGAIN)),
+            Some(Failure::Pause(_) | Failure::Stall(_)) => Err(error(EAGAIN)),
             None => {
                 daemon.read.push(bytes.to_vec());
                 Ok(())
@@ -338,4 +370,58 @@ fn a_daemon_that_comes_back_gets_one_gap_line_before_what_was_retained() {
     let gap = parsed.lines.iter().position(|line| matches!(line, Line::Gap)).unwrap();
     assert_eq!(gap, 4, "{:?}", parsed.lines);
     assert!(parsed.lines.len() > 5, "WARN and ERROR follow it");
+}
+
+#[test]
+fn a_daemon_that_has_closed_a_stream_costs_no_record_and_one_that_closes_each_gets_each() {
+    for framing in [Framing::Newline, Framing::OctetCount] {
+        Daemon::start(framing, LONGEST);
+        let mut bench = syslog();
+        for _ in 0..4 {
+            bench.log_some(2);
+            bench.step();
+            // Every connection there has been so far.
+            with_daemon(|daemon| daemon.closed = Some(daemon.read.len()));
+        }
+        let parsed = judge(&mut bench, "closed each time");
+        assert_eq!((parsed.told, bench.suspensions()), (0, (0, 0)), "{framing:?}");
+    }
+}
+
+#[test]
+fn a_look_at_the_daemon_is_one_operation_for_each_batch() {
+    Daemon::start(Framing::OctetCount, LONGEST);
+    let mut bench = syslog();
+    bench.log_some(1);
+    bench.step();
+    let before = with_daemon(|daemon| daemon.operations);
+    bench.log_some(8);
+    bench.step();
+    let operations = with_daemon(|daemon| daemon.operations) - before;
+    // Each message is an operation to send, and one to look whether the connection is there.
+    assert_eq!(operations, 1 + 2 * 8);
+}
+
+#[test]
+fn a_message_of_which_a_part_is_sent_is_pending_until_its_last_byte_is_taken() {
+    for framing in [Framing::Newline, Framing::OctetCount] {
+        for ends in [false, true] {
+            Daemon::start(framing, LONGEST);
+            let mut bench = syslog();
+            bench.log(Level::Info);
+            bench.step();
+            // It is looked at, it is connected, and then it takes ten bytes and nothing more.
+            let at = with_daemon(|daemon| daemon.operations) + 3;
+            with_daemon(|daemon| (daemon.fault, daemon.is_forever) = (Some((at, Failure::Stall(10))), true));
+            bench.log(Level::Info);
+            bench.live(SECOND / 2);
+            let stats = bench.handle.stats();
+            assert_eq!((stats.written, stats.pending), (1, 1), "{framing:?}: {stats:?}");
+            if ends {
+                // The whole message comes again by a new connection, and no part of it twice.
+                with_daemon(|daemon| daemon.broken = Some(daemon.read.len()));
+            }
+            judge(&mut bench, "its rest is taken");
+        }
+    }
 }

@@ -1,0 +1,152 @@
+//! The sockets of the system. Runs on the writer's thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
+
+use crate::os::CloseInChild;
+
+use super::{Connection, Destination, Framing};
+
+/// A look at the other side reads at most this many pieces of what it has sent.
+const MOST_PIECES: usize = 16;
+const PIECE: usize = 4096;
+
+/// A connection that the system has made.
+pub(crate) struct SystemConnection {
+    _in_child: CloseInChild,
+    fd: OwnedFd,
+    framing: Framing,
+    is_established: bool,
+}
+
+impl Connection for SystemConnection {
+    fn connect(to: &Destination, place: usize) -> io::Result<Self> {
+        let address = |addresses: &[SocketAddr]| addresses.get(place).copied().ok_or(io::ErrorKind::NotFound);
+        match to {
+            Destination::Unix(path) => {
+                let address = SocketAddrUnix::new(path.as_path())?;
+                let datagrams = socket(AddressFamily::UNIX, SocketType::DGRAM)?;
+                match net::connect(&datagrams, &address) {
+                    Ok(()) => Ok(Self::of(datagrams, Framing::None)),
+                    Err(rustix::io::Errno::PROTOTYPE) => {
+                        let stream = socket(AddressFamily::UNIX, SocketType::STREAM)?;
+                        net::connect(&stream, &address)?;
+                        Ok(Self::of(stream, Framing::Newline))
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Destination::Udp(addresses) => {
+                let address = address(addresses)?;
+                let datagrams = socket(family(&address), SocketType::DGRAM)?;
+                net::connect(&datagrams, &address)?;
+                Ok(Self::of(datagrams, Framing::None))
+            }
+            Destination::Tcp(addresses) => {
+                let address = address(addresses)?;
+                let stream = socket(family(&address), SocketType::STREAM)?;
+                match net::connect(&stream, &address) {
+                    Ok(()) => Ok(Self::of(stream, Framing::OctetCount)),
+                    Err(rustix::io::Errno::INPROGRESS) => {
+                        Ok(Self { is_established: false, ..Self::of(stream, Framing::OctetCount) })
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    fn establish(&mut self) -> io::Result<()> {
+        if self.is_established {
+            return Ok(());
+        }
+        let mut asked = [PollFd::new(&self.fd, PollFlags::OUT)];
+        if poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        net::sockopt::socket_error(&self.fd)??;
+        self.is_established = true;
+        Ok(())
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        // macOS has no such flag; the writer's thread blocks SIGPIPE anyway.
+        #[cfg(target_vendor = "apple")]
+        let flags = SendFlags::DONTWAIT;
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::io::retry_on_intr(|| net::send(&self.fd, bytes, flags)) {
+            // A full queue of a network device, which empties by itself.
+            Err(rustix::io::Errno::NOBUFS) => Err(io::ErrorKind::WouldBlock.into()),
+            result => Ok(result?),
+        }
+    }
+
+    fn hear(&self) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        for _ in 0..MOST_PIECES {
+            match rustix::io::retry_on_intr(|| net::recv(&self.fd, &mut piece[..], RecvFlags::DONTWAIT)) {
+                // An empty datagram is no end.
+                Ok((0, _)) if self.framing != Framing::None => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Ok(_) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, at_most: Duration) -> bool {
+        let timeout = Timespec::try_from(at_most).ok();
+        // What is wrong with the socket is left to the next message to find.
+        poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref()).map_or(true, |ready| ready > 0)
+    }
+
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    fn send_by_file(&self, bytes: &[u8]) -> io::Result<()> {
+        use rustix::fs::{MemfdFlags, SealFlags};
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+
+        let file = rustix::fs::memfd_create("journal-entry", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        net::sendmsg(&self.fd, &[], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+impl SystemConnection {
+    fn of(fd: OwnedFd, framing: Framing) -> Self {
+        Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
+    }
+}
+
+fn family(address: &SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+/// A socket that never waits, and whose number is none of the standard streams', which the program
+/// may have closed.
+fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = net::socket(family, kind, None)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 3)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}

@@ -1,0 +1,279 @@
+//! Daemons that are sockets of the test's own: what closes, pauses, comes back at the same address,
+//! or was never there.
+
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use unfazed::{Builder, Handle, State, Syslog};
+
+use super::support::child::{self, Outcome};
+use super::{PATIENCE, logger};
+
+/// Where a daemon listens for streams.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, tempfile::TempDir),
+}
+
+/// A daemon's end of a stream.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    fn all() -> [Self; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let unix = UnixListener::bind(folder.path().join("log")).unwrap();
+        [Self::Tcp(TcpListener::bind("127.0.0.1:0").unwrap()), Self::Unix(unix, folder)]
+    }
+
+    fn syslog(&self) -> Syslog {
+        match self {
+            Self::Tcp(listener) => Syslog::tcp(listener.local_addr().unwrap()).unwrap(),
+            Self::Unix(_, folder) => Syslog::unix(folder.path().join("log")),
+        }
+    }
+
+    fn accept(&self) -> Stream {
+        let mut accepted = None;
+        let accept = || {
+            accepted = match self {
+                Self::Tcp(listener) => {
+                    listener.set_nonblocking(true).unwrap();
+                    listener.accept().ok().map(|(stream, _)| Stream::Tcp(stream))
+                }
+                Self::Unix(listener, _) => {
+                    listener.set_nonblocking(true).unwrap();
+                    listener.accept().ok().map(|(stream, _)| Stream::Unix(stream))
+                }
+            };
+            accepted.is_some()
+        };
+        child::wait_until(|| "a connection comes".to_owned(), PATIENCE, accept);
+        accepted.unwrap()
+    }
+
+    /// Closes the listener. Returns what listens again at its address.
+    fn close(self) -> impl FnOnce() -> Self {
+        let closed: Box<dyn FnOnce() -> Self> = match self {
+            Self::Tcp(listener) => {
+                let address = listener.local_addr().unwrap();
+                Box::new(move || Self::Tcp(TcpListener::bind(address).unwrap()))
+            }
+            Self::Unix(_, folder) => {
+                let path = folder.path().join("log");
+                fs::remove_file(&path).unwrap();
+                Box::new(move || Self::Unix(UnixListener::bind(path).unwrap(), folder))
+            }
+        };
+        closed
+    }
+}
+
+impl Stream {
+    /// Reads until `what` has come. Returns all that has.
+    fn read_until(&mut self, what: &str) -> String {
+        let (mut read, mut bytes) = (Vec::new(), [0; 4096]);
+        loop {
+            let text = String::from_utf8_lossy(&read);
+            if text.contains(what) {
+                return text.into_owned();
+            }
+            let len = self.reader().read(&mut bytes).unwrap();
+            assert!(len > 0, "`{what}` has not come: {text}");
+            read.extend_from_slice(&bytes[..len]);
+        }
+    }
+
+    fn reader(&mut self) -> &mut dyn Read {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream
+            }
+        }
+    }
+
+    /// Closes it, and waits until the other end can see that.
+    fn close(self) {
+        let Self::Tcp(stream) = self else { return };
+        let port = |address: SocketAddr| format!("0100007F:{:04X}", address.port());
+        let ends = format!("{} {}", port(stream.peer_addr().unwrap()), port(stream.local_addr().unwrap()));
+        drop(stream);
+        let is_established = || fs::read_to_string("/proc/self/net/tcp").unwrap().contains(&format!("{ends} 01"));
+        child::wait_until(|| "the end is seen".to_owned(), PATIENCE, || !is_established());
+    }
+}
+
+fn wait_for(handle: &Handle, what: &str, condition: impl Fn(State) -> bool) {
+    child::wait_until(|| format!("{what}: {:?}", handle.stats()), PATIENCE, || condition(handle.state()));
+}
+
+fn wait_until_suspended(handle: &Handle) {
+    wait_for(handle, "it is suspended", |state| matches!(state, State::Suspended(_)));
+}
+
+pub(super) fn a_daemon_that_has_closed_gets_the_next_message_by_a_new_connection(_: &Path) -> Outcome {
+    for listener in Listener::all() {
+        let (logger, handle) = logger(listener.syslog());
+        let mut stream = listener.accept();
+        log::info!(logger: logger, "before");
+        stream.read_until("before");
+        stream.close();
+        log::info!(logger: logger, "the only record of the night");
+        handle.flush(PATIENCE).unwrap();
+        // What was lost would keep this waiting.
+        log::info!(logger: logger, "next morning");
+        let read = listener.accept().read_until("next morning");
+        assert!(read.contains("the only record of the night"), "{read}");
+        assert_eq!(handle.stats().dropped.total(), 0);
+    }
+    Outcome::holds()
+}
+
+pub(super) fn a_daemon_that_has_closed_at_rest_suspends_its_output_and_gets_a_gap_line(_: &Path) -> Outcome {
+    for listener in Listener::all() {
+        let (logger, handle) = logger(listener.syslog());
+        let mut stream = listener.accept();
+        log::info!(logger: logger, "before");
+        stream.read_until("before");
+        let again = listener.close();
+        stream.close();
+        wait_until_suspended(&handle);
+        log::error!(logger: logger, "nobody hears this yet");
+        let mut stream = again().accept();
+        let read = stream.read_until("nobody hears this yet");
+        assert!(read.contains("logging resumed"), "{read}");
+        wait_for(&handle, "it is back", |state| state == State::Healthy);
+        handle.flush(PATIENCE).unwrap();
+    }
+    Outcome::holds()
+}
+
+pub(super) fn what_a_daemon_sends_is_no_end_and_does_not_hide_one(_: &Path) -> Outcome {
+    use std::io::Write as _;
+
+    for listener in Listener::all() {
+        let (logger, handle) = logger(listener.syslog());
+        let mut stream = listener.accept();
+        for answer in [1, 10_000] {
+            let answer = vec![b'x'; answer];
+            match &mut stream {
+                Stream::Tcp(stream) => stream.write_all(&answer).unwrap(),
+                Stream::Unix(stream) => stream.write_all(&answer).unwrap(),
+            }
+            log::info!(logger: logger, "heard {}", answer.len());
+            stream.read_until(&format!("heard {}", answer.len()));
+        }
+        stream.close();
+        log::info!(logger: logger, "after");
+        handle.flush(PATIENCE).unwrap();
+        listener.accept().read_until("after");
+    }
+    Outcome::holds()
+}
+
+pub(super) fn a_message_of_which_a_part_is_sent_is_not_written(_: &Path) -> Outcome {
+    for listener in Listener::all() {
+        let syslog = listener.syslog().max_len(65_000);
+        let (logger, handle) = Builder::new().syslog(syslog).build().unwrap();
+        let mut stream = listener.accept();
+        let long = "x".repeat(60_000);
+        let mut flushed = 0;
+        loop {
+            log::info!(logger: logger, "{long}");
+            if handle.flush(Duration::from_millis(300)).is_err() {
+                break;
+            }
+            flushed += 1;
+        }
+        let _ = handle.shutdown(Duration::from_millis(100));
+        // Its end shows that the writer has ended.
+        let mut read = Vec::new();
+        stream.reader().read_to_end(&mut read).unwrap();
+        let stats = handle.stats();
+        let whole = whole_messages(&read, &long);
+        assert_eq!((stats.written, stats.pending), (whole, 0), "{stats:?}");
+        assert!(flushed <= whole, "{flushed} flushes for {whole} messages");
+        assert_eq!(stats.accepted, stats.written + stats.dropped.total());
+    }
+    Outcome::holds()
+}
+
+/// The number of messages that end with `long`.
+fn whole_messages(read: &[u8], long: &str) -> u64 {
+    let mut whole = 0;
+    let mut run = 0;
+    for byte in read {
+        run = if *byte == b'x' { run + 1 } else { 0 };
+        whole += u64::from(run == long.len());
+    }
+    whole
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpListener::bind(udp.local_addr().unwrap()).unwrap();
+    tcp.local_addr().unwrap()
+}
+
+pub(super) fn each_address_of_a_name_is_tried_by_tcp(_: &Path) -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [nobody(), nobody(), listener.local_addr().unwrap()];
+    let (logger, handle) = logger(Syslog::tcp(&addresses[..]).unwrap());
+    log::info!(logger: logger, "found");
+    handle.flush(PATIENCE).unwrap();
+    Listener::Tcp(listener).accept().read_until("found");
+    let stats = handle.stats();
+    assert_eq!((stats.written, stats.dropped.total()), (1, 0), "{stats:?}");
+    Outcome::holds()
+}
+
+pub(super) fn each_address_of_a_name_is_tried_by_udp(_: &Path) -> Outcome {
+    let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addresses = [nobody(), nobody(), reader.local_addr().unwrap()];
+    let (logger, handle) = logger(Syslog::udp(&addresses[..]).unwrap());
+    log::info!(logger: logger, "found");
+    handle.flush(PATIENCE).unwrap();
+    assert!(datagram(&reader).ends_with("found"));
+    Outcome::holds()
+}
+
+fn datagram(reader: &UdpSocket) -> String {
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut bytes = [0; 4096];
+    let len = reader.recv(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
+}
+
+pub(super) fn a_daemon_that_is_gone_by_udp_suspends_its_output_and_gets_a_gap_line(_: &Path) -> Outcome {
+    let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = reader.local_addr().unwrap();
+    let (logger, handle) = logger(Syslog::udp(address).unwrap());
+    log::info!(logger: logger, "before");
+    assert!(datagram(&reader).ends_with("before"));
+    drop(reader);
+    // The first one is sent to nobody, and the system learns of that after it.
+    let gone = || {
+        log::info!(logger: logger, "nobody hears this");
+        matches!(handle.state(), State::Suspended(_))
+    };
+    child::wait_until(|| format!("it is suspended: {:?}", handle.stats()), PATIENCE, gone);
+    log::error!(logger: logger, "but this is retained");
+    let reader = UdpSocket::bind(address).unwrap();
+    let first = datagram(&reader);
+    assert!(first.contains("logging resumed"), "{first}");
+    assert!(datagram(&reader).ends_with("but this is retained"));
+    wait_for(&handle, "it is back", |state| state == State::Healthy);
+    Outcome::holds()
+}
