@@ -32,7 +32,7 @@ use crate::sink::journald::{Journald, JournaldSink};
 use crate::sink::log_file::{Access, Account, FileOptions};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
-use crate::sink::socket::SystemConnection;
+use crate::sink::socket::{self, SystemConnection};
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::syslog::{Syslog, SyslogSink};
 use crate::sink::{Backlog, OutputSink, Sink};
@@ -86,6 +86,23 @@ impl Destination {
     /// alone, and so has a stream.
     fn is_numbered(&self) -> bool {
         !matches!(self, Destination::Console(_) | Destination::Sink { .. })
+    }
+
+    /// Makes the path of a local socket absolute, or says why it cannot be one.
+    fn stay(&mut self) -> Result<(), InitError> {
+        #[cfg(all(feature = "syslog", unix))]
+        let (option, path) = match self {
+            Destination::Syslog(Syslog { to: socket::Destination::Unix(path), .. }) => ("unix", path),
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(journald) => ("socket", &mut journald.path),
+            _ => return Ok(()),
+        };
+        #[cfg(all(feature = "syslog", unix))]
+        match socket::fit_path(path) {
+            Ok(absolute) => *path = absolute,
+            Err(range) => return Err(InitError::Option { option, value: format!("`{}`", path.display()), range }),
+        }
+        Ok(())
     }
 
     /// The first option that is out of its range: its name, what it is, and the range.
@@ -157,6 +174,7 @@ pub(crate) fn plan_outputs(
                 range: "from the less verbose to the more verbose level, as Warn..=Info",
             });
         }
+        destination.stay()?;
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
         }

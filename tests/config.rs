@@ -232,6 +232,19 @@ fn an_empty_file_is_a_builder_with_its_defaults_and_a_path_is_a_file_with_its_ow
 }
 
 #[test]
+fn the_path_of_a_socket_may_be_relative_and_a_machine_is_not_taken_for_one() {
+    for path in ["./log.sock", "run/log.sock", "/run/log.sock"] {
+        let config = from_toml(&format!("[syslog]\nto = '{path}'\n[journald]\nsocket = '{path}'"));
+        let expected = Builder::new().syslog(Syslog::unix(path)).journald(Journald::new().socket(path));
+        assert_eq!(shown(&config.builder().unwrap()), shown(&expected));
+    }
+    for wrong in ["localhost:514", "log", "", "tls://localhost:514"] {
+        let error = from_toml(&format!("[syslog]\nto = '{wrong}'")).builder().unwrap_err().to_string();
+        assert!(error.contains("syslog.to") && error.contains("the path of a socket"), "{error}");
+    }
+}
+
+#[test]
 fn every_word_has_its_meaning() {
     let overflow = |word: &str| shown(&from_toml(&format!("overflow = '{word}'")).builder().unwrap());
     for (word, expected) in

@@ -30,6 +30,11 @@ const JOURNALD: &str = "/lib/systemd/systemd-journald";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
+    if let Some((role, _)) = child::role() {
+        assert_eq!(role, "moves");
+        receivers::moves();
+        return ExitCode::SUCCESS;
+    }
     let mut cases = child::cases![
         receivers::a_daemon_that_has_closed_gets_the_next_message_by_a_new_connection,
         receivers::a_daemon_that_has_closed_at_rest_suspends_its_output_and_gets_a_gap_line,
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
         receivers::each_address_of_a_name_is_tried_by_tcp,
         receivers::each_address_of_a_name_is_tried_by_udp,
         receivers::a_daemon_that_is_gone_by_udp_suspends_its_output_and_gets_a_gap_line,
+        receivers::a_relative_path_stays_where_it_was,
+        receivers::the_path_of_a_socket_that_cannot_be_is_an_error_that_names_its_range,
     ];
     cases.extend([
         Case::new("rsyslog_reads_rfc_5424_from_a_local_socket", |dir| with_rsyslog(dir, local_rfc_5424)),

@@ -14,7 +14,7 @@ use super::read::{LevelRange, Size, Time, given};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SyslogConfig {
-    /// `local`, the path of a socket, `udp://host:port` or `tcp://host:port`.
+    /// `local`, the path of a socket (with a `/`), `udp://host:port` or `tcp://host:port`.
     to: Option<String>,
     level: Option<LevelFilter>,
     levels: Option<LevelRange>,
@@ -49,13 +49,14 @@ impl SyslogConfig {
             Some(("udp", address)) => Syslog::udp(address),
             Some(("tcp", address)) => Syslog::tcp(address),
             None if to == "local" => Ok(Syslog::local()),
-            None if to.starts_with('/') => Ok(Syslog::unix(to)),
+            // The name of a machine is not taken for a file.
+            None if to.contains('/') => Ok(Syslog::unix(to)),
             _ => Err(std::io::ErrorKind::InvalidInput.into()),
         };
         made.map_err(|error| InitError::Option {
             option: "syslog.to",
             value: format!("`{to}` ({error})"),
-            range: "`local`, the path of a socket, `udp://host:port` or `tcp://host:port`",
+            range: "`local`, the path of a socket (with a `/`), `udp://host:port` or `tcp://host:port`",
         })
     }
 }

@@ -74,7 +74,7 @@ impl Journald {
     }
 
     /// Sets the journal's socket. Default: `/run/systemd/journal/socket`; a namespace of the
-    /// journal has another.
+    /// journal has another. A relative path is that of the directory in which the logger is set up.
     ///
     /// ```
     /// let journald = unfazed::Journald::new().socket("/run/systemd/journal.shop/socket");

@@ -5,7 +5,8 @@ mod system;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Batch, Health, Lag, WriteError};
@@ -35,6 +36,23 @@ impl Destination {
             Destination::Udp(addresses) | Destination::Tcp(addresses) => addresses.len().max(1),
         }
     }
+}
+
+/// What the address of a local socket holds, and how that is said.
+const LONGEST_PATH: (usize, &str) = match cfg!(any(target_os = "linux", target_os = "android")) {
+    true => (107, "a path of 1 to 107 bytes, from the root on, without a NUL byte"),
+    false => (103, "a path of 1 to 103 bytes, from the root on, without a NUL byte"),
+};
+
+/// Returns the path of a socket as it stays wherever the program goes.
+///
+/// # Errors
+///
+/// The range, if it is not the path of a socket.
+pub(crate) fn fit_path(path: &Path) -> Result<PathBuf, &'static str> {
+    let (longest, range) = LONGEST_PATH;
+    let fits = |path: &Path| path.as_os_str().len() <= longest && !path.as_os_str().as_bytes().contains(&0);
+    std::path::absolute(path).ok().filter(|path| fits(path)).ok_or(range)
 }
 
 /// How a stream shows where a message ends.

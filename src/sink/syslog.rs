@@ -118,8 +118,6 @@ pub enum Facility {
 const DEFAULT_MAX_LEN: u64 = 8192;
 /// The range of `max_len`: RFC 5424 wants 480 to be taken, and no datagram is longer.
 const MAX_LENS: std::ops::RangeInclusive<u64> = 480..=65_000;
-/// What the address of a socket holds on Linux.
-const LONGEST_SOCKET_PATH: usize = 107;
 
 impl From<Syslog> for Otherwise {
     fn from(options: Syslog) -> Self {
@@ -138,7 +136,7 @@ impl Syslog {
     }
 
     /// Returns the output to a local socket: of datagrams, or else a stream, on which each message
-    /// is a line.
+    /// is a line. A relative path is that of the directory in which the logger is set up.
     ///
     /// ```
     /// let syslog = unfazed::Syslog::unix("/run/app/log.sock");
@@ -259,11 +257,6 @@ impl Syslog {
 
     /// An option that cannot be, with its value and its range.
     pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
-        if let Destination::Unix(path) = &self.to {
-            if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-                return Some(("unix", format!("`{}`", path.display()), "a path of at most 107 bytes"));
-            }
-        }
         if !MAX_LENS.contains(&self.max_len) {
             return Some(("max_len", self.max_len.to_string(), "480 to 65000 bytes"));
         }

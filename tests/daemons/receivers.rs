@@ -4,11 +4,12 @@
 use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
-use unfazed::{Builder, Handle, State, Syslog};
+use unfazed::{Builder, Handle, InitError, Journald, State, Syslog};
 
 use super::support::child::{self, Outcome};
 use super::{PATIENCE, logger};
@@ -275,5 +276,48 @@ pub(super) fn a_daemon_that_is_gone_by_udp_suspends_its_output_and_gets_a_gap_li
     assert!(first.contains("logging resumed"), "{first}");
     assert!(datagram(&reader).ends_with("but this is retained"));
     wait_for(&handle, "it is back", |state| state == State::Healthy);
+    Outcome::holds()
+}
+
+/// In a process of its own, because it changes the directory.
+pub(super) fn a_relative_path_stays_where_it_was(dir: &Path) -> Outcome {
+    let short = tempfile::tempdir().unwrap();
+    let status = child::command("moves", dir).current_dir(&short).stdout(Stdio::null()).status();
+    assert!(status.unwrap().success());
+    Outcome::holds()
+}
+
+/// The child of the case before.
+pub(super) fn moves() {
+    let here = std::env::current_dir().unwrap();
+    let syslog = Builder::new().syslog(Syslog::unix("log.sock")).build().unwrap();
+    let journald = Builder::new().journald(Journald::new().socket("journal.sock")).build().unwrap();
+    std::env::set_current_dir("/").unwrap();
+    for ((logger, _handle), name) in [(syslog, "log.sock"), (journald, "journal.sock")] {
+        let reader = UnixDatagram::bind(here.join(name)).unwrap();
+        reader.set_read_timeout(Some(PATIENCE / 4)).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+        log::error!(logger: logger, "found");
+        let mut bytes = [0; 4096];
+        assert!(reader.recv(&mut bytes).unwrap() > 0);
+    }
+}
+
+pub(super) fn the_path_of_a_socket_that_cannot_be_is_an_error_that_names_its_range(_: &Path) -> Outcome {
+    for path in ["", "a\0b", &"x".repeat(108), &format!("/{}", "x".repeat(300))] {
+        let path = PathBuf::from(path);
+        for (builder, option) in [
+            (Builder::new().syslog(Syslog::unix(&path)), "`unix`"),
+            (Builder::new().journald(Journald::new().socket(&path)), "`socket`"),
+        ] {
+            match builder.build() {
+                Err(error @ InitError::Option { .. }) => {
+                    let error = error.to_string();
+                    assert!(error.contains(option) && error.contains("107 bytes"), "{error}");
+                }
+                other => panic!("{path:?}: {other:?}"),
+            }
+        }
+    }
     Outcome::holds()
 }
