@@ -238,6 +238,8 @@ fn the_path_of_a_socket_may_be_relative_and_a_machine_is_not_taken_for_one() {
         let expected = Builder::new().syslog(Syslog::unix(path)).journald(Journald::new().socket(path));
         assert_eq!(shown(&config.builder().unwrap()), shown(&expected));
     }
+    let local = from_toml("[syslog]\nto = '/dev/log'").builder().unwrap();
+    assert_eq!(shown(&local), shown(&Builder::new().syslog(Syslog::local())));
     for wrong in ["localhost:514", "log", "", "tls://localhost:514"] {
         let error = from_toml(&format!("[syslog]\nto = '{wrong}'")).builder().unwrap_err().to_string();
         assert!(error.contains("syslog.to") && error.contains("the path of a socket"), "{error}");

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::format::{Format, SyslogOptions};
@@ -20,7 +20,7 @@ use super::{Backlog, Batch, Health, Now, OutputSink, WriteError};
 /// | option | default |
 /// |---|---|
 /// | [`level`](Self::level), [`levels`](Self::levels), [`filter`](Self::filter), [`filter_with`](Self::filter_with) | all that passes the logger's filter |
-/// | [`protocol`](Self::protocol) | RFC 5424; RFC 3164 for [`local`](Self::local) |
+/// | [`protocol`](Self::protocol) | RFC 5424; RFC 3164 for `/dev/log` |
 /// | [`facility`](Self::facility) | [`Facility::User`] |
 /// | [`app_name`](Self::app_name) | the name of the program's file |
 /// | [`structured_data`](Self::structured_data) | none: key-values are after the message |
@@ -118,6 +118,8 @@ pub enum Facility {
 const DEFAULT_MAX_LEN: u64 = 8192;
 /// The range of `max_len`: RFC 5424 wants 480 to be taken, and no datagram is longer.
 const MAX_LENS: std::ops::RangeInclusive<u64> = 480..=65_000;
+/// The socket of the daemon of this machine, to which the C library writes RFC 3164.
+const LOCAL: &str = "/dev/log";
 
 impl From<Syslog> for Otherwise {
     fn from(options: Syslog) -> Self {
@@ -132,17 +134,25 @@ impl Syslog {
     /// let syslog = unfazed::Syslog::local();
     /// ```
     pub fn local() -> Self {
-        Self { protocol: SyslogProtocol::Rfc3164, ..Self::unix("/dev/log") }
+        Self::unix(LOCAL)
     }
 
     /// Returns the output to a local socket: of datagrams, or else a stream, on which each message
     /// is a line. A relative path is that of the directory in which the logger is set up.
     ///
+    /// The default is RFC 5424, except for `/dev/log`. Most daemons expect RFC 3164 from a local
+    /// socket, as the C library writes there: rsyslog's `imuxsock` parses RFC 5424 only with
+    /// `UseSpecialParser="off"`. [`protocol`](Self::protocol) sets the other form.
+    ///
     /// ```
-    /// let syslog = unfazed::Syslog::unix("/run/app/log.sock");
+    /// use unfazed::{Syslog, SyslogProtocol};
+    ///
+    /// let syslog = Syslog::unix("/run/app/log.sock").protocol(SyslogProtocol::Rfc3164);
     /// ```
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self::to(Destination::Unix(path.into()))
+        let path = path.into();
+        let protocol = if path == Path::new(LOCAL) { SyslogProtocol::Rfc3164 } else { SyslogProtocol::Rfc5424 };
+        Self { protocol, ..Self::to(Destination::Unix(path)) }
     }
 
     /// Returns the output to another machine by UDP. A name is looked up here, once: the writer
@@ -190,8 +200,8 @@ impl Syslog {
 
     wanted_options!("unfazed::Syslog::local()");
 
-    /// Sets the form of the messages. Default: RFC 5424; RFC 3164 for [`local`](Self::local), as
-    /// the C library writes there.
+    /// Sets the form of the messages. Default: RFC 5424; RFC 3164 for [`local`](Self::local) and
+    /// `/dev/log`, as the C library writes there.
     ///
     /// ```
     /// use unfazed::{Syslog, SyslogProtocol};
@@ -358,5 +368,12 @@ mod tests {
         assert!(Syslog::udp("nowhere").is_err());
         let none: &[SocketAddr] = &[];
         assert!(Syslog::udp(none).is_err() && Syslog::tcp(none).is_err());
+    }
+
+    #[test]
+    fn the_socket_of_the_c_library_gets_what_that_writes() {
+        assert_eq!(Syslog::unix("/dev/log").protocol, SyslogProtocol::Rfc3164);
+        assert_eq!(Syslog::local().protocol, SyslogProtocol::Rfc3164);
+        assert_eq!(Syslog::unix("/run/app/log.sock").protocol, SyslogProtocol::Rfc5424);
     }
 }
