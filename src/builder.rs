@@ -530,7 +530,7 @@ impl Builder {
     /// and none of the files and directories that the attempt had created. An output that is open
     /// but has less free space than its [`min_free_space`](LogFile::min_free_space) is no error. An
     /// output that does not answer within 2 s is one; its thread ends when the operating system
-    /// answers.
+    /// answers. A connection by TCP must be made within that time.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();

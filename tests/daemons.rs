@@ -41,10 +41,12 @@ fn main() -> ExitCode {
         receivers::what_a_daemon_sends_is_no_end_and_does_not_hide_one,
         receivers::a_message_of_which_a_part_is_sent_is_not_written,
         receivers::each_address_of_a_name_is_tried_by_tcp,
+        receivers::an_address_that_does_not_answer_is_followed_by_the_next,
         receivers::each_address_of_a_name_is_tried_by_udp,
         receivers::a_daemon_that_is_gone_by_udp_suspends_its_output_and_gets_a_gap_line,
         receivers::a_relative_path_stays_where_it_was,
         receivers::the_path_of_a_socket_that_cannot_be_is_an_error_that_names_its_range,
+        receivers::an_output_that_is_required_is_open_once_it_is_connected,
     ];
     cases.extend([
         Case::new("rsyslog_reads_rfc_5424_from_a_local_socket", |dir| with_rsyslog(dir, local_rfc_5424)),

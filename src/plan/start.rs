@@ -78,7 +78,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
                 !and_wait || is_open && is_heard
             });
             let word = Box::new(move || !and_wait || waits.recv().is_ok());
-            writer.run(registration, FirstAttempt { answer, word });
+            writer.run(registration, FirstAttempt { must_connect: and_wait, answer, word });
         }
     });
     Ok(Ready { looks, answers, words, pipeline, thread: thread.map_err(InitError::Thread)? })

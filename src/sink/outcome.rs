@@ -69,6 +69,11 @@ pub(crate) trait OutputSink: Send {
         Ok(())
     }
 
+    /// Returns false while a connection is being made, which a slow reader is not to be taken for.
+    fn is_open(&self) -> bool {
+        true
+    }
+
     /// Waits up to `at_most` until the reader of a stream has left room. Returns true if it has.
     fn wait(&mut self, at_most: Duration) -> bool {
         let _ = at_most;

@@ -173,6 +173,11 @@ impl<C: Connection> Socket<C> {
         }
     }
 
+    /// Returns true if the other side has answered.
+    pub(super) fn is_connected(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_established)
+    }
+
     /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
     /// has.
     pub(super) fn wait(&self, at_most: Duration) -> bool {

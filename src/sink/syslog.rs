@@ -341,6 +341,10 @@ impl<C: Connection> OutputSink for SyslogSink<C> {
         self.socket.check()
     }
 
+    fn is_open(&self) -> bool {
+        self.socket.is_connected()
+    }
+
     fn wait(&mut self, at_most: Duration) -> bool {
         self.socket.wait(at_most)
     }

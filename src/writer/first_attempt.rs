@@ -6,6 +6,8 @@ use crate::event::Cause;
 
 /// The way back to whoever starts the writer and waits for its outputs.
 pub(crate) struct FirstAttempt {
+    /// Each output must be open: a connection that is being made is waited for.
+    pub(crate) must_connect: bool,
     /// Takes what became of each output, in their order, and says whether the next one is to be
     /// tried.
     pub(crate) answer: Box<dyn Fn(Result<(), Unopened>) -> bool + Send>,

@@ -188,8 +188,8 @@ impl Writer {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried
         // by their first batch.
-        let FirstAttempt { answer, word } = first_attempt;
-        let _ = guarded(|| self.start(now, &answer));
+        let FirstAttempt { must_connect, answer, word } = first_attempt;
+        let _ = guarded(|| self.start(now, must_connect, &answer));
         // No output is answered for any more, which ends the wait for the answers.
         drop(answer);
         if !word() {
@@ -243,7 +243,7 @@ impl Writer {
     /// for anything but the sinks.
     pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
-            self.start(now, |_| true);
+            self.start(now, false, |_| true);
         }
         origin::refill(now.monotonic);
         self.take_requests();
@@ -272,10 +272,10 @@ impl Writer {
     }
 
     /// Opens each output for the first time, as long as `opened` says so; it gets what came of it.
-    fn start(&mut self, now: Now, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
+    fn start(&mut self, now: Now, must_connect: bool, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
         self.started = true;
         let mut goes_on = true;
-        self.each(now, |output, turn| goes_on = goes_on && opened(output.start(turn)));
+        self.each(now, |output, turn| goes_on = goes_on && opened(output.start(must_connect, turn)));
         self.publish_gate();
     }
 

@@ -27,6 +27,10 @@ use super::{Turn, Unopened};
 /// At rest the sink is asked for its health this often, or more often if it wants to be.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
+/// An output that must be connected is waited for so often, each time for so long: for less than
+/// whoever waits for all outputs, who then learns which one it is.
+const CONNECT_WAITS: u32 = 150;
+const CONNECT_WAIT: Duration = Duration::from_millis(10);
 
 /// An output: the way from records to the lines of one sink.
 pub(crate) struct Output {
@@ -203,14 +207,27 @@ impl Output {
         }
     }
 
-    /// Gets the sink ready, once, before the first record.
-    pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Result<(), Unopened> {
+    /// Gets the sink ready, once, before the first record. With `must_connect`, a connection that
+    /// is being made is waited for, and one that is not made in time is an error.
+    pub(super) fn start(&mut self, must_connect: bool, turn: &mut Turn<'_>) -> Result<(), Unopened> {
         let now = turn.now;
-        let Err(Refusal { error, .. }) = self.ask(|sink| sink.retry(now)) else { return Ok(()) };
+        let mut result = self.ask(|sink| sink.retry(now));
+        for _ in 0..CONNECT_WAITS {
+            if !must_connect || self.sink.is_open() || result.as_ref().is_err_and(|refusal| refusal.error.lag.is_none())
+            {
+                break;
+            }
+            self.sink.wait(CONNECT_WAIT);
+            result = self.ask(|sink| sink.retry(now));
+        }
+        let Err(Refusal { error, .. }) = result else { return Ok(()) };
         if let Some(lag) = error.lag {
-            // It is open, and full already.
             self.lag(lag.took_some, now.monotonic);
-            return Ok(());
+            return match must_connect && !self.sink.is_open() {
+                true => Err(Unopened { cause: Cause::Io, error: Some(io::ErrorKind::TimedOut.into()) }),
+                // It is open, and full already.
+                false => Ok(()),
+            };
         }
         let (cause, why) = (error.cause(), error.io_error());
         self.suspend(error, turn);

@@ -240,6 +240,30 @@ pub(super) fn each_address_of_a_name_is_tried_by_tcp(_: &Path) -> Outcome {
     Outcome::holds()
 }
 
+pub(super) fn an_address_that_does_not_answer_is_followed_by_the_next(_: &Path) -> Outcome {
+    let (silent, _waiting) = silent();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [silent.local_addr().unwrap(), listener.local_addr().unwrap()];
+    let syslog = Syslog::tcp(&addresses[..]).unwrap();
+    let (logger, handle) = Builder::new().syslog(syslog).require_outputs(true).build().unwrap();
+    log::info!(logger: logger, "found");
+    handle.flush(PATIENCE).unwrap();
+    Listener::Tcp(listener).accept().read_until("found");
+    Outcome::holds()
+}
+
+/// Returns a listener that answers nobody, and the connections that fill its queue.
+fn silent() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        waiting.push(stream);
+    }
+    (listener, waiting)
+}
+
 pub(super) fn each_address_of_a_name_is_tried_by_udp(_: &Path) -> Outcome {
     let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addresses = [nobody(), nobody(), reader.local_addr().unwrap()];
@@ -318,6 +342,20 @@ pub(super) fn the_path_of_a_socket_that_cannot_be_is_an_error_that_names_its_ran
                 other => panic!("{path:?}: {other:?}"),
             }
         }
+    }
+    Outcome::holds()
+}
+
+pub(super) fn an_output_that_is_required_is_open_once_it_is_connected(_: &Path) -> Outcome {
+    let required = |to: &TcpListener| {
+        let syslog = Syslog::tcp(to.local_addr().unwrap()).unwrap();
+        Builder::new().syslog(syslog).require_outputs(true).build()
+    };
+    assert!(required(&TcpListener::bind("127.0.0.1:0").unwrap()).is_ok());
+    let (silent, _waiting) = silent();
+    match required(&silent) {
+        Err(error @ InitError::Output { .. }) => assert!(error.to_string().contains("syslog tcp"), "{error}"),
+        other => panic!("{other:?}"),
     }
     Outcome::holds()
 }
