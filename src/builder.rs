@@ -63,7 +63,7 @@ const NO_LIMIT_PER: Duration = Duration::from_secs(1);
 /// |---|---|
 /// | [`level`](Self::level) | `Info` |
 /// | [`filter`](Self::filter), [`filter_env`](Self::filter_env) | none |
-/// | [`file`](Self::file), [`console`](Self::console), [`sink`](Self::sink), [`output`](Self::output), `syslog`, `journald` | none; at least one is needed |
+/// | [`file`](Self::file), [`console`](Self::console), [`sink`](Self::sink), [`output`](Self::output), [`syslog`](crate::Builder#method.syslog), [`journald`](crate::Builder#method.journald) | none; at least one is needed |
 /// | [`format`](Self::format) | [`Format::text`], in UTC |
 /// | [`capacity`](Self::capacity) | 8192 records |
 /// | [`overflow`](Self::overflow) | [`Overflow::DropNewest`] |

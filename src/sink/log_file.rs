@@ -43,7 +43,7 @@ const MOST_RETAIN: u64 = 1 << 30;
 /// | [`owner`](Self::owner), [`group`](Self::group) | the process's, or those of the file before |
 /// | [`symlink`](Self::symlink) | none |
 /// | [`otherwise`](Self::otherwise) | none |
-/// | `compress`, with the feature `gzip` | `false` |
+/// | [`compress`](crate::LogFile#method.compress), with the feature `gzip` | `false` |
 ///
 /// ```no_run
 /// use unfazed::{Builder, Format, GIB, LogFile, MIB, Rotation};
