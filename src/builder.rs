@@ -568,7 +568,8 @@ impl Builder {
     /// A text that `read` refuses, options that [`build`](Self::build) would refuse, or a file that
     /// cannot be read changes nothing. It is an [`Event::Failed`] and one line in each output. The
     /// paths of files are looked at as `build` does; users and groups are not looked up. A forked
-    /// child follows the file, too, from what its parent knew at the fork.
+    /// child follows the file, too, from its first record on that passes the filter, and from what
+    /// its parent knew at the fork.
     ///
     /// At most 16 outputs may follow a file.
     ///
