@@ -7,17 +7,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Batch, Health, Lag, WriteError};
+use super::{Batch, Health, Lag, Now, WriteError};
 
 pub(crate) use system::SystemConnection;
 
 /// The time between two looks at rest at a connection that is being made.
 const CONNECTING_CHECK: Duration = Duration::from_millis(50);
 
-/// After so many attempts that find a connection still being made, the next address is tried.
-const ATTEMPTS_FOR_EACH: u32 = 10;
+/// Where a name has several addresses, one that has not answered in this time gives way to the
+/// next.
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 
 /// Where messages go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +89,16 @@ pub(crate) trait Connection: Sized + Send {
     ///
     /// # Errors
     ///
-    /// The other side has closed the stream, or has refused a datagram.
+    /// `UnexpectedEof`: the other side has closed the stream, and has read all; another one if it
+    /// has not, or has refused a datagram.
     fn hear(&self) -> io::Result<()>;
 
     /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
     /// has.
     fn wait(&self, at_most: Duration) -> bool;
+
+    /// Waits for nothing but the time.
+    fn pause(time: Duration);
 
     /// Sends the descriptor of a sealed file in memory, which the other side maps.
     #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -117,14 +122,16 @@ pub(super) struct Socket<C = SystemConnection> {
     /// The other side has taken something of the batch.
     took_some: bool,
     frame: Vec<u8>,
+    /// When the writer asked last.
+    now: Option<Instant>,
 }
 
 /// A connection, and what is known of it.
 struct Live<C> {
     connection: C,
     is_established: bool,
-    /// The number of attempts that found it still being made.
-    attempts: u32,
+    /// When it was begun to be made.
+    begun: Option<Instant>,
     /// Nothing was sent yet.
     is_new: bool,
     /// The other side was heard after the last message, or the connection is new: one look at it
@@ -145,9 +152,15 @@ pub(super) enum Sent {
 }
 
 impl<C> Live<C> {
-    fn new(connection: C) -> Self {
+    fn new(connection: C, begun: Option<Instant>) -> Self {
         let (is_established, made_at_rest) = (false, false);
-        Self { connection, is_established, attempts: 0, is_new: true, is_heard: true, is_at_rest: true, made_at_rest }
+        Self { connection, is_established, begun, is_new: true, is_heard: true, is_at_rest: true, made_at_rest }
+    }
+
+    /// Returns true if the other side has not answered in time.
+    fn is_late(&self, now: Option<Instant>) -> bool {
+        let since = now.zip(self.begun).map(|(now, begun)| now.saturating_duration_since(begun));
+        since.is_some_and(|since| since >= CONNECT_WITHIN)
     }
 
     fn has_taken(&mut self) {
@@ -170,6 +183,7 @@ impl<C: Connection> Socket<C> {
             is_notice: false,
             took_some: false,
             frame: Vec::new(),
+            now: None,
         }
     }
 
@@ -181,23 +195,31 @@ impl<C: Connection> Socket<C> {
     /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
     /// has.
     pub(super) fn wait(&self, at_most: Duration) -> bool {
-        self.live.as_ref().is_some_and(|live| live.connection.wait(at_most))
+        match &self.live {
+            Some(live) => live.connection.wait(at_most),
+            // A local daemon that accepts nobody now cannot be waited for.
+            None => {
+                C::pause(at_most);
+                false
+            }
+        }
     }
 
     /// Sends each line of a batch by `send`, which returns how much of it was taken.
     ///
     /// # Errors
     ///
-    /// The other side takes nothing now, or is gone. A message of which a part was sent is finished
-    /// before anything else; the writer hands it over again as an empty line, or whole after an
-    /// error.
+    /// The other side takes nothing now, or is gone; what it had not read when it went is lost. A
+    /// message of which a part was sent is finished before anything else; the writer hands it over
+    /// again as an empty line, or whole after an error.
     pub(super) fn send_lines(
         &mut self,
         batch: &Batch<'_>,
         mut send: impl FnMut(&mut Self, &[u8]) -> io::Result<Sent>,
     ) -> Result<(), WriteError> {
         self.took_some = false;
-        self.hear();
+        self.now = Some(batch.now().monotonic);
+        self.hear().map_err(|error| self.failure(0, "write", error))?;
         for (number, line) in batch.lines().enumerate() {
             let sent = match line.bytes() {
                 [] => self.flush().map(|()| Sent::Whole),
@@ -251,12 +273,18 @@ impl<C: Connection> Socket<C> {
     fn connect_to_one(&mut self) -> io::Result<()> {
         let live = match &mut self.live {
             Some(live) => Ok(live),
-            none => C::connect(&self.to, self.place).map(|connection| none.insert(Live::new(connection))),
+            none => C::connect(&self.to, self.place).map(|connection| none.insert(Live::new(connection, self.now))),
         };
-        let established = live.and_then(|live| {
-            live.connection.establish()?;
-            live.is_established = true;
-            Ok(())
+        let (now, has_others) = (self.now, self.to.addresses() > 1);
+        let established = live.and_then(|live| match live.connection.establish() {
+            Ok(()) => {
+                live.is_established = true;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && has_others && live.is_late(now) => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Err(error) => Err(error),
         });
         self.lose_if_gone(&established);
         established
@@ -267,13 +295,8 @@ impl<C: Connection> Socket<C> {
     /// # Errors
     ///
     /// The other side is gone, or has not answered yet.
-    pub(super) fn retry(&mut self) -> Result<(), WriteError> {
-        if let Some(live) = self.live.as_mut().filter(|live| !live.is_established) {
-            live.attempts += 1;
-            if live.attempts > ATTEMPTS_FOR_EACH && self.to.addresses() > 1 {
-                self.lose();
-            }
-        }
+    pub(super) fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        self.now = Some(now.monotonic);
         self.connect().map_err(|error| self.failure(0, "open", error))
     }
 
@@ -282,7 +305,8 @@ impl<C: Connection> Socket<C> {
     /// # Errors
     ///
     /// The other side is gone.
-    pub(super) fn check(&mut self) -> Result<Health, WriteError> {
+    pub(super) fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        self.now = Some(now.monotonic);
         match self.look() {
             Ok(()) => Ok(Health::default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -301,7 +325,7 @@ impl<C: Connection> Socket<C> {
         }
         let made_at_rest = live.made_at_rest;
         let was_at_rest = std::mem::replace(&mut live.is_at_rest, true);
-        if !was_at_rest || !self.has_closed() || made_at_rest {
+        if !was_at_rest || !self.has_closed()? || made_at_rest {
             return Ok(());
         }
         let connected = self.connect();
@@ -313,23 +337,32 @@ impl<C: Connection> Socket<C> {
 
     /// Looks whether the other side has closed the stream, once for each batch: what is sent then
     /// is taken by the system and lost. Whoever sends connects again.
-    fn hear(&mut self) {
+    fn hear(&mut self) -> io::Result<()> {
         if self.live.as_ref().is_some_and(|live| live.is_established && !live.is_heard) {
             // Without a connection, the first line makes one.
-            self.has_closed();
+            self.has_closed()?;
         }
+        Ok(())
     }
 
     /// Asks the other side of a stream. Returns true if it has closed the connection, which is gone
     /// then.
-    fn has_closed(&mut self) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// It has not read all that was sent.
+    fn has_closed(&mut self) -> io::Result<bool> {
         let Some(live) = self.live.as_mut().filter(|live| live.connection.framing() != Framing::None) else {
-            return false;
+            return Ok(false);
         };
         live.is_heard = true;
         let heard = live.connection.hear();
         self.lose_if_gone(&heard);
-        heard.is_err()
+        match heard {
+            Ok(()) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends what is unfinished.

@@ -333,12 +333,12 @@ impl<C: Connection> OutputSink for SyslogSink<C> {
         self.socket.flush().map_err(|error| self.socket.failure(0, "flush", error))
     }
 
-    fn retry(&mut self, _: Now) -> Result<(), WriteError> {
-        self.socket.retry()
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        self.socket.retry(now)
     }
 
-    fn check(&mut self, _: Now) -> Result<Health, WriteError> {
-        self.socket.check()
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        self.socket.check(now)
     }
 
     fn is_open(&self) -> bool {

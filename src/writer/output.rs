@@ -13,7 +13,7 @@ use crate::format::Encoder;
 use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::{Notice, Record};
-use crate::sink::{Backlog, Command, Health, Lag, News, OutputSink, WriteError};
+use crate::sink::{Backlog, Command, Health, Lag, News, Now, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
 
 use super::backlog::{Pace, Waiting};
@@ -212,12 +212,13 @@ impl Output {
     pub(super) fn start(&mut self, must_connect: bool, turn: &mut Turn<'_>) -> Result<(), Unopened> {
         let now = turn.now;
         let mut result = self.ask(|sink| sink.retry(now));
-        for _ in 0..CONNECT_WAITS {
+        for waits in 1..=CONNECT_WAITS {
             if !must_connect || self.sink.is_open() || result.as_ref().is_err_and(|refusal| refusal.error.lag.is_none())
             {
                 break;
             }
             self.sink.wait(CONNECT_WAIT);
+            let now = Now { monotonic: now.monotonic + waits * CONNECT_WAIT, ..now };
             result = self.ask(|sink| sink.retry(now));
         }
         let Err(Refusal { error, .. }) = result else { return Ok(()) };

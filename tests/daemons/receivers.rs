@@ -252,6 +252,59 @@ pub(super) fn an_address_that_does_not_answer_is_followed_by_the_next(_: &Path) 
     Outcome::holds()
 }
 
+pub(super) fn an_address_that_does_not_answer_is_followed_by_the_next_at_rest_too(_: &Path) -> Outcome {
+    let (silent, _waiting) = silent();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = [silent.local_addr().unwrap(), listener.local_addr().unwrap()];
+    let (logger, _) = logger(Syslog::tcp(&addresses[..]).unwrap());
+    // Nothing is logged before it is connected.
+    let mut stream = Listener::Tcp(listener).accept();
+    log::info!(logger: logger, "found");
+    stream.read_until("found");
+    Outcome::holds()
+}
+
+pub(super) fn a_daemon_that_closes_before_it_has_read_all_suspends_its_output(_: &Path) -> Outcome {
+    for listener in Listener::all() {
+        let (logger, handle) = logger(listener.syslog());
+        let log = |message: &str| {
+            log::info!(logger: logger, "{message}");
+            let _ = handle.flush(PATIENCE);
+        };
+        log("lost");
+        listener.accept().close();
+        log("the next");
+        assert_eq!(handle.stats().outputs[0].suspensions, 1, "{:?}", handle.stats());
+        listener.accept().read_until("logging resumed");
+    }
+    Outcome::holds()
+}
+
+/// A proxy that has nobody to hand a connection to takes it and closes it: once the output was
+/// healthy, and every record was lost.
+pub(super) fn a_daemon_that_closes_each_connection_at_once_suspends_its_output(_: &Path) -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (logger, handle) = logger(Syslog::tcp(listener.local_addr().unwrap()).unwrap());
+    let is_suspended = || handle.stats().outputs[0].suspensions > 0;
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            listener.set_nonblocking(true).unwrap();
+            while !is_suspended() {
+                drop(listener.accept());
+                std::thread::yield_now();
+            }
+        });
+        let log_one = || {
+            log::info!(logger: logger, "lost");
+            let _ = handle.flush(PATIENCE);
+            is_suspended()
+        };
+        child::wait_until(|| format!("it is suspended: {:?}", handle.stats()), PATIENCE, log_one);
+    });
+    Listener::Tcp(listener).accept().read_until("logging resumed");
+    Outcome::holds()
+}
+
 /// Returns a listener that answers nobody, and the connections that fill its queue.
 fn silent() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -51,7 +51,10 @@ impl Connection for SystemConnection {
                 let address = address(addresses)?;
                 let stream = socket(family(&address), SocketType::STREAM)?;
                 match net::connect(&stream, &address) {
-                    Ok(()) => Ok(Self::of(stream, Framing::OctetCount)),
+                    Ok(()) => {
+                        refuse_itself(&stream)?;
+                        Ok(Self::of(stream, Framing::OctetCount))
+                    }
                     Err(rustix::io::Errno::INPROGRESS) => {
                         Ok(Self { is_established: false, ..Self::of(stream, Framing::OctetCount) })
                     }
@@ -74,6 +77,7 @@ impl Connection for SystemConnection {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         net::sockopt::socket_error(&self.fd)??;
+        refuse_itself(&self.fd)?;
         self.is_established = true;
         Ok(())
     }
@@ -96,7 +100,11 @@ impl Connection for SystemConnection {
         for _ in 0..MOST_PIECES {
             match rustix::io::retry_on_intr(|| net::recv(&self.fd, &mut piece[..], RecvFlags::DONTWAIT)) {
                 // An empty datagram is no end.
-                Ok((0, _)) if self.framing != Framing::None => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Ok((0, _)) if self.framing != Framing::None => {
+                    // After an orderly end it says whether what came later was refused.
+                    net::sockopt::socket_error(&self.fd)??;
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Ok(_) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -109,6 +117,11 @@ impl Connection for SystemConnection {
         let timeout = Timespec::try_from(at_most).ok();
         // What is wrong with the socket is left to the next message to find.
         poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref()).map_or(true, |ready| ready > 0)
+    }
+
+    fn pause(time: Duration) {
+        // A signal may end it early.
+        let _ = poll(&mut [], Timespec::try_from(time).ok().as_ref());
     }
 
     #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -135,6 +148,15 @@ impl Connection for SystemConnection {
 impl SystemConnection {
     fn of(fd: OwnedFd, framing: Framing) -> Self {
         Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
+    }
+}
+
+/// A connection to a port of this machine at which nobody listens may get that port for its own
+/// end, and is connected to itself.
+fn refuse_itself(stream: &OwnedFd) -> io::Result<()> {
+    match Some(net::getsockname(stream)?) == net::getpeername(stream)? {
+        true => Err(io::ErrorKind::ConnectionRefused.into()),
+        false => Ok(()),
     }
 }
 

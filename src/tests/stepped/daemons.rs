@@ -201,7 +201,8 @@ impl Connection for FakeConnection {
             // It refuses none that it has taken.
             Framing::None => Ok(()),
             Framing::Newline | Framing::OctetCount => match daemon.failure() {
-                _ if self.is_broken(daemon) || daemon.closed == Some(self.number) => Err(error(EPIPE)),
+                _ if self.is_broken(daemon) => Err(error(EPIPE)),
+                _ if daemon.closed == Some(self.number) => Err(io::ErrorKind::UnexpectedEof.into()),
                 Some(Failure::Errno(errno)) if errno != EAGAIN => Err(error(errno)),
                 Some(Failure::Part(_)) => Err(error(EPIPE)),
                 Some(Failure::Errno(_) | Failure::Pause(_) | Failure::Stall(_)) | None => Ok(()),
@@ -212,6 +213,8 @@ impl Connection for FakeConnection {
     fn wait(&self, _: Duration) -> bool {
         false
     }
+
+    fn pause(_: Duration) {}
 
     #[cfg(all(feature = "journald", target_os = "linux"))]
     fn send_by_file(&self, bytes: &[u8]) -> io::Result<()> {
