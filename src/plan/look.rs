@@ -111,9 +111,9 @@ fn is_missing(path: &Path) -> bool {
 mod tests {
     use std::cell::RefCell;
 
+    use crate::Format;
     use crate::sink::log_file::LogFile;
     use crate::wanted::Wanted;
-    use crate::{Builder, Format};
 
     use super::super::{OutputOptions, plan_outputs};
     use super::*;
@@ -140,6 +140,8 @@ mod tests {
     #[test]
     fn two_paths_that_lead_to_one_file_are_an_error_before_the_file_is_there_and_afterwards() {
         use std::os::unix::fs::symlink;
+
+        use crate::Builder;
 
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
