@@ -222,6 +222,7 @@ mod tests {
     #[cfg(any(windows, all(target_os = "linux", target_pointer_width = "64")))]
     use crate::os::{Writers, set_writers};
 
+    #[cfg(any(windows, all(target_os = "linux", target_pointer_width = "64")))]
     fn compressed(disk: &mut RealDisk, log: &RealFile) -> io::Result<bool> {
         let [from, unfinished, to] = ["archive", "unfinished", "archive.gz"].map(Into::into);
         disk.compress(log, Compression { from, unfinished, to, leave: 0 }).unwrap();
