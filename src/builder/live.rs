@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(live.filter.directives(), "warn,shop=debug,hyper=trace");
     }
 
-    /// What a start refused was once followed in silence, as far as it went.
+    /// Such a file was once followed in silence, up to the option that a start refuses.
     #[test]
     fn a_file_that_a_start_would_refuse_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();

@@ -220,7 +220,7 @@ pub(crate) trait DiskFile: Send {
     /// When it was written last.
     fn modified(&mut self) -> io::Result<SystemTime>;
 
-    /// What its directory's `Entry` has as the identity of the file.
+    /// Returns the identity of the file, which its directory's `Entry` has, too.
     fn id(&mut self) -> Option<FileId>;
 
     /// Whether blocks beyond the end can be taken, and are then really there.

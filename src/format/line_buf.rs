@@ -42,7 +42,7 @@ const LONGEST_NUMBER: usize = 64;
 pub struct LineBuf {
     bytes: Vec<u8>,
     time: TimeText,
-    /// What the options of the custom format say that writes here; `None`: none has begun yet.
+    /// The options of the custom format that writes here; `None` before its first line.
     look: Option<Arc<Look>>,
     /// A part was left out, because there was no memory for it.
     incomplete: bool,

@@ -29,7 +29,7 @@ use super::Writers;
 
 /// What is locked: one byte beyond any end, so that the lock keeps no reader and no writer out.
 const LOCKED_BYTE: u64 = i64::MAX as u64 - 1;
-/// What the lock that all who write to the file share is on: the byte before it.
+/// The byte before it, for the lock that all who write to the file share.
 const WRITERS_BYTE: u64 = LOCKED_BYTE - 1;
 
 /// The last error, if a call says that it failed.

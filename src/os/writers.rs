@@ -56,7 +56,7 @@ pub(crate) fn others_write(_file: &File) -> bool {
     false
 }
 
-/// What fcntl takes.
+/// Returns a lock on the byte that all writers share, as fcntl takes it.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn lock_of(kind: libc::c_int) -> libc::flock {
     /// Beyond the end of any file.

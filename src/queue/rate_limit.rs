@@ -64,8 +64,7 @@ struct CallSite {
     key: AtomicU64,
     /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
     interval: AtomicU64,
-    /// Which records were suppressed, as a number. Callers add, the writer takes out what it
-    /// reports.
+    /// The bits of `Suppressed`. Callers add, the writer takes out what it reports.
     suppressed: AtomicU64,
     /// What the writer says of the place: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,

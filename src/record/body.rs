@@ -24,7 +24,7 @@ pub(super) enum Body {
     Literal(&'static str),
     /// Target, thread name, message, key-values.
     Inline(ArrayVec<u8, INLINE>),
-    /// What does not fit there.
+    /// Target, thread name, message and key-values that do not fit inline.
     Heap(Buffer),
 }
 

@@ -127,7 +127,7 @@ impl<F: DiskFile> OpenFile<F> {
 pub(in crate::sink::file) struct Budget {
     /// What the file system leaves above `min_free_space`.
     writable: u64,
-    /// Not more than the file system has.
+    /// As many as `writable`, or as the file system has if it has less.
     known_writable: u64,
     /// What the file system has for certain.
     free_for_certain: u64,
