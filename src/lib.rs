@@ -174,13 +174,15 @@ pub const GIB: u64 = 1024 * MIB;
 #[doc(hidden)]
 pub mod __private {
     // Of the calling crate, `core` may be another one.
+    pub use core::option::Option::Some;
     pub use core::{file, fmt, format_args, line, module_path, stringify};
 
     pub use log;
     pub use unfazed_macros::deferred;
 
-    pub use crate::deferred::{Argument, Call, HoldByFacade, HoldByValue, Plain, Reader, ValueOf, Width};
-    pub use crate::deferred::{debug, display, fixed, zero_padded};
+    pub use crate::deferred::{AllStored, Call, Plain, Reader, Width, is_enabled};
+    pub use crate::deferred::{DEBUG, DISPLAY, HEX, PREFIXED_HEX, fixed, fixed_debug, left, padded, right};
+    pub use crate::deferred::{zero_padded, zero_padded_hex, zero_padded_prefixed_hex};
     pub use crate::record::{Piece, Site};
 }
 

@@ -162,6 +162,8 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
     text!("{:05}|{:+}|{:+05}|{:#x}|{:#010b}|{:o}", n, n, n, n, n, n);
     text!("{:x} {:X} {:#X} {:e} {:E}", n, n, n, n, x);
     text!("{:x} {:b} {:o}", -1_i8, -2_i16, -3_i32);
+    text!("{:02x}|{:016x}|{:#x}|{:#010x}|{:#06x}", 7_u8, -1_i8, n, n, -2_i64);
+    text!("{:0}|{:00}|{:300}|{:<1}|{:>0}", n, n, n, n, n);
     text!("{:?} {:#?} {:x?} {:X?} {:02x?}", n, n, n, n, n);
     text!("{:width$}|{:>width$}|{:<width$.precision$}|{:.precision$}", n, name, x, x);
     text!("{:1$}|{:.2$}|{0:>3$}", 5, 7, 2, 9);

@@ -109,6 +109,35 @@ pub(crate) fn parsed(text: &str) -> Option<Parsed> {
     Some(parser.parsed)
 }
 
+/// Returns what of `unfazed` writes an argument as this specification says, if there is something.
+pub(crate) fn shown_by(spec: &str) -> Option<String> {
+    /// What stands before a number and after it, the most that it may be, and what writes it.
+    const WITH_NUMBER: [(&str, &str, u16, &str); 8] = [
+        ("", "", u16::MAX, "padded"),
+        ("<", "", u16::MAX, "left"),
+        (">", "", u16::MAX, "right"),
+        (".", "", 9, "fixed"),
+        (".", "?", u16::MAX, "fixed_debug"),
+        ("0", "", 40, "zero_padded"),
+        ("0", "x", u16::MAX, "zero_padded_hex"),
+        ("#0", "x", u16::MAX, "zero_padded_prefixed_hex"),
+    ];
+    let name = match spec {
+        "" => "DISPLAY",
+        "?" => "DEBUG",
+        "x" => "HEX",
+        "#x" => "PREFIXED_HEX",
+        _ => {
+            return WITH_NUMBER.iter().find_map(|(before, after, most, name)| {
+                let text = spec.strip_prefix(before)?.strip_suffix(after)?;
+                let number = text.parse().ok().filter(|number: &u16| number <= most && number.to_string() == text)?;
+                Some(format!("{name}::<{number}>"))
+            });
+        }
+    };
+    Some(name.to_owned())
+}
+
 struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
     /// What has been read; the text since the last hole is `last`.
@@ -324,6 +353,31 @@ mod tests {
             let Some(parsed) = parsed else { continue };
             let found: Vec<_> = parsed.holes.iter().map(|hole| (&*hole.text, &*hole.spec)).collect();
             assert_eq!((&*found, &*parsed.last), (holes, last), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_hole_says_has_a_name_only_if_all_of_it_does() {
+        for (spec, expected) in [
+            ("", "DISPLAY"),
+            ("?", "DEBUG"),
+            ("x", "HEX"),
+            ("#x", "PREFIXED_HEX"),
+            ("8", "padded::<8>"),
+            ("<80", "left::<80>"),
+            (">65535", "right::<65535>"),
+            (".0", "fixed::<0>"),
+            (".9", "fixed::<9>"),
+            (".10?", "fixed_debug::<10>"),
+            ("0", "padded::<0>"),
+            ("08", "zero_padded::<8>"),
+            ("02x", "zero_padded_hex::<2>"),
+            ("#010x", "zero_padded_prefixed_hex::<10>"),
+        ] {
+            assert_eq!(shown_by(spec).as_deref(), Some(expected), "{spec}");
+        }
+        for spec in ["#?", "X", "8x", ".10", "041", "008", ">08", "<", "^8", "-<8", "+8", ">8?", ".2e", "x?", "8.2"] {
+            assert_eq!(shown_by(spec), None, "{spec}");
         }
     }
 

@@ -8,27 +8,32 @@
 mod format;
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 
 use format::{Argument, Hole, Role, Use};
 
-/// Expands a log call. Its input: `[$crate] [target: ..,] [level] [key-values;] literal, argument,
+/// Tokens that become one stream at the end: what is done with a stream, the compiler does, and
+/// that takes longer.
+type Tokens = Vec<TokenTree>;
+
+/// Expands a log call. Its input: `[$crate] [target] [level] [key-values;] literal, argument,
 /// ..`.
 #[proc_macro]
 pub fn deferred(input: TokenStream) -> TokenStream {
     let mut input = input.into_iter();
     let mut next = || match input.next() {
-        Some(TokenTree::Group(group)) => group.stream(),
-        _ => TokenStream::new(),
+        Some(TokenTree::Group(group)) => group.stream().into_iter().collect(),
+        _ => Tokens::new(),
     };
     let (root, target, level, key_values) = (next(), next(), next(), next());
     let key_values = pairs(key_values);
-    let Some(literal) = input.next() else { return TokenStream::new() };
+    let Some(literal) = input.next().map(opened) else { return TokenStream::new() };
     let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
-    let arguments = input.filter(|token| !is_comma(token)).collect();
+    let arguments = input.filter(|token| !is_comma(token)).map(opened).collect();
     let call = Call { root, target, level, key_values, literal, arguments };
-    call.deferred().unwrap_or_else(|| call.verbatim())
+    call.deferred().unwrap_or_else(|| call.verbatim()).into_iter().collect()
 }
 
 /// A call with more arguments or values goes to `log`: a type is nested for each of them, and the
@@ -38,14 +43,15 @@ const MOST_STORED: usize = 64;
 /// A log call.
 struct Call {
     /// The path of `unfazed`.
-    root: TokenStream,
-    /// `target: expression,` or nothing.
-    target: TokenStream,
-    level: TokenStream,
+    root: Tokens,
+    /// An expression, or nothing.
+    target: Tokens,
+    level: Tokens,
     key_values: Vec<Pair>,
-    /// The format string, maybe in groups without delimiters.
+    /// The format string.
     literal: TokenTree,
-    /// Each of them `expression` or `name = expression`, in a group without delimiters.
+    /// Each of them `expression` or `name = expression`, in one token or a group without
+    /// delimiters.
     arguments: Vec<TokenTree>,
 }
 
@@ -53,15 +59,15 @@ struct Call {
 struct Pair {
     key: TokenTree,
     /// The expression; nothing if there is a capture.
-    value: Option<TokenStream>,
+    value: Option<Tokens>,
     /// All of it, as `log` takes it.
-    whole: TokenStream,
+    whole: Tokens,
 }
 
 /// An argument as the literal names it.
 struct Part {
     /// The expression.
-    value: TokenStream,
+    value: Tokens,
     /// Its name, if it has one.
     name: Option<Ident>,
     /// Only the literal names it.
@@ -81,36 +87,47 @@ impl Role {
     /// How an argument is held until it is stored, and then the others.
     fn held(self) -> &'static str {
         match self {
-            Self::Value => "((&&__0::__private::Argument(__1)).__unfazed_hold(), __2)",
-            Self::Width => "((&&__0::__private::Width(__1)).__unfazed_hold(), __2)",
+            Self::Value => "(&__1, __2)",
+            Self::Width => "(__0::__private::Width(&__1), __2)",
         }
     }
 }
 
 impl Call {
     /// Expands to the same call of `log`.
-    fn verbatim(&self) -> TokenStream {
-        let mut arguments = TokenStream::new();
+    fn verbatim(&self) -> Tokens {
+        let mut arguments = Tokens::new();
         for argument in &self.arguments {
-            extend(&mut arguments, ", __0", &[&argument.clone().into()]);
+            extend(&mut arguments, ", __0", &[slice::from_ref(argument)]);
         }
-        let literal = TokenStream::from(self.literal.clone());
         template(
             "__0::__private::log::log!(__1 __2, __3 __4 __5)",
-            &[&self.root, &self.target, &self.level, &self.values_of_log(), &literal, &arguments],
+            &[
+                &self.root,
+                &self.target_of_log(),
+                &self.level,
+                &self.values_of_log(),
+                slice::from_ref(&self.literal),
+                &arguments,
+            ],
         )
+    }
+
+    /// Expands to `target: expression,` or nothing.
+    fn target_of_log(&self) -> Tokens {
+        if self.target.is_empty() { Tokens::new() } else { template("target: __0,", &[&self.target]) }
     }
 
     /// Expands to `key = value;` or nothing. A value that has no capture goes by `Plain`, which
     /// knows an `f32`.
-    fn values_of_log(&self) -> TokenStream {
-        let mut all = TokenStream::new();
+    fn values_of_log(&self) -> Tokens {
+        let mut all = Tokens::new();
         for (number, Pair { key, value, whole }) in self.key_values.iter().enumerate() {
             extend(&mut all, if number > 0 { "," } else { "" }, &[]);
             match value {
                 Some(value) => {
                     let pair = "__0 = __1::__private::Plain::new(&(__2)).__unfazed_value()";
-                    extend(&mut all, pair, &[&key.clone().into(), &self.root, value]);
+                    extend(&mut all, pair, &[slice::from_ref(key), &self.root, value]);
                 }
                 None => all.extend(whole.clone()),
             }
@@ -121,30 +138,30 @@ impl Call {
 
     /// The keys and the expressions of all values; nothing if there is none, or one of them is not
     /// stored.
-    fn stored_values<'a>(&'a self) -> Option<Vec<(TokenStream, &'a TokenStream)>> {
+    fn stored_values(&self) -> Option<Vec<(Tokens, Tokens)>> {
         if !(1..=MOST_STORED).contains(&self.key_values.len()) || !self.target.is_empty() {
             return None;
         }
-        let stored = |Pair { key, value, .. }: &'a Pair| Some((self.key_text(key)?, value.as_ref()?));
+        let stored = |Pair { key, value, .. }: &Pair| Some((self.key_text(key)?, value.clone()?));
         self.key_values.iter().map(stored).collect()
     }
 
     /// Expands to the text of a key, if it is there while the program is compiled.
-    fn key_text(&self, key: &TokenTree) -> Option<TokenStream> {
+    fn key_text(&self, key: &TokenTree) -> Option<Tokens> {
         match key {
             TokenTree::Ident(ident) if ident.to_string() != "_" => {
-                Some(template("__0::__private::stringify!(__1)", &[&self.root, &key.clone().into()]))
+                Some(template("__0::__private::stringify!(__1)", &[&self.root, slice::from_ref(key)]))
             }
-            TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(key.clone().into()),
+            TokenTree::Literal(literal) if literal.to_string().starts_with(['"', 'r']) => Some(vec![key.clone()]),
             _ => None,
         }
     }
 
     /// Expands to a call that stores its arguments, if the literal and the arguments fit together.
-    fn deferred(&self) -> Option<TokenStream> {
-        let literal = literal(self.literal.clone())?;
+    fn deferred(&self) -> Option<Tokens> {
+        let TokenTree::Literal(literal) = &self.literal else { return None };
         let parsed = format::parsed(&format::unescaped(&literal.to_string())?)?;
-        let (parts, order) = self.parts(&literal, parsed.uses)?;
+        let (mut parts, order) = self.parts(literal, parsed.uses)?;
         let values = self.stored_values();
         // A call without arguments whose target or values go by `log` has nothing to store.
         let goes_by_log = values.is_none() && !(self.target.is_empty() && self.key_values.is_empty());
@@ -155,139 +172,147 @@ impl Call {
         let has_pieces = order.len() == parts.len() && order.len() == parsed.holes.len();
         let order = if has_pieces { order } else { (0..parts.len()).collect() };
         let (pieces, last) = if has_pieces {
-            (parsed.holes.iter().map(|hole| self.piece(hole)).collect(), parsed.last)
+            (parsed.holes.iter().flat_map(|hole| self.piece(hole)).collect(), parsed.last)
         } else {
-            (self.whole(&literal, &parts), String::new())
+            (self.whole(literal, &parts), String::new())
         };
-        let last = TokenTree::from(Literal::string(&last)).into();
-        let values = values.unwrap_or_default();
-        let (references, names) = bindings(&parts, &values);
-        let log = if goes_by_log { self.log_by_log(&parts) } else { self.log(&parts, values.len()) };
+        let last = [Literal::string(&last).into()];
+        let mut values = values.unwrap_or_default();
+        let expressions = parts.iter_mut().map(|part| &mut part.value).chain(values.iter_mut().map(|(_, value)| value));
+        let bound = bound(expressions.collect());
+        let held = self.held_arguments(&parts, &order);
+        let log = match (goes_by_log, self.key_values.is_empty()) {
+            (false, _) => self.log(&parts, &held, &values),
+            (true, true) => self.log_to(&parts, &held),
+            (true, false) => self.log_by_log(&parts, &held),
+        };
+        let site = template(
+            "static __UNFAZED_SITE: __0::__private::Site = __0::__private::Site::new(
+                __0::__private::module_path!(), __0::__private::file!(), __0::__private::line!(), &[__1], __2
+            ) __3;
+            __4",
+            &[&self.root, &pieces, &last, &with_keys(&values), &log],
+        );
+        let call = match bound {
+            Some((references, names)) => template("match (__0) { (__1) => { __2 } }", &[&references, &names, &site]),
+            None => site,
+        };
         Some(template(
             "{
-                let __unfazed_level = __1;
-                if __unfazed_level <= __0::__private::log::STATIC_MAX_LEVEL
-                    && __unfazed_level <= __0::__private::log::max_level()
-                {
-                    match (__2) {
-                        (__3) => {
-                            static __UNFAZED_SITE: __0::__private::Site =
-                                __0::__private::Site::new(
-                                    __0::__private::module_path!(),
-                                    __0::__private::file!(),
-                                    __0::__private::line!(),
-                                    &[__4],
-                                    __5
-                                ) __6;
-                            match __0::__private::Call::new(&__UNFAZED_SITE, &__7) {
-                                __unfazed_call => { __8 },
-                            }
-                        }
-                    }
+                let __unfazed_level: __0::__private::log::Level = __1;
+                if __0::__private::is_enabled(__unfazed_level) {
+                    __2
                 }
             }",
-            &[
-                &self.root,
-                &self.level,
-                &references,
-                &names,
-                &pieces,
-                &last,
-                &with_keys(&values),
-                &self.held_arguments(&parts, &order),
-                &log,
-            ],
+            &[&self.root, &self.level, &call],
         ))
     }
 
     /// Expands to the call's end: what is stored is enough, or `log` is given the record.
-    fn log(&self, parts: &[Part], values: usize) -> TokenStream {
-        let mut of_log = TokenStream::new();
-        for number in 0..values {
-            let value =
-                "__0::__private::log::kv::ToValue::to_value(&__0::__private::Plain::new(__1).__unfazed_value()),";
-            extend(&mut of_log, value, &[&self.root, &value_name(number)]);
+    fn log(&self, parts: &[Part], held: &Tokens, values: &[(Tokens, Tokens)]) -> Tokens {
+        let mut of_log = Tokens::new();
+        for (_, value) in values {
+            let value_of_log =
+                "__0::__private::log::kv::ToValue::to_value(&__0::__private::Plain::new(&__1).__unfazed_value()),";
+            extend(&mut of_log, value_of_log, &[&self.root, value]);
         }
         template(
-            "if !__0::__private::Call::log_stored(&__unfazed_call, __unfazed_level, &__1) {
+            "if let __0::__private::Some(__unfazed_call) =
+                __0::__private::AllStored::new(&__UNFAZED_SITE, &__1, &__2).__unfazed_log(__unfazed_level)
+            {
                 __0::__private::Call::log_whole(
-                    &__unfazed_call, __unfazed_level, __0::__private::format_args!(__2 __3), &[__4]
+                    &__unfazed_call, __unfazed_level, __0::__private::format_args!(__3 __4), &[__5]
                 )
             }",
-            &[&self.root, &self.held_values(values), &self.literal.clone().into(), &arguments_of_log(parts), &of_log],
+            &[
+                &self.root,
+                held,
+                &self.held_values(values),
+                slice::from_ref(&self.literal),
+                &arguments_of_log(parts),
+                &of_log,
+            ],
+        )
+    }
+
+    /// Expands to the end of a call with a target and without values.
+    fn log_to(&self, parts: &[Part], held: &Tokens) -> Tokens {
+        template(
+            "__0::__private::Call::log_to(
+                &__0::__private::AllStored::new(&__UNFAZED_SITE, &__1, &()).__unfazed_call(),
+                &(__2, __unfazed_level), __0::__private::format_args!(__3 __4)
+            )",
+            &[&self.root, held, &self.target, slice::from_ref(&self.literal), &arguments_of_log(parts)],
         )
     }
 
     /// Expands to the end of a call whose record only `log` can make.
-    fn log_by_log(&self, parts: &[Part]) -> TokenStream {
+    fn log_by_log(&self, parts: &[Part], held: &Tokens) -> Tokens {
         template(
-            "__0::__private::log::log!(logger: __unfazed_call, __1 __unfazed_level, __2 __3 __4)",
-            &[&self.root, &self.target, &self.values_of_log(), &self.literal.clone().into(), &arguments_of_log(parts)],
+            "match __0::__private::AllStored::new(&__UNFAZED_SITE, &__1, &()).__unfazed_call() {
+                __unfazed_call => {
+                    __0::__private::log::log!(logger: __unfazed_call, __2 __unfazed_level, __3 __4 __5)
+                }
+            }",
+            &[
+                &self.root,
+                held,
+                &self.target_of_log(),
+                &self.values_of_log(),
+                slice::from_ref(&self.literal),
+                &arguments_of_log(parts),
+            ],
         )
     }
 
     /// Expands to the arguments as they are held until they are stored, in this order.
-    fn held_arguments(&self, parts: &[Part], order: &[usize]) -> TokenStream {
-        let one = |number: &usize| (parts[*number].role.held(), argument_name(*number));
-        self.held(order.iter().map(one).collect())
+    fn held_arguments(&self, parts: &[Part], order: &[usize]) -> Tokens {
+        self.held(order.iter().map(|number| (parts[*number].role.held(), &parts[*number].value)).collect())
     }
 
-    /// Expands to this many values as they are held until they are stored.
-    fn held_values(&self, count: usize) -> TokenStream {
-        const HELD: &str = "((&&__0::__private::ValueOf(__1)).__unfazed_hold(), __2)";
-        self.held((0..count).map(|number| (HELD, value_name(number))).collect())
+    /// Expands to the values as they are held until they are stored.
+    fn held_values(&self, values: &[(Tokens, Tokens)]) -> Tokens {
+        self.held(values.iter().map(|(_, value)| (Role::Value.held(), value)).collect())
     }
 
     /// Expands to a chain of pairs: `(a, (b, ()))`.
-    fn held(&self, all: Vec<(&str, TokenStream)>) -> TokenStream {
-        let chain = template("()", &[]);
-        if all.is_empty() {
-            return chain;
-        }
-        let add = |chain, (held, name): (&str, TokenStream)| template(held, &[&self.root, &name, &chain]);
-        template(
-            "{
-                use __0::__private::{HoldByFacade as _, HoldByValue as _};
-                __1
-            }",
-            &[&self.root, &all.into_iter().rev().fold(chain, add)],
-        )
+    fn held(&self, all: Vec<(&str, &Tokens)>) -> Tokens {
+        let add = |chain: Tokens, (held, value): (&str, &Tokens)| {
+            template_at(span_of(value), held, &[&self.root, value, &chain])
+        };
+        all.into_iter().rev().fold(template("()", &[]), add)
     }
 
     /// Expands to what writes a text and the next argument.
-    fn piece(&self, hole: &Hole) -> TokenStream {
-        let text = TokenTree::from(Literal::string(&hole.text)).into();
-        let number_after = |prefix: &'static str| hole.spec.strip_prefix(prefix)?.parse::<usize>().ok();
-        let show = match (&*hole.spec, number_after("."), number_after("0")) {
-            ("", ..) => template("__0::__private::display", &[&self.root]),
-            ("?", ..) => template("__0::__private::debug", &[&self.root]),
-            (_, Some(digits @ 0..=9), _) => template(&format!("__0::__private::fixed::<{digits}>"), &[&self.root]),
-            (_, _, Some(width @ 1..=40)) => template(&format!("__0::__private::zero_padded::<{width}>"), &[&self.root]),
-            (spec, ..) => template(
+    fn piece(&self, hole: &Hole) -> Tokens {
+        let text = [Literal::string(&hole.text).into()];
+        let show = match format::shown_by(&hole.spec) {
+            Some(name) => template(&format!("__0::__private::{name}"), &[&self.root]),
+            None => template(
                 "|__unfazed_bytes, __unfazed_text| __0::__private::fmt::Write::write_fmt(
                     __unfazed_text,
                     __0::__private::format_args!(
                         __1, __0::__private::Reader::value(&mut __0::__private::Reader::new(__unfazed_bytes))
                     ),
                 )",
-                &[&self.root, &TokenTree::from(Literal::string(&format!("{{:{spec}}}"))).into()],
+                &[&self.root, &[Literal::string(&format!("{{:{}}}", hole.spec)).into()]],
             ),
         };
         template("__0::__private::Piece { text: __1, show: __2 },", &[&self.root, &text, &show])
     }
 
     /// Expands to one piece that writes the whole message.
-    fn whole(&self, literal: &Literal, parts: &[Part]) -> TokenStream {
-        let (mut read, mut layout) = (TokenStream::new(), TokenStream::new());
+    fn whole(&self, literal: &Literal, parts: &[Part]) -> Tokens {
+        let (mut read, mut layout) = (Tokens::new(), Tokens::new());
         for (number, part) in parts.iter().enumerate() {
-            let name = argument_name(number);
+            let name = own_name(number, Span::mixed_site());
             extend(&mut read, part.role.read(), &[&name, &self.root]);
             match &part.name {
-                Some(own) => extend(&mut layout, ", __0 = __1", &[&TokenTree::from(own.clone()).into(), &name]),
+                Some(own) => extend(&mut layout, ", __0 = __1", &[&[own.clone().into()], &name]),
                 None => extend(&mut layout, ", __0", &[&name]),
             }
         }
-        let literal = TokenStream::from(TokenTree::from(literal.clone()));
+        let literal = [literal.clone().into()];
         template(
             "__0::__private::Piece {
                 text: \"\",
@@ -323,7 +348,7 @@ impl Call {
                         // An identifier finds what the literal finds: what stands at its place.
                         let ident = Ident::new(&name, literal.span());
                         numbers.insert(name, parts.len());
-                        parts.push((Some(ident.clone()), TokenTree::from(ident).into(), true, None));
+                        parts.push((Some(ident.clone()), vec![ident.into()], true, None));
                         parts.len() - 1
                     }
                 },
@@ -342,59 +367,60 @@ impl Call {
     }
 }
 
-/// The literal in this token, if it is one.
-fn literal(token: TokenTree) -> Option<Literal> {
-    match token {
-        TokenTree::Literal(literal) => Some(literal),
-        TokenTree::Group(group) if group.delimiter() == Delimiter::None => {
-            let mut tokens = group.stream().into_iter();
-            match (tokens.next(), tokens.next()) {
-                (Some(token), None) => literal(token),
-                _ => None,
-            }
+/// Takes a token out of the groups without delimiters in which it is alone: those bind nothing.
+fn opened(token: TokenTree) -> TokenTree {
+    if let TokenTree::Group(group) = &token {
+        let mut tokens = group.stream().into_iter();
+        if let (Delimiter::None, Some(inner), None) = (group.delimiter(), tokens.next(), tokens.next()) {
+            return opened(inner);
         }
-        _ => None,
     }
+    token
 }
 
-/// Expands to references to all arguments and values, and to the names that they get.
-fn bindings(parts: &[Part], values: &[(TokenStream, &TokenStream)]) -> (TokenStream, TokenStream) {
-    let (mut references, mut names) = (TokenStream::new(), TokenStream::new());
-    let parts = parts.iter().enumerate().map(|(number, part)| (argument_name(number), &part.value));
-    let values = values.iter().enumerate().map(|(number, (_, value))| (value_name(number), *value));
-    for (name, value) in parts.chain(values) {
-        references.extend(template_at(span_of(value), "&(__0),", &[value]));
+/// Returns whether this is a name, which may stand wherever its value is asked for.
+fn is_name(tokens: &Tokens) -> bool {
+    matches!(tokens[..], [TokenTree::Ident(_)])
+}
+
+/// Gives each of these expressions a name, by which it stands from now on, and returns references
+/// to all of them, and the names: so each is evaluated once, and none changes what another one was.
+/// Names alone need no others, and the compiler has less work.
+fn bound(expressions: Vec<&mut Tokens>) -> Option<(Tokens, Tokens)> {
+    if expressions.iter().all(|expression| is_name(expression)) {
+        return None;
+    }
+    let (mut references, mut names) = (Tokens::new(), Tokens::new());
+    for (number, expression) in expressions.into_iter().enumerate() {
+        let span = span_of(expression);
+        let name = own_name(number, span);
+        references.extend(template_at(span, "&(__0),", &[expression]));
         extend(&mut names, "__0,", &[&name]);
+        *expression = template_at(span, "*__0", &[&name]);
     }
-    if names.is_empty() {
-        // A tuple of nothing is a thing that clippy would do without.
-        extend(&mut references, "__unfazed_level,", &[]);
-        extend(&mut names, "_,", &[]);
-    }
-    (references, names)
+    Some((references, names))
 }
 
 /// Expands to `, argument, name = argument`, as `format_args!` takes them after the literal.
-fn arguments_of_log(parts: &[Part]) -> TokenStream {
-    let mut arguments = TokenStream::new();
-    for (number, part) in parts.iter().enumerate() {
-        let name = own_name("argument", number, span_of(&part.value));
+fn arguments_of_log(parts: &[Part]) -> Tokens {
+    let mut arguments = Tokens::new();
+    for part in parts {
         match &part.name {
             // The literal finds it where the call stands.
             Some(_) if part.is_captured => {}
             Some(own) => {
-                let own = TokenTree::from(own.clone()).into();
-                arguments.extend(template_at(span_of(&part.value), ", __0 = *__1", &[&own, &name]));
+                let own = [own.clone().into()];
+                arguments.extend(template_at(span_of(&part.value), ", __0 = __1", &[&own, &part.value]));
             }
-            None => arguments.extend(template_at(span_of(&part.value), ", *__0", &[&name])),
+            None => arguments.extend(template_at(span_of(&part.value), ", __0", &[&part.value])),
         }
     }
     arguments
 }
 
 /// Expands to the keys of a site, if there are any.
-fn with_keys(values: &[(TokenStream, &TokenStream)]) -> TokenStream {
-    let mut keys = TokenStream::new();
+fn with_keys(values: &[(Tokens, Tokens)]) -> Tokens {
+    let mut keys = Tokens::new();
     for (key, _) in values {
         extend(&mut keys, "__0,", &[key]);
     }
@@ -405,7 +431,7 @@ fn with_keys(values: &[(TokenStream, &TokenStream)]) -> TokenStream {
 /// split: a group without delimiters that a procedural macro has opened binds nothing any more, so
 /// that of `$e * 2`, where `$e` is `1 + 1`, there would be `1 + 1 * 2`. In a group that is handed
 /// on unopened, such groups stay as they are.
-fn named(argument: &TokenTree) -> Option<(Option<Ident>, TokenStream)> {
+fn named(argument: &TokenTree) -> Option<(Option<Ident>, Tokens)> {
     let is_equals =
         |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == '=');
     let is_bare = |token: &TokenTree| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::None);
@@ -419,12 +445,12 @@ fn named(argument: &TokenTree) -> Option<(Option<Ident>, TokenStream)> {
             let is_whole = rest.len() == 1 || !rest.iter().any(is_bare);
             is_whole.then(|| (Some(name), rest.into_iter().collect()))
         }
-        _ => Some((None, argument.clone().into())),
+        _ => Some((None, vec![argument.clone()])),
     }
 }
 
 /// Splits `key = value, key, key:? = value;`.
-fn pairs(key_values: TokenStream) -> Vec<Pair> {
+fn pairs(key_values: Tokens) -> Vec<Pair> {
     let (mut pairs, mut pair) = (Vec::new(), Vec::new());
     for token in key_values {
         match &token {
@@ -439,56 +465,50 @@ fn pairs(key_values: TokenStream) -> Vec<Pair> {
 
 fn read_pair(pair: Vec<TokenTree>) -> Option<Pair> {
     let value = match &pair[..] {
-        [TokenTree::Ident(key)] => Some(TokenTree::from(key.clone()).into()),
-        [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => Some(value.iter().cloned().collect()),
+        [TokenTree::Ident(_)] => Some(pair.clone()),
+        [_, TokenTree::Punct(punct), value @ ..] if punct.as_char() == '=' => {
+            Some(value.iter().cloned().map(opened).collect())
+        }
         _ => None,
     };
-    Some(Pair { key: pair.first()?.clone(), value, whole: pair.into_iter().collect() })
+    Some(Pair { key: pair.first()?.clone(), value, whole: pair })
 }
 
-/// The macro's own name of an argument.
-fn argument_name(number: usize) -> TokenStream {
-    own_name("argument", number, Span::mixed_site())
+/// The macro's own name of an argument or a value.
+fn own_name(number: usize, place: Span) -> Tokens {
+    vec![Ident::new(&format!("__unfazed_argument_{number}"), Span::mixed_site().located_at(place)).into()]
 }
 
-/// The macro's own name of a value.
-fn value_name(number: usize) -> TokenStream {
-    own_name("value", number, Span::mixed_site())
-}
-
-fn own_name(kind: &str, number: usize, place: Span) -> TokenStream {
-    let span = Span::mixed_site().located_at(place);
-    TokenTree::from(Ident::new(&format!("__unfazed_{kind}_{number}"), span)).into()
-}
-
-fn extend(tokens: &mut TokenStream, text: &str, with: &[&TokenStream]) {
+fn extend(tokens: &mut Tokens, text: &str, with: &[&[TokenTree]]) {
     tokens.extend(template(text, with));
 }
 
 /// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names of
 /// variables in it are the macro's own, which the program's cannot meet. But a pattern may also
 /// name an item of the program (`static level`), so they have names that no item has.
-fn template(text: &str, with: &[&TokenStream]) -> TokenStream {
+fn template(text: &str, with: &[&[TokenTree]]) -> Tokens {
     template_at(Span::mixed_site(), text, with)
 }
 
 /// A template that the compiler shows here if something is wrong with it.
-fn template_at(place: Span, text: &str, with: &[&TokenStream]) -> TokenStream {
+fn template_at(place: Span, text: &str, with: &[&[TokenTree]]) -> Tokens {
     // Each text stands in this file and has been parsed by its tests.
     fill(text.parse().unwrap_or_default(), with, Span::mixed_site().located_at(place))
 }
 
 /// The place of the first of these tokens, in whatever groups without delimiters it is: such a
 /// group has the place of the macro that made it.
-fn span_of(tokens: &TokenStream) -> Span {
-    match tokens.clone().into_iter().next() {
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => span_of(&group.stream()),
+fn span_of(tokens: &[TokenTree]) -> Span {
+    match tokens.first() {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => {
+            span_of(&group.stream().into_iter().take(1).collect::<Tokens>())
+        }
         Some(token) => token.span(),
         None => Span::mixed_site(),
     }
 }
 
-fn fill(tokens: TokenStream, with: &[&TokenStream], span: Span) -> TokenStream {
+fn fill(tokens: TokenStream, with: &[&[TokenTree]], span: Span) -> Tokens {
     // Made in one step: each addition to a stream costs the compiler as much as a whole one.
     let mut filled = Vec::new();
     for mut token in tokens {
@@ -497,9 +517,9 @@ fn fill(tokens: TokenStream, with: &[&TokenStream], span: Span) -> TokenStream {
             _ => None,
         };
         match (place.and_then(|place: usize| with.get(place)), &token) {
-            (Some(tokens), _) => filled.extend((*tokens).clone()),
+            (Some(tokens), _) => filled.extend_from_slice(tokens),
             (None, TokenTree::Group(group)) => {
-                let mut own = Group::new(group.delimiter(), fill(group.stream(), with, span));
+                let mut own = Group::new(group.delimiter(), fill(group.stream(), with, span).into_iter().collect());
                 own.set_span(span);
                 filled.push(own.into());
             }
@@ -509,5 +529,5 @@ fn fill(tokens: TokenStream, with: &[&TokenStream], span: Span) -> TokenStream {
             }
         }
     }
-    filled.into_iter().collect()
+    filled
 }

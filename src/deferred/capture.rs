@@ -1,13 +1,15 @@
 //! Which arguments are stored by their bytes, and which go by the facade. Runs on the caller's
 //! thread.
 //!
-//! The macros ask both traits, `HoldByValue` first, by a method on one reference more: the compiler
-//! takes it for the types that it is there for, and the other one for all others.
+//! The macros log a call by a method of [`AllStored`], which has it for the types alone that are
+//! stored. For others the compiler finds that of [`MessageStored`], or of [`NothingStored`],
+//! because one leads to the next. So it searches once for each call, not for each argument.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZero;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,128 +17,110 @@ use log::Level;
 
 use super::plain::KeyValue;
 use super::stored::tag;
-use crate::record::{ArgumentWriter, Arguments, KeyValueWriter, Keys, Values};
+use super::{Call, log_at};
+use crate::record::{ArgumentWriter, Arguments, Deferred, KeyValueWriter, Keys, Site, Values};
 
 /// `format_args!` panics on a greater width or precision: such a call must do so where it stands.
 const MOST_WIDTH: usize = u16::MAX as usize;
 
-/// A type whose values are stored by their bytes: the type's tag, then what it needs.
-pub trait Capture: Sync {
+/// A type whose values are stored by their bytes: the type's tag, then what it needs. Any thread
+/// may have them, so that an `Arc` of them may be shared.
+pub trait Capture: Send + Sync {
     /// Stores the value, or says no.
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
 }
 
-/// Arguments or values of which it is known while the program is compiled whether they are stored.
-pub trait Storable {
-    /// True if all of them are stored.
-    const IS_STORABLE: bool;
+/// A call with its arguments and values, each the first of a pair whose second has the others.
+#[derive(Debug)]
+pub struct AllStored<'a, A, V> {
+    message: MessageStored<'a, A>,
+    values: &'a V,
 }
 
-/// An argument that is written.
+/// A call whose values go by the facade.
 #[derive(Debug)]
-pub struct Argument<'a, T: ?Sized>(pub &'a T);
+pub struct MessageStored<'a, A> {
+    site: NothingStored,
+    arguments: &'a A,
+}
+
+/// A call that goes by the facade.
+#[derive(Debug)]
+pub struct NothingStored(&'static Site);
+
+impl<'a, A, V> AllStored<'a, A, V> {
+    /// Makes the call of a site.
+    #[inline]
+    pub fn new(site: &'static Site, arguments: &'a A, values: &'a V) -> Self {
+        Self { message: MessageStored { site: NothingStored(site), arguments }, values }
+    }
+}
+
+impl<'a, A: Arguments, V: Values> AllStored<'a, A, V> {
+    /// Logs a call that has no target without the record of `log`; or does nothing and returns the
+    /// call, for `log_whole`.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_log(&self, level: Level) -> Option<Call<'a>> {
+        let call = self.message.__unfazed_call();
+        let message = Deferred { site: call.site, arguments: self.message.arguments, values: self.values };
+        if log_at(level, message) { None } else { Some(call) }
+    }
+}
+
+impl<'a, A: Arguments> MessageStored<'a, A> {
+    /// Returns the call, for `log_whole`.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_log(&self, _: Level) -> Option<Call<'a>> {
+        Some(self.__unfazed_call())
+    }
+
+    /// Returns the call with its arguments.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_call(&self) -> Call<'a> {
+        Call { site: self.site.0, arguments: Some(self.arguments) }
+    }
+}
+
+impl NothingStored {
+    /// Returns the call, for `log_whole`.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_log(&self, _: Level) -> Option<Call<'static>> {
+        Some(self.__unfazed_call())
+    }
+
+    /// Returns the call without its arguments.
+    #[doc(hidden)]
+    #[inline]
+    pub fn __unfazed_call(&self) -> Call<'static> {
+        Call { site: self.0, arguments: None }
+    }
+}
+
+impl<'a, A, V> Deref for AllStored<'a, A, V> {
+    type Target = MessageStored<'a, A>;
+
+    #[inline]
+    fn deref(&self) -> &MessageStored<'a, A> {
+        &self.message
+    }
+}
+
+impl<A> Deref for MessageStored<'_, A> {
+    type Target = NothingStored;
+
+    #[inline]
+    fn deref(&self) -> &NothingStored {
+        &self.site
+    }
+}
 
 /// An argument that is a width or a precision.
 #[derive(Debug)]
 pub struct Width<'a, T: ?Sized>(pub &'a T);
-
-/// An argument that is stored when it is known that the record is wanted.
-#[derive(Debug)]
-pub struct Held<'a, T: ?Sized>(&'a T);
-
-/// A width or a precision.
-#[derive(Debug)]
-pub struct HeldWidth<'a>(&'a usize);
-
-/// The value of a key.
-#[derive(Debug)]
-pub struct ValueOf<'a, T: ?Sized>(pub &'a T);
-
-/// The value of a key that is stored when it is known that the record is wanted.
-#[derive(Debug)]
-pub struct HeldValue<'a, T: ?Sized>(&'a T);
-
-/// An argument or a value of a type that is not stored.
-#[derive(Debug)]
-pub struct Facade;
-
-/// Holds what can be stored.
-pub trait HoldByValue {
-    /// What holds the argument until then.
-    type Held;
-    #[doc(hidden)]
-    fn __unfazed_hold(&self) -> Self::Held;
-}
-
-/// Says of everything else that it goes by the facade.
-pub trait HoldByFacade {
-    #[doc(hidden)]
-    fn __unfazed_hold(&self) -> Facade {
-        Facade
-    }
-}
-
-impl<'a, T: Capture + ?Sized> HoldByValue for &Argument<'a, T> {
-    type Held = Held<'a, T>;
-
-    #[inline]
-    fn __unfazed_hold(&self) -> Held<'a, T> {
-        Held(self.0)
-    }
-}
-
-impl<'a> HoldByValue for &Width<'a, usize> {
-    type Held = HeldWidth<'a>;
-
-    #[inline]
-    fn __unfazed_hold(&self) -> HeldWidth<'a> {
-        HeldWidth(self.0)
-    }
-}
-
-impl<'a, T: KeyValue + ?Sized> HoldByValue for &ValueOf<'a, T> {
-    type Held = HeldValue<'a, T>;
-
-    #[inline]
-    fn __unfazed_hold(&self) -> HeldValue<'a, T> {
-        HeldValue(self.0)
-    }
-}
-
-impl<T: ?Sized> HoldByFacade for Argument<'_, T> {}
-impl<T: ?Sized> HoldByFacade for Width<'_, T> {}
-impl<T: ?Sized> HoldByFacade for ValueOf<'_, T> {}
-
-impl<T: Capture + ?Sized> Arguments for Held<'_, T> {
-    #[inline]
-    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        self.0.store(into)
-    }
-}
-
-impl<T: Capture + ?Sized> Storable for Held<'_, T> {
-    const IS_STORABLE: bool = true;
-}
-
-impl Arguments for HeldWidth<'_> {
-    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        *self.0 <= MOST_WIDTH && self.0.store(into)
-    }
-}
-
-impl Storable for HeldWidth<'_> {
-    const IS_STORABLE: bool = true;
-}
-
-impl Arguments for Facade {
-    fn store(&self, _: &mut ArgumentWriter<'_>) -> bool {
-        false
-    }
-}
-
-impl Storable for Facade {
-    const IS_STORABLE: bool = false;
-}
 
 impl Arguments for () {
     fn store(&self, _: &mut ArgumentWriter<'_>) -> bool {
@@ -144,24 +128,18 @@ impl Arguments for () {
     }
 }
 
-impl Storable for () {
-    const IS_STORABLE: bool = true;
-}
-
 /// The first argument, then the others.
-impl<A: Arguments, B: Arguments> Arguments for (A, B) {
+impl<T: Capture + ?Sized, A: Arguments> Arguments for (&T, A) {
     #[inline]
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
         self.0.store(into) && self.1.store(into)
     }
 }
 
-impl<A: Storable, B: Storable> Storable for (A, B) {
-    const IS_STORABLE: bool = A::IS_STORABLE && B::IS_STORABLE;
-}
-
-impl<T: KeyValue + ?Sized> Storable for HeldValue<'_, T> {
-    const IS_STORABLE: bool = true;
+impl<A: Arguments> Arguments for (Width<'_, usize>, A) {
+    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
+        *self.0.0 <= MOST_WIDTH && self.0.0.store(into) && self.1.store(into)
+    }
 }
 
 impl Values for () {
@@ -169,16 +147,12 @@ impl Values for () {
 }
 
 /// The first value, then the others.
-impl<T: KeyValue + ?Sized, B: Values> Values for (HeldValue<'_, T>, B) {
+impl<T: KeyValue + ?Sized, V: Values> Values for (&T, V) {
     #[inline]
     fn store(&self, keys: Keys, number: usize, into: &mut KeyValueWriter<'_>) {
-        into.numbered_value(keys, number, self.0.0.value());
+        into.numbered_value(keys, number, self.0.value());
         self.1.store(keys, number + 1, into);
     }
-}
-
-impl<B> Values for (Facade, B) {
-    fn store(&self, _: Keys, _: usize, _: &mut KeyValueWriter<'_>) {}
 }
 
 macro_rules! numbers {
@@ -344,12 +318,4 @@ macro_rules! pointers {
     )*};
 }
 
-pointers!(&T, &mut T, Box<T>);
-
-// An `Arc` is shared between threads only if what it holds may be sent to them.
-impl<T: Capture + Send + ?Sized> Capture for Arc<T> {
-    #[inline]
-    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
-        (**self).store(into)
-    }
-}
+pointers!(&T, &mut T, Arc<T>, Box<T>);

@@ -14,7 +14,7 @@
 #[macro_export]
 macro_rules! log {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::log!(logger: $logger, $($rest)+));
-    (target: $target:expr, $level:expr, $($rest:tt)+) => ($crate::__log!([target: $target,] [$level] $($rest)+));
+    (target: $target:expr, $level:expr, $($rest:tt)+) => ($crate::__log!([$target] [$level] $($rest)+));
     ($level:expr, $($rest:tt)+) => ($crate::__log!([] [$level] $($rest)+));
 }
 
@@ -28,7 +28,7 @@ macro_rules! log {
 macro_rules! error {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::error!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
-        $crate::__log!([target: $target,] [$crate::__private::log::Level::Error] $($rest)+)
+        $crate::__log!([$target] [$crate::__private::log::Level::Error] $($rest)+)
     };
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Error] $($rest)+));
 }
@@ -44,7 +44,7 @@ macro_rules! error {
 macro_rules! warn {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::warn!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
-        $crate::__log!([target: $target,] [$crate::__private::log::Level::Warn] $($rest)+)
+        $crate::__log!([$target] [$crate::__private::log::Level::Warn] $($rest)+)
     };
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Warn] $($rest)+));
 }
@@ -79,7 +79,7 @@ macro_rules! warn {
 macro_rules! info {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::info!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
-        $crate::__log!([target: $target,] [$crate::__private::log::Level::Info] $($rest)+)
+        $crate::__log!([$target] [$crate::__private::log::Level::Info] $($rest)+)
     };
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Info] $($rest)+));
 }
@@ -94,7 +94,7 @@ macro_rules! info {
 macro_rules! debug {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::debug!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
-        $crate::__log!([target: $target,] [$crate::__private::log::Level::Debug] $($rest)+)
+        $crate::__log!([$target] [$crate::__private::log::Level::Debug] $($rest)+)
     };
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Debug] $($rest)+));
 }
@@ -110,7 +110,7 @@ macro_rules! debug {
 macro_rules! trace {
     (logger: $logger:expr, $($rest:tt)+) => ($crate::__private::log::trace!(logger: $logger, $($rest)+));
     (target: $target:expr, $($rest:tt)+) => {
-        $crate::__log!([target: $target,] [$crate::__private::log::Level::Trace] $($rest)+)
+        $crate::__log!([$target] [$crate::__private::log::Level::Trace] $($rest)+)
     };
     ($($rest:tt)+) => ($crate::__log!([] [$crate::__private::log::Level::Trace] $($rest)+));
 }
@@ -128,7 +128,6 @@ macro_rules! __log {
     ($target:tt $level:tt $literal:tt $(, $argument:expr)* $(,)?) => {
         $crate::__private::deferred!([$crate] $target $level [] $literal $(, $argument)*)
     };
-    ([$($target:tt)*] [$level:expr] $($rest:tt)+) => {
-        $crate::__private::log::log!($($target)* $level, $($rest)+)
-    };
+    ([] [$level:expr] $($rest:tt)+) => ($crate::__private::log::log!($level, $($rest)+));
+    ([$target:expr] [$level:expr] $($rest:tt)+) => ($crate::__private::log::log!(target: $target, $level, $($rest)+));
 }

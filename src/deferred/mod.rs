@@ -2,8 +2,7 @@
 //! the writer's thread. Runs on the caller's thread, except what reads the arguments back.
 //!
 //! Most calls need no record of `log`: those without a target of their own, from a site and a
-//! thread that have logged before, where nothing adds to the record. [`Call::log_stored`] offers
-//! them.
+//! thread that have logged before, where nothing adds to the record. [`AllStored`] offers them.
 //!
 //! All others make the record that `log`'s macros make, for a logger of their own, [`Call`]. It is
 //! given the record as any logger is, and has the arguments next to it. So whatever needs the
@@ -19,13 +18,14 @@ use std::fmt;
 
 use log::{Level, Log, Metadata, kv};
 
-use self::capture::Storable;
-pub use self::capture::{Argument, HoldByFacade, HoldByValue, ValueOf, Width};
+pub use self::capture::{AllStored, Width};
 pub use self::plain::Plain;
-pub use self::show::{debug, display, fixed, zero_padded};
+pub use self::show::{DEBUG, DISPLAY, HEX, PREFIXED_HEX};
+pub use self::show::{fixed, fixed_debug, left, padded, right};
+pub use self::show::{zero_padded, zero_padded_hex, zero_padded_prefixed_hex};
 pub use self::stored::Reader;
 use crate::front::installed;
-use crate::record::{Arguments, Deferred, Keys, Site, Values};
+use crate::record::{Arguments, Deferred, Keys, Site};
 
 /// One log call under way.
 pub struct Call<'a> {
@@ -34,32 +34,27 @@ pub struct Call<'a> {
     arguments: Option<&'a dyn Arguments>,
 }
 
-impl<'a> Call<'a> {
-    /// Makes the call of a site with these arguments.
-    #[inline]
-    pub fn new<A: Arguments + Storable>(site: &'static Site, arguments: &'a A) -> Self {
-        Self { site, arguments: if A::IS_STORABLE { Some(arguments) } else { None } }
-    }
-
-    /// Logs a call that has no target, with these values of its site's keys, without the record of
-    /// `log`; or says no, and has done nothing: then `log_whole` logs it.
-    #[inline]
-    pub fn log_stored<V: Values + Storable>(&self, level: Level, values: &V) -> bool {
-        match self.arguments {
-            Some(arguments) if V::IS_STORABLE => log_at(level, Deferred { site: self.site, arguments, values }),
-            _ => false,
-        }
-    }
-
+impl Call<'_> {
     /// Makes the record that `log`'s macros make, with these values of the site's keys, and logs
     /// it.
     #[cold]
     #[inline(never)]
     pub fn log_whole(&self, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
+        self.log_record(self.site.module_path, level, message, values);
+    }
+
+    /// Makes that record with a target of its own and without values, and logs it. The target is in
+    /// a tuple, as `log` has it: the compiler then shows the target alone if it is none.
+    #[inline(never)]
+    pub fn log_to(&self, (target, level): &(&str, Level), message: fmt::Arguments<'_>) {
+        self.log_record(target, *level, message, &[]);
+    }
+
+    fn log_record(&self, target: &str, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
         let Site { module_path, file, line, keys, .. } = self.site;
         let pairs = Pairs { keys, values };
         let mut record = log::Record::builder();
-        record.level(level).target(module_path).module_path_static(Some(module_path)).key_values(&pairs);
+        record.level(level).target(target).module_path_static(Some(module_path)).key_values(&pairs);
         record.file_static(Some(file)).line(Some(*line)).args(message);
         self.log(&record.build());
     }
@@ -79,6 +74,13 @@ impl kv::Source for Pairs<'_> {
     fn count(&self) -> usize {
         self.values.len()
     }
+}
+
+/// Says whether the program logs records of a level, as `log`'s macros ask.
+#[inline(always)]
+#[must_use]
+pub fn is_enabled(level: Level) -> bool {
+    level <= log::STATIC_MAX_LEVEL && level <= log::max_level()
 }
 
 #[inline(never)]

@@ -252,7 +252,8 @@ mod tests {
 
     use super::*;
     use crate::clock::Stamp;
-    use crate::deferred::{Argument, HoldByValue as _, Width, debug, display, fixed, zero_padded};
+    use crate::deferred::{DEBUG, DISPLAY, HEX, PREFIXED_HEX, Width, fixed, fixed_debug, left, padded, right};
+    use crate::deferred::{zero_padded, zero_padded_hex, zero_padded_prefixed_hex};
     use crate::record::{Arguments, Deferred, Messages, OwnedRecord, Piece, Site};
     use crate::wanted::Wanting;
 
@@ -280,7 +281,7 @@ mod tests {
                 text.write_fmt(format_args!($literal, value))
             });
             let value = $value;
-            let arguments = ((&&Argument(&value)).__unfazed_hold(), ());
+            let arguments = (&value, ());
             assert_eq!(laid_out(&SITE, &arguments), (format!($literal, value), false), "{}", $literal);
         })*};
     }
@@ -290,15 +291,17 @@ mod tests {
         ($value:expr, $($show:expr => $literal:literal),*) => {$({
             static SITE: Site = site!($show);
             let value = $value;
-            let arguments = ((&&Argument(&value)).__unfazed_hold(), ());
+            let arguments = (&value, ());
             assert_eq!(laid_out(&SITE, &arguments), (format!($literal, value), false), "{}", $literal);
         })*};
     }
 
     macro_rules! check_integer {
         ($($value:expr),*) => {$(check_shown!(
-            $value, display => "{}", debug => "{:?}", fixed::<2> => "{:.2}",
-            zero_padded::<1> => "{:01}", zero_padded::<8> => "{:08}", zero_padded::<40> => "{:040}"
+            $value, DISPLAY => "{}", DEBUG => "{:?}", HEX => "{:x}", PREFIXED_HEX => "{:#x}", fixed::<2> => "{:.2}",
+            zero_padded::<1> => "{:01}", zero_padded::<8> => "{:08}", zero_padded::<40> => "{:040}",
+            zero_padded_hex::<2> => "{:02x}", zero_padded_prefixed_hex::<18> => "{:#018x}",
+            padded::<7> => "{:7}", left::<5> => "{:<5}", right::<12> => "{:>12}"
         ); check!(
             $value, "{}" "{:?}" "{:#?}" "{:x}" "{:#X}" "{:o}" "{:#b}" "{:#018x}" "{:+}" "{:>12}|" "{:<5}|" "{:^+9}|"
             "{:e}" "{:E}" "{:08}" "{:x?}" "{:#06X?}"
@@ -307,8 +310,8 @@ mod tests {
 
     macro_rules! check_float {
         ($($value:expr),*) => {$(check_shown!(
-            $value, display => "{}", fixed::<0> => "{:.0}", fixed::<1> => "{:.1}", fixed::<2> => "{:.2}",
-            fixed::<9> => "{:.9}", zero_padded::<12> => "{:012}"
+            $value, DISPLAY => "{}", DEBUG => "{:?}", fixed::<0> => "{:.0}", fixed::<1> => "{:.1}", fixed::<2> => "{:.2}",
+            fixed::<9> => "{:.9}", zero_padded::<12> => "{:012}", fixed_debug::<3> => "{:.3?}", left::<20> => "{:<20}"
         ); check!(
             $value, "{}" "{:?}" "{:#?}" "{:.0}" "{:.1}" "{:.2}" "{:.9}" "{:.17}" "{:+.3}" "{:e}" "{:E}" "{:.3e}"
             "{:>20}|" "{:020.5}" "{:<9.1}|" "{:.3?}"
@@ -333,14 +336,15 @@ mod tests {
         ) {
             check!(text.clone(), "{}" "{:?}" "{:#?}" "{:.3}|" "{:>9}|" "{:ß^9.2}|" "{:<20?}|");
             check!(text.as_str(), "{}" "{:?}");
-            check_shown!(text.as_str(), display => "{}", debug => "{:?}", fixed::<3> => "{:.3}");
-            check_shown!(text.as_str(), zero_padded::<9> => "{:09}");
-            check_shown!(letter, display => "{}", fixed::<0> => "{:.0}", zero_padded::<3> => "{:03}");
-            check_shown!(address, display => "{}", zero_padded::<25> => "{:025}");
+            check_shown!(text.as_str(), DISPLAY => "{}", DEBUG => "{:?}", fixed::<3> => "{:.3}");
+            check_shown!(text.as_str(), zero_padded::<9> => "{:09}", left::<9> => "{:<9}", right::<9> => "{:>9}");
+            check_shown!(letter, DISPLAY => "{}", fixed::<0> => "{:.0}", zero_padded::<3> => "{:03}");
+            check_shown!(address, DISPLAY => "{}", zero_padded::<25> => "{:025}");
             check!(letter, "{}" "{:?}" "{:>5}|" "{:.0}|");
             check!(yes, "{}" "{:?}" "{:>7}|" "{:.2}|");
             check!(number, "{:?}" "{:#?}" "{:+05?}" "{:x?}");
             check!(inner.clone(), "{:?}" "{:#?}");
+            check_shown!(duration, fixed_debug::<2> => "{:.2?}");
             check!(duration, "{:?}" "{:.2?}" "{:>20?}|" "{:+?}");
             check!(address, "{}" "{:?}" "{:>50}|");
             check!(address.ip(), "{}" "{:?}" "{:>50}|" "{:<5?}|");
@@ -355,8 +359,7 @@ mod tests {
                 text.write_fmt(format_args!("{0:>1$} {0:.2$}", value, width, precision))
             });
             let value = f64::from(value) / 8.0;
-            let hold = |width| (&&Width(width)).__unfazed_hold();
-            let arguments = (hold(&width), (hold(&precision), ((&&Argument(&value)).__unfazed_hold(), ())));
+            let arguments = (Width(&width), (Width(&precision), (&value, ())));
             let expected = format!("{0:>1$} {0:.2$}", value, width, precision);
             prop_assert_eq!(laid_out(&SITE, &arguments), (expected, false));
         }
@@ -369,7 +372,7 @@ mod tests {
         for (text, width, expected) in
             [("short", 5, "from what was stored"), (&*long, 5, "by the facade"), ("short", wide, "by the facade")]
         {
-            let arguments = ((&&Argument(text)).__unfazed_hold(), ((&&Width(&width)).__unfazed_hold(), ()));
+            let arguments = (text, (Width(&width), ()));
             assert_eq!(laid_out(&SITE, &arguments), (expected.to_owned(), false));
         }
     }
@@ -382,11 +385,11 @@ mod tests {
         };
         static LONGER: Site = Site::new("m", "f", 7, &[], LONG);
         static LITERAL: Site = Site::new("m", "f", 7, &[], "a literal");
-        static SHOWN: Site = Site::new("m", "f", 7, &[Piece { text: "shown: ", show: display }], "");
+        static SHOWN: Site = Site::new("m", "f", 7, &[Piece { text: "shown: ", show: DISPLAY }], "");
         let stamp = Stamp::Time(SystemTime::UNIX_EPOCH);
         let text = |site: &'static Site, text: &str| {
             let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
-            let arguments = ((&&Argument(text)).__unfazed_hold(), ());
+            let arguments = (text, ());
             let is_stored = owned.store(Deferred { site, arguments: &arguments, values: &() });
             is_stored.then(|| String::from_utf8_lossy(Messages::default().of(&owned).0).into_owned())
         };
@@ -402,7 +405,7 @@ mod tests {
             let value = Reader::new(bytes).value();
             text.write_fmt(format_args!("{value:>60000}{value:>60000}"))
         });
-        let (message, is_cut) = laid_out(&SITE, &((&&Argument("ä")).__unfazed_hold(), ()));
+        let (message, is_cut) = laid_out(&SITE, &("ä", ()));
         assert!(is_cut && message.len() == 64 * 1024 && message.ends_with(" ...[cut]"), "{}", message.len());
     }
 

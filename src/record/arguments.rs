@@ -17,7 +17,7 @@ pub struct Piece {
 }
 
 /// Writes arguments from their bytes, which it takes away.
-type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
+pub(crate) type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
 
 /// A log call in the program text.
 pub struct Site {

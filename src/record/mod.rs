@@ -24,7 +24,7 @@ use log::Level;
 use crate::clock::Stamp;
 use crate::wanted::Wanting;
 
-pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Values};
+pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Show, Values};
 pub use arguments::{Piece, Site};
 pub(crate) use body::TextWriter;
 use body::{Body, LONGEST_MESSAGE, Written, cut};
