@@ -167,13 +167,7 @@ pub(crate) fn plan_outputs(
         let OutputOptions { wanted, format: own_format, mut destination, stands_in } = output;
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         check_name(&name, &destination, &planned)?;
-        if let Some(reversed) = &wanted.reversed {
-            return Err(InitError::Option {
-                option: "levels",
-                value: format!("{reversed} of the output `{name}`"),
-                range: "from the less verbose to the more verbose level, as Warn..=Info",
-            });
-        }
+        check_levels(&wanted, &name)?;
         destination.stay()?;
         if let Some((option, value, range)) = destination.out_of_range() {
             return Err(InitError::Option { option, value, range });
@@ -189,38 +183,56 @@ pub(crate) fn plan_outputs(
         if let Some((option, value, range)) = format.unusable() {
             return Err(InitError::Option { option, value: format!("{value} of the output `{name}`"), range });
         }
-        if stands_in {
-            let follows_one = planned.last().is_some_and(|before| before.offered.stands_in);
-            if follows_one || wanted.has_filter() {
-                return Err(InitError::Option {
-                    option: "otherwise",
-                    value: format!("`{name}`, with an `otherwise` or a filter of its own"),
-                    range: "an output without them",
-                });
-            }
-            let offered = Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in };
-            planned.push(PlannedOutput { name, offered, format, destination });
-            continue;
-        }
-        let offered = if any_may_filter || wanted.has_filter() {
-            if filters.filtered() == MOST_FILTERED {
-                return Err(InitError::Option {
-                    option: if any_may_filter { "watch" } else { "filter" },
-                    value: format!("given for output `{name}`, too"),
-                    range: "given for at most 16 outputs",
-                });
-            }
-            let offered = filters.add(&wanted);
-            let offered = offered.map_err(|error| InitError::OutputFilter { output: name.to_string(), error })?;
-            // Which levels it wants may change: a record carries whether it was wanted.
-            if any_may_filter { Offered { levels: Levels::ALL, ..offered } } else { offered }
+        let offered = if stands_in {
+            offer_if_refused(&wanted, &name, planned.last())?
         } else {
-            filters.add_plain(wanted.levels)
+            offer(&wanted, &name, any_may_filter, &mut filters)?
         };
         planned.push(PlannedOutput { name, offered, format, destination });
     }
     paths.check()?;
     Ok((planned, filters))
+}
+
+/// Checks that a range of levels holds one.
+fn check_levels(wanted: &Wanted, name: &str) -> Result<(), InitError> {
+    let Some(reversed) = &wanted.reversed else { return Ok(()) };
+    Err(InitError::Option {
+        option: "levels",
+        value: format!("{reversed} of the output `{name}`"),
+        range: "from the less verbose to the more verbose level, as Warn..=Info",
+    })
+}
+
+/// Returns what an output is offered: what is logged at its levels and passes its filter, which
+/// joins the others.
+fn offer(wanted: &Wanted, name: &str, any_may_filter: bool, filters: &mut OutputFilters) -> Result<Offered, InitError> {
+    if !any_may_filter && !wanted.has_filter() {
+        return Ok(filters.add_plain(wanted.levels));
+    }
+    if filters.filtered() == MOST_FILTERED {
+        return Err(InitError::Option {
+            option: if any_may_filter { "watch" } else { "filter" },
+            value: format!("given for output `{name}`, too"),
+            range: "given for at most 16 outputs",
+        });
+    }
+    let offered = filters.add(wanted);
+    let offered = offered.map_err(|error| InitError::OutputFilter { output: name.to_owned(), error })?;
+    // Which levels it wants may change: a record carries whether it was wanted.
+    Ok(if any_may_filter { Offered { levels: Levels::ALL, ..offered } } else { offered })
+}
+
+/// Returns what an output is offered that stands in for the one before it.
+fn offer_if_refused(wanted: &Wanted, name: &str, before: Option<&PlannedOutput>) -> Result<Offered, InitError> {
+    if before.is_some_and(|before| before.offered.stands_in) || wanted.has_filter() {
+        return Err(InitError::Option {
+            option: "otherwise",
+            value: format!("`{name}`, with an `otherwise` or a filter of its own"),
+            range: "an output without them",
+        });
+    }
+    Ok(Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in: true })
 }
 
 /// Checks that no other output has this name.

@@ -25,49 +25,10 @@ impl<D: Disk> FileSink<D> {
             return Err(WriteError::new(0, self.closed.by));
         }
         self.cut_left_fragment();
-        let newline = usize::from(self.torn);
-        let fits = usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
-        let (mut lines, mut end) = batch.whole_lines_in(fits);
-        if lines == 0 && !batch.is_empty() {
-            return Err(self.too_little(0, batch, 0));
-        }
-        let mut full = None;
-        while batch.purpose() == Purpose::Records {
-            let Err(error) = self.preallocate((end + newline) as u64) else { break };
-            // The bytes that are left are for these records first, so that a short line does not
-            // find space a moment later.
-            self.query_space(batch.now().monotonic);
-            let fits = self.budget().without_more_blocks(full.is_none());
-            let fits = usize::try_from(fits).unwrap_or(usize::MAX).saturating_sub(newline);
-            (lines, end) = batch.whole_lines_in(fits.min(end.saturating_sub(1)));
-            if lines == 0 {
-                return Err(self.disk_refused(0, error, batch.bytes().len(), batch.now()));
-            }
-            full = Some(error);
-        }
-        let Some(open) = &mut self.open else { return Err(WriteError::new(0, self.closed.by)) };
-        let bytes = &batch.bytes()[..end];
-        let bytes = after_newline(self.torn, bytes);
-        let (got, result) = open.write_all(&bytes);
-        let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
-        if got < newline {
-            whole = 0;
-        }
-        if let (Err(_), true) = (&result, got > 0) {
-            let fragment = &bytes[(end + newline).min(got)..got];
-            let tail = open.cut_fragment(fragment);
-            self.torn = tail == Tail::Torn;
-            // A fragment that could not be cut and is missing only its newline is a whole line: the
-            // next write brings the newline.
-            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment.len() + 1);
-            if tail != Tail::Cut && only_newline_missing {
-                open.keep_fragment();
-                whole += 1;
-            }
-        }
-        open.path.lines_since += whole as u64;
-        if got > 0 {
-            open.dirty_since.get_or_insert(batch.now().monotonic);
+        let (lines, end, refused) = self.take_room(batch, budget)?;
+        let (whole, end, result) = self.write_lines(batch, end);
+        if let Some(open) = &mut self.open {
+            open.path.lines_since += whole as u64;
         }
         self.rotator.wrote(&batch.first(whole));
         if let Err(error) = result {
@@ -80,10 +41,65 @@ impl<D: Disk> FileSink<D> {
             return Err(self.disk_refused(whole, error, batch.bytes().len() - end, batch.now()));
         }
         self.torn = false;
-        if let Some(error) = full {
+        if let Some(error) = refused {
             return Err(self.disk_refused(lines, error, batch.bytes().len() - end, batch.now()));
         }
         if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
+    }
+
+    /// Returns how many whole lines of `batch` there is room for and where they end, and why the
+    /// disk gives no blocks for more, if it has refused them.
+    fn take_room(&mut self, batch: &Batch<'_>, budget: u64) -> Result<(usize, usize, Option<io::Error>), WriteError> {
+        let newline = usize::from(self.torn);
+        let fits = |budget| usize::try_from(budget).unwrap_or(usize::MAX).saturating_sub(newline);
+        let (mut lines, mut end) = batch.whole_lines_in(fits(budget));
+        if lines == 0 && !batch.is_empty() {
+            return Err(self.too_little(0, batch, 0));
+        }
+        let mut refused = None;
+        while batch.purpose() == Purpose::Records {
+            let Err(error) = self.preallocate((end + newline) as u64) else { break };
+            // The bytes that are left are for these records first, so that a short line does not
+            // find space a moment later.
+            self.query_space(batch.now().monotonic);
+            let budget = self.budget().without_more_blocks(refused.is_none());
+            (lines, end) = batch.whole_lines_in(fits(budget).min(end.saturating_sub(1)));
+            if lines == 0 {
+                return Err(self.disk_refused(0, error, batch.bytes().len(), batch.now()));
+            }
+            refused = Some(error);
+        }
+        Ok((lines, end, refused))
+    }
+
+    /// Writes the lines of `batch` up to `end`, after the newline that is missing from a torn line.
+    /// Returns how many of them are in the file and where they end, and cuts what is there of the
+    /// next.
+    fn write_lines(&mut self, batch: &Batch<'_>, end: usize) -> (usize, usize, io::Result<()>) {
+        let Some(open) = &mut self.open else { return (0, 0, Ok(())) };
+        let newline = usize::from(self.torn);
+        let bytes = after_newline(self.torn, &batch.bytes()[..end]);
+        let (got, result) = open.write_all(&bytes);
+        let (mut whole, end) = batch.whole_lines_in(got.saturating_sub(newline));
+        if got < newline {
+            whole = 0;
+        }
+        if got > 0 {
+            open.dirty_since.get_or_insert(batch.now().monotonic);
+        }
+        if result.is_err() && got > 0 {
+            let fragment = &bytes[(end + newline).min(got)..got];
+            let tail = open.cut_fragment(fragment);
+            self.torn = tail == Tail::Torn;
+            // A fragment that could not be cut and is missing only its newline is a whole line: the
+            // next write brings the newline.
+            let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment.len() + 1);
+            if tail != Tail::Cut && only_newline_missing {
+                open.keep_fragment();
+                whole += 1;
+            }
+        }
+        (whole, end, result)
     }
 
     /// Cuts a fragment that was left, if that works now.

@@ -49,24 +49,7 @@ impl<D: Disk> FileSink<D> {
         });
         match opened {
             Ok(Opened::File((open, torn))) => {
-                // Where the tail cannot be read, what is known of it stays: an empty line more is
-                // better than two records in one line.
-                self.torn = torn.unwrap_or(self.torn || open.len > 0);
-                let shorter = self.closed.left.take().map_or(0, |left| left.shorter_by(&open));
-                if shorter > 0 {
-                    self.news.push(News::CutShort { bytes: shorter });
-                }
-                let open = self.open.insert(open);
-                self.archives.begin(&self.disk, open);
-                self.rotator.begin(open);
-                // The file may have been created just now: without its name it is of no use,
-                // however well it is synced.
-                if open.len == 0 {
-                    self.sync_dir();
-                }
-                self.update_symlink();
-                self.report_not_given();
-                self.report_missing_lock(now);
+                self.begin(open, torn, now);
                 Ok(())
             }
             Ok(Opened::Stream(stream)) => {
@@ -81,6 +64,29 @@ impl<D: Disk> FileSink<D> {
                 Err(error)
             }
         }
+    }
+
+    /// Goes on with a file that has just been opened. `torn` says whether it ends inside a line, if
+    /// that could be read.
+    fn begin(&mut self, open: OpenFile<D::File>, torn: Option<bool>, now: Now) {
+        // Where the tail cannot be read, what is known of it stays: an empty line more is
+        // better than two records in one line.
+        self.torn = torn.unwrap_or(self.torn || open.len > 0);
+        let shorter = self.closed.left.take().map_or(0, |left| left.shorter_by(&open));
+        if shorter > 0 {
+            self.news.push(News::CutShort { bytes: shorter });
+        }
+        let open = self.open.insert(open);
+        self.archives.begin(&self.disk, open);
+        self.rotator.begin(open);
+        // The file may have been created just now: without its name it is of no use,
+        // however well it is synced.
+        if open.len == 0 {
+            self.sync_dir();
+        }
+        self.update_symlink();
+        self.report_not_given();
+        self.report_missing_lock(now);
     }
 
     /// Judges that the path leads to a stream, which has no archives. If the options ask for some,
