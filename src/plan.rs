@@ -28,13 +28,13 @@ use crate::sink::console::Console;
 use crate::sink::file::Target;
 use crate::sink::file::archive_name::is_archive;
 #[cfg(all(feature = "journald", target_os = "linux"))]
-use crate::sink::journald::{Journald, JournaldSink};
+use crate::sink::journald::{self, Journald};
 use crate::sink::log_file::{Access, Account, FileOptions};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::socket::{self, SystemConnection};
 #[cfg(all(feature = "syslog", unix))]
-use crate::sink::syslog::{Syslog, SyslogSink};
+use crate::sink::syslog::{self, Syslog};
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
 use crate::wanted::{Levels, MOST_FILTERED, Offered, Wanted, Wanting};
@@ -378,11 +378,11 @@ impl PlannedOutput {
             }
             #[cfg(all(feature = "syslog", unix))]
             Destination::Syslog(syslog) => {
-                return Some(Box::new(SyslogSink::<SystemConnection>::new(syslog.to.clone())));
+                return Some(Box::new(syslog::sink::<SystemConnection>(syslog.to.clone())));
             }
             #[cfg(all(feature = "journald", target_os = "linux"))]
             Destination::Journald(journald) => {
-                return Some(Box::new(JournaldSink::<SystemConnection>::new(journald.path.clone())));
+                return Some(Box::new(journald::sink::<SystemConnection>(journald.path.clone())));
             }
             Destination::Sink { place, .. } => {
                 let sink = once.sinks.get_mut(*place).and_then(Option::take)?;

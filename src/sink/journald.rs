@@ -3,15 +3,14 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::format::Format;
 use crate::wanted::Wanted;
 
+use super::Backlog;
 use super::otherwise::Otherwise;
 use super::shared_options::{backlog_options, wanted_options};
-use super::socket::{Connection, Destination, Sent, Socket, SystemConnection, is_too_large};
-use super::{Backlog, Batch, Health, Now, OutputSink, WriteError};
+use super::socket::{Connection, Destination, Sent, Socket, is_too_large};
 
 /// Where the journal listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -98,15 +97,9 @@ impl Default for Journald {
     }
 }
 
-/// The sink of a [`Journald`].
-pub(crate) struct JournaldSink<C = SystemConnection> {
-    socket: Socket<C>,
-}
-
-impl<C: Connection> JournaldSink<C> {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { socket: Socket::new(Destination::Unix(path)) }
-    }
+/// Makes the sink of a [`Journald`].
+pub(crate) fn sink<C: Connection>(path: PathBuf) -> Socket<C> {
+    Socket::new(Destination::Unix(path), send)
 }
 
 /// A record that is too large for a datagram goes by a file.
@@ -114,32 +107,6 @@ fn send<C: Connection>(socket: &mut Socket<C>, entry: &[u8]) -> io::Result<Sent>
     match socket.send(entry) {
         Err(error) if is_too_large(&error) => socket.send_by_file(entry),
         result => result,
-    }
-}
-
-impl<C: Connection> OutputSink for JournaldSink<C> {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        self.socket.send_lines(batch, send)
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        self.socket.flush().map_err(|error| self.socket.failure(0, "flush", error))
-    }
-
-    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
-        self.socket.retry(now)
-    }
-
-    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
-        self.socket.check(now)
-    }
-
-    fn is_open(&self) -> bool {
-        self.socket.is_connected()
-    }
-
-    fn wait(&mut self, at_most: Duration) -> bool {
-        self.socket.wait(at_most)
     }
 }
 
@@ -154,14 +121,15 @@ mod tests {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
     use super::*;
-    use crate::sink::BatchBuf;
+    use crate::sink::socket::SystemConnection;
+    use crate::sink::{BatchBuf, Now, OutputSink};
 
     #[test]
     fn a_large_entry_goes_by_a_sealed_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let reader = UnixDatagram::bind(&path).unwrap();
-        let mut sink = JournaldSink::<SystemConnection>::new(path);
+        let mut sink = sink::<SystemConnection>(path);
         let mut entries = BatchBuf::new(Now::new(SystemTime::UNIX_EPOCH, Instant::now()));
         let large = format!("MESSAGE={}", "x".repeat(4 << 20));
         entries.push(Level::Info, "MESSAGE=small");

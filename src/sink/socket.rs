@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Batch, Health, Lag, Now, WriteError};
+use super::{Batch, Health, Lag, Now, OutputSink, WriteError};
 
 pub(crate) use system::SystemConnection;
 
@@ -105,9 +105,11 @@ pub(crate) trait Connection: Sized + Send {
     fn send_by_file(&self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A connection to a destination, which is made again when it is gone.
-pub(super) struct Socket<C = SystemConnection> {
+/// The sink of a daemon: a connection to a destination, which is made again when it is gone.
+pub(crate) struct Socket<C = SystemConnection> {
     to: Destination,
+    /// Sends a line of a batch.
+    send_line: fn(&mut Self, &[u8]) -> io::Result<Sent>,
     /// The place of the address that is connected, or tried next.
     place: usize,
     /// The number of addresses that have failed since one worked, or since that was an error.
@@ -145,7 +147,7 @@ struct Live<C> {
 
 /// How much of a message a stream has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Whole,
     /// The rest is stored, and is sent before anything else.
     Part,
@@ -171,59 +173,20 @@ impl<C> Live<C> {
     }
 }
 
-impl<C: Connection> Socket<C> {
-    pub(super) fn new(to: Destination) -> Self {
-        Self {
-            to,
-            place: 0,
-            failed: 0,
-            live: None,
-            unfinished: Vec::new(),
-            sent: 0,
-            is_notice: false,
-            took_some: false,
-            frame: Vec::new(),
-            now: None,
-        }
-    }
-
-    /// Returns true if the other side has answered.
-    pub(super) fn is_connected(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| live.is_established)
-    }
-
-    /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
-    /// has.
-    pub(super) fn wait(&self, at_most: Duration) -> bool {
-        match &self.live {
-            Some(live) => live.connection.wait(at_most),
-            // A local daemon that accepts nobody now cannot be waited for.
-            None => {
-                C::pause(at_most);
-                false
-            }
-        }
-    }
-
-    /// Sends each line of a batch by `send`, which returns how much of it was taken.
-    ///
+impl<C: Connection> OutputSink for Socket<C> {
     /// # Errors
     ///
     /// The other side takes nothing now, or is gone; what it had not read when it went is lost. A
     /// message of which a part was sent is finished before anything else; the writer hands it over
     /// again as an empty line, or whole after an error.
-    pub(super) fn send_lines(
-        &mut self,
-        batch: &Batch<'_>,
-        mut send: impl FnMut(&mut Self, &[u8]) -> io::Result<Sent>,
-    ) -> Result<(), WriteError> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         self.took_some = false;
         self.now = Some(batch.now().monotonic);
         self.hear().map_err(|error| self.failure(0, "write", error))?;
         for (number, line) in batch.lines().enumerate() {
             let sent = match line.bytes() {
-                [] => self.flush().map(|()| Sent::Whole),
-                line => send(self, line),
+                [] => self.send_rest().map(|()| Sent::Whole),
+                line => (self.send_line)(self, line),
             };
             match sent {
                 Ok(Sent::Whole) => {}
@@ -237,9 +200,75 @@ impl<C: Connection> Socket<C> {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.send_rest().map_err(|error| self.failure(0, "flush", error))
+    }
+
+    /// # Errors
+    ///
+    /// The other side is gone, or has not answered yet.
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        self.now = Some(now.monotonic);
+        self.connect().map_err(|error| self.failure(0, "open", error))
+    }
+
+    /// Looks whether the other side has closed the connection while nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// The other side is gone.
+    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
+        self.now = Some(now.monotonic);
+        match self.look() {
+            Ok(()) => Ok(Health::default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(Health { check_after: Some(CONNECTING_CHECK), ..Health::default() })
+            }
+            Err(error) => Err(self.failure(0, "open", error)),
+        }
+    }
+
+    /// Returns true if the other side has answered.
+    fn is_open(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_established)
+    }
+
+    /// Waits up to `at_most` until the other side has answered and left room. Returns true if it
+    /// has.
+    fn wait(&mut self, at_most: Duration) -> bool {
+        match &self.live {
+            Some(live) => live.connection.wait(at_most),
+            // A local daemon that accepts nobody now cannot be waited for.
+            None => {
+                C::pause(at_most);
+                false
+            }
+        }
+    }
+}
+
+impl<C: Connection> Socket<C> {
+    /// Makes the sink of a daemon to which each line is sent by `send_line`, which says how much of
+    /// it was taken.
+    pub(super) fn new(to: Destination, send_line: fn(&mut Self, &[u8]) -> io::Result<Sent>) -> Self {
+        Self {
+            to,
+            send_line,
+            place: 0,
+            failed: 0,
+            live: None,
+            unfinished: Vec::new(),
+            sent: 0,
+            is_notice: false,
+            took_some: false,
+            frame: Vec::new(),
+            now: None,
+        }
+    }
+
     /// Makes an error of the output, after `written` lines. A socket that takes nothing now is
     /// none.
-    pub(super) fn failure(&mut self, written: usize, doing: &'static str, error: io::Error) -> WriteError {
+    fn failure(&mut self, written: usize, doing: &'static str, error: io::Error) -> WriteError {
         if error.kind() == io::ErrorKind::WouldBlock {
             return WriteError::lagging(written, Lag { begun: false, took_some: self.took_some });
         }
@@ -288,32 +317,6 @@ impl<C: Connection> Socket<C> {
         });
         self.lose_if_gone(&established);
         established
-    }
-
-    /// Makes an attempt to come back.
-    ///
-    /// # Errors
-    ///
-    /// The other side is gone, or has not answered yet.
-    pub(super) fn retry(&mut self, now: Now) -> Result<(), WriteError> {
-        self.now = Some(now.monotonic);
-        self.connect().map_err(|error| self.failure(0, "open", error))
-    }
-
-    /// Looks whether the other side has closed the connection while nothing was sent.
-    ///
-    /// # Errors
-    ///
-    /// The other side is gone.
-    pub(super) fn check(&mut self, now: Now) -> Result<Health, WriteError> {
-        self.now = Some(now.monotonic);
-        match self.look() {
-            Ok(()) => Ok(Health::default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Ok(Health { check_after: Some(CONNECTING_CHECK), ..Health::default() })
-            }
-            Err(error) => Err(self.failure(0, "open", error)),
-        }
     }
 
     /// Connects again if the other side has closed the connection, but only once before the next
@@ -365,12 +368,12 @@ impl<C: Connection> Socket<C> {
         }
     }
 
-    /// Sends what is unfinished.
+    /// Sends the rest of what is unfinished.
     ///
     /// # Errors
     ///
     /// `WouldBlock` where the other side has not answered yet or takes nothing now.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    fn send_rest(&mut self) -> io::Result<()> {
         if self.unfinished.is_empty() {
             return Ok(());
         }
@@ -511,7 +514,7 @@ mod tests {
     fn a_local_socket_gets_datagrams_and_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path.clone()));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path.clone()), Socket::send);
         assert!(socket.send(b"nobody hears").is_err());
         for round in 0..2 {
             let reader = UnixDatagram::bind(&path).unwrap();
@@ -530,7 +533,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path));
+        let mut socket = Socket::<SystemConnection>::new(Destination::Unix(path), Socket::send);
         send(&mut socket, b"one");
         send(&mut socket, b"two");
         let mut lines = BufReader::new(listener.accept().unwrap().0).lines();
@@ -541,7 +544,8 @@ mod tests {
     #[test]
     fn udp_gets_a_datagram_for_each_message() {
         let reader = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Udp(vec![reader.local_addr().unwrap()]));
+        let mut socket =
+            Socket::<SystemConnection>::new(Destination::Udp(vec![reader.local_addr().unwrap()]), Socket::send);
         send(&mut socket, b"hello");
         let mut bytes = [0; 64];
         let len = reader.recv(&mut bytes).unwrap();
@@ -551,7 +555,8 @@ mod tests {
     #[test]
     fn a_stream_whose_reader_pauses_loses_and_tears_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]));
+        let mut socket =
+            Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]), Socket::send);
         let message = |number: usize| format!("{number:06} {}", "x".repeat(number % 5000));
         let (mut taken, mut refused) = (0, 0);
         while refused == 0 || taken < 100 {
@@ -579,7 +584,7 @@ mod tests {
         for number in taken..taken + 2000 {
             send(&mut socket, message(number).as_bytes());
         }
-        while socket.flush().is_err() {
+        while socket.send_rest().is_err() {
             std::thread::yield_now();
         }
         drop(socket);
@@ -589,7 +594,8 @@ mod tests {
     #[test]
     fn after_a_new_connection_an_unfinished_message_comes_whole() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]));
+        let mut socket =
+            Socket::<SystemConnection>::new(Destination::Tcp(vec![listener.local_addr().unwrap()]), Socket::send);
         send(&mut socket, b"first");
         let first = listener.accept().unwrap().0;
         let long = vec![b'y'; 60_000];
@@ -600,7 +606,7 @@ mod tests {
         let mut second = None;
         let mut read = Vec::new();
         listener.set_nonblocking(true).unwrap();
-        while socket.flush().is_err() || !socket.unfinished.is_empty() || second.is_none() {
+        while socket.send_rest().is_err() || !socket.unfinished.is_empty() || second.is_none() {
             if let (None, Ok((stream, _))) = (&second, listener.accept()) {
                 stream.set_nonblocking(true).unwrap();
                 second = Some(stream);

@@ -4,15 +4,14 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::format::{Format, SyslogOptions};
 use crate::wanted::Wanted;
 
+use super::Backlog;
 use super::otherwise::Otherwise;
 use super::shared_options::{backlog_options, wanted_options};
-use super::socket::{Connection, Destination, Socket, SystemConnection};
-use super::{Backlog, Batch, Health, Now, OutputSink, WriteError};
+use super::socket::{Connection, Destination, Socket};
 
 /// Holds a syslog output and its options. Needs the feature `syslog`; on Unix only. Given to
 /// [`Builder::syslog`](crate::Builder::syslog).
@@ -313,41 +312,9 @@ fn shown(addresses: &[SocketAddr]) -> String {
     addresses.first().map(SocketAddr::to_string).unwrap_or_default()
 }
 
-/// The sink of a [`Syslog`].
-pub(crate) struct SyslogSink<C = SystemConnection> {
-    socket: Socket<C>,
-}
-
-impl<C: Connection> SyslogSink<C> {
-    pub(crate) fn new(to: Destination) -> Self {
-        Self { socket: Socket::new(to) }
-    }
-}
-
-impl<C: Connection> OutputSink for SyslogSink<C> {
-    fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
-        self.socket.send_lines(batch, |socket, line| socket.send(line.strip_suffix(b"\n").unwrap_or(line)))
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        self.socket.flush().map_err(|error| self.socket.failure(0, "flush", error))
-    }
-
-    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
-        self.socket.retry(now)
-    }
-
-    fn check(&mut self, now: Now) -> Result<Health, WriteError> {
-        self.socket.check(now)
-    }
-
-    fn is_open(&self) -> bool {
-        self.socket.is_connected()
-    }
-
-    fn wait(&mut self, at_most: Duration) -> bool {
-        self.socket.wait(at_most)
-    }
+/// Makes the sink of a [`Syslog`].
+pub(crate) fn sink<C: Connection>(to: Destination) -> Socket<C> {
+    Socket::new(to, |socket, line| socket.send(line.strip_suffix(b"\n").unwrap_or(line)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use log::Level;
 use super::bench::{Bench, Setup};
 use super::invariants::{Line, Parsed, parse};
 use crate::sink::socket::{Connection, Destination, Framing};
-use crate::sink::syslog::SyslogSink;
 use crate::sink::{Backlog, OutputSink};
 
 const ENOENT: i32 = 2;
@@ -236,12 +235,12 @@ fn bench(sink: impl OutputSink + 'static) -> Bench {
 }
 
 fn syslog() -> Bench {
-    bench(SyslogSink::<FakeConnection>::new(Destination::Unix("/dev/log".into())))
+    bench(crate::sink::syslog::sink::<FakeConnection>(Destination::Unix("/dev/log".into())))
 }
 
 #[cfg(all(feature = "journald", target_os = "linux"))]
 fn journald() -> Bench {
-    bench(crate::sink::journald::JournaldSink::<FakeConnection>::new("/run/journal".into()))
+    bench(crate::sink::journald::sink::<FakeConnection>("/run/journal".into()))
 }
 
 /// Logs in several turns, so that each operation of the socket happens in some of them.
