@@ -9,9 +9,11 @@ mod support;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -189,6 +191,10 @@ fn log_everything(check: &mut dyn FnMut(Option<String>)) {
         Duration::MAX
     );
     text!("{:?} {:?} {:?}", (), Ordering::Less, Level::Warn);
+    let (path, os) = (PathBuf::from("/var/log/it's \"so\"\n\u{301}"), OsString::from("β"));
+    text!("{:?} {:?} {path:>40?} {os:?} {:#?} {:?}", path, path.as_path(), Some(&path), OsStr::new("a b"));
+    #[cfg(unix)]
+    text!("{:?} {n}", std::os::unix::ffi::OsStrExt::from_bytes(b"not \xff UTF-8") as &OsStr);
     text!("{} {:>8}|{:?}", Level::Info, Level::Error, Level::Trace);
     text!("{} {:?} {:>20}|{:<20}|", address, address, address, ADDRESS);
     let (v4, v6) = (SocketAddr::new(address, 80), SocketAddrV6::new(ADDRESS, 443, 7, 3));

@@ -7,9 +7,11 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZero;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,6 +222,26 @@ impl Capture for Cow<'_, str> {
         (**self).store(into)
     }
 }
+
+// The compiler has seen to it that they are written by `{:?}`. One that is no UTF-8 goes by the
+// facade: its bytes cannot be made a path again everywhere.
+impl Capture for OsStr {
+    fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
+        self.to_str().is_some_and(|text| into.push_text(tag::PATH, text))
+    }
+}
+
+macro_rules! paths {
+    ($($type:ty),*) => {$(
+        impl Capture for $type {
+            fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
+                AsRef::<OsStr>::as_ref(self).store(into)
+            }
+        }
+    )*};
+}
+
+paths!(OsString, Path, PathBuf);
 
 impl Capture for () {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {

@@ -57,15 +57,18 @@ macro_rules! warn {
 /// together 0.83 times. A program that logs without a pause therefore fills the queue sooner, and
 /// drops more of its records where the queue may be full.
 ///
-/// Numbers, `bool`, `char`, texts, `Option`, `Duration`, addresses and references to them are
-/// stored by their bytes. A call with an argument of another type is laid out on its own thread, as
-/// with `log`. So is one whose message a filter reads, and every call of a program whose logger
-/// [`Builder::init`](crate::Builder::init) has not installed: it goes to the logger of `log`. The
-/// same logger takes calls of both kinds, in their order.
+/// Numbers, `bool`, `char`, texts, paths, `Option`, `Duration`, addresses and references to them
+/// are stored by their bytes. A call with an argument of another type is laid out on its own
+/// thread, as with `log`. So is one whose message a filter reads, and every call of a program whose
+/// logger [`Builder::init`](crate::Builder::init) has not installed: it goes to the logger of
+/// `log`. The same logger takes calls of both kinds, in their order.
 ///
 /// With three key-values the call costs 0.49 of one by `log`'s macro, if there is no `target:`, no
 /// value has a capture (such as `:?`), and each is an integer, a float, a `bool`, a text, or an
 /// `Option` of one of these; with others it costs about as much as by `log`'s macro.
+///
+/// The compiler takes about twice as long for it as for one by `log`'s macro, and 1.5 times when it
+/// optimises.
 ///
 /// The type of each argument and value must be known where the call stands. What only a later line
 /// decides, as for `let mut last = None;`, may not compile.

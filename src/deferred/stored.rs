@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use std::path::Path;
 use std::time::Duration;
 
 use log::Level;
@@ -40,6 +41,7 @@ pub(super) mod tag {
     pub(in super::super) const IPV6: u8 = 25;
     pub(in super::super) const SOCKET_V4: u8 = 26;
     pub(in super::super) const SOCKET_V6: u8 = 27;
+    pub(in super::super) const PATH: u8 = 28;
 }
 
 /// Reads the arguments of a call, one after the other.
@@ -82,6 +84,7 @@ pub(super) enum Value<'a> {
     Ipv6(Ipv6Addr),
     SocketV4(SocketAddrV4),
     SocketV6(SocketAddrV6),
+    Path(&'a Path),
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
@@ -181,6 +184,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 let flow = u32::from_le_bytes(self.take()?);
                 Value::SocketV6(SocketAddrV6::new(address, port, flow, u32::from_le_bytes(self.take()?)))
             }
+            tag::PATH => Value::Path(Path::new(std::str::from_utf8(self.text()?).ok()?)),
             _ => Value::Unit,
         })
     }
@@ -239,13 +243,16 @@ impl fmt::Debug for Stored<'_> {
             Value::Ipv6(value) => fmt::Debug::fmt(value, f),
             Value::SocketV4(value) => fmt::Debug::fmt(value, f),
             Value::SocketV6(value) => fmt::Debug::fmt(value, f),
+            Value::Path(value) => fmt::Debug::fmt(value, f),
         }
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::ffi::OsString;
     use std::net::SocketAddr;
+    use std::path::PathBuf;
     use std::time::SystemTime;
 
     use proptest::prelude::*;
@@ -349,6 +356,8 @@ mod tests {
             check!(address, "{}" "{:?}" "{:>50}|");
             check!(address.ip(), "{}" "{:?}" "{:>50}|" "{:<5?}|");
             check!(number.cmp(&Some(0)), "{:?}" "{:>9?}|");
+            check!(PathBuf::from(&text), "{:?}" "{:#?}" "{:>30?}|" "{:.2?}");
+            check!(Some(OsString::from(&text)), "{:?}" "{:#?}");
         }
 
         #[test]
