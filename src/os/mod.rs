@@ -13,6 +13,7 @@ mod crash_marks;
 mod exit;
 mod fork;
 mod host;
+mod library;
 mod memory;
 mod registry;
 mod signals;
@@ -34,6 +35,7 @@ pub(crate) use fork::CloseInChild;
 pub(crate) use fork::in_child;
 pub(crate) use fork::{PerProcess, watch_forks};
 pub(crate) use host::host_name;
+pub(crate) use library::stay_loaded;
 pub(crate) use memory::has_memory;
 pub(crate) use registry::AtExit;
 #[cfg(feature = "gzip")]

@@ -1,5 +1,6 @@
 //! What Windows is asked that std does not ask: identity, locks, space, names, consoles. Runs on
-//! the writer's thread, except `file_id`, which also compares paths when a logger is set up.
+//! the writer's thread, except `file_id`, which also compares paths when a logger is set up, and
+//! `stay_loaded`.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,6 +24,9 @@ use windows_sys::Win32::System::Console::{
     ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, SetConsoleMode, WriteConsoleW,
 };
 use windows_sys::Win32::System::IO::OVERLAPPED;
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
+};
 use windows_sys::core::BOOL;
 
 use super::Writers;
@@ -240,6 +244,20 @@ pub(crate) fn write_console(console: &File, text: &[u16]) -> io::Result<usize> {
     // call. The last argument is reserved, and has to be null.
     check(unsafe { WriteConsoleW(handle(console), text.as_ptr(), len, &mut taken, ptr::null()) })?;
     Ok(taken as usize)
+}
+
+/// Keeps the DLL that this crate is in loaded until the process ends. Otherwise `FreeLibrary` would
+/// run the exit hook after the thread-locals of its thread are destroyed, and remove the code in
+/// which the crate's threads still run. Changes nothing in a program that is no DLL.
+pub(crate) fn stay_loaded() {
+    const BY_ADDRESS: u32 = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN;
+
+    let inside = stay_loaded as *const u16;
+    let mut module = ptr::null_mut();
+    // SAFETY: with this flag the first pointer is not read: it is an address in the module. The
+    // second one is to `module`, which outlives the call. The call cannot fail for a module that
+    // runs, and a handle of a module needs no release.
+    unsafe { GetModuleHandleExW(BY_ADDRESS, inside, &mut module) };
 }
 
 /// Whether the process is ending and has no thread but this one.

@@ -61,6 +61,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
     if !os::has_memory(THREAD_STACK + OTHER_MEMORY) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
+    os::stay_loaded();
     let (words, waits) = mpsc::channel();
     let (answer, answers) = mpsc::channel();
     let looks = look.len();

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
             "talks_and_writes" => pipes::talks_and_writes(&dir),
             #[cfg(windows)]
             "has_no_streams" => windows::has_no_streams(&dir),
+            #[cfg(windows)]
+            "unloads_a_library" => windows::unloads_a_library(&dir),
             other => panic!("no role `{other}`"),
         };
     }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         windows::an_archive_that_somebody_holds_stays_and_hinders_nothing,
         windows::a_path_of_more_than_260_characters_is_written_and_rotated,
         windows::a_program_without_streams_writes_its_file,
+        windows::a_library_that_is_unloaded_writes_on_and_ends_no_program,
     ]);
     child::main(cases)
 }

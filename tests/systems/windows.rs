@@ -1,15 +1,18 @@
 //! What only Windows has.
 #![allow(unsafe_code)] // a plain call of the system
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use unfazed::{Builder, Cause, Console, Event, InitError, KIB, LogFile, Rotation};
+use windows_sys::Win32::Foundation::FreeLibrary;
 use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::LibraryLoader::{GetProcAddress, LoadLibraryW};
 
 use crate::lines;
 use crate::support::child::{self, Outcome};
@@ -148,6 +151,41 @@ pub(crate) fn has_no_streams(dir: &Path) -> ExitCode {
 /// As one that was built for windows, or a service.
 pub(crate) fn a_program_without_streams_writes_its_file(dir: &Path) -> Outcome {
     let ended = child::run(child::command("has_no_streams", dir), dir, lines::PATIENCE).unwrap();
+    assert!(ended.status.success(), "{}", ended.said());
+    lines::assert_all(dir, 1000);
+    Outcome::holds()
+}
+
+/// The library as `cargo build --example library` leaves it, next to this program.
+fn library() -> PathBuf {
+    // <target>/<profile>/deps/systems-<hash>.exe
+    let this = std::env::current_exe().unwrap();
+    this.ancestors().nth(2).unwrap().join("examples").join("library.dll")
+}
+
+pub(crate) fn unloads_a_library(dir: &Path) -> ExitCode {
+    let path: Vec<u16> = library().as_os_str().encode_wide().chain([0]).collect();
+    // SAFETY: the texts end with NUL and outlive the calls; the function has the type with which
+    // the library exports it, and is not called after the library was given back.
+    unsafe {
+        let module = LoadLibraryW(path.as_ptr());
+        assert!(!module.is_null(), "{}", io::Error::last_os_error());
+        let log_records = GetProcAddress(module, c"log_records".as_ptr().cast()).unwrap();
+        std::mem::transmute::<unsafe extern "system" fn() -> isize, extern "C" fn()>(log_records)();
+        assert_ne!(FreeLibrary(module), 0, "{}", io::Error::last_os_error());
+    }
+    let written = || fs::read_to_string(dir.join("app.log")).map_or(0, |text| text.lines().count());
+    lines::until("the writer goes on", || written() == 1000);
+    ExitCode::SUCCESS
+}
+
+/// The exit hook of the library once ran in `FreeLibrary`, where it ended the process: what it
+/// asked of its thread was gone. Had it not, the writer's thread would have lost its code.
+pub(crate) fn a_library_that_is_unloaded_writes_on_and_ends_no_program(dir: &Path) -> Outcome {
+    if !library().exists() {
+        return Outcome::Skipped("`cargo build --example library` has not run".into());
+    }
+    let ended = child::run(child::command("unloads_a_library", dir), dir, lines::PATIENCE).unwrap();
     assert!(ended.status.success(), "{}", ended.said());
     lines::assert_all(dir, 1000);
     Outcome::holds()
