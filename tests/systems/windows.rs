@@ -137,6 +137,20 @@ pub(crate) fn a_path_of_more_than_260_characters_is_written_and_rotated(dir: &Pa
     Outcome::Holds(format!("{} characters, {files} files", deep.as_os_str().len()))
 }
 
+/// Each spelling once had archives of its own, to which the limits of the others did not apply.
+pub(crate) fn a_log_in_another_case_has_the_same_archives(dir: &Path) -> Outcome {
+    for name in ["App.log", "app.log", "APP.LOG"] {
+        let file = LogFile::new(dir.join(name)).rotation(Rotation::size(8 * KIB)).max_files(3);
+        let (logger, handle) = Builder::new().file(file).build().unwrap();
+        (0..10).for_each(|part| lines::log_to(&logger, part * 100, (part + 1) * 100));
+        let names = lines::names(dir);
+        assert_eq!(names.len(), 3, "{name}: {names:?}");
+        assert!(names.iter().all(|name| name.starts_with("App.") && name.ends_with(".log")), "{names:?}");
+        assert_eq!(handle.log_files().len(), 3, "{:?}", handle.log_files());
+    }
+    Outcome::holds()
+}
+
 pub(crate) fn has_no_streams(dir: &Path) -> ExitCode {
     for stream in [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
         // SAFETY: takes a number and the handle that stands for none.

@@ -53,12 +53,15 @@ impl RealDir {
         &Known {}
     }
 
-    /// Where the file at `path` really is, or would be.
+    /// Where the file at `path` really is, or would be. A file that is there has the name by which
+    /// its directory lists it, from which those of its archives are made: `path` may name it in
+    /// another case, or by its short name.
     pub(in crate::disk) fn locate(path: &Path, _known: &Known) -> io::Result<(Self, OsString)> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-        let resolved = is_link.then(|| fs::canonicalize(path).ok()).flatten();
-        let path = resolved.as_deref().unwrap_or(path);
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let real = fs::canonicalize(path).ok();
+        let path = real.as_deref().filter(|_| is_link).unwrap_or(path);
+        let listed = real.as_deref().and_then(Path::file_name).or(path.file_name());
+        let name = listed.ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok((Self(parent.to_owned()), name))
     }
