@@ -129,7 +129,7 @@ fn all_but_faults() -> libc::sigset_t {
 pub(crate) fn block_signals() {}
 
 /// Has the calling thread run when nobody else wants to. On Linux a thread has a priority of its
-/// own; elsewhere this would be the whole process's, and is left as it is.
+/// own; on other Unix it would be the whole process's. There and on Windows it is left as it is.
 #[cfg(all(feature = "gzip", target_os = "linux"))]
 pub(crate) fn lower_priority() {
     const LOWEST: libc::c_int = 19;

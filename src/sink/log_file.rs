@@ -456,10 +456,10 @@ impl LogFile {
 
     /// Sets whether archives are compressed (`.gz`). Default: `false`. Needs the feature `gzip`.
     ///
-    /// One at a time, on a thread of its own with low priority; the newest archive stays as it is
-    /// until the next rotation, for agents that still read it. None is compressed while free space
-    /// is low. The end of the program does not wait: an archive is plain until its compressed form
-    /// is whole and on the disk.
+    /// One at a time, on a thread of its own, on Linux with low priority; the newest archive stays
+    /// as it is until the next rotation, for agents that still read it. None is compressed while
+    /// free space is low. The end of the program does not wait: an archive is plain until its
+    /// compressed form is whole and on the disk.
     ///
     /// ```
     /// use unfazed::{LogFile, Rotation};
