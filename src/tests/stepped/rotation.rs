@@ -84,6 +84,36 @@ fn an_archive_is_named_for_its_last_record_and_names_sort_by_age() {
     assert_invariants(&bench, &disk, "many");
 }
 
+/// The clock was wrong for one record, as before a machine's first answer from a time server. The
+/// file that held this record was named for it, and so was every later archive, because no name is
+/// less than one before it.
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_names_no_archive() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::hourly()))).bench();
+    bench.tells_records_the_time = true;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let ahead = 8760 * 73 * HOUR;
+    bench.log_some(1);
+    bench.step();
+    bench.now.wall += ahead;
+    bench.log_some(1);
+    bench.step();
+    bench.now.wall -= ahead;
+    for _ in 0..3 {
+        bench.log_some(1);
+        bench.step();
+        bench.pass(HOUR);
+    }
+    let expected = ["01-46-40", "01-46-40", "02-46-40"].map(|time| format!("/logs/app.2001-09-09T{time}"));
+    let (rotated, _) = told(&bench);
+    assert_eq!(rotated.len(), expected.len(), "{rotated:?}");
+    for (name, expected) in rotated.iter().zip(&expected) {
+        assert!(name.starts_with(expected), "{rotated:?}");
+    }
+    assert_eq!(parse(&log_files(&disk)).records, (0..5).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_restart_goes_on_with_the_file_and_its_names() {
     let disk = FakeDisk::default();
