@@ -7,6 +7,7 @@ use std::io;
 
 use log::kv;
 use serde_core::ser::{self, Impossible, Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use super::body::{Body, TextWriter, Written};
 use super::value::{JSON, STR, Value, shortest};
@@ -27,14 +28,15 @@ pub(super) fn push(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value
 /// object could not be parsed.
 fn push_json(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Written {
     let start = body.bytes().len();
-    let (mut is_json, mut is_full) = (false, false);
+    let (mut is_json, mut is_full, mut is_refused) = (false, false, false);
     let written = body.push_written(most, |text| {
-        is_json = serde_json::to_writer(JsonWriter(text), value).is_ok();
+        let compact = Compact { depth: 0, is_refused: &mut is_refused };
+        is_json = value.serialize(&mut serde_json::Serializer::with_formatter(JsonWriter(text), compact)).is_ok();
         is_full = text.is_full();
         Ok(())
     });
     if is_json || is_full {
-        *tag = if is_full { STR } else { JSON };
+        *tag = if is_full || is_refused { STR } else { JSON };
         return written;
     }
     body.cut_to(start);
@@ -62,6 +64,97 @@ impl io::Write for JsonWriter<'_, '_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Objects and lists are at most this deep. In a line they are 64 levels, the smallest limit among
+/// the usual readers (.NET; Ruby has 100, serde_json 127, `jq` 256).
+const DEEPEST: usize = 63;
+
+/// Writes compact JSON, also of a `RawValue`, which has blanks and newlines where its author put
+/// them. Notes what readers refuse, and with it the whole line.
+struct Compact<'a> {
+    depth: usize,
+    is_refused: &'a mut bool,
+}
+
+impl Compact<'_> {
+    fn enter(&mut self) {
+        self.depth += 1;
+        *self.is_refused |= self.depth > DEEPEST;
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// Looks at a string with its quotes, a number or a word of raw JSON, which nobody has read
+    /// before: a number may be beyond an `f64`, and an escape may be half of a surrogate pair.
+    fn check(&mut self, token: &str) {
+        *self.is_refused |= match token.starts_with('"') {
+            true => token.contains("\\u") && serde_json::from_str::<String>(token).is_err(),
+            false => token.parse::<f64>().is_ok_and(f64::is_infinite),
+        };
+    }
+}
+
+impl Formatter for Compact<'_> {
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter();
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.leave();
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter();
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.leave();
+        writer.write_all(b"}")
+    }
+
+    fn write_number_str<W: io::Write + ?Sized>(&mut self, writer: &mut W, number: &str) -> io::Result<()> {
+        self.check(number);
+        writer.write_all(number.as_bytes())
+    }
+
+    fn write_raw_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment.trim_start();
+        while !rest.is_empty() {
+            let (token, after) = rest.split_at(raw_token(rest));
+            match token {
+                "[" | "{" => self.enter(),
+                "]" | "}" => self.leave(),
+                token => self.check(token),
+            }
+            writer.write_all(token.as_bytes())?;
+            rest = after.trim_start();
+        }
+        Ok(())
+    }
+}
+
+/// Returns the length of the first token of JSON: a sign, a string with its quotes, a number or a
+/// word.
+fn raw_token(json: &str) -> usize {
+    let bytes = json.as_bytes();
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"[]{},:\"".contains(byte);
+    let mut is_escaped = true; // the quote that begins the string
+    let ends_string = |byte: &u8| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = !is_escaped && *byte == b'\\';
+        ends
+    };
+    let end = match bytes.first() {
+        Some(b'"') => bytes.iter().position(ends_string).map(|last| last + 1),
+        _ => bytes.iter().position(is_end).map(|end| end.max(1)),
+    };
+    end.unwrap_or(bytes.len())
 }
 
 /// What became of a value.
@@ -243,6 +336,7 @@ mod tests {
     use std::time::SystemTime;
 
     use serde_core::ser::Error as _;
+    use serde_json::value::RawValue;
 
     use super::*;
     use crate::clock::Stamp;
@@ -290,6 +384,42 @@ mod tests {
         let user = BTreeMap::from([("id", "7"), ("name", "anna b")]);
         assert_stored(kv::Value::from_serde(&user), Value::Json(r#"{"id":"7","name":"anna b"}"#));
         assert_stored(kv::Value::from_serde(&(1, "x", [true])), Value::Json(r#"[1,"x",[true]]"#));
+    }
+
+    fn raw(json: &str) -> Box<RawValue> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// A newline between the parts became `\n` outside of a string, which is no JSON, and in
+    /// OTLP/JSON a second line.
+    #[test]
+    fn raw_json_becomes_compact_json() {
+        let value = raw("\r\n{\n\t\"a b\" : [ 1 , -2.50e+3,true\t],\"c\\\\\":\" \\\" { \u{e9} \\ud83d\\ude00\"\n} ");
+        let compact = r#"{"a b":[1,-2.50e+3,true],"c\\":" \" { é \ud83d\ude00"}"#;
+        assert_stored(kv::Value::from_serde(&value), Value::Json(compact));
+        assert_stored(kv::Value::from_serde(&[&value]), Value::Json(&format!("[{compact}]")));
+        assert_stored(kv::Value::from_serde(&raw(" \n7 ")), Value::Json("7"));
+    }
+
+    /// Readers refused the whole line for it, and whoever could choose the value could hide a line
+    /// from them.
+    #[test]
+    fn json_that_readers_refuse_is_a_text() {
+        for json in [r#"{"a":1e400}"#, "-1e400", r#"["\ud800"]"#, r#"{"\ude00\ud83d":1}"#] {
+            assert_stored(kv::Value::from_serde(&raw(json)), Value::Str(json));
+            assert_stored(kv::Value::from_serde(&[raw(json)]), Value::Str(&format!("[{json}]")));
+        }
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        for (depth, is_text) in [(DEEPEST - 1, false), (DEEPEST, false), (DEEPEST + 1, true), (120, true)] {
+            let json = nested(depth);
+            let stored = if is_text { Value::Str(&json) } else { Value::Json(&json) };
+            assert_stored(kv::Value::from_serde(&raw(&json)), stored);
+            assert_stored(kv::Value::from_serde(&serde_json::from_str::<serde_json::Value>(&json).unwrap()), stored);
+        }
+        let wide = format!("[{}]", ["{}", "[]"].repeat(100).join(","));
+        assert_stored(kv::Value::from_serde(&raw(&wide)), Value::Json(&wide));
+        let wide: serde_json::Value = serde_json::from_str(&wide).unwrap();
+        assert_stored(kv::Value::from_serde(&wide), Value::Json(&wide.to_string()));
     }
 
     #[cfg(feature = "kv_sval")]

@@ -63,9 +63,9 @@ pub enum Value<'a> {
     Str(&'a str),
     /// An error (`err:err = error`) with its sources.
     Error(ErrorChain<'a>),
-    /// A structured value (`user:serde = user`, `user:sval = user`) as compact JSON: an object or
-    /// an array. Needs the feature `kv_serde` or `kv_sval`; without them it is a
-    /// [`Str`](Self::Str).
+    /// A structured value (`user:serde = user`, `user:sval = user`) as compact JSON: an object, an
+    /// array, or what a `RawValue` of serde_json contains. Needs the feature `kv_serde` or
+    /// `kv_sval`; without them it is a [`Str`](Self::Str).
     Json(&'a str),
 }
 
