@@ -320,6 +320,21 @@ fn every_option_of_a_format_arrives() {
     assert_eq!(shown(&word), shown(&Builder::new().format(Format::pattern("{level} {message}"))));
 }
 
+/// 18446744073709551615 became 18446744073709552000.0.
+#[test]
+fn an_integer_of_a_constant_field_keeps_its_digits() {
+    let numbers = [i64::MIN.to_string(), i64::MAX.to_string(), (1_u64 << 63).to_string(), u64::MAX.to_string()];
+    for number in numbers {
+        let text = format!(r#"{{"format": {{"kind": "json", "fields": {{"n": {number}}}}}}}"#);
+        let config: Config = serde_json::from_str(&text).unwrap();
+        let expected = match (number.parse::<i64>(), number.parse::<u64>()) {
+            (Ok(signed), _) => Format::json().field("n", signed),
+            (_, unsigned) => Format::json().field("n", unsigned.unwrap()),
+        };
+        assert_eq!(shown(&config.builder().unwrap()), shown(&Builder::new().format(expected)), "{number}");
+    }
+}
+
 #[test]
 fn an_error_names_the_key_or_the_value_and_what_there_is() {
     let cases = [

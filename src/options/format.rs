@@ -65,6 +65,7 @@ impl TryFrom<Keys> for FormatTable {
             format = match field {
                 Field::Bool(value) => format.field(key, value),
                 Field::Integer(value) => format.field(key, value),
+                Field::Unsigned(value) => format.field(key, value),
                 Field::Float(value) => format.field(key, value),
                 Field::Text(value) => format.field(key, value.as_str()),
             };
@@ -106,6 +107,7 @@ impl WordOrTable for Format {
 enum Field {
     Bool(bool),
     Integer(i64),
+    Unsigned(u64),
     Float(f64),
     Text(String),
 }
