@@ -56,6 +56,7 @@ impl Syslog {
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
         let start = out.len();
+        let mut has_structured_data = false;
         let priority = self.options.facility * 8 + severity(record.level());
         out.extend_from_slice(format!("<{priority}>").as_bytes());
         if self.options.is_rfc_3164 {
@@ -69,37 +70,34 @@ impl Syslog {
             out.extend_from_slice(self.sender.as_bytes());
             out.extend_from_slice(printable(record.target(), 32).as_bytes());
             out.push(b' ');
-            self.push_structured_data(out, record);
+            has_structured_data = self.push_structured_data(out, record);
             out.push(b' ');
         }
         push_text(out, record.message_bytes(), Controls::Rust);
-        if self.sd_id().is_none() {
+        if !has_structured_data {
             push_pairs(out, self.fields.fields.pairs(), Controls::Rust);
             push_pairs(out, record.key_values(), Controls::Rust);
         }
         cut(out, start, self.options.max_len);
     }
 
-    /// The older form has no structured data.
-    fn sd_id(&self) -> Option<&str> {
-        self.options.sd_id.as_deref().filter(|_| !self.options.is_rfc_3164)
-    }
-
-    fn push_structured_data(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+    /// Appends the structured data, or `-`. Returns false if the key-values are not in it.
+    fn push_structured_data(&self, out: &mut Vec<u8>, record: &Record<'_>) -> bool {
         let pairs = [self.fields.fields.pairs(), record.key_values()];
         let start = out.len();
-        if let (Some(id), true) = (self.sd_id(), pairs.iter().any(|pairs| pairs.clone().next().is_some())) {
+        if let (Some(id), true) = (&self.options.sd_id, pairs.iter().any(|pairs| pairs.clone().next().is_some())) {
             out.push(b'[');
             out.extend_from_slice(printable(id, 255).as_bytes());
             pairs.into_iter().for_each(|pairs| push_params(out, pairs));
             out.push(b']');
             // A message must have a place, too.
             if out.len() - start <= self.options.max_len / 2 {
-                return;
+                return true;
             }
             out.truncate(start);
         }
         out.push(b'-');
+        false
     }
 }
 
@@ -219,6 +217,19 @@ mod tests {
              [app@32473 a___b=\"say \\\"hi\\\" \\] \\\\ \\\\n\" _=\"true\"] m"
         );
         assert!(line(options, "m", &[]).ends_with(" unfazed - m"));
+    }
+
+    /// They were left out without a mark, the short ones with the long one.
+    #[test]
+    fn key_values_too_long_for_the_structured_data_are_after_the_message() {
+        let options = SyslogOptions { sd_id: Some("app@32473".into()), max_len: 480, ..options() };
+        for (length, is_cut) in [(300, false), (480, true)] {
+            let long = "x".repeat(length);
+            let pairs = [("id", Value::U64(7)), ("long", Value::Str(&long)), ("last", Value::Null)];
+            let got = line(options.clone(), "m", &pairs);
+            assert!(got.contains(" unfazed - m id=7 long=xxx"), "{got}");
+            assert!(got.ends_with(if is_cut { "x...[cut]" } else { "x last=null" }), "{got}");
+        }
     }
 
     #[test]

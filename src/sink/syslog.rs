@@ -239,7 +239,8 @@ impl Syslog {
     /// wants to be of the form `name@enterprise-number`. Default: they are after the message, as
     /// in text. No effect in RFC 3164.
     ///
-    /// Where they take more than half of [`max_len`](Self::max_len), they are left out.
+    /// Where they would take more than half of [`max_len`](Self::max_len), they are after the
+    /// message, too.
     ///
     /// ```
     /// let syslog = unfazed::Syslog::local()
