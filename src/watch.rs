@@ -31,7 +31,7 @@ pub(crate) type Contents = Result<Vec<u8>, Unreadable>;
 
 /// What the last changes were.
 #[derive(Clone, Default)]
-struct Known {
+struct KnownFile {
     /// The last text, whether it could be followed or not. A file that cannot be read for a while
     /// has not changed.
     text: Option<Vec<u8>>,
@@ -39,7 +39,7 @@ struct Known {
     unreadable: Option<Unreadable>,
 }
 
-impl Known {
+impl KnownFile {
     fn is(&self, contents: &Contents) -> bool {
         match contents {
             Ok(text) => self.text.as_ref() == Some(text),
@@ -62,7 +62,7 @@ pub(crate) struct Watch {
     /// Written by the writer. All clones have it in common, so that a forked child, whose writer
     /// gets a clone of the first watch, knows what its parent knew at the fork. Without a lock,
     /// which a thread that the child does not have could hold.
-    known: Arc<ArcSwap<Known>>,
+    known: Arc<ArcSwap<KnownFile>>,
     /// What the last look found. It is a change if the next look finds it, too: an editor may be
     /// in the middle of the file.
     found: Option<Contents>,
@@ -80,7 +80,7 @@ pub(crate) struct NotFollowed {
 impl Watch {
     /// Reads the file, which the program has already followed.
     pub(crate) fn new(path: PathBuf, follow: Follow) -> Self {
-        let mut known = Known::default();
+        let mut known = KnownFile::default();
         known.learn(contents(&path));
         Self { path, known: Arc::new(ArcSwap::from_pointee(known)), found: None, look_at: None, follow }
     }
@@ -136,7 +136,7 @@ impl Watch {
     /// What a look has found is no change any more. Called after the attempt to follow it.
     pub(crate) fn learn(&self, found: Contents) {
         let before = self.known.load_full();
-        let mut known = Known::clone(&before);
+        let mut known = KnownFile::clone(&before);
         known.learn(found);
         // Nobody else writes it.
         drop(self.known.compare_and_swap(&before, Arc::new(known)));

@@ -52,7 +52,7 @@ impl Call<'_> {
 
     fn log_record(&self, target: &str, level: Level, message: fmt::Arguments<'_>, values: &[kv::Value<'_>]) {
         let Site { module_path, file, line, keys, .. } = self.site;
-        let pairs = Pairs { keys, values };
+        let pairs = SitePairs { keys, values };
         let mut record = log::Record::builder();
         record.level(level).target(target).module_path_static(Some(module_path)).key_values(&pairs);
         record.file_static(Some(file)).line(Some(*line)).args(message);
@@ -61,12 +61,12 @@ impl Call<'_> {
 }
 
 /// The keys of a site with their values, as a record of `log` has them.
-struct Pairs<'a> {
+struct SitePairs<'a> {
     keys: Keys,
     values: &'a [kv::Value<'a>],
 }
 
-impl kv::Source for Pairs<'_> {
+impl kv::Source for SitePairs<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
         self.keys.iter().zip(self.values).try_for_each(|(key, value)| visitor.visit_pair((*key).into(), value.clone()))
     }

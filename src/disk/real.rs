@@ -11,7 +11,7 @@ use std::io::{self, Seek as _};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::system::{self, InChild, Known, Lock};
+use super::system::{self, InChild, KnownWay, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
@@ -29,8 +29,8 @@ pub(crate) struct RealDisk {
     /// Says whether the second name can be that of an archive of the first one.
     is_archive: fn(&OsStr, &OsStr) -> bool,
     /// The way to the log, and to the link that leads to it.
-    known: Known,
-    known_of_link: Known,
+    known: KnownWay,
+    known_of_link: KnownWay,
     #[cfg(feature = "gzip")]
     job: Option<gzip::Job>,
 }
@@ -147,8 +147,8 @@ impl RealDisk {
         Self {
             rights,
             is_archive,
-            known: Known::default(),
-            known_of_link: Known::default(),
+            known: KnownWay::default(),
+            known_of_link: KnownWay::default(),
             #[cfg(feature = "gzip")]
             job: None,
         }

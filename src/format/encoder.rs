@@ -10,7 +10,7 @@ use crate::zone::Zone;
 use super::journal::Journal;
 #[cfg(feature = "json")]
 use super::json::Json;
-use super::line_buf::{LineBuf, Look};
+use super::line_buf::{LineBuf, PartOptions};
 use super::logfmt::Logfmt;
 use super::options::Options;
 use super::pattern::{self, Pattern};
@@ -32,7 +32,7 @@ enum Work {
     #[cfg(feature = "json")]
     Json(Json),
     Logfmt(Logfmt),
-    Custom(Arc<Custom>, Arc<Look>),
+    Custom(Arc<Custom>, Arc<PartOptions>),
     #[cfg(all(feature = "syslog", unix))]
     Syslog(Box<Syslog>),
     #[cfg(all(feature = "journald", target_os = "linux"))]
@@ -59,7 +59,7 @@ impl Encoder {
                 time.style = time.style.rfc_3339();
                 Work::Logfmt(Logfmt::new(options))
             }
-            Layout::Custom(custom) => Work::Custom(custom, Arc::new(Look::new(options))),
+            Layout::Custom(custom) => Work::Custom(custom, Arc::new(PartOptions::new(options))),
             // Their protocols have microseconds.
             #[cfg(all(feature = "syslog", unix))]
             Layout::Syslog(syslog) => {
@@ -99,9 +99,9 @@ impl Encoder {
             Work::Syslog(syslog) => syslog.line(out.bytes_mut(), record, &mut self.time),
             #[cfg(all(feature = "journald", target_os = "linux"))]
             Work::Journal(journal) => journal.line(out.bytes_mut(), record, &mut self.time),
-            Work::Custom(custom, look) => {
+            Work::Custom(custom, options) => {
                 let start = out.len();
-                out.begin(look);
+                out.begin(options);
                 custom(out, record)?;
                 if !out.is_complete() {
                     return Err(io::ErrorKind::OutOfMemory.into());

@@ -43,21 +43,21 @@ pub struct LineBuf {
     bytes: Vec<u8>,
     time: TimeText,
     /// The options of the custom format that writes here; `None` before its first line.
-    look: Option<Arc<Look>>,
+    options: Option<Arc<PartOptions>>,
     /// A part was left out, because there was no memory for it.
     incomplete: bool,
 }
 
 /// What the options of a custom format say of its parts.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct PartOptions {
     time: TimeOptions,
     short_target: bool,
     /// `None`: without colour.
     palette: Option<Palette>,
 }
 
-impl Look {
+impl PartOptions {
     pub(super) fn new(options: &Options) -> Self {
         Self {
             time: options.time.clone(),
@@ -102,8 +102,8 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn level(&mut self, level: Level) {
-        let look = self.look.clone();
-        let palette = look.as_ref().and_then(|look| look.palette.as_ref());
+        let options = self.options.clone();
+        let palette = options.as_ref().and_then(|options| options.palette.as_ref());
         let (on, off) = palette.map_or(("", ""), |palette| palette.style(level));
         // The error is that there is no memory.
         self.incomplete |= write!(self, "{on}{level}{off}").is_err();
@@ -185,7 +185,7 @@ impl LineBuf {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn target(&mut self, target: &str) {
-        let is_short = self.look.as_ref().is_some_and(|look| look.short_target);
+        let is_short = self.options.as_ref().is_some_and(|options| options.short_target);
         self.text(if is_short { short_target(target) } else { target });
     }
 
@@ -226,10 +226,10 @@ impl LineBuf {
     }
 
     /// Gets ready for the line of a custom format.
-    pub(super) fn begin(&mut self, look: &Arc<Look>) {
-        if !self.look.as_ref().is_some_and(|known| Arc::ptr_eq(known, look)) {
-            self.time = TimeText::new(look.time.clone());
-            self.look = Some(Arc::clone(look));
+    pub(super) fn begin(&mut self, options: &Arc<PartOptions>) {
+        if !self.options.as_ref().is_some_and(|known| Arc::ptr_eq(known, options)) {
+            self.time = TimeText::new(options.time.clone());
+            self.options = Some(Arc::clone(options));
         }
         self.incomplete = false;
     }
@@ -317,7 +317,7 @@ mod tests {
     fn a_level_is_coloured_where_the_output_wants_it() {
         assert_eq!(written(|line| line.level(Level::Info)), "INFO");
         let colored = |line: &mut LineBuf| {
-            line.begin(&Arc::new(Look { palette: Some(Palette::default()), ..Look::default() }));
+            line.begin(&Arc::new(PartOptions { palette: Some(Palette::default()), ..PartOptions::default() }));
             line.level(Level::Info);
         };
         assert_eq!(written(colored), "\u{1b}[32mINFO\u{1b}[0m");

@@ -275,10 +275,11 @@ impl LogFile {
     /// Limits how many files there may be in all, the active one and the archives; the oldest are
     /// deleted. At least 1. Default: no limit.
     ///
-    /// This and the two other limits hold at the start, after each rotation, and every minute. A
-    /// file is deleted only if it is in the same directory and its whole name is one that this
-    /// file's archives get; symbolic links never. Empty archives are always deleted, once there is
-    /// a limit or a rotation.
+    /// This and [`max_total_size`](Self::max_total_size) hold at the start, after each rotation,
+    /// and every minute; [`max_age`](Self::max_age) at the start and every minute. A file is
+    /// deleted only if it is in the same directory and its whole name is one that this file's
+    /// archives get; symbolic links never. Empty archives are always deleted, once there is a limit
+    /// or a rotation.
     ///
     /// ```
     /// use unfazed::{LogFile, Rotation};

@@ -20,7 +20,7 @@ use crate::os::CloseInChild;
 use super::access::Access;
 use super::access::id_of;
 use super::between;
-use super::walk::{Known, MOST_LINKS, Trusted, Walker, read_link, untrusted};
+use super::walk::{KnownWay, MOST_LINKS, Trusted, Walker, read_link, untrusted};
 
 mod open;
 
@@ -36,7 +36,7 @@ struct Handle {
     path: PathBuf,
     /// The root directory when it was opened: after a `chroot` its path means something else.
     root: FileId,
-    known: Known,
+    known: KnownWay,
 }
 
 /// Distinguishes open files; the same as in a listing.
@@ -81,16 +81,16 @@ fn is_sticky(dir: &Stat) -> bool {
 
 impl RealDir {
     /// Opens the directory at `path`, where nothing but safe steps lead there.
-    pub(in crate::disk) fn open(path: &Path, known: &Known) -> io::Result<Self> {
+    pub(in crate::disk) fn open(path: &Path, known: &KnownWay) -> io::Result<Self> {
         Self::walk(path, known, false)
     }
 
     /// Opens it, and makes the directories that are missing.
-    pub(in crate::disk) fn make(path: &Path, known: &Known) -> io::Result<Self> {
+    pub(in crate::disk) fn make(path: &Path, known: &KnownWay) -> io::Result<Self> {
         Self::walk(path, known, true)
     }
 
-    fn walk(path: &Path, known: &Known, makes: bool) -> io::Result<Self> {
+    fn walk(path: &Path, known: &KnownWay, makes: bool) -> io::Result<Self> {
         let mut walker = Walker::new(path, known, makes)?;
         walker.go(path)?;
         let fd = above_streams(walker.at)?;
@@ -102,13 +102,13 @@ impl RealDir {
     }
 
     /// Holds what is known of the way to it.
-    pub(in crate::disk) fn known(&self) -> &Known {
+    pub(in crate::disk) fn known(&self) -> &KnownWay {
         &self.0.known
     }
 
     /// Where the file at `path` really is, or would be. A symbolic link in its place is followed
     /// only if it is ours or root's.
-    pub(in crate::disk) fn locate(path: &Path, known: &Known) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, known: &KnownWay) -> io::Result<(Self, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
             let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -275,7 +275,7 @@ impl RealFile {
 pub(in crate::disk) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let dir = RealDir::open(parent, &Known::default())?;
+    let dir = RealDir::open(parent, &KnownWay::default())?;
     let found = dir.stat(name)?;
     let us = rustix::process::geteuid().as_raw();
     let flags = match type_of(&found) {
@@ -289,7 +289,7 @@ pub(in crate::disk) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Resu
 }
 
 /// Makes a symbolic link lead to `target`.
-pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mut Known) -> io::Result<()> {
+pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mut KnownWay) -> io::Result<()> {
     let parent = link.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = link.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     // Within one directory by the name alone, so that it leads there wherever that directory is
@@ -409,7 +409,7 @@ mod tests {
     use crate::disk::{Opened, Rights};
 
     fn open(path: &Path) -> RealDir {
-        RealDir::open(path, &Known::default()).unwrap()
+        RealDir::open(path, &KnownWay::default()).unwrap()
     }
 
     #[test]
@@ -443,14 +443,14 @@ mod tests {
         let file = temporary.path().join("log");
         let opened = File::create(&file).unwrap();
         let link = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-        let (_, name) = RealDir::locate(&link, &Known::default()).unwrap();
+        let (_, name) = RealDir::locate(&link, &KnownWay::default()).unwrap();
         assert_eq!(name, "log");
         fs::remove_file(&file).unwrap();
-        let error = RealDir::locate(&link, &Known::default()).unwrap_err();
+        let error = RealDir::locate(&link, &KnownWay::default()).unwrap_err();
         assert!(error.to_string().contains("no path leads to"), "{error}");
         // Nor if somebody has put another file there.
         fs::write(temporary.path().join("log (deleted)"), "").unwrap();
-        assert!(RealDir::locate(&link, &Known::default()).is_err());
+        assert!(RealDir::locate(&link, &KnownWay::default()).is_err());
     }
 
     #[test]
@@ -516,7 +516,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("logs");
         fs::create_dir(&path).unwrap();
-        let (mut dir, name) = RealDir::locate(&path.join("app.log"), &Known::default()).unwrap();
+        let (mut dir, name) = RealDir::locate(&path.join("app.log"), &KnownWay::default()).unwrap();
         let Opened::File(file) = dir.open_log(&name, Rights::default(), &|_| false).unwrap() else { panic!("no file") };
         let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
         assert_eq!(check(&dir), PathState::Same);

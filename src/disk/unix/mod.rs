@@ -28,7 +28,7 @@ pub(super) use dir::{id, point, remove_empty};
 pub(super) use lock::Lock;
 pub(crate) use stream::RealStream;
 pub(super) use stream::duplicate;
-pub(super) use walk::Known;
+pub(super) use walk::KnownWay;
 
 /// A write of at most this many bytes into a pipe is whole or not at all.
 pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
@@ -174,7 +174,7 @@ pub(super) fn longest_name(dir: &Path) -> Option<usize> {
 }
 
 pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
-    let (dir, name) = RealDir::locate(active, &Known::default())?;
+    let (dir, name) = RealDir::locate(active, &KnownWay::default())?;
     // Next to a log that is not there yet, or no more, only our own are ours.
     let log = dir.stat(&name).ok();
     let owner = log.map_or_else(|| rustix::process::geteuid().as_raw(), |log| log.st_uid);

@@ -31,7 +31,7 @@ const MOST_KNOWN: usize = 64;
 
 /// What is known of the way to a directory, for the next time it is walked.
 #[derive(Clone, Debug, Default)]
-pub(in crate::disk) struct Known {
+pub(in crate::disk) struct KnownWay {
     /// It was walked before. The first time, what is there is what was meant.
     pub(super) again: bool,
     /// The directories that somebody else could have put there. Later, only these are entered so,
@@ -39,7 +39,7 @@ pub(in crate::disk) struct Known {
     dirs: Vec<FileId>,
 }
 
-impl Known {
+impl KnownWay {
     /// Remembers the directories of another walk, too.
     pub(in crate::disk) fn add(&mut self, other: &Self) {
         other.dirs.iter().for_each(|dir| self.add_dir(*dir));
@@ -58,7 +58,7 @@ impl Known {
 /// A walk through a path: the directory that it has come to.
 pub(super) struct Walker {
     pub(super) at: OwnedFd,
-    pub(super) known: Known,
+    pub(super) known: KnownWay,
     from: From,
     trusted: Trusted,
     /// What is missing is made.
@@ -152,7 +152,7 @@ pub(super) fn read_link(dir: impl AsFd, name: &OsStr) -> io::Result<(Stat, PathB
 }
 
 impl Walker {
-    pub(super) fn new(path: &Path, known: &Known, makes: bool) -> io::Result<Self> {
+    pub(super) fn new(path: &Path, known: &KnownWay, makes: bool) -> io::Result<Self> {
         let trusted = Trusted::new()?;
         let from = if path.is_absolute() { c"/" } else { c"." };
         let at = openat(CWD, from, SEARCH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

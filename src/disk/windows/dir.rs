@@ -24,9 +24,9 @@ pub(crate) struct RealDir(PathBuf);
 
 /// What is known of the way to a directory: nothing is asked of it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::disk) struct Known {}
+pub(in crate::disk) struct KnownWay {}
 
-impl Known {
+impl KnownWay {
     pub(in crate::disk) fn add(&mut self, _other: &Self) {}
 }
 
@@ -44,19 +44,19 @@ impl Access {
 
 impl RealDir {
     /// Makes what is missing, too.
-    pub(in crate::disk) fn make(path: &Path, _known: &Known) -> io::Result<Self> {
+    pub(in crate::disk) fn make(path: &Path, _known: &KnownWay) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         Ok(Self(path.to_owned()))
     }
 
-    pub(in crate::disk) fn known(&self) -> &Known {
-        &Known {}
+    pub(in crate::disk) fn known(&self) -> &KnownWay {
+        &KnownWay {}
     }
 
     /// Where the file at `path` really is, or would be. A file that is there has the name by which
     /// its directory lists it, from which those of its archives are made: `path` may name it in
     /// another case, or by its short name.
-    pub(in crate::disk) fn locate(path: &Path, _known: &Known) -> io::Result<(Self, OsString)> {
+    pub(in crate::disk) fn locate(path: &Path, _known: &KnownWay) -> io::Result<(Self, OsString)> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let real = fs::canonicalize(path).ok();
         let path = real.as_deref().filter(|_| is_link).unwrap_or(path);
@@ -186,7 +186,7 @@ pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     os::file_id(file).ok()
 }
 
-pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32, _known: &mut Known) -> io::Result<()> {
+pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32, _known: &mut KnownWay) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

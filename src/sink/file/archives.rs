@@ -18,7 +18,7 @@ use crate::sink::{News, Now};
 
 use self::compress::Compressor;
 use self::interrupted::Interrupted;
-use self::known::{Found, Known};
+use self::known::{Found, KnownArchives};
 use self::listing::Listing;
 use super::archive_name::{Archive, Names};
 use super::open_file::OpenFile;
@@ -84,11 +84,11 @@ enum List {
     None,
     UnderWay(Listing),
     /// What the last look has shown, and what was done since.
-    Known(Known),
+    Known(KnownArchives),
 }
 
 impl List {
-    fn known(&mut self) -> Option<&mut Known> {
+    fn known(&mut self) -> Option<&mut KnownArchives> {
         match self {
             List::Known(known) => Some(known),
             List::None | List::UnderWay(_) => None,
@@ -156,7 +156,7 @@ impl Archives {
         let List::UnderWay(listing) = std::mem::replace(&mut self.list, List::None) else { return Ok(None) };
         result?;
         let (found, doubtful) = listing.finish();
-        let mut known = Known::new(found);
+        let mut known = KnownArchives::new(found);
         self.newest = self.newest.max(known.newest());
         known.judge(&self.limits, open.len, now.wall);
         self.compressor.forget_missing(&known);

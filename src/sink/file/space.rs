@@ -66,7 +66,7 @@ impl Marks {
 #[derive(Debug)]
 pub(crate) struct Space {
     reserve: Option<u64>,
-    known: Option<Known>,
+    known: Option<LastAnswer>,
     asked: Option<Instant>,
     /// When the file system was last to commit what was freed.
     committed: Option<Instant>,
@@ -74,7 +74,7 @@ pub(crate) struct Space {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct LastAnswer {
     marks: Marks,
     /// Free bytes by the last answer.
     free: u64,
@@ -92,7 +92,7 @@ struct Suspended {
     free: Option<u64>,
 }
 
-impl Known {
+impl LastAnswer {
     /// What may be written: the free space above the reserve, less one block because the file may
     /// straddle one more than its bytes fill, and one for the line that says that it gets quiet.
     fn writable(&self) -> u64 {
@@ -113,7 +113,7 @@ impl Space {
         self.asked = Some(now);
         self.known = match answer {
             Answer::Known { total, free, block } if total > 0 => {
-                Some(Known { marks: Marks::new(self.reserve, total), free, block })
+                Some(LastAnswer { marks: Marks::new(self.reserve, total), free, block })
             }
             _ => None,
         };

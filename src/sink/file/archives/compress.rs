@@ -12,7 +12,7 @@ use crate::sink::News;
 use crate::sink::file::archive_name::Archive;
 use crate::sink::file::open_file::OpenFile;
 
-use super::known::{Found, Known};
+use super::known::{Found, KnownArchives};
 use super::{Archives, List, dir_of};
 
 /// The time until an archive is tried again that could not be compressed.
@@ -73,7 +73,7 @@ impl Compressor {
     }
 
     /// The archives were listed again: forgets those that are not there.
-    pub(super) fn forget_missing(&mut self, known: &Known) {
+    pub(super) fn forget_missing(&mut self, known: &KnownArchives) {
         self.failed.retain(|aside| known.contains(*aside));
         self.name_taken.retain(|aside| known.contains(*aside));
         self.up_to = None;
@@ -81,7 +81,7 @@ impl Compressor {
 
     /// Chooses the oldest archive that is plain. The newest stays plain, for agents that still read
     /// it, unless it is compressed and only its plain form has to go.
-    fn choose<'a>(&mut self, known: &'a Known) -> Option<&'a Found> {
+    fn choose<'a>(&mut self, known: &'a KnownArchives) -> Option<&'a Found> {
         let stay = known.stay();
         let newest = stay.back().filter(|newest| newest.compressed_form.is_none()).map(|newest| newest.archive);
         let from = self.up_to.map_or(0, |up_to| known.place_after(up_to));
@@ -171,7 +171,7 @@ mod tests {
     /// With tens of thousands of archives, each choice looked at all that were done.
     #[test]
     fn each_choice_begins_where_the_one_before_it_ended() {
-        let known = Known::new((1..=4).map(plain).collect());
+        let known = KnownArchives::new((1..=4).map(plain).collect());
         let mut compressor = Compressor::new(true);
         let mut chosen = || compressor.choose(&known).map(|found| found.archive);
         assert_eq!([(); 3].map(|()| chosen()), [1, 2, 3].map(|second| Some(Archive::after(None, second))));

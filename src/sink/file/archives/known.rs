@@ -46,14 +46,14 @@ impl Found {
 
 /// The archives, the oldest first: those that stay, and those that are to be deleted.
 #[derive(Debug, Default)]
-pub(in crate::sink::file) struct Known {
+pub(in crate::sink::file) struct KnownArchives {
     stay: VecDeque<Found>,
     due: VecDeque<Found>,
     /// Bytes of those that stay.
     bytes: u64,
 }
 
-impl Known {
+impl KnownArchives {
     /// Takes what a look through the directory has found, in any order, and joins the two forms of
     /// one archive. A form that is empty, as a crash of the machine may leave it, is none.
     pub(super) fn new(mut found: Vec<Found>) -> Self {
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_oldest_are_due_until_the_limits_hold_and_are_taken_out_in_their_order() {
         let limits = Limits { files: Some(3), total: Some(100), age: None };
-        let mut known = Known::new(vec![archive(3, 10), archive(1, 10), archive(2, 0), archive(4, 10)]);
+        let mut known = KnownArchives::new(vec![archive(3, 10), archive(1, 10), archive(2, 0), archive(4, 10)]);
         known.judge(&limits, 0, SystemTime::UNIX_EPOCH);
         assert_eq!((names(&known.due), names(known.stay())), (vec!["1", "2"], vec!["3", "4"]));
         known.add(archive(5, 75));
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_age_is_judged_and_what_is_removed_is_not_counted() {
         let limits = Limits { files: None, total: Some(15), age: Some(DAY) };
-        let mut known = Known::new(vec![archive(1, 10), archive(2, 10)]);
+        let mut known = KnownArchives::new(vec![archive(1, 10), archive(2, 10)]);
         known.remove(Archive::after(None, 3));
         known.remove(Archive::after(None, 1));
         assert!(!known.exceed(&limits, 5) && names(known.stay()) == ["2"]);
