@@ -33,7 +33,7 @@ impl<D: Disk> FileSink<D> {
         self.rotator.wrote(&batch.first(whole));
         if let Err(error) = result {
             // A write that is reported as failed may have been done all the same.
-            self.measure(batch.now());
+            self.measure();
             self.query_space(batch.now().monotonic);
             // The blocks that a cut has given back are taken again before they look like free
             // space.
@@ -164,7 +164,7 @@ impl<D: Disk> FileSink<D> {
         self.check_path(batch.now())?;
         // Another process may have written into those blocks since, and what is left of them is all
         // that there is.
-        self.measure(batch.now());
+        self.measure();
         if self.open.is_none() {
             return Err(WriteError::new(0, self.closed.by));
         }

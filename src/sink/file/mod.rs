@@ -129,7 +129,7 @@ impl<D: Disk> FileSink<D> {
                     // Somebody may have cut the file, or another process may have been cut off
                     // inside its line. Between this look and the write both still may. What they
                     // did to the preallocated blocks is seen here, so the budget is made after it.
-                    self.measure(now);
+                    self.measure();
                     self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
                 }
                 Step::Rotate => self.rotate(&rest.first(1)).map(|done| {
@@ -286,7 +286,6 @@ impl<D: Disk> FileSink<D> {
             self.query_space(now.monotonic);
         }
         let _ = self.preallocate(0); // Without blocks the next batch reports it.
-        self.rotate_for_others(now);
         let keeps_archives = self.keeps_archives();
         let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return Ok(()) };
         if keeps_archives && self.archives.must_tidy(open.len, now.monotonic) {

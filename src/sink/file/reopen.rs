@@ -160,7 +160,7 @@ impl<D: Disk> FileSink<D> {
         }
         match state {
             PathState::Same => {
-                self.measure(now);
+                self.measure();
                 return Ok(());
             }
             PathState::Moved => self.sync_left_file(),
@@ -178,7 +178,7 @@ impl<D: Disk> FileSink<D> {
     /// Reads the length again. Another process may have made the file shorter, as `copytruncate`
     /// does, or longer, and may have left a fragment; the next write is at its end, wherever that
     /// is.
-    pub(super) fn measure(&mut self, now: Now) {
+    pub(super) fn measure(&mut self) {
         let Some(open) = &mut self.open else { return };
         let before = open.len;
         // A length that cannot be seen now is seen at the next look.
@@ -187,10 +187,6 @@ impl<D: Disk> FileSink<D> {
             // As at the opening: a file of which nothing can be seen may be torn, and one that
             // another process is writing to is not.
             self.torn = open.is_torn_for_good().unwrap_or(self.torn || open.len > 0);
-        }
-        if open.len > before {
-            // By this process's own clock: the file's time may come from another machine's.
-            self.rotator.has_record_of(now.wall);
         }
         let shorter = shorter.unwrap_or(0);
         if shorter > 0 {

@@ -149,11 +149,6 @@ impl Rotator {
         self.schedule.lines_for(len, &[(1, last)]) == 0
     }
 
-    /// Returns whether an overdue rotation may be tried now.
-    fn may_catch_up(&mut self, len: u64, now: Instant) -> bool {
-        self.not_before.is_none_or(|not_before| now >= not_before) && self.is_overdue(len)
-    }
-
     fn done(&mut self) {
         self.requested = false;
         (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
@@ -227,22 +222,6 @@ impl<D: Disk> FileSink<D> {
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
         Ok(true)
-    }
-
-    /// Rotates the file if what another process has written makes that overdue: only this process
-    /// may rotate the file, and its own next record may be far off.
-    pub(super) fn rotate_for_others(&mut self, now: Now) {
-        let shared = self.open.as_ref().filter(|open| open.shared.here && open.holds_lock());
-        let Some(len) = shared.map(|open| open.len) else { return };
-        if !self.rotator.may_catch_up(len, now.monotonic) {
-            return;
-        }
-        self.query_space(now.monotonic);
-        // Where this process could not write, it changes nothing for others, either.
-        if self.space.cannot_fit(1).is_none() {
-            // What fails is reported, and tried again.
-            let _ = self.rotate(&Batch::new(&[], &[], now));
-        }
     }
 
     /// While the output is suspended, no archive is deleted for the limits.

@@ -8,11 +8,11 @@ use log::Level;
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{Line, parse};
+use crate::LogFile;
 use crate::disk::{Disk as _, DiskFile as _, Opened};
 use crate::event::Event;
 use crate::sink::rotation::Rotation;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
-use crate::{KIB, LogFile};
 
 const ENOLCK: i32 = 37;
 
@@ -256,57 +256,6 @@ fn a_lock_that_is_taken_away_each_time_it_was_got_is_reported_as_a_missing_one_i
     bench.log_some(1);
     bench.step();
     assert_eq!(disk.names().len(), 2, "it was not taken away this time");
-}
-
-/// The parent of a server that forks its workers has the lock and may log nothing for years. The
-/// workers may not rotate the file, and it grew for as long as they logged.
-#[test]
-fn a_holder_of_the_lock_that_is_silent_rotates_what_others_have_written() {
-    const HOUR: Duration = Duration::from_secs(3600);
-    let line = b"a line of another process\n";
-    for (rotation, pause) in [(Rotation::size(100), Duration::ZERO), (Rotation::hourly(), HOUR)] {
-        let disk = FakeDisk::default();
-        let mut bench = bench(&disk, |file| file.rotation(rotation));
-        bench.tells_records_the_time = true;
-        bench.log_some(1);
-        bench.step();
-        for round in 1..=3 {
-            bench.pass(pause);
-            (0..5).for_each(|_| disk.append(PATH, line));
-            bench.live(Duration::from_millis(600));
-            assert_eq!((disk.names().len(), disk.read(PATH).len()), (1 + round, 0), "{rotation:?}");
-            // The next file has no period yet: its first line decides it, whoever writes that.
-            disk.append(PATH, line);
-            bench.live(Duration::from_millis(600));
-            assert_eq!(disk.names().len(), 1 + round, "{rotation:?}: nothing is due");
-        }
-    }
-}
-
-/// Each archive that a rotation makes may cost an older one.
-#[test]
-fn a_holder_of_the_lock_that_could_not_write_rotates_nothing_for_others() {
-    let disk = FakeDisk::with_capacity(64 * KIB);
-    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(100)));
-    bench.log_some(1);
-    bench.step();
-    (0..5).for_each(|_| disk.append(PATH, b"a line of another process\n"));
-    let free = disk.world().free();
-    disk.world().filler = free;
-    bench.live(Duration::from_secs(2));
-    assert_eq!(disk.names().len(), 1);
-    disk.world().filler = 0;
-    bench.live(Duration::from_millis(600));
-    assert_eq!(disk.names().len(), 2);
-}
-
-#[test]
-fn a_file_that_is_full_waits_for_the_next_record_where_nobody_else_writes() {
-    let disk = FakeDisk::default();
-    let mut bench = bench(&disk, |file| file.rotation(Rotation::minutely().or_size(1)));
-    bench.log_some(1);
-    bench.live(Duration::from_secs(150));
-    assert_eq!(disk.names().len(), 1);
 }
 
 #[test]
