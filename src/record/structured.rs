@@ -28,15 +28,16 @@ pub(super) fn push(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value
 /// object could not be parsed.
 fn push_json(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) -> Written {
     let start = body.bytes().len();
-    let (mut is_json, mut is_full, mut is_refused) = (false, false, false);
+    let (mut is_json, mut is_full, mut state) = (false, false, State::default());
     let written = body.push_written(most, |text| {
-        let compact = Compact { depth: 0, is_refused: &mut is_refused };
-        is_json = value.serialize(&mut serde_json::Serializer::with_formatter(JsonWriter(text), compact)).is_ok();
+        let mut writer = JsonWriter(text);
+        let mut serializer = serde_json::Serializer::with_formatter(&mut writer, Compact(&mut state));
+        is_json = value.serialize(&mut serializer).is_ok() && state.write_end(&mut writer).is_ok();
         is_full = text.is_full();
         Ok(())
     });
     if is_json || is_full {
-        *tag = if is_full || is_refused { STR } else { JSON };
+        *tag = if is_full || state.is_refused { STR } else { JSON };
         return written;
     }
     body.cut_to(start);
@@ -72,25 +73,52 @@ const DEEPEST: usize = 63;
 
 /// Writes compact JSON, also of a `RawValue`, which has blanks and newlines where its author put
 /// them. Notes what readers refuse, and with it the whole line.
-struct Compact<'a> {
+struct Compact<'a>(&'a mut State);
+
+#[derive(Default)]
+struct State {
     depth: usize,
-    is_refused: &'a mut bool,
+    /// The end of the last object or list, which is written before whatever comes after it.
+    end: Option<u8>,
+    is_refused: bool,
 }
 
-impl Compact<'_> {
+impl State {
     fn enter(&mut self) {
         self.depth += 1;
-        *self.is_refused |= self.depth > DEEPEST;
+        self.is_refused |= self.depth > DEEPEST;
     }
 
     fn leave(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }
 
+    /// Ends an object or a list, as far as is known: `serde_json` does so at its beginning if it is
+    /// said to be empty, and then begins an entry all the same. `sval_nested` says so of each list
+    /// within a structure.
+    fn end(&mut self, end: u8) {
+        self.leave();
+        self.end = Some(end);
+    }
+
+    /// Begins an entry after a comma, or the first one of an object or a list that was ended too
+    /// early.
+    fn begin_entry(&mut self, is_first: bool, writer: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
+        if self.end.take().is_some() {
+            self.enter();
+            return Ok(());
+        }
+        if is_first { Ok(()) } else { writer.write_all(b",") }
+    }
+
+    fn write_end(&mut self, writer: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
+        self.end.take().map_or(Ok(()), |end| writer.write_all(&[end]))
+    }
+
     /// Looks at a string with its quotes, a number or a word of raw JSON, which nobody has read
     /// before: a number may be beyond an `f64`, and an escape may be half of a surrogate pair.
     fn check(&mut self, token: &str) {
-        *self.is_refused |= match token.starts_with('"') {
+        self.is_refused |= match token.starts_with('"') {
             true => token.contains("\\u") && serde_json::from_str::<String>(token).is_err(),
             false => token.parse::<f64>().is_ok_and(f64::is_infinite),
         };
@@ -99,27 +127,43 @@ impl Compact<'_> {
 
 impl Formatter for Compact<'_> {
     fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.enter();
+        self.0.enter();
         writer.write_all(b"[")
     }
 
-    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.leave();
-        writer.write_all(b"]")
+    fn begin_array_value<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_entry(first, writer)
+    }
+
+    fn end_array_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.write_end(writer)
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.0.end(b']');
+        Ok(())
     }
 
     fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.enter();
+        self.0.enter();
         writer.write_all(b"{")
     }
 
-    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.leave();
-        writer.write_all(b"}")
+    fn begin_object_key<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_entry(first, writer)
+    }
+
+    fn end_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.write_end(writer)
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
+        self.0.end(b'}');
+        Ok(())
     }
 
     fn write_number_str<W: io::Write + ?Sized>(&mut self, writer: &mut W, number: &str) -> io::Result<()> {
-        self.check(number);
+        self.0.check(number);
         writer.write_all(number.as_bytes())
     }
 
@@ -128,9 +172,9 @@ impl Formatter for Compact<'_> {
         while !rest.is_empty() {
             let (token, after) = rest.split_at(raw_token(rest));
             match token {
-                "[" | "{" => self.enter(),
-                "]" | "}" => self.leave(),
-                token => self.check(token),
+                "[" | "{" => self.0.enter(),
+                "]" | "}" => self.0.leave(),
+                token => self.0.check(token),
             }
             writer.write_all(token.as_bytes())?;
             rest = after.trim_start();
@@ -335,7 +379,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::SystemTime;
 
-    use serde_core::ser::Error as _;
+    use serde_core::ser::{Error as _, SerializeMap as _, SerializeSeq as _};
     use serde_json::value::RawValue;
 
     use super::*;
@@ -429,6 +473,48 @@ mod tests {
         assert_stored(kv::Value::from_sval(&[1, 2]), Value::Str("[1, 2]"));
         assert_stored(kv::Value::from_sval(&7_u8), Value::U64(7));
         assert_stored(kv::Value::from_sval(&"text"), Value::Str("text"));
+    }
+
+    /// `serde_json` made `[],1]` of a list that says that it is empty and is not, which cost the
+    /// line. `sval` says so of every list within a structure.
+    #[test]
+    fn a_wrong_number_of_entries_costs_nothing() {
+        /// Says of each list and object that this many entries come.
+        struct Said(Option<usize>);
+
+        impl Serialize for Said {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                struct Entries(Option<usize>, &'static [u8]);
+
+                impl Serialize for Entries {
+                    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                        let mut list = serializer.serialize_seq(self.0)?;
+                        self.1.iter().try_for_each(|entry| list.serialize_element(entry))?;
+                        list.end()
+                    }
+                }
+
+                let mut object = serializer.serialize_map(self.0)?;
+                for (name, entries) in [("none", &[][..]), ("one", &[1]), ("more", &[1, 2, 3])] {
+                    object.serialize_entry(name, &[Entries(self.0, entries)])?;
+                }
+                object.end()
+            }
+        }
+
+        for said in [None, Some(0), Some(1), Some(9)] {
+            assert_stored(
+                kv::Value::from_serde(&Said(said)),
+                Value::Json(r#"{"none":[[]],"one":[[1]],"more":[[1,2,3]]}"#),
+            );
+        }
+    }
+
+    #[cfg(feature = "kv_sval")]
+    #[test]
+    fn a_list_within_a_structure_of_sval_has_its_entries() {
+        let lists: &[&[u8]] = &[&[], &[1], &[1, 2]];
+        assert_stored(kv::Value::from_sval(&lists), Value::Json("[[],[1],[1,2]]"));
     }
 
     #[test]
