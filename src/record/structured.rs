@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use log::kv;
+use serde_core::de::IgnoredAny;
 use serde_core::ser::{self, Impossible, Serialize, Serializer};
 use serde_json::ser::Formatter;
 
@@ -37,7 +38,9 @@ fn push_json(body: &mut Body, tag: &mut u8, most: usize, value: &kv::Value<'_>) 
         Ok(())
     });
     if is_json || is_full {
-        *tag = if is_full || state.is_refused { STR } else { JSON };
+        let json = body.bytes().get(start..).unwrap_or_default();
+        let is_refused = state.is_refused || state.has_foreign && !is_valid(json);
+        *tag = if is_full || is_refused { STR } else { JSON };
         return written;
     }
     body.cut_to(start);
@@ -80,6 +83,8 @@ struct State {
     depth: usize,
     /// The end of the last object or list, which is written before whatever comes after it.
     end: Option<u8>,
+    /// Contains a number or raw JSON whose text comes from the value.
+    has_foreign: bool,
     is_refused: bool,
 }
 
@@ -163,11 +168,13 @@ impl Formatter for Compact<'_> {
     }
 
     fn write_number_str<W: io::Write + ?Sized>(&mut self, writer: &mut W, number: &str) -> io::Result<()> {
+        self.0.has_foreign = true;
         self.0.check(number);
         writer.write_all(number.as_bytes())
     }
 
     fn write_raw_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        self.0.has_foreign = true;
         let mut rest = fragment.trim_start();
         while !rest.is_empty() {
             let (token, after) = rest.split_at(raw_token(rest));
@@ -199,6 +206,12 @@ fn raw_token(json: &str) -> usize {
         _ => bytes.iter().position(is_end).map(|end| end.max(1)),
     };
     end.unwrap_or(bytes.len())
+}
+
+/// Returns whether this is JSON. The text of a number or of raw JSON need not be: a type may hand
+/// on what it likes by the names that serde_json reserves for its own, as decimals do.
+fn is_valid(json: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(json).is_ok()
 }
 
 /// What became of a value.
@@ -379,7 +392,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::SystemTime;
 
-    use serde_core::ser::{Error as _, SerializeMap as _, SerializeSeq as _};
+    use serde_core::ser::{Error as _, SerializeMap as _, SerializeSeq as _, SerializeStruct as _};
     use serde_json::value::RawValue;
 
     use super::*;
@@ -464,6 +477,26 @@ mod tests {
         assert_stored(kv::Value::from_serde(&raw(&wide)), Value::Json(&wide));
         let wide: serde_json::Value = serde_json::from_str(&wide).unwrap();
         assert_stored(kv::Value::from_serde(&wide), Value::Json(&wide.to_string()));
+    }
+
+    /// Another crate's type hands on its text as `serde_json::value::RawValue` does.
+    #[test]
+    fn raw_json_that_is_none_is_a_text() {
+        struct Raw(&'static str);
+
+        impl Serialize for Raw {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                const NAME: &str = "$serde_json::private::RawValue";
+                let mut raw = serializer.serialize_struct(NAME, 1)?;
+                raw.serialize_field(NAME, self.0)?;
+                raw.end()
+            }
+        }
+
+        assert_stored(kv::Value::from_serde(&Raw("[1.50]")), Value::Json("[1.50]"));
+        for text in ["NaN", "01", "+1", "1]", "}{", "\"", "[1 2", "'a'"] {
+            assert_stored(kv::Value::from_serde(&[Raw(text)]), Value::Str(&format!("[{}]", text.replace(' ', ""))));
+        }
     }
 
     #[cfg(feature = "kv_sval")]
