@@ -196,12 +196,12 @@ impl Call {
             None => site,
         };
         Some(template(
-            "{
+            "{{
                 let __unfazed_level: __0::__private::log::Level = __1;
                 if __0::__private::is_enabled(__unfazed_level) {
                     __2
                 }
-            }",
+            }}",
             &[&self.root, &self.level, &call],
         ))
     }
