@@ -111,7 +111,7 @@ pub(crate) fn parsed(text: &str) -> Option<Parsed> {
 
 /// Returns what of `unfazed` writes an argument as this specification says, if there is something.
 pub(crate) fn shown_by(spec: &str) -> Option<String> {
-    /// What stands before a number and after it, the most that it may be, and what writes it.
+    /// The text before a number, the text after it, the largest number, and what writes it.
     const WITH_NUMBER: [(&str, &str, u16, &str); 8] = [
         ("", "", u16::MAX, "padded"),
         ("<", "", u16::MAX, "left"),

@@ -365,9 +365,10 @@ impl Call {
     }
 }
 
-/// Gives each of these expressions a name, by which it stands from now on, and returns references
-/// to all of them, and the names: so each is evaluated once, and none changes what another one was.
-/// Names alone need no others, and the compiler has less work.
+/// Gives each expression a name of the macro's own and replaces the expression by it. Returns
+/// references to the expressions, and the names. So each expression is evaluated once, before any
+/// of them is used. If all of them are names already, they need no others, and the compiler has
+/// less work.
 fn bound(expressions: Vec<&mut Tokens>) -> Option<(Tokens, Tokens)> {
     if expressions.iter().all(|expression| is_name(expression)) {
         return None;

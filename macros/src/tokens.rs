@@ -2,8 +2,8 @@
 
 use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 
-/// Tokens that become one stream at the end: what is done with a stream, the compiler does, and
-/// that takes longer.
+/// Tokens, which become one stream at the end. Each operation on a stream is a call of the compiler
+/// and takes longer.
 pub(crate) type Tokens = Vec<TokenTree>;
 
 /// Takes a token out of the groups without delimiters in which it is alone: those bind nothing.
@@ -63,7 +63,7 @@ pub(crate) fn template(text: &str, with: &[&[TokenTree]]) -> Tokens {
 
 /// A template that the compiler shows here if something is wrong with it.
 pub(crate) fn template_at(place: Span, text: &str, with: &[&[TokenTree]]) -> Tokens {
-    // Each text stands in this crate, and the tests of `unfazed` have it parsed.
+    // Every text comes from this crate, and the tests of `unfazed` parse each of them.
     fill(text.parse().unwrap_or_default(), with, Span::mixed_site().located_at(place))
 }
 

@@ -223,8 +223,8 @@ impl Capture for Cow<'_, str> {
     }
 }
 
-// The compiler has seen to it that they are written by `{:?}`. One that is no UTF-8 goes by the
-// facade: its bytes cannot be made a path again everywhere.
+// Only `{:?}` writes them, which the compiler checks at the call. A path that is not UTF-8 goes by
+// the facade, because not every system can make a path from its bytes.
 impl Capture for OsStr {
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool {
         self.to_str().is_some_and(|text| into.push_text(tag::PATH, text))

@@ -67,8 +67,8 @@ macro_rules! warn {
 /// value has a capture (such as `:?`), and each is an integer, a float, a `bool`, a text, or an
 /// `Option` of one of these; with others it costs about as much as by `log`'s macro.
 ///
-/// The compiler takes about twice as long for it as for one by `log`'s macro, and 1.5 times when it
-/// optimises.
+/// Compiling a call takes about twice as long as compiling one by `log`'s macro, and 1.5 times as
+/// long with optimisation.
 ///
 /// The type of each argument and value must be known where the call stands. What only a later line
 /// decides, as for `let mut last = None;`, may not compile.

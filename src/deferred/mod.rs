@@ -44,7 +44,7 @@ impl Call<'_> {
     }
 
     /// Makes that record with a target of its own and without values, and logs it. The target is in
-    /// a tuple, as `log` has it: the compiler then shows the target alone if it is none.
+    /// a tuple, as `log` has it: the compiler then points at the target alone if its type is wrong.
     #[inline(never)]
     pub fn log_to(&self, (target, level): &(&str, Level), message: fmt::Arguments<'_>) {
         self.log_record(target, *level, message, &[]);

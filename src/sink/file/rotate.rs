@@ -80,16 +80,11 @@ impl Rotator {
     pub(super) fn wrote(&mut self, lines: &Batch<'_>) {
         let (first, last) = (lines.lines().next(), lines.lines().last());
         for line in first.into_iter().chain(last) {
-            self.has_record_of(line.time());
+            self.schedule.wrote(line.time());
+            // Not the latest time: a clock that was years ahead for a moment would give those years
+            // to this archive's name, and the names after it are greater still.
+            self.last_record = Some(line.time());
         }
-    }
-
-    /// A record of this time is the last one in the active file, whoever has written it. Its time
-    /// counts and not the latest one: a clock that was years ahead for a moment would give those
-    /// years to this archive's name, and the names after it are greater still.
-    pub(super) fn has_record_of(&mut self, time: SystemTime) {
-        self.schedule.wrote(time);
-        self.last_record = Some(time);
     }
 
     pub(super) fn has_size(&self) -> bool {
