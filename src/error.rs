@@ -183,7 +183,9 @@ pub enum FlushError {
     /// was a shutdown.
     #[error("the deadline passed before everything was written")]
     Timeout,
-    /// An output is suspended: what it should have written is dropped and counted.
+    /// An output is suspended: what it should have written is dropped and counted. Or an output
+    /// that is not suspended dropped a record that was pending at the call, for this cause, as
+    /// [`Cause::Io`] if there was no memory to format it.
     #[error("an output is suspended: {0}")]
     Suspended(Cause),
     /// A record that was pending at the call was dropped, and is counted: for a newer one
