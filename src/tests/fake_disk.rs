@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -289,8 +290,9 @@ struct FakeInode {
     bytes: Vec<u8>,
     names: usize,
     owner: u32,
-    /// Up to where there are blocks, if that is beyond the end.
-    reserved: u64,
+    /// From where to where there are blocks beyond the end. Between the end and the first of them
+    /// nothing is taken: somebody has cut the file short.
+    reserved: Range<u64>,
     modified: Option<SystemTime>,
     /// It takes a tenth of what it holds.
     compressed: bool,
@@ -311,7 +313,12 @@ impl FakeInode {
     }
 
     fn takes(&self) -> u64 {
-        self.reserved.max(self.len())
+        self.takes_with(&self.reserved)
+    }
+
+    fn takes_with(&self, reserved: &Range<u64>) -> u64 {
+        let len = self.len();
+        len + reserved.end.saturating_sub(reserved.start.max(len))
     }
 }
 
@@ -335,7 +342,7 @@ impl FakeDisk {
             Crash::MachineWithoutJournal => moment.synced_names.clone(),
         };
         for (inode, file) in files.iter_mut().enumerate() {
-            file.reserved = 0;
+            file.reserved = 0..0;
             file.writers.clear();
             file.names = names.values().filter(|named| **named == inode).count();
             if crash != Crash::Process {
@@ -426,7 +433,7 @@ impl FakeDisk {
         let inode = world.inode(Path::new(path));
         let file = &mut world.files[inode];
         file.bytes.truncate(len);
-        (file.reserved, file.synced) = (0, file.synced.min(len));
+        (file.reserved, file.synced) = (0..0, file.synced.min(len));
     }
 
     /// How many bytes of the file of a name were synced.
@@ -471,7 +478,7 @@ impl FakeDisk {
         let inode = world.inode(Path::new(path));
         let file = &mut world.files[inode];
         file.bytes.clear();
-        (file.reserved, file.synced) = (0, 0);
+        (file.reserved, file.synced) = (0..0, 0);
     }
 
     /// Writes as another process would, which then syncs.
@@ -1201,7 +1208,7 @@ impl DiskFile for FakeFile {
         }
         assert!(to <= from, "a cut never makes a file longer");
         file.bytes.truncate(to as usize);
-        (file.reserved, file.synced, file.misses_newline) = (0, file.synced.min(to as usize), false);
+        (file.reserved, file.synced, file.misses_newline) = (0..0, file.synced.min(to as usize), false);
         world.done()
     }
 
@@ -1300,11 +1307,12 @@ impl DiskFile for FakeFile {
         world.ask(Op::Preallocate)?;
         // Somebody else may have written since it was seen where the end is.
         let file = &world.files[self.inode];
-        if from > to || world.free() < to.saturating_sub(file.takes()) {
+        let before = &file.reserved;
+        let reserved = if before.is_empty() { from..to } else { from.min(before.start)..to.max(before.end) };
+        if from > to || world.free() < file.takes_with(&reserved) - file.takes() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let file = &mut world.files[self.inode];
-        file.reserved = file.reserved.max(to);
+        world.files[self.inode].reserved = reserved;
         world.done()
     }
 }
