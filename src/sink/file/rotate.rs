@@ -362,6 +362,9 @@ impl Archives {
             self.newest = self.newest.max(Some(archive));
             match self.set_aside(dir, old, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
+                    // A name that cannot be looked at may be one that the file just got, whatever
+                    // was reported: it would get all of them.
+                    dir.check_name(&name, &old.file)?;
                     archive = archive.next();
                 }
                 Err(error) => return Err(error),
