@@ -564,6 +564,11 @@ impl World {
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 
+    /// Returns whether a process of ours has the lock of the log at this path.
+    pub(crate) fn is_locked(&self, path: &Path) -> bool {
+        self.locks.contains_key(path)
+    }
+
     /// How often an operation was asked for.
     pub(crate) fn asked(&self, op: Op) -> u64 {
         self.asked.get(&op).copied().unwrap_or(0)

@@ -13,8 +13,6 @@ use super::FileSink;
 use super::missing_lock::held_by_another;
 use super::open_file::OpenFile;
 
-/// A lock that another process has is asked for again this often.
-pub(super) const LOCK_EVERY: Duration = Duration::from_secs(10);
 /// An announcement that failed is tried again this often.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,6 +49,17 @@ impl<F: DiskFile> OpenFile<F> {
         self.file.take_lock()
     }
 
+    /// Gives the lock up for a while if other processes write and this one does not: what is due
+    /// before a record is done by those that have one. Returns whether it was given up.
+    pub(super) fn give_up_lock_if_silent(&mut self, now: Instant) -> bool {
+        let gives_up = self.lock.held && self.lock.turn.ends(now);
+        if gives_up {
+            self.release();
+            self.lock.asked_at = now;
+        }
+        gives_up
+    }
+
     /// Takes over the lock of the file that had the name before.
     pub(super) fn inherit_lock(&mut self, before: &mut Self, now: Instant) {
         if let Some(lock) = before.leave() {
@@ -61,7 +70,7 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Asks for the lock again when the time has come. Returns whether it was got just now.
     pub(super) fn lock_if_due(&mut self, now: Instant) -> bool {
-        now.saturating_duration_since(self.lock.asked_at) >= LOCK_EVERY && self.lock_now(now)
+        now.saturating_duration_since(self.lock.asked_at) >= self.lock.turn.asks_every() && self.lock_now(now)
     }
 
     /// Announces again from time to time what could not be announced.
@@ -96,6 +105,9 @@ impl<F: DiskFile> OpenFile<F> {
             Err(error) => Some(error),
         };
         self.lock.held = self.lock.missing.is_none();
+        if self.lock.held {
+            self.lock.turn.begins();
+        }
     }
 }
 

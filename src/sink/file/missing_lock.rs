@@ -1,5 +1,5 @@
-//! What is known of a lock, and when one that is missing is reported: pure. Runs on the writer's
-//! thread.
+//! What is known of a lock, when its holder gives it up, and when one that is missing is reported:
+//! pure. Runs on the writer's thread.
 //!
 //! Another process that has the lock does what is due. Only what stays due for a while shows that
 //! nobody does it: because the lock is in the hands of somebody who does not log, or because it
@@ -8,6 +8,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+/// A lock that another process has is asked for again this often,
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// or this often by the process that has given it up.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// The holder gives the lock up if it has written nothing for this long, and others have.
+const SILENT: Duration = Duration::from_secs(10);
 /// What is due for this long is reported.
 const LONG: Duration = Duration::from_secs(60);
 /// At most this often.
@@ -21,11 +27,12 @@ pub(super) struct LockState {
     pub(super) missing: Option<io::Error>,
     /// When this process last tried to announce that it writes.
     pub(super) announced_at: Instant,
+    pub(super) turn: Turn,
 }
 
 impl LockState {
     pub(super) fn new(now: Instant) -> Self {
-        Self { held: false, asked_at: now, missing: None, announced_at: now }
+        Self { held: false, asked_at: now, missing: None, announced_at: now, turn: Turn::default() }
     }
 
     /// Returns why it is missing, whether that was reported or not.
@@ -34,6 +41,46 @@ impl LockState {
             Some(error) => io::Error::new(error.kind(), error.to_string()),
             None => held_by_another(),
         }
+    }
+}
+
+/// Whose turn it is to have the lock. Its holder rotates before a record of its own: one that
+/// writes nothing while others do, as a parent whose children log, would let the file grow for
+/// ever.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Another process was seen to write, and this one has not written since.
+    others_wrote: bool,
+    /// When that was first looked at.
+    others_since: Option<Instant>,
+    /// The lock was given up, and this process has not written since.
+    is_over: bool,
+}
+
+impl Turn {
+    /// This process has written, or has just got the lock.
+    pub(super) fn begins(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn others_wrote(&mut self) {
+        self.others_wrote = true;
+    }
+
+    /// Returns whether the holder gives the lock up now: others still write after this time, in
+    /// which it has written nothing.
+    pub(super) fn ends(&mut self, now: Instant) -> bool {
+        if std::mem::take(&mut self.others_wrote) {
+            let since = *self.others_since.get_or_insert(now);
+            self.is_over |= now.saturating_duration_since(since) >= SILENT;
+        }
+        self.is_over
+    }
+
+    /// Returns how often a lock that is missing is asked for. Who has given it up lets the others
+    /// have it first; should nobody want it, there are archives to look after.
+    pub(super) fn asks_every(&self) -> Duration {
+        if self.is_over { ASK_AGAIN } else { ASK_EVERY }
     }
 }
 
@@ -87,6 +134,36 @@ mod tests {
         let mut is_reported =
             |second| lock.must_report(is_hopeless, is_due(second), start + Duration::from_secs(second));
         (0..=seconds).filter(|second| is_reported(*second)).collect()
+    }
+
+    #[test]
+    fn who_writes_nothing_while_others_do_gives_the_lock_up_and_asks_later() {
+        let always: Vec<u64> = (0..40).collect();
+        // (writes at these seconds, others write at these seconds, it gives the lock up at)
+        let cases: [(&[u64], &[u64], Option<u64>); 5] = [
+            (&[], &always, Some(10)),
+            (&[], &[3, 12, 20], Some(20)),
+            (&[], &[3], None),
+            (&[5, 14, 23, 32], &always, None),
+            (&[5], &always, Some(16)),
+        ];
+        let start = Instant::now();
+        for (own, others, expected) in cases {
+            let mut turn = Turn::default();
+            let mut ends = |second| {
+                if others.contains(&second) {
+                    turn.others_wrote();
+                }
+                if own.contains(&second) {
+                    turn.begins();
+                }
+                turn.ends(start + Duration::from_secs(second))
+            };
+            assert_eq!((0..40).find(|second| ends(*second)), expected);
+            assert_eq!(turn.asks_every(), if expected.is_some() { ASK_AGAIN } else { ASK_EVERY });
+            turn.begins();
+            assert_eq!(turn.asks_every(), ASK_EVERY);
+        }
     }
 
     #[test]

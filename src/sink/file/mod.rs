@@ -286,8 +286,11 @@ impl<D: Disk> FileSink<D> {
             self.query_space(now.monotonic);
         }
         let _ = self.preallocate(0); // Without blocks the next batch reports it.
-        let keeps_archives = self.keeps_archives();
+        let (keeps_archives, gives_way) = (self.keeps_archives(), self.asks_for_archives());
         let Some(open) = self.open.as_mut().filter(|open| open.holds_lock()) else { return Ok(()) };
+        if gives_way && open.give_up_lock_if_silent(now.monotonic) {
+            return Ok(());
+        }
         if keeps_archives && self.archives.must_tidy(open.len, now.monotonic) {
             self.archives.tidy(&mut self.disk, open, now, &mut self.news);
             self.resume_interrupted(now);

@@ -225,6 +225,7 @@ impl<F: DiskFile> OpenFile<F> {
     /// Notes that another process writes here.
     fn see_another(&mut self) {
         self.shared = Shared { here: true, ever: true };
+        self.lock.turn.others_wrote();
     }
 
     /// Returns what is remembered of the file when it is closed.
@@ -310,6 +311,7 @@ impl<F: DiskFile> OpenFile<F> {
         if bytes > 0 {
             // They are not at the end any more.
             (self.fragment, self.read_back_to) = (Vec::new(), None);
+            self.lock.turn.begins();
         }
     }
 

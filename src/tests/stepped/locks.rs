@@ -145,6 +145,66 @@ fn who_gets_the_lock_looks_after_the_file_that_is_at_the_path() {
     assert_eq!(bench.handle.stats().written, 3);
 }
 
+/// A parent that logs nothing after its start held the lock, and the file to which its children
+/// logged grew for ever.
+#[test]
+fn a_holder_that_writes_nothing_leaves_the_rotation_to_those_who_do() {
+    const SIZE: u64 = 1000;
+    let disk = FakeDisk::default();
+    let rotated = |file: LogFile| file.rotation(Rotation::size(SIZE)).max_files(2);
+    let mut holder = bench(&disk, rotated);
+    holder.log(Level::Info);
+    holder.step();
+    let mut other = bench(&disk, rotated);
+    other.next = 1000;
+    let mut longest = 0;
+    for _ in 0..120 {
+        other.log(Level::Info);
+        for bench in [&mut holder, &mut other] {
+            bench.pass(Duration::from_millis(250));
+            bench.step();
+        }
+        longest = longest.max(disk.read(PATH).len() as u64);
+    }
+    // 10 s of silence, and up to 10 s until the other one asks.
+    assert!(longest > SIZE, "it was the holder that did not rotate: {longest}");
+    let archives = disk.names().iter().filter(|name| *name != PATH).count();
+    assert_eq!(archives, 1, "{:?}", disk.names());
+    // Whoever logs again is a process like the others.
+    holder.log(Level::Info);
+    holder.step();
+    other.log(Level::Info);
+    other.step();
+    assert!(disk.read(PATH).len() as u64 <= SIZE);
+    for bench in [&holder, &other] {
+        let stats = bench.handle.stats();
+        assert_eq!((stats.pending, stats.dropped.total()), (0, 0), "{stats:?}");
+    }
+}
+
+/// A holder that is alone, or that logs now and then, has the lock for as long as it lives.
+#[test]
+fn a_holder_that_logs_now_and_then_is_given_no_reason_to_give_the_lock_up() {
+    let disk = FakeDisk::default();
+    let rotated = |file: LogFile| file.rotation(Rotation::size(1000));
+    let mut holder = bench(&disk, rotated);
+    let mut other = bench(&disk, rotated);
+    other.next = 1000;
+    let asked = disk.world().asked(Op::Lock);
+    for turn in 0..200 {
+        other.log(Level::Info);
+        if turn % 20 == 0 {
+            holder.log(Level::Info);
+        }
+        holder.pass(Duration::from_millis(250));
+        holder.step();
+        other.step();
+        assert!(disk.world().is_locked(Path::new(PATH)), "turn {turn}");
+    }
+    assert!(disk.world().asked(Op::Lock) > asked, "the other one asks");
+    assert_eq!(failures(&holder), [""; 0]);
+}
+
 /// `flock` on the log by whoever may read it ended rotation and retention, and nothing was told.
 #[test]
 fn a_rotation_that_waits_for_the_lock_is_reported_after_a_minute_and_then_once_an_hour() {
