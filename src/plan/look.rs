@@ -39,11 +39,6 @@ impl Look {
         Self { outputs: Vec::new(), notes_missing: false }
     }
 
-    /// Returns the number of outputs that it looks at.
-    pub(super) fn len(&self) -> usize {
-        self.outputs.len()
-    }
-
     /// Looks at the outputs in their order, and answers for each of them, up to one that can never
     /// work: whoever waits for the thread then must not wait for the file system of the next.
     pub(super) fn run(&self, answer: impl Fn(Looked)) {

@@ -27,13 +27,6 @@ const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 /// The longest part of these times that passes without a look at what the thread has answered.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// An answer of the thread about one output. First it looks at each of them, in their order, then
-/// it tries to open each.
-enum Answer {
-    Looked(Looked),
-    Opened(Result<(), Unopened>),
-}
-
 /// A command that the thread waits for. It ends if none comes.
 enum Word {
     /// Open the outputs, and then write, or wait once more.
@@ -47,9 +40,10 @@ enum Word {
 /// A thread that looks at the paths of its outputs, then waits for the word. Dropped without it,
 /// the thread ends without having touched anything.
 pub(crate) struct Ready {
-    /// The number of outputs that the thread looks at.
-    looks: usize,
-    answers: mpsc::Receiver<Answer>,
+    /// What the thread has found at the path of each output, in their order; then it drops its end.
+    looked: mpsc::Receiver<Looked>,
+    /// What became of each attempt to open an output, in their order; then it drops its end.
+    opened: mpsc::Receiver<Result<(), Unopened>>,
     words: mpsc::Sender<Word>,
     pipeline: Arc<Pipeline>,
     thread: thread::JoinHandle<()>,
@@ -63,26 +57,26 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
     }
     os::stay_loaded();
     let (words, waits) = mpsc::channel();
-    let (answer, answers) = mpsc::channel();
-    let looks = look.len();
+    let (look_answer, looked) = mpsc::channel();
+    let (open_answer, opened) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
         os::block_signals();
         // Whoever waited may have stopped: then the first attempt to open says what is wrong.
-        look.run(|looked| drop(answer.send(Answer::Looked(looked))));
-        drop(look);
+        look.run(|looked| drop(look_answer.send(looked)));
+        drop((look, look_answer));
         if let Ok(Word::Open { registration, and_wait }) = waits.recv() {
             // Where all outputs are required, none is tried after one that failed, or when nobody
             // waits any more.
             let answer = Box::new(move |opened: Result<(), Unopened>| {
                 let is_open = opened.is_ok();
-                let is_heard = answer.send(Answer::Opened(opened)).is_ok();
+                let is_heard = open_answer.send(opened).is_ok();
                 !and_wait || is_open && is_heard
             });
             let word = Box::new(move || !and_wait || waits.recv().is_ok());
             writer.run(registration, FirstAttempt { must_connect: and_wait, answer, word });
         }
     });
-    Ok(Ready { looks, answers, words, pipeline, thread: thread.map_err(InitError::Thread)? })
+    Ok(Ready { looked, opened, words, pipeline, thread: thread.map_err(InitError::Thread)? })
 }
 
 impl Ready {
@@ -94,14 +88,10 @@ impl Ready {
     /// An output that can never work; then the thread has ended.
     pub(crate) fn look(self) -> Result<(Self, TimeLeft), InitError> {
         let mut time_left = TimeLeft(OPENED_WITHIN);
-        for _ in 0..self.looks {
-            match time_left.wait_for(&self.answers) {
-                Ok(Answer::Looked(Err(error))) => {
-                    self.end();
-                    return Err(error);
-                }
-                Ok(_) => {}
-                Err(_) => break,
+        while let Ok(looked) = time_left.wait_for(&self.looked) {
+            if let Err(error) = looked {
+                self.end();
+                return Err(error);
             }
         }
         Ok((self, time_left))
@@ -117,14 +107,12 @@ impl Ready {
         let mut time_left = TimeLeft(REQUIRED_WITHIN);
         let mut missing = Vec::new();
         for name in self.names() {
-            match time_left.wait_for(&self.answers) {
-                Ok(Answer::Looked(Ok(of_one))) => missing.extend(of_one),
-                Ok(Answer::Looked(Err(error))) => {
+            match time_left.wait_for(&self.looked) {
+                Ok(Ok(of_one)) => missing.extend(of_one),
+                Ok(Err(error)) => {
                     self.end();
                     return Err(error);
                 }
-                // It waits for the word before it opens one.
-                Ok(Answer::Opened(_)) => {}
                 // A thread that hangs in a system call ends when that returns.
                 Err(error) => return Err(unanswered(&name, error)),
             }
@@ -174,30 +162,28 @@ impl Ready {
         let registration = os::register_at_exit(self.pipeline.clone());
         // The thread waits for nothing else; it cannot be gone.
         let _ = self.words.send(Word::Open { registration, and_wait });
-        (Opening { answers: self.answers }, self.words, self.thread)
+        (Opening { opened: self.opened }, self.words, self.thread)
     }
 }
 
 /// The first attempt of the writer to open its outputs.
 pub(crate) struct Opening {
-    answers: mpsc::Receiver<Answer>,
+    opened: mpsc::Receiver<Result<(), Unopened>>,
 }
 
 impl Opening {
     /// Waits until each output was tried, or until the time is over. Their states say what came of
     /// it.
     pub(crate) fn wait(self, mut time_left: TimeLeft) {
-        // The writer drops its end after the last output.
-        while time_left.wait_for(&self.answers).is_ok() {}
+        while time_left.wait_for(&self.opened).is_ok() {}
     }
 
     /// Waits until each of the named outputs is open.
     fn wait_for(&self, names: &[Arc<str>], mut time_left: TimeLeft) -> Result<(), NotOpen> {
         for name in names {
-            match time_left.wait_for(&self.answers) {
-                // All looks have been answered for.
-                Ok(Answer::Opened(Ok(())) | Answer::Looked(_)) => {}
-                Ok(Answer::Opened(Err(Unopened { cause, error }))) => {
+            match time_left.wait_for(&self.opened) {
+                Ok(Ok(())) => {}
+                Ok(Err(Unopened { cause, error })) => {
                     let error = InitError::Output { output: name.to_string(), cause, error };
                     return Err(NotOpen { error, hangs: false });
                 }
@@ -224,7 +210,7 @@ struct NotOpen {
 pub(crate) struct TimeLeft(Duration);
 
 impl TimeLeft {
-    fn wait_for(&mut self, answers: &mpsc::Receiver<Answer>) -> Result<Answer, mpsc::RecvTimeoutError> {
+    fn wait_for<T>(&mut self, answers: &mpsc::Receiver<T>) -> Result<T, mpsc::RecvTimeoutError> {
         loop {
             let (slice, began) = (self.0.min(SLICE), Instant::now());
             let answer = answers.recv_timeout(slice);
