@@ -54,7 +54,7 @@ impl Output {
 
     /// Writes the last lines.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
-        let mut writes = matches!(self.life, Life::Returned(_));
+        let mut writes = matches!(self.life, Life::Writing { returned: Some(_) });
         self.raise_resumed(turn);
         let all = self.unreported.reported() + self.unreported_drops(turn).total();
         self.lead(turn, true);

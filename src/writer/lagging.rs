@@ -19,7 +19,7 @@ impl Output {
     pub(super) fn pace(&self) -> Option<&Pace> {
         match &self.life {
             Life::Lagging { pace, .. } => Some(pace),
-            Life::Writing | Life::Suspended(_) | Life::Returned(_) => None,
+            Life::Writing { .. } | Life::Suspended(_) => None,
         }
     }
 
@@ -56,17 +56,13 @@ impl Output {
         }
         let mut pace = Pace::new(now);
         pace.after(took_some, now);
-        let returned = match std::mem::replace(&mut self.life, Life::Writing) {
-            Life::Returned(event) => Some(event),
-            Life::Writing | Life::Suspended(_) | Life::Lagging { .. } => None,
-        };
-        self.life = Life::Lagging { pace, returned };
+        self.life = Life::Lagging { pace, returned: self.life.take_returned() };
     }
 
     /// Ends it: nothing waits any more.
     pub(super) fn catch_up(&mut self) {
-        if let Life::Lagging { returned, .. } = std::mem::replace(&mut self.life, Life::Writing) {
-            self.life = returned.map_or(Life::Writing, Life::Returned);
+        if self.is_lagging() {
+            self.life = Life::Writing { returned: self.life.take_returned() };
         }
         self.check_at = None;
     }

@@ -185,15 +185,7 @@ impl Writer {
     }
 
     fn work(&mut self, first_attempt: FirstAttempt, waited_for: &os::Registration) {
-        let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
-        // What panics here is a defect of this crate: the outputs that were not tried yet are tried
-        // by their first batch.
-        let FirstAttempt { must_connect, answer, word } = first_attempt;
-        let _ = guarded(|| self.start(now, must_connect, &answer));
-        // No output is answered for any more, which ends the wait for the answers.
-        drop(answer);
-        if !word() {
-            self.each(now, |output, turn| output.command(Command::Close, turn));
+        if !self.begin(first_attempt) {
             return;
         }
         let mut naps = Naps::new(self.pipeline.half(), Instant::now());
@@ -217,20 +209,42 @@ impl Writer {
             if step.ended {
                 return;
             }
-            if step.taken > 0 {
-                continue;
+            if step.taken == 0 {
+                self.pause(&step, &mut naps, now.monotonic);
             }
-            if let Some(output) = self.outputs.iter_mut().find(|output| output.is_moving()) {
-                output.wait_for_reader(SHORT_NAP);
-                continue;
-            }
-            let Nap { at_most, armed } = naps.next(now.monotonic, self.taken(), self.pipeline.may_arm());
-            let due = step.next.map_or(at_most, |next| next.saturating_duration_since(now.monotonic));
-            let at_most = at_most.min(due.max(SHORT_NAP));
-            match step.holds_back {
-                true => self.pipeline.rest(at_most),
-                false => self.pipeline.nap(at_most, armed),
-            }
+        }
+    }
+
+    /// Makes the first attempt of each output. Returns false if the start fails for it; then the
+    /// outputs are closed.
+    fn begin(&mut self, first_attempt: FirstAttempt) -> bool {
+        let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
+        // What panics here is a defect of this crate: the outputs that were not tried yet are tried
+        // by their first batch.
+        let FirstAttempt { must_connect, answer, word } = first_attempt;
+        let _ = guarded(|| self.start(now, must_connect, &answer));
+        // No output is answered for any more, which ends the wait for the answers.
+        drop(answer);
+        let goes_on = word();
+        if !goes_on {
+            self.each(now, |output, turn| output.command(Command::Close, turn));
+        }
+        goes_on
+    }
+
+    /// Waits after a turn that took no record: for the reader of a stream that takes its time, or
+    /// until a nap is over.
+    fn pause(&mut self, step: &Step, naps: &mut Naps, now: Instant) {
+        if let Some(output) = self.outputs.iter_mut().find(|output| output.is_moving()) {
+            output.wait_for_reader(SHORT_NAP);
+            return;
+        }
+        let Nap { at_most, armed } = naps.next(now, self.taken(), self.pipeline.may_arm());
+        let due = step.next.map_or(at_most, |next| next.saturating_duration_since(now));
+        let at_most = at_most.min(due.max(SHORT_NAP));
+        match step.holds_back {
+            true => self.pipeline.rest(at_most),
+            false => self.pipeline.nap(at_most, armed),
         }
     }
 

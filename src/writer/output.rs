@@ -54,15 +54,26 @@ pub(crate) struct Output {
 
 /// The states of an output.
 pub(super) enum Life {
-    Writing,
-    /// Its reader is slow, and lines wait. Maybe the event that it writes again is due.
+    /// With an event it writes again, but the gate is not open yet: then the event is due.
+    Writing {
+        returned: Option<Event>,
+    },
+    /// Its reader is slow, and lines wait. The event may be due as well.
     Lagging {
         pace: Pace,
         returned: Option<Event>,
     },
     Suspended(Suspension),
-    /// It writes again, but the gate is not open yet. Then the event is due.
-    Returned(Event),
+}
+
+impl Life {
+    /// Takes the event that the output writes again, if it is due.
+    pub(super) fn take_returned(&mut self) -> Option<Event> {
+        match self {
+            Life::Writing { returned } | Life::Lagging { returned, .. } => returned.take(),
+            Life::Suspended(_) => None,
+        }
+    }
 }
 
 /// What becomes of the lines of a batch that are not in.
@@ -99,7 +110,7 @@ impl Output {
             sink,
             waiting: Waiting::new(0, Backlog { bytes: 0, ..Backlog::default() }),
             lines: Lines::for_batches(),
-            life: Life::Writing,
+            life: Life::Writing { returned: None },
             schedule: RetrySchedule::new(Jitter::new(index), counters.state.born),
             unreported: Unreported::new(opening),
             check_at: None,
@@ -156,7 +167,7 @@ impl Output {
     pub(super) fn suspension(&self) -> Option<&Suspension> {
         match &self.life {
             Life::Suspended(suspension) => Some(suspension),
-            Life::Writing | Life::Lagging { .. } | Life::Returned(_) => None,
+            Life::Writing { .. } | Life::Lagging { .. } => None,
         }
     }
 
@@ -519,7 +530,7 @@ impl Output {
         match &self.life {
             Life::Suspended(_) => Some(self.schedule.next()),
             Life::Lagging { pace, .. } => self.waiting.patience_ends(pace).into_iter().chain([pace.next()]).min(),
-            Life::Writing | Life::Returned(_) => self.check_at,
+            Life::Writing { .. } => self.check_at,
         }
     }
 }

@@ -33,11 +33,12 @@ impl Output {
         let suspension = Suspension { cause, raised, since: now, takes, slow_reader, shown: Shown::Failure };
         self.drop_rest_unless(slow_reader, turn);
         self.waiting.suspended();
-        let before = std::mem::replace(&mut self.life, Life::Suspended(suspension));
+        let returned = self.life.take_returned();
+        self.life = Life::Suspended(suspension);
         self.counters.state.suspended(cause, now.monotonic);
         self.hear_with_suspension(error.news, true, turn);
         // It was back for as long as the first of the retained lines took.
-        if let Life::Returned(event) | Life::Lagging { returned: Some(event), .. } = before {
+        if let Some(event) = returned {
             turn.events.raise(event);
         }
         turn.events.raise(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
@@ -217,27 +218,20 @@ impl Output {
         self.schedule.resumed(now.monotonic, self.counters.written.load(Relaxed));
         self.check_at = None;
         self.counters.state.resumed(now.monotonic);
-        self.life = Life::Returned(Event::Resumed {
+        let event = Event::Resumed {
             output: self.counters.name.to_string(),
             cause: suspension.cause,
             since: suspension.since.wall,
             at: now.wall,
             dropped: drops.total(),
-        });
+        };
+        self.life = Life::Writing { returned: Some(event) };
     }
 
     /// Raises the event that the output is back. Only now, with the gate open, is it true that
     /// records are taken again.
     pub(super) fn raise_resumed(&mut self, turn: &mut Turn<'_>) {
-        let event = match &mut self.life {
-            Life::Lagging { returned, .. } => returned.take(),
-            Life::Returned(_) => match std::mem::replace(&mut self.life, Life::Writing) {
-                Life::Returned(event) => Some(event),
-                Life::Writing | Life::Lagging { .. } | Life::Suspended(_) => None,
-            },
-            Life::Writing | Life::Suspended(_) => None,
-        };
-        if let Some(event) = event {
+        if let Some(event) = self.life.take_returned() {
             self.counters.state.set(State::Healthy);
             turn.events.raise(event);
         }
@@ -293,9 +287,30 @@ impl Output {
             0 => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: false }),
             _ => self.ask(|sink| sink.write(&batch)),
         };
-        let written = result.as_ref().map_or_else(|refusal| refusal.error.written().min(batch.len()), |()| batch.len());
-        let lag = result.as_ref().err().and_then(|refusal| refusal.error.lag);
-        let begun = lag.is_some_and(|lag| lag.begun);
+        self.settle_retained(&batch, &result, turn);
+        lines.clear();
+        self.lines = lines;
+        let has_room = match result {
+            Ok(()) => {
+                self.waiting.none_went_in = 0;
+                true
+            }
+            Err(refusal) => {
+                let has_room = refusal.error.lag.is_none();
+                self.count_chance(&refusal, before, turn);
+                self.refused(refusal, turn);
+                has_room
+            }
+        };
+        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
+        has_room
+    }
+
+    /// Settles a batch of lines that waited, by what the sink has answered.
+    fn settle_retained(&mut self, batch: &Batch<'_>, result: &Result<(), Refusal>, turn: &mut Turn<'_>) {
+        let refusal = result.as_ref().err();
+        let written = refusal.map_or(batch.len(), |refusal| refusal.error.written().min(batch.len()));
+        let begun = refusal.and_then(|refusal| refusal.error.lag).is_some_and(|lag| lag.begun);
         let leading = self.settle_notices(written, begun);
         self.counters.bytes.fetch_add(batch.first(written).bytes().len() as u64, Relaxed);
         let is_in = written.saturating_sub(leading);
@@ -304,7 +319,7 @@ impl Output {
             // Its bytes were not in the batch.
             self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
         }
-        let panicked = result.as_ref().is_err_and(|refusal| refusal.panicked);
+        let panicked = refusal.is_some_and(|refusal| refusal.panicked);
         let gone = if panicked { batch.len() - leading } else { is_in };
         for line in 0..gone {
             let outcome = if line < is_in { Ok(()) } else { Err(DropReason::Panicked) };
@@ -313,19 +328,17 @@ impl Output {
         if begun && written >= leading {
             turn.records.set_begun(self.index, true);
         }
-        lines.clear();
-        self.lines = lines;
-        let none_went_in = result.is_err() && lag.is_none() && turn.records.retained(self.index) == before;
+    }
+
+    /// Counts a chance of the first of the lines that wait, if none of them went in, and drops it
+    /// after its last one.
+    fn count_chance(&mut self, refusal: &Refusal, before: usize, turn: &mut Turn<'_>) {
+        let none_went_in = refusal.error.lag.is_none() && turn.records.retained(self.index) == before;
         self.waiting.none_went_in = if none_went_in { self.waiting.none_went_in + 1 } else { 0 };
-        if let Err(refusal) = result {
-            if self.waiting.none_went_in == CHANCES {
-                self.waiting.none_went_in = 0;
-                turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
-            }
-            self.refused(refusal, turn);
+        if self.waiting.none_went_in == CHANCES {
+            self.waiting.none_went_in = 0;
+            turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
         }
-        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
-        lag.is_none()
     }
 
     /// Takes an error of the sink: its reader is slow, or the output is suspended.
