@@ -5,9 +5,7 @@ use std::io;
 
 use crate::record::Value;
 
-use super::{
-    Fields, Json, Names, Record, SPAN_ID, TRACE_ID, TimeText, is_id, members, push, push_as_str, push_str, push_value,
-};
+use super::{Fields, Json, Names, Record, TimeText, TraceIds, members, push, push_as_str, push_str, push_value};
 
 /// `labels` have a room of their own, in which no name is taken.
 pub(super) fn names() -> Names {
@@ -68,50 +66,46 @@ impl Json {
         push_str(out, record.message_bytes())?;
         push(out, ",\"ecs.version\":\"8.16.0\",\"log.logger\":");
         push_str(out, record.target())?;
-        if let Some(file) = record.file() {
-            push(out, ",\"log.origin.file.name\":");
-            push_str(out, file)?;
-        }
-        if let Some(line) = record.line() {
-            push(out, ",\"log.origin.file.line\":");
-            serde_json::to_writer(&mut *out, &line)?;
-        }
-        if record.thread_number() > 0 {
-            push(out, ",\"process.thread.id\":");
-            serde_json::to_writer(&mut *out, &record.thread_number())?;
-        }
-        if let Some(name) = record.thread_name() {
-            push(out, ",\"process.thread.name\":");
-            push_str(out, name)?;
-        }
+        push_origin(out, record)?;
         out.extend_from_slice(&self.fields);
-        let (mut trace, mut span) = (None, None);
+        let mut ids = TraceIds::default();
         let mut before = ",\"labels\":{";
         self.names.each(record.key_values(), |name, value| {
-            match (name, value) {
-                (TRACE_ID, Value::Str(id)) if is_id(value, 16) => trace = Some(id),
-                (SPAN_ID, Value::Str(id)) if is_id(value, 8) => span = Some(id),
-                _ => {
-                    push(out, before);
-                    before = ",";
-                    push_str(out, name)?;
-                    out.push(b':');
-                    push_label(out, value)?;
-                }
+            if ids.take(name, value) {
+                return Ok(());
             }
-            Ok::<_, io::Error>(())
+            push(out, before);
+            before = ",";
+            push_str(out, name)?;
+            out.push(b':');
+            push_label(out, value)
         })?;
         push(out, if before == "," { "}" } else { "" });
-        for (name, id) in [(",\"trace.id\":\"", trace), (",\"span.id\":\"", span)] {
-            if let Some(id) = id {
-                push(out, name);
-                push(out, id);
-                out.push(b'"');
-            }
-        }
+        ids.push(out, "trace.id", "span.id");
         out.push(b'}');
         Ok(())
     }
+}
+
+/// Appends where a record comes from, after other members.
+fn push_origin(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+    if let Some(file) = record.file() {
+        push(out, ",\"log.origin.file.name\":");
+        push_str(out, file)?;
+    }
+    if let Some(line) = record.line() {
+        push(out, ",\"log.origin.file.line\":");
+        serde_json::to_writer(&mut *out, &line)?;
+    }
+    if record.thread_number() > 0 {
+        push(out, ",\"process.thread.id\":");
+        serde_json::to_writer(&mut *out, &record.thread_number())?;
+    }
+    if let Some(name) = record.thread_name() {
+        push(out, ",\"process.thread.name\":");
+        push_str(out, name)?;
+    }
+    Ok(())
 }
 
 /// The schema stores all labels as keywords. As numbers they would be refused by an index that

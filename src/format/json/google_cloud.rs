@@ -69,16 +69,7 @@ impl Json {
             push(out, ",\"thread\":");
             push_str(out, &*thread)?;
         }
-        if let Some(file) = record.file() {
-            push(out, ",\"logging.googleapis.com/sourceLocation\":{\"file\":");
-            push_str(out, file)?;
-            if let Some(line) = record.line() {
-                push(out, ",\"line\":\"");
-                serde_json::to_writer(&mut *out, &line)?;
-                out.push(b'"');
-            }
-            out.push(b'}');
-        }
+        push_location(out, record)?;
         out.extend_from_slice(&self.fields);
         let is_given = |name: &str| record.key_values().any(|(key, _)| key == name);
         self.names.each(record.key_values(), |name, value| match name {
@@ -95,7 +86,21 @@ impl Json {
     }
 }
 
-/// Whether this is the id of a trace, or its whole name: `projects/my-project/traces/` and the id.
+fn push_location(out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
+    let Some(file) = record.file() else { return Ok(()) };
+    push(out, ",\"logging.googleapis.com/sourceLocation\":{\"file\":");
+    push_str(out, file)?;
+    if let Some(line) = record.line() {
+        push(out, ",\"line\":\"");
+        serde_json::to_writer(&mut *out, &line)?;
+        out.push(b'"');
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Returns whether this is the id of a trace, or its whole name: `projects/my-project/traces/` and
+/// the id.
 fn is_trace(value: Value<'_>) -> bool {
     is_id(value, 16) || matches!(value, Value::Str(text) if text.starts_with("projects/"))
 }

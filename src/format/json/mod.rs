@@ -10,14 +10,13 @@ mod plain;
 
 use std::io;
 
-use crate::record::{Record, Value};
+use crate::record::{Fields, Record, Value};
 
 use super::escape::{Text, may_mislead_in_json, none, push_json_str};
 use super::names::Names;
 use super::options::Options;
 use super::thread;
 use super::time::TimeText;
-use crate::record::Fields;
 
 pub(super) use gelf::HOST;
 
@@ -234,7 +233,37 @@ const TRACE_ID: &str = "trace_id";
 const SPAN_ID: &str = "span_id";
 const TRACE_FLAGS: &str = "trace_flags";
 
-/// The flags of a trace, given as a number or in hexadecimal digits.
+/// The ids of a trace that a record has among its key-values, for a line that has a place for them.
+#[derive(Default)]
+struct TraceIds<'a> {
+    trace: Option<&'a str>,
+    span: Option<&'a str>,
+}
+
+impl<'a> TraceIds<'a> {
+    /// Takes a key-value that is one of the ids. Returns false if it is none.
+    fn take(&mut self, name: &str, value: Value<'a>) -> bool {
+        match (name, value) {
+            (TRACE_ID, Value::Str(id)) if is_id(value, 16) => self.trace = Some(id),
+            (SPAN_ID, Value::Str(id)) if is_id(value, 8) => self.span = Some(id),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Appends the ids, by these names, as members of an object that has others before them.
+    fn push(&self, out: &mut Vec<u8>, trace: &str, span: &str) {
+        for (name, id) in [(trace, self.trace), (span, self.span)] {
+            if let Some(id) = id {
+                for part in [",\"", name, "\":\"", id, "\""] {
+                    push(out, part);
+                }
+            }
+        }
+    }
+}
+
+/// Returns the flags of a trace, given as a number or in hexadecimal digits.
 fn trace_flags(value: Value<'_>) -> Option<u8> {
     match value {
         Value::Str(text) if text.len() == 2 => u8::from_str_radix(text, 16).ok(),

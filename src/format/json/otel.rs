@@ -11,8 +11,8 @@ use log::Level;
 use crate::record::Value;
 
 use super::{
-    Fields, Json, Names, Record, SPAN_ID, TRACE_FLAGS, TRACE_ID, as_i64, as_it_is, is_id, nested, no_number, push,
-    push_as_str, push_str, trace_flags,
+    Fields, Json, Names, Record, TRACE_FLAGS, TraceIds, as_i64, as_it_is, nested, no_number, push, push_as_str,
+    push_str, trace_flags,
 };
 use crate::format::time::unix_nanos;
 
@@ -38,55 +38,39 @@ impl Json {
         push(out, "},\"logRecords\":[{\"timeUnixNano\":\"");
         // A time before 1970 cannot be said; 0 is "unknown".
         serde_json::to_writer(&mut *out, &unix_nanos(record.time()))?;
-        push(
-            out,
-            match record.level() {
-                Level::Trace => "\",\"severityNumber\":1,\"severityText\":\"TRACE\",\"body\":{\"stringValue\":",
-                Level::Debug => "\",\"severityNumber\":5,\"severityText\":\"DEBUG\",\"body\":{\"stringValue\":",
-                Level::Info => "\",\"severityNumber\":9,\"severityText\":\"INFO\",\"body\":{\"stringValue\":",
-                Level::Warn => "\",\"severityNumber\":13,\"severityText\":\"WARN\",\"body\":{\"stringValue\":",
-                Level::Error => "\",\"severityNumber\":17,\"severityText\":\"ERROR\",\"body\":{\"stringValue\":",
-            },
-        );
+        push(out, before_the_body(record.level()));
         push_str(out, record.message_bytes())?;
         push(out, "},\"attributes\":[");
         let mut attributes = Attributes::new(out);
-        if let Some(file) = record.file() {
-            attributes.push("code.file.path", Value::Str(file))?;
-        }
-        if let Some(line) = record.line() {
-            attributes.push("code.line.number", Value::U64(line.into()))?;
-        }
-        if record.thread_number() > 0 {
-            attributes.push("thread.id", Value::U64(record.thread_number().into()))?;
-        }
-        if let Some(name) = record.thread_name() {
-            attributes.push("thread.name", Value::Str(name))?;
-        }
-        let (mut trace, mut span, mut flags) = (None, None, None);
+        attributes.push_origin(record)?;
+        let (mut ids, mut flags) = (TraceIds::default(), None);
         self.names.each(record.key_values(), |name, value| {
-            match (name, value) {
-                (TRACE_ID, Value::Str(id)) if is_id(value, 16) => trace = Some(id),
-                (SPAN_ID, Value::Str(id)) if is_id(value, 8) => span = Some(id),
-                (TRACE_FLAGS, _) if trace_flags(value).is_some() => flags = trace_flags(value),
+            match name {
+                TRACE_FLAGS if trace_flags(value).is_some() => flags = trace_flags(value),
+                _ if ids.take(name, value) => {}
                 _ => attributes.push(name, value)?,
             }
             Ok::<_, io::Error>(())
         })?;
         out.push(b']');
-        for (name, id) in [(",\"traceId\":\"", trace), (",\"spanId\":\"", span)] {
-            if let Some(id) = id {
-                push(out, name);
-                push(out, id);
-                out.push(b'"');
-            }
-        }
+        ids.push(out, "traceId", "spanId");
         if let Some(flags) = flags {
             push(out, ",\"flags\":");
             serde_json::to_writer(&mut *out, &flags)?;
         }
         push(out, "}]}]}]}");
         Ok(())
+    }
+}
+
+/// Returns what is between the time and the message of a record of this level.
+fn before_the_body(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "\",\"severityNumber\":1,\"severityText\":\"TRACE\",\"body\":{\"stringValue\":",
+        Level::Debug => "\",\"severityNumber\":5,\"severityText\":\"DEBUG\",\"body\":{\"stringValue\":",
+        Level::Info => "\",\"severityNumber\":9,\"severityText\":\"INFO\",\"body\":{\"stringValue\":",
+        Level::Warn => "\",\"severityNumber\":13,\"severityText\":\"WARN\",\"body\":{\"stringValue\":",
+        Level::Error => "\",\"severityNumber\":17,\"severityText\":\"ERROR\",\"body\":{\"stringValue\":",
     }
 }
 
@@ -99,6 +83,23 @@ struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out, some: false }
+    }
+
+    /// Appends where a record comes from, by the semantic conventions.
+    fn push_origin(&mut self, record: &Record<'_>) -> io::Result<()> {
+        if let Some(file) = record.file() {
+            self.push("code.file.path", Value::Str(file))?;
+        }
+        if let Some(line) = record.line() {
+            self.push("code.line.number", Value::U64(line.into()))?;
+        }
+        if record.thread_number() > 0 {
+            self.push("thread.id", Value::U64(record.thread_number().into()))?;
+        }
+        if let Some(name) = record.thread_name() {
+            self.push("thread.name", Value::Str(name))?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, key: &str, value: Value<'_>) -> io::Result<()> {
