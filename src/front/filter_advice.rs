@@ -29,61 +29,87 @@ const OTHER_NAMES: [(&str, &str); 9] = [
 /// `compiled` is the most verbose level that `log` was compiled with.
 pub(crate) fn advice(text: &str, compiled: LevelFilter) -> Vec<String> {
     let levels = text.split_once('/').map_or(text, |(levels, _)| levels);
-    levels.split(',').filter_map(|directive| advice_on(directive, compiled)).collect()
+    levels.split(',').filter_map(|directive| Directive::new(directive).advice(compiled)).collect()
 }
 
-fn advice_on(directive: &str, compiled: LevelFilter) -> Option<String> {
-    // `env_filter` trims a directive as a whole.
-    let directive = directive.trim();
-    let (name, level) = match directive.split_once('=') {
-        Some((name, level)) => (name, Some(level)),
-        None => (directive, None),
-    };
-    let level_of =
-        |word: &str| LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, level)| *level);
-    let asked = level.map_or_else(|| level_of(name), |level| level_of(level.trim()));
-    if let Some(asked) = asked.filter(|asked| *asked > compiled) {
-        let asked = asked.as_str().to_lowercase();
-        return Some(format!(
-            "`{directive}`: `log` was compiled without the level {asked} (its `max_level_*` features)"
-        ));
+/// A directive taken apart.
+struct Directive<'a> {
+    text: &'a str,
+    name: &'a str,
+    /// What is after the `=`, if there is one.
+    level: Option<&'a str>,
+    /// The word that stands where a level may stand: after the `=`, or alone.
+    word: &'a str,
+    /// The level that the word names.
+    asked: Option<LevelFilter>,
+}
+
+impl<'a> Directive<'a> {
+    fn new(text: &'a str) -> Self {
+        // `env_filter` trims a directive as a whole.
+        let text = text.trim();
+        let (name, level) = text.split_once('=').map_or((text, None), |(name, level)| (name, Some(level)));
+        let word = level.map_or(name, str::trim);
+        let asked = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, level)| *level);
+        Self { text, name, level, word, asked }
     }
-    if name.is_empty() || (level.is_none() && asked.is_some()) {
-        return None;
-    }
-    let word = level.map_or(name, str::trim);
-    let what = if name.contains(char::is_whitespace) || word.contains(char::is_whitespace) {
-        // A space next to `=` is one too many; any other stands for a comma.
-        let tight = directive.split('=').map(str::trim).collect::<Vec<_>>().join("=");
-        let listed = tight.split_whitespace().collect::<Vec<_>>().join(",");
-        format!("a space is part of the name; write `{listed}`")
-    } else if name.contains(['"', '\'']) {
-        format!("a quote is part of the name; write `{}`", directive.replace(['"', '\''], ""))
-    } else if name.contains(';') || word.contains(';') {
-        format!("directives are separated by commas; write `{}`", directive.replace(';', ","))
-    } else if name.contains('*') {
-        let all = name.trim_end_matches('*').trim_end_matches("::");
-        match level {
-            _ if all.is_empty() => "there are no wildcards; a level alone holds for every target".to_owned(),
-            Some(level) => format!("there are no wildcards, a name covers all below it; write `{all}={level}`"),
-            None => format!("there are no wildcards, a name covers all below it; write `{all}`"),
+
+    fn advice(&self, compiled: LevelFilter) -> Option<String> {
+        let Self { text, name, level, asked, .. } = *self;
+        if let Some(asked) = asked.filter(|asked| *asked > compiled) {
+            let asked = asked.as_str().to_lowercase();
+            return Some(format!(
+                "`{text}`: `log` was compiled without the level {asked} (its `max_level_*` features)"
+            ));
         }
-    } else if name.contains('-') {
-        format!("the name of a module has no hyphen; write `{}`", directive.replace('-', "_"))
-    } else if let (None, Some((name, level))) = (level, lone_colon(name)) {
-        format!("a level follows `=`; write `{name}={level}`")
-    } else {
-        match (asked, closest_level(word)) {
-            (Some(_), _) => return None,
-            (None, Some(known)) if level.is_none() => {
-                format!("it is no level, so it names a target; the level is called `{known}`")
+        if name.is_empty() || (level.is_none() && asked.is_some()) {
+            return None;
+        }
+        let what = self.advice_on_signs().or_else(|| self.advice_on_level())?;
+        Some(format!("`{text}`: {what}"))
+    }
+
+    /// Returns what a sign in the directive shows to be wrong.
+    fn advice_on_signs(&self) -> Option<String> {
+        let Self { text, name, level, word, .. } = *self;
+        Some(if name.contains(char::is_whitespace) || word.contains(char::is_whitespace) {
+            // A space next to `=` is one too many; any other stands for a comma.
+            let tight = text.split('=').map(str::trim).collect::<Vec<_>>().join("=");
+            let listed = tight.split_whitespace().collect::<Vec<_>>().join(",");
+            format!("a space is part of the name; write `{listed}`")
+        } else if name.contains(['"', '\'']) {
+            format!("a quote is part of the name; write `{}`", text.replace(['"', '\''], ""))
+        } else if name.contains(';') || word.contains(';') {
+            format!("directives are separated by commas; write `{}`", text.replace(';', ","))
+        } else if name.contains('*') {
+            let all = name.trim_end_matches('*').trim_end_matches("::");
+            match level {
+                _ if all.is_empty() => "there are no wildcards; a level alone holds for every target".to_owned(),
+                Some(level) => format!("there are no wildcards, a name covers all below it; write `{all}={level}`"),
+                None => format!("there are no wildcards, a name covers all below it; write `{all}`"),
             }
-            (None, Some(known)) => format!("the level is called `{known}`"),
-            (None, None) if level.is_none() => return None,
-            (None, None) => format!("`{word}` is no level; there are off, error, warn, info, debug and trace"),
+        } else if name.contains('-') {
+            format!("the name of a module has no hyphen; write `{}`", text.replace('-', "_"))
+        } else if let (None, Some((name, level))) = (level, lone_colon(name)) {
+            format!("a level follows `=`; write `{name}={level}`")
+        } else {
+            return None;
+        })
+    }
+
+    /// Returns what is wrong with a word that may have been meant as a level.
+    fn advice_on_level(&self) -> Option<String> {
+        let Self { level, word, asked, .. } = *self;
+        match (asked, closest_level(word)) {
+            (Some(_), _) => None,
+            (None, Some(known)) if level.is_none() => {
+                Some(format!("it is no level, so it names a target; the level is called `{known}`"))
+            }
+            (None, Some(known)) => Some(format!("the level is called `{known}`")),
+            (None, None) if level.is_none() => None,
+            (None, None) => Some(format!("`{word}` is no level; there are off, error, warn, info, debug and trace")),
         }
-    };
-    Some(format!("`{directive}`: {what}"))
+    }
 }
 
 /// Splits `app:debug`, but not `app::db`.
