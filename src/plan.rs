@@ -98,7 +98,7 @@ impl Destination {
             _ => return Ok(()),
         };
         #[cfg(all(feature = "syslog", unix))]
-        match socket::fit_path(path) {
+        match socket::address_path(path) {
             Ok(absolute) => *path = absolute,
             Err(range) => return Err(InitError::Option { option, value: format!("`{}`", path.display()), range }),
         }
@@ -265,12 +265,12 @@ struct Paths {
 impl Paths {
     /// Adds a file. Its paths become absolute.
     fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
-        let absolute = fit_path(path)?;
+        let absolute = log_path(path)?;
         // Looked up here: later the program may live in a jail.
         find(&mut options.access.owner, "owner", os::user_id)?;
         find(&mut options.access.group, "group", os::group_id)?;
         if let Some(link) = &options.symlink {
-            let absolute_link = fit_path(link)?;
+            let absolute_link = log_path(link)?;
             if absolute_link == absolute || self.links.contains(&absolute_link) {
                 return Err(InitError::SamePath { path: link.clone() });
             }
@@ -321,8 +321,12 @@ fn rights(access: &Access) -> Rights {
 /// What a shell makes the home directory of, and nobody calls a directory.
 const UNEXPANDED: [&str; 3] = ["~", "$HOME", "${HOME}"];
 
-/// The path as it stays, wherever the program goes; or why it can never be a log file.
-fn fit_path(path: &Path) -> Result<PathBuf, InitError> {
+/// Returns the path of a log file as it stays, wherever the program goes.
+///
+/// # Errors
+///
+/// The path can never be a log file.
+fn log_path(path: &Path) -> Result<PathBuf, InitError> {
     let unfit = |what| InitError::Path { path: path.to_owned(), what };
     if let Some(what) = disk::unfit_path(path) {
         return Err(unfit(what));
@@ -502,11 +506,11 @@ mod tests {
     #[test]
     fn a_directory_that_only_a_shell_expands_is_an_error_and_one_that_begins_so_is_not() {
         for path in ["~/app.log", "$HOME/app.log", "${HOME}/log/app.log"] {
-            let error = fit_path(Path::new(path)).unwrap_err().to_string();
+            let error = log_path(Path::new(path)).unwrap_err().to_string();
             assert!(error.contains(path) && error.contains("only a shell expands"), "{error}");
         }
         for path in ["~backup/app.log", "logs/~/app.log", "app~.log"] {
-            assert!(fit_path(Path::new(path)).is_ok(), "{path}");
+            assert!(log_path(Path::new(path)).is_ok(), "{path}");
         }
     }
 

@@ -50,7 +50,7 @@ const LONGEST_PATH: (usize, &str) = match cfg!(any(target_os = "linux", target_o
 /// # Errors
 ///
 /// The range, if it is not the path of a socket.
-pub(crate) fn fit_path(path: &Path) -> Result<PathBuf, &'static str> {
+pub(crate) fn address_path(path: &Path) -> Result<PathBuf, &'static str> {
     let (longest, range) = LONGEST_PATH;
     let fits = |path: &Path| path.as_os_str().len() <= longest && !path.as_os_str().as_bytes().contains(&0);
     std::path::absolute(path).ok().filter(|path| fits(path)).ok_or(range)
