@@ -125,6 +125,32 @@ pub(crate) fn write_with_sources(f: &mut impl fmt::Write, error: &dyn std::error
     Ok(())
 }
 
+/// An option that cannot be used, wherever it was set.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadOption {
+    option: &'static str,
+    value: String,
+    range: &'static str,
+}
+
+impl BadOption {
+    /// Makes the error of an option that was set to `value`, where it must be in `range`.
+    pub(crate) fn new(option: &'static str, value: impl Into<String>, range: &'static str) -> Self {
+        Self { option, value: value.into(), range }
+    }
+
+    /// Says which output has the option.
+    pub(crate) fn of_output(self, output: &str) -> Self {
+        Self { value: format!("{} of the output `{output}`", self.value), ..self }
+    }
+}
+
+impl From<BadOption> for InitError {
+    fn from(BadOption { option, value, range }: BadOption) -> Self {
+        Self::Option { option, value, range }
+    }
+}
+
 /// Says why directives cannot be parsed.
 ///
 /// ```

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Timeline;
 use crate::disk::{self, RealDisk, Rights};
-use crate::error::InitError;
+use crate::error::{BadOption, InitError};
 use crate::event::{EventHook, output_name};
 use crate::format::{Encoder, Format};
 use crate::front::captured::Captured;
@@ -105,16 +105,16 @@ impl Destination {
         Ok(())
     }
 
-    /// The first option that is out of its range: its name, what it is, and the range.
-    fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks that the options are in their ranges.
+    fn check(&self) -> Result<(), BadOption> {
         match self {
-            Destination::File { options, .. } => options.out_of_range(),
-            Destination::Console(console) => console.backlog.out_of_range(),
+            Destination::File { options, .. } => options.check(),
+            Destination::Console(console) => console.backlog.check(),
             #[cfg(all(feature = "syslog", unix))]
-            Destination::Syslog(syslog) => syslog.out_of_range(),
+            Destination::Syslog(syslog) => syslog.check(),
             #[cfg(all(feature = "journald", target_os = "linux"))]
-            Destination::Journald(journald) => journald.backlog.out_of_range(),
-            Destination::Sink { .. } => None,
+            Destination::Journald(journald) => journald.backlog.check(),
+            Destination::Sink { .. } => Ok(()),
         }
     }
 }
@@ -169,9 +169,7 @@ pub(crate) fn plan_outputs(
         check_name(&name, &destination, &planned)?;
         check_levels(&wanted, &name)?;
         destination.stay()?;
-        if let Some((option, value, range)) = destination.out_of_range() {
-            return Err(InitError::Option { option, value, range });
-        }
+        destination.check()?;
         match &mut destination {
             Destination::File { path, options } => {
                 options.zone = options.rotation.local_time.then(&mut zone);
@@ -180,9 +178,7 @@ pub(crate) fn plan_outputs(
             Destination::Console(console) => console.color = console.color.by_environment(),
             _ => {}
         }
-        if let Some((option, value, range)) = format.unusable() {
-            return Err(InitError::Option { option, value: format!("{value} of the output `{name}`"), range });
-        }
+        format.check().map_err(|bad| bad.of_output(&name))?;
         let offered = if stands_in {
             offer_if_refused(&wanted, &name, planned.last())?
         } else {
@@ -197,11 +193,8 @@ pub(crate) fn plan_outputs(
 /// Checks that a range of levels holds one.
 fn check_levels(wanted: &Wanted, name: &str) -> Result<(), InitError> {
     let Some(reversed) = &wanted.reversed else { return Ok(()) };
-    Err(InitError::Option {
-        option: "levels",
-        value: format!("{reversed} of the output `{name}`"),
-        range: "from the less verbose to the more verbose level, as Warn..=Info",
-    })
+    let range = "from the less verbose to the more verbose level, as Warn..=Info";
+    Err(BadOption::new("levels", reversed, range).of_output(name).into())
 }
 
 /// Returns what an output is offered: what is logged at its levels and passes its filter, which

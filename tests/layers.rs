@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("handle.rs", &["queue", "stats", "event", "error", "front", "log_files"], &["log"]),
     (
         "format/",
-        &["record", "format", "clock::Stamp", "error::ParseOptionError", "zone"],
+        &["record", "format", "clock::Stamp", "error::BadOption", "error::ParseOptionError", "zone"],
         &["log", "arrayvec", "chrono", "serde_json"],
     ),
     (
@@ -66,14 +66,14 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("sink/socket.rs", &["sink"], &["rustix"]),
     ("sink/socket/", &["os"], &["rustix"]),
-    ("sink/syslog.rs", &["format", "sink", "wanted"], &["log", "serde"]),
+    ("sink/syslog.rs", &["error::BadOption", "format", "sink", "wanted"], &["log", "serde"]),
     ("sink/journald.rs", &["format", "sink", "wanted"], &["log", "rustix"]),
     ("sink/file/space.rs", &["event"], &[]),
     ("sink/file/schedule.rs", &["sink::rotation", "zone"], &["chrono"]),
     ("sink/file/archive_name.rs", &[], &["chrono"]),
     ("sink/file/retention.rs", &[], &[]),
     ("sink/rotation.rs", &[], &[]),
-    ("sink/", &["disk", "event", "format", "wanted", "zone"], &["log"]),
+    ("sink/", &["disk", "error::BadOption", "event", "format", "wanted", "zone"], &["log"]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &["sync"], &["libc", "windows_sys"]),
 ];

@@ -1,28 +1,35 @@
 //! What is wrong with the options of a format. Runs on the thread that sets the logger up.
 
+use crate::error::BadOption;
+
 use super::palette::{self, Palette};
 use super::time::STYLE_WORDS;
 use super::{Format, Layout, logfmt, pattern};
 
 impl Format {
-    /// An option that cannot be used: its name, its value, and what it must be.
-    pub(crate) fn unusable(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks that the options can be used.
+    pub(crate) fn check(&self) -> Result<(), BadOption> {
+        const FREE_NAMES: &str = "a name that the format does not write itself and that does not begin with `kv.`";
+
         let options = &self.options;
         if let Layout::Pattern(text) = &self.layout {
-            if let Err(why) = pattern::parse(text) {
-                return Some(("pattern", format!("`{}` ({why})", text.escape_debug()), pattern::GRAMMAR));
-            }
+            pattern::parse(text).map_err(|why| {
+                BadOption::new("pattern", format!("`{}` ({why})", text.escape_debug()), pattern::GRAMMAR)
+            })?;
         }
         if !options.time.style.is_usable() {
             let value = options.time.style.to_string();
-            return Some(("time", format!("`{}`", value.escape_debug()), STYLE_WORDS));
+            return Err(BadOption::new("time", format!("`{}`", value.escape_debug()), STYLE_WORDS));
         }
-        if let Err(wrong) = Palette::parse(&options.colors.palette) {
-            return Some(("palette", format!("`{}`", wrong.escape_debug()), palette::GRAMMAR));
+        Palette::parse(&options.colors.palette)
+            .map_err(|wrong| BadOption::new("palette", format!("`{}`", wrong.escape_debug()), palette::GRAMMAR))?;
+        match self.bad_field() {
+            Some(key) => {
+                let value = format!("`{key}` in the format `{}`", self.name());
+                Err(BadOption::new("field", value, FREE_NAMES))
+            }
+            None => Ok(()),
         }
-        let key = self.bad_field()?;
-        let value = format!("`{key}` in the format `{}`", self.name());
-        Some(("field", value, "a name that the format does not write itself and that does not begin with `kv.`"))
     }
 
     /// A constant field that would meet a name of the format's own.

@@ -74,7 +74,7 @@ impl FromStr for Format {
         let error = |expected| ParseOptionError { text: text.to_owned(), expected };
         if let Some(pattern) = text.strip_prefix("pattern ") {
             let format = Self::pattern(pattern);
-            return if format.unusable().is_none() { Ok(format) } else { Err(error(GRAMMAR)) };
+            return format.check().map(|()| format).map_err(|_| error(GRAMMAR));
         }
         let mut words = text.split_whitespace();
         let format = words.next().and_then(by_name).ok_or_else(|| error(NAMES))?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::BadOption;
+
 /// The options of a stream whose reader is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backlog {
@@ -21,14 +23,14 @@ impl Default for Backlog {
 }
 
 impl Backlog {
-    /// The first option that is out of its range: its name, what it is, and the range.
-    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks that the options are in their ranges.
+    pub(crate) fn check(&self) -> Result<(), BadOption> {
         if self.bytes > MOST_BYTES {
-            return Some(("backlog", self.bytes.to_string(), "at most 1 GiB"));
+            return Err(BadOption::new("backlog", self.bytes.to_string(), "at most 1 GiB"));
         }
         if self.patience > LONGEST_PATIENCE {
-            return Some(("patience", format!("{:?}", self.patience), "at most 1 hour"));
+            return Err(BadOption::new("patience", format!("{:?}", self.patience), "at most 1 hour"));
         }
-        None
+        Ok(())
     }
 }

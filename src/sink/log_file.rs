@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::error::BadOption;
 use crate::format::Format;
 use crate::wanted::Wanted;
 use crate::zone::Zone;
@@ -100,6 +101,18 @@ pub(crate) struct Access {
     pub(crate) group: Option<Account>,
 }
 
+impl Access {
+    fn check(&self) -> Result<(), BadOption> {
+        match self.mode {
+            Some(mode) if cfg!(windows) => Err(BadOption::new("mode", mode_text(mode), "none on Windows")),
+            Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
+                Err(BadOption::new("mode", mode_text(mode), "from 0o200 to 0o777, and writable by its owner"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for FileOptions {
     fn default() -> Self {
         Self {
@@ -120,49 +133,36 @@ impl Default for FileOptions {
 }
 
 impl FileOptions {
-    /// The first option that is out of its range: its name, what it is, and the range.
-    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks that the options are in their ranges.
+    pub(crate) fn check(&self) -> Result<(), BadOption> {
         let Limits { files, total, age } = self.limits;
+        let bad = |option, value: &str, range| Err(BadOption::new(option, value, range));
         if let Some(interval) = self.rotation.impossible_interval() {
-            return Some((
-                "rotation",
-                format!("an interval of {interval:?}"),
-                "whole minutes, from 1 minute to 1 week",
-            ));
+            let value = format!("an interval of {interval:?}");
+            return bad("rotation", &value, "whole minutes, from 1 minute to 1 week");
         }
         if self.rotation.size == Some(0) {
-            return Some(("rotation", "a size of 0 bytes".into(), "a size of at least 1 byte"));
+            return bad("rotation", "a size of 0 bytes", "a size of at least 1 byte");
         }
         if files == Some(0) {
-            return Some(("max_files", "0".into(), "at least 1: the active file is counted"));
+            return bad("max_files", "0", "at least 1: the active file is counted");
         }
         if total == Some(0) {
-            return Some(("max_total_size", "0".into(), "at least 1 byte"));
+            return bad("max_total_size", "0", "at least 1 byte");
         }
         if age == Some(Duration::ZERO) {
-            return Some(("max_age", "zero".into(), "longer than zero"));
+            return bad("max_age", "zero", "longer than zero");
         }
         if self.error_reserve > MOST_ERROR_RESERVE {
-            return Some(("error_reserve", self.error_reserve.to_string(), "at most 1 GiB"));
+            return bad("error_reserve", &self.error_reserve.to_string(), "at most 1 GiB");
         }
         if self.retain > MOST_RETAIN {
-            return Some(("retain", self.retain.to_string(), "at most 1 GiB"));
+            return bad("retain", &self.retain.to_string(), "at most 1 GiB");
         }
-        if let Some(out_of_range) = self.backlog.out_of_range() {
-            return Some(out_of_range);
-        }
-        match (&self.symlink, self.access.mode) {
-            (Some(link), _) if cfg!(windows) => {
-                return Some(("symlink", link.display().to_string(), "none on Windows"));
-            }
-            (_, Some(mode)) if cfg!(windows) => return Some(("mode", mode_text(mode), "none on Windows")),
-            _ => {}
-        }
-        match self.access.mode {
-            Some(mode) if mode > 0o777 || mode & 0o200 == 0 => {
-                Some(("mode", mode_text(mode), "from 0o200 to 0o777, and writable by its owner"))
-            }
-            _ => None,
+        self.backlog.check()?;
+        match &self.symlink {
+            Some(link) if cfg!(windows) => bad("symlink", &link.display().to_string(), "none on Windows"),
+            _ => self.access.check(),
         }
     }
 
@@ -552,15 +552,16 @@ pub enum WhenLow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GIB, KIB};
+    use crate::{GIB, InitError, KIB};
 
     #[test]
     fn a_mode_that_was_meant_in_octal_is_named() {
-        let said = |mode| LogFile::new("app.log").mode(mode).options.out_of_range().map(|(_, value, _)| value);
-        assert_eq!(said(640).unwrap(), "640, which is not octal (meant is 0o640)");
-        assert_eq!(said(0o577).unwrap(), "0o577");
-        assert_eq!(said(1999).unwrap(), "0o3717");
-        assert_eq!(said(0o640), None);
+        let checked = |mode| LogFile::new("app.log").mode(mode).options.check();
+        let bad = |value| Err(BadOption::new("mode", value, "from 0o200 to 0o777, and writable by its owner"));
+        assert_eq!(checked(640), bad("640, which is not octal (meant is 0o640)"));
+        assert_eq!(checked(0o577), bad("0o577"));
+        assert_eq!(checked(1999), bad("0o3717"));
+        assert_eq!(checked(0o640), Ok(()));
     }
 
     #[test]
@@ -580,7 +581,7 @@ mod tests {
             file().rotation(Rotation::size(1)).max_files(1).max_total_size(1).max_age(Duration::from_nanos(1)),
         ];
         for file in ends {
-            assert_eq!(file.options.out_of_range(), None);
+            assert_eq!(file.options.check(), Ok(()));
         }
         let beyond = [
             (file().error_reserve(GIB + 1), "error_reserve"),
@@ -597,7 +598,8 @@ mod tests {
             (file().max_age(Duration::ZERO), "max_age"),
         ];
         for (file, option) in beyond {
-            assert_eq!(file.options.out_of_range().map(|(name, ..)| name), Some(option));
+            let error = InitError::from(file.options.check().unwrap_err());
+            assert!(matches!(error, InitError::Option { option: named, .. } if named == option), "{error}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use crate::error::BadOption;
 use crate::format::{Format, SyslogOptions};
 use crate::wanted::Wanted;
 
@@ -265,19 +266,22 @@ impl Syslog {
 
     backlog_options!("unfazed::Syslog::local()", backlog);
 
-    /// An option that cannot be, with its value and its range.
-    pub(crate) fn out_of_range(&self) -> Option<(&'static str, String, &'static str)> {
+    /// Checks that the options are in their ranges.
+    pub(crate) fn check(&self) -> Result<(), BadOption> {
+        const NAMES: &str = "1 to 32 printable characters of ASCII without `=`, `]`, `\"`";
+
         if !MAX_LENS.contains(&self.max_len) {
-            return Some(("max_len", self.max_len.to_string(), "480 to 65000 bytes"));
+            return Err(BadOption::new("max_len", self.max_len.to_string(), "480 to 65000 bytes"));
         }
-        if let Some(out_of_range) = self.backlog.out_of_range() {
-            return Some(out_of_range);
-        }
-        let id = self.structured_data.as_ref().filter(|id| {
+        self.backlog.check()?;
+        let is_name = |id: &str| {
             let fits = (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-            !fits || id.contains(['=', ']', '"'])
-        })?;
-        Some(("structured_data", format!("`{id}`"), "1 to 32 printable characters of ASCII without `=`, `]`, `\"`"))
+            fits && !id.contains(['=', ']', '"'])
+        };
+        match &self.structured_data {
+            Some(id) if !is_name(id) => Err(BadOption::new("structured_data", format!("`{id}`"), NAMES)),
+            _ => Ok(()),
+        }
     }
 
     /// How events and statistics call the output.
