@@ -383,9 +383,7 @@ impl Archives {
         }
         self.gave_way
     }
-}
 
-impl Archives {
     /// Has the archives listed, in one go if they are not: space is low, and nothing can be written
     /// before.
     fn list_now<D: Dir<File = F>, F: DiskFile>(

@@ -124,41 +124,59 @@ impl<D: Disk> FileSink<D> {
                 self.check_path_now(now).map_err(|error| error.after(written))?;
                 continue;
             }
-            let result = match step {
-                Step::Append(lines) => {
-                    // Somebody may have cut the file, or another process may have been cut off
-                    // inside its line. Between this look and the write both still may. What they
-                    // did to the preallocated blocks is seen here, so the budget is made after it.
-                    self.measure();
-                    self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
-                }
-                Step::Rotate => self.rotate(&rest.first(1)).map(|done| {
-                    may_rotate = done;
-                    usize::from(done)
-                }),
+            let (lines, error) = match self.take(step, &rest) {
+                Ok(lines) => (lines, None),
+                Err(error) => (error.written(), Some(error)),
             };
-            let error = match result {
-                Ok(lines) => {
-                    written += lines;
-                    self.archives.wrote(lines);
-                    continue;
+            written += lines;
+            self.archives.wrote(lines);
+            match error {
+                // A rotation that has failed is not tried again for this batch.
+                None => may_rotate &= lines > 0,
+                Some(error) => {
+                    let mended = self.mend(error, &batch.after(written), may_rotate);
+                    written += mended.map_err(|error| error.after(written))?;
                 }
-                Err(error) => error,
-            };
-            written += error.written();
-            self.archives.wrote(error.written());
-            match error.cause() {
-                // This file may not grow; the next one may.
-                Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
-                    match self.rotate(&batch.after(written).first(1)) {
-                        Ok(true) => written += 1,
-                        Ok(false) => return Err(error.after(written)),
-                        Err(error) => return Err(error.after(written)),
-                    }
-                }
-                Cause::LowSpace | Cause::DiskFull if self.delete_for_space(now) => self.news.extend(error.news),
-                _ => return Err(error.after(written)),
             }
+        }
+    }
+
+    /// Takes a step with the lines that are left of a batch. Returns how many of them it has
+    /// written: none, if a rotation has failed.
+    fn take(&mut self, step: Step, rest: &Batch<'_>) -> Result<usize, WriteError> {
+        match step {
+            Step::Append(lines) => {
+                // Somebody may have cut the file, or another process may have been cut off inside
+                // its line. Between this look and the write both still may. What they did to the
+                // preallocated blocks is seen here, so the budget is made after it.
+                self.measure();
+                self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
+            }
+            Step::Rotate => self.rotate(&rest.first(1)).map(usize::from),
+        }
+    }
+
+    /// Removes what has stopped a batch, if that can be done: rotates a file that may not grow, or
+    /// deletes old archives. Returns how many lines of `rest` it has written.
+    ///
+    /// # Errors
+    ///
+    /// The batch ends here.
+    fn mend(&mut self, error: WriteError, rest: &Batch<'_>, may_rotate: bool) -> Result<usize, WriteError> {
+        match error.cause() {
+            // This file may not grow; the next one may.
+            Cause::FileTooLarge if may_rotate && self.may_rotate_a_full_file() => {
+                if self.rotate(&rest.first(1))? {
+                    Ok(1)
+                } else {
+                    Err(error)
+                }
+            }
+            Cause::LowSpace | Cause::DiskFull if self.delete_for_space(rest.now()) => {
+                self.news.extend(error.news);
+                Ok(0)
+            }
+            _ => Err(error),
         }
     }
 
@@ -310,12 +328,12 @@ impl<D: Disk> FileSink<D> {
 
     /// Returns whether archives are to be made, deleted or compressed here.
     fn keeps_archives(&self) -> bool {
-        self.rotator.is_enabled() || !self.archives.limits.is_none() || self.archives.compressor.is_enabled()
+        self.rotator.is_enabled() || self.archives.are_limited() || self.archives.compressor.is_enabled()
     }
 
     /// Remembers whether the sink could write. What happened before a suspension is reported with
     /// it; what happens during one waits, and is reported as one thing however often it happens.
-    fn after(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
+    fn remember(&mut self, result: Result<(), WriteError>) -> Result<(), WriteError> {
         let was_suspended = std::mem::replace(&mut self.suspended, result.is_err());
         if was_suspended {
             News::join(&mut self.news);
@@ -338,7 +356,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
                     self.space.works();
                 }
                 let result = self.sync_written(batch, result);
-                self.after(result)
+                self.remember(result)
             }
             // Whatever the result, the suspension is not over.
             Purpose::Urgent => {
@@ -352,7 +370,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
     fn flush(&mut self) -> Result<(), WriteError> {
         match self.sync_for_flush() {
             Ok(()) => Ok(()),
-            error => self.after(error),
+            error => self.remember(error),
         }
     }
 
@@ -360,7 +378,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
         // The sink stays suspended until a line is in.
         match self.get_ready(now) {
             Ok(()) => Ok(()),
-            error => self.after(error),
+            error => self.remember(error),
         }
     }
 
@@ -370,7 +388,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
 
     fn check(&mut self, now: Now) -> Result<Health, WriteError> {
         let maintained = self.maintain(now);
-        self.after(maintained)?;
+        self.remember(maintained)?;
         Ok(Health {
             low: self.space.is_low(),
             synced: self.is_synced(),
@@ -388,14 +406,14 @@ impl<D: Disk> OutputSink for FileSink<D> {
             Command::Reopen => {
                 self.sync_left_file();
                 let reopened = self.reopen(now);
-                self.after(reopened)
+                self.remember(reopened)
             }
             Command::Rotate => {
                 if let Some(open) = &mut self.open {
                     open.lock_now(now.monotonic);
                 }
                 let checked = self.check_path_now(now);
-                self.after(checked)?;
+                self.remember(checked)?;
                 self.query_space(now.monotonic);
                 let Some(open) = self.open.as_ref().filter(|open| open.opened_by_path && open.len > 0) else {
                     return Ok(());

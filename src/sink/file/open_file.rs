@@ -123,7 +123,7 @@ impl LeftFile {
 impl<F: DiskFile> OpenFile<F> {
     /// Takes a file that was just opened. Also says whether it is torn, where that can be seen. A
     /// file of which nothing can be seen may be torn.
-    pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> io::Result<(Self, Option<bool>)> {
+    pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> (Self, Option<bool>) {
         let mut open = Self::unlocked(file, opened_by_path, now);
         if opened_by_path {
             // First of all, so that nothing is cut that is seen or written from here on.
@@ -133,7 +133,7 @@ impl<F: DiskFile> OpenFile<F> {
         open.measure();
         let torn = if open.holds_lock() { open.is_torn() } else { open.is_torn_for_good() };
         let torn = torn.or((!open.measured).then_some(true));
-        Ok((open, torn))
+        (open, torn)
     }
 
     /// Takes the next active file of a rotation, which was created just now. It gets the lock with

@@ -33,9 +33,9 @@ impl<D: Disk> FileSink<D> {
             open.leave()
         });
         let opened = match &self.target {
-            Target::Stream(stream) => self.disk.stream(*stream).and_then(|opened| match opened {
-                Opened::File(file) => OpenFile::new(file, false, now.monotonic).map(Opened::File),
-                Opened::Stream(stream) => Ok(Opened::Stream(stream)),
+            Target::Stream(stream) => self.disk.stream(*stream).map(|opened| match opened {
+                Opened::File(file) => Opened::File(OpenFile::new(file, false, now.monotonic)),
+                Opened::Stream(stream) => Opened::Stream(stream),
             }),
             Target::Path(path) => open_in_place(&mut self.disk, path, lock, now.monotonic),
         };
@@ -219,7 +219,7 @@ fn open_in_place<D: Disk>(
         if let Some(lock) = lock.take() {
             file.accept_lock(lock);
         }
-        let (mut open, torn) = OpenFile::new(file, true, now)?;
+        let (mut open, torn) = OpenFile::new(file, true, now);
         let is_elsewhere = open.holds_lock() && open.file.check_path(path).is_ok_and(|state| state != PathState::Same);
         if !is_elsewhere || openings == MOST_OPENINGS {
             return Ok(Opened::File((open, torn)));

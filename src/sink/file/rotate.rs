@@ -200,15 +200,7 @@ impl<D: Disk> FileSink<D> {
         self.rotator.done();
         self.archives.rotated();
         self.sync_left_file();
-        let Some(open) = &mut self.open else { return Ok(false) };
-        let (shared, reported_untrusted) = (open.shared.ever, open.path.reported_untrusted);
-        let mut old = std::mem::replace(open, new);
-        open.inherit_lock(&mut old, now.monotonic);
-        drop(old);
-        (open.shared.ever, open.path.reported_untrusted) = (shared, reported_untrusted);
-        open.path.lines_since = first.len() as u64;
-        self.torn = false;
-        self.rotator.wrote(first);
+        self.go_on_in(new, first);
         self.news.push(News::Rotated { archive });
         self.adopt_interrupted(now);
         self.tidy_after_rotation(now);
@@ -217,6 +209,20 @@ impl<D: Disk> FileSink<D> {
         // What the old file has given back is the new one's reserve before it is anybody else's.
         let _ = self.preallocate(0);
         Ok(true)
+    }
+
+    /// Makes the next file, which holds `first`, the active one. It gets the lock, and goes on with
+    /// what was noticed at the path.
+    fn go_on_in(&mut self, new: OpenFile<D::File>, first: &Batch<'_>) {
+        let Some(open) = &mut self.open else { return };
+        let (shared, reported_untrusted) = (open.shared.ever, open.path.reported_untrusted);
+        let mut old = std::mem::replace(open, new);
+        open.inherit_lock(&mut old, first.now().monotonic);
+        drop(old);
+        (open.shared.ever, open.path.reported_untrusted) = (shared, reported_untrusted);
+        open.path.lines_since = first.len() as u64;
+        self.torn = false;
+        self.rotator.wrote(first);
     }
 
     /// While the output is suspended, no archive is deleted for the limits.
