@@ -705,9 +705,7 @@ impl Builder {
             return Err(InitError::NoOutput);
         }
         self.check_queue()?;
-        if !os::has_memory(queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY)) {
-            return Err(InitError::Memory { records: self.queue.capacity });
-        }
+        self.check_memory()?;
         let (directives, doubts) = self.directives();
         let environment = directives.get(usize::from(self.filter.directives.is_some())).cloned();
         let wanted = self.wanted();
@@ -717,11 +715,8 @@ impl Builder {
         let filter = Arc::new(CurrentFilter::new(filter));
         let (records, per) = self.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         let limit = (self.queue.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
-        let watch = self.watch.zip(limit.clone()).map(|(Watched { path, read }, limit)| {
-            let live = Live { filter: filter.clone(), limit, outputs: wanted, environment };
-            let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
-            // Without a current directory the path stays as it is, and the first look says so.
-            Watch::new(std::path::absolute(&path).unwrap_or(path), follow)
+        let watch = self.watch.zip(limit.clone()).map(|(watched, limit)| {
+            watch(watched, Live { filter: filter.clone(), limit, outputs: wanted, environment })
         });
         let log_files = Arc::new(LogFiles::new(paths(&outputs)));
         let captured = self.captured.map(|place| outputs[place].captured());
@@ -738,15 +733,14 @@ impl Builder {
         };
         let once =
             Once { sinks: self.sinks.into_iter().map(Some).collect(), on_event: self.on_event, opening: Some(doubts) };
-        let require_outputs = self.require_outputs;
-        let look = Look::new(&plan.outputs, require_outputs);
+        let look = Look::new(&plan.outputs, self.require_outputs);
         let pipeline = Arc::new(plan.pipeline_for(&plan.outputs));
         let writer = plan.writer(pipeline.clone(), once);
         let per_process =
             Arc::new(PerProcessPipeline::new(pipeline.clone(), Arc::new(plan.spare_pipeline()), Box::new(plan)));
         let logger = Logger::new(per_process, filter.clone(), self.context, captured);
         let handle = Handle::new(logger.core(), log_files);
-        Ok((Prepared { pipeline, writer, filter, look, require_outputs }, logger, handle))
+        Ok((Prepared { pipeline, writer, filter, look, require_outputs: self.require_outputs }, logger, handle))
     }
 
     fn check_queue(&self) -> Result<(), InitError> {
@@ -762,6 +756,11 @@ impl Builder {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_memory(&self) -> Result<(), InitError> {
+        let memory = queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY);
+        if os::has_memory(memory) { Ok(()) } else { Err(InitError::Memory { records: self.queue.capacity }) }
     }
 
     /// Returns the name of each output that stands in for no other, and what it wants.
@@ -863,7 +862,14 @@ impl std::fmt::Debug for Builder {
     }
 }
 
-/// The name of the program's file.
+/// Returns the watch of a file, whose changes `live` follows.
+fn watch(Watched { path, read }: Watched, live: Live) -> Watch {
+    let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
+    // Without a current directory the path stays as it is, and the first look says so.
+    Watch::new(std::path::absolute(&path).unwrap_or(path), follow)
+}
+
+/// Returns the name of the program's file.
 #[cfg(all(feature = "syslog", unix))]
 fn program_name() -> Option<String> {
     Some(std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned())
