@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use log::Level;
-
+use crate::record::level_of;
 use crate::stats::DropReason;
 
 use super::record_state::{LineRef, RecordState};
@@ -178,7 +177,7 @@ impl RetainedLine {
             time: at_time(i64::from_le_bytes(secs), u32::from_le_bytes(four(8))),
             number: u32::from_le_bytes(four(16)),
             state: RecordState {
-                level: Level::iter().find(|other| *other as u8 == level).unwrap_or(Level::Error),
+                level: level_of(level),
                 truncated: truncated != 0,
                 written: written != 0,
                 dropped: reason.map(|reason| (two(26), *reason)),
@@ -211,6 +210,8 @@ fn at_time(secs: i64, nanos: u32) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use log::Level;
+
     use super::*;
 
     fn retained(len: usize) -> RetainedLine {
