@@ -416,7 +416,7 @@ mod tests {
 
     /// A bridge logs everything at one place; once its first record named the others.
     #[test]
-    fn a_place_with_several_levels_and_targets_has_a_limit_and_a_line_for_each() {
+    fn a_location_with_several_levels_and_targets_has_a_limit_and_a_line_for_each() {
         let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
         let admit = |level, target: &str| {
             let mut record = log::Record::builder();

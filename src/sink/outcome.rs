@@ -130,7 +130,7 @@ pub(crate) struct Health {
 pub(crate) enum News {
     /// Lines that were written since the last check went away with a file that somebody deleted.
     /// Reported in the next line.
-    Vanished { lines: u64 },
+    LinesDeleted { lines: u64 },
     /// Somebody cut bytes off the file. Reported in the next line.
     CutShort { bytes: u64 },
     /// An act failed, and the output went on without it. Raised as `Event::Failed`, and reported in
@@ -152,11 +152,12 @@ impl News {
         for later in all.drain(..) {
             let same = joined.iter_mut().find(|earlier| match (&**earlier, &later) {
                 (News::Failed { doing, .. }, News::Failed { doing: again, .. }) => doing == again,
-                (News::Vanished { .. }, News::Vanished { .. }) | (News::CutShort { .. }, News::CutShort { .. }) => true,
+                (News::LinesDeleted { .. }, News::LinesDeleted { .. })
+                | (News::CutShort { .. }, News::CutShort { .. }) => true,
                 _ => false,
             });
             match (same, later) {
-                (Some(News::Vanished { lines: sum }), News::Vanished { lines: more })
+                (Some(News::LinesDeleted { lines: sum }), News::LinesDeleted { lines: more })
                 | (Some(News::CutShort { bytes: sum }), News::CutShort { bytes: more }) => {
                     *sum += more;
                 }

@@ -74,10 +74,10 @@ where
         let mut record = log::Record::builder();
         record.level(level(*metadata.level()));
         if is_from_log {
-            let mut place = LogPlace::default();
-            event.record(&mut place);
-            record.target(place.target.as_deref().unwrap_or(FROM_LOG)).module_path(place.module_path.as_deref());
-            record.file(place.file.as_deref()).line(place.line);
+            let mut location = LogLocation::default();
+            event.record(&mut location);
+            record.target(location.target.as_deref().unwrap_or(FROM_LOG)).module_path(location.module_path.as_deref());
+            record.file(location.file.as_deref()).line(location.line);
             self.core.log(&record.args(format_args!("{}", MessageOf(event))).build(), Some(&more));
             return;
         }
@@ -275,14 +275,14 @@ trait SetField {
 
 /// Where a record of `log` comes from that `tracing_log` hands on as an event.
 #[derive(Default)]
-struct LogPlace {
+struct LogLocation {
     target: Option<String>,
     module_path: Option<String>,
     file: Option<String>,
     line: Option<u32>,
 }
 
-impl SetField for LogPlace {
+impl SetField for LogLocation {
     fn set(&mut self, field: &Field, value: kv::Value<'_>) {
         let text = || Some(value.to_string());
         match field.name() {
@@ -347,4 +347,4 @@ macro_rules! visit {
     )*};
 }
 
-visit!(EventVisitor<'_, '_>, SpanFields, LogPlace);
+visit!(EventVisitor<'_, '_>, SpanFields, LogLocation);

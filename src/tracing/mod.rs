@@ -60,6 +60,7 @@
 //! [`Handle::set_filter`](crate::Handle::set_filter). An event or span that it does not want costs
 //! what a disabled one costs in `tracing`; when the filter changes, `tracing` is notified. A span
 //! that it does not want has no fields in the log.
+
 mod layer;
 mod writer;
 

@@ -14,8 +14,8 @@ use crate::stats::{DropReason, Drops};
 /// Counts what happened to the file, until a line reports it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Happened {
-    /// Lines that vanished with their file.
-    pub(super) vanished: u64,
+    /// Lines that were deleted with their file.
+    pub(super) lines_deleted: u64,
     /// Bytes that somebody else cut off.
     pub(super) cut_short: u64,
     /// Archives, and their bytes, that were deleted to free space.
@@ -25,11 +25,11 @@ pub(super) struct Happened {
 
 impl Happened {
     pub(super) fn is_nothing(&self) -> bool {
-        self.vanished == 0 && self.cut_short == 0 && self.files_deleted == 0
+        self.lines_deleted == 0 && self.cut_short == 0 && self.files_deleted == 0
     }
 
     pub(super) fn add(&mut self, other: Happened) {
-        self.vanished += other.vanished;
+        self.lines_deleted += other.lines_deleted;
         self.cut_short += other.cut_short;
         self.files_deleted += other.files_deleted;
         self.bytes_deleted += other.bytes_deleted;
@@ -83,9 +83,9 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> No
 /// What happened to the file under our hands, or was done to make room.
 pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let mut pairs = Vec::new();
-    let lines = happened.vanished;
+    let lines = happened.lines_deleted;
     // The words have that number.
-    push_happened(&mut pairs, &Happened { vanished: 0, ..*happened });
+    push_happened(&mut pairs, &Happened { lines_deleted: 0, ..*happened });
     match (lines, happened.cut_short) {
         (1.., _) => {
             let noun = if lines == 1 { "line" } else { "lines" };
@@ -117,9 +117,9 @@ fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<
 
 /// What happened, as far as it did.
 fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened) {
-    let Happened { vanished, cut_short, files_deleted, bytes_deleted } = *happened;
+    let Happened { lines_deleted, cut_short, files_deleted, bytes_deleted } = *happened;
     let counted = [
-        ("lines_deleted", vanished),
+        ("lines_deleted", lines_deleted),
         ("bytes_cut_off", cut_short),
         ("old_files_deleted", files_deleted),
         ("old_bytes_deleted", bytes_deleted),

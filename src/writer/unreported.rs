@@ -59,13 +59,13 @@ impl Unreported {
     /// Takes news of the sink. Returns the event for the program.
     pub(super) fn hear(&mut self, news: News, output: &str) -> Option<Event> {
         match news {
-            News::Vanished { lines } => {
-                self.happened.vanished += lines;
-                self.lines_vanished();
+            News::LinesDeleted { lines } => {
+                self.happened.lines_deleted += lines;
+                self.lines_may_be_gone();
             }
             News::CutShort { bytes } => {
                 self.happened.cut_short += bytes;
-                self.lines_vanished();
+                self.lines_may_be_gone();
             }
             News::Failed { doing, error } => {
                 let error = Arc::new(error);
@@ -91,7 +91,7 @@ impl Unreported {
 
     /// Takes note that lines which were written may not be in the file any more: the one on a
     /// failed sync is due again.
-    fn lines_vanished(&mut self) {
+    fn lines_may_be_gone(&mut self) {
         let unsynced = self.unsynced.take();
         if self.failed.is_none() {
             self.failed = unsynced;

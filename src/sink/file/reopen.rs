@@ -164,7 +164,7 @@ impl<D: Disk> FileSink<D> {
                 return Ok(());
             }
             PathState::Moved => self.sync_left_file(),
-            PathState::Deleted => self.news.push(News::Vanished { lines }),
+            PathState::Deleted => self.news.push(News::LinesDeleted { lines }),
         }
         self.reopen(now)
     }

@@ -845,11 +845,11 @@ fn what_is_counted_while_suspended_adds_up() {
     use crate::sink::News;
     let again = |kind: std::io::ErrorKind| News::Failed { doing: "link", error: kind.into() };
     let mut news = vec![
-        News::Vanished { lines: 1 },
+        News::LinesDeleted { lines: 1 },
         again(std::io::ErrorKind::AlreadyExists),
         News::CutShort { bytes: 10 },
         News::Failed { doing: "rotate", error: std::io::ErrorKind::Other.into() },
-        News::Vanished { lines: 2 },
+        News::LinesDeleted { lines: 2 },
         again(std::io::ErrorKind::NotFound),
         News::CutShort { bytes: 5 },
         News::Rotated { archive: "a".into() },
@@ -857,7 +857,7 @@ fn what_is_counted_while_suspended_adds_up() {
     ];
     News::join(&mut news);
     let joined = format!("{news:?}");
-    let expected = "[Vanished { lines: 3 }, Failed { doing: \"link\", error: Kind(NotFound) }, CutShort { bytes: 15 }, \
+    let expected = "[LinesDeleted { lines: 3 }, Failed { doing: \"link\", error: Kind(NotFound) }, CutShort { bytes: 15 }, \
                     Failed { doing: \"rotate\", error: Kind(Other) }, Rotated { archive: \"a\" }, Rotated { archive: \"a\" }]";
     assert_eq!(joined, expected);
 }

@@ -66,7 +66,7 @@ fn what_happened_to_the_file_is_told_by_the_gap_line_if_no_other_line_went_in() 
     for _ in 0..2 {
         sink.set(|state| {
             state.news = vec![
-                News::Vanished { lines: 3 },
+                News::LinesDeleted { lines: 3 },
                 News::CutShort { bytes: 5 },
                 News::GaveWay { path: "old".into(), bytes: 7 },
             ];
