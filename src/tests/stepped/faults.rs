@@ -248,7 +248,7 @@ fn whichever_operation_is_done_and_reported_as_failed_all_invariants_hold() {
         for (op, asked) in acts(scenario, &runs.clean(scenario)) {
             for (at, forever) in (1..=asked).flat_map(|at| [(at, false), (at, true)]) {
                 let fault = Fault { only: Some(op), forever, ..once(at, *errno) };
-                runs.run(scenario, Trouble { fault: Some(fault), is_done: true, ..Trouble::default() });
+                assert!(runs.run(scenario, Trouble { fault: Some(fault), is_done: true, ..Trouble::default() }).met);
             }
         }
     });
@@ -301,7 +301,7 @@ fn whichever_operation_is_done_and_reported_as_failed_no_later_look_has_to_succe
         let acts = acts_but_writes(scenario, &runs.clean(scenario));
         for ((op, at), look) in acts.into_iter().flat_map(|act| LOOKS.map(|look| (act, look))) {
             let fault = Some(Fault { only: Some(op), ..once(at, EIO) });
-            runs.run(scenario, Trouble { fault, is_done: true, then: Some(look), ..Trouble::default() });
+            assert!(runs.run(scenario, Trouble { fault, is_done: true, then: Some(look), ..Trouble::default() }).met);
         }
     });
     println!("{count} runs: each operation done and reported as failed, and every later look of a kind fails");
@@ -314,7 +314,7 @@ fn a_write_that_takes_fewer_bytes_loses_nothing_and_glues_nothing() {
         for (number, bytes) in (1..).zip(runs.clean(scenario).writes) {
             for len in 0..bytes {
                 let short = Trouble { short: Some((number, len)), ..Trouble::default() };
-                runs.run(scenario, short);
+                assert!(runs.run(scenario, short).met);
                 for errno in [ENOSPC, EIO] {
                     let fault = Fault { only: Some(Op::Write), ..once(number + 1, errno) };
                     runs.run(scenario, Trouble { fault: Some(fault), ..short });

@@ -22,6 +22,7 @@ fn run(runs: &Runs, scenario: &Scenario, hand: Option<(u64, Hand)>) -> u64 {
     (scenario.drive)(&mut life);
     life.bench.assert_identity("when the scenario is over");
     let operations = life.disk.world().asked_in_all();
+    assert!(life.disk.world().hand.is_none(), "{hand:?} has acted");
     life.disk.assert_planted_is_untouched("when the scenario is over");
     if let Some(answer) = life.ended {
         assert_ended(&life.bench, &life.disk, answer);
