@@ -728,7 +728,7 @@ impl Builder {
             watch,
             shutdown_timeout: self.end.shutdown_timeout,
             flush_on_crash: self.end.flush_on_crash,
-            // The limit of a place wants to know the time itself.
+            // The limit for each location reads the time itself.
             by_counter: self.queue.rate_limit.is_none() && os::counter_keeps_time(),
         };
         let once =

@@ -29,7 +29,7 @@ impl Stamp {
         Self::Time(system::now())
     }
 
-    /// When that was.
+    /// Returns the time at which the stamp was taken.
     pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> SystemTime {
         match (self, timeline) {
             (Self::Time(time), _) => time,
@@ -55,7 +55,7 @@ impl ClockSample {
     const MOST_TICKS: u64 = 8_000;
     const TRIES: usize = 4;
 
-    /// The shortest of a few tries, and whether it was short enough.
+    /// Returns the shortest of a few tries, and whether it was short enough.
     fn now() -> (Self, bool) {
         let mut best = Self::once();
         for _ in 1..Self::TRIES {
@@ -89,7 +89,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The counter is judged by its pace when that was measured over so many nanoseconds.
+    /// The counter is judged by its pace once that was measured over this many nanoseconds.
     const MEASURED: f64 = 20e6;
     /// Between two looks the counter and the steady clock may part by this many nanoseconds, and by
     /// a thousandth of what has passed. Both are driven by the same quartz, so they do that only
@@ -129,7 +129,7 @@ impl Timeline {
         (self.before_last, self.last) = (self.last, sample);
     }
 
-    /// When the counter said that.
+    /// Returns the time at which the counter said that.
     fn time_of(&mut self, ticks: u64) -> SystemTime {
         let ahead = self.nanos_between(self.last.ticks, ticks);
         if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {

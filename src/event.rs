@@ -88,7 +88,7 @@ impl Cause {
         }
     }
 
-    /// One word for the log: `disk_full`.
+    /// Returns one word for the log: `disk_full`.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Cause::LowSpace => "low_space",
@@ -133,8 +133,8 @@ const SUSPENDED: u8 = 2;
 const CLOSED: u8 = SUSPENDED + CAUSES.len() as u8;
 
 impl State {
-    /// The state as one byte, the worse the larger (of two suspensions, neither is worse), for an
-    /// atomic.
+    /// Returns the state as one byte, the worse the larger (of two suspensions, neither is worse),
+    /// for an atomic.
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             State::Healthy => 0,
@@ -278,7 +278,7 @@ impl fmt::Display for Event {
 /// The program's callback.
 pub(crate) type EventHook = Box<dyn FnMut(&Event) + Send>;
 
-/// The name of an output that is a file.
+/// Returns the name of an output that is a file.
 pub(crate) fn output_name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }

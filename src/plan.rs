@@ -419,7 +419,7 @@ pub(crate) struct Once {
 }
 
 impl Plan {
-    /// The memory that a pipeline takes without asking.
+    /// Returns the memory that a pipeline takes without asking.
     pub(crate) fn memory(&self) -> usize {
         memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)
     }
@@ -432,7 +432,8 @@ impl Plan {
         pipeline
     }
 
-    /// The outputs that a forked child has, too: a sink of the program's own stays with the parent.
+    /// Returns the outputs that a forked child has, too: a sink of the program's own stays with the
+    /// parent.
     fn inherited(&self) -> Vec<PlannedOutput> {
         let inherited = self.outputs.iter().filter(|output| !matches!(output.destination, Destination::Sink { .. }));
         inherited.cloned().collect()
@@ -447,8 +448,8 @@ impl Plan {
             .flush_on_crash(self.flush_on_crash)
     }
 
-    /// The writer of a queue, with the outputs that can be made: a sink of the program's own is
-    /// there only once.
+    /// Makes the writer of a pipeline, with the outputs that can be made: a sink of the program's
+    /// own is there only once.
     pub(crate) fn writer(&self, pipeline: Arc<Pipeline>, mut once: Once) -> Writer {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
@@ -469,7 +470,8 @@ impl Plan {
 }
 
 /// What a forked child does at its first log call: files and consoles again; the program's own
-/// sinks and its callback stay with the parent. No lock that a vanished thread could hold is taken.
+/// sinks and its callback stay with the parent. No lock is taken that another thread of the parent
+/// may have held.
 impl Renew for Plan {
     fn pipeline(&self) -> Option<Arc<Pipeline>> {
         if !os::has_memory(self.memory()) {

@@ -55,7 +55,7 @@ pub(crate) struct CallerCounters {
     /// Callers: of these, dropped before or in the queue: at the closed gate, by the overflow
     /// policy, after the end.
     pub(crate) dropped: DropCounters,
-    /// Callers: records that were one too many of their place; not accepted.
+    /// Callers: records beyond the rate limit of their location; not accepted.
     pub(crate) suppressed: AtomicU64,
 }
 
@@ -288,15 +288,15 @@ impl Counters {
         first
     }
 
-    /// All that `output` has dropped so far: what callers dropped of what it wants, and its own
-    /// drops.
+    /// Returns all that `output` has dropped so far: what callers dropped of what it wants, and its
+    /// own drops.
     pub(crate) fn drops_of(&self, output: &OutputCounters) -> Drops {
         let mut drops = self.dropped_by_callers(output);
         drops.add(&output.dropped.read(Levels::ALL));
         drops
     }
 
-    /// What callers dropped of what `output` wants.
+    /// Returns the records wanted by `output` that callers dropped.
     fn dropped_by_callers(&self, output: &OutputCounters) -> Drops {
         match &output.account {
             Some(own) => own.dropped.read(Levels::ALL),
@@ -304,7 +304,7 @@ impl Counters {
         }
     }
 
-    /// How many of the records that `output` wants the writer has taken.
+    /// Returns how many of the records that `output` wants the writer has taken.
     fn taken(&self, output: &OutputCounters) -> u64 {
         match &output.account {
             Some(own) => own.taken.total(),
@@ -312,7 +312,7 @@ impl Counters {
         }
     }
 
-    /// How many of the records that `output` wants were accepted.
+    /// Returns how many of the records that `output` wants were accepted.
     fn accepted(&self, output: &OutputCounters) -> u64 {
         match &output.account {
             Some(own) => own.accepted.total(),
@@ -329,7 +329,7 @@ impl Counters {
         }
     }
 
-    /// The account at this moment; `queued` is the number of records in the queue.
+    /// Returns the account at this moment; `queued` is the number of records in the queue.
     pub(crate) fn snapshot(&self, queued: usize, closed: bool, now: Instant) -> Stats {
         // Settled first and accepted last: a snapshot under way never shows more settled than
         // accepted.

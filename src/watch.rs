@@ -133,7 +133,8 @@ impl Watch {
         }
     }
 
-    /// What a look has found is no change any more. Called after the attempt to follow it.
+    /// Remembers what a look has found, which is no change any more. Called after the attempt to
+    /// follow it.
     pub(crate) fn learn(&self, found: Contents) {
         let before = self.known.load_full();
         let mut known = KnownFile::clone(&before);

@@ -282,6 +282,32 @@ fn comments_are_wrapped() {
     }
 }
 
+/// Words that make a question of a first line, which is to say what a function does or returns.
+const QUESTIONS: [&str; 6] = ["How", "What", "When", "Whether", "Which", "Why"];
+
+#[test]
+fn no_documentation_of_a_function_begins_as_a_question() {
+    let mut found = Vec::new();
+    let in_tests = root().join("src/tests");
+    let paths = ["src", "macros/src"].iter().flat_map(|dir| files(&root().join(dir), "rs"));
+    for path in paths.filter(|path| !path.starts_with(&in_tests)) {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut first = None;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            if let Some(documentation) = line.strip_prefix("///") {
+                first.get_or_insert((number + 1, documentation.split_whitespace().next().unwrap_or("")));
+            } else if !line.starts_with("#[") {
+                let is_function = line.split(' ').any(|word| word == "fn");
+                if let Some((number, word)) = first.take().filter(|(_, word)| is_function && QUESTIONS.contains(word)) {
+                    found.push(format!("{}:{number}: {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "begin with a verb (`Returns whether`):\n{}", found.join("\n"));
+}
+
 /// Words that the glossary of ARCHITECTURE.md replaces, and what stands in their place.
 const WORDS: &[(&str, &str)] = &[
     ("allowance", "headroom"),
@@ -299,6 +325,7 @@ const WORDS: &[(&str, &str)] = &[
     ("storms", "rate limit"),
     ("untold", "unreported"),
     ("vanish", "dropped"),
+    ("vanished", "deleted, or dropped"),
 ];
 
 /// The same in what is not a test or a benchmark: those may use these words.

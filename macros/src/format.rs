@@ -279,8 +279,8 @@ impl Parser<'_> {
     }
 }
 
-/// Which letters a name may have is the compiler's to say: one with other letters than ASCII's is
-/// not understood here.
+/// Returns whether a name may begin with this character. Only the compiler knows all letters that a
+/// name may have, so a name with other letters than ASCII's is not understood here.
 fn is_start(character: char) -> bool {
     character == '_' || character.is_ascii_alphabetic()
 }

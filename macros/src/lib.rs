@@ -35,7 +35,7 @@ pub fn deferred(input: TokenStream) -> TokenStream {
 }
 
 /// A call with more arguments or values goes to `log`: a type is nested for each of them, and the
-/// compiler takes only so many.
+/// compiler limits how deep types may be nested.
 const MOST_STORED: usize = 64;
 
 /// A log call.
@@ -74,7 +74,7 @@ struct Part {
 }
 
 impl Role {
-    /// How an argument is read back.
+    /// Returns the code that reads an argument back.
     fn read(self) -> &'static str {
         match self {
             Self::Value => "let __0 = __1::__private::Reader::value(&mut __unfazed_arguments);",
@@ -82,7 +82,7 @@ impl Role {
         }
     }
 
-    /// How an argument is held until it is stored, and then the others.
+    /// Returns the code that holds an argument until it is stored, and then the others.
     fn held(self) -> &'static str {
         match self {
             Self::Value => "(&__1, __2)",
@@ -134,8 +134,8 @@ impl Call {
         all
     }
 
-    /// The keys and the expressions of all values; nothing if there is none, or one of them is not
-    /// stored.
+    /// Returns the keys and the expressions of all values; nothing if there is none, or one of them
+    /// is not stored.
     fn stored_values(&self) -> Option<Vec<(Tokens, Tokens)>> {
         if !(1..=MOST_STORED).contains(&self.key_values.len()) || !self.target.is_empty() {
             return None;
@@ -324,8 +324,8 @@ impl Call {
         )
     }
 
-    /// The arguments in their order, then the names that stand in the literal alone; and for each
-    /// use the number of its argument.
+    /// Returns the arguments in their order, then the names that stand in the literal alone; and
+    /// for each use the number of its argument.
     fn parts(&self, literal: &Literal, uses: Vec<Use>) -> Option<(Vec<Part>, Vec<usize>)> {
         let mut order = Vec::new();
         let mut parts = Vec::new();

@@ -44,7 +44,7 @@ pub(crate) fn named(argument: &TokenTree) -> Option<(Option<Ident>, Tokens)> {
     }
 }
 
-/// The macro's own name of an argument or a value.
+/// Returns the macro's own name of an argument or a value.
 pub(crate) fn own_name(number: usize, place: Span) -> Tokens {
     vec![Ident::new(&format!("__unfazed_argument_{number}"), Span::mixed_site().located_at(place)).into()]
 }
@@ -54,7 +54,7 @@ pub(crate) fn extend(tokens: &mut Tokens, text: &str, with: &[&[TokenTree]]) {
     tokens.extend(template(text, with));
 }
 
-/// The tokens of a text, with these in the places of `__0`, `__1` and so on. The names of
+/// Returns the tokens of a text, with these in the places of `__0`, `__1` and so on. The names of
 /// variables in it are the macro's own, which the program's cannot meet. But a pattern may also
 /// name an item of the program (`static level`), so they have names that no item has.
 pub(crate) fn template(text: &str, with: &[&[TokenTree]]) -> Tokens {
@@ -67,8 +67,8 @@ pub(crate) fn template_at(place: Span, text: &str, with: &[&[TokenTree]]) -> Tok
     fill(text.parse().unwrap_or_default(), with, Span::mixed_site().located_at(place))
 }
 
-/// The place of the first of these tokens, in whatever groups without delimiters it is: such a
-/// group has the place of the macro that made it.
+/// Returns the place of the first of these tokens, in whatever groups without delimiters it is:
+/// such a group has the place of the macro that made it.
 pub(crate) fn span_of(tokens: &[TokenTree]) -> Span {
     match tokens.first() {
         Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => {

@@ -140,7 +140,7 @@ pub fn fixed<const DIGITS: usize>(arguments: &mut &[u8], text: &mut TextWriter<'
     Ok(())
 }
 
-/// Returns the absolute value in units of the last of so many digits after the point, rounded as
+/// Returns the absolute value in units of the last of `DIGITS` digits after the point, rounded as
 /// `std::fmt` does: exactly, and half to even. Nothing if it is no number, or a large one.
 fn rounded<const DIGITS: usize>(float: f64) -> Option<u64> {
     const { assert!(DIGITS <= MOST_DIGITS) };

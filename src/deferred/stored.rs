@@ -264,7 +264,7 @@ mod tests {
     use crate::record::{Arguments, Deferred, Messages, OwnedRecord, Piece, Site};
     use crate::wanted::Wanting;
 
-    /// The message of a record with these arguments, and whether it was cut.
+    /// Returns the message of a record with these arguments, and whether it was cut.
     fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
         let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
         let mut owned = OwnedRecord::empty(&record, Stamp::Time(SystemTime::UNIX_EPOCH), 7, Wanting::NOBODY);

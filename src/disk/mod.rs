@@ -58,14 +58,15 @@ pub(crate) trait Disk: Send {
     /// Makes a directory and those above it.
     fn make_dir(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Where an open file really is, and its name there; `None` if it was not opened by a path.
+    /// Returns where an open file really is, and its name there; `None` if it was not opened by a
+    /// path.
     fn place(&self, file: &Self::File) -> Option<(Self::Dir, OsString)>;
 
     /// Creates the file that follows `old`, for appending, in its directory; an error if anything
     /// is there.
     fn create(&mut self, old: &Self::File, name: &OsStr) -> io::Result<Self::File>;
 
-    /// A number that nobody can predict, for the name of a file that is not finished.
+    /// Returns a number that nobody can predict, for the name of a file that is not finished.
     fn random(&mut self) -> u32;
 
     /// Makes a symbolic link lead to `target`. Anything else that is at `link` stays, and is an
@@ -76,8 +77,8 @@ pub(crate) trait Disk: Send {
     /// what it did is returned once by `compressed`. At most one at a time.
     fn compress(&mut self, log: &Self::File, what: Compression) -> io::Result<()>;
 
-    /// What came of it, once: `true` if it is done, `false` if it was put off because there is no
-    /// room.
+    /// Returns what came of it, once: `true` if it is done, `false` if it was put off because there
+    /// is no room.
     fn compressed(&mut self) -> Option<io::Result<bool>>;
 }
 
@@ -85,7 +86,7 @@ pub(crate) trait Disk: Send {
 pub(crate) trait Dir {
     type File;
 
-    /// Its path when it was opened: for messages.
+    /// Returns its path when it was opened: for messages.
     fn path(&self) -> &Path;
 
     /// Gives a file a second name; an error if anything is there.
@@ -100,16 +101,16 @@ pub(crate) trait Dir {
     /// Removes a name that is no directory's. A symbolic link is removed, not followed.
     fn remove(&mut self, name: &OsStr) -> io::Result<()>;
 
-    /// The names in it that are `wanted`, whatever is there.
+    /// Returns the names in it that are `wanted`, whatever is there.
     fn names(&mut self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>>;
 
-    /// The file of this name, if it is ours, as `log` is. What is another's is not seen.
+    /// Returns the file of this name, if it is ours, as `log` is. What is another's is not seen.
     fn look(&mut self, log: &Self::File, name: &OsStr) -> io::Result<Option<Entry>>;
 
     /// Makes what happened to the names survive a crash of the machine.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Whether `name` leads to this file.
+    /// Returns whether `name` leads to this file.
     fn check_name(&mut self, name: &OsStr, file: &Self::File) -> io::Result<PathState>;
 }
 
@@ -148,7 +149,7 @@ pub(crate) trait DiskFile: Send {
     /// One write(2): may take fewer bytes than given.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Why a file that was created does not belong to whom the options say, once.
+    /// Returns why a file that was created does not belong to whom the options say, once.
     fn not_given(&mut self) -> Option<io::Error> {
         None
     }
@@ -156,12 +157,12 @@ pub(crate) trait DiskFile: Send {
     /// Lets others go on with what they do to the file.
     fn pause(&mut self, time: Duration);
 
-    /// Where our last write ended.
+    /// Returns where our last write ended.
     fn end(&mut self) -> io::Result<u64>;
 
     fn len(&mut self) -> io::Result<u64>;
 
-    /// How many bytes its blocks are, those beyond its end included.
+    /// Returns how many bytes its blocks are, those beyond its end included.
     fn allocated(&mut self) -> io::Result<u64>;
 
     /// `None`: the file is empty, or may not be read.
@@ -214,16 +215,16 @@ pub(crate) trait DiskFile: Send {
 
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Whether the path still leads to this file.
+    /// Returns whether the path still leads to this file.
     fn check_path(&mut self, path: &Path) -> io::Result<PathState>;
 
-    /// When it was written last.
+    /// Returns when it was written last.
     fn modified(&mut self) -> io::Result<SystemTime>;
 
     /// Returns the identity of the file, which its directory's `Entry` has, too.
     fn id(&mut self) -> Option<FileId>;
 
-    /// Whether blocks beyond the end can be taken, and are then really there.
+    /// Returns whether blocks beyond the end can be taken, and are then really there.
     fn can_preallocate(&self) -> bool;
 
     /// Takes blocks from the end of the file to `to`, without making it longer; a full disk shows
@@ -305,7 +306,7 @@ pub(crate) struct Rights {
     pub(crate) group: Option<u32>,
 }
 
-/// Why a path can never be that of a log file, by its text alone, if it cannot.
+/// Returns why a path can never be that of a log file, by its text alone, if it cannot.
 pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     let text = path.as_os_str().as_encoded_bytes();
     if text.is_empty() {
@@ -320,7 +321,7 @@ pub(crate) fn unfit_path(path: &Path) -> Option<&'static str> {
     system::unfit_path(path)
 }
 
-/// Why what is at a path can never be a log file, if it cannot. Only looks.
+/// Returns why what is at a path can never be a log file, if it cannot. Only looks.
 pub(crate) fn unfit(path: &Path) -> Option<&'static str> {
     // Whatever cannot be seen now may be a log file later.
     let metadata = fs::metadata(path).ok()?;
@@ -353,7 +354,7 @@ pub(crate) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Result<()> {
     system::remove_empty(path, owner)
 }
 
-/// Whether two absolute paths lead, or would lead, to one file. Only looks.
+/// Returns whether two absolute paths lead, or would lead, to one file. Only looks.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     if let Some(lead_to_one) = system::lead_to_one(one, other) {
         return lead_to_one;

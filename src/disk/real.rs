@@ -50,7 +50,7 @@ pub(crate) struct RealFile {
     pub(super) not_given: Option<io::Error>,
 }
 
-/// A number that nobody can predict.
+/// Returns a number that nobody can predict.
 pub(super) fn random() -> u32 {
     // The keys of a hash map: from the system, once for each thread, and other ones each time.
     RandomState::new().build_hasher().finish() as u32

@@ -46,7 +46,7 @@ impl Encoder {
         let mut time = options.time.clone();
         let work = match format.layout {
             Layout::Text => Work::Pattern(Pattern::new(text::pieces(options), options)),
-            // One that cannot be read has not passed `Format::unusable`.
+            // One that cannot be read has not passed `Format::check`.
             Layout::Pattern(pattern) => {
                 Work::Pattern(Pattern::new(pattern::parse(&pattern).unwrap_or_default(), options))
             }

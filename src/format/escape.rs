@@ -96,14 +96,14 @@ pub(super) fn push_key(out: &mut Vec<u8>, key: &str) {
     }
 }
 
-/// What becomes of a character of a key that is one bare word.
+/// Returns a character as it stands in a key that is one bare word.
 pub(super) fn key_letter(character: char) -> char {
     // U+FFFD is what go-logfmt's decoder takes for an encoding that is broken.
     let is_bare = !misleads(character) && !matches!(character, ' ' | '=' | '"' | '\u{fffd}');
     if is_bare { character } else { '_' }
 }
 
-/// Whether `special` holds for none of the bytes.
+/// Returns whether `special` holds for none of the bytes.
 ///
 /// Most texts are short and have nothing special in them, so that the whole is looked at, in blocks
 /// that the compiler compares at once.
@@ -133,19 +133,20 @@ fn none_in_blocks<const LEN: usize>(bytes: &[u8], special: impl Fn(u8) -> bool) 
     true
 }
 
-/// Whether a character could make a reader see another line, or other lines, than there are.
+/// Returns whether a character could make a reader see another line, or other lines, than there
+/// are.
 pub(super) fn misleads(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a byte may be the first of such a character.
+/// Returns whether a byte may be the first of such a character.
 pub(super) fn may_mislead(byte: u8) -> bool {
     (byte < 0x20) | may_mislead_in_json(byte)
 }
 
-/// What JSON lets through: DEL, and with 0xC2 and 0xE2 the first bytes of all others, and of some
-/// that are harmless.
+/// Returns whether a byte that JSON lets through may begin a misleading character: DEL is one, 0xC2
+/// and 0xE2 are the first bytes of all others, and of some that are harmless.
 pub(super) fn may_mislead_in_json(byte: u8) -> bool {
     (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2)
 }

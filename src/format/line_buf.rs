@@ -151,8 +151,7 @@ impl LineBuf {
         }
     }
 
-    /// Writes a time as RFC 3339, with this many digits after the
-    /// second: 0 to 9, and 9 for more.
+    /// Writes a time as RFC 3339, with this many digits after the second: 0 to 9, and 9 for more.
     ///
     /// ```
     /// # use std::time::{Duration, UNIX_EPOCH};
@@ -234,12 +233,12 @@ impl LineBuf {
         self.incomplete = false;
     }
 
-    /// Whether everything that was to be written is there.
+    /// Returns whether everything that was to be written is there.
     pub(super) fn is_complete(&self) -> bool {
         !self.incomplete
     }
 
-    /// All lines so far.
+    /// Returns all lines so far.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -267,8 +266,8 @@ impl LineBuf {
         self.bytes.shrink_to(keep);
     }
 
-    /// Whether there is memory for a text of this length and what is around it, however it is
-    /// escaped.
+    /// Returns whether there is memory for a text of this length and what is around it, however it
+    /// is escaped.
     fn has_memory(&mut self, text: usize) -> bool {
         let has = self.bytes.try_reserve(TEXT_OVERHEAD + text * LONGEST_ESCAPE).is_ok();
         self.incomplete |= !has;

@@ -379,8 +379,8 @@ const TEXT_OVERHEAD: usize = 1024;
 /// `\u{202e}`.
 const LONGEST_ESCAPE: usize = 6;
 
-/// What a thread is called: its name, or else its number. The crate's own lines come from no thread
-/// of the program.
+/// Returns the name of a thread: its own, or else its number. The crate's own lines come from no
+/// thread of the program.
 fn thread<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
     match (record.thread_name(), record.thread_number()) {
         (Some(name), _) => Some(name.into()),
@@ -394,7 +394,7 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
     let _ = io::Write::write_fmt(out, format_args!("{number}"));
 }
 
-/// The last segment of a target: `pool` of `app::db::pool`.
+/// Returns the last segment of a target: `pool` of `app::db::pool`.
 fn short_target(target: &str) -> &str {
     target.rsplit("::").next().unwrap_or(target)
 }

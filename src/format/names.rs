@@ -46,7 +46,7 @@ impl Names {
         self.taken.extend(fields.pairs().map(|(key, _)| self.mapped(key)).collect::<Vec<_>>());
     }
 
-    /// Whether a key-value might get this name, or the format has it for itself.
+    /// Returns whether a key-value might get this name, or the format has it for itself.
     pub(super) fn is_reserved(&self, key: &str) -> bool {
         let name = self.mapped(key);
         name.starts_with(&self.mapped(PREFIX)) || self.is_taken(&name)
@@ -106,14 +106,14 @@ impl Names {
         Ok(())
     }
 
-    /// Whether the name in the line is another than the key.
+    /// Returns whether the name in the line is another than the key.
     fn is_changed(&self, key: &str, value: Value<'_>) -> bool {
         key.is_empty()
             || key.chars().any(|character| (self.letter)(character) != character)
             || !self.prefix(key, value).is_empty()
     }
 
-    /// What is before a key: nothing, or the prefix.
+    /// Returns the text before a key: nothing, or the prefix.
     fn prefix(&self, key: &str, value: Value<'_>) -> &'static str {
         let name = key.trim_start_matches(PREFIX);
         let fits = name.len() == key.len() && matches!(value, Value::Json(json) if json.starts_with('{'));
@@ -125,7 +125,7 @@ impl Names {
         self.taken.iter().any(|taken| taken == name)
     }
 
-    /// Whether the key becomes this name.
+    /// Returns whether the key becomes this name.
     fn is_named(&self, key: &str, name: &str) -> bool {
         key == name || (key.chars().map(self.letter).eq(name.chars()))
     }

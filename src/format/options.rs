@@ -36,7 +36,7 @@ pub(super) struct Colors {
 
 impl Colors {
     pub(super) fn palette(&self) -> Palette {
-        // One that cannot be read has not passed `Format::unusable`.
+        // One that cannot be read has not passed `Format::check`.
         Palette::parse(&self.palette).unwrap_or_default()
     }
 }
@@ -224,7 +224,7 @@ impl Format {
 }
 
 impl Format {
-    /// Whether the level is coloured; what the output says, where it is a terminal.
+    /// Returns whether the level is coloured; what the output says, where it is a terminal.
     pub(crate) fn colored(mut self, colored: bool) -> Self {
         self.options.colors.is_wanted = colored;
         self
@@ -239,7 +239,7 @@ impl Format {
         self
     }
 
-    /// When the logger was built.
+    /// Returns when the logger was built.
     pub(crate) fn started(mut self, at: SystemTime) -> Self {
         self.options.time.started = Some(at);
         self

@@ -52,7 +52,7 @@ impl Part {
         })
     }
 
-    /// Whether there are records without it.
+    /// Returns whether there are records without it.
     fn may_be_missing(self) -> bool {
         matches!(self, Part::Module | Part::Thread | Part::File | Part::Line | Part::Location)
     }
@@ -127,7 +127,7 @@ pub(super) fn parse(pattern: &str) -> Result<(Vec<Piece>, String), String> {
     Ok((pieces, text))
 }
 
-/// What is inside of braces: `level`, `level:5`, `line:>4`.
+/// Reads the text inside of braces: `level`, `level:5`, `line:>4`.
 fn piece(before: &str, inside: &str) -> Option<Piece> {
     let (name, column) = inside.split_once(':').unwrap_or((inside, "0"));
     let digits = column.strip_prefix(['<', '>']).unwrap_or(column);
@@ -152,7 +152,7 @@ enum Step {
     Other(Piece),
 }
 
-/// The steps of these pieces. Texts that follow each other are one.
+/// Returns the steps of these pieces. Texts that follow each other are one.
 fn steps(pieces: Vec<Piece>, end: String, level_colors: Option<&[(String, String)]>) -> Vec<Step> {
     let mut steps = Vec::new();
     for piece in pieces {

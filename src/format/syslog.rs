@@ -136,7 +136,7 @@ fn push_short_time(out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) 
     out.extend_from_slice(format!("{} {day} {}", month.unwrap_or(&"Jan"), clock.get(..8).unwrap_or("")).as_bytes());
 }
 
-/// The severities of RFC 5424, table 2.
+/// Returns the severity of RFC 5424, table 2.
 pub(super) fn severity(level: Level) -> u8 {
     match level {
         Level::Error => 3,

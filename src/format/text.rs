@@ -8,7 +8,7 @@ use super::time::TimeStyle;
 /// As wide as `ERROR`, `DEBUG` and `TRACE`.
 const LONGEST_LEVEL: usize = 5;
 
-/// The text format as a pattern.
+/// Returns the text format as a pattern.
 pub(super) fn pieces(options: &Options) -> (Vec<Piece>, String) {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut push = |is_wanted: bool, piece: Piece| {

@@ -97,8 +97,8 @@ impl fmt::Display for TimeStyle {
 }
 
 impl TimeStyle {
-    /// Whether a pattern can be read, says something of the time, and writes one line without
-    /// characters that mislead.
+    /// Returns whether a pattern can be read, says something of the time, and writes one line
+    /// without characters that mislead.
     pub(super) fn is_usable(&self) -> bool {
         let TimeStyle::Pattern(pattern) = self else { return true };
         let items: Vec<Item<'_>> = StrftimeItems::new(pattern).collect();
@@ -110,7 +110,7 @@ impl TimeStyle {
         write!(text, "{moment}").is_ok() && !text.contains(misleads)
     }
 
-    /// The style where the schema wants RFC 3339.
+    /// Returns the style where the schema wants RFC 3339.
     pub(super) fn rfc_3339(&self) -> Self {
         match self {
             TimeStyle::Off | TimeStyle::Elapsed | TimeStyle::Pattern(_) => TimeStyle::Micros,
@@ -272,7 +272,7 @@ fn seconds_alone(second: i64) -> String {
     format!("@{second}")
 }
 
-/// Seconds since 1970, rounded down, and the microseconds after them.
+/// Returns seconds since 1970, rounded down, and the microseconds after them.
 pub(super) fn split(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros()),
@@ -287,7 +287,7 @@ pub(super) fn split(time: SystemTime) -> (i64, u32) {
     }
 }
 
-/// The nanoseconds after the second that `split` gives.
+/// Returns the nanoseconds after the second that `split` gives.
 fn nanos_of(time: SystemTime) -> u32 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.subsec_nanos(),
@@ -295,13 +295,13 @@ fn nanos_of(time: SystemTime) -> u32 {
     }
 }
 
-/// Nanoseconds since 1970, as far as they can be counted; 0 for a time before.
+/// Returns nanoseconds since 1970, as far as they can be counted; 0 for a time before.
 #[cfg(feature = "json")]
 pub(super) fn unix_nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// One time as text in UTC, for the crate's own lines.
+/// Returns one time as text in UTC, for the crate's own lines.
 pub(crate) fn utc_text(time: SystemTime) -> String {
     let mut bytes = Vec::new();
     TimeText::default().write(&mut bytes, time);

@@ -18,7 +18,7 @@ pub(crate) const NAMES: &str = if cfg!(feature = "json") {
     "text, logfmt, or `pattern` and a pattern (the JSON formats need the feature `json`)"
 };
 
-/// A format by its name.
+/// Returns a format by its name.
 pub(crate) fn by_name(name: &str) -> Option<Format> {
     match name {
         "text" => Some(Format::text()),

@@ -86,7 +86,7 @@ impl Filter {
         (self.directives.takes(message) && !takers.is_nobody()).then_some(takers.wanting)
     }
 
-    /// What the directives come to for every record of one target.
+    /// Returns what the directives come to for every record of one target.
     fn verdict(&self, target: &str) -> Verdict {
         let mut verdict = Verdict { by_message: self.looks_at_messages(), ..Verdict::NOTHING };
         for level in Level::iter() {
@@ -104,7 +104,7 @@ impl Filter {
     }
 }
 
-/// What a directive names: nothing if it is a level alone.
+/// Returns the target that a directive names: none if it is a level alone.
 fn target_of(directive: &str) -> &str {
     match directive.split_once('=') {
         Some((target, _)) => target.trim(),
@@ -113,8 +113,8 @@ fn target_of(directive: &str) -> &str {
     }
 }
 
-/// The directives that `filter_env` found in a variable: the good ones, and what to say of the
-/// others.
+/// Returns the directives that `filter_env` found in a variable: the good ones, and what to say of
+/// the others.
 pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
     let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
     let mut errors = Vec::new();
@@ -178,7 +178,7 @@ impl Remembered {
     const NOTHING: Self = Self { version: 0, target: (0, 0), verdict: Verdict::NOTHING };
 }
 
-/// So many bits of what a log call remembers are the levels that pass, the others the version.
+/// This many bits of what a log call remembers are the levels that pass, the others the version.
 const LEVEL_BITS: u32 = u8::BITS;
 
 /// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer
@@ -211,7 +211,7 @@ const LONGEST_TEXT: usize = 46;
 const TEXTS_REMEMBERED: usize = 16;
 
 thread_local! {
-    /// No destructor, as above.
+    /// No destructor: a log call in the destructor of another thread-local finds it as well.
     static TEXTS: [Cell<RememberedText>; TEXTS_REMEMBERED] = const {
         [const { Cell::new(RememberedText::NOTHING) }; TEXTS_REMEMBERED]
     };
@@ -224,7 +224,7 @@ fn slot(place: usize, among: usize) -> usize {
     ((place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - among.ilog2())) as usize
 }
 
-/// A number that no other filter of this process has, whichever logger it belongs to.
+/// Returns a number that no other filter of this process has, whichever logger it belongs to.
 fn new_version() -> u64 {
     process_wide! { static NEXT: AtomicU64 = AtomicU64::new(1); }
     NEXT.fetch_add(1, Relaxed)
@@ -245,8 +245,8 @@ impl CurrentFilter {
         Self { filter: ArcSwap::from_pointee(filter), version, installed: AtomicBool::new(false) }
     }
 
-    /// What the filter says of this record's target; or of this record alone, if its target is a
-    /// long one and not the module path.
+    /// Returns what the filter says of this record's target; or of this record alone, if its target
+    /// is a long one and not the module path.
     #[inline]
     pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
@@ -349,7 +349,7 @@ impl CurrentFilter {
         let _ = self.change(|layers| layers.pushed.retain(|(other, _)| *other != number));
     }
 
-    /// The directives in force as one text, which means the same if it is set.
+    /// Returns the directives in force as one text, which means the same if it is set.
     pub(crate) fn directives(&self) -> String {
         let filter = self.filter.load();
         let layers = filter.layers.set.iter().chain(filter.layers.pushed.iter().map(|(_, text)| text));

@@ -94,7 +94,7 @@ fn split_number(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A decimal number times a unit, rounded down.
+/// Returns a decimal number times a unit, rounded down.
 fn scaled(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = match number.split_once('.') {
         Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),

@@ -19,7 +19,7 @@ fn error(text: &str, expected: &'static str) -> ParseOptionError {
     ParseOptionError { text: text.to_owned(), expected }
 }
 
-/// The time in `key=5s`.
+/// Returns the time in `key=5s`.
 fn time_of(text: &str, key: &str) -> Option<std::time::Duration> {
     text.strip_prefix(key)?.trim_start().strip_prefix('=').and_then(parse_duration)
 }

@@ -86,7 +86,7 @@ impl CrashMarks {
     }
 }
 
-/// A number of the calling thread that no other living thread has.
+/// Returns a number of the calling thread that no other living thread has.
 pub(super) fn this_thread() -> usize {
     #[cfg(unix)]
     // SAFETY: the call takes nothing and touches no memory of ours.

@@ -73,7 +73,7 @@ struct Node<T> {
 // SAFETY: a `PerProcess` hands out only `&T` and clones of the `Arc`, which `Send + Sync` of `T`
 // allow; the pointer itself is atomic.
 unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`: only `&T` and clones of the `Arc` are handed out.
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 impl<T> PerProcess<T> {

@@ -1,6 +1,6 @@
 //! The name of this machine; runs on the thread that sets the logger up.
 
-/// The name that the machine calls itself; `None` where it cannot be had, or is not UTF-8.
+/// Returns the name that the machine calls itself; `None` where it cannot be had, or is not UTF-8.
 #[cfg(unix)]
 pub(crate) fn host_name() -> Option<String> {
     let mut name = [0_u8; 256];

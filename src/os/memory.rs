@@ -1,8 +1,8 @@
 //! Whether there is memory for what is taken without asking. Runs on the thread that sets the
 //! logger up, and on the first that logs in a forked child.
 
-/// Whether the process may have so many bytes more in one piece, now. They are given back at once:
-/// somebody else may be quicker.
+/// Returns whether the process may have `bytes` bytes more in one piece, now. They are given back
+/// at once: somebody else may be quicker.
 #[cfg(unix)]
 pub(crate) fn has_memory(bytes: usize) -> bool {
     use std::ptr;

@@ -21,10 +21,10 @@ pub(crate) trait AtExit: Send + Sync {
 
     fn is_done(&self) -> bool;
 
-    /// How long the end of the process may wait for it.
+    /// Returns how long the end of the process may wait for it.
     fn at_most(&self) -> Duration;
 
-    /// How long a crash may wait until it has written what is queued; `None`: not at all.
+    /// Returns how long a crash may wait until it has written what is queued; `None`: not at all.
     fn at_most_in_crash(&self) -> Option<Duration> {
         None
     }
@@ -50,13 +50,14 @@ pub(super) struct Slot {
 unsafe impl Sync for Slot {}
 
 impl Slot {
-    /// What a fork has left over is of another generation.
+    /// Returns whether this process took the slot: a slot that is left over from before a fork is
+    /// of another generation.
     pub(super) fn is_of_this_process(&self) -> bool {
         self.generation.load(Relaxed) == generation()
     }
 }
 
-/// All slots that there ever were.
+/// Returns all slots that there ever were.
 pub(super) fn slots() -> impl Iterator<Item = &'static Slot> {
     let mut next = SLOTS.load(Acquire);
     std::iter::from_fn(move || {

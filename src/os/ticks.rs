@@ -1,9 +1,9 @@
 //! The processor's time stamp counter, and a clock to judge it by. Read on any thread.
 
-/// Whether the kernel keeps its own time by the counter: then it is there, it is even across the
-/// processors, and it keeps its pace; where the kernel finds that it does not, it takes another
-/// clock (kernel documentation, "clocksource"). Reads a file: for the thread that sets the logger
-/// up.
+/// Returns whether the kernel keeps its own time by the counter: then it is there, it is even
+/// across the processors, and it keeps its pace; where the kernel finds that it does not, it takes
+/// another clock (kernel documentation, "clocksource"). Reads a file: for the thread that sets the
+/// logger up.
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 pub(crate) fn counter_keeps_time() -> bool {
     let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
@@ -15,8 +15,8 @@ pub(crate) fn counter_keeps_time() -> bool {
     false
 }
 
-/// The counter now; some 10 ns where the system's clock takes 25, which waits for all that is under
-/// way (`rdtsc` after a fence).
+/// Returns the counter now; some 10 ns where the system's clock takes 25, which waits for all that
+/// is under way (`rdtsc` after a fence).
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
@@ -32,8 +32,8 @@ pub(crate) fn ticks() -> u64 {
     0
 }
 
-/// Nanoseconds by a clock that nobody sets or slews (CLOCK_MONOTONIC_RAW, clock_gettime(2)); it
-/// stands still while the machine sleeps.
+/// Returns nanoseconds by a clock that nobody sets or slews (CLOCK_MONOTONIC_RAW,
+/// clock_gettime(2)); it stands still while the machine sleeps.
 #[cfg(target_os = "linux")]
 pub(crate) fn steady_nanos() -> u64 {
     // Zeroed, not written out: some targets have padding in it, with names of its own.

@@ -36,13 +36,13 @@ const LOCKED_BYTE: u64 = i64::MAX as u64 - 1;
 /// The byte before it, for the lock that all who write to the file share.
 const WRITERS_BYTE: u64 = LOCKED_BYTE - 1;
 
-/// The last error, if a call says that it failed.
+/// Returns the last error, if a call says that it failed.
 fn check(done: BOOL) -> io::Result<()> {
     if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A path as the system takes it, with its final NUL. A long one is only taken in its verbatim
-/// form.
+/// Returns a path as the system takes it, with its final NUL. A long one is only taken in its
+/// verbatim form.
 fn wide(path: &Path) -> Vec<u16> {
     const LONG: usize = 240;
 
@@ -77,8 +77,8 @@ unsafe fn information<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::R
     Ok(unsafe { answer.assume_init() })
 }
 
-/// The volume of an open file, and its number there: what distinguishes files, whatever they are
-/// called.
+/// Returns the volume of an open file, and its number there: what distinguishes files, whatever
+/// they are called.
 pub(crate) fn file_id(file: &File) -> io::Result<(u64, u128)> {
     // SAFETY: the structure is that of the class, and holds numbers alone.
     if let Ok(id) = unsafe { information::<FILE_ID_INFO>(file, FileIdInfo) } {
@@ -106,12 +106,12 @@ struct StandardInfo {
 
 const _: () = assert!(mem::size_of::<StandardInfo>() == mem::size_of::<FILE_STANDARD_INFO>());
 
-/// How many bytes an open file has taken from its volume.
+/// Returns how many bytes an open file has taken from its volume.
 pub(crate) fn allocated(file: &File) -> io::Result<u64> {
     Ok(u64::try_from(standard_info(file)?.allocation_size).unwrap_or(0))
 }
 
-/// Whether the last name of an open file is gone, or goes when it is closed.
+/// Returns whether the last name of an open file is gone, or goes when it is closed.
 pub(crate) fn is_deleted(file: &File) -> io::Result<bool> {
     let info = standard_info(file)?;
     Ok(info.delete_pending != 0 || info.number_of_links == 0)
@@ -122,7 +122,7 @@ fn standard_info(file: &File) -> io::Result<StandardInfo> {
     unsafe { information(file, FileStandardInfo) }
 }
 
-/// Whether the handle is that of a file on a disk: not of a console, a pipe or a device.
+/// Returns whether the handle is that of a file on a disk: not of a console, a pipe or a device.
 pub(crate) fn is_on_disk(file: &File) -> bool {
     // SAFETY: the handle is open as long as `file` is borrowed, and no pointer is passed.
     unsafe { GetFileType(handle(file)) == FILE_TYPE_DISK }
@@ -206,7 +206,7 @@ pub(crate) fn free_space(dir: &Path) -> io::Result<(u64, u64, u64)> {
     check(unsafe { GetDiskFreeSpaceExW(path.as_ptr(), &mut free, &mut total, ptr::null_mut()) })?;
     let (mut sectors, mut bytes, mut unused) = (0, 0, [0_u32; 2]);
     let [free_clusters, clusters] = &mut unused;
-    // SAFETY: as above.
+    // SAFETY: the path ends with NUL, the other pointers are to numbers; all outlive the call.
     let known = unsafe { GetDiskFreeSpaceW(path.as_ptr(), &mut sectors, &mut bytes, free_clusters, clusters) };
     let cluster = u64::from(sectors) * u64::from(bytes);
     Ok((total, free, if known == 0 || cluster == 0 { USUAL_CLUSTER } else { cluster }))
@@ -219,7 +219,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) })
 }
 
-/// Whether the handle is that of a console.
+/// Returns whether the handle is that of a console.
 pub(crate) fn is_console(file: &File) -> bool {
     let mut mode = 0;
     // SAFETY: the pointer is to `mode`, which outlives the call.
@@ -260,7 +260,7 @@ pub(crate) fn stay_loaded() {
     unsafe { GetModuleHandleExW(BY_ADDRESS, inside, &mut module) };
 }
 
-/// Whether the process is ending and has no thread but this one.
+/// Returns whether the process is ending and has no thread but this one.
 pub(crate) fn is_last_thread() -> bool {
     #[link(name = "ntdll")]
     unsafe extern "system" {

@@ -468,7 +468,7 @@ impl Pipeline {
         self.requests.put(request(reply));
     }
 
-    /// What the queued records hold outside their slots, and the most they may.
+    /// Returns how many bytes the queued records hold outside their slots, and the most they may.
     #[cfg(test)]
     pub(crate) fn spilled(&self) -> (usize, usize) {
         self.slots.spilled()

@@ -7,6 +7,7 @@ use crate::os::PerProcess;
 
 use super::Pipeline;
 
+/// The pipeline of this process, which a forked child makes again.
 pub(crate) struct PerProcessPipeline {
     pipeline: PerProcess<Pipeline>,
     /// For a child that has no memory for a pipeline of its own. It has ended, and counts what is
@@ -20,7 +21,8 @@ pub(crate) trait Renew: Send + Sync {
     /// Returns nothing if there is no memory for it.
     fn pipeline(&self) -> Option<Arc<Pipeline>>;
 
-    /// Starts the writer of the queue that came first; if that fails, the queue ends.
+    /// Starts the writer of a pipeline that [`pipeline`](Self::pipeline) made and this process
+    /// uses; if that fails, the pipeline ends.
     fn start(&self, pipeline: &Arc<Pipeline>);
 }
 
@@ -39,7 +41,7 @@ impl PerProcessPipeline {
         }
     }
 
-    /// The queue, if this process has made one.
+    /// Returns the pipeline, if this process has made one.
     pub(crate) fn existing_pipeline(&self) -> Option<&Pipeline> {
         self.pipeline.get()
     }

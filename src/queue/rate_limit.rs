@@ -1,5 +1,5 @@
-//! The limit for each place of the program: how many records of one level and target one
-//! `file:line` may log in an interval. Decided on the caller's thread, reported on the writer's.
+//! The limit for each location: how many records of one level and target one `file:line` may log in
+//! an interval. Decided on the caller's thread, reported on the writer's.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,13 +15,13 @@ use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::thread_local;
 use crate::wanted::Wanting;
 
-/// So many places are watched, a power of two; what does not find a slot is not limited. They take
-/// 160 KiB. A model makes them again for each order that it tries, and does with two.
+/// The slots, a power of two. A location that does not find one is not limited. All slots together
+/// take 160 KiB. A model makes them again for each order that it tries, and does with two.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
-/// A place is looked for in this many slots.
+/// A location is looked for in this many slots.
 const PROBES: usize = 8;
 
-/// How many records one place may log in each interval. May change while threads log.
+/// How many records one location may log in each interval. May change while threads log.
 pub(crate) struct Limit {
     /// In 32 bits. 0: no limit.
     records: AtomicU64,
@@ -40,7 +40,7 @@ impl Limit {
         self.per.store(per.as_nanos() as u64, Relaxed);
     }
 
-    /// Returns how many records a place may log; nothing if there is no limit.
+    /// Returns how many records a location may log; nothing if there is no limit.
     #[inline]
     fn records(&self) -> Option<u32> {
         Some(self.records.load(Relaxed) as u32).filter(|records| *records > 0)
@@ -52,7 +52,7 @@ impl Limit {
     }
 }
 
-/// Counts the records of each place, in intervals that the wall clock divides.
+/// Counts the records of each location, in intervals that the wall clock divides.
 pub(crate) struct RateLimit {
     limit: Arc<Limit>,
     call_sites: Box<[CallSite]>,
@@ -60,13 +60,13 @@ pub(crate) struct RateLimit {
 
 #[derive(Default)]
 struct CallSite {
-    /// Which place this is; 0: none yet. A caller claims it once, for ever.
+    /// Which location this is; 0: none yet. A caller claims it once, for ever.
     key: AtomicU64,
     /// Callers: the number of the interval (32 bits), and how many records came in it (32 bits).
     interval: AtomicU64,
     /// The bits of `Suppressed`. Callers add, the writer takes out what it reports.
     suppressed: AtomicU64,
-    /// What the writer says of the place: set by the caller that claimed it, once.
+    /// What the writer says of the location: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,
 }
 
@@ -84,7 +84,8 @@ impl CallSite {
     }
 }
 
-/// How many records of a place were suppressed, and which outputs with filters wanted one of them.
+/// How many records of a location were suppressed, and which outputs with filters wanted one of
+/// them.
 #[derive(Clone, Copy)]
 struct Suppressed {
     /// In 48 bits.
@@ -121,7 +122,7 @@ impl RateLimit {
         Self { limit, call_sites: (0..CALL_SITES).map(|_| CallSite::default()).collect() }
     }
 
-    /// The interval's length.
+    /// Returns the interval's length.
     pub(crate) fn per(&self) -> Duration {
         Duration::from_nanos(self.limit.per())
     }
@@ -131,14 +132,14 @@ impl RateLimit {
         self.limit.records().is_some()
     }
 
-    /// Whether the record is within the limit of its place; if not, it is counted there.
+    /// Returns whether the record is within the limit of its location; if not, it is counted there.
     #[inline]
     pub(crate) fn admit(&self, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
         let (Some(file), Some(line)) = (record.file(), record.line()) else { return true };
         let Some(most) = self.limit.records() else { return true };
         let known = record.file_static();
         let file_key = match known {
-            // The text is static, so its place in memory stands for it.
+            // The text is static, so its address stands for it.
             Some(file) => file.as_ptr() as u64,
             None => hash(file),
         };
@@ -167,8 +168,8 @@ impl RateLimit {
         counted.is_ok()
     }
 
-    /// Has a line reported for each place with records that were suppressed, once their interval is
-    /// over, or `all` of them; what `report` refuses is reported later.
+    /// Has a line reported for each location with records that were suppressed, once their interval
+    /// is over, or `all` of them; what `report` refuses is reported later.
     pub(crate) fn report(&self, now: SystemTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
@@ -268,7 +269,7 @@ impl About {
     }
 }
 
-/// Returns nothing for the usual target, the module path, of which a place has one.
+/// Returns nothing for the usual target, the module path, of which a location has one.
 #[inline]
 fn target_key(record: &log::Record<'_>) -> u64 {
     let target = record.target();
@@ -414,7 +415,7 @@ mod tests {
         assert!((CALL_SITES * 9 / 10..=CALL_SITES).contains(&limited), "{limited}");
     }
 
-    /// A bridge logs everything at one place; once its first record named the others.
+    /// A bridge logs everything at one location; once its first record named the others.
     #[test]
     fn a_location_with_several_levels_and_targets_has_a_limit_and_a_line_for_each() {
         let rate_limit = RateLimit::new(Limit::new(1, MINUTE));

@@ -101,7 +101,7 @@ impl Body {
         }
     }
 
-    /// What it can hold as it is, without more memory.
+    /// Returns how much it can hold as it is, without more memory.
     fn capacity(&self) -> usize {
         match self {
             Body::Literal(_) => 0,
@@ -222,7 +222,7 @@ impl TextWriter<'_> {
         self.write_long(whole_characters(&text[..most]));
     }
 
-    /// Whether something was swallowed.
+    /// Returns whether something was swallowed.
     #[cfg(feature = "kv_serde")]
     pub(super) fn is_full(&self) -> bool {
         self.full

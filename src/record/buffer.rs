@@ -16,7 +16,7 @@ const MOST: usize = 512;
 // The places follow each other also where the numbers wrap.
 const _: () = assert!(MOST.is_power_of_two());
 
-/// A thread that gives a buffer back passes over at most so many places that are not free.
+/// A thread that gives a buffer back passes over at most this many places that are not free.
 const TRIES: usize = 8;
 
 /// One for the whole process. A forked child goes on with its copy, whatever another thread was

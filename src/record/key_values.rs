@@ -4,7 +4,7 @@
 //! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. A key
 //! that the log call's static has may stay there: the tag says so, and its number stands in place
 //! of its length. Before all others there may be one that is no key-value: the file of a record
-//! whose place is no part of the program text.
+//! whose location is no part of the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -75,7 +75,7 @@ impl<'a> KeyValueWriter<'a> {
         Self { body, start: 0, numbered: 0, truncated: false, full: false }
     }
 
-    /// The bytes of all pairs so far, as if each key were with its value.
+    /// Returns the bytes of all pairs so far, as if each key were with its value.
     fn used(&self) -> usize {
         self.body.bytes().len() - self.start + self.numbered
     }
@@ -121,7 +121,7 @@ impl<'a> KeyValueWriter<'a> {
         }
     }
 
-    /// Whether a pair with this key has been written.
+    /// Returns whether a pair with this key has been written.
     pub(crate) fn has(&self, key: &str) -> bool {
         let bytes = self.body.bytes().get(self.start..).unwrap_or(&[]);
         KeyValues::new(bytes, &[]).split_file().1.any(|(other, _)| other == key)
@@ -292,7 +292,7 @@ impl<'a> KeyValues<'a> {
         Self { bytes, keys }
     }
 
-    /// Takes out what is there of the record's place.
+    /// Takes out the file of the record's location, if it is there.
     #[inline]
     pub(super) fn split_file(self) -> (Option<&'a str>, Self) {
         if self.bytes.is_empty() { (None, self) } else { self.split_first() }

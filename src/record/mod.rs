@@ -312,8 +312,8 @@ impl OwnedRecord {
         self.thread
     }
 
-    /// How many bytes of text it has with a message of this length, more or less: what a format
-    /// lays out.
+    /// Returns how many bytes of text it has with a message of this length, more or less: what a
+    /// format lays out.
     pub(crate) fn text_len(&self, message: usize) -> usize {
         let keys = match self.location {
             Location::File(_) => 0,
@@ -323,17 +323,17 @@ impl OwnedRecord {
         others + message + self.module_path.map_or(0, str::len)
     }
 
-    /// Whether the message is the whole line.
+    /// Returns whether the message is the whole line.
     pub(crate) fn is_line(&self) -> bool {
         self.parts.is_line
     }
 
-    /// Whether the message or the key-values were cut.
+    /// Returns whether the message or the key-values were cut.
     pub(crate) fn truncated(&self) -> bool {
         self.parts.truncated
     }
 
-    /// The bytes this record holds outside its slot.
+    /// Returns the bytes this record holds outside its slot.
     pub(crate) fn spilled(&self) -> usize {
         self.body.spilled()
     }
@@ -358,7 +358,7 @@ impl OwnedRecord {
         self.body.bytes().get(start..start + self.parts.message_len as usize).unwrap_or(&[])
     }
 
-    /// The name of the thread, if this record brought it.
+    /// Returns the name of the thread, if this record brought it.
     pub(crate) fn thread_name(&self) -> Option<&str> {
         (self.parts.name_len > 0).then(|| self.text(self.parts.target_len as usize, self.parts.name_len as usize))
     }
@@ -412,6 +412,7 @@ fn same_text(one: &str, other: &str) -> bool {
     std::ptr::eq(one, other) || one == other
 }
 
+/// Returns the level with this number, as `level as u8` gives it.
 pub(crate) fn level_of(number: u8) -> Level {
     match number {
         1 => Level::Error,

@@ -41,9 +41,9 @@ impl<'a> Record<'a> {
         Self { owned, message, time, thread_name }
     }
 
-    /// When the program logged it, by the wall clock. Where the kernel keeps its time by the
-    /// processor's counter (Linux on x86-64, mostly) the caller reads only that; should the clock
-    /// be set while the record waits in the queue, its time is the new clock's.
+    /// Returns when the program logged it, by the wall clock. Where the kernel keeps its time by
+    /// the processor's counter (Linux on x86-64, mostly) the caller reads only that; should the
+    /// clock be set while the record waits in the queue, its time is the new clock's.
     pub fn time(&self) -> SystemTime {
         self.time
     }
@@ -58,8 +58,8 @@ impl<'a> Record<'a> {
         self.owned.target()
     }
 
-    /// The module that logged it; `None` where the program did not say, or handed the record on
-    /// from elsewhere: then the target mostly says it.
+    /// Returns the module that logged it; `None` where the program did not say, or handed the
+    /// record on from elsewhere: then the target mostly says it.
     pub fn module_path(&self) -> Option<&'a str> {
         self.owned.module_path
     }
@@ -75,8 +75,8 @@ impl<'a> Record<'a> {
         (self.owned.line > 0).then_some(self.owned.line)
     }
 
-    /// The number of the thread that logged it, counted from 1 in the order of first log calls; 0
-    /// for the crate's own lines.
+    /// Returns the number of the thread that logged it, counted from 1 in the order of first log
+    /// calls; 0 for the crate's own lines.
     pub fn thread_number(&self) -> u32 {
         self.owned.thread
     }
@@ -86,12 +86,12 @@ impl<'a> Record<'a> {
         self.thread_name
     }
 
-    /// Whether the message is the whole line, which no format lays out.
+    /// Returns whether the message is the whole line, which no format lays out.
     pub(crate) fn is_line(&self) -> bool {
         self.owned.is_line()
     }
 
-    /// How many bytes of text a format has to lay out.
+    /// Returns how many bytes of text a format has to lay out.
     pub(crate) fn text_len(&self) -> usize {
         self.owned.text_len(self.message.len())
     }

@@ -67,7 +67,8 @@ pub enum Color {
 }
 
 impl Color {
-    /// What the environment makes of it. `Auto` then only depends on the terminal.
+    /// Returns the choice that the environment makes of it. `Auto` then only depends on the
+    /// terminal.
     pub(crate) fn by_environment(self) -> Self {
         match self {
             Color::Always | Color::Never => self,
@@ -75,8 +76,9 @@ impl Color {
         }
     }
 
-    /// What the variables ask for, by <https://no-color.org> and <https://bixense.com/clicolors>: an
-    /// empty one is not set. `TERM` is another matter: Unix always sets it, Windows hardly ever.
+    /// Returns what the variables ask for, by <https://no-color.org> and
+    /// <https://bixense.com/clicolors>: an empty one is not set. `TERM` is another matter: Unix
+    /// always sets it, Windows hardly ever.
     fn by_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let (clicolor, term) = (set("CLICOLOR"), variable("TERM"));
@@ -92,7 +94,7 @@ impl Color {
         }
     }
 
-    /// Whether the stream, as it is now, gets colours.
+    /// Returns whether the stream, as it is now, gets colours.
     pub(crate) fn suits(self, stream: Stream) -> bool {
         match self {
             Color::Always => true,

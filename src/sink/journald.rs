@@ -85,7 +85,7 @@ impl Journald {
 
     backlog_options!("unfazed::Journald::new()", backlog);
 
-    /// The format of its records, with the name of the program.
+    /// Returns the format of its records, with the name of the program.
     pub(crate) fn format(&self, program: Option<String>) -> Format {
         Format::journal(self.identifier.clone().or(program).unwrap_or_default())
     }

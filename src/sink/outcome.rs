@@ -128,7 +128,7 @@ pub(crate) struct Health {
 /// next line, or both.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// Lines that were written since the last check went away with a file that somebody deleted.
+    /// Lines that were written since the last check were deleted with their file.
     /// Reported in the next line.
     LinesDeleted { lines: u64 },
     /// Somebody cut bytes off the file. Reported in the next line.

@@ -284,7 +284,7 @@ impl Syslog {
         }
     }
 
-    /// How events and statistics call the output.
+    /// Returns the name that events and statistics have for the output.
     pub(crate) fn name(&self) -> String {
         match &self.to {
             Destination::Unix(_) => "syslog".to_owned(),
@@ -293,7 +293,7 @@ impl Syslog {
         }
     }
 
-    /// The format of its messages, with the name of the program and of this machine.
+    /// Returns the format of its messages, with the name of the program and of this machine.
     pub(crate) fn format(&self, program: Option<String>, host: Option<String>) -> Format {
         Format::syslog(SyslogOptions {
             facility: self.facility as u8,

@@ -22,7 +22,7 @@ impl DropReason {
     pub(crate) const ALL: [DropReason; 5] =
         [DropReason::QueueFull, DropReason::DiskFull, DropReason::IoError, DropReason::Panicked, DropReason::Shutdown];
 
-    /// One word for the log: `queue_full`.
+    /// Returns one word for the log: `queue_full`.
     pub(crate) fn word(self) -> &'static str {
         match self {
             DropReason::QueueFull => "queue_full",
@@ -52,7 +52,7 @@ impl Drops {
         self.each(other, u64::wrapping_add);
     }
 
-    /// What is in `self` and not yet in `earlier`.
+    /// Returns the drops in `self` that are not yet in `earlier`.
     pub(crate) fn since(mut self, earlier: &Drops) -> Drops {
         self.each(earlier, u64::saturating_sub);
         self

@@ -23,7 +23,7 @@ use crate::record::{Fields, KeyValueWriter, MoreKeyValues};
 const MESSAGE: &str = "message";
 /// The key under which the names of the spans stand.
 const SPAN: &str = "span";
-/// The target of what `tracing_log::LogTracer` hands on, whose own place is in fields.
+/// The target of what `tracing_log::LogTracer` hands on, whose own location is in fields.
 const FROM_LOG: &str = "log";
 
 pub(super) struct RecordLayer {
@@ -217,14 +217,14 @@ where
     Ok(())
 }
 
-/// What a key is called: `r#type` is `type`.
+/// Returns the name of a key: `r#type` is `type`.
 fn key(field: &Field) -> &'static str {
     let name = field.name();
     name.strip_prefix("r#").unwrap_or(name)
 }
 
 /// Writes each field of an event but its message, and what `tracing_log` puts there of a record's
-/// place.
+/// location.
 struct EventVisitor<'a, 'b> {
     into: &'a mut KeyValueWriter<'b>,
     is_from_log: bool,

@@ -32,7 +32,7 @@ impl MakeLineWriter {
 impl<'a> MakeWriter<'a> for MakeLineWriter {
     type Writer = LineWriter<'a>;
 
-    /// For lines of an unknown place: INFO, without a target.
+    /// Makes a writer of lines whose location is unknown: INFO, without a target.
     fn make_writer(&'a self) -> LineWriter<'a> {
         self.writer_for(log::Level::Info, "")
     }

@@ -76,7 +76,7 @@ pub(crate) struct Writer {
     flushes: Vec<Flush>,
     /// Somebody waits for the end.
     shutdowns: Vec<Reply>,
-    /// What is to be carried out once so many records are taken.
+    /// What is to be carried out, each once this number of records is taken.
     orders: Vec<(Command, u64)>,
     started: bool,
     /// When it is looked next for records that the rate limit suppressed.
@@ -155,13 +155,13 @@ impl Writer {
         self.watch = watch;
     }
 
-    /// How much memory is held for what an output retains.
+    /// Returns how much memory is held for the lines that an output retains.
     #[cfg(test)]
     pub(crate) fn memory_retained(&self, output: usize) -> usize {
         self.records.memory(output)
     }
 
-    /// How many bytes of it are in use.
+    /// Returns how many bytes of that memory are in use.
     #[cfg(test)]
     pub(crate) fn bytes_retained(&self, output: usize) -> usize {
         self.records.retained_lines(output).map(|(retained, _)| retained::LINE_OVERHEAD + retained.len).sum()

@@ -43,8 +43,8 @@ pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {
     warn(at, format_args!("{} dropped", records(drops.total())), &pairs)
 }
 
-/// The gap line: the output is back, this is what is missing, and so many lines follow that were
-/// retained.
+/// Returns the gap line: the output is back, these records are missing, and `retained` lines
+/// follow.
 pub(super) fn resumed(
     (from, to): (SystemTime, SystemTime),
     cause: Cause,
@@ -80,7 +80,7 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> No
     warn(at, format_args!("logging suspended"), &pairs)
 }
 
-/// What happened to the file under our hands, or was done to make room.
+/// Returns the line about what happened to the file under our hands, or was done to make room.
 pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let mut pairs = Vec::new();
     let lines = happened.lines_deleted;
@@ -115,7 +115,7 @@ fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<
     Notice::new(Level::Warn, at, message, pairs)
 }
 
-/// What happened, as far as it did.
+/// Adds what happened, as far as it did.
 fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened) {
     let Happened { lines_deleted, cut_short, files_deleted, bytes_deleted } = *happened;
     let counted = [
@@ -127,7 +127,7 @@ fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened
     pairs.extend(counted.into_iter().filter(|(_, count)| *count > 0).map(|(word, count)| (word, Value::U64(count))));
 }
 
-/// The losses by level and by reason, those that are not zero.
+/// Adds the losses by level and by reason, except those that are zero.
 fn push_drops(pairs: &mut Vec<(&'static str, Value<'_>)>, drops: &Drops) {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
     let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, drops.by_level(level)));

@@ -12,7 +12,7 @@ use super::Writer;
 use super::guard::guarded;
 
 impl Writer {
-    /// What the program ordered, where the records before it are written.
+    /// Carries out what the program ordered, once the records before it are written.
     pub(super) fn carry_out_orders(&mut self, now: Now) {
         if self.orders.is_empty() {
             return;
@@ -30,7 +30,7 @@ impl Writer {
         self.publish_gate();
     }
 
-    /// How many records may be taken before an order is due.
+    /// Returns how many records may be taken before an order is due.
     pub(super) fn before_the_next_order(&self) -> usize {
         let taken = self.pipeline.counters.writer.taken.total();
         let left = self.orders.iter().map(|(_, due)| due.saturating_sub(taken)).min();

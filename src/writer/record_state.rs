@@ -55,7 +55,7 @@ impl RecordState {
         }
     }
 
-    /// What another line of the same record knows.
+    /// Takes over what another line of the same record knows.
     pub(super) fn learn(&mut self, other: &RecordState) {
         self.written |= other.written;
         if let Some((output, reason)) = other.dropped {

@@ -44,7 +44,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// For so many outputs, and turns of so many records.
+    /// Takes the memory for `outputs` outputs, and turns of `records` records.
     pub(super) fn new(outputs: usize, records: usize) -> Self {
         let rings: Vec<_> = (0..outputs).map(|_| Ring::default()).collect();
         // All that a turn ever takes: one that needs memory for itself could not drop its records
@@ -58,22 +58,22 @@ impl Records {
         self.turn.len() - 1
     }
 
-    /// How many records the turn has.
+    /// Returns how many records the turn has.
     pub(super) fn len(&self) -> usize {
         self.turn.len()
     }
 
-    /// How many records are not settled.
+    /// Returns how many records are not settled.
     pub(super) fn in_hands(&self) -> usize {
         self.turn.len() + self.open
     }
 
-    /// How many lines an output retains.
+    /// Returns how many lines an output retains.
     pub(super) fn retained(&self, output: usize) -> usize {
         self.rings[output].len()
     }
 
-    /// The lines that an output retains, the oldest first.
+    /// Returns the lines that an output retains, the oldest first.
     pub(super) fn retained_lines(&self, output: usize) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         self.rings[output].lines()
     }
@@ -90,7 +90,7 @@ impl Records {
         state.drop_by(as_number(output), reason);
     }
 
-    /// What no output has got to: the turn broke off.
+    /// Drops the records that no output has got to, because the turn broke off.
     pub(super) fn break_off(&mut self, reason: DropReason) {
         for state in &mut self.turn {
             state.drop_by(u16::MAX, reason);
@@ -257,7 +257,7 @@ impl Records {
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
     }
 
-    /// Whether what is, or was, at this place of a ring is a record of the turn.
+    /// Returns whether what is, or was, at this place of a ring is a record of the turn.
     fn is_of_the_turn(&self, output: usize, at: u32) -> bool {
         let end = self.rings[output].end();
         end.wrapping_sub(at) <= end.wrapping_sub(self.turn_began[output])
@@ -299,7 +299,7 @@ impl Records {
         }
     }
 
-    /// How much memory is held for what an output retains.
+    /// Returns how much memory is held for the lines that an output retains.
     #[cfg(test)]
     pub(super) fn memory(&self, output: usize) -> usize {
         self.rings[output].memory()

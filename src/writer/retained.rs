@@ -39,7 +39,7 @@ pub(super) struct RetainedLine {
 }
 
 impl Ring {
-    /// How many lines there are.
+    /// Returns the number of lines.
     pub(super) fn len(&self) -> usize {
         self.lines
     }
@@ -48,7 +48,7 @@ impl Ring {
         self.start
     }
 
-    /// The place of the next line.
+    /// Returns the place of the next line.
     pub(super) fn end(&self) -> u32 {
         self.start.wrapping_add(self.bytes.len() as u32)
     }
@@ -107,7 +107,7 @@ impl Ring {
         }
     }
 
-    /// What is remembered of the line at this place, which must be one.
+    /// Returns what is remembered of the line that begins at this place.
     pub(super) fn at(&self, place: u32) -> RetainedLine {
         let mut bytes = [0; LINE_OVERHEAD];
         let index = place.wrapping_sub(self.start) as usize;
@@ -121,8 +121,8 @@ impl Ring {
         self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(retained.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
-    /// The lines, the oldest first; where the ring closes a line has two parts. Of a line whose
-    /// rest the sink has, nothing is left to hand over.
+    /// Returns the lines, the oldest first; where the ring closes a line has two parts. Of a line
+    /// whose rest the sink has, nothing is left to hand over.
     pub(super) fn lines(&self) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         let mut index = 0;
         (0..self.lines).map(move |number| {
@@ -141,7 +141,7 @@ impl Ring {
         [front, &back[start.saturating_sub(split)..end.saturating_sub(split)]]
     }
 
-    /// How much memory it holds.
+    /// Returns how much memory it holds.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity()
@@ -187,7 +187,7 @@ impl RetainedLine {
     }
 }
 
-/// Whole seconds, also before 1970, and nanoseconds after them.
+/// Returns whole seconds, also before 1970, and nanoseconds after them.
 fn since_epoch(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),

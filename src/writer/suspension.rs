@@ -61,8 +61,8 @@ pub(super) enum Shown {
 }
 
 impl Suspension {
-    /// Takes the cause of the latest attempt. Returns true if an event is due: the
-    /// last one named another cause, a second ago or more.
+    /// Takes the cause of the latest attempt. Returns true if an event is due: the last one named
+    /// another cause, a second ago or more.
     pub(super) fn follow(&mut self, cause: Cause, now: Instant) -> bool {
         // After a write that failed, a look at the free space only says that it is too early.
         let is_known = cause == Cause::LowSpace && matches!(self.cause, Cause::DiskFull | Cause::Quota);

@@ -163,7 +163,7 @@ mod list {
             }
         }
 
-        /// Each entry's tag, and the place of its three bits.
+        /// Returns each entry's tag, and the place of its three bits.
         fn entries(&self) -> impl Iterator<Item = (u16, usize)> + '_ {
             let starts = (HEADER_LEN..self.0.len()).step_by(ENTRY_LEN);
             starts.filter_map(|at| Some((u16::from_le_bytes([*self.0.get(at)?, *self.0.get(at + 1)?]), at + 2)))

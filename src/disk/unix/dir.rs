@@ -106,8 +106,8 @@ impl RealDir {
         &self.0.known
     }
 
-    /// Where the file at `path` really is, or would be. A symbolic link in its place is followed
-    /// only if it is ours or root's.
+    /// Returns where the file at `path` really is, or would be. A symbolic link in its place is
+    /// followed only if it is ours or root's.
     pub(in crate::disk) fn locate(path: &Path, known: &KnownWay) -> io::Result<(Self, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -234,7 +234,7 @@ impl RealDir {
         result
     }
 
-    /// Whether the file that was opened at `path` is still there.
+    /// Returns whether the file that was opened at `path` is still there.
     ///
     /// # Errors
     ///

@@ -209,8 +209,8 @@ impl RealDir {
 }
 
 impl Lock {
-    /// Whether it is still a lock: whoever may write to the directory can remove what it was taken
-    /// on, and then the next process makes a new one.
+    /// Returns whether it is still a lock: whoever may write to the directory can remove what it
+    /// was taken on, and then the next process makes a new one.
     pub(in crate::disk) fn is_held(&self) -> bool {
         match &self.on {
             On::LockFile(file) => self.dir.leads_to(file),
@@ -220,7 +220,7 @@ impl Lock {
         }
     }
 
-    /// Whether it is the lock of the log `active` in `dir`, whatever file that is.
+    /// Returns whether it is the lock of the log `active` in `dir`, whatever file that is.
     pub(in crate::disk) fn is_of(&self, dir: &RealDir, active: &OsStr) -> bool {
         let is_same_dir = match (fstat(self.dir.fd()), fstat(dir.fd())) {
             (Ok(one), Ok(other)) => id_of(&one) == id_of(&other),
@@ -300,8 +300,8 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether the log is a mount of its own, as a volume of a single file: then it may have another
-/// directory elsewhere, and in none of them it can be renamed.
+/// Returns whether the log is a mount of its own, as a volume of a single file: then it may have
+/// another directory elsewhere, and in none of them it can be renamed.
 fn is_mounted(log: &File) -> bool {
     #[cfg(target_os = "linux")]
     {

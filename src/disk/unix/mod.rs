@@ -55,7 +55,7 @@ pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usiz
     file.read_at(bytes, at)
 }
 
-/// Whether the descriptor leads to a regular file.
+/// Returns whether the descriptor leads to a regular file.
 pub(super) fn is_regular(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.is_file())
 }
@@ -144,7 +144,7 @@ pub(super) fn commit_freed(_file: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Why what is there can never be a log file, if it cannot.
+/// Returns why what is there can never be a log file, if it cannot.
 pub(super) fn unfit(metadata: &Metadata) -> Option<&'static str> {
     if metadata.file_type().is_socket() {
         return Some("a socket");
@@ -157,17 +157,17 @@ pub(super) fn unfit_path(_path: &Path) -> Option<&'static str> {
     None
 }
 
-/// Whether two paths of files that are not there yet would be one.
+/// Returns whether two paths of files that are not there yet would be one.
 pub(super) fn is_one_path(one: &Path, other: &Path) -> bool {
     one == other
 }
 
-/// How long a name is, in the unit of `longest_name`.
+/// Returns the length of a name, in the unit of `longest_name`.
 pub(super) fn name_length(name: &OsStr) -> usize {
     name.len()
 }
 
-/// How long a name may be in a directory, where the file system says it.
+/// Returns how long a name may be in a directory, where the file system says it.
 pub(super) fn longest_name(dir: &Path) -> Option<usize> {
     let limit = usize::try_from(rustix::fs::statvfs(dir).ok()?.f_namemax).ok()?;
     (limit > 0).then_some(limit)
@@ -182,7 +182,7 @@ pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::R
     Ok(listed.into_iter().filter(|entry| !entry.is_doubtful).map(|entry| entry.name).collect())
 }
 
-/// Whether two paths lead to one file, where both can be seen.
+/// Returns whether two paths lead to one file, where both can be seen.
 pub(super) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
     let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
     Some((one.dev(), one.ino()) == (other.dev(), other.ino()))

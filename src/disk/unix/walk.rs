@@ -95,23 +95,24 @@ impl Trusted {
         Ok(Self { us: rustix::process::geteuid().as_raw(), root })
     }
 
-    /// Whether what belongs to `uid` is ours or root's. `is_open`: others can make names where it
-    /// stands; then a user of whom nothing is known may be anybody.
+    /// Returns whether what belongs to `uid` is ours or root's. `is_open`: others can make names
+    /// where it stands; then a user of whom nothing is known may be anybody.
     fn contains(self, uid: u32, is_open: bool) -> bool {
         uid == 0 || uid == self.us || uid == self.root && !(is_open && uid == UNKNOWN_USER)
     }
 
-    /// The user, if he can be distinguished from others.
+    /// Returns the user, if he can be distinguished from others.
     fn known(self, uid: u32) -> Option<u32> {
         (uid != self.root || uid != UNKNOWN_USER || uid == self.us).then_some(uid)
     }
 
-    /// Whether others can make names in a directory.
+    /// Returns whether others can make names in a directory.
     pub(super) fn is_open(self, dir: &Stat) -> bool {
         !self.contains(dir.st_uid, false) || others_may_write(dir)
     }
 
-    /// Whether a link may lead us anywhere. A second name of one may have been made by anybody.
+    /// Returns whether a link may lead us anywhere. A second name of one may have been made by
+    /// anybody.
     pub(super) fn trusts_link(self, link: &Stat, dir: &Stat) -> bool {
         let is_open = self.is_open(dir);
         self.contains(link.st_uid, is_open) && !(is_open && link.st_nlink > 1)
@@ -262,7 +263,7 @@ fn is_empty(dir: &OwnedFd) -> bool {
     look().unwrap_or(false)
 }
 
-/// The components of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn components(path: &Path) -> Vec<OsString> {
     let names = path.components().filter(|component| !matches!(component, Component::CurDir));
     let mut names: Vec<_> = names.map(|component| component.as_os_str().to_owned()).collect();

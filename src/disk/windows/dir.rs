@@ -53,9 +53,9 @@ impl RealDir {
         &KnownWay {}
     }
 
-    /// Where the file at `path` really is, or would be. A file that is there has the name by which
-    /// its directory lists it, from which those of its archives are made: `path` may name it in
-    /// another case, or by its short name.
+    /// Returns where the file at `path` really is, or would be. A file that is there has the name
+    /// by which its directory lists it, from which those of its archives are made: `path` may name
+    /// it in another case, or by its short name.
     pub(in crate::disk) fn locate(path: &Path, _known: &KnownWay) -> io::Result<(Self, OsString)> {
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         let real = fs::canonicalize(path).ok();
@@ -103,7 +103,7 @@ impl RealDir {
         Ok(os::lock(log)?.then_some(Lock(())))
     }
 
-    /// Whether the file that was opened at `path` is still there.
+    /// Returns whether the file that was opened at `path` is still there.
     pub(in crate::disk) fn check_path(&self, _name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
         if os::is_deleted(&file.file)? {
             return Ok(PathState::Deleted);
@@ -170,13 +170,13 @@ fn look_at(path: &Path, flags: u32) -> io::Result<File> {
     OpenOptions::new().access_mode(LOOK).custom_flags(flags).open(path)
 }
 
-/// Whether two handles are of one file. A volume without a number is any.
+/// Returns whether two handles are of one file. A volume without a number is any.
 fn is_same(one: &File, other: &File) -> io::Result<bool> {
     let (one, other) = (os::file_id(one)?, os::file_id(other)?);
     Ok(one.1 == other.1 && (one.0 == other.0 || one.0 == 0 || other.0 == 0))
 }
 
-/// Whether two paths lead to one file, where both can be seen.
+/// Returns whether two paths lead to one file, where both can be seen.
 pub(in crate::disk) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
     is_same(&look_at(one, DIRECTORIES_TOO).ok()?, &look_at(other, DIRECTORIES_TOO).ok()?).ok()
 }

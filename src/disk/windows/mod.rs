@@ -68,7 +68,7 @@ pub(super) fn read_at(mut file: &File, bytes: &mut [u8], at: u64) -> io::Result<
     result
 }
 
-/// Whether the handle leads to a regular file.
+/// Returns whether the handle leads to a regular file.
 pub(super) fn is_regular(file: &File) -> io::Result<bool> {
     if !os::is_on_disk(file) {
         return Ok(false);
@@ -115,7 +115,7 @@ pub(super) fn unfit(_metadata: &Metadata) -> Option<&'static str> {
     None
 }
 
-/// Why a log file can never have this path, if it cannot.
+/// Returns why a log file can never have this path, if it cannot.
 pub(super) fn unfit_path(path: &Path) -> Option<&'static str> {
     let is_refused = |byte: &u8| *byte < b' ' || b"<>:\"|?*".contains(byte);
     let name = path.file_name().unwrap_or_default();
@@ -130,13 +130,14 @@ pub(super) fn unfit_path(path: &Path) -> Option<&'static str> {
     is_device.then_some("the name of a device")
 }
 
-/// Whether two paths of files that are not there yet would be one: names do not differ by case.
+/// Returns whether two paths of files that are not there yet would be one: names do not differ by
+/// case.
 pub(super) fn is_one_path(one: &Path, other: &Path) -> bool {
     let folded = |path: &Path| path.to_string_lossy().to_lowercase();
     folded(one) == folded(other)
 }
 
-/// How long a name is, in the unit of its limit.
+/// Returns the length of a name, in the unit of its limit.
 pub(super) fn name_length(name: &OsStr) -> usize {
     name.to_string_lossy().encode_utf16().count()
 }

@@ -39,8 +39,8 @@ pub(super) fn field_names() -> Names {
     Names::new(&own, super::as_it_is)
 }
 
-/// The constant fields; `event.dataset` is the service's name where it is not given, as the logging
-/// specification demands.
+/// Returns the constant fields; `event.dataset` is the service's name where it is not given, as the
+/// logging specification demands.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = members(fields, false)?;
     let of = |name: &str| fields.pairs().filter(|(key, _)| *key == name).last();

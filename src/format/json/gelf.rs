@@ -65,12 +65,13 @@ pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// What Graylog takes for nothing: by Java's idea of a space, in which control characters are some.
+/// Returns whether Graylog takes a text for an empty one: to Java, which it uses, control
+/// characters are spaces, too.
 fn is_blank(text: &str) -> bool {
     text.chars().all(|character| character.is_whitespace() || character.is_control())
 }
 
-/// The names of additional fields are made of these.
+/// Returns a character as it stands in the name of an additional field.
 fn letter(character: char) -> char {
     if character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.') { character } else { '_' }
 }

@@ -123,8 +123,8 @@ fn push_member(out: &mut Vec<u8>, name: &str, value: Value<'_>, safe_integers: b
     Ok(())
 }
 
-/// Whether each reader can hold the value: JavaScript, `jq` before 1.7 and Google Cloud keep all
-/// numbers as doubles.
+/// Returns whether each reader can hold the value: JavaScript, `jq` before 1.7 and Google Cloud
+/// keep all numbers as doubles.
 fn fits_double(value: Value<'_>) -> bool {
     match value {
         Value::I64(value) => is_safe(value.into()),
@@ -184,7 +184,8 @@ fn push_value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands for a float that JSON has no number for; the names are those of protocol buffers.
+/// Returns the text for a float that JSON has no number for; the names are those of protocol
+/// buffers.
 fn no_number(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"
@@ -271,8 +272,8 @@ fn trace_flags(value: Value<'_>) -> Option<u8> {
     }
 }
 
-/// Whether this is an id of so many bytes in hexadecimal digits, and not zero, which stands for
-/// none.
+/// Returns whether this is an id of `bytes` bytes in hexadecimal digits, and not zero, which stands
+/// for none.
 fn is_id(value: Value<'_>, bytes: usize) -> bool {
     let Value::Str(text) = value else { return false };
     text.len() == 2 * bytes

@@ -33,7 +33,8 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// The name for what was written last at `second`, where `newest` is the youngest one there is.
+    /// Returns the name for what was written last at `second`, where `newest` is the youngest one
+    /// there is.
     pub(crate) fn after(newest: Option<Archive>, second: i64) -> Self {
         let first = Self { second: second.clamp(FIRST_SECOND, LAST_SECOND), number: 0, compressed: false };
         match newest.map(|newest| (newest, newest.next())) {
@@ -44,7 +45,7 @@ impl Archive {
         }
     }
 
-    /// The name after this one. The very last one has none, and stays.
+    /// Returns the name after this one. The very last one has none, and stays.
     pub(crate) fn next(self) -> Self {
         let (second, number) = match self.number {
             MOST_NUMBER => (self.second + 1, 0),
@@ -53,7 +54,7 @@ impl Archive {
         if second > LAST_SECOND { self } else { Self { second, number, compressed: false } }
     }
 
-    /// This archive's compressed form.
+    /// Returns this archive's compressed form.
     pub(crate) fn compressed(self) -> Self {
         Self { compressed: true, ..self }
     }
@@ -100,7 +101,7 @@ impl Names {
         name
     }
 
-    /// The archive of this whole name, if we could have given it.
+    /// Returns the archive of this whole name, if we could have given it.
     pub(crate) fn parse(&self, name: &OsStr) -> Option<Archive> {
         self.parse_bytes(name.as_encoded_bytes())
     }
@@ -129,12 +130,12 @@ impl Names {
         (self.name(archive).as_encoded_bytes() == name).then_some(archive)
     }
 
-    /// A name for the next active file, until it is one.
+    /// Returns a name for the next active file, until it is one.
     pub(crate) fn unfinished(&self, random: u32) -> OsString {
         unfinished(&self.active, random)
     }
 
-    /// A name for a compressed archive, until it is one.
+    /// Returns a name for a compressed archive, until it is one.
     pub(crate) fn unfinished_archive(&self, archive: Archive, random: u32) -> OsString {
         unfinished(&self.name(archive), random)
     }
@@ -148,13 +149,13 @@ impl Names {
         if compress { archive + COMPRESSED.len() + unfinished } else { archive.max(unfinished) }
     }
 
-    /// The name of the active file itself.
+    /// Returns the name of the active file itself.
     pub(crate) fn active(&self) -> &OsStr {
         &self.active
     }
 
-    /// Whether this is the name of something that was begun and, unless it is under way, never
-    /// finished.
+    /// Returns whether this is the name of something that was begun and, unless it is under way,
+    /// never finished.
     pub(crate) fn is_unfinished(&self, name: &OsStr) -> bool {
         let of_archive = |finished| self.parse_bytes(finished).is_some_and(|archive| archive.compressed);
         self.is_next_active(name) || self.finished(name.as_encoded_bytes()).is_some_and(of_archive)
@@ -165,7 +166,7 @@ impl Names {
         self.finished(name.as_encoded_bytes()) == Some(self.active.as_encoded_bytes())
     }
 
-    /// Which name something unfinished was to get.
+    /// Returns the name that an unfinished file was to get.
     fn finished<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
         let (before, after) = UNFINISHED;
         let name = name.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;

@@ -138,7 +138,7 @@ impl Archives {
         Ok(())
     }
 
-    /// Goes on with the list by so many looks, if it is under way. When it is whole, decides which
+    /// Goes on with the list by `looks` names, if it is under way. When it is whole, decides which
     /// archives are to be deleted. Returns how many files with an archive's name were passed over,
     /// because they have other names.
     fn go_on<D: Dir<File = F>, F: DiskFile>(

@@ -19,7 +19,8 @@ const CUT_AT_MOST: Duration = Duration::from_millis(500);
 /// distance; it is torn if each look says so, and the file does not grow in between.
 const TAIL_LOOKS: usize = 20;
 const TAIL_PAUSE: Duration = Duration::from_millis(5);
-/// A file that grows at each look, and never ends with a line, counts as torn after so many.
+/// A file that grows at each look, and never ends with a line, counts as torn after this many
+/// looks.
 const MOST_TAIL_LOOKS: usize = 100;
 /// A write that is interrupted this often in a row counts as failed.
 const MOST_INTERRUPTIONS: usize = 100;

@@ -31,8 +31,8 @@ impl Limits {
         self.files.is_some_and(|most| files > most) || self.total.is_some_and(|most| total > most)
     }
 
-    /// Which of `archives`, the oldest first, have to go next to an active file of so many bytes.
-    /// An empty one always goes: it holds nothing.
+    /// Returns which of `archives`, the oldest first, have to go next to an active file of this
+    /// length. An empty one always goes: it holds nothing.
     pub(super) fn exceeded_by(&self, archives: &[Listed], active: u64, now: SystemTime) -> Vec<usize> {
         let mut files = 1 + archives.iter().filter(|archive| archive.bytes > 0).count();
         let mut total = archives.iter().fold(active, |sum, archive| sum.saturating_add(archive.bytes));

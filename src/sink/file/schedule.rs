@@ -33,9 +33,9 @@ impl Schedule {
         self.current = last.and_then(|last| self.period(last));
     }
 
-    /// How many leading ones of `lines` (where each ends, counted from the first one's start, and
-    /// its time) belong into the file, which holds `len` bytes. If not all of them do, it is to be
-    /// rotated before the next.
+    /// Returns how many leading ones of `lines` (where each ends, counted from the first one's
+    /// start, and its time) belong into the file, which holds `len` bytes. If not all of them do,
+    /// it is to be rotated before the next.
     pub(super) fn lines_for(&mut self, len: u64, lines: &[(u64, SystemTime)]) -> usize {
         let by_time = self.of_this_period(lines);
         let Some(size) = self.rotation.size else { return by_time };
@@ -69,7 +69,7 @@ impl Schedule {
         }
     }
 
-    /// A number that is greater by one for the next hour, or whatever it is.
+    /// Returns a number that is greater by one for the next hour, or whatever it is.
     fn period(&mut self, time: SystemTime) -> Option<i64> {
         let every = self.rotation.every?;
         let second = self.calendar_second(time);
@@ -86,7 +86,7 @@ impl Schedule {
         })
     }
 
-    /// The seconds since 1970 that the calendar of this rotation shows.
+    /// Returns the seconds since 1970 that the calendar of this rotation shows.
     pub(super) fn calendar_second(&mut self, time: SystemTime) -> i64 {
         let second = seconds(time);
         let minute = second.div_euclid(60);
@@ -98,7 +98,7 @@ impl Schedule {
     }
 }
 
-/// Whole seconds since 1970, rounded down.
+/// Returns whole seconds since 1970, rounded down.
 fn seconds(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

@@ -93,8 +93,9 @@ struct Suspended {
 }
 
 impl LastAnswer {
-    /// What may be written: the free space above the reserve, less one block because the file may
-    /// straddle one more than its bytes fill, and one for the line that says that it gets quiet.
+    /// Returns how much may be written: the free space above the reserve, less one block because
+    /// the file may straddle one more than its bytes fill, and one for the line that says that it
+    /// gets quiet.
     fn writable(&self) -> u64 {
         match self.marks.stop {
             0 => u64::MAX,
@@ -125,18 +126,18 @@ impl Space {
         self.asked = None;
     }
 
-    /// Whether it is time to ask although nothing is to be written: others write too.
+    /// Returns whether it is time to ask although nothing is to be written: others write too.
     pub(crate) fn must_look(&self, now: Instant) -> bool {
         let every = if self.is_low() { ASK_EVERY_LOW } else { ASK_EVERY };
         self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= every)
     }
 
-    /// How many bytes may be written now.
+    /// Returns how many bytes may be written now.
     pub(crate) fn writable(&self) -> u64 {
         self.known.map_or(u64::MAX, |known| known.writable())
     }
 
-    /// Why so many bytes will not fit, if that is known without trying.
+    /// Returns why `bytes` bytes will not fit, if that is known without trying.
     pub(crate) fn cannot_fit(&self, bytes: u64) -> Option<Cause> {
         let known = self.known?;
         if known.writable() < bytes {
@@ -145,43 +146,43 @@ impl Space {
         (known.free < bytes).then_some(Cause::DiskFull)
     }
 
-    /// How many bytes have to become free before an output that was suspended for want of room may
-    /// resume.
+    /// Returns how many bytes have to become free before an output that was suspended for want of
+    /// room may resume.
     pub(crate) fn shortfall(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.resume.saturating_sub(known.free))
     }
 
-    /// Whether free space alone says when to stop and when to resume.
+    /// Returns whether free space alone says when to stop and when to resume.
     pub(crate) fn has_marks(&self) -> bool {
         self.known.is_some_and(|known| known.marks.stop > 0)
     }
 
-    /// How many bytes can be written, as far as that is known.
+    /// Returns how many bytes can be written, as far as that is known.
     pub(crate) fn left(&self) -> u64 {
         self.known.map_or(u64::MAX, |_| self.writable().min(self.free_for_certain()))
     }
 
-    /// The unit in which room is taken.
+    /// Returns the unit in which room is taken.
     pub(crate) fn block(&self) -> u64 {
         self.known.map_or(4096, |known| known.block.max(1))
     }
 
-    /// What is free except two blocks, as in the writable; nothing where it is not known.
+    /// Returns the free space except two blocks, as in the writable; nothing where it is not known.
     pub(crate) fn free_for_certain(&self) -> u64 {
         self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
     }
 
-    /// What has to stay free so that space gets neither low nor too little to resume.
+    /// Returns how much has to stay free so that space gets neither low nor too little to resume.
     pub(crate) fn headroom(&self) -> u64 {
         self.known.map_or(0, |known| known.marks.low.max(known.marks.resume))
     }
 
-    /// How many bytes may be taken ahead of need: nothing when space is, or might get, low.
+    /// Returns how many bytes may be taken ahead of need: nothing when space is, or might get, low.
     pub(crate) fn preallocation_step(&self) -> u64 {
         self.known.map_or(0, |known| (known.free.saturating_sub(known.marks.low) / 64).min(MIB))
     }
 
-    /// Free bytes and the reserve, where both are known.
+    /// Returns free bytes and the reserve, where both are known.
     pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
         self.known.map(|known| (known.free, known.marks.stop))
     }
@@ -210,14 +211,14 @@ impl Space {
         self.suspended = Some(Suspended { by_attempt, good_since: None, low_since: None, free });
     }
 
-    /// Whether the file system is to commit, because low space lasts and more may be free than it
-    /// shows.
+    /// Returns whether the file system is to commit, because low space lasts and more may be free
+    /// than it shows.
     pub(crate) fn must_commit(&mut self, now: Instant) -> bool {
         let low_since = self.suspended.and_then(|suspended| suspended.low_since);
         low_since.is_some_and(|since| now.saturating_duration_since(since) >= COMMIT_AFTER) && self.may_commit(now)
     }
 
-    /// Whether the file system may commit now; then the next commit is a while later.
+    /// Returns whether the file system may commit now; then the next commit is a while later.
     pub(crate) fn may_commit(&mut self, now: Instant) -> bool {
         let may = self.committed.is_none_or(|last| now.saturating_duration_since(last) >= COMMIT_EVERY);
         if may {
@@ -226,7 +227,7 @@ impl Space {
         may
     }
 
-    /// Whether enough to resume has become free since a write failed.
+    /// Returns whether enough to resume has become free since a write failed.
     pub(crate) fn has_recovered(&self) -> bool {
         let (Some(known), Some(Suspended { free: Some(before), .. })) = (self.known, self.suspended) else {
             return false;
@@ -235,7 +236,7 @@ impl Space {
         known.free >= known.marks.resume && known.free >= before.saturating_add(more)
     }
 
-    /// Whether writing may be tried, as far as room goes, after the file system was asked.
+    /// Returns whether writing may be tried, as far as room goes, after the file system was asked.
     ///
     /// # Errors
     ///
@@ -310,8 +311,8 @@ mod tests {
         assert_eq!(asked(Some(0), GIB, 0, now).writable(), u64::MAX);
     }
 
-    /// What others freed meanwhile was taken for the end of any suspension: a file at the limit of
-    /// its size opened the gate at each attempt.
+    /// The space that others freed meanwhile was taken for the end of any suspension: a file at the
+    /// limit of its size opened the gate at each attempt.
     #[test]
     fn only_a_cause_of_space_is_seen_to_be_gone_by_the_free_space() {
         let now = Instant::now();

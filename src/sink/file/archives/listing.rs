@@ -40,7 +40,7 @@ impl Listing {
         self.mends
     }
 
-    /// Looks at the next names, at most so many. Returns true if none is left.
+    /// Looks at the next names, at most `most` of them. Returns true if none is left.
     pub(super) fn go_on<D: Dir<File = F>, F: DiskFile>(
         &mut self,
         dir: &mut D,
