@@ -28,7 +28,7 @@ pub enum InitError {
     Option {
         /// The option's name.
         option: &'static str,
-        /// What it was set to.
+        /// What it was set to, and for which output if it is an output's option.
         value: String,
         /// What it may be set to.
         range: &'static str,
@@ -45,14 +45,16 @@ pub enum InitError {
         /// What is wrong with them.
         error: FilterError,
     },
-    /// The path of a `LogFile` can never be a log file.
-    #[error("option `file`: `{}` cannot be a log file: it is {what}", path.display())]
+    /// The path of a `LogFile`, or of its symbolic link, can never be one.
+    #[error("option `{option}`: `{}` cannot be a {}: it is {what}", path.display(), kind(option))]
     #[non_exhaustive]
     Path {
         /// The path.
         path: PathBuf,
         /// The kind of thing that the path leads to.
         what: &'static str,
+        /// The option that has this path: `file`, or `symlink`.
+        option: &'static str,
     },
     /// The name of a `LogFile` is too long for an option: its archives get longer names than its
     /// own.
@@ -71,12 +73,15 @@ pub enum InitError {
         /// How long it may be, in bytes.
         at_most: usize,
     },
-    /// Two outputs write to one path.
-    #[error("option `file`: `{}` is the path of two outputs", path.display())]
+    /// Two outputs write to one path, or a symbolic link has the path of a log file or of another
+    /// link.
+    #[error("option `{option}`: `{}` is the path of {}", path.display(), both(option))]
     #[non_exhaustive]
     SamePath {
         /// The path of the second one.
         path: PathBuf,
+        /// The option that has this path: `file`, or `symlink`.
+        option: &'static str,
     },
     /// An output could not be opened, and `Builder::require_outputs` asks for all of them.
     #[error("failed to open output `{output}`: {cause}")]
@@ -104,6 +109,16 @@ pub enum InitError {
     /// The writer's thread could not be started.
     #[error("failed to start the writer's thread")]
     Thread(#[source] io::Error),
+}
+
+/// Returns the word for the file that has the path of this option.
+fn kind(option: &str) -> &'static str {
+    if option == "symlink" { "symbolic link" } else { "log file" }
+}
+
+/// Returns the words for the two that have the path of this option.
+fn both(option: &str) -> &'static str {
+    if option == "symlink" { "a link, and of a log file or another link" } else { "two outputs" }
 }
 
 /// Writes the text of `Display`, and after it that of each source: a `main` that returns a `Result`
@@ -141,7 +156,7 @@ impl BadOption {
 
     /// Says which output has the option.
     pub(crate) fn of_output(self, output: &str) -> Self {
-        Self { value: format!("{} of the output `{output}`", self.value), ..self }
+        Self { value: format!("{} for output `{output}`", self.value), ..self }
     }
 }
 

@@ -88,8 +88,8 @@ impl Destination {
         !matches!(self, Destination::Console(_) | Destination::Sink { .. })
     }
 
-    /// Makes the path of a local socket absolute, or says why it cannot be one.
-    fn stay(&mut self) -> Result<(), InitError> {
+    /// Makes the path of a local socket absolute, or returns the option that cannot be one.
+    fn stay(&mut self) -> Result<(), BadOption> {
         #[cfg(all(feature = "syslog", unix))]
         let (option, path) = match self {
             Destination::Syslog(Syslog { to: socket::Destination::Unix(path), .. }) => ("unix", path),
@@ -100,7 +100,7 @@ impl Destination {
         #[cfg(all(feature = "syslog", unix))]
         match socket::address_path(path) {
             Ok(absolute) => *path = absolute,
-            Err(range) => return Err(InitError::Option { option, value: format!("`{}`", path.display()), range }),
+            Err(range) => return Err(BadOption::new(option, format!("`{}`", path.display()), range)),
         }
         Ok(())
     }
@@ -168,11 +168,15 @@ pub(crate) fn plan_outputs(
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         check_name(&name, &destination, &planned)?;
         check_levels(&wanted, &name)?;
-        destination.stay()?;
-        destination.check()?;
+        let stays = destination.stay().and_then(|()| destination.check());
+        stays.map_err(|bad| bad.of_output(&name))?;
         match &mut destination {
             Destination::File { path, options } => {
                 options.zone = options.rotation.local_time.then(&mut zone);
+                // Looked up here: later the program may live in a jail.
+                let Access { owner, group, .. } = &mut options.access;
+                let found = find(owner, "owner", os::user_id).and_then(|()| find(group, "group", os::group_id));
+                found.map_err(|bad| bad.of_output(&name))?;
                 paths.add(path, options)?;
             }
             Destination::Console(console) => console.color = console.color.by_environment(),
@@ -218,12 +222,15 @@ fn offer(wanted: &Wanted, name: &str, any_may_filter: bool, filters: &mut Output
 
 /// Returns what an output is offered that stands in for the one before it.
 fn offer_if_refused(wanted: &Wanted, name: &str, before: Option<&PlannedOutput>) -> Result<Offered, InitError> {
-    if before.is_some_and(|before| before.offered.stands_in) || wanted.has_filter() {
-        return Err(InitError::Option {
-            option: "otherwise",
-            value: format!("`{name}`, with an `otherwise` or a filter of its own"),
-            range: "an output without them",
-        });
+    let bad = |name: &str, what| {
+        let value = format!("`{name}`, with {what} of its own");
+        Err(BadOption::new("otherwise", value, "an output without one").into())
+    };
+    if let Some(before) = before.filter(|before| before.offered.stands_in) {
+        return bad(&before.name, "an `otherwise`");
+    }
+    if wanted.has_filter() {
+        return bad(name, "a filter");
     }
     Ok(Offered { levels: wanted.levels, filtered: Some(Wanting::NOBODY), stands_in: true })
 }
@@ -258,20 +265,17 @@ struct Paths {
 impl Paths {
     /// Adds a file. Its paths become absolute.
     fn add(&mut self, path: &mut PathBuf, options: &mut FileOptions) -> Result<(), InitError> {
-        let absolute = log_path(path)?;
-        // Looked up here: later the program may live in a jail.
-        find(&mut options.access.owner, "owner", os::user_id)?;
-        find(&mut options.access.group, "group", os::group_id)?;
+        let absolute = log_path(path, "file")?;
         if let Some(link) = &options.symlink {
-            let absolute_link = log_path(link)?;
+            let absolute_link = log_path(link, SYMLINK)?;
             if absolute_link == absolute || self.links.contains(&absolute_link) {
-                return Err(InitError::SamePath { path: link.clone() });
+                return Err(InitError::SamePath { path: link.clone(), option: SYMLINK });
             }
             self.links.push(absolute_link.clone());
             options.symlink = Some(absolute_link);
         }
         if self.files.contains(&absolute) {
-            return Err(InitError::SamePath { path: path.clone() });
+            return Err(InitError::SamePath { path: path.clone(), option: "file" });
         }
         self.files.push(absolute.clone());
         *path = absolute;
@@ -281,14 +285,14 @@ impl Paths {
     /// Checks that no link stands where a file is.
     fn check(&self) -> Result<(), InitError> {
         match self.links.iter().find(|link| self.files.contains(link)) {
-            Some(link) => Err(InitError::SamePath { path: link.clone() }),
+            Some(link) => Err(InitError::SamePath { path: link.clone(), option: SYMLINK }),
             None => Ok(()),
         }
     }
 }
 
 /// Replaces the name of a user or a group by its number.
-fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Option<u32>) -> Result<(), InitError> {
+fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Option<u32>) -> Result<(), BadOption> {
     #[cfg(unix)]
     const RANGE: &str = "a name or a number that this system knows";
     #[cfg(not(unix))]
@@ -296,7 +300,7 @@ fn find(account: &mut Option<Account>, option: &'static str, id: fn(&str) -> Opt
 
     let Some(Account::Named(name)) = account else { return Ok(()) };
     let Some(id) = id(name) else {
-        return Err(InitError::Option { option, value: format!("`{name}`"), range: RANGE });
+        return Err(BadOption::new(option, format!("`{name}`"), RANGE));
     };
     *account = Some(Account::Numbered(id));
     Ok(())
@@ -314,13 +318,16 @@ fn rights(access: &Access) -> Rights {
 /// What a shell makes the home directory of, and nobody calls a directory.
 const UNEXPANDED: [&str; 3] = ["~", "$HOME", "${HOME}"];
 
-/// Returns the path of a log file as it stays, wherever the program goes.
+/// The option for the link that leads to a file.
+const SYMLINK: &str = "symlink";
+
+/// Returns the path of a log file, or of another option, as it stays, wherever the program goes.
 ///
 /// # Errors
 ///
-/// The path can never be a log file.
-fn log_path(path: &Path) -> Result<PathBuf, InitError> {
-    let unfit = |what| InitError::Path { path: path.to_owned(), what };
+/// The path can never be one of this option.
+fn log_path(path: &Path, option: &'static str) -> Result<PathBuf, InitError> {
+    let unfit = |what| InitError::Path { path: path.to_owned(), what, option };
     if let Some(what) = disk::unfit_path(path) {
         return Err(unfit(what));
     }
@@ -501,11 +508,11 @@ mod tests {
     #[test]
     fn a_directory_that_only_a_shell_expands_is_an_error_and_one_that_begins_so_is_not() {
         for path in ["~/app.log", "$HOME/app.log", "${HOME}/log/app.log"] {
-            let error = log_path(Path::new(path)).unwrap_err().to_string();
+            let error = log_path(Path::new(path), "file").unwrap_err().to_string();
             assert!(error.contains(path) && error.contains("only a shell expands"), "{error}");
         }
         for path in ["~backup/app.log", "logs/~/app.log", "app~.log"] {
-            assert!(log_path(Path::new(path)).is_ok(), "{path}");
+            assert!(log_path(Path::new(path), "file").is_ok(), "{path}");
         }
     }
 
@@ -525,6 +532,42 @@ mod tests {
             assert!(error.starts_with(expected) && error.contains("of its own"), "{error}");
         }
         assert!(Builder::new().output(memory("alarm")).output(memory("bell")).build().is_ok());
+    }
+
+    #[test]
+    fn an_option_of_an_output_that_is_wrong_is_an_error_that_names_the_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let sound = LogFile::new(at("sound.log"));
+        let file = || LogFile::new("wrong.log");
+        let wrong = [
+            (file().max_files(0), "option `max_files` is 0 for output `wrong.log`"),
+            (file().mode(640), "option `mode` is 640 (not octal: 0o640 is meant) for output `wrong.log`"),
+            (file().owner("no such user"), "option `owner` is `no such user` for output `wrong.log`"),
+            (file().levels(log::LevelFilter::Info..=log::LevelFilter::Warn), "is Info..=Warn for output `wrong.log`"),
+            (file().format(Format::pattern("{lvl}")), "is not a known part) for output `wrong.log`"),
+            (file().otherwise(LogFile::new("b.log").max_files(0)), "option `max_files` is 0 for output `b.log`"),
+        ];
+        for (file, expected) in wrong {
+            let error = Builder::new().file(sound.clone()).file(file).build().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let nested = file().otherwise(LogFile::new("b.log").otherwise(Console::stderr()));
+        let error = Builder::new().file(nested).build().unwrap_err().to_string();
+        assert!(error.starts_with("option `otherwise` is `b.log`, with an `otherwise` of its own"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symbolic_link_that_cannot_be_one_is_an_error_that_names_its_option() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let file = LogFile::new(at("app.log"));
+        for link in [PathBuf::new(), dir.path().to_owned(), at("app.log"), at("other.log")] {
+            let builder = Builder::new().file(file.clone().symlink(link)).file(at("other.log"));
+            let error = builder.build().unwrap_err().to_string();
+            assert!(error.starts_with("option `symlink`: `") && error.contains("link"), "{error}");
+        }
     }
 
     #[cfg(all(feature = "syslog", unix))]

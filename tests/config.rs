@@ -387,7 +387,7 @@ fn what_the_builder_cannot_do_is_an_error_that_names_the_option() {
         ("file = ['a.log']\ncapacity = 0", "capacity"),
         ("file = ['a.log']\nrate_limit = { records = 0, per = '1s' }", "rate_limit"),
         ("[[file]]\npath = 'a.log'\nmax_files = 0", "max_files"),
-        ("[[file]]\npath = 'a.log'\nlevels = 'info..=warn'", "`levels` is Info..=Warn of the output `a.log`"),
+        ("[[file]]\npath = 'a.log'\nlevels = 'info..=warn'", "`levels` is Info..=Warn for output `a.log`"),
         ("file = ['a.log']\nfilter = 'app=loud'", "app=loud"),
         ("file = ['a.log']\nformat = { pattern = '{lvel}' }", "character 1: `{lvel}`"),
         ("file = ['a.log']\nformat = { kind = 'text', palette = 'warn=pink' }", "warn=pink"),

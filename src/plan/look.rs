@@ -10,7 +10,7 @@ use crate::disk;
 use crate::error::InitError;
 use crate::sink::log_file::FileOptions;
 
-use super::{Destination, PlannedOutput, rights};
+use super::{Destination, PlannedOutput, SYMLINK, rights};
 
 /// What the look found out about one output: the paths that are missing, or why it can never work.
 pub(super) type Looked = Result<Vec<Missing>, InitError>;
@@ -67,9 +67,10 @@ impl Look {
     }
 
     fn check(&self, place: usize, path: &Path, options: &FileOptions) -> Result<(), InitError> {
-        for path in [path].into_iter().chain(options.symlink.as_deref()) {
+        let link = options.symlink.as_deref().map(|link| (link, SYMLINK));
+        for (path, option) in [(path, "file")].into_iter().chain(link) {
             if let Some(what) = disk::unfit(path) {
-                return Err(InitError::Path { path: path.to_owned(), what });
+                return Err(InitError::Path { path: path.to_owned(), what, option });
             }
         }
         let (length, limit) = disk::name_length(path);
@@ -82,7 +83,7 @@ impl Look {
             _ => false,
         };
         match self.outputs[..place].iter().any(is_one) {
-            true => Err(InitError::SamePath { path: path.to_owned() }),
+            true => Err(InitError::SamePath { path: path.to_owned(), option: "file" }),
             false => Ok(()),
         }
     }
@@ -154,7 +155,7 @@ mod tests {
             for path in paths {
                 let error = Builder::new().file(&log).file(at(path)).build().unwrap_err();
                 assert!(
-                    matches!(&error, InitError::SamePath { path: second } if *second == at(path)),
+                    matches!(&error, InitError::SamePath { path: second, .. } if *second == at(path)),
                     "{path}: {error}"
                 );
             }

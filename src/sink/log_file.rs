@@ -182,7 +182,7 @@ impl FileOptions {
 /// The mode as it was written in the program: one without `0o` is a slip.
 fn mode_text(mode: u32) -> String {
     match u32::from_str_radix(&mode.to_string(), 8) {
-        Ok(meant) if meant <= 0o777 && meant & 0o200 != 0 => format!("{mode}, which is not octal (meant is 0o{mode})"),
+        Ok(meant) if meant <= 0o777 && meant & 0o200 != 0 => format!("{mode} (not octal: 0o{mode} is meant)"),
         _ => format!("0o{mode:o}"),
     }
 }
@@ -558,7 +558,7 @@ mod tests {
     fn a_mode_that_was_meant_in_octal_is_named() {
         let checked = |mode| LogFile::new("app.log").mode(mode).options.check();
         let bad = |value| Err(BadOption::new("mode", value, "from 0o200 to 0o777, and writable by its owner"));
-        assert_eq!(checked(640), bad("640, which is not octal (meant is 0o640)"));
+        assert_eq!(checked(640), bad("640 (not octal: 0o640 is meant)"));
         assert_eq!(checked(0o577), bad("0o577"));
         assert_eq!(checked(1999), bad("0o3717"));
         assert_eq!(checked(0o640), Ok(()));

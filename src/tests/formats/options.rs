@@ -27,7 +27,7 @@ fn a_constant_field_with_a_name_of_the_format_is_an_error_that_names_it() {
         let name = format.name();
         let error = crate::Builder::new().file("never.log").format(format.field(key, 1)).build().unwrap_err();
         let said = format!(
-            "option `field` is `{key}` in the format `{name}` of the output `never.log`: \
+            "option `field` is `{key}` in the format `{name}` for output `never.log`: \
              it must be a name that the format does not write itself"
         );
         assert!(error.to_string().starts_with(&said), "{error}");
@@ -59,7 +59,7 @@ fn an_option_that_cannot_be_read_is_an_error_that_names_the_place() {
     ];
     for (format, text) in cases {
         let error = crate::Builder::new().file("never.log").format(format).build().unwrap_err().to_string();
-        assert!(error.starts_with(&format!("option {text} of the output `never.log`: it must be ")), "{error}");
+        assert!(error.starts_with(&format!("option {text} for output `never.log`: it must be ")), "{error}");
     }
 }
 
