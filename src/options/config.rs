@@ -24,7 +24,9 @@ use crate::sink::rotation::Rotation;
 use super::daemons::JournaldConfig;
 #[cfg(all(feature = "syslog", unix))]
 use super::daemons::SyslogConfig;
-use super::read::{Account, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, word_or_table};
+use super::read::{
+    Account, Count, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, only_table, word_or_table,
+};
 use super::units::parse_duration;
 
 /// Holds the options of a [`Builder`] as they are in a file: TOML, JSON, or whatever else serde
@@ -134,13 +136,13 @@ pub struct Config {
     stderr: Option<WordOr<ConsoleConfig>>,
     stdout: Option<WordOr<ConsoleConfig>>,
     #[cfg(all(feature = "syslog", unix))]
-    syslog: Option<SyslogConfig>,
+    syslog: Option<WordOr<SyslogConfig>>,
     #[cfg(all(feature = "journald", target_os = "linux"))]
-    journald: Option<JournaldConfig>,
+    journald: Option<WordOr<JournaldConfig>>,
     format: Option<Format>,
-    capacity: Option<usize>,
+    capacity: Option<Count>,
     overflow: Option<Overflow>,
-    rate_limit: Option<RateLimitConfig>,
+    rate_limit: Option<WordOr<RateLimitConfig>>,
     shutdown_timeout: Option<Time>,
     log_panics: Option<bool>,
     require_outputs: Option<bool>,
@@ -180,18 +182,20 @@ impl Config {
             }
         }
         #[cfg(all(feature = "syslog", unix))]
-        if let Some(config) = &self.syslog {
+        if let Some(WordOr(config)) = &self.syslog {
             builder = builder.syslog(config.syslog()?);
         }
         #[cfg(all(feature = "journald", target_os = "linux"))]
-        if let Some(config) = &self.journald {
+        if let Some(WordOr(config)) = &self.journald {
             builder = builder.journald(config.journald());
         }
         builder = given(builder, self.format.clone(), Builder::format);
-        builder = given(builder, self.capacity, Builder::capacity);
+        builder = given(builder, self.capacity.map(|records| records.0), Builder::capacity);
         builder = given(builder, self.overflow, Builder::overflow);
-        builder =
-            given(builder, self.rate_limit.as_ref(), |builder, limit| builder.rate_limit(limit.records, limit.per.0));
+        builder = given(builder, self.rate_limit.map(|limit| limit.0), |builder, RateLimitConfig { records, per }| {
+            // Nothing logs more than that in the longest interval.
+            builder.rate_limit(u32::try_from(records.0).unwrap_or(u32::MAX), per.0)
+        });
         builder = given(builder, self.shutdown_timeout.map(|time| time.0), Builder::shutdown_timeout);
         builder = given(builder, self.log_panics, Builder::log_panics);
         builder = given(builder, self.require_outputs, Builder::require_outputs);
@@ -259,7 +263,7 @@ pub(super) struct FileConfig {
     min_free_space: Option<Size>,
     fsync: Option<Fsync>,
     rotation: Option<Rotation>,
-    max_files: Option<usize>,
+    max_files: Option<Count>,
     max_total_size: Option<Size>,
     max_age: Option<Time>,
     when_low: Option<WhenLow>,
@@ -285,7 +289,7 @@ impl FileConfig {
         file = given(file, self.min_free_space.map(|size| size.0), LogFile::min_free_space);
         file = given(file, self.fsync, LogFile::fsync);
         file = given(file, self.rotation, LogFile::rotation);
-        file = given(file, self.max_files, LogFile::max_files);
+        file = given(file, self.max_files.map(|files| files.0), LogFile::max_files);
         file = given(file, self.max_total_size.map(|size| size.0), LogFile::max_total_size);
         file = given(file, self.max_age.map(|time| time.0), LogFile::max_age);
         file = given(file, self.when_low, LogFile::when_low);
@@ -327,19 +331,8 @@ struct ConsoleConfig {
     otherwise: Option<WordOr<OtherwiseConfig>>,
 }
 
-/// A list of them is a slip that `[[file]]` invites.
-impl WordOrTable for ConsoleConfig {
-    const EXPECTED: &'static str = "one table of options: write `[stderr]` or `[stdout]`, in single brackets (TOML)";
-    type Table = Self;
-
-    fn from_word(_: &str) -> Result<Self, Option<String>> {
-        Err(None)
-    }
-
-    fn from_table(table: Self) -> Self {
-        table
-    }
-}
+// A list of them is a slip that `[[file]]` invites.
+only_table!(ConsoleConfig, "one table of options: write `[stderr]` or `[stdout]`, in single brackets (TOML)");
 
 impl ConsoleConfig {
     fn console(&self, console: Console) -> Result<Console, InitError> {
@@ -359,7 +352,7 @@ impl ConsoleConfig {
 
 /// The output that stands in for another one: a word, or a table with one key.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "OtherwiseTable")]
 enum OtherwiseConfig {
     File(Box<FileConfig>),
     Stderr(Box<ConsoleConfig>),
@@ -368,6 +361,38 @@ enum OtherwiseConfig {
     Syslog(Box<SyslogConfig>),
     #[cfg(all(feature = "journald", target_os = "linux"))]
     Journald(Box<JournaldConfig>),
+}
+
+/// The table of such an output: one of these keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtherwiseTable {
+    file: Option<Box<FileConfig>>,
+    stderr: Option<Box<ConsoleConfig>>,
+    stdout: Option<Box<ConsoleConfig>>,
+    #[cfg(all(feature = "syslog", unix))]
+    syslog: Option<Box<SyslogConfig>>,
+    #[cfg(all(feature = "journald", target_os = "linux"))]
+    journald: Option<Box<JournaldConfig>>,
+}
+
+impl TryFrom<OtherwiseTable> for OtherwiseConfig {
+    type Error = String;
+
+    fn try_from(table: OtherwiseTable) -> Result<Self, String> {
+        let mut outputs = Vec::new();
+        outputs.extend(table.file.map(Self::File));
+        outputs.extend(table.stderr.map(Self::Stderr));
+        outputs.extend(table.stdout.map(Self::Stdout));
+        #[cfg(all(feature = "syslog", unix))]
+        outputs.extend(table.syslog.map(Self::Syslog));
+        #[cfg(all(feature = "journald", target_os = "linux"))]
+        outputs.extend(table.journald.map(Self::Journald));
+        match (outputs.pop(), outputs.is_empty()) {
+            (Some(output), true) => Ok(output),
+            _ => Err(format!("expected one output: {}", Self::EXPECTED)),
+        }
+    }
 }
 
 impl OtherwiseConfig {
@@ -467,9 +492,11 @@ from_text!(FilePath, "a path", FilePath::read, |_| None);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateLimitConfig {
-    records: u32,
+    records: Count,
     per: Time,
 }
+
+only_table!(RateLimitConfig, "a table, as in `{ records = 100, per = \"1m\" }`");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use crate::error::InitError;
 use crate::sink::journald::Journald;
 use crate::sink::syslog::{Facility, Syslog, SyslogProtocol};
 
-use super::read::{LevelRange, Size, Time, given};
+use super::read::{LevelRange, Size, Time, WordOrTable, given, only_table};
 
 /// The table `[syslog]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -27,6 +27,8 @@ pub(super) struct SyslogConfig {
     backlog: Option<Size>,
     patience: Option<Time>,
 }
+
+only_table!(SyslogConfig, "one table of options: write `[syslog]`, in single brackets (TOML)");
 
 impl SyslogConfig {
     pub(super) fn syslog(&self) -> Result<Syslog, InitError> {
@@ -74,6 +76,9 @@ pub(super) struct JournaldConfig {
     backlog: Option<Size>,
     patience: Option<Time>,
 }
+
+#[cfg(all(feature = "journald", target_os = "linux"))]
+only_table!(JournaldConfig, "one table of options: write `[journald]`, in single brackets (TOML)");
 
 #[cfg(all(feature = "journald", target_os = "linux"))]
 impl JournaldConfig {

@@ -70,6 +70,27 @@ pub(super) trait WordOrTable: Sized {
     fn from_table(table: Self::Table) -> Self;
 }
 
+/// What is written as a table alone. Without this serde takes a list for the table's values in
+/// their order, and calls the table by its name in this crate.
+macro_rules! only_table {
+    ($name:ident, $expected:expr) => {
+        impl WordOrTable for $name {
+            const EXPECTED: &'static str = $expected;
+            type Table = Self;
+
+            fn from_word(_: &str) -> Result<Self, Option<String>> {
+                Err(None)
+            }
+
+            fn from_table(table: Self) -> Self {
+                table
+            }
+        }
+    };
+}
+
+pub(super) use only_table;
+
 /// Gives an option to what takes it, if there is one.
 pub(super) fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
     match value {
@@ -108,7 +129,7 @@ where
 }
 
 /// What is in a list or in a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct WordOr<T>(pub(super) T);
 
 impl<'de, T: WordOrTable<Table: Deserialize<'de>>> Deserialize<'de> for WordOr<T> {
@@ -124,6 +145,10 @@ pub(super) struct Time(pub(super) Duration);
 /// A number of bytes, or `64 KiB`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
+
+/// A number of records or files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Count(pub(super) usize);
 
 /// `warn..=info`.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +181,10 @@ pub(super) struct Account(pub(super) String);
 from_text!(Account, "the name or the number of a user or a group", |text| Ok(Account(text.to_owned())), |number| Some(
     Account(number.to_string())
 ));
+from_text!(Count, "a whole number from 0 on", |text| text.parse().map(Count).map_err(|_| None), |number| number
+    .try_into()
+    .ok()
+    .map(Count));
 from_text!(
     Time,
     "a time with its unit, as in `2s`, `500ms` or `30d`",
