@@ -24,7 +24,8 @@ pub(super) struct Unreported {
     /// The start-up notice.
     opening: Option<Notice>,
     happened: Happened,
-    failed: Option<Failed>,
+    /// One entry for each thing that was attempted, so that no failure hides another.
+    failed: Vec<Failed>,
     /// A sync that failed, whose line is in but not synced either.
     unsynced: Option<Failed>,
     /// The drops that the log has reported so far.
@@ -36,7 +37,7 @@ pub(super) struct Unreported {
     leading: Vec<Leading>,
 }
 
-/// What failed without a suspension: how often, and the last time.
+/// What failed without a suspension: how often, and the error of the last time.
 struct Failed {
     times: u64,
     doing: &'static str,
@@ -47,7 +48,7 @@ struct Failed {
 enum Leading {
     Opening,
     Happened(Happened),
-    Failed,
+    Failed(&'static str),
     Drops(Drops),
 }
 
@@ -69,8 +70,8 @@ impl Unreported {
             }
             News::Failed { doing, error } => {
                 let error = Arc::new(error);
-                let times = self.failed.as_ref().map_or(0, |failed| failed.times) + 1;
-                self.failed = Some(Failed { times, doing, error: error.clone() });
+                let before = self.take_failed(doing).map_or(0, |failed| failed.times);
+                self.failed.push(Failed { times: before + 1, doing, error: error.clone() });
                 return Some(Event::Failed { output: output.to_owned(), doing, error });
             }
             News::Rotated { archive } => return Some(Event::Rotated { output: output.to_owned(), archive }),
@@ -92,10 +93,15 @@ impl Unreported {
     /// Takes note that lines which were written may not be in the file any more: the one on a
     /// failed sync is due again.
     fn lines_may_be_gone(&mut self) {
-        let unsynced = self.unsynced.take();
-        if self.failed.is_none() {
-            self.failed = unsynced;
+        let Some(unsynced) = self.unsynced.take() else { return };
+        if !self.failed.iter().any(|failed| failed.doing == unsynced.doing) {
+            self.failed.push(unsynced);
         }
+    }
+
+    fn take_failed(&mut self, doing: &'static str) -> Option<Failed> {
+        let place = self.failed.iter().position(|failed| failed.doing == doing)?;
+        Some(self.failed.remove(place))
     }
 
     /// Returns the part of `dropped`, all drops of the output, that the log has not reported.
@@ -116,10 +122,12 @@ impl Unreported {
             self.leading.push(Leading::Happened(happened));
         }
         let is_due_now = |last| at_the_end || is_due(last, LINE_EVERY, now.monotonic);
-        if let Some(failed) = self.failed.as_ref().filter(|_| is_due_now(self.failed_line)) {
+        if !self.failed.is_empty() && is_due_now(self.failed_line) {
             self.failed_line = Some(now.monotonic);
-            line(&notice::failed(now.wall, failed.doing, failed.times, &failed.error));
-            self.leading.push(Leading::Failed);
+            for Failed { times, doing, error } in &self.failed {
+                line(&notice::failed(now.wall, doing, *times, error));
+                self.leading.push(Leading::Failed(doing));
+            }
         }
         let drops = self.drops(dropped);
         if drops.total() > 0 && is_due_now(self.drops_line) {
@@ -137,11 +145,11 @@ impl Unreported {
             match leading {
                 Leading::Drops(drops) if line < written => self.reported.add(drops),
                 Leading::Happened(happened) if line >= written => self.happened.add(*happened),
-                Leading::Failed if line < written => self.failed_is_in(),
+                Leading::Failed(doing) if line < written => self.failed_is_in(doing),
                 Leading::Opening if line < written => self.opening = None,
                 // Lines that are not in are due again.
                 Leading::Drops(_) => self.drops_line = None,
-                Leading::Failed => self.failed_line = None,
+                Leading::Failed(_) => self.failed_line = None,
                 Leading::Happened(_) | Leading::Opening => {}
             }
         }
@@ -149,9 +157,9 @@ impl Unreported {
     }
 
     /// The line on what failed is in. What made a sync fail may also take that line.
-    fn failed_is_in(&mut self) {
-        let failed = self.failed.take();
-        self.unsynced = failed.filter(|failed| failed.doing == "fsync").or_else(|| self.unsynced.take());
+    fn failed_is_in(&mut self, doing: &'static str) {
+        let failed = self.take_failed(doing);
+        self.unsynced = failed.filter(|_| doing == "fsync").or_else(|| self.unsynced.take());
     }
 
     /// Returns the gap line: `drops` are missing, and `retained` lines follow it.

@@ -117,6 +117,26 @@ fn what_failed_is_told_later_if_its_line_did_not_go_in() {
     assert_eq!(text.matches("failed to tidy").count(), 1, "{text}");
 }
 
+/// One line stood for all failures since the last one: it named the last of them, and counted those
+/// of all kinds. A rotation that failed was not reported if a link failed after it.
+#[test]
+fn each_kind_of_failure_has_a_line_with_its_own_count() {
+    let sink = NewsSink::default();
+    let mut bench = Setup::new().sink(sink.clone()).bench();
+    bench.step();
+    let failed = |doing| News::Failed { doing, error: io::ErrorKind::PermissionDenied.into() };
+    sink.set(|state| state.news = vec![failed("rotate"), failed("tidy"), failed("rotate")]);
+    bench.log(Level::Info);
+    bench.live(Duration::from_secs(3));
+    bench.log(Level::Info);
+    bench.live(Duration::from_secs(3));
+    let text = sink.text();
+    for line in ["failed to rotate times=2 error=", "failed to tidy times=1 error="] {
+        assert_eq!(text.matches(line).count(), 1, "{text}");
+    }
+    assert_eq!(text.matches("failed to").count(), 2, "{text}");
+}
+
 #[test]
 fn what_is_to_be_said_first_is_said_once_and_when_it_can_be() {
     let sink = NewsSink::default();
