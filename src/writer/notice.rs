@@ -96,7 +96,10 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
             )
         }
         (0, 1..) => warn(at, format_args!("the log file was cut short"), &pairs),
-        (0, 0) => warn(at, format_args!("old log files were deleted to make room"), &pairs),
+        (0, 0) => {
+            let deleted = if happened.files_deleted == 1 { "an old log file was" } else { "old log files were" };
+            warn(at, format_args!("{deleted} deleted to make room"), &pairs)
+        }
     }
 }
 
@@ -172,6 +175,16 @@ mod tests {
     }
 
     /// `free=163840 reserve=83886` looked like enough space for a line.
+    #[test]
+    fn a_line_is_right_for_one_deleted_file_and_for_more() {
+        let said = [(1, "an old log file was deleted to make room"), (2, "old log files were deleted to make room")];
+        for (files_deleted, said) in said {
+            let happened = Happened { files_deleted, bytes_deleted: 7, ..Happened::default() };
+            let expected = format!("{said} old_files_deleted={files_deleted} old_bytes_deleted=7");
+            assert_eq!(text(&super::happened(UNIX_EPOCH, &happened)), expected);
+        }
+    }
+
     #[test]
     fn a_suspension_names_what_did_not_fit() {
         let shortage = Shortage { free_space: 163_840, min_free_space: 83_886, error_reserve: 65_536, needed: 9000 };
