@@ -215,6 +215,12 @@ pub(crate) trait DiskFile: Send {
 
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Returns true if the program has closed the file's descriptor, which may lead elsewhere by
+    /// now.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Returns whether the path still leads to this file.
     fn check_path(&mut self, path: &Path) -> io::Result<PathState>;
 

@@ -11,7 +11,7 @@ use std::io::{self, Seek as _};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::system::{self, InChild, KnownWay, Lock};
+use super::system::{self, Held, KnownWay, Lock};
 use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
 use crate::os::{Writers, set_writers};
 
@@ -38,9 +38,7 @@ pub(crate) struct RealDisk {
 /// A file of the system.
 #[derive(Debug)]
 pub(crate) struct RealFile {
-    /// Before `file`, because fields are dropped in their order.
-    _in_child: InChild,
-    pub(super) file: File,
+    pub(super) file: Held,
     readable: bool,
     pub(super) place: Option<(RealDir, OsString)>,
     lock: Option<Lock>,
@@ -157,8 +155,7 @@ impl RealDisk {
 
 impl RealFile {
     pub(super) fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
-        let in_child = system::in_child(&file);
-        Self { _in_child: in_child, file, readable, place, lock: None, announced: false, not_given: None }
+        Self { file: system::hold(file), readable, place, lock: None, announced: false, not_given: None }
     }
 
     /// Cuts the file while nobody else of ours writes to it.
@@ -167,7 +164,7 @@ impl RealFile {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         system::before_cut();
-        keeping_time(&self.file, |file| file.set_len(to))
+        keeping_time(system::held(&self.file)?, |file| file.set_len(to))
     }
 
     /// Returns for how long a lock that was not to be had may still come.
@@ -181,13 +178,17 @@ impl RealFile {
         }
     }
 
+    fn set_writers(&self, how: Writers) -> io::Result<()> {
+        set_writers(system::held(&self.file)?, how)
+    }
+
     /// Writes next to others again, after a cut.
     fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
         // A failure may not repeat. If it does, the lock is given back: nobody waits for it.
-        let is_so = set_writers(&self.file, how).or_else(|_| set_writers(&self.file, how)).is_ok();
+        let is_so = self.set_writers(how).or_else(|_| self.set_writers(how)).is_ok();
         if !is_so {
-            let _ = set_writers(&self.file, Writers::Left);
+            let _ = self.set_writers(Writers::Left);
         }
         self.announced &= is_so;
     }
@@ -197,7 +198,7 @@ impl Drop for RealFile {
     fn drop(&mut self) {
         // A child of this process may have a copy of the descriptor until it is another program.
         if self.announced {
-            let _ = set_writers(&self.file, Writers::Left); // Closing it does the same.
+            let _ = self.set_writers(Writers::Left); // Closing it does the same.
         }
     }
 }
@@ -266,7 +267,7 @@ impl DiskFile for RealFile {
     fn announce(&mut self, at_most: Duration) {
         let start = Instant::now();
         self.announced = loop {
-            match set_writers(&self.file, Writers::Shared) {
+            match self.set_writers(Writers::Shared) {
                 Ok(()) => break true,
                 Err(error) if start.elapsed() < at_most.min(self.patience_with(&error)) => self.pause(TRY_PAUSE),
                 Err(_) => break false,
@@ -279,7 +280,7 @@ impl DiskFile for RealFile {
     }
 
     fn cut(&mut self, from: u64, to: u64) -> io::Result<()> {
-        match set_writers(&self.file, Writers::Alone) {
+        match self.set_writers(Writers::Alone) {
             // There are no such locks, and nobody knows of the others.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.cut_alone(from, to),
             // Somebody does, or may.
@@ -307,7 +308,7 @@ impl DiskFile for RealFile {
         if !self.holds_lock() {
             self.unlock();
             let (dir, name) = self.place.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-            self.lock = dir.lock(name, &self.file)?;
+            self.lock = dir.lock(name, system::held(&self.file)?)?;
         }
         Ok(self.lock.is_some())
     }
@@ -318,7 +319,8 @@ impl DiskFile for RealFile {
 
     fn unlock(&mut self) {
         if let Some(lock) = self.lock.take() {
-            lock.release(&self.file);
+            // Whatever the program has put at its number, another file's lock stays.
+            let _ = system::held(&self.file).map(|file| lock.release(file));
         }
     }
 
@@ -354,11 +356,17 @@ impl DiskFile for RealFile {
     }
 
     fn preallocate(&mut self, from: u64, to: u64) -> io::Result<()> {
-        keeping_time(&self.file, |file| system::preallocate::take(file, from, to))
+        keeping_time(system::held(&self.file)?, |file| system::preallocate::take(file, from, to))
+    }
+
+    fn is_lost(&self) -> bool {
+        system::is_lost(&self.file)
     }
 
     fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
         match &self.place {
+            // The file at the path is continued.
+            Some(_) if self.is_lost() => Ok(PathState::Moved),
             Some((dir, name)) => dir.check_path(name, self, path),
             None => Ok(PathState::Same),
         }

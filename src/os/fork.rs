@@ -18,6 +18,9 @@ use crate::sync::atomic::{
 };
 use crate::sync::process_wide;
 
+#[cfg(unix)]
+use super::identity::{Identity, identity_of};
+
 process_wide! {
     /// How many forks lie between the first process and this one.
     static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -51,9 +54,11 @@ pub(crate) extern "C" fn in_child() {
     // changes.
     while let Some(cell) = unsafe { next.as_ref() } {
         let fd = cell.fd.swap(FREE, Relaxed);
-        if fd >= 0 {
-            // SAFETY: the number is in its cell only while the parent's `File` owns it, and no
-            // code of the child uses that `File`: it belongs to a writer who is not here.
+        let was = Identity { device: cell.device.load(Relaxed), number: cell.number.load(Relaxed) };
+        // What the program has put at this number meanwhile is the child's, too.
+        if fd >= 0 && identity_of(fd).is_ok_and(|is| is == was) {
+            // SAFETY: the number is in its cell only while the parent's `Descriptor` owns it, and
+            // no code of the child uses that one: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
         }
         next = cell.next;
@@ -141,6 +146,10 @@ process_wide! {
 struct Cell {
     /// The descriptor; or `FREE`.
     fd: AtomicI32,
+    /// What it leads to, written before it. Not loom's: only a forked child reads them, on its only
+    /// thread.
+    device: std::sync::atomic::AtomicU64,
+    number: std::sync::atomic::AtomicU64,
     next: *mut Cell,
 }
 
@@ -155,15 +164,22 @@ const CLAIMED: i32 = -2;
 #[derive(Debug)]
 pub(crate) struct CloseInChild {
     pub(crate) cell: &'static AtomicI32,
+    /// What the descriptor led to at first; `None` if that could not be seen.
+    pub(super) identity: Option<Identity>,
     generation: u64,
 }
 
 #[cfg(unix)]
 impl CloseInChild {
     pub(crate) fn new(fd: i32) -> Self {
-        let cell = free_cell();
+        let Cell { fd: cell, device, number, .. } = free_cell();
+        let identity = identity_of(fd).ok();
+        if let Some(identity) = identity {
+            device.store(identity.device, Relaxed);
+            number.store(identity.number, Relaxed);
+        }
         cell.store(fd, Release);
-        Self { cell, generation: generation() }
+        Self { cell, identity, generation: generation() }
     }
 }
 
@@ -178,17 +194,22 @@ impl Drop for CloseInChild {
 }
 
 #[cfg(unix)]
-fn free_cell() -> &'static AtomicI32 {
+fn free_cell() -> &'static Cell {
     let mut next = CELLS.load(Acquire);
     // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
     // changes.
     while let Some(cell) = unsafe { next.as_ref() } {
         if cell.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok() {
-            return &cell.fd;
+            return cell;
         }
         next = cell.next;
     }
-    let cell = Box::leak(Box::new(Cell { fd: AtomicI32::new(CLAIMED), next: ptr::null_mut() }));
+    let cell = Box::leak(Box::new(Cell {
+        fd: AtomicI32::new(CLAIMED),
+        device: std::sync::atomic::AtomicU64::new(0),
+        number: std::sync::atomic::AtomicU64::new(0),
+        next: ptr::null_mut(),
+    }));
     let new: *mut Cell = cell;
     let mut head = CELLS.load(Acquire);
     loop {
@@ -197,7 +218,7 @@ fn free_cell() -> &'static AtomicI32 {
         unsafe { (*new).next = head };
         match CELLS.compare_exchange(head, new, AcqRel, Acquire) {
             // SAFETY: leaked, hence there for ever; from here on only shared.
-            Ok(_) => return unsafe { &(*new).fd },
+            Ok(_) => return unsafe { &*new },
             Err(now) => head = now,
         }
     }

@@ -10,9 +10,13 @@
 mod crash;
 #[cfg_attr(not(unix), allow(dead_code))]
 mod crash_marks;
+#[cfg(unix)]
+mod descriptor;
 mod exit;
 mod fork;
 mod host;
+#[cfg(unix)]
+mod identity;
 mod library;
 mod memory;
 mod registry;
@@ -25,11 +29,13 @@ mod writers;
 
 #[cfg(all(loom, test))]
 pub(crate) use crash::wait_for_writers;
+#[cfg(unix)]
+pub(crate) use descriptor::Descriptor;
 pub use exit::exit_process;
 pub(crate) use exit::{Registration, register_at_exit};
 #[cfg(all(loom, test))]
 pub(crate) use exit::{drain_all, register};
-#[cfg(unix)]
+#[cfg(all(loom, test, unix))]
 pub(crate) use fork::CloseInChild;
 #[cfg(all(loom, test, unix))]
 pub(crate) use fork::in_child;

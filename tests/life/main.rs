@@ -18,6 +18,8 @@
 #[cfg(unix)]
 mod crashes;
 #[cfg(unix)]
+mod descriptors;
+#[cfg(unix)]
 mod exit;
 #[cfg(unix)]
 mod flush;
@@ -54,6 +56,7 @@ fn main() -> std::process::ExitCode {
     let mut cases = exit::cases();
     cases.extend(panics::cases());
     cases.extend(crashes::cases());
+    cases.extend(descriptors::cases());
     cases.extend(forks::cases());
     cases.extend(flush::cases());
     cases.extend(odd::cases());

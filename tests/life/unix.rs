@@ -1,5 +1,7 @@
 //! What std does not offer: `fork`, `_exit`, `atexit`. Runs in the processes of the cases.
 
+use std::ops::Range;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::exit;
 use std::thread;
@@ -85,6 +87,22 @@ impl Forked {
 pub(crate) fn exit_immediately(code: i32) -> ! {
     // SAFETY: ends the process and touches no memory.
     unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor of these numbers, whoever has opened it.
+pub(crate) fn close_numbers(numbers: Range<i32>) {
+    // SAFETY: touches no memory. That nobody relies on these descriptors is what is tested.
+    numbers.for_each(|number| unsafe {
+        libc::close(number);
+    });
+}
+
+/// Moves a descriptor to another number, for good.
+pub(crate) fn give_number(file: impl Into<OwnedFd>, number: i32) {
+    let file = file.into();
+    // SAFETY: touches no memory; what was open at the number is closed.
+    let given = unsafe { libc::dup2(file.as_raw_fd(), number) };
+    assert_eq!(given, number, "dup2: {}", std::io::Error::last_os_error());
 }
 
 /// Sets the umask, and says what it was.

@@ -159,8 +159,8 @@ fn finish(
     cancelled: &AtomicBool,
 ) -> io::Result<bool> {
     let there = dir.open_ours(&what.to, log).map_err(|_| io::ErrorKind::AlreadyExists)?;
-    let mut unpacked = MultiGzDecoder::new(&there.file);
-    let mut plain = &from.file;
+    let mut unpacked = MultiGzDecoder::new(system::held(&there.file)?);
+    let mut plain = system::held(&from.file)?;
     let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
     let mut compared = 0;
     loop {

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, stat
 use rustix::io::Errno;
 
 use crate::disk::{Dir, Entry, FileId, PathState, RealFile};
-use crate::os::CloseInChild;
+use crate::os::Descriptor;
 
 #[cfg(feature = "gzip")]
 use super::access::Access;
@@ -30,9 +30,7 @@ pub(crate) struct RealDir(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
-    /// Before `fd`, because fields are dropped in their order.
-    _in_child: CloseInChild,
-    fd: OwnedFd,
+    fd: Descriptor<OwnedFd>,
     path: PathBuf,
     /// The root directory when it was opened: after a `chroot` its path means something else.
     root: FileId,
@@ -97,8 +95,8 @@ impl RealDir {
         let root = id_of(&statat(CWD, c"/", AtFlags::empty())?);
         let mut known = walker.known;
         known.again = true;
-        let _in_child = CloseInChild::new(fd.as_raw_fd());
-        Ok(Self(Arc::new(Handle { _in_child, fd, path: path.to_owned(), root, known })))
+        let fd = Descriptor::new(fd);
+        Ok(Self(Arc::new(Handle { fd, path: path.to_owned(), root, known })))
     }
 
     /// Holds what is known of the way to it.
@@ -121,13 +119,13 @@ impl RealDir {
             if type_of(&found) != FileType::Symlink || dir.is_magic(&name) {
                 return Ok((dir, name));
             }
-            let (link, target) = read_link(dir.fd(), &name)?;
-            if !Trusted::new()?.trusts_link(&link, &fstat(dir.fd())?) {
+            let (link, target) = read_link(dir.fd()?, &name)?;
+            if !Trusted::new()?.trusts_link(&link, &fstat(dir.fd()?)?) {
                 return Err(untrusted(&path));
             }
             path = parent.join(target);
             if dir.is_proc() {
-                let (is, said) = (statat(dir.fd(), &name, AtFlags::empty())?, statat(CWD, &path, AtFlags::empty()));
+                let (is, said) = (statat(dir.fd()?, &name, AtFlags::empty())?, statat(CWD, &path, AtFlags::empty()));
                 if said.map_or(true, |said| id_of(&said) != id_of(&is)) {
                     return Err(open::never("a file of a descriptor that no path leads to"));
                 }
@@ -140,14 +138,17 @@ impl RealDir {
     /// file that has a name.
     fn is_magic(&self, name: &OsStr) -> bool {
         self.is_proc()
-            && statat(self.fd(), name, AtFlags::empty()).is_ok_and(|found| type_of(&found) != FileType::RegularFile)
+            && self
+                .fd()
+                .and_then(|dir| statat(dir, name, AtFlags::empty()))
+                .is_ok_and(|found| type_of(&found) != FileType::RegularFile)
     }
 
     #[cfg(target_os = "linux")]
     fn is_proc(&self) -> bool {
         const PROC: u64 = 0x9fa0;
 
-        rustix::fs::fstatfs(self.fd()).is_ok_and(|answer| answer.f_type as u64 & 0xffff_ffff == PROC)
+        self.fd().and_then(rustix::fs::fstatfs).is_ok_and(|answer| answer.f_type as u64 & 0xffff_ffff == PROC)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -155,13 +156,18 @@ impl RealDir {
         false
     }
 
-    pub(in crate::disk) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.fd.as_fd()
+    /// Returns the descriptor of the directory.
+    ///
+    /// # Errors
+    ///
+    /// The program has closed it, or has put another directory in its place.
+    pub(in crate::disk) fn fd(&self) -> rustix::io::Result<BorrowedFd<'_>> {
+        if self.0.fd.is_ours() { Ok(self.0.fd.as_fd()) } else { Err(Errno::BADF) }
     }
 
     pub(in crate::disk) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {
         between::steps();
-        statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+        statat(self.fd()?, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Returns what is at `name` in this directory, if it is the log's own. Not followed; what
@@ -187,7 +193,7 @@ impl RealDir {
     pub(in crate::disk) fn open_file(&self, name: &OsStr, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         between::steps();
         let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        above_streams(openat(self.fd(), name, flags, mode)?)
+        above_streams(openat(self.fd()?, name, flags, mode)?)
     }
 
     /// Lists the files that are ours, next to a log of `owner`, and whose names are `wanted`.
@@ -197,7 +203,7 @@ impl RealDir {
         log: Option<FileId>,
         wanted: &dyn Fn(&OsStr) -> bool,
     ) -> io::Result<Vec<Entry>> {
-        let dir = fstat(self.fd())?;
+        let dir = fstat(self.fd()?)?;
         let mut entries = Vec::new();
         for name in self.names(wanted)? {
             entries.extend(self.entry(&name, owner, log, &dir)?);
@@ -229,7 +235,7 @@ impl RealDir {
     fn or_remove<T>(&self, name: &OsStr, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
             between::steps();
-            let _ = rustix::fs::unlinkat(self.fd(), name, AtFlags::empty());
+            let _ = self.fd().and_then(|dir| rustix::fs::unlinkat(dir, name, AtFlags::empty()));
         }
         result
     }
@@ -285,7 +291,7 @@ pub(in crate::disk) fn remove_empty(path: &Path, owner: Option<u32>) -> io::Resu
         FileType::RegularFile if found.st_size == 0 => AtFlags::empty(),
         _ => return Ok(()),
     };
-    Ok(rustix::fs::unlinkat(dir.fd(), name, flags)?)
+    Ok(rustix::fs::unlinkat(dir.fd()?, name, flags)?)
 }
 
 /// Makes a symbolic link lead to `target`.
@@ -302,9 +308,9 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mu
     *known = dir.known().clone();
     match dir.stat(name) {
         Ok(found) if type_of(&found) != FileType::Symlink => return Err(io::ErrorKind::AlreadyExists.into()),
-        Ok(_) if rustix::fs::readlinkat(dir.fd(), name, Vec::new())?.as_bytes() == target.as_bytes() => return Ok(()),
+        Ok(_) if rustix::fs::readlinkat(dir.fd()?, name, Vec::new())?.as_bytes() == target.as_bytes() => return Ok(()),
         Ok(_) => {}
-        Err(Errno::NOENT) => return Ok(rustix::fs::symlinkat(target, dir.fd(), name)?),
+        Err(Errno::NOENT) => return Ok(rustix::fs::symlinkat(target, dir.fd()?, name)?),
         Err(error) => return Err(error.into()),
     }
     // In one step: nobody finds the link missing.
@@ -312,9 +318,9 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mu
     new.push(name);
     new.push(format!(".{random:08x}.new"));
     between::steps();
-    rustix::fs::symlinkat(target, dir.fd(), &*new)?;
+    rustix::fs::symlinkat(target, dir.fd()?, &*new)?;
     between::steps();
-    dir.or_remove(&new, rustix::fs::renameat(dir.fd(), &*new, dir.fd(), name).map_err(io::Error::from))
+    dir.or_remove(&new, rustix::fs::renameat(dir.fd()?, &*new, dir.fd()?, name).map_err(io::Error::from))
 }
 
 impl Dir for RealDir {
@@ -326,7 +332,7 @@ impl Dir for RealDir {
 
     fn link(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         between::steps();
-        match rustix::fs::linkat(self.fd(), from, self.fd(), to, AtFlags::empty()) {
+        match rustix::fs::linkat(self.fd()?, from, self.fd()?, to, AtFlags::empty()) {
             // exFAT and SMB on macOS, where std has no kind for it.
             Err(Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
             other => Ok(other?),
@@ -335,7 +341,7 @@ impl Dir for RealDir {
 
     fn rename(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         between::steps();
-        Ok(rustix::fs::renameat(self.fd(), from, self.fd(), to)?)
+        Ok(rustix::fs::renameat(self.fd()?, from, self.fd()?, to)?)
     }
 
     fn rename_new(&mut self, from: &OsStr, to: &OsStr) -> io::Result<()> {
@@ -344,7 +350,7 @@ impl Dir for RealDir {
             use rustix::fs::{RenameFlags, renameat_with};
 
             between::steps();
-            match renameat_with(self.fd(), from, self.fd(), to, RenameFlags::NOREPLACE) {
+            match renameat_with(self.fd()?, from, self.fd()?, to, RenameFlags::NOREPLACE) {
                 // A kernel, or a file system, that does not know the flag.
                 Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
                 other => return other.map_err(io::Error::from),
@@ -360,7 +366,7 @@ impl Dir for RealDir {
 
     fn remove(&mut self, name: &OsStr) -> io::Result<()> {
         between::steps();
-        Ok(rustix::fs::unlinkat(self.fd(), name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(self.fd()?, name, AtFlags::empty())?)
     }
 
     fn names(&mut self, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
@@ -369,7 +375,7 @@ impl Dir for RealDir {
 
     fn look(&mut self, log: &RealFile, name: &OsStr) -> io::Result<Option<Entry>> {
         let log = fstat(&log.file)?;
-        self.entry(name, log.st_uid, Some(id_of(&log)), &fstat(self.fd())?)
+        self.entry(name, log.st_uid, Some(id_of(&log)), &fstat(self.fd()?)?)
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -20,7 +20,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat};
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ use super::access::id_of;
 use super::between;
 use super::dir::{RealDir, is_ours};
 use crate::disk::real::random;
-use crate::os::CloseInChild;
+use crate::os::Descriptor;
 
 /// Somebody else may remove the file between the opening and the locking, this often.
 const MOST_TRIES: usize = 10;
@@ -62,9 +62,7 @@ enum On {
 /// A lock file that this process has locked.
 #[derive(Debug)]
 struct LockFile {
-    /// Before `file`, because fields are dropped in their order.
-    _in_child: CloseInChild,
-    file: File,
+    file: Descriptor,
     name: OsString,
     /// Somebody has given it a second name, under which another process may not find it here: it is
     /// respected as a lock, and not used as one.
@@ -148,7 +146,7 @@ impl RealDir {
     fn lock_files(&self, active: &OsStr, log: &Stat) -> io::Result<Vec<OsString>> {
         // Where the directory may not be read, only that one can be found.
         let mut names = self.names(&|name| is_lock_name(active, name)).unwrap_or_else(|_| vec![lock_name(active)]);
-        let dir = fstat(self.fd())?;
+        let dir = fstat(self.fd()?)?;
         names.retain(|name| self.stat(name).is_ok_and(|stat| is_lock_file(&stat, log, &dir)));
         names.sort_unstable_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
         Ok(names)
@@ -161,7 +159,7 @@ impl RealDir {
         };
         let opened = fstat(&fd)?;
         // Removed by the one who held it, or exchanged for something else.
-        if opened.st_nlink == 0 || !is_lock_file(&opened, log, &fstat(self.fd())?) {
+        if opened.st_nlink == 0 || !is_lock_file(&opened, log, &fstat(self.fd()?)?) {
             return Ok(Attempt::Again);
         }
         try_lock_open(fd, name, opened.st_nlink > 1)
@@ -174,7 +172,7 @@ impl RealDir {
         let fd = loop {
             match self.open_file(&name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    let dir = fstat(self.fd())?;
+                    let dir = fstat(self.fd()?)?;
                     // One with a second name is respected, and stands in the way of a new one.
                     let is_usable = |found: &Stat| is_lock_file(found, log, &dir) && found.st_nlink == 1;
                     if self.stat(&name).is_ok_and(|found| is_usable(&found)) {
@@ -198,7 +196,7 @@ impl RealDir {
     fn remove_lock_file(&self, file: &LockFile) {
         if !file.has_other_names && self.leads_to(file) {
             between::steps();
-            let _ = rustix::fs::unlinkat(self.fd(), &*file.name, AtFlags::empty());
+            let _ = self.fd().and_then(|dir| rustix::fs::unlinkat(dir, &*file.name, AtFlags::empty()));
         }
     }
 
@@ -222,7 +220,7 @@ impl Lock {
 
     /// Returns whether it is the lock of the log `active` in `dir`, whatever file that is.
     pub(in crate::disk) fn is_of(&self, dir: &RealDir, active: &OsStr) -> bool {
-        let is_same_dir = match (fstat(self.dir.fd()), fstat(dir.fd())) {
+        let is_same_dir = match (self.dir.fd().and_then(fstat), dir.fd().and_then(fstat)) {
             (Ok(one), Ok(other)) => id_of(&one) == id_of(&other),
             _ => false,
         };
@@ -249,7 +247,7 @@ impl Drop for Lock {
 impl Drop for LockFile {
     fn drop(&mut self) {
         // A child of this process may have a copy of the descriptor until it is another program.
-        let _ = fs2::FileExt::unlock(&self.file); // Closing it gives it back as well.
+        let _ = self.file.ours().map(fs2::FileExt::unlock); // Closing it gives it back as well.
     }
 }
 
@@ -284,12 +282,11 @@ fn is_lock_file(stat: &Stat, log: &Stat, dir: &Stat) -> bool {
 }
 
 fn try_lock_open(fd: OwnedFd, name: OsString, has_other_names: bool) -> io::Result<Attempt> {
-    let in_child = CloseInChild::new(fd.as_fd().as_raw_fd());
-    let file = File::from(fd);
+    let file = Descriptor::from(fd);
     if !try_lock(&file)? {
         return Ok(Attempt::Held);
     }
-    Ok(Attempt::Locked(LockFile { _in_child: in_child, file, name, has_other_names }))
+    Ok(Attempt::Locked(LockFile { file, name, has_other_names }))
 }
 
 fn try_lock(file: &File) -> io::Result<bool> {

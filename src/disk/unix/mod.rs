@@ -12,14 +12,13 @@ mod walk;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use super::{FreeSpace, RealFile, Stream};
-use crate::os::CloseInChild;
+use crate::os::Descriptor;
 
 #[cfg(feature = "gzip")]
 pub(super) use access::Access;
@@ -33,16 +32,30 @@ pub(super) use walk::KnownWay;
 /// A write of at most this many bytes into a pipe is whole or not at all.
 pub(crate) const ATOMIC_WRITE: usize = rustix::pipe::PIPE_BUF;
 
-/// Closes the descriptor in a forked child.
-pub(super) type InChild = CloseInChild;
+/// An open file whose number the program may have taken away.
+pub(super) type Held = Descriptor;
 
-pub(super) fn in_child(file: &File) -> InChild {
-    CloseInChild::new(file.as_raw_fd())
+pub(super) fn hold(file: File) -> Held {
+    Descriptor::new(file)
+}
+
+/// Returns true if the file is no longer at its number, because the program has closed the number.
+pub(super) fn is_lost(file: &Held) -> bool {
+    !file.is_ours()
+}
+
+/// Returns the file, to be changed.
+///
+/// # Errors
+///
+/// It is lost.
+pub(super) fn held(file: &Held) -> io::Result<&File> {
+    file.ours()
 }
 
 /// The descriptor was opened for appending.
 pub(super) fn append(file: &mut RealFile, bytes: &[u8]) -> io::Result<usize> {
-    file.file.write(bytes)
+    file.file.ours()?.write(bytes)
 }
 
 /// The file is about to be cut.

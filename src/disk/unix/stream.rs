@@ -6,16 +6,14 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::time::Duration;
 
-use crate::os::CloseInChild;
+use crate::os::Descriptor;
 
 use crate::disk::{DiskStream, Stream};
 
 /// A stream of the system.
 #[derive(Debug)]
 pub(crate) struct RealStream {
-    /// Before `file`, because fields are dropped in their order.
-    _in_child: CloseInChild,
-    file: File,
+    file: Descriptor,
     way: Way,
     is_pipe: bool,
 }
@@ -39,7 +37,7 @@ impl RealStream {
 
     fn new(file: File, way: Way) -> Self {
         let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
-        Self { _in_child: CloseInChild::new(std::os::fd::AsRawFd::as_raw_fd(&file)), file, way, is_pipe }
+        Self { file: Descriptor::new(file), way, is_pipe }
     }
 
     /// Takes a descriptor that others share.
@@ -79,10 +77,11 @@ pub(in crate::disk) fn duplicate(stream: Stream) -> io::Result<File> {
 impl DiskStream for RealStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_full = self.way == Way::Shared && !self.writable(Duration::ZERO);
+        let file = self.file.ours()?;
         match self.way {
             _ if is_full => Err(io::ErrorKind::WouldBlock.into()),
-            Way::Own | Way::Shared => Ok(rustix::io::write(&self.file, bytes)?),
-            Way::Socket => Ok(rustix::net::send(&self.file, bytes, rustix::net::SendFlags::DONTWAIT)?),
+            Way::Own | Way::Shared => Ok(rustix::io::write(file, bytes)?),
+            Way::Socket => Ok(rustix::net::send(file, bytes, rustix::net::SendFlags::DONTWAIT)?),
         }
     }
 

@@ -39,12 +39,19 @@ pub(super) fn remove_empty(path: &Path, _owner: Option<u32>) -> io::Result<()> {
     }
 }
 
-/// There are no forked children.
-#[derive(Debug)]
-pub(super) struct InChild;
+/// An open file. No program closes handles that it does not know.
+pub(super) type Held = File;
 
-pub(super) fn in_child(_file: &File) -> InChild {
-    InChild
+pub(super) fn hold(file: File) -> Held {
+    file
+}
+
+pub(super) fn is_lost(_file: &Held) -> bool {
+    false
+}
+
+pub(super) fn held(file: &Held) -> io::Result<&File> {
+    Ok(file)
 }
 
 /// The file is about to be cut.

@@ -136,7 +136,7 @@ impl<D: Disk> FileSink<D> {
         let Target::Path(path) = &self.target else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
         let is_recent = |checked| now.monotonic.saturating_duration_since(checked) < CHECK_PATH_EVERY;
-        if open.path.checked_at.is_some_and(is_recent) {
+        if open.path.checked_at.is_some_and(is_recent) && !open.file.is_lost() {
             return Ok(());
         }
         open.path.checked_at = Some(now.monotonic);

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
 
-use crate::os::CloseInChild;
+use crate::os::Descriptor;
 
 use super::{Connection, Destination, Framing};
 
@@ -18,8 +18,7 @@ const PIECE: usize = 4096;
 
 /// A connection that the system has made.
 pub(crate) struct SystemConnection {
-    _in_child: CloseInChild,
-    fd: OwnedFd,
+    fd: Descriptor<OwnedFd>,
     framing: Framing,
     is_established: bool,
 }
@@ -88,7 +87,8 @@ impl Connection for SystemConnection {
         let flags = SendFlags::DONTWAIT;
         #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::io::retry_on_intr(|| net::send(&self.fd, bytes, flags)) {
+        let fd = self.fd.ours()?;
+        match rustix::io::retry_on_intr(|| net::send(fd, bytes, flags)) {
             // A full queue of a network device, which empties by itself.
             Err(rustix::io::Errno::NOBUFS) => Err(io::ErrorKind::WouldBlock.into()),
             result => Ok(result?),
@@ -96,9 +96,10 @@ impl Connection for SystemConnection {
     }
 
     fn hear(&self) -> io::Result<()> {
+        let fd = self.fd.ours()?;
         let mut piece = [0; PIECE];
         for _ in 0..MOST_PIECES {
-            match rustix::io::retry_on_intr(|| net::recv(&self.fd, &mut piece[..], RecvFlags::DONTWAIT)) {
+            match rustix::io::retry_on_intr(|| net::recv(fd, &mut piece[..], RecvFlags::DONTWAIT)) {
                 // An empty datagram is no end.
                 Ok((0, _)) if self.framing != Framing::None => {
                     // After an orderly end it says whether what came later was refused.
@@ -140,14 +141,14 @@ impl Connection for SystemConnection {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [file.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        net::sendmsg(&self.fd, &[], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+        net::sendmsg(self.fd.ours()?, &[], &mut ancillary, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
         Ok(())
     }
 }
 
 impl SystemConnection {
     fn of(fd: OwnedFd, framing: Framing) -> Self {
-        Self { _in_child: CloseInChild::new(fd.as_raw_fd()), fd, framing, is_established: true }
+        Self { fd: Descriptor::new(fd), framing, is_established: true }
     }
 }
 

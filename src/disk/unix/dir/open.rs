@@ -92,7 +92,7 @@ impl RealDir {
     /// `Interrupted` if another file has the log's name, or if the names change all the time: the
     /// next attempt looks again.
     fn has_names_of_ours(&self, file: &OwnedFd, name: &OsStr, is_archive: &dyn Fn(&OsStr) -> bool) -> io::Result<bool> {
-        if !Trusted::new()?.is_open(&fstat(self.fd())?) {
+        if !Trusted::new()?.is_open(&fstat(self.fd()?)?) {
             return Ok(true);
         }
         let start = Instant::now();
@@ -183,7 +183,7 @@ impl RealDir {
     /// has another name, under which it may be anybody's.
     #[cfg(feature = "gzip")]
     pub(in crate::disk) fn open_ours(&self, name: &OsStr, log: &Access) -> io::Result<RealFile> {
-        let dir = fstat(self.fd())?;
+        let dir = fstat(self.fd()?)?;
         let is_ours = |stat: &Stat| is_ours(stat, log.user, &dir) && stat.st_nlink == 1;
         // Not even opened if it is a pipe or a device.
         if !is_ours(&self.stat(name)?) {
