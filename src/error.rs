@@ -174,7 +174,7 @@ impl From<BadOption> for InitError {
 /// assert_eq!(error.directives, "hyper=loud");
 /// # Ok::<(), unfazed::InitError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("failed to parse the directives `{directives}`: {why}")]
 #[non_exhaustive]
 pub struct FilterError {
@@ -182,6 +182,13 @@ pub struct FilterError {
     pub directives: String,
     /// What is wrong with them.
     pub why: String,
+}
+
+/// Writes the text of `Display`, which a `main` that returns a `Result` prints in this form.
+impl fmt::Debug for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Says which values an option has, where a text is none of them.
@@ -193,7 +200,7 @@ pub struct FilterError {
 /// assert_eq!(error.text, "wait");
 /// assert!(error.to_string().starts_with("failed to parse `wait`: expected `drop_newest`, "));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
 #[error("failed to parse `{text}`: expected {expected}")]
 #[non_exhaustive]
 pub struct ParseOptionError {
@@ -201,6 +208,13 @@ pub struct ParseOptionError {
     pub text: String,
     /// What it may be.
     pub expected: &'static str,
+}
+
+/// Writes the text of `Display`, which a `main` that returns a `Result` prints in this form.
+impl fmt::Debug for ParseOptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Says why `Handle::flush` or `Handle::shutdown` cannot promise that every record is written.
@@ -267,5 +281,9 @@ mod tests {
         for (error, text) in cases {
             assert_eq!(format!("{error:?}"), text);
         }
+        let directives = FilterError { directives: "app=loud".into(), why: "`loud` is no level".into() };
+        assert_eq!(format!("{directives:?}"), directives.to_string());
+        let option = ParseOptionError { text: "wait".into(), expected: "`block`" };
+        assert_eq!(format!("{option:?}"), "failed to parse `wait`: expected `block`");
     }
 }
