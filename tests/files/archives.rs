@@ -121,6 +121,8 @@ pub(crate) fn files_get_the_mode_that_was_asked_for_and_a_link_leads_to_the_acti
     say(&*other, 0, 0);
     end(&handle, &[1]);
     assert_eq!(fs::read(&taken).unwrap(), b"somebody's");
+    let why = format!("failed to link times=1 error=\"`{}` is not a symbolic link\"", taken.display());
+    assert!(fs::read_to_string(&path).unwrap().contains(&why), "{why}");
     assert_eq!(handle.stats().outputs[0].failures, 1);
     Outcome::holds()
 }

@@ -307,7 +307,10 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mu
     let dir = RealDir::open(parent, known)?;
     *known = dir.known().clone();
     match dir.stat(name) {
-        Ok(found) if type_of(&found) != FileType::Symlink => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(found) if type_of(&found) != FileType::Symlink => {
+            let why = format!("`{}` is not a symbolic link", link.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
         Ok(_) if rustix::fs::readlinkat(dir.fd()?, name, Vec::new())?.as_bytes() == target.as_bytes() => return Ok(()),
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(rustix::fs::symlinkat(target, dir.fd()?, name)?),
