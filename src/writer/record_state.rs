@@ -63,3 +63,31 @@ impl RecordState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Option<(u16, DropReason)> = Some((1, DropReason::DiskFull));
+    const FAILED: Option<(u16, DropReason)> = Some((2, DropReason::IoError));
+
+    #[test]
+    fn what_the_lines_of_a_record_know_is_the_same_in_whatever_order_they_learn_it() {
+        let line =
+            |written, dropped| RecordState { level: Level::Info, truncated: false, written, dropped, retained: None };
+        // (two lines of a record, what is known of it)
+        let cases = [
+            (line(true, None), line(false, FAILED), (true, FAILED)),
+            (line(false, FULL), line(false, FAILED), (false, FULL)),
+            (line(false, None), line(false, FAILED), (false, FAILED)),
+            (line(false, None), line(false, None), (false, None)),
+            (line(true, FULL), line(true, None), (true, FULL)),
+        ];
+        for (one, other, known) in cases {
+            for (mut learns, from) in [(one, other), (other, one)] {
+                learns.learn(&from);
+                assert_eq!((learns.written, learns.dropped), known, "{one:?} and {other:?}");
+            }
+        }
+    }
+}
