@@ -7,7 +7,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, DiskFile};
-use crate::sink::{News, Now};
+use crate::sink::{News, Now, WriteError};
 
 use super::FileSink;
 use super::missing_lock::held_by_another;
@@ -73,6 +73,12 @@ impl<F: DiskFile> OpenFile<F> {
         now.saturating_duration_since(self.lock.asked_at) >= self.lock.turn.asks_every() && self.lock_now(now)
     }
 
+    /// Asks again, before a record, for the lock that was given up. Returns whether it was got just
+    /// now.
+    pub(super) fn take_lock_back(&mut self, now: Instant) -> bool {
+        self.lock.turn.is_over() && self.lock_now(now)
+    }
+
     /// Announces again from time to time what could not be announced.
     pub(super) fn announce_if_due(&mut self, now: Instant) {
         let is_due = now.saturating_duration_since(self.lock.announced_at) >= ANNOUNCE_EVERY;
@@ -112,6 +118,25 @@ impl<F: DiskFile> OpenFile<F> {
 }
 
 impl<D: Disk> FileSink<D> {
+    /// Takes the lock back before a record if nobody has wanted it. The holder rotates before a
+    /// record of its own: one that logs rarely, next to a program that only appends, would have
+    /// given the lock up before each.
+    pub(super) fn take_lock_back(&mut self, now: Now) -> Result<(), WriteError> {
+        if !self.open.as_mut().is_some_and(|open| open.take_lock_back(now.monotonic)) {
+            return Ok(());
+        }
+        self.lock_was_got();
+        self.check_path(now)
+    }
+
+    /// The lock was got just now, and with it what its holder before has left.
+    pub(super) fn lock_was_got(&mut self) {
+        if let Some(open) = &mut self.open {
+            self.torn = open.is_torn().unwrap_or(self.torn);
+            self.archives.must_tidy_now();
+        }
+    }
+
     /// Reports a lock that is missing: without it nothing is rotated or deleted, whatever the
     /// options say.
     pub(super) fn report_missing_lock(&mut self, now: Now) {

@@ -77,6 +77,11 @@ impl Turn {
         self.is_over
     }
 
+    /// Returns whether the lock was given up, and nothing was written since.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Returns how often a lock that is missing is asked for. Who has given it up lets the others
     /// have it first; should nobody want it, there are archives to look after.
     pub(super) fn asks_every(&self) -> Duration {

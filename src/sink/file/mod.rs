@@ -110,6 +110,7 @@ impl<D: Disk> FileSink<D> {
         let mut written = 0;
         let mut may_rotate = true;
         let mut path_checked = false;
+        self.take_lock_back(now)?;
         self.cut_left_fragment();
         loop {
             let rest = batch.after(written);
@@ -291,8 +292,7 @@ impl<D: Disk> FileSink<D> {
         if let Some(open) = &mut self.open {
             open.announce_if_due(now.monotonic);
             if open.lock_if_due(now.monotonic) {
-                self.torn = open.is_torn().unwrap_or(self.torn);
-                self.archives.must_tidy_now();
+                self.lock_was_got();
             }
         }
         self.report_missing_lock(now);

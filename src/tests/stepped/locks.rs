@@ -182,6 +182,29 @@ fn a_holder_that_writes_nothing_leaves_the_rotation_to_those_who_do() {
     }
 }
 
+/// A logger that logs every 25 s had given the lock up before each of its records, because a shell
+/// appended to the file: the file grew for ever, and nothing was told.
+#[test]
+fn a_lock_that_was_given_up_and_that_nobody_else_wants_is_back_before_the_next_record() {
+    let disk = FakeDisk::default();
+    let mut bench = bench(&disk, |file| file.rotation(Rotation::size(200)));
+    for _ in 0..6 {
+        bench.log(Level::Info);
+        bench.step();
+        for _ in 0..25 {
+            disk.append(PATH, b"of a shell\n");
+            bench.pass(Duration::from_secs(1));
+            bench.step();
+        }
+        assert!(!disk.world().is_locked(Path::new(PATH)));
+    }
+    let files = disk.names();
+    assert_eq!(files.len(), 6, "each record but the first finds a file that is too long: {files:?}");
+    let all: Vec<_> = files.iter().map(|path| disk.read(path)).collect();
+    assert_eq!(parse(&all).records, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(failures(&bench), [""; 0]);
+}
+
 /// A holder that is alone, or that logs now and then, has the lock for as long as it lives.
 #[test]
 fn a_holder_that_logs_now_and_then_is_given_no_reason_to_give_the_lock_up() {
