@@ -29,7 +29,7 @@ use crate::sink::file::Target;
 use crate::sink::file::archive_name::is_archive;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::{self, Journald};
-use crate::sink::log_file::{Access, Account, FileOptions};
+use crate::sink::log_file::{Access, Account, FileOptions, Start};
 use crate::sink::opened::OpenedSink;
 #[cfg(all(feature = "syslog", unix))]
 use crate::sink::socket::{self, SystemConnection};
@@ -172,7 +172,8 @@ pub(crate) fn plan_outputs(
         stays.map_err(|bad| bad.of_output(&name))?;
         match &mut destination {
             Destination::File { path, options } => {
-                options.zone = options.rotation.local_time.then(&mut zone);
+                // Nothing is shared by two loggers that are set up with clones of one `LogFile`.
+                options.start = Start { zone: options.rotation.local_time.then(&mut zone), ..Start::default() };
                 // Looked up here: later the program may live in a jail.
                 let Access { owner, group, .. } = &mut options.access;
                 let found = find(owner, "owner", os::user_id).and_then(|()| find(group, "group", os::group_id));

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::error::BadOption;
@@ -79,8 +81,7 @@ pub(crate) struct FileOptions {
     pub(crate) min_free_space: Option<u64>,
     pub(crate) fsync: Fsync,
     pub(crate) rotation: Rotation,
-    /// The zone of the rotation; `None`: UTC.
-    pub(crate) zone: Option<Zone>,
+    pub(crate) start: Start,
     pub(crate) limits: Limits,
     pub(crate) when_low: WhenLow,
     pub(crate) error_reserve: u64,
@@ -90,6 +91,16 @@ pub(crate) struct FileOptions {
     pub(crate) access: Access,
     pub(crate) symlink: Option<PathBuf>,
     pub(crate) compress: bool,
+}
+
+/// What the rotation knows of the time when the logger was set up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    /// The zone of the rotation; `None`: UTC.
+    pub(crate) zone: Option<Zone>,
+    /// A record was written since, here or before the fork in the process that has forked this one:
+    /// the file holds what is of this start.
+    pub(crate) has_begun: Arc<AtomicBool>,
 }
 
 /// Who may do what with the files that are created, as logrotate's `create` has it; `None`: as the
@@ -119,7 +130,7 @@ impl Default for FileOptions {
             min_free_space: None,
             fsync: Fsync::default(),
             rotation: Rotation::never(),
-            zone: None,
+            start: Start::default(),
             limits: Limits::default(),
             when_low: WhenLow::default(),
             error_reserve: DEFAULT_ERROR_RESERVE,

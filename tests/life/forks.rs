@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 use log::kv::Value;
-use unfazed::{FlushError, Handle, LogFile, Overflow, State};
+use unfazed::{FlushError, Handle, LogFile, Overflow, Rotation, State};
 
 use crate::harness::{Case, Ended, Place};
 use crate::load::{Load, PATIENCE, TARGET, Text, assert_settled, say, say_all, say_by, to_file, to_log, wait_until};
@@ -67,6 +67,7 @@ pub(crate) fn cases() -> Vec<Case> {
             log.assert_all(1, 1);
         })
         .times(25),
+        Case::inside("a_child_is_no_start_that_rotates_what_its_parent_has_logged", child_is_no_start),
         Case::inside("what_was_queued_at_the_fork_is_written_by_the_parent_alone", queued_at_the_fork),
         Case::inside("what_a_suspended_parent_has_retained_is_written_by_it_alone", retained_at_the_fork),
         Case::new("a_daemon_logs_to_the_path_it_was_given", daemon, |ended| {
@@ -105,6 +106,32 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::inside(name, move |place| full_queue_at_the_fork(place, call))
     }));
     cases
+}
+
+/// A child that got the lock rotated the file once more, and what was logged since the start became
+/// an archive: with `max_files(1)` it was deleted.
+fn child_is_no_start(place: &Place) {
+    fs::write(place.log(), "older\n").unwrap();
+    let file = LogFile::new(place.log()).rotation(Rotation::never().on_start()).max_files(1);
+    let handle = to_file(file).init().unwrap();
+    say_all(0, 10);
+    handle.flush(PATIENCE).unwrap();
+    let (mut lock_is_free, gate) = io::pipe().unwrap();
+    match fork_here() {
+        Some(child) => {
+            handle.shutdown(PATIENCE).unwrap();
+            drop(gate);
+            child.wait();
+        }
+        None => live(|| {
+            drop(gate);
+            assert_eq!(lock_is_free.read(&mut [0]).unwrap(), 0);
+            say_all(1, 10);
+            End::Exit
+        }),
+    }
+    let log = Log::read_shared(&place.log());
+    (0..2).for_each(|author| log.assert_all(author, 10));
 }
 
 /// Four threads log at full speed, and a fifth one flushes, while this one forks children; at the

@@ -86,7 +86,7 @@ impl<D: Disk> FileSink<D> {
             disk,
             space: Space::new(options.min_free_space),
             open: None,
-            rotator: Rotator::new(options.rotation, options.zone.clone()),
+            rotator: Rotator::new(options.rotation, options.start.clone()),
             archives: Archives::new(&path, &options),
             target,
             options,

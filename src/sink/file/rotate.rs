@@ -8,13 +8,15 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::disk::{Dir, Disk, DiskFile, PathState};
 use crate::event::Cause;
+use crate::sink::log_file::Start;
 use crate::sink::rotation::Rotation;
 use crate::sink::{Batch, News, Now, WriteError};
-use crate::zone::Zone;
 
 use super::FileSink;
 use super::archive_name::Archive;
@@ -41,6 +43,8 @@ pub(super) struct Rotator {
     last_record: Option<SystemTime>,
     /// A rotation is due, whatever the schedule says.
     requested: bool,
+    /// A record was written since the start.
+    has_begun: Arc<AtomicBool>,
     not_before: Option<Instant>,
     back_off: Duration,
     /// Where each line of a batch ends, and its time: memory that is used again.
@@ -48,12 +52,14 @@ pub(super) struct Rotator {
 }
 
 impl Rotator {
-    pub(super) fn new(rotation: Rotation, zone: Option<Zone>) -> Self {
+    pub(super) fn new(rotation: Rotation, start: Start) -> Self {
+        let Start { zone, has_begun } = start;
         Self {
             rotation,
             schedule: Schedule::new(rotation, zone),
             last_record: None,
-            requested: rotation.on_start,
+            requested: rotation.on_start && !has_begun.load(Relaxed),
+            has_begun,
             not_before: None,
             back_off: FIRST_BACK_OFF,
             lines: Vec::new(),
@@ -79,6 +85,10 @@ impl Rotator {
     /// These lines are in the active file.
     pub(super) fn wrote(&mut self, lines: &Batch<'_>) {
         let (first, last) = (lines.lines().next(), lines.lines().last());
+        if first.is_some() {
+            // Relaxed: who reads it was forked later.
+            self.has_begun.store(true, Relaxed);
+        }
         for line in first.into_iter().chain(last) {
             self.schedule.wrote(line.time());
             // Not the latest time: a clock that was years ahead for a moment would give those years
