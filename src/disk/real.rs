@@ -155,7 +155,9 @@ impl RealDisk {
 
 impl RealFile {
     pub(super) fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
-        Self { file: system::hold(file), readable, place, lock: None, announced: false, not_given: None }
+        // Without a place, it is what a stream of the program leads to.
+        let hold = if place.is_some() { system::hold } else { system::hold_copy };
+        Self { file: hold(file), readable, place, lock: None, announced: false, not_given: None }
     }
 
     /// Cuts the file while nobody else of ours writes to it.

@@ -9,35 +9,39 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd};
 
 use super::fork::CloseInChild;
-use super::identity::{flags_of, identity_of, is_closed, is_regular};
+use super::identity::is_closed;
 
 /// An open file, directory or socket. A forked child closes it.
 #[derive(Debug)]
 pub(crate) struct Descriptor<F: AsFd + IntoRawFd = File> {
     in_child: ManuallyDrop<CloseInChild>,
     file: ManuallyDrop<F>,
-    /// Where the file may get another number although it stays open: how it was opened.
-    flags: Option<i32>,
 }
 
 impl<F: AsFd + IntoRawFd> Descriptor<F> {
+    /// Takes what was opened for the log alone.
     pub(crate) fn new(file: F) -> Self {
-        let fd = file.as_fd().as_raw_fd();
-        let flags = flags_of(fd).filter(|flags| flags & libc::O_NONBLOCK != 0 && is_regular(fd));
-        Self { in_child: ManuallyDrop::new(CloseInChild::new(fd)), file: ManuallyDrop::new(file), flags }
+        Self::of(file, false)
+    }
+
+    /// Takes a copy of a descriptor of the program.
+    pub(crate) fn shared(file: F) -> Self {
+        Self::of(file, true)
+    }
+
+    fn of(file: F, shared: bool) -> Self {
+        let in_child = CloseInChild::new(file.as_fd().as_raw_fd(), shared);
+        Self { in_child: ManuallyDrop::new(in_child), file: ManuallyDrop::new(file) }
     }
 
     /// Returns true if the number still leads to what was opened. Where nobody can know, it does.
     pub(crate) fn is_ours(&self) -> bool {
         let fd = self.file.as_fd().as_raw_fd();
-        let Some(was) = self.in_child.identity else { return !is_closed(fd) };
-        match identity_of(fd) {
-            Ok(is) if is == was => true,
-            // On some file systems a file has another number for each of its names. Nobody else
-            // opens regular files so that they do not wait.
-            Ok(is) => is.device == was.device && self.flags.is_some() && self.flags == flags_of(fd) && is_regular(fd),
-            Err(error) => error.raw_os_error() != Some(libc::EBADF),
+        if self.in_child.has_lost(fd) {
+            return false;
         }
+        let Some(was) = self.in_child.identity else { return !is_closed(fd) };
+        was.is_at(fd).unwrap_or_else(|error| error.raw_os_error() != Some(libc::EBADF))
     }
 
     /// Returns the open file, to be changed.
@@ -99,6 +103,7 @@ impl From<OwnedFd> for Descriptor<File> {
 mod tests {
     use std::os::fd::FromRawFd as _;
 
+    use super::super::identity::identity_of;
     use super::*;
 
     /// Puts another file at the number of `descriptor`.
@@ -117,8 +122,70 @@ mod tests {
         assert!(!descriptor.is_ours());
         assert_eq!(descriptor.ours().unwrap_err().raw_os_error(), Some(libc::EBADF));
         drop(descriptor);
-        assert_eq!(identity_of(number).unwrap(), identity_of(other.as_raw_fd()).unwrap(), "it is still open");
+        let is = identity_of(other.as_raw_fd(), true).unwrap();
+        assert!(is.is_at(number).unwrap(), "it is still open");
         // SAFETY: nobody else has the number.
         drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+
+    /// The log was written through the program's descriptor, at its place, and closed it.
+    #[test]
+    fn a_number_that_the_program_uses_for_the_same_file_is_neither_used_nor_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let descriptor = Descriptor::new(File::options().create(true).append(true).open(&path).unwrap());
+        let number = descriptor.as_raw_fd();
+        for other in [File::open(&path), File::options().write(true).open(&path)] {
+            replace(&descriptor, &other.unwrap());
+            assert!(!descriptor.is_ours());
+        }
+        drop(descriptor);
+        assert!(!is_closed(number));
+        // SAFETY: nobody else has the number.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+
+    /// A file system in user space may give a file another inode number with its next name. A
+    /// forked child goes by the same rule.
+    #[test]
+    fn a_log_that_has_another_inode_number_by_now_is_still_ours() {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = File::options();
+        let log = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(dir.path().join("a")).unwrap();
+        let mut was = identity_of(log.as_raw_fd(), false).unwrap();
+        was.number += 1;
+        assert!(was.is_at(log.as_raw_fd()).unwrap());
+        let waits = File::options().append(true).open(dir.path().join("a")).unwrap();
+        assert!(!was.is_at(waits.as_raw_fd()).unwrap());
+    }
+
+    /// The program may change the flags of a description that it shares.
+    #[test]
+    fn a_copy_of_a_descriptor_is_known_by_its_file_alone() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let descriptor = Descriptor::shared(one.try_clone().unwrap());
+        one.set_nonblocking(true).unwrap();
+        assert!(descriptor.is_ours());
+    }
+
+    /// A daemon that closes all descriptors has two logs opened again: the second one got the
+    /// number of the first.
+    #[test]
+    fn a_number_that_another_log_has_got_is_that_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = |name: &str| {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            let mut options = File::options();
+            options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(dir.path().join(name)).unwrap()
+        };
+        let first = Descriptor::new(log("a.log"));
+        let number = first.as_raw_fd();
+        replace(&first, &log("b.log"));
+        // SAFETY: nobody else has the number: what was opened first does not use it any more.
+        let second = Descriptor::new(unsafe { File::from_raw_fd(number) });
+        assert!(second.is_ours() && !first.is_ours());
+        drop(first);
+        assert!(second.is_ours(), "it is still open");
     }
 }

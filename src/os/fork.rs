@@ -54,9 +54,14 @@ pub(crate) extern "C" fn in_child() {
     // changes.
     while let Some(cell) = unsafe { next.as_ref() } {
         let fd = cell.fd.swap(FREE, Relaxed);
-        let was = Identity { device: cell.device.load(Relaxed), number: cell.number.load(Relaxed) };
+        let flags = cell.flags.load(Relaxed);
+        let was = Identity {
+            device: cell.device.load(Relaxed),
+            number: cell.number.load(Relaxed),
+            flags: (flags >= 0).then_some(flags),
+        };
         // What the program has put at this number meanwhile is the child's, too.
-        if fd >= 0 && identity_of(fd).is_ok_and(|is| is == was) {
+        if fd >= 0 && was.is_at(fd).unwrap_or(false) {
             // SAFETY: the number is in its cell only while the parent's `Descriptor` owns it, and
             // no code of the child uses that one: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
@@ -150,6 +155,7 @@ struct Cell {
     /// thread.
     device: std::sync::atomic::AtomicU64,
     number: std::sync::atomic::AtomicU64,
+    flags: std::sync::atomic::AtomicI32,
     next: *mut Cell,
 }
 
@@ -157,6 +163,12 @@ struct Cell {
 const FREE: i32 = -1;
 #[cfg(unix)]
 const CLAIMED: i32 = -2;
+/// The number was closed by the program, and another descriptor of ours has got it.
+#[cfg(unix)]
+const LOST: i32 = -3;
+/// No flags are known.
+#[cfg(unix)]
+const NONE: i32 = -1;
 
 /// As long as it lives, a forked child closes the descriptor. To be dropped before the descriptor
 /// is closed.
@@ -171,15 +183,26 @@ pub(crate) struct CloseInChild {
 
 #[cfg(unix)]
 impl CloseInChild {
-    pub(crate) fn new(fd: i32) -> Self {
-        let Cell { fd: cell, device, number, .. } = free_cell();
-        let identity = identity_of(fd).ok();
+    /// `shared`: it is a copy of a descriptor of the program.
+    pub(crate) fn new(fd: i32, shared: bool) -> Self {
+        let Cell { fd: cell, device, number, flags, .. } = free_cell();
+        let identity = identity_of(fd, shared).ok();
         if let Some(identity) = identity {
             device.store(identity.device, Relaxed);
             number.store(identity.number, Relaxed);
+            flags.store(identity.flags.unwrap_or(NONE), Relaxed);
         }
+        lose(fd);
         cell.store(fd, Release);
         Self { cell, identity, generation: generation() }
+    }
+}
+
+#[cfg(unix)]
+impl CloseInChild {
+    /// Returns whether another descriptor of ours has got the number `fd` since.
+    pub(super) fn has_lost(&self, fd: i32) -> bool {
+        self.generation == generation() && self.cell.load(Relaxed) != fd
     }
 }
 
@@ -190,6 +213,19 @@ impl Drop for CloseInChild {
         if self.generation == generation() {
             self.cell.store(FREE, Release);
         }
+    }
+}
+
+/// Takes the number `fd` from whoever had it: the system has just given it to somebody else.
+#[cfg(unix)]
+fn lose(fd: i32) {
+    let mut next = CELLS.load(Acquire);
+    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
+    // changes.
+    while let Some(cell) = unsafe { next.as_ref() } {
+        // Relaxed: the number is all that there is to see.
+        let _ = cell.fd.compare_exchange(fd, LOST, Relaxed, Relaxed);
+        next = cell.next;
     }
 }
 
@@ -208,6 +244,7 @@ fn free_cell() -> &'static Cell {
         fd: AtomicI32::new(CLAIMED),
         device: std::sync::atomic::AtomicU64::new(0),
         number: std::sync::atomic::AtomicU64::new(0),
+        flags: std::sync::atomic::AtomicI32::new(NONE),
         next: ptr::null_mut(),
     }));
     let new: *mut Cell = cell;
@@ -241,11 +278,11 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_cell_is_used_again() {
-        let first = CloseInChild::new(1000);
+        let first = CloseInChild::new(1000, false);
         let place: *const AtomicI32 = first.cell;
         drop(first);
         // Other tests may take it meanwhile; among so many it comes again.
-        let held: Vec<_> = (1000..1100).map(CloseInChild::new).collect();
+        let held: Vec<_> = (1000..1100).map(|fd| CloseInChild::new(fd, false)).collect();
         assert!(held.iter().any(|one| ptr::eq(one.cell, place)));
     }
 }

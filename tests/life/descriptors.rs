@@ -7,14 +7,14 @@
 //! refuses to close a number twice.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use unfazed::{Console, State};
+use unfazed::{Builder, Console, LogFile, State};
 
 use crate::harness::{Case, Place};
 use crate::load::{PATIENCE, assert_settled, say_all, to_log, wait_until};
@@ -32,6 +32,8 @@ const MINE: &str = "the program's own\n";
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::inside("a_daemon_that_closes_all_descriptors_keeps_its_own_files_and_every_record", file),
+        Case::inside("a_daemon_that_opens_the_log_itself_keeps_its_descriptors_and_every_record", same_file),
+        Case::inside("of_two_logs_whose_descriptors_were_closed_each_gets_its_own_records", two_logs),
         Case::inside("a_console_in_a_file_whose_descriptor_was_closed_is_back", console_in_a_file),
         Case::inside("a_console_in_a_socket_whose_descriptor_was_closed_is_back", console_in_a_socket),
         Case::new("a_log_whose_descriptors_were_closed_is_written_to_its_end", closed_and_ends, |ended| {
@@ -90,6 +92,48 @@ fn file(place: &Place) {
     assert_eq!(handle.stats().dropped.total(), 0);
 }
 
+/// The logger wrote through a descriptor that the program had opened to write, over the first
+/// records, and closed it later.
+fn same_file(place: &Place) {
+    let handle = to_log(place).init().unwrap();
+    say_all(0, 50);
+    handle.flush(PATIENCE).unwrap();
+    close_numbers(FIRST..LAST);
+    let mut own: Vec<File> = (0..OWN).map(|_| File::options().write(true).open(place.log()).unwrap()).collect();
+    say_all(1, 50);
+    handle.flush(PATIENCE).unwrap();
+    handle.shutdown(PATIENCE).unwrap();
+    assert!(own.iter_mut().all(|own| own.stream_position().is_ok_and(|place| place == 0)), "open, and not used");
+    let log = Log::read_shared(&place.log());
+    (0..2).for_each(|author| log.assert_all(author, 50));
+    assert_eq!(handle.stats().dropped.total(), 0);
+}
+
+/// After a rotation, the first log has a higher number than the second one. When it was opened
+/// again, it got the number that the second one had, which took it for its own file.
+fn two_logs(place: &Place) {
+    let file = |name: &str| LogFile::new(place.path(name)).min_free_space(0).filter(name);
+    let handle = Builder::new().file(file("one")).file(file("other")).init().unwrap();
+    let mut lines = 0;
+    let mut log_to_both = || {
+        for target in ["one", "other"] {
+            log::info!(target: target, "of {target}");
+        }
+        handle.flush(PATIENCE).unwrap();
+        lines += 1;
+    };
+    log_to_both();
+    handle.rotate();
+    log_to_both();
+    close_numbers(FIRST..LAST);
+    (0..2).for_each(|_| log_to_both());
+    for (name, other) in [("one", "other"), ("other", "one")] {
+        let text = fs::read_to_string(place.path(name)).unwrap();
+        assert_eq!(text.matches(&format!("of {other}")).count(), 0, "{text}");
+        assert_eq!(text.matches(&format!("of {name}")).count(), lines - 1, "one is in the archive: {text}");
+    }
+}
+
 /// A regular file keeps the description of the program's own output.
 fn console_in_a_file(place: &Place) {
     let path = place.path("console");
@@ -113,7 +157,7 @@ fn console_in_a_socket(place: &Place) {
 }
 
 fn assert_console_is_back(place: &Place, mut read: impl FnMut() -> String) {
-    let handle = unfazed::Builder::new().console(Console::stdout()).init().unwrap();
+    let handle = Builder::new().console(Console::stdout()).init().unwrap();
     say_all(0, 50);
     handle.flush(PATIENCE).unwrap();
     assert_eq!(Log::of_lines(&read()).of(0).len(), 50);

@@ -39,6 +39,11 @@ pub(super) fn hold(file: File) -> Held {
     Descriptor::new(file)
 }
 
+/// Holds a copy of a descriptor of the program.
+pub(super) fn hold_copy(file: File) -> Held {
+    Descriptor::shared(file)
+}
+
 /// Returns true if the file is no longer at its number, because the program has closed the number.
 pub(super) fn is_lost(file: &Held) -> bool {
     !file.is_ours()

@@ -32,18 +32,18 @@ enum Way {
 impl RealStream {
     /// Takes a descriptor that was opened for this output, and never waits.
     pub(in crate::disk) fn own(file: File) -> Self {
-        Self::new(file, Way::Own)
+        Self::new(Descriptor::new(file), Way::Own)
     }
 
-    fn new(file: File, way: Way) -> Self {
+    fn new(file: Descriptor, way: Way) -> Self {
         let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
-        Self { file: Descriptor::new(file), way, is_pipe }
+        Self { file, way, is_pipe }
     }
 
     /// Takes a descriptor that others share.
     pub(in crate::disk) fn shared(file: File) -> Self {
         let is_socket = file.metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-        Self::new(file, if is_socket { Way::Socket } else { Way::Shared })
+        Self::new(Descriptor::shared(file), if is_socket { Way::Socket } else { Way::Shared })
     }
 }
 

@@ -64,10 +64,10 @@ fn loom_of_several_threads_in_a_child_one_puts_its_value_and_all_get_it() {
 fn loom_two_descriptors_never_share_a_cell() {
     check(5, || {
         // One is free for both of them to find.
-        drop(CloseInChild::new(1_000_000));
+        drop(CloseInChild::new(1_000_000, false));
         let threads = [1_000_000, 1_000_001].map(|fd| {
             thread::spawn(move || {
-                let cell = CloseInChild::new(fd);
+                let cell = CloseInChild::new(fd, false);
                 let place: *const AtomicI32 = cell.cell;
                 (cell, place as usize)
             })
