@@ -38,8 +38,8 @@ pub(crate) fn watch_forks() {
     if !WATCHED.swap(true, Relaxed) {
         #[cfg(unix)]
         // SAFETY: the handler is a plain function that stays for the life of the process, and does
-        // only what is allowed between fork and exec: atomics and close(2). Should the call fail
-        // (no memory), forks go unnoticed, as without it.
+        // only what is allowed between fork and exec: atomics, statx(2), fcntl(2) and close(2).
+        // Should the call fail (no memory), forks go unnoticed, as without it.
         unsafe {
             libc::pthread_atfork(None, None, Some(in_child));
         }

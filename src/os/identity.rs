@@ -7,6 +7,13 @@ use libc::{fstat, stat as Stat};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use libc::{fstat64 as fstat, stat64 as Stat};
 
+/// What a file system says of an open file.
+struct Found {
+    device: u64,
+    number: u64,
+    is_regular: bool,
+}
+
 /// What a descriptor leads to, and how it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -20,19 +27,18 @@ impl Identity {
     /// Returns whether the descriptor `fd` leads there. The program may open the log, too, or its
     /// directory: it does so with other flags.
     pub(super) fn is_at(self, fd: i32) -> io::Result<bool> {
-        let stat = stat(fd)?;
-        let (device, number) = place(&stat);
-        let is_same = device == self.device && (self.flags.is_none() || self.flags == flags_of(fd));
+        let found = find(fd)?;
+        let is_same = found.device == self.device && (self.flags.is_none() || self.flags == flags_of(fd));
         // On some file systems a file has another number for each of its names. Nobody else opens
         // regular files so that they do not wait.
         let never_waits = self.flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0);
-        Ok(is_same && (number == self.number || never_waits && stat.st_mode & libc::S_IFMT == libc::S_IFREG))
+        Ok(is_same && (found.number == self.number || never_waits && found.is_regular))
     }
 }
 
 /// `shared`: others have the description as well.
 pub(super) fn identity_of(fd: i32, shared: bool) -> io::Result<Identity> {
-    let (device, number) = place(&stat(fd)?);
+    let Found { device, number, .. } = find(fd)?;
     Ok(Identity { device, number, flags: if shared { None } else { flags_of(fd) } })
 }
 
@@ -52,19 +58,47 @@ fn flags_of(fd: i32) -> Option<i32> {
     (flags >= 0).then_some(flags & FLAGS)
 }
 
-// The types differ from system to system.
-#[allow(clippy::unnecessary_cast)]
-fn place(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev as u64, stat.st_ino as u64)
+/// Asks nobody over a network, and no file system in user space: one that hangs would stop a forked
+/// child before its first instruction.
+#[cfg(any(all(target_os = "linux", target_env = "gnu"), target_os = "android"))]
+fn find(fd: i32) -> io::Result<Found> {
+    const FLAGS: i32 = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+
+    let mut found = std::mem::MaybeUninit::<libc::statx>::uninit();
+    let (none, wanted) = (c"".as_ptr(), libc::STATX_TYPE | libc::STATX_INO);
+    // SAFETY: the pointers are to an empty text and to `found`, which outlive the call; a number
+    // that is not open is an error.
+    let answer = unsafe { libc::syscall(libc::SYS_statx, fd, none, FLAGS, wanted, found.as_mut_ptr()) };
+    if answer != 0 {
+        let error = io::Error::last_os_error();
+        // A kernel before 4.11, or a filter of system calls that does not know it.
+        return if error.raw_os_error() == Some(libc::EBADF) { Err(error) } else { ask(fd) };
+    }
+    // SAFETY: the call has filled it.
+    let found = unsafe { found.assume_init() };
+    // The types differ from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    let device = libc::makedev(found.stx_dev_major, found.stx_dev_minor) as u64;
+    let is_regular = u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+    Ok(Found { device, number: found.stx_ino, is_regular })
 }
 
-fn stat(fd: i32) -> io::Result<Stat> {
+#[cfg(not(any(all(target_os = "linux", target_env = "gnu"), target_os = "android")))]
+fn find(fd: i32) -> io::Result<Found> {
+    ask(fd)
+}
+
+fn ask(fd: i32) -> io::Result<Found> {
     let mut found = std::mem::MaybeUninit::<Stat>::uninit();
     // SAFETY: the pointer is to `found`, which outlives the call; a number that is not open is an
     // error.
-    match unsafe { fstat(fd, found.as_mut_ptr()) } {
+    let found = match unsafe { fstat(fd, found.as_mut_ptr()) } {
         // SAFETY: the call has filled it.
-        0 => Ok(unsafe { found.assume_init() }),
-        _ => Err(io::Error::last_os_error()),
-    }
+        0 => unsafe { found.assume_init() },
+        _ => return Err(io::Error::last_os_error()),
+    };
+    let is_regular = found.st_mode & libc::S_IFMT == libc::S_IFREG;
+    // The types differ from system to system.
+    #[allow(clippy::unnecessary_cast)]
+    Ok(Found { device: found.st_dev as u64, number: found.st_ino as u64, is_regular })
 }
