@@ -153,7 +153,7 @@ impl<D: Disk> FileSink<D> {
 
     /// Returns the levels that the file takes although it is suspended: ERROR, as long as blocks
     /// are left that are the file's already.
-    fn still_takes(&self) -> LevelFilter {
+    pub(super) fn still_takes(&self) -> LevelFilter {
         let is_open = self.open.is_some();
         if is_open && self.budget().for_errors() >= SPACE_FOR_AN_ERROR { LevelFilter::Error } else { LevelFilter::Off }
     }

@@ -73,6 +73,15 @@ impl<F: DiskFile> OpenFile<F> {
         now.saturating_duration_since(self.lock.asked_at) >= self.lock.turn.asks_every() && self.lock_now(now)
     }
 
+    /// Asks for the lock at once, if it is missing, or when the time has come, if it was given up.
+    pub(super) fn lock_unless_given_up(&mut self, now: Instant) {
+        if self.lock.turn.is_over() {
+            self.lock_if_due(now);
+        } else {
+            self.lock_now(now);
+        }
+    }
+
     /// Asks again, before a record, for the lock that was given up. Returns whether it was got just
     /// now.
     pub(super) fn take_lock_back(&mut self, now: Instant) -> bool {

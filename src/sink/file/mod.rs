@@ -19,6 +19,8 @@ mod space;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use log::LevelFilter;
+
 use crate::disk::{Disk, DiskFile, Stream};
 use crate::event::Cause;
 
@@ -245,10 +247,14 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
+        // Whoever has blocks for ERROR lines stays their holder.
+        let gives_way = self.asks_for_archives() && self.still_takes() == LevelFilter::Off;
         if let Some(open) = &mut self.open {
             // Only the holder of the lock can mend some of what suspends the output: a file that
             // may not grow is rotated.
-            open.lock_now(now.monotonic);
+            if !gives_way || !open.give_up_lock_if_silent(now.monotonic) {
+                open.lock_unless_given_up(now.monotonic);
+            }
             open.announce_if_due(now.monotonic);
         }
         self.check_path(now)?;

@@ -182,6 +182,38 @@ fn a_holder_that_writes_nothing_leaves_the_rotation_to_those_who_do() {
     }
 }
 
+/// Suspended, the holder asked for the lock again at each attempt: a process that had enough space
+/// could not rotate.
+#[test]
+fn a_holder_that_cannot_write_leaves_the_rotation_to_those_who_can() {
+    const SIZE: u64 = 1000;
+    let disk = FakeDisk::with_capacity(4 << 20);
+    let rotated = |file: LogFile| file.rotation(Rotation::size(SIZE)).max_files(2).error_reserve(0);
+    let mut holder = bench(&disk, |file| rotated(file).min_free_space(2 << 20));
+    holder.log(Level::Info);
+    holder.step();
+    let mut other = bench(&disk, rotated);
+    other.next = 1000;
+    disk.world().filler = 3 << 20;
+    for _ in 0..200 {
+        for bench in [&mut holder, &mut other] {
+            bench.log(Level::Info);
+            bench.pass(Duration::from_millis(250));
+            bench.step();
+        }
+    }
+    assert!(holder.suspended() && !other.suspended());
+    assert_eq!(disk.names().len(), 2, "the file and one archive: {:?}", disk.names());
+    assert!(disk.read(PATH).len() as u64 <= SIZE);
+    assert_eq!(other.handle.stats().dropped.total(), 0);
+    // With enough space it writes again, and rotates or not as any of them.
+    disk.world().filler = 0;
+    holder.live(Duration::from_secs(2));
+    holder.log(Level::Info);
+    holder.step();
+    assert!(!holder.suspended());
+}
+
 /// A logger that logs every 25 s had given the lock up before each of its records, because a shell
 /// appended to the file: the file grew for ever, and nothing was told.
 #[test]
