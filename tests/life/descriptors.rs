@@ -128,9 +128,12 @@ fn two_logs(place: &Place) {
     close_numbers(FIRST..LAST);
     (0..2).for_each(|_| log_to_both());
     for (name, other) in [("one", "other"), ("other", "one")] {
-        let text = fs::read_to_string(place.path(name)).unwrap();
+        // A rotation on demand may come before or after the record that is logged next.
+        let files = fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().path());
+        let own = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(name));
+        let text: String = own.map(|path| fs::read_to_string(path).unwrap()).collect();
         assert_eq!(text.matches(&format!("of {other}")).count(), 0, "{text}");
-        assert_eq!(text.matches(&format!("of {name}")).count(), lines - 1, "one is in the archive: {text}");
+        assert_eq!(text.matches(&format!("of {name}")).count(), lines, "{text}");
     }
 }
 
