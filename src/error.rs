@@ -28,7 +28,7 @@ pub enum InitError {
     Option {
         /// The option's name.
         option: &'static str,
-        /// What it was set to, and for which output if it is an output's option.
+        /// Its value, and the name of the output if the option is that of one.
         value: String,
         /// What it may be set to.
         range: &'static str,

@@ -60,7 +60,7 @@ pub(crate) extern "C" fn in_child() {
             number: cell.number.load(Relaxed),
             flags: (flags >= 0).then_some(flags),
         };
-        // What the program has put at this number meanwhile is the child's, too.
+        // A file that the program has opened at this number meanwhile is the child's, too.
         if fd >= 0 && was.is_at(fd).unwrap_or(false) {
             // SAFETY: the number is in its cell only while the parent's `Descriptor` owns it, and
             // no code of the child uses that one: it belongs to a writer who is not here.
@@ -151,8 +151,8 @@ process_wide! {
 struct Cell {
     /// The descriptor; or `FREE`.
     fd: AtomicI32,
-    /// What it leads to, written before it. Not loom's: only a forked child reads them, on its only
-    /// thread.
+    /// The file to which it leads, stored before the number. These are no atomics of loom: only a
+    /// forked child reads them, on its only thread.
     device: std::sync::atomic::AtomicU64,
     number: std::sync::atomic::AtomicU64,
     flags: std::sync::atomic::AtomicI32,
@@ -176,7 +176,7 @@ const NONE: i32 = -1;
 #[derive(Debug)]
 pub(crate) struct CloseInChild {
     pub(crate) cell: &'static AtomicI32,
-    /// What the descriptor led to at first; `None` if that could not be seen.
+    /// The file to which the descriptor led at first; `None` if that could not be seen.
     pub(super) identity: Option<Identity>,
     generation: u64,
 }

@@ -7,14 +7,14 @@ use libc::{fstat, stat as Stat};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use libc::{fstat64 as fstat, stat64 as Stat};
 
-/// What a file system says of an open file.
+/// The facts by which an open file is recognised.
 struct Found {
     device: u64,
     number: u64,
     is_regular: bool,
 }
 
-/// What a descriptor leads to, and how it was opened.
+/// The file to which a descriptor leads, and the flags with which it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) device: u64,
