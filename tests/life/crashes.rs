@@ -5,6 +5,7 @@ use std::fs;
 use std::hint::black_box;
 use std::panic::catch_unwind;
 use std::process::abort;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -99,6 +100,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a_program_that_mends_its_fault_goes_on_and_so_does_its_log", mended_fault, |ended| {
             ended.log().assert_all(0, RECORDS);
         }),
+        Case::inside("a_library_that_is_unloaded_leaves_nothing_without_code", unloaded_library).needs_linux(),
         Case::inside("a_signal_that_the_program_ignores_stays_ignored", ignored_signal),
         Case::inside("a_handler_that_is_to_run_once_runs_once", handler_for_once),
         Case::new("a_crash_in_a_sink_does_not_wait_for_its_own_thread", crash_of_the_writer, ended_promptly)
@@ -300,6 +302,33 @@ fn mended_fault(place: &Place) {
     assert_eq!(unix::handler(SIGABRT), before, "the handler for the other signals is there again");
     (RECORDS / 2..RECORDS).for_each(|n| say(0, n));
     handle.flush(PATIENCE).unwrap();
+}
+
+/// A plug-in was unloaded after `shutdown`, and its handler for the five signals was then an
+/// address without code: a fault that the program's own handler would have mended ended the
+/// program.
+fn unloaded_library(place: &Place) {
+    static HANDLED: AtomicBool = AtomicBool::new(false);
+    extern "C" fn handler(_: i32) {
+        HANDLED.store(true, SeqCst);
+    }
+
+    // <target>/<profile>/deps/life-<hash>
+    let this = std::env::current_exe().unwrap();
+    let library = this.ancestors().nth(2).unwrap().join("examples").join("liblibrary.so");
+    if !library.exists() {
+        return place.skip("`cargo build --example library` has not run");
+    }
+    unix::handle(SIGBUS, handler, 0);
+    let library = unix::Library::load(&library);
+    let log_and_shut_down = library.function(c"log_and_shut_down");
+    thread::spawn(move || log_and_shut_down()).join().unwrap();
+    // A thread that has logged holds the library until its thread-locals are destroyed.
+    wait_until("the library's threads have ended", || fs::read_dir("/proc/self/task").unwrap().count() == 1);
+    library.unload();
+    unix::raise(SIGBUS);
+    assert!(HANDLED.load(SeqCst), "the program's own handler has run");
+    assert_eq!(fs::read_to_string(place.log()).unwrap().lines().count(), 1000);
 }
 
 fn ignored_signal(place: &Place) {

@@ -1,8 +1,11 @@
 //! What std does not offer: `fork`, `_exit`, `atexit`. Runs in the processes of the cases.
 
+use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::exit;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -184,6 +187,34 @@ pub(crate) fn block(signal: i32) {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, signal);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// A library that is loaded while the program runs, as a plug-in.
+pub(crate) struct Library(*mut libc::c_void);
+
+impl Library {
+    pub(crate) fn load(path: &Path) -> Self {
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the name ends with NUL and outlives the call; what the library does when it is
+        // loaded is what every library of Rust does.
+        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+        assert!(!library.is_null(), "dlopen: {}", path.display());
+        Self(library)
+    }
+
+    /// One that takes and returns nothing; not to be called after `unload`.
+    pub(crate) fn function(&self, name: &CStr) -> extern "C" fn() {
+        // SAFETY: the library is loaded, and the name ends with NUL.
+        let function = unsafe { libc::dlsym(self.0, name.as_ptr()) };
+        assert!(!function.is_null(), "dlsym: {name:?}");
+        // SAFETY: the library exports its functions with this type.
+        unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn()>(function) }
+    }
+
+    pub(crate) fn unload(self) {
+        // SAFETY: `load` has opened it, and nothing of it is called any more.
+        assert_eq!(unsafe { libc::dlclose(self.0) }, 0, "dlclose");
     }
 }
 
