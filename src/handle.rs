@@ -260,8 +260,12 @@ impl Handle {
         self.per_process.pipeline().order(Orders::rotate);
     }
 
-    /// Opens every file again by its path after the records that are pending now, for logrotate's
-    /// `postrotate`. Does not block.
+    /// Opens every file again that is no longer at its path, for logrotate's `postrotate`. Comes
+    /// after the records that are pending now. Does not block.
+    ///
+    /// A file that is still at its path stays open, because a program that has dropped its
+    /// privileges may not be able to open it again. A console or a FIFO is opened again in any
+    /// case.
     ///
     /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a
     /// write and 500 ms at rest.

@@ -410,8 +410,15 @@ impl<D: Disk> OutputSink for FileSink<D> {
     fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
         match command {
             Command::Reopen => {
-                self.sync_left_file();
-                let reopened = self.reopen(now);
+                let reopened = match (&self.target, &self.open) {
+                    // A file that is still at its path stays open: a program that has dropped its
+                    // rights could not open it again. What is lost with another one is reported.
+                    (Target::Path(_), Some(_)) => self.check_path_now(now),
+                    _ => {
+                        self.sync_left_file();
+                        self.reopen(now)
+                    }
+                };
                 self.remember(reopened)
             }
             Command::Rotate => {

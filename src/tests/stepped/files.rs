@@ -183,6 +183,42 @@ fn what_went_away_with_a_deleted_file_is_named_in_the_new_one() {
     assert_eq!(parse(&[text.into_bytes()]).records, [3]);
 }
 
+/// A program that opens its log again on the signal of logrotate, which has compressed and deleted
+/// the file by then: nothing named the lines that went with it. Where the new file got the inode
+/// number of the deleted one, as on ext4, the log said that it was cut short.
+#[test]
+fn what_went_away_with_a_deleted_file_is_named_where_the_program_opens_it_again() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(3);
+    bench.step();
+    disk.delete(PATH);
+    bench.handle.reopen();
+    bench.step();
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.ends_with("the log file was deleted, with 3 lines written since the last look at it"), "{text}");
+    assert_eq!(parse(&[text.into_bytes()]).records, [3]);
+}
+
+/// A daemon that opened its log as root, and reloads its configuration as an ordinary user: an
+/// order to reopen closed the file that was at its path, and it could never be opened again.
+#[test]
+fn a_file_that_is_still_at_its_path_stays_open_when_the_program_wants_it_opened_again() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file(&disk, None, Fsync::Never).bench();
+    bench.log_some(2);
+    bench.step();
+    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Open), forever: true, errno: 13 });
+    bench.handle.reopen();
+    bench.log_some(2);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(parse(&[disk.read(PATH)]).records, [0, 1, 2, 3]);
+}
+
 #[test]
 fn a_removed_directory_is_made_again() {
     let disk = FakeDisk::default();
