@@ -263,6 +263,7 @@ impl Writer {
         self.take_requests();
         self.follow_configuration(now);
         self.report_suppressed(now);
+        self.carry_out_orders(now); // Those that wait for no record: the batch comes after them.
         let taken = self.take_batch(now);
         self.carry_out_orders(now);
         let mut opens = false;

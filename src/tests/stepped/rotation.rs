@@ -331,6 +331,27 @@ fn what_the_program_asks_for_comes_after_what_it_logged_before() {
     assert_eq!(parse(&[disk.read(PATH)]).records, [10]);
 }
 
+/// The turn that saw the order took a record first: what was logged after `reopen` went into a file
+/// that logrotate had compressed and deleted.
+#[test]
+fn an_order_with_nothing_before_it_comes_before_the_next_record() {
+    let disk = FakeDisk::default();
+    let mut bench = Setup::new().file_with(&disk, options(|file| file)).bench();
+    bench.log_some(2);
+    bench.step();
+    bench.handle.rotate();
+    bench.log_some(1);
+    bench.step();
+    let files = log_files(&disk);
+    assert_eq!(parse(&files[..1]).records, [0, 1]);
+    assert_eq!(parse(&files[1..]).records, [2]);
+    disk.delete(PATH);
+    bench.handle.reopen();
+    bench.log_some(1);
+    bench.step();
+    assert_eq!(parse(&[disk.read(PATH)]).records, [3]);
+}
+
 #[test]
 fn an_order_waits_for_all_the_records_before_it_and_for_none_after_it() {
     let disk = FakeDisk::default();
