@@ -19,6 +19,8 @@ use crate::sync::atomic::{
 use crate::sync::process_wide;
 
 #[cfg(unix)]
+use super::grow_only::GrowOnly;
+#[cfg(unix)]
 use super::identity::{Identity, identity_of};
 
 process_wide! {
@@ -49,10 +51,7 @@ pub(crate) fn watch_forks() {
 #[cfg(unix)]
 pub(crate) extern "C" fn in_child() {
     GENERATION.fetch_add(1, Relaxed);
-    let mut next = CELLS.load(Acquire);
-    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
-    // changes.
-    while let Some(cell) = unsafe { next.as_ref() } {
+    for cell in CELLS.iter() {
         let fd = cell.fd.swap(FREE, Relaxed);
         let flags = cell.flags.load(Relaxed);
         let was = Identity {
@@ -66,7 +65,6 @@ pub(crate) extern "C" fn in_child() {
             // no code of the child uses that one: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
         }
-        next = cell.next;
     }
 }
 
@@ -142,9 +140,8 @@ impl<T> Drop for PerProcess<T> {
 #[cfg(unix)]
 process_wide! {
     /// Descriptors that a child closes: a flock belongs to the open file, and would stay as long as
-    /// any process has it open. The list only grows, by cells that are used again: it is as long as
-    /// there ever were open log files at the same time.
-    static CELLS: AtomicPtr<Cell> = AtomicPtr::new(ptr::null_mut());
+    /// any process has it open.
+    static CELLS: GrowOnly<Cell> = GrowOnly(AtomicPtr::new(ptr::null_mut()));
 }
 
 #[cfg(unix)]
@@ -156,7 +153,6 @@ struct Cell {
     device: std::sync::atomic::AtomicU64,
     number: std::sync::atomic::AtomicU64,
     flags: std::sync::atomic::AtomicI32,
-    next: *mut Cell,
 }
 
 #[cfg(unix)]
@@ -185,7 +181,7 @@ pub(crate) struct CloseInChild {
 impl CloseInChild {
     /// `shared`: it is a copy of a descriptor of the program.
     pub(crate) fn new(fd: i32, shared: bool) -> Self {
-        let Cell { fd: cell, device, number, flags, .. } = free_cell();
+        let Cell { fd: cell, device, number, flags } = free_cell();
         let identity = identity_of(fd, shared).ok();
         if let Some(identity) = identity {
             device.store(identity.device, Relaxed);
@@ -219,46 +215,21 @@ impl Drop for CloseInChild {
 /// Takes the number `fd` from whoever had it: the system has just given it to somebody else.
 #[cfg(unix)]
 fn lose(fd: i32) {
-    let mut next = CELLS.load(Acquire);
-    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
-    // changes.
-    while let Some(cell) = unsafe { next.as_ref() } {
+    for cell in CELLS.iter() {
         // Relaxed: the number is all that there is to see.
         let _ = cell.fd.compare_exchange(fd, LOST, Relaxed, Relaxed);
-        next = cell.next;
     }
 }
 
 #[cfg(unix)]
 fn free_cell() -> &'static Cell {
-    let mut next = CELLS.load(Acquire);
-    // SAFETY: a cell, once in the list, is never freed and never moved, and its `next` never
-    // changes.
-    while let Some(cell) = unsafe { next.as_ref() } {
-        if cell.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok() {
-            return cell;
-        }
-        next = cell.next;
-    }
-    let cell = Box::leak(Box::new(Cell {
+    let take = |cell: &Cell| cell.fd.compare_exchange(FREE, CLAIMED, AcqRel, Relaxed).is_ok();
+    CELLS.take(take, || Cell {
         fd: AtomicI32::new(CLAIMED),
         device: std::sync::atomic::AtomicU64::new(0),
         number: std::sync::atomic::AtomicU64::new(0),
         flags: std::sync::atomic::AtomicI32::new(NONE),
-        next: ptr::null_mut(),
-    }));
-    let new: *mut Cell = cell;
-    let mut head = CELLS.load(Acquire);
-    loop {
-        // SAFETY: `new` comes from `Box::leak` and is in no list yet: nobody else reads or writes
-        // it.
-        unsafe { (*new).next = head };
-        match CELLS.compare_exchange(head, new, AcqRel, Acquire) {
-            // SAFETY: leaked, hence there for ever; from here on only shared.
-            Ok(_) => return unsafe { &*new },
-            Err(now) => head = now,
-        }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod crash_marks;
 mod descriptor;
 mod exit;
 mod fork;
+mod grow_only;
 mod host;
 #[cfg(unix)]
 mod identity;
