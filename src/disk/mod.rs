@@ -160,6 +160,9 @@ pub(crate) trait DiskFile: Send {
     /// Returns where our last write ended.
     fn end(&mut self) -> io::Result<u64>;
 
+    /// # Errors
+    ///
+    /// Among others, the program has closed the file's descriptor, which may lead elsewhere by now.
     fn len(&mut self) -> io::Result<u64>;
 
     /// Returns how many bytes its blocks are, those beyond its end included.
@@ -214,12 +217,6 @@ pub(crate) trait DiskFile: Send {
     fn accept_lock(&mut self, lock: Self::Lock);
 
     fn sync(&mut self) -> io::Result<()>;
-
-    /// Returns true if the program has closed the file's descriptor, which may lead elsewhere by
-    /// now.
-    fn is_lost(&self) -> bool {
-        false
-    }
 
     /// Returns whether the path still leads to this file.
     fn check_path(&mut self, path: &Path) -> io::Result<PathState>;

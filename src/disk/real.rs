@@ -361,14 +361,10 @@ impl DiskFile for RealFile {
         keeping_time(system::held(&self.file)?, |file| system::preallocate::take(file, from, to))
     }
 
-    fn is_lost(&self) -> bool {
-        system::is_lost(&self.file)
-    }
-
     fn check_path(&mut self, path: &Path) -> io::Result<PathState> {
         match &self.place {
             // The file at the path is continued.
-            Some(_) if self.is_lost() => Ok(PathState::Moved),
+            Some(_) if system::held(&self.file).is_err() => Ok(PathState::Moved),
             Some((dir, name)) => dir.check_path(name, self, path),
             None => Ok(PathState::Same),
         }

@@ -2,14 +2,15 @@
 //! what the program opens next gets the same numbers. So whoever uses or closes such a descriptor
 //! first looks whether it still leads to what was opened. On any thread.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use super::fork::CloseInChild;
-use super::identity::is_closed;
+use super::identity::{Found, find};
 
 /// An open file, directory or socket. A forked child closes it.
 #[derive(Debug)]
@@ -35,13 +36,9 @@ impl<F: AsFd + IntoRawFd> Descriptor<F> {
     }
 
     /// Returns true if the number still leads to what was opened. Where nobody can know, it does.
-    pub(crate) fn is_ours(&self) -> bool {
+    fn is_ours(&self) -> bool {
         let fd = self.file.as_fd().as_raw_fd();
-        if self.in_child.has_lost(fd) {
-            return false;
-        }
-        let Some(was) = self.in_child.identity else { return !is_closed(fd) };
-        was.is_at(fd).unwrap_or_else(|error| error.raw_os_error() != Some(libc::EBADF))
+        self.in_child.is_still_at(fd, || find(fd))
     }
 
     /// Returns the open file, to be changed.
@@ -50,8 +47,25 @@ impl<F: AsFd + IntoRawFd> Descriptor<F> {
     ///
     /// `EBADF` if the program has closed the number, or uses it for something else.
     pub(crate) fn ours(&self) -> io::Result<&F> {
-        if self.is_ours() { Ok(&self.file) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
+        if self.is_ours() { Ok(&self.file) } else { Err(lost()) }
     }
+}
+
+impl Descriptor<File> {
+    /// Returns the metadata of the open file, which also say whether it is still ours.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`ours`](Self::ours).
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        let metadata = self.file.metadata()?;
+        let found = Found { device: metadata.dev(), number: metadata.ino(), is_regular: metadata.is_file() };
+        if self.in_child.is_still_at(self.file.as_raw_fd(), || Ok(found)) { Ok(metadata) } else { Err(lost()) }
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
 }
 
 impl<F: AsFd + IntoRawFd> Drop for Descriptor<F> {
@@ -93,17 +107,11 @@ impl<F: AsFd + IntoRawFd> AsFd for Descriptor<F> {
     }
 }
 
-impl From<OwnedFd> for Descriptor<File> {
-    fn from(fd: OwnedFd) -> Self {
-        Self::new(fd.into())
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::os::fd::FromRawFd as _;
+    use std::os::fd::{FromRawFd as _, OwnedFd};
 
-    use super::super::identity::identity_of;
+    use super::super::identity::{identity_of, is_closed};
     use super::*;
 
     /// Puts another file at the number of `descriptor`.
@@ -121,9 +129,10 @@ mod tests {
         replace(&descriptor, &other);
         assert!(!descriptor.is_ours());
         assert_eq!(descriptor.ours().unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert_eq!(descriptor.metadata().unwrap_err().raw_os_error(), Some(libc::EBADF));
         drop(descriptor);
         let is = identity_of(other.as_raw_fd(), true).unwrap();
-        assert!(is.is_at(number).unwrap(), "it is still open");
+        assert!(is.is_at(number, &find(number).unwrap()), "it is still open");
         // SAFETY: nobody else has the number.
         drop(unsafe { OwnedFd::from_raw_fd(number) });
     }
@@ -155,9 +164,10 @@ mod tests {
         let log = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(dir.path().join("a")).unwrap();
         let mut was = identity_of(log.as_raw_fd(), false).unwrap();
         was.number += 1;
-        assert!(was.is_at(log.as_raw_fd()).unwrap());
+        let is_at = |file: &File| was.is_at(file.as_raw_fd(), &find(file.as_raw_fd()).unwrap());
+        assert!(is_at(&log));
         let waits = File::options().append(true).open(dir.path().join("a")).unwrap();
-        assert!(!was.is_at(waits.as_raw_fd()).unwrap());
+        assert!(!is_at(&waits));
     }
 
     /// The program may change the flags of a description that it shares.

@@ -6,6 +6,8 @@
 //! and makes its own.
 
 #[cfg(unix)]
+use std::io;
+#[cfg(unix)]
 use std::ptr;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::sync::process_wide;
 #[cfg(unix)]
 use super::grow_only::GrowOnly;
 #[cfg(unix)]
-use super::identity::{Identity, identity_of};
+use super::identity::{Found, Identity, find, identity_of, is_closed};
 
 process_wide! {
     /// How many forks lie between the first process and this one.
@@ -60,7 +62,7 @@ pub(crate) extern "C" fn in_child() {
             flags: (flags >= 0).then_some(flags),
         };
         // A file that the program has opened at this number meanwhile is the child's, too.
-        if fd >= 0 && was.is_at(fd).unwrap_or(false) {
+        if fd >= 0 && find(fd).is_ok_and(|found| was.is_at(fd, &found)) {
             // SAFETY: the number is in its cell only while the parent's `Descriptor` owns it, and
             // no code of the child uses that one: it belongs to a writer who is not here.
             unsafe { libc::close(fd) };
@@ -173,7 +175,7 @@ const NONE: i32 = -1;
 pub(crate) struct CloseInChild {
     pub(crate) cell: &'static AtomicI32,
     /// The file to which the descriptor led at first; `None` if that could not be seen.
-    pub(super) identity: Option<Identity>,
+    identity: Option<Identity>,
     generation: u64,
 }
 
@@ -192,13 +194,19 @@ impl CloseInChild {
         cell.store(fd, Release);
         Self { cell, identity, generation: generation() }
     }
-}
 
-#[cfg(unix)]
-impl CloseInChild {
-    /// Returns whether another descriptor of ours has got the number `fd` since.
-    pub(super) fn has_lost(&self, fd: i32) -> bool {
-        self.generation == generation() && self.cell.load(Relaxed) != fd
+    /// Returns true if the number `fd` still leads to what was opened, by what `find` finds there.
+    /// Where nobody can know, it does.
+    pub(super) fn is_still_at(&self, fd: i32, find: impl FnOnce() -> io::Result<Found>) -> bool {
+        // Another descriptor of ours may have got the number since.
+        if self.generation == generation() && self.cell.load(Relaxed) != fd {
+            return false;
+        }
+        let Some(was) = self.identity else { return !is_closed(fd) };
+        match find() {
+            Ok(found) => was.is_at(fd, &found),
+            Err(error) => error.raw_os_error() != Some(libc::EBADF),
+        }
     }
 }
 

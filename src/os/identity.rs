@@ -2,16 +2,19 @@
 
 use std::io;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use libc::{O_PATH, fstat64 as fstat, stat64 as Stat};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use libc::{fstat, stat as Stat};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use libc::{fstat64 as fstat, stat64 as Stat};
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const O_PATH: i32 = 0;
 
 /// The facts by which an open file is recognised.
-struct Found {
-    device: u64,
-    number: u64,
-    is_regular: bool,
+pub(super) struct Found {
+    pub(super) device: u64,
+    pub(super) number: u64,
+    pub(super) is_regular: bool,
 }
 
 /// The file to which a descriptor leads, and the flags with which it was opened.
@@ -24,15 +27,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Returns whether the descriptor `fd` leads there. The program may open the log, too, or its
-    /// directory: it does so with other flags.
-    pub(super) fn is_at(self, fd: i32) -> io::Result<bool> {
-        let found = find(fd)?;
+    /// Returns whether the descriptor `fd`, which leads to what was found, leads there. The program
+    /// may open the log, too, or its directory: it does so with other flags.
+    pub(super) fn is_at(self, fd: i32, found: &Found) -> bool {
         let is_same = found.device == self.device && (self.flags.is_none() || self.flags == flags_of(fd));
         // On some file systems a file has another number for each of its names. Nobody else opens
         // regular files so that they do not wait.
         let never_waits = self.flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0);
-        Ok(is_same && (found.number == self.number || never_waits && found.is_regular))
+        is_same && (found.number == self.number || never_waits && found.is_regular)
     }
 }
 
@@ -48,10 +50,7 @@ pub(super) fn is_closed(fd: i32) -> bool {
 
 /// Returns the flags that stay as a descriptor was opened. On the BSDs a lock is another one.
 fn flags_of(fd: i32) -> Option<i32> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const FLAGS: i32 = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | libc::O_PATH;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    const FLAGS: i32 = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK;
+    const FLAGS: i32 = libc::O_ACCMODE | libc::O_APPEND | libc::O_NONBLOCK | O_PATH;
 
     // SAFETY: the call takes and changes nothing; a number that is not open is an error.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
@@ -61,7 +60,7 @@ fn flags_of(fd: i32) -> Option<i32> {
 /// Asks nobody over a network, and no file system in user space: one that hangs would stop a forked
 /// child before its first instruction.
 #[cfg(any(all(target_os = "linux", target_env = "gnu"), target_os = "android"))]
-fn find(fd: i32) -> io::Result<Found> {
+pub(super) fn find(fd: i32) -> io::Result<Found> {
     const FLAGS: i32 = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
 
     let mut found = std::mem::MaybeUninit::<libc::statx>::uninit();
@@ -84,7 +83,7 @@ fn find(fd: i32) -> io::Result<Found> {
 }
 
 #[cfg(not(any(all(target_os = "linux", target_env = "gnu"), target_os = "android")))]
-fn find(fd: i32) -> io::Result<Found> {
+pub(super) fn find(fd: i32) -> io::Result<Found> {
     ask(fd)
 }
 

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl RealDir {
     ///
     /// The program has closed it, or has put another directory in its place.
     pub(in crate::disk) fn fd(&self) -> rustix::io::Result<BorrowedFd<'_>> {
-        if self.0.fd.is_ours() { Ok(self.0.fd.as_fd()) } else { Err(Errno::BADF) }
+        self.0.fd.ours().map(AsFd::as_fd).map_err(|_| Errno::BADF)
     }
 
     pub(in crate::disk) fn stat(&self, name: &OsStr) -> rustix::io::Result<Stat> {

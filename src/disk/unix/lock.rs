@@ -282,7 +282,7 @@ fn is_lock_file(stat: &Stat, log: &Stat, dir: &Stat) -> bool {
 }
 
 fn try_lock_open(fd: OwnedFd, name: OsString, has_other_names: bool) -> io::Result<Attempt> {
-    let file = Descriptor::from(fd);
+    let file = Descriptor::<File>::new(fd.into());
     if !try_lock(&file)? {
         return Ok(Attempt::Held);
     }

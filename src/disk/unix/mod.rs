@@ -44,16 +44,11 @@ pub(super) fn hold_copy(file: File) -> Held {
     Descriptor::shared(file)
 }
 
-/// Returns true if the file is no longer at its number, because the program has closed the number.
-pub(super) fn is_lost(file: &Held) -> bool {
-    !file.is_ours()
-}
-
 /// Returns the file, to be changed.
 ///
 /// # Errors
 ///
-/// It is lost.
+/// It is no longer at its number, because the program has closed the number.
 pub(super) fn held(file: &Held) -> io::Result<&File> {
     file.ours()
 }

@@ -50,10 +50,6 @@ pub(super) fn hold_copy(file: File) -> Held {
     file
 }
 
-pub(super) fn is_lost(_file: &Held) -> bool {
-    false
-}
-
 pub(super) fn held(file: &Held) -> io::Result<&File> {
     Ok(file)
 }

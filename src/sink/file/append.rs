@@ -164,9 +164,8 @@ impl<D: Disk> FileSink<D> {
         self.check_path(batch.now())?;
         // Another process may have written into those blocks since, and what is left of them is all
         // that there is.
-        self.measure();
-        if self.open.is_none() {
-            return Err(WriteError::new(0, self.closed.by));
+        if !self.measure() {
+            self.check_path_now(batch.now())?;
         }
         self.append(batch, self.budget().for_errors())
     }

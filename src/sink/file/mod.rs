@@ -121,9 +121,13 @@ impl<D: Disk> FileSink<D> {
             // Before every part: another output of ours, or another process, may have written
             // since.
             self.query_space(now.monotonic);
-            if step == Step::Rotate && !std::mem::replace(&mut path_checked, true) {
+            // Somebody may have cut the file, or another process may have been cut off inside its
+            // line. Between this look and the write both still may. What they did to the
+            // preallocated blocks is seen here, so the budget is made after it.
+            let is_seen = self.measure();
+            if (step == Step::Rotate || !is_seen) && !std::mem::replace(&mut path_checked, true) {
                 // The file that is to be rotated has to be at its path still: otherwise the lines
-                // belong in the file that is.
+                // belong in the file that is. One that cannot be seen may be the program's by now.
                 self.check_path_now(now).map_err(|error| error.after(written))?;
                 continue;
             }
@@ -148,13 +152,7 @@ impl<D: Disk> FileSink<D> {
     /// written: none, if a rotation has failed.
     fn take(&mut self, step: Step, rest: &Batch<'_>) -> Result<usize, WriteError> {
         match step {
-            Step::Append(lines) => {
-                // Somebody may have cut the file, or another process may have been cut off inside
-                // its line. Between this look and the write both still may. What they did to the
-                // preallocated blocks is seen here, so the budget is made after it.
-                self.measure();
-                self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines)
-            }
+            Step::Append(lines) => self.append(&rest.first(lines), self.budget().for_records()).map(|()| lines),
             Step::Rotate => self.rotate(&rest.first(1)).map(usize::from),
         }
     }

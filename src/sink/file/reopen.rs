@@ -136,7 +136,7 @@ impl<D: Disk> FileSink<D> {
         let Target::Path(path) = &self.target else { return Ok(()) };
         let Some(open) = &mut self.open else { return Ok(()) };
         let is_recent = |checked| now.monotonic.saturating_duration_since(checked) < CHECK_PATH_EVERY;
-        if open.path.checked_at.is_some_and(is_recent) && !open.file.is_lost() {
+        if open.path.checked_at.is_some_and(is_recent) {
             return Ok(());
         }
         open.path.checked_at = Some(now.monotonic);
@@ -177,9 +177,9 @@ impl<D: Disk> FileSink<D> {
 
     /// Reads the length again. Another process may have made the file shorter, as `copytruncate`
     /// does, or longer, and may have left a fragment; the next write is at its end, wherever that
-    /// is.
-    pub(super) fn measure(&mut self) {
-        let Some(open) = &mut self.open else { return };
+    /// is. Returns true if the length could be seen.
+    pub(super) fn measure(&mut self) -> bool {
+        let Some(open) = &mut self.open else { return false };
         let before = open.len;
         // A length that cannot be seen now is seen at the next look.
         let shorter = open.measure();
@@ -188,13 +188,13 @@ impl<D: Disk> FileSink<D> {
             // another process is writing to is not.
             self.torn = open.is_torn_for_good().unwrap_or(self.torn || open.len > 0);
         }
-        let shorter = shorter.unwrap_or(0);
-        if shorter > 0 {
+        if let Some(bytes) = shorter.filter(|shorter| *shorter > 0) {
             if open.len == 0 {
                 self.rotator.emptied();
             }
-            self.news.push(News::CutShort { bytes: shorter });
+            self.news.push(News::CutShort { bytes });
         }
+        shorter.is_some()
     }
 }
 
