@@ -89,10 +89,10 @@ impl DiskStream for RealStream {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
         let timeout = Timespec::try_from(at_most).ok();
-        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
-        // An error of the poll itself is left to the write to find; with POLLERR and POLLHUP a
-        // write fails at once.
-        poll(&mut fds, timeout.as_ref()).map_or(true, |ready| ready > 0)
+        // A number that is not ours any more, and an error of the poll itself, are left to the
+        // write to find; with POLLERR and POLLHUP a write fails at once.
+        let Ok(file) = self.file.ours() else { return true };
+        poll(&mut [PollFd::new(file, PollFlags::OUT)], timeout.as_ref()).map_or(true, |ready| ready > 0)
     }
 
     /// A pipe has room again when the reader has taken a whole page, and this shows it before.
@@ -127,6 +127,18 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert!(written > 0);
+    }
+
+    /// A console whose pipe had been full stayed suspended for ever: nobody who reads from a pipe
+    /// leaves room in it.
+    #[test]
+    fn a_number_that_the_program_uses_is_not_waited_for() {
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let mut stream = RealStream::own(writer.into());
+        let (programs, _writer) = rustix::pipe::pipe().unwrap();
+        *stream.file = programs.into();
+        assert!(stream.writable(Duration::from_secs(60)));
+        assert_eq!(stream.write(b"x").unwrap_err().raw_os_error(), Some(rustix::io::Errno::BADF.raw_os_error()));
     }
 
     #[test]

@@ -71,12 +71,13 @@ impl Connection for SystemConnection {
         if self.is_established {
             return Ok(());
         }
-        let mut asked = [PollFd::new(&self.fd, PollFlags::OUT)];
-        if poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
+        let fd = self.fd.ours()?;
+        if poll(&mut [PollFd::new(fd, PollFlags::OUT)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        net::sockopt::socket_error(&self.fd)??;
-        refuse_itself(&self.fd)?;
+        // Takes the error out of the socket.
+        net::sockopt::socket_error(fd)??;
+        refuse_itself(fd)?;
         self.is_established = true;
         Ok(())
     }
@@ -103,7 +104,7 @@ impl Connection for SystemConnection {
                 // An empty datagram is no end.
                 Ok((0, _)) if self.framing != Framing::None => {
                     // After an orderly end it says whether what came later was refused.
-                    net::sockopt::socket_error(&self.fd)??;
+                    net::sockopt::socket_error(fd)??;
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 Ok(_) => {}
@@ -117,7 +118,8 @@ impl Connection for SystemConnection {
     fn wait(&self, at_most: Duration) -> bool {
         let timeout = Timespec::try_from(at_most).ok();
         // What is wrong with the socket is left to the next message to find.
-        poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref()).map_or(true, |ready| ready > 0)
+        let Ok(fd) = self.fd.ours() else { return true };
+        poll(&mut [PollFd::new(fd, PollFlags::OUT)], timeout.as_ref()).map_or(true, |ready| ready > 0)
     }
 
     fn pause(time: Duration) {
@@ -172,4 +174,33 @@ fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     let socket = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 3)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// To a program whose own connection had failed it looked as if it had worked: the log had
+    /// taken the error out of its socket.
+    #[test]
+    fn a_number_that_the_program_uses_keeps_its_error_and_is_not_waited_for() {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let programs = UdpSocket::bind("127.0.0.1:0").unwrap();
+        programs.connect(gone).unwrap();
+        programs.send(b"to nobody").unwrap();
+        let stream = socket(AddressFamily::INET, SocketType::STREAM).unwrap();
+        let mut connection =
+            SystemConnection { is_established: false, ..SystemConnection::of(stream, Framing::OctetCount) };
+        rustix::io::dup2(&programs, &mut connection.fd).unwrap();
+        let error = connection.establish().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::BADF.raw_os_error()));
+        let error = programs.take_error().unwrap().map(|error| error.kind());
+        assert_eq!(error, Some(io::ErrorKind::ConnectionRefused));
+        // Nobody who reads a pipe leaves room in it.
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        rustix::io::dup2(&reader, &mut connection.fd).unwrap();
+        assert!(connection.wait(Duration::from_secs(60)));
+    }
 }
