@@ -17,7 +17,7 @@ pub(crate) struct FilterDoubts {
     variable: Option<String>,
     /// The directives in it that cannot be parsed.
     skipped: Vec<FilterError>,
-    /// One sentence for each directive that matches nothing.
+    /// One sentence for each directive that matches nothing, or was skipped.
     advice: Vec<String>,
 }
 
@@ -33,9 +33,16 @@ impl FilterDoubts {
         self
     }
 
-    /// Adds the directives of an environment variable that cannot be parsed.
+    /// Adds the directives of an environment variable that cannot be parsed. Where there is no
+    /// advice, the error itself has to do, as for what is after the `/`.
     pub(crate) fn skipped(mut self, variable: &str, skipped: Vec<FilterError>) -> Self {
-        self = self.and(skipped.iter().map(|error| error.directives.as_str()));
+        for FilterError { directives, why } in &skipped {
+            let known = self.advice.len();
+            self = self.and([directives.as_str()]);
+            if self.advice.len() == known {
+                self.advice.push(format!("`{directives}`: {why}"));
+            }
+        }
         (self.variable, self.skipped) = (Some(variable.to_owned()), skipped);
         self
     }
@@ -63,5 +70,29 @@ impl FilterDoubts {
             (count, _) => format!("failed to parse {count} {} of the environment", plural(count)),
         };
         Some(Notice::new(Level::Warn, *at, format_args!("{said}"), &pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::filter::split_env;
+    use super::*;
+
+    /// `RUST_LOG='info/['` was reported without the fault that the regular expression has.
+    #[test]
+    fn each_directive_that_was_skipped_is_reported_with_a_reason() {
+        let cases = [
+            ("info,app=loud", "`app=loud`: `loud` is no level; there are off, error, warn, info, debug and trace"),
+            ("info/one/two", "`/one/two`: more than one `/`"),
+            #[cfg(feature = "regex")]
+            ("info/[", "`/[`: regex parse error:\n    [\n    ^\nerror: unclosed character class"),
+        ];
+        for (text, expected) in cases {
+            let (_, skipped) = split_env(text);
+            let notice = FilterDoubts::of([]).skipped("RUST_LOG", skipped).notice().unwrap();
+            let record = notice.record();
+            let advice = record.key_values().find(|(key, _)| *key == "advice").unwrap().1;
+            assert_eq!(advice.to_string(), expected, "{text}");
+        }
     }
 }
