@@ -241,7 +241,7 @@ pub enum FlushError {
     /// An output is suspended: what it should have written is dropped and counted. Or an output
     /// that is not suspended dropped a record that was pending at the call, for this cause, as
     /// [`Cause::Io`] if there was no memory to format it.
-    #[error("an output is suspended: {0}")]
+    #[error("an output is suspended, or dropped a record that was pending: {0}")]
     Suspended(Cause),
     /// A record that was pending at the call was dropped, and is counted: for a newer one
     /// (`Overflow::DropOldest`), or because a slow reader had left no room in its backlog.
