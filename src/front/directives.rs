@@ -9,7 +9,7 @@ use super::filter_advice::advice;
 /// The levels of targets, and what must be in a message.
 pub(super) struct Directives {
     levels: env_filter::Filter,
-    /// What is after the `/`.
+    /// The pattern after the `/`.
     message: Option<MessagePattern>,
 }
 
@@ -61,7 +61,7 @@ impl Directives {
         self.message.is_some()
     }
 
-    /// Returns whether what is after the `/` is in the message.
+    /// Returns whether the pattern is in the message.
     pub(super) fn takes(&self, message: &str) -> bool {
         self.message.as_ref().is_none_or(|pattern| pattern.is_in(message))
     }

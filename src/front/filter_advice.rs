@@ -36,7 +36,7 @@ pub(crate) fn advice(text: &str, compiled: LevelFilter) -> Vec<String> {
 struct Directive<'a> {
     text: &'a str,
     name: &'a str,
-    /// What is after the `=`, if there is one.
+    /// The text after the `=`, if there is one.
     level: Option<&'a str>,
     /// The word that stands where a level may stand: after the `=`, or alone.
     word: &'a str,

@@ -13,7 +13,7 @@ use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
 
 use super::units::{parse_duration, parse_size};
 
-/// What is read from a text, or for some from a number.
+/// Lets a type be read from a text, or also from a number.
 macro_rules! from_text {
     ($name:ident, $expected:expr, $text:expr, $number:expr) => {
         impl<'de> Deserialize<'de> for $name {
@@ -64,14 +64,14 @@ pub(super) trait WordOrTable: Sized {
 
     /// # Errors
     ///
-    /// What is wrong, or nothing if `EXPECTED` says enough.
+    /// The fault, or nothing if `EXPECTED` says enough.
     fn from_word(word: &str) -> Result<Self, Option<String>>;
 
     fn from_table(table: Self::Table) -> Self;
 }
 
-/// What is written as a table alone. Without this serde takes a list for the table's values in
-/// their order, and calls the table by its name in this crate.
+/// Lets a type be read from a table alone. Without this serde takes a list for the table's values
+/// in their order, and calls the table by its name in this crate.
 macro_rules! only_table {
     ($name:ident, $expected:expr) => {
         impl WordOrTable for $name {
@@ -128,7 +128,7 @@ where
     deserializer.deserialize_any(Either(PhantomData))
 }
 
-/// What is in a list or in a table.
+/// A value in a list or in a table, which `word_or_table` reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WordOr<T>(pub(super) T);
 
