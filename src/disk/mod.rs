@@ -163,10 +163,11 @@ pub(crate) trait DiskFile: Send {
     /// # Errors
     ///
     /// Among others, the program has closed the file's descriptor, which may lead elsewhere by now.
-    fn len(&mut self) -> io::Result<u64>;
+    fn size(&mut self) -> io::Result<Size>;
 
-    /// Returns how many bytes its blocks are, those beyond its end included.
-    fn allocated(&mut self) -> io::Result<u64>;
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.size()?.len)
+    }
 
     /// `None`: the file is empty, or may not be read.
     fn last_byte(&mut self) -> io::Result<Option<u8>>;
@@ -274,6 +275,14 @@ impl Stream {
 pub(crate) enum Opened<F, S> {
     File(F),
     Stream(S),
+}
+
+/// Bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) len: u64,
+    /// Those of its blocks, also of those beyond its end.
+    pub(crate) allocated: u64,
 }
 
 /// Where an open file stands.

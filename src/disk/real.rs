@@ -12,7 +12,9 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::system::{self, Held, KnownWay, Lock};
-use super::{Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Stream};
+use super::{
+    Compression, Disk, DiskFile, FileId, FreeSpace, Opened, PathState, RealDir, RealStream, Rights, Size, Stream,
+};
 use crate::os::{Writers, set_writers};
 
 /// A file that loses its name while it is opened is opened again; this is the most in all.
@@ -235,19 +237,12 @@ impl DiskFile for RealFile {
         self.file.stream_position()
     }
 
-    fn len(&mut self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    fn allocated(&mut self) -> io::Result<u64> {
-        system::allocated(&self.file)
+    fn size(&mut self) -> io::Result<Size> {
+        system::size(&self.file)
     }
 
     fn last_byte(&mut self) -> io::Result<Option<u8>> {
-        if !self.readable || self.len()? == 0 {
-            return Ok(None);
-        }
-        let last = self.len()?.saturating_sub(1);
+        let Some(last) = self.len()?.checked_sub(1).filter(|_| self.readable) else { return Ok(None) };
         let mut byte = [0];
         Ok((system::read_at(&self.file, &mut byte, last)? == 1).then_some(byte[0]))
     }

@@ -106,9 +106,10 @@ struct StandardInfo {
 
 const _: () = assert!(mem::size_of::<StandardInfo>() == mem::size_of::<FILE_STANDARD_INFO>());
 
-/// Returns how many bytes an open file has taken from its volume.
-pub(crate) fn allocated(file: &File) -> io::Result<u64> {
-    Ok(u64::try_from(standard_info(file)?.allocation_size).unwrap_or(0))
+/// Returns the length of an open file, and how many bytes it has taken from its volume.
+pub(crate) fn size(file: &File) -> io::Result<(u64, u64)> {
+    let info = standard_info(file)?;
+    Ok((u64::try_from(info.end_of_file).unwrap_or(0), u64::try_from(info.allocation_size).unwrap_or(0)))
 }
 
 /// Returns whether the last name of an open file is gone, or goes when it is closed.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::disk::{
-    ATOMIC_WRITE, Compression, Dir, Disk, DiskFile, DiskStream, Entry, FileId, FreeSpace, Opened, PathState, Stream,
+    ATOMIC_WRITE, Compression, Dir, Disk, DiskFile, DiskStream, Entry, FileId, FreeSpace, Opened, PathState, Size,
+    Stream,
 };
 
 /// What the disk is asked; a fault names the operation it hits, or any.
@@ -1167,16 +1168,11 @@ impl DiskFile for FakeFile {
         Ok(self.end)
     }
 
-    fn len(&mut self) -> io::Result<u64> {
+    fn size(&mut self) -> io::Result<Size> {
         let mut world = self.disk.world();
         world.ask(Op::Len)?;
-        Ok(world.files[self.inode].bytes.len() as u64)
-    }
-
-    fn allocated(&mut self) -> io::Result<u64> {
-        let mut world = self.disk.world();
-        world.ask(Op::Len)?;
-        Ok(world.files[self.inode].takes())
+        let file = &world.files[self.inode];
+        Ok(Size { len: file.bytes.len() as u64, allocated: file.takes() })
     }
 
     fn last_byte(&mut self) -> io::Result<Option<u8>> {

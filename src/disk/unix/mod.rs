@@ -17,7 +17,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::{FreeSpace, RealFile, Stream};
+use super::{FreeSpace, RealFile, Size, Stream};
 use crate::os::Descriptor;
 
 #[cfg(feature = "gzip")]
@@ -115,9 +115,10 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
-pub(super) fn allocated(file: &File) -> io::Result<u64> {
+pub(super) fn size(file: &Held) -> io::Result<Size> {
+    let metadata = file.metadata()?;
     // Whatever the file system's blocks are, these have 512 bytes.
-    Ok(file.metadata()?.blocks().saturating_mul(512))
+    Ok(Size { len: metadata.len(), allocated: metadata.blocks().saturating_mul(512) })
 }
 
 /// macOS counts the blocks of `statvfs` in 32 bits, those of `statfs` in 64.

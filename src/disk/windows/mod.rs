@@ -10,7 +10,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::os::windows::fs::FileExt as _;
 use std::path::{Component, Path, Prefix};
 
-use super::{Dir as _, FreeSpace, RealFile, Stream};
+use super::{Dir as _, FreeSpace, RealFile, Size, Stream};
 use crate::os::windows as os;
 
 #[cfg(feature = "gzip")]
@@ -102,8 +102,9 @@ pub(super) fn sync(file: &File, way: fn(&File) -> io::Result<()>) -> io::Result<
     way(file)
 }
 
-pub(super) fn allocated(file: &File) -> io::Result<u64> {
-    os::allocated(file)
+pub(super) fn size(file: &File) -> io::Result<Size> {
+    let (len, allocated) = os::size(file)?;
+    Ok(Size { len, allocated })
 }
 
 pub(super) fn free_space(file: &RealFile) -> io::Result<FreeSpace> {

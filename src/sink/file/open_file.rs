@@ -6,7 +6,7 @@ pub(super) mod preallocation;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::disk::{DiskFile, FileId};
+use crate::disk::{DiskFile, FileId, Size};
 use crate::event::Cause;
 
 use self::preallocation::Preallocated;
@@ -205,7 +205,7 @@ impl<F: DiskFile> OpenFile<F> {
             self.measured = true;
             return Some(0);
         }
-        let Ok(len) = self.file.len() else {
+        let Ok(Size { len, allocated }) = self.file.size() else {
             // Nor is it seen whether the blocks beyond the end are still there.
             self.blocks.forget();
             return None;
@@ -216,7 +216,7 @@ impl<F: DiskFile> OpenFile<F> {
         }
         // Whoever cuts a file gives back what is beyond its end. Where the file was cut at its own
         // length, or where another process has written since, only the number of blocks shows that.
-        if shorter > 0 || self.blocks.reach_beyond(len) && self.blocks.are_gone(self.file.allocated()) {
+        if shorter > 0 || self.blocks.reach_beyond(len) && self.blocks.are_gone(allocated) {
             self.blocks.forget();
         }
         (self.len, self.measured) = (len, true);

@@ -41,8 +41,8 @@ impl Preallocated {
     /// Returns whether another process has given back blocks, by what the file has now. A file that
     /// has enough for everything up to their end has lost none of them: a file system also counts
     /// the blocks in which it notes where the others are.
-    pub(in crate::sink::file) fn are_gone(&self, allocated: io::Result<u64>) -> bool {
-        allocated.map_or(true, |allocated| allocated < self.allocated.min(self.end))
+    pub(in crate::sink::file) fn are_gone(&self, allocated: u64) -> bool {
+        allocated < self.allocated.min(self.end)
     }
 }
 
@@ -91,7 +91,7 @@ impl<F: DiskFile> OpenFile<F> {
                 Ok(()) => {
                     self.blocks.end = to;
                     // If it cannot be seen, the next doubt says that they are gone.
-                    self.blocks.allocated = self.file.allocated().unwrap_or(u64::MAX);
+                    self.blocks.allocated = self.file.size().map_or(u64::MAX, |size| size.allocated);
                     return Ok(());
                 }
                 Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) && to == least => {
