@@ -118,9 +118,6 @@ impl<D: Disk> FileSink<D> {
             let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
             let Some(step) = next_step(rest.len(), belong) else { return Ok(()) };
-            // Before every part: another output of ours, or another process, may have written
-            // since.
-            self.query_space(now.monotonic);
             // Somebody may have cut the file, or another process may have been cut off inside its
             // line. Between this look and the write both still may. What they did to the
             // preallocated blocks is seen here, so the budget is made after it.
@@ -131,6 +128,9 @@ impl<D: Disk> FileSink<D> {
                 self.check_path_now(now).map_err(|error| error.after(written))?;
                 continue;
             }
+            // Before every part: another output of ours, or another process, may have written
+            // since. Not before the looks above: the file may have been the program's.
+            self.query_space(now.monotonic);
             let (lines, error) = match self.take(step, &rest) {
                 Ok(lines) => (lines, None),
                 Err(error) => (error.written(), Some(error)),
