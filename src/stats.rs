@@ -238,6 +238,18 @@ impl Counters {
         }
     }
 
+    /// Returns the levels that outputs without a filter want, and the outputs that have one.
+    pub(crate) fn wanted(&self) -> (Levels, Wanting) {
+        let (mut levels, mut wanting) = (Levels::NONE, Wanting::NOBODY);
+        for output in &self.outputs {
+            match output.offered.filtered {
+                Some(place) => wanting.insert(place),
+                None => levels = levels.with(output.offered.levels),
+            }
+        }
+        (levels, wanting)
+    }
+
     /// Counts a record that is offered to the outputs of its level, and to these.
     #[inline]
     pub(crate) fn accept(&self, level: Level, wanting: Wanting) {

@@ -85,7 +85,7 @@ impl Pipeline {
             requests: Requests::new(),
             gate: CurrentGate::new(),
             bell: Doorbell::new(),
-            wanted: wanted_of(&counters),
+            wanted: counters.wanted(),
             counter_is_read: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             shutdown_timeout,
@@ -527,18 +527,6 @@ impl Pipeline {
     pub(crate) fn is_ended(&self) -> bool {
         self.bell.is_ended()
     }
-}
-
-/// Returns the levels that outputs without a filter want, and the outputs that have one.
-fn wanted_of(counters: &Counters) -> (Levels, Wanting) {
-    let (mut levels, mut wanting) = (Levels::NONE, Wanting::NOBODY);
-    for output in &counters.outputs {
-        match output.offered.filtered {
-            Some(place) => wanting.insert(place),
-            None => levels = levels.with(output.offered.levels),
-        }
-    }
-    (levels, wanting)
 }
 
 fn new_epoch() -> u64 {
