@@ -3,6 +3,7 @@
 
 mod output;
 
+mod settle;
 mod lagging;
 mod finish;
 mod lines;

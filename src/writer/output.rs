@@ -1,10 +1,11 @@
-//! One output at work: lays out lines, hands them to the sink, and settles them. What a suspended
-//! output does is in `recovery.rs`, the end in `finish.rs`. Runs on the writer's thread.
+//! One output at work: lays out lines and hands them to the sink. What becomes of each line is in
+//! `settle.rs`, what a suspended output does in `recovery.rs`, the end in `finish.rs`. Runs on the
+//! writer's thread.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use log::Level;
 
@@ -19,7 +20,6 @@ use crate::stats::{DropReason, Drops, OutputCounters};
 use super::backlog::{Pace, Waiting};
 use super::guard::{Panicked, guarded};
 use super::lines::Lines;
-use super::records::Room;
 use super::suspension::{Jitter, RetrySchedule, Shown, Suspension};
 use super::unreported::Unreported;
 use super::{Turn, Unopened};
@@ -424,82 +424,6 @@ impl Output {
             self.life = Life::Suspended(suspension);
         }
         self.settle(written, &urgent.records, rest, turn);
-    }
-
-    /// Settles the batch: the first `written` lines are in, and so are the `urgent` ones after
-    /// them.
-    fn settle(&mut self, written: usize, urgent: &[usize], rest: Rest, turn: &mut Turn<'_>) {
-        let begun = matches!(rest, Rest::Wait { begun: true }).then_some(written);
-        let leading = self.settle_notices(written, begun.is_some());
-        let lines = std::mem::take(&mut self.lines);
-        let batch = lines.batch(turn.now);
-        let (mut bytes, mut records) = (0, 0);
-        for (number, line) in batch.lines().enumerate() {
-            let is_in = number < written || urgent.binary_search(&number).is_ok();
-            bytes += if is_in { line.bytes().len() as u64 } else { 0 };
-            let Some(record) = number.checked_sub(leading).and_then(|number| lines.records.get(number)) else {
-                continue;
-            };
-            if is_in {
-                records += 1;
-                turn.records.write(*record);
-                continue;
-            }
-            let is_begun = begun == Some(number);
-            let (room, reason) = self.room(rest, line.level(), is_begun);
-            let Some(room) = room else {
-                turn.drop_record(*record, self.index, reason);
-                continue;
-            };
-            let line = (line.bytes(), line.time(), line.level());
-            let is_retained = self.retain_line(*record, line, room, reason, turn);
-            if is_retained && is_begun {
-                turn.records.set_begun(self.index, true);
-            }
-        }
-        self.counters.bytes.fetch_add(bytes, Relaxed);
-        self.counters.written.fetch_add(records, Relaxed);
-        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
-        self.lines = lines;
-        self.lines.clear();
-    }
-
-    /// Marks as reported what the first `written` lines of the batch report. A line of the crate's
-    /// own that has `begun` is finished by the sink, whatever comes. Returns how many lines of the
-    /// batch are the crate's own.
-    pub(super) fn settle_notices(&mut self, written: usize, begun: bool) -> usize {
-        let written = written + usize::from(begun);
-        let leading = self.unreported.settle(written);
-        self.counters.notices.fetch_add(written.min(leading) as u64, Relaxed);
-        leading
-    }
-
-    /// Returns the room for a line that is not in, and why the line is dropped if it finds none.
-    fn room(&self, rest: Rest, level: Level, is_begun: bool) -> (Option<Room>, DropReason) {
-        let slow_reader = self.has_slow_reader();
-        match rest {
-            Rest::Wait { .. } => (Some(self.waiting.room_while_lagging(level, is_begun)), DropReason::QueueFull),
-            Rest::Suspended(reason) if self.retains(level) => {
-                (Some(self.waiting.room_in_suspension(level, slow_reader)), reason)
-            }
-            Rest::Suspended(reason) | Rest::Dropped(reason) => (None, reason),
-        }
-    }
-
-    /// Lets a line wait if it finds room. Returns true if it does.
-    fn retain_line(
-        &mut self,
-        record: usize,
-        (bytes, time, level): (&[u8], SystemTime, Level),
-        room: Room,
-        reason: DropReason,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let is_retained = turn.records.keep(record, self.index, (bytes, time), room, reason, turn.counters);
-        if !is_retained && self.has_slow_reader() {
-            self.waiting.refused(level);
-        }
-        is_retained
     }
 
     /// Drops what was laid out when the turn broke off.
