@@ -200,10 +200,16 @@ impl Output {
         let mut lines = Lines::default();
         lay_out_retained(&mut lines, self.index, 1, turn);
         let batch = lines.batch(turn.now);
-        match batch.len() {
+        let sent = match batch.len() {
             // There is no memory for it now.
-            0 => return Err(Refusal { error: WriteError::lagging(0, Lag::default()), panicked: false }),
-            _ => self.ask(|sink| sink.write(&batch))?,
+            0 => Err(Refusal { error: WriteError::lagging(0, Lag::default()), panicked: false }),
+            _ => self.ask(|sink| sink.write(&batch)),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(refusal) if refusal.error.written() == 0 => return Err(refusal),
+            // An error after the line is met again by the next batch.
+            Err(refusal) => self.hear_with_suspension(refusal.error.news, false, turn),
         }
         self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
         self.counters.written.fetch_add(1, Relaxed);
