@@ -78,11 +78,14 @@ unsafe fn information<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS) -> io::R
 }
 
 /// Returns the volume of an open file, and its number there: what distinguishes files, whatever
-/// they are called.
+/// they are called. `Unsupported` if the file has no number, as on some network shares.
 pub(crate) fn file_id(file: &File) -> io::Result<(u64, u128)> {
     // SAFETY: the structure is that of the class, and holds numbers alone.
     if let Ok(id) = unsafe { information::<FILE_ID_INFO>(file, FileIdInfo) } {
-        return Ok((id.VolumeSerialNumber, u128::from_le_bytes(id.FileId.Identifier)));
+        let number = u128::from_le_bytes(id.FileId.Identifier);
+        if distinguishes(number, u128::MAX) {
+            return Ok((id.VolumeSerialNumber, number));
+        }
     }
     // File systems with numbers of 64 bits alone, as FAT.
     let mut answer = MaybeUninit::<BY_HANDLE_FILE_INFORMATION>::zeroed();
@@ -90,8 +93,18 @@ pub(crate) fn file_id(file: &File) -> io::Result<(u64, u128)> {
     check(unsafe { GetFileInformationByHandle(handle(file), answer.as_mut_ptr()) })?;
     // SAFETY: zeroed, and filled by the call; it holds numbers alone.
     let answer = unsafe { answer.assume_init() };
-    let index = u128::from(answer.nFileIndexHigh) << 32 | u128::from(answer.nFileIndexLow);
-    Ok((answer.dwVolumeSerialNumber.into(), index))
+    let number = u128::from(answer.nFileIndexHigh) << 32 | u128::from(answer.nFileIndexLow);
+    if !distinguishes(number, u64::MAX.into()) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok((answer.dwVolumeSerialNumber.into(), number))
+}
+
+/// Returns whether a file's number is one, and not 0 or `greatest`, which many files have: the
+/// first where the file system numbers none, the second where it cannot number this one (MS-FSCC,
+/// 2.1.9 and 2.1.10).
+fn distinguishes(number: u128, greatest: u128) -> bool {
+    number != 0 && number != greatest
 }
 
 /// `FILE_STANDARD_INFO`, with numbers for its two booleans.
@@ -269,4 +282,19 @@ pub(crate) fn is_last_thread() -> bool {
     }
 
     RtlDllShutdownInProgress() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every archive had the number of the active file, was taken for its second name, and was
+    /// deleted.
+    #[test]
+    fn the_number_of_a_file_that_has_none_distinguishes_nothing() {
+        for greatest in [u64::MAX.into(), u128::MAX] {
+            assert!(!distinguishes(0, greatest) && !distinguishes(greatest, greatest), "{greatest:x}");
+            assert!(distinguishes(1, greatest) && distinguishes(greatest - 1, greatest), "{greatest:x}");
+        }
+    }
 }

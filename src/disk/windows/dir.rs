@@ -108,7 +108,7 @@ impl RealDir {
         if os::is_deleted(&file.file)? {
             return Ok(PathState::Deleted);
         }
-        match look_at(path, DIRECTORIES_TOO).and_then(|found| is_same(&found, &file.file)) {
+        match look_at(path, DIRECTORIES_TOO).and_then(|found| may_be_same(&found, &file.file)) {
             Ok(true) => Ok(PathState::Same),
             Ok(false) => Ok(PathState::Moved),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(PathState::Moved),
@@ -170,13 +170,23 @@ fn look_at(path: &Path, flags: u32) -> io::Result<File> {
     OpenOptions::new().access_mode(LOOK).custom_flags(flags).open(path)
 }
 
-/// Returns whether two handles are of one file. A volume without a number is any.
+/// Returns whether two handles are of one file. A volume without a number is any. `Unsupported` if
+/// one of the files has no number.
 fn is_same(one: &File, other: &File) -> io::Result<bool> {
     let (one, other) = (os::file_id(one)?, os::file_id(other)?);
     Ok(one.1 == other.1 && (one.0 == other.0 || one.0 == 0 || other.0 == 0))
 }
 
-/// Returns whether two paths lead to one file, where both can be seen.
+/// Returns whether two handles are of one file, as far as that can be known: files without numbers
+/// may be.
+fn may_be_same(one: &File, other: &File) -> io::Result<bool> {
+    match is_same(one, other) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
+        known => known,
+    }
+}
+
+/// Returns whether two paths lead to one file, where both can be seen and files have numbers.
 pub(in crate::disk) fn lead_to_one(one: &Path, other: &Path) -> Option<bool> {
     is_same(&look_at(one, DIRECTORIES_TOO).ok()?, &look_at(other, DIRECTORIES_TOO).ok()?).ok()
 }
@@ -249,7 +259,7 @@ impl Dir for RealDir {
 
     fn check_name(&mut self, name: &OsStr, file: &RealFile) -> io::Result<PathState> {
         let state = match look_at(&self.0.join(name), LINKS_THEMSELVES | DIRECTORIES_TOO) {
-            Ok(found) if is_same(&found, &file.file)? => PathState::Same,
+            Ok(found) if may_be_same(&found, &file.file)? => PathState::Same,
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ if os::is_deleted(&file.file)? => PathState::Deleted,
             _ => PathState::Moved,
