@@ -75,7 +75,15 @@ pub(crate) fn what_windows_has_not_is_an_error_at_the_start(dir: &Path) -> Outco
         LogFile::new(path()).group(4),
         LogFile::new(dir.join("ab:c.log")),
         LogFile::new(dir.join("what?.log")),
+        LogFile::new(dir.join("what|for").join("app.log")),
         LogFile::new(format!("{}\\", dir.display())),
+        // A slash is a part of a name in a verbatim path.
+        LogFile::new(r"\\?\C:\logs/app.log"),
+        LogFile::new(r"\\?\C:/logs/app.log"),
+        // These name no file.
+        LogFile::new(r"\\?\C:"),
+        LogFile::new(r"\\server\share"),
+        LogFile::new(r"\\?\NUL"),
         // The system takes these for devices, whatever the directory and the extension are.
         LogFile::new("NUL"),
         LogFile::new("con.log"),

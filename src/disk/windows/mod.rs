@@ -125,17 +125,25 @@ pub(super) fn unfit(_metadata: &Metadata) -> Option<&'static str> {
 
 /// Returns why a log file can never have this path, if it cannot.
 pub(super) fn unfit_path(path: &Path) -> Option<&'static str> {
-    let is_refused = |byte: &u8| *byte < b' ' || b"<>:\"|?*".contains(byte);
-    let name = path.file_name().unwrap_or_default();
-    if name.as_encoded_bytes().iter().any(is_refused) {
-        return Some("a file name with a character that Windows does not allow");
+    // In a verbatim path a slash separates nothing.
+    let is_refused = |byte: &u8| *byte < b' ' || b"<>:\"|?*/".contains(byte);
+    let is_unfit = |part: Component<'_>| match part {
+        Component::Normal(name) => name.as_encoded_bytes().iter().any(is_refused),
+        _ => false,
+    };
+    if path.components().any(is_unfit) {
+        return Some("a name with a character that Windows does not allow");
     }
     // The system decides which names are those of devices: `CON`, and on many versions `aux.log` in
     // any directory. Such a path has no file name.
     let absolute = std::path::absolute(path).ok()?;
-    let Some(Component::Prefix(prefix)) = absolute.components().next() else { return None };
-    let is_device = matches!(prefix.kind(), Prefix::DeviceNS(_)) && absolute.file_name().is_none();
-    is_device.then_some("the name of a device")
+    if absolute.file_name().is_some() {
+        return None;
+    }
+    match absolute.components().next() {
+        Some(Component::Prefix(prefix)) if matches!(prefix.kind(), Prefix::DeviceNS(_)) => Some("the name of a device"),
+        _ => Some("a path without the name of a file"),
+    }
 }
 
 /// Returns whether two paths of files that are not there yet would be one: names do not differ by
