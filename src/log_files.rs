@@ -22,8 +22,7 @@ impl LogFiles {
         for path in &self.0 {
             listed.extend(fs::metadata(path).is_ok().then(|| path.clone()));
             // Where a symbolic link was followed, the archives are next to the real file.
-            let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-            listed.extend(archives(&real));
+            listed.extend(archives(&disk::really_at(path)));
         }
         listed
     }

@@ -355,6 +355,12 @@ pub(crate) fn name_length(path: &Path) -> (usize, usize) {
     (system::name_length(path.file_name().unwrap_or_default()), limit)
 }
 
+/// Returns where the log at `path` really is, once links are followed; `path` if that cannot be
+/// seen.
+pub(crate) fn really_at(path: &Path) -> PathBuf {
+    system::really_at(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Lists the names next to the log at `active` that are `wanted` and lead to files that are ours.
 pub(crate) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {
     system::list_ours(active, wanted)

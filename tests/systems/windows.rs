@@ -159,6 +159,20 @@ pub(crate) fn a_log_in_another_case_has_the_same_archives(dir: &Path) -> Outcome
     Outcome::holds()
 }
 
+/// The archives once had the verbatim form, `\\?\C:\logs`, which few programs take, and under which
+/// nothing is seen to be in the directory of the log.
+pub(crate) fn a_log_and_its_archives_are_listed_in_the_directory_that_was_given(dir: &Path) -> Outcome {
+    let dir = std::path::absolute(dir).unwrap();
+    assert!(!dir.as_os_str().as_encoded_bytes().starts_with(br"\\?\"), "{}", dir.display());
+    let file = LogFile::new(dir.join("app.log")).rotation(Rotation::size(8 * KIB));
+    let (logger, handle) = Builder::new().file(file).build().unwrap();
+    (0..10).for_each(|part| lines::log_to(&logger, part * 100, (part + 1) * 100));
+    let files = handle.log_files();
+    assert!(files.len() > 3, "{files:?}");
+    assert!(files.iter().all(|file| file.parent() == Some(&dir)), "{files:?}");
+    Outcome::holds()
+}
+
 pub(crate) fn has_no_streams(dir: &Path) -> ExitCode {
     for stream in [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
         // SAFETY: takes a number and the handle that stands for none.

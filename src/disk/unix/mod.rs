@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
@@ -185,6 +185,11 @@ pub(super) fn name_length(name: &OsStr) -> usize {
 pub(super) fn longest_name(dir: &Path) -> Option<usize> {
     let limit = usize::try_from(rustix::fs::statvfs(dir).ok()?.f_namemax).ok()?;
     (limit > 0).then_some(limit)
+}
+
+/// Returns where the file at `path` really is.
+pub(super) fn really_at(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }
 
 pub(super) fn list_ours(active: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> io::Result<Vec<OsString>> {

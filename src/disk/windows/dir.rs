@@ -196,6 +196,12 @@ pub(in crate::disk) fn id(file: &File) -> Option<FileId> {
     os::file_id(file).ok()
 }
 
+/// Returns where the file at `path` really is, with its own name. A directory keeps the form that
+/// was given: few programs take the verbatim one.
+pub(in crate::disk) fn really_at(path: &Path) -> io::Result<PathBuf> {
+    RealDir::locate(path, &KnownWay {}).map(|(dir, name)| dir.0.join(name))
+}
+
 pub(in crate::disk) fn point(_link: &Path, _target: &Path, _random: u32, _known: &mut KnownWay) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -16,7 +16,7 @@ use crate::os::windows as os;
 #[cfg(feature = "gzip")]
 pub(super) use dir::Access;
 pub(crate) use dir::RealDir;
-pub(super) use dir::{KnownWay, Lock, id, lead_to_one, point};
+pub(super) use dir::{KnownWay, Lock, id, lead_to_one, point, really_at};
 pub(crate) use stream::RealStream;
 pub(super) use stream::duplicate;
 
