@@ -125,8 +125,11 @@ fn all_but_faults() -> libc::sigset_t {
     set
 }
 
+/// There are no signals to block; there are dialogs, for which the thread would wait.
 #[cfg(not(unix))]
-pub(crate) fn block_signals() {}
+pub(crate) fn block_signals() {
+    super::windows::show_no_dialogs();
+}
 
 /// Has the calling thread run when nobody else wants to. On Linux a thread has a priority of its
 /// own; on other Unix it would be the whole process's. There and on Windows it is left as it is.

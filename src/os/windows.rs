@@ -23,6 +23,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::Console::{
     ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, SetConsoleMode, WriteConsoleW,
 };
+use windows_sys::Win32::System::Diagnostics::Debug::{SEM_FAILCRITICALERRORS, SetThreadErrorMode};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
@@ -272,6 +273,14 @@ pub(crate) fn stay_loaded() {
     // second one is to `module`, which outlives the call. The call cannot fail for a module that
     // runs, and a handle of a module needs no release.
     unsafe { GetModuleHandleExW(BY_ADDRESS, inside, &mut module) };
+}
+
+/// Makes a drive without a medium an error for the calling thread. Otherwise the system asks
+/// whoever sits there for the medium, and the thread waits for the answer.
+pub(crate) fn show_no_dialogs() {
+    // SAFETY: the first argument is one of the modes, and the second may be null: the mode before
+    // is not asked for.
+    unsafe { SetThreadErrorMode(SEM_FAILCRITICALERRORS, ptr::null_mut()) };
 }
 
 /// Returns whether the process is ending and has no thread but this one.

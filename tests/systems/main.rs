@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         windows::an_archive_that_somebody_holds_stays_and_hinders_nothing,
         windows::a_path_of_more_than_260_characters_is_written_and_rotated,
         windows::a_program_without_streams_writes_its_file,
+        windows::the_writer_waits_for_no_dialog,
         windows::a_log_in_another_case_has_the_same_archives,
         windows::a_log_and_its_archives_are_listed_in_the_directory_that_was_given,
         windows::a_library_that_is_unloaded_writes_on_and_ends_no_program,

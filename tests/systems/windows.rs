@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use unfazed::{Builder, Cause, Console, Event, InitError, KIB, LogFile, Rotation};
+use unfazed::{Builder, Cause, Console, Event, Format, InitError, KIB, LogFile, Rotation};
 use windows_sys::Win32::Foundation::FreeLibrary;
 use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
+use windows_sys::Win32::System::Diagnostics::Debug::{GetThreadErrorMode, SEM_FAILCRITICALERRORS};
 use windows_sys::Win32::System::LibraryLoader::{GetProcAddress, LoadLibraryW};
 
 use crate::lines;
@@ -189,6 +190,24 @@ pub(crate) fn a_program_without_streams_writes_its_file(dir: &Path) -> Outcome {
     let ended = child::run(child::command("has_no_streams", dir), dir, lines::PATIENCE).unwrap();
     assert!(ended.status.success(), "{}", ended.said());
     lines::assert_all(dir, 1000);
+    Outcome::holds()
+}
+
+/// Otherwise a drive without a medium stops the writer until somebody closes the dialog.
+pub(crate) fn the_writer_waits_for_no_dialog(dir: &Path) -> Outcome {
+    let mode = Arc::new(Mutex::new(None));
+    let seen = mode.clone();
+    let format = Format::custom(move |_, _| {
+        // SAFETY: takes no argument.
+        *seen.lock().unwrap() = Some(unsafe { GetThreadErrorMode() });
+        Ok(())
+    });
+    let (logger, _) = Builder::new().file(LogFile::new(dir.join("app.log")).format(format)).build().unwrap();
+    lines::log_to(&logger, 0, 1);
+    drop(logger);
+    assert_eq!(*mode.lock().unwrap(), Some(SEM_FAILCRITICALERRORS));
+    // SAFETY: as before. The program's own threads are as they were.
+    assert_eq!(unsafe { GetThreadErrorMode() }, 0);
     Outcome::holds()
 }
 
