@@ -116,10 +116,17 @@ impl RealDir {
         }
     }
 
+    /// Opens a file of the log to read it. Its content may be stored elsewhere (deduplicated, or in
+    /// a cloud): only a handle that follows reparse points leads there.
     #[cfg(feature = "gzip")]
     pub(in crate::disk) fn open_ours(&self, name: &OsStr, _log: &Access) -> io::Result<RealFile> {
-        let file = OpenOptions::new().read(true).custom_flags(LINKS_THEMSELVES).open(self.0.join(name))?;
-        if !file.metadata()?.is_file() {
+        let path = self.0.join(name);
+        let named = look_at(&path, LINKS_THEMSELVES)?;
+        if !named.metadata()?.is_file() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let file = File::open(path)?;
+        if !may_be_same(&named, &file)? {
             return Err(io::ErrorKind::Interrupted.into());
         }
         Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
