@@ -126,6 +126,12 @@ pub(crate) fn size(file: &File) -> io::Result<(u64, u64)> {
     Ok((u64::try_from(info.end_of_file).unwrap_or(0), u64::try_from(info.allocation_size).unwrap_or(0)))
 }
 
+/// Returns whether a directory is open. No right to its attributes is needed: a stream of the
+/// process may be a handle that can do no more than write.
+pub(crate) fn is_directory(file: &File) -> io::Result<bool> {
+    Ok(standard_info(file)?.directory != 0)
+}
+
 /// Returns whether the last name of an open file is gone, or goes when it is closed.
 pub(crate) fn is_deleted(file: &File) -> io::Result<bool> {
     let info = standard_info(file)?;

@@ -80,7 +80,7 @@ pub(super) fn is_regular(file: &File) -> io::Result<bool> {
     if !os::is_on_disk(file) {
         return Ok(false);
     }
-    if file.metadata()?.is_file() { Ok(true) } else { Err(io::ErrorKind::IsADirectory.into()) }
+    if os::is_directory(file)? { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(true) }
 }
 
 /// A stream has one handle, which others share.
