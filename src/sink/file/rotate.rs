@@ -378,9 +378,6 @@ impl Archives {
             self.newest = self.newest.max(Some(archive));
             match self.set_aside(dir, old, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
-                    // A name that cannot be looked at may be one that the file just got, whatever
-                    // was reported: it would get all of them.
-                    dir.check_name(&name, &old.file)?;
                     archive = archive.next();
                 }
                 Err(error) => return Err(error),
@@ -411,7 +408,15 @@ impl Archives {
             Ok(()) => {}
             // A network file system may have done it and say that it has not.
             Err(_) if is_at(dir, archive, old) => return Ok(Aside::Linked),
-            Err(error) if has_no_links(&error) => return self.rename_aside(dir, old, archive),
+            Err(error) if has_no_links(&error) => match self.rename_aside(dir, old, archive) {
+                // The name was free before the link: that may have been made, whatever was
+                // reported. Of one name after the other, the file would get each.
+                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
+                    self.links_unrecognised = true;
+                    return Err(error);
+                }
+                renamed => return renamed,
+            },
             Err(error) => return Err(error),
         }
         // A file system in user space may make up another inode number for each name. The second

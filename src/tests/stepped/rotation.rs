@@ -983,28 +983,33 @@ fn what_a_network_file_system_has_done_and_denies_is_done() {
     }
 }
 
-/// A link that is denied and done, and no look that shows it: the name after it was tried next, and
-/// so on, until the file had 20,000.
+/// A link that is denied and done, and no look that shows it, or one that shows another number: the
+/// name after it was tried next, and so on, until the file had 20,000.
 #[test]
 fn a_file_gets_one_name_at_most_where_it_cannot_be_seen_whether_it_got_one() {
     const EACCES: i32 = 13;
-    let disk = FakeDisk::default();
-    let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(5000)))).bench();
-    bench.log_some(3);
-    bench.step();
-    disk.world().fault = Some(Fault { at: 1, only: Some(Op::Link), forever: true, errno: EACCES });
-    disk.world().fault_is_done = true;
-    let at = disk.world().asked(Op::CheckPath) + 3;
-    disk.world().other_fault = Some(Fault { at, only: Some(Op::CheckPath), forever: true, errno: EIO });
-    bench.handle.rotate();
-    bench.step();
-    assert!(disk.world().faulted && disk.world().other_faulted);
-    assert_eq!(archives(&disk).len(), 1, "{:?}", disk.names());
-    (disk.world().fault, disk.world().other_fault) = (None, None);
-    bench.live(Duration::from_secs(2));
-    bench.log_some(3);
-    bench.step();
-    assert_invariants(&bench, &disk, "when all is well again");
+    for numbers_are_made_up in [false, true] {
+        let disk = FakeDisk::default();
+        disk.world().unstable_ids = numbers_are_made_up;
+        let mut bench = Setup::new().file_with(&disk, options(|file| file.rotation(Rotation::size(5000)))).bench();
+        bench.log_some(3);
+        bench.step();
+        disk.world().fault = Some(Fault { at: 1, only: Some(Op::Link), forever: true, errno: EACCES });
+        disk.world().fault_is_done = true;
+        if !numbers_are_made_up {
+            let at = disk.world().asked(Op::CheckPath) + 3;
+            disk.world().other_fault = Some(Fault { at, only: Some(Op::CheckPath), forever: true, errno: EIO });
+        }
+        bench.handle.rotate();
+        bench.step();
+        assert!(disk.world().faulted && disk.world().other_faulted != numbers_are_made_up);
+        assert_eq!(archives(&disk).len(), 1, "{:?}", disk.names());
+        (disk.world().fault, disk.world().other_fault) = (None, None);
+        bench.live(Duration::from_secs(2));
+        bench.log_some(3);
+        bench.step();
+        assert_invariants(&bench, &disk, "when all is well again");
+    }
 }
 
 /// The next file has no lock until it has its name, so nobody looked what an interrupted write of
