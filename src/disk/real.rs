@@ -337,7 +337,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        system::sync(&self.file, File::sync_data)
+        system::sync(system::held(&self.file)?, File::sync_data)
     }
 
     fn modified(&mut self) -> io::Result<SystemTime> {
@@ -399,6 +399,21 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"whole\nhalf\n");
         // It still writes, so nobody else may cut.
         assert_eq!(open(&path).unwrap().cut(11, 6).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    /// The program's file was synced, and the lines of the log counted as synced.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_whose_number_the_program_uses_is_not_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(&dir.path().join("app.log")).unwrap();
+        log.write(b"line\n").unwrap();
+        log.sync().unwrap();
+        let programs = tempfile::tempfile().unwrap();
+        let mut number = std::os::fd::OwnedFd::from(std::mem::replace(&mut *log.file, programs.try_clone().unwrap()));
+        rustix::io::dup2(&programs, &mut number).unwrap();
+        *log.file = number.into();
+        assert_eq!(log.sync().unwrap_err().raw_os_error(), Some(rustix::io::Errno::BADF.raw_os_error()));
     }
 
     #[cfg(unix)]
