@@ -261,7 +261,8 @@ impl Handle {
     }
 
     /// Opens every file again that is no longer at its path, for logrotate's `postrotate`. Comes
-    /// after the records that are pending now. Does not block.
+    /// after the records that are pending now. A directory that is gone is made again. Does not
+    /// block.
     ///
     /// A file that is still at its path stays open, because a program that has dropped its
     /// privileges may not be able to open it again. A console or a FIFO is opened again in any

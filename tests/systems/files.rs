@@ -208,6 +208,23 @@ pub(crate) fn a_directory_that_is_renamed_loses_nothing(dir: &Path) -> Outcome {
     Outcome::Holds(format!("{} files in the old one", lines::logs(&aside).len()))
 }
 
+/// Somebody renames a whole directory of logs and sends the signal of logrotate: the log went on in
+/// the renamed directory, although its file was no longer at its path.
+pub(crate) fn a_directory_that_is_renamed_is_made_again_by_a_reopen(dir: &Path) -> Outcome {
+    let (logs, aside) = (dir.join("logs"), dir.join("aside"));
+    let (logger, handle) = Builder::new().file(logs.join("app.log")).build().unwrap();
+    lines::log_to(&logger, 0, 10);
+    if let Err(error) = fs::rename(&logs, &aside) {
+        return Outcome::Skipped(format!("the system refuses it while a file there is open: {error}"));
+    }
+    handle.reopen();
+    lines::log_to(&logger, 10, 20);
+    assert_nothing_is_dropped(logger, &handle);
+    assert!(lines::numbers(&aside).into_iter().eq(0..10));
+    assert!(lines::numbers(&logs).into_iter().eq(10..20));
+    Outcome::Holds(String::new())
+}
+
 /// What a process leaves that is killed between the two renames of a rotation.
 pub(crate) fn a_next_file_that_never_became_the_log_becomes_an_archive(dir: &Path) -> Outcome {
     let (path, next) = (dir.join("app.log"), dir.join(".app.log.0000000a.new"));

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         files::two_processes_write_whole_lines_into_one_file,
         files::half_a_line_stays_alone_on_its_line,
         files::a_directory_that_is_renamed_loses_nothing,
+        files::a_directory_that_is_renamed_is_made_again_by_a_reopen,
         files::a_next_file_that_never_became_the_log_becomes_an_archive,
         files::a_process_that_is_killed_leaves_all_that_it_has_flushed,
         files::directives_that_match_nothing_are_reported_in_one_line,

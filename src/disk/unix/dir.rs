@@ -247,7 +247,8 @@ impl RealDir {
     ///
     /// # Errors
     ///
-    /// Another directory is at the path, and the way to it is not safe: the open one goes on.
+    /// The file is in its directory, and goes on. Either another directory is at the path, and the
+    /// way to it is not safe; or there is none (`NotFound`).
     pub(in crate::disk) fn check_path(&self, name: &OsStr, file: &RealFile, path: &Path) -> io::Result<PathState> {
         let ours = fstat(&file.file)?;
         let is_same = |found: &Stat| id_of(found) == id_of(&ours);
@@ -264,8 +265,8 @@ impl RealDir {
             // The program has dropped the right to look into the directory.
             Err(_) if found.is_err_and(|error| error == Errno::ACCESS) && ours.st_nlink > 0 => Ok(PathState::Same),
             Err(_) if !in_place => Ok(elsewhere),
-            Err(error) if error.raw_os_error().is_none() => Err(error),
-            // Gone from the path, or not to be seen there, and alive.
+            Err(error) if error.raw_os_error().is_none() || error.kind() == io::ErrorKind::NotFound => Err(error),
+            // Not to be seen at the path, and alive.
             Err(_) => Ok(PathState::Same),
         }
     }
@@ -498,10 +499,12 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let (mut dir, name) = RealDir::locate(&path.join("app.log"), &KnownWay::default()).unwrap();
         let Opened::File(file) = dir.open_log(&name, Rights::default(), &|_| false).unwrap() else { panic!("no file") };
-        let check = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log")).unwrap();
+        let look = |dir: &RealDir| dir.check_path(&name, &file, &path.join("app.log"));
+        let check = |dir: &RealDir| look(dir).unwrap();
         assert_eq!(check(&dir), PathState::Same);
         fs::rename(&path, temporary.path().join("elsewhere")).unwrap();
-        assert_eq!(check(&dir), PathState::Same, "it is gone from the path, and alive");
+        let error = look(&dir).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "it is gone from the path, and alive");
         fs::create_dir(&path).unwrap();
         assert_eq!(check(&dir), PathState::Moved, "another one is there");
         dir.remove(&name).unwrap();

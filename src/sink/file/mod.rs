@@ -411,7 +411,7 @@ impl<D: Disk> OutputSink for FileSink<D> {
                 let reopened = match (&self.target, &self.open) {
                     // A file that is still at its path stays open: a program that has dropped its
                     // rights could not open it again. What is lost with another one is reported.
-                    (Target::Path(_), Some(_)) => self.check_path_now(now),
+                    (Target::Path(_), Some(_)) => self.follow_path(now),
                     _ => {
                         self.sync_left_file();
                         self.reopen(now)

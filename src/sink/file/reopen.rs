@@ -142,8 +142,8 @@ impl<D: Disk> FileSink<D> {
         open.path.checked_at = Some(now.monotonic);
         open.still_holds_lock(); // If not, it is asked for again when that is due.
         // Where the path may not be looked at (a program that has dropped its privileges), or leads
-        // elsewhere by a way that is not safe, the descriptor still works; if it does not, the
-        // write reports it.
+        // elsewhere by a way that is not safe, or to no directory, the descriptor still works; if
+        // it does not, the write reports it.
         let state = match open.file.check_path(path) {
             Ok(state) => state,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !open.path.reported_untrusted => {
@@ -167,6 +167,19 @@ impl<D: Disk> FileSink<D> {
             PathState::Deleted => self.news.push(News::LinesDeleted { lines }),
         }
         self.reopen(now)
+    }
+
+    /// Opens the file at the path, if that is another one. A file whose directory was renamed goes
+    /// on in it until the program orders this: then the directory is made again.
+    pub(super) fn follow_path(&mut self, now: Now) -> Result<(), WriteError> {
+        if let (Target::Path(path), Some(open)) = (&self.target, &mut self.open) {
+            let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+            if let (true, Some(parent)) = (open.file.check_path(path).is_err_and(is_missing), parent_of(path)) {
+                // If it cannot be made, the open file goes on.
+                let _ = self.disk.make_dir(parent);
+            }
+        }
+        self.check_path_now(now)
     }
 
     /// Checks the path, however recent the last check is.
@@ -232,12 +245,15 @@ fn open_in_place<D: Disk>(
 fn open_path<D: Disk>(disk: &mut D, path: &Path) -> io::Result<Opened<D::File, D::Stream>> {
     match disk.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-                return Err(error);
-            };
+            let Some(parent) = parent_of(path) else { return Err(error) };
             disk.make_dir(parent)?;
             disk.open(path)
         }
         other => other,
     }
+}
+
+/// Returns the directory of the path; `None` if it is the current one.
+fn parent_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }
