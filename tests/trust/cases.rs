@@ -330,6 +330,27 @@ fn appends(dir: &Path) {
     handle.shutdown(PATIENCE).unwrap();
 }
 
+/// In a sticky directory nobody but the owner of a log may replace it: each rotation gave it one
+/// more name, which could not be removed either.
+pub(crate) fn rotations_of_somebody_elses_log_leave_one_name_at_most(dir: &Path) -> Outcome {
+    as_user(1000, &sticky(dir), "echo older > app.log; chmod 666 app.log");
+    run_child("may-not-replace", dir)
+}
+
+fn may_not_replace(dir: &Path) {
+    become_nobody();
+    let logs = dir.join("sticky");
+    let (logger, handle) = logger(LogFile::new(logs.join("app.log")));
+    for _ in 0..5 {
+        log(&logger, &handle, 1);
+        handle.rotate();
+        handle.flush(PATIENCE).unwrap();
+    }
+    handle.shutdown(PATIENCE).unwrap();
+    assert_eq!((handle.stats().written, handle.stats().outputs[0].failures), (5, 5));
+    assert!(names(&logs).len() <= 2, "{:?}", names(&logs));
+}
+
 /// What root's program has to leave alone there, an ordinary user's program has, too.
 pub(crate) fn an_unprivileged_program_in_a_sticky_directory_leaves_others_alone(dir: &Path) -> Outcome {
     let (logs, victim) = (sticky(dir), victim(dir));
@@ -427,6 +448,7 @@ pub(crate) fn play(role: &str, dir: &Path) {
         "chroot" => chroot(dir),
         "appends" => appends(dir),
         "unprivileged" => unprivileged(dir),
+        "may-not-replace" => may_not_replace(dir),
         "append-only" => locks::append_only(dir),
         "owner-rotates" => locks::owner_rotates(dir),
         "cannot-give" => owners::cannot_give(dir),

@@ -63,6 +63,7 @@ fn main() -> std::process::ExitCode {
         cases::a_new_file_has_the_mode_and_the_owner_of_the_one_before,
         cases::the_mode_holds_through_a_link_to_nothing,
         cases::somebody_elses_log_in_a_sticky_directory_is_appended_to,
+        cases::rotations_of_somebody_elses_log_leave_one_name_at_most,
         cases::an_unprivileged_program_in_a_sticky_directory_leaves_others_alone,
         cases::no_log_file_takes_the_number_of_a_stream,
         cases::after_a_chroot_the_open_file_goes_on,

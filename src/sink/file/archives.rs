@@ -122,6 +122,7 @@ impl Archives {
         }
         (self.tidy_at, self.list) = (None, List::None);
         (self.is_clean, self.links_unrecognised) = (false, false);
+        self.interrupted.second_name = None;
     }
 
     /// Begins to list the archives. What a failed rotation has left, and the name of the newest
@@ -133,6 +134,7 @@ impl Archives {
         // An archive that is deleted has had it, and it is not given again.
         self.newest = self.newest.max(newest.map(|found| found.archive));
         self.interrupted.take(dir, active, listing.take_with_records());
+        self.interrupted.second_name = listing.second_name();
         self.list = List::UnderWay(listing);
         self.is_clean = true;
         Ok(())

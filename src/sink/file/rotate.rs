@@ -305,7 +305,9 @@ fn try_to_rotate<D: Disk>(
         // Only what fails leaves something.
         archives.begin_list(&mut dir, &mut old.file)?;
     }
-    let archive = rotator.archive_after(archives.newest, now);
+    // A new name each time would leave one more with each attempt.
+    let second_name = archives.interrupted.second_name.take();
+    let archive = second_name.unwrap_or_else(|| rotator.archive_after(archives.newest, now));
     let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;
     // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
     old.give_back_blocks();

@@ -19,6 +19,9 @@ pub(in crate::sink::file) struct Interrupted {
     pub(in crate::sink::file) with_records: Vec<OsString>,
     /// A file whose records went into the active file, and that could not be removed.
     discarded: Option<OsString>,
+    /// The archive's name that a failed rotation has given the active file, and that cannot be
+    /// removed: the next rotation takes it.
+    pub(in crate::sink::file) second_name: Option<Archive>,
 }
 
 impl Interrupted {

@@ -8,9 +8,10 @@ use std::io;
 use std::time::SystemTime;
 
 use crate::disk::{Dir, DiskFile, PathState};
-use crate::sink::file::archive_name::Names;
+use crate::sink::file::archive_name::{Archive, Names};
 
 use super::compress::Compressor;
+use super::is_missing;
 use super::known::Found;
 
 /// What a look through the directory has found so far.
@@ -25,6 +26,8 @@ pub(super) struct Listing {
     with_records: Vec<(SystemTime, OsString)>,
     /// How many files with an archive's name were passed over, because they have other names.
     doubtful: usize,
+    /// The second name of the active file that cannot be removed.
+    second_name: Option<Archive>,
     /// Removes what a crash has left. Only the process with the lock may.
     mends: bool,
 }
@@ -33,11 +36,17 @@ impl Listing {
     pub(super) fn begin<D: Dir>(dir: &mut D, names: &Names, mends: bool) -> io::Result<Self> {
         let wanted = dir.names(&|name| names.looks_like_an_archive(name) || (mends && names.is_unfinished(name)))?;
         let left = wanted.into_iter().map(|name| (!names.looks_like_an_archive(&name), name)).collect();
-        Ok(Self { left, found: Vec::new(), with_records: Vec::new(), doubtful: 0, mends })
+        Ok(Self { left, found: Vec::new(), with_records: Vec::new(), doubtful: 0, second_name: None, mends })
     }
 
     pub(super) fn mends(&self) -> bool {
         self.mends
+    }
+
+    /// Returns the archive's name that a failed rotation has given the active file, if it cannot be
+    /// removed.
+    pub(super) fn second_name(&self) -> Option<Archive> {
+        self.second_name
     }
 
     /// Looks at the next names, at most `most` of them. Returns true if none is left.
@@ -98,7 +107,9 @@ impl Listing {
                 self.with_records.push((entry.modified, entry.name));
             }
             _ => {
-                let _ = dir.remove(&entry.name); // It hinders nobody.
+                let stays = dir.remove(&entry.name).is_err_and(|error| !is_missing(&error));
+                // Anything else that stays hinders nobody.
+                self.second_name = self.second_name.or(archive.filter(|_| stays));
             }
         }
         Ok(true)
