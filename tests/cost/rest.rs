@@ -22,6 +22,9 @@ const EDGES: f64 = 2.0;
 /// The ERRORs get a second and a third chance: a machine that does something else has them wait for
 /// a processor.
 const ROUNDS: usize = 3;
+/// So many threads do nothing but nap, about as often as a writer.
+const NAPPERS: usize = 4;
+const NAP: Duration = Duration::from_millis(75);
 const IN_TIME: Duration = Duration::from_millis(100);
 const AT_ONCE: Duration = Duration::from_millis(5);
 
@@ -34,9 +37,15 @@ pub(crate) fn a_logger_at_rest_wakes_seldom_and_still_writes_in_time(dir: &Path)
         // Counted over the time that really passed: a busy machine has it wake less often, never
         // more.
         assert!(wakes <= most_wakes * seconds + EDGES, "{when}: {wakes} wake-ups in {seconds} s");
-        assert!(cpu < 0.001 * seconds, "{when}: {cpu} s of a processor in {seconds} s");
+        let naps = number("least cpu seconds of naps");
+        // Or not many times the naps alone: there are minutes in which a virtual machine needs
+        // more than that for each of them.
+        assert!(cpu < 0.001 * seconds || cpu < 4.0 * naps, "{when}: {cpu} s of a processor in {seconds} s, {naps} s");
         let (wakes, share) = (wakes / seconds, number("median cpu seconds") / seconds * 100.0);
-        told.push(format!("{when}: {wakes:.1} wake-ups a second, {share:.3} % of a core each (median)"));
+        let alone = naps / seconds * 100.0;
+        told.push(format!(
+            "{when}: {wakes:.1} wake-ups a second, {share:.3} % of a core each (median), a nap {alone:.3}"
+        ));
     }
     // Without the mechanism the median of so many could not be there by chance: half of the naps
     // would have to end within the time.
@@ -65,6 +74,14 @@ pub(crate) fn rest(dir: &Path) {
     for resting in &loggers {
         log::info!(logger: resting.logger, "now there is silence");
         resting.handle.flush(Duration::from_secs(60)).unwrap();
+    }
+    for _ in 0..NAPPERS {
+        let nap = || {
+            loop {
+                thread::sleep(NAP);
+            }
+        };
+        thread::Builder::new().name("nap".into()).spawn(nap).unwrap();
     }
     let silent = Instant::now();
     thread::sleep(Duration::from_millis(200));
@@ -130,18 +147,20 @@ fn report_times(what: &str, times: Vec<Duration>) {
 /// whose only thread takes naps of 50 ms and does nothing else was seen to need 65 us for each of
 /// them on a virtual machine at rest, and 20 us where others had woken it already.
 fn watch(when: &str, at_least: Duration) {
-    let (before, begun) = (writers(), Instant::now());
-    assert_eq!(before.len(), LOGGERS, "the writers' threads");
+    let (before, naps_before, begun) = (threads("unfazed"), threads("nap"), Instant::now());
+    assert_eq!((before.len(), naps_before.len()), (LOGGERS, NAPPERS));
     thread::sleep(at_least);
-    let (after, took) = (writers(), begun.elapsed());
-    let differences = |number: fn(&Thread) -> u64| {
-        let mut differences: Vec<_> = after.iter().zip(&before).map(|(a, b)| number(a) - number(b)).collect();
+    let (after, naps_after, took) = (threads("unfazed"), threads("nap"), begun.elapsed());
+    let differences = |after: &[Thread], before: &[Thread], number: fn(&Thread) -> u64| {
+        let mut differences: Vec<_> = after.iter().zip(before).map(|(a, b)| number(a) - number(b)).collect();
         differences.sort_unstable();
         differences
     };
-    report(&format!("{when} wakes"), differences(|thread| thread.waits)[LOGGERS - 1]);
-    let ran = differences(|thread| thread.ran_nanos);
+    report(&format!("{when} wakes"), differences(&after, &before, |thread| thread.waits)[LOGGERS - 1]);
+    let ran = differences(&after, &before, |thread| thread.ran_nanos);
+    let napped = differences(&naps_after, &naps_before, |thread| thread.ran_nanos);
     report(&format!("{when} least cpu seconds"), ran[0] as f64 / 1e9);
+    report(&format!("{when} least cpu seconds of naps"), napped[0] as f64 / 1e9);
     report(&format!("{when} median cpu seconds"), ran[LOGGERS / 2] as f64 / 1e9);
     report(&format!("{when} seconds"), took.as_secs_f64());
 }
@@ -152,11 +171,11 @@ struct Thread {
     ran_nanos: u64,
 }
 
-/// The threads that this crate has started, always in the same order.
-fn writers() -> Vec<Thread> {
+/// The threads with this name, always in the same order: this crate's are called `unfazed`.
+fn threads(name: &str) -> Vec<Thread> {
     let mut tasks: Vec<_> = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path()).collect();
     tasks.sort();
-    tasks.retain(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == "unfazed");
+    tasks.retain(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == name);
     let thread = |task: &PathBuf| {
         let status = fs::read_to_string(task.join("status")).unwrap();
         let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
