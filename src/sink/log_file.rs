@@ -93,7 +93,7 @@ pub(crate) struct FileOptions {
     pub(crate) compress: bool,
 }
 
-/// What the rotation knows of the time when the logger was set up.
+/// The start of the logger, as far as the rotation goes by it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     /// The zone of the rotation; `None`: UTC.

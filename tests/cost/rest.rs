@@ -22,7 +22,7 @@ const EDGES: f64 = 2.0;
 /// The ERRORs get a second and a third chance: a machine that does something else has them wait for
 /// a processor.
 const ROUNDS: usize = 3;
-/// So many threads do nothing but nap, about as often as a writer.
+/// The number of threads that do nothing but nap, about as often as a writer.
 const NAPPERS: usize = 4;
 const NAP: Duration = Duration::from_millis(75);
 const IN_TIME: Duration = Duration::from_millis(100);
