@@ -565,6 +565,11 @@ impl World {
         self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()))
     }
 
+    /// Returns how many bytes the files take that somebody else has planted.
+    pub(crate) fn taken_by_planted(&self) -> u64 {
+        self.planted.values().map(|inode| self.files[*inode].takes()).sum()
+    }
+
     /// Returns whether a process of ours has the lock of the log at this path.
     pub(crate) fn is_locked(&self, path: &Path) -> bool {
         self.locks.contains_key(path)
