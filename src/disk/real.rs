@@ -156,7 +156,12 @@ impl RealDisk {
 }
 
 impl RealFile {
-    pub(super) fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
+    /// Holds a file that is in this directory under this name.
+    pub(super) fn in_dir(dir: &RealDir, name: &OsStr, file: impl Into<File>, readable: bool) -> Self {
+        Self::new(file.into(), readable, Some((dir.clone(), name.to_owned())))
+    }
+
+    fn new(file: File, readable: bool, place: Option<(RealDir, OsString)>) -> Self {
         // Without a place, it is what a stream of the program leads to.
         let hold = if place.is_some() { system::hold } else { system::hold_copy };
         Self { file: hold(file), readable, place, lock: None, announced: false, not_given: None }

@@ -87,14 +87,14 @@ impl RealDir {
         }
         let file = result?;
         Ok(match super::is_regular(&file)? {
-            true => Opened::File(RealFile::new(file, readable, Some((self.clone(), name.to_owned())))),
+            true => Opened::File(RealFile::in_dir(self, name, file, readable)),
             false => Opened::Stream(RealStream::own(file)),
         })
     }
 
     pub(in crate::disk) fn create_next(&self, name: &OsStr, _old: &RealFile, _rights: Rights) -> io::Result<RealFile> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?;
-        Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::in_dir(self, name, file, true))
     }
 
     /// Takes the lock on the log itself: one byte beyond its end, for which a handle that reads is
@@ -129,13 +129,13 @@ impl RealDir {
         if !may_be_same(&named, &file)? {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        Ok(RealFile::new(file, true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::in_dir(self, name, file, true))
     }
 
     #[cfg(feature = "gzip")]
     pub(in crate::disk) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let file = OpenOptions::new().write(true).create_new(true).open(self.0.join(name))?;
-        Ok(RealFile::new(file, false, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::in_dir(self, name, file, false))
     }
 
     #[cfg(feature = "gzip")]

@@ -76,7 +76,7 @@ impl RealDir {
             if !self.has_names_of_ours(&fd, name, is_archive)? {
                 return Err(never("a second name of another file"));
             }
-            return Ok(Opened::File(RealFile::new(fd.into(), readable, Some((self.clone(), name.to_owned())))));
+            return Ok(Opened::File(RealFile::in_dir(self, name, fd, readable)));
         }
         if readable {
             return Err(io::ErrorKind::Interrupted.into()); // The next attempt sees what it is.
@@ -159,7 +159,7 @@ impl RealDir {
         // From the first moment: whoever opens it in between would keep it.
         let fd = self.open_file(name, flags, Mode::from_raw_mode(rights.mode.unwrap_or(0o666) as _))?;
         let not_given = self.or_remove(name, give_first(&fd, (rights.owner, rights.group), rights.mode))?;
-        let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
+        let mut file = RealFile::in_dir(self, name, fd, true);
         file.not_given = not_given;
         Ok(file)
     }
@@ -173,7 +173,7 @@ impl RealDir {
         access.user = rights.owner.unwrap_or(access.user);
         access.group = rights.group.unwrap_or(access.group);
         let not_given = self.or_remove(name, access.give_to(&fd, rights.mode))?;
-        let mut file = RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned())));
+        let mut file = RealFile::in_dir(self, name, fd, true);
         // Nobody has asked for a mode or owner that is only inherited.
         file.not_given = not_given.filter(|_| rights.owner.is_some() || rights.group.is_some());
         Ok(file)
@@ -193,7 +193,7 @@ impl RealDir {
         if !is_ours(&fstat(&fd)?) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        Ok(RealFile::new(fd.into(), true, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::in_dir(self, name, fd, true))
     }
 
     /// Creates a file that nobody else may open, until it is whole.
@@ -201,7 +201,7 @@ impl RealDir {
     pub(in crate::disk) fn create_private(&self, name: &OsStr) -> io::Result<RealFile> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let fd = self.open_file(name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(RealFile::new(fd.into(), false, Some((self.clone(), name.to_owned()))))
+        Ok(RealFile::in_dir(self, name, fd, false))
     }
 }
 
