@@ -47,7 +47,7 @@ pub(crate) use memory::has_memory;
 pub(crate) use registry::AtExit;
 #[cfg(feature = "gzip")]
 pub(crate) use signals::lower_priority;
-pub(crate) use signals::{ProgramSignals, block_signals};
+pub(crate) use signals::{ProgramSignals, set_up_own_thread};
 pub(crate) use ticks::{counter_keeps_time, steady_nanos, ticks};
 pub(crate) use users::{group_id, user_id};
 #[cfg(all(feature = "gzip", windows))]

@@ -1,20 +1,19 @@
-//! The signal mask of the crate's own threads, and the priority of the one that compresses; runs on
-//! them.
+//! What the crate's own threads are to the system: their signal mask, and the priority of the one
+//! that compresses; runs on them.
 
 #[cfg(unix)]
 use std::cell::Cell;
 #[cfg(unix)]
 use std::mem::MaybeUninit;
 
-/// Blocks every signal on the calling thread but the seven that report a fault of the thread
-/// itself.
+/// Sets up the calling thread as one of the crate's, which it calls first of all: blocks every
+/// signal but the seven that report a fault of the thread itself.
 ///
-/// The crate's threads call it first of all: the program's handlers then run on the program's own
-/// threads, and a write past RLIMIT_FSIZE or into a closed pipe is an error (EFBIG, EPIPE) instead
-/// of a SIGXFSZ or SIGPIPE that kills. What stays pending is pending for this thread alone and ends
-/// with it.
+/// The program's handlers then run on the program's own threads, and a write past RLIMIT_FSIZE or
+/// into a closed pipe is an error (EFBIG, EPIPE) instead of a SIGXFSZ or SIGPIPE that kills. What
+/// stays pending is pending for this thread alone and ends with it.
 #[cfg(unix)]
-pub(crate) fn block_signals() {
+pub(crate) fn set_up_own_thread() {
     let (blocked, mut before) = (all_but_faults(), empty());
     // SAFETY: both sets are initialised and outlive the call, which keeps no pointer. It can only
     // fail for a bad first argument; then the thread keeps the mask it has.
@@ -125,9 +124,10 @@ fn all_but_faults() -> libc::sigset_t {
     set
 }
 
-/// There are no signals to block; there are dialogs, for which the thread would wait.
+/// Sets up the calling thread as one of the crate's. There are no signals to block; there are
+/// dialogs, for which the thread would wait.
 #[cfg(not(unix))]
-pub(crate) fn block_signals() {
+pub(crate) fn set_up_own_thread() {
     super::windows::show_no_dialogs();
 }
 

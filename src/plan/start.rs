@@ -60,7 +60,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
     let (look_answer, looked) = mpsc::channel();
     let (open_answer, opened) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
-        os::block_signals();
+        os::set_up_own_thread();
         // Whoever waited may have stopped: then the first attempt to open says what is wrong.
         look.run(|looked| drop(look_answer.send(looked)));
         drop((look, look_answer));

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::os::{block_signals, lower_priority, others_write};
+use crate::os::{lower_priority, others_write, set_up_own_thread};
 
 use super::RealFile;
 use crate::disk::system::{self, Access};
@@ -44,7 +44,7 @@ pub(super) fn start(mut dir: RealDir, log: Access, what: Compression) -> io::Res
     #[cfg(all(test, target_os = "linux", not(loom)))]
     let hand = system::between::inherit();
     let thread = thread::Builder::new().name("unfazed-gzip".into()).spawn(move || {
-        block_signals();
+        set_up_own_thread();
         lower_priority();
         #[cfg(all(test, target_os = "linux", not(loom)))]
         hand.set();
