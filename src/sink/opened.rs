@@ -49,6 +49,18 @@ impl<D: Disk> OpenedSink<D> {
         result
     }
 
+    /// Opens again what a stream was opened from, and closes the stream only then: the reader of a
+    /// FIFO would see its end. If nothing can be opened, as by a program that has dropped its
+    /// rights, it goes on with the stream and reports that.
+    fn open_again(&mut self, stream: StreamSink<D::Stream>, now: Now) {
+        self.torn = stream.is_torn();
+        let opened = self.file.command(Command::Reopen, now);
+        if let Err(error) = self.take_over(opened) {
+            self.news.extend(error.news);
+            self.stream = Some(stream);
+        }
+    }
+
     fn close_stream(&mut self) {
         self.torn = self.stream.take().is_some_and(|stream| stream.is_torn());
     }
@@ -102,13 +114,16 @@ impl<D: Disk> OutputSink for OpenedSink<D> {
     }
 
     fn command(&mut self, command: Command, now: Now) -> Result<(), WriteError> {
-        match (command, self.stream.is_some()) {
-            (Command::Rotate, true) => return Ok(()),
-            (Command::Reopen | Command::Close, true) => self.close_stream(),
-            (_, false) => {}
+        match (command, self.stream.take()) {
+            (Command::Reopen, Some(stream)) => self.open_again(stream, now),
+            (Command::Close, Some(_)) => {}
+            (_, stream @ Some(_)) => self.stream = stream,
+            (_, None) => {
+                let result = self.file.command(command, now);
+                return self.take_over(result);
+            }
         }
-        let result = self.file.command(command, now);
-        self.take_over(result)
+        Ok(())
     }
 
     fn wait(&mut self, at_most: Duration) -> bool {

@@ -18,6 +18,7 @@ use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 use crate::{KIB, LogFile, WhenLow};
 
 const EAGAIN: i32 = 11;
+const EACCES: i32 = 13;
 const EPIPE: i32 = 32;
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -564,6 +565,27 @@ fn what_the_program_orders_waits_until_nothing_else_does() {
     bench.live(SECOND);
     assert_eq!(disk.world().asked(Op::Open), 2);
     assert_eq!(records(&disk).len(), 50);
+}
+
+/// The stream was closed first, and a program that had dropped its rights could not open it again.
+#[test]
+fn a_stream_that_cannot_be_opened_again_by_order_stays_open() {
+    let disk = pipe(0);
+    disk.world().room = None;
+    let mut bench = bench(&disk, 1024 * KIB);
+    bench.log_some(5);
+    bench.step();
+    let opened = disk.world().asked(Op::Open);
+    disk.world().fault = Some(Fault { at: opened + 1, only: Some(Op::Open), forever: true, errno: EACCES });
+    bench.handle.reopen();
+    bench.step();
+    bench.log_some(5);
+    bench.live(SECOND);
+    assert_eq!((bench.handle.state(), bench.suspensions()), (State::Healthy, (0, 0)));
+    assert_eq!(records(&disk), (0..10).collect::<Vec<_>>());
+    assert_eq!(disk.world().asked(Op::Open), opened + 1);
+    let told = events(&bench);
+    assert!(matches!(told[..], [Event::Failed { doing: "open", .. }]), "{told:?}");
 }
 
 /// What stands at the path may be another kind of thing when it is opened again.
