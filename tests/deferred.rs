@@ -437,6 +437,45 @@ programs! {
         assert_eq!(lines.take(&handle).len(), 3);
     }
 
+    // Its name stands for a new value at each use.
+    fn a_constant_is_made_once_for_a_call() {
+        struct Counted;
+
+        impl fmt::Display for Counted {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("counted")
+            }
+        }
+
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                DROPPED.fetch_add(1, Relaxed);
+            }
+        }
+
+        static DROPPED: AtomicU32 = AtomicU32::new(0);
+        const CONSTANT: Counted = Counted;
+
+        let (handle, lines) = installed(|builder| builder);
+        macro_rules! once {
+            ($($call:tt)+) => {{
+                unfazed::info!($($call)+);
+                assert_eq!(DROPPED.swap(0, Relaxed), 1, "{}", stringify!($($call)+));
+            }};
+        }
+        // A site that has logged before takes a shorter way.
+        for number in 0..2 {
+            once!("{}", CONSTANT);
+            once!("{Counted}");
+            once!("{0} {0} {number}", Counted);
+            once!(target: "t", "{CONSTANT} {CONSTANT:>9} {}", number);
+            once!(target: "t", number; "{constant}", constant = CONSTANT);
+            once!(number, constant:% = CONSTANT; "{number}");
+        }
+        let lines = lines.take(&handle);
+        assert!(lines.len() == 12 && lines.iter().all(|line| line.contains("counted")), "{lines:?}");
+    }
+
     fn a_call_in_a_future_leaves_it_sendable() {
         let (handle, lines) = installed(|builder| builder);
         async fn number() -> u32 {

@@ -14,7 +14,7 @@ use std::slice;
 use proc_macro::{Ident, Literal, Span, TokenStream, TokenTree};
 
 use format::{Argument, Hole, Role, Use};
-use tokens::{Tokens, extend, is_name, named, opened, own_name, span_of, template, template_at};
+use tokens::{Tokens, extend, is_variable, named, opened, own_name, span_of, template, template_at};
 
 /// Expands a log call. Its input: `[$crate] [target] [level] [key-values;] literal, argument,
 /// ..`.
@@ -367,10 +367,10 @@ impl Call {
 
 /// Gives each expression a name of the macro's own and replaces the expression by it. Returns
 /// references to the expressions, and the names. So each expression is evaluated once, before any
-/// of them is used. If all of them are names already, they need no others, and the compiler has
-/// less work.
+/// of them is used. If all of them are variables already, they need no other names, and the
+/// compiler has less work.
 fn bound(expressions: Vec<&mut Tokens>) -> Option<(Tokens, Tokens)> {
-    if expressions.iter().all(|expression| is_name(expression)) {
+    if expressions.iter().all(|expression| is_variable(expression)) {
         return None;
     }
     let (mut references, mut names) = (Tokens::new(), Tokens::new());
@@ -390,7 +390,7 @@ fn arguments_of_log(parts: &[Part]) -> Tokens {
     for part in parts {
         match &part.name {
             // The literal finds it where the call stands.
-            Some(_) if part.is_captured => {}
+            Some(own) if part.is_captured && is_variable(&[own.clone().into()]) => {}
             Some(own) => {
                 let own = [own.clone().into()];
                 arguments.extend(template_at(span_of(&part.value), ", __0 = __1", &[&own, &part.value]));

@@ -17,9 +17,11 @@ pub(crate) fn opened(token: TokenTree) -> TokenTree {
     token
 }
 
-/// Returns whether this is a name, which may stand wherever its value is asked for.
-pub(crate) fn is_name(tokens: &Tokens) -> bool {
-    matches!(tokens[..], [TokenTree::Ident(_)])
+/// Returns whether this is the name of a variable, which may stand wherever its value is asked for.
+/// The name of a constant or of a unit struct may not, because each use makes a value, which is
+/// dropped. By the compiler's lint those two begin with a capital.
+pub(crate) fn is_variable(tokens: &[TokenTree]) -> bool {
+    matches!(tokens, [TokenTree::Ident(name)] if !name.to_string().starts_with(char::is_uppercase))
 }
 
 /// Splits `name = expression`; what has no name is the expression. Nothing where it cannot be
