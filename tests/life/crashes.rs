@@ -45,8 +45,8 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(Case::new(format!("a_fault_with_{name}_loses_nothing"), fault, all_is_there).killed_by(signal));
     }
     cases.extend([
-        Case::new("a_stack_overflow_of_main_loses_nothing_and_std_says_so", overflow_of_main, overflow_is_told)
-            .killed_by(SIGABRT)
+        Case::new("a_stack_overflow_of_main_loses_nothing_and_std_says_so", overflow_of_main, overflow_of_main_is_told)
+            .killed_by(if KNOWS_STACK_OF_MAIN { SIGABRT } else { SIGSEGV })
             .speaks(),
         Case::new("a_stack_overflow_of_a_thread_loses_nothing_and_std_says_so", overflow_of_thread, overflow_is_told)
             .killed_by(SIGABRT)
@@ -167,6 +167,14 @@ fn deep(n: u64) -> u64 {
     if black_box(n) == 0 { 0 } else { deep(n + 1) + numbers[(n % 64) as usize] }
 }
 
+/// With musl, std does not find out where the stack of the main thread ends, and takes an overflow
+/// for any other fault.
+const KNOWS_STACK_OF_MAIN: bool = cfg!(not(target_env = "musl"));
+
+fn overflow_of_main_is_told(ended: &Ended) {
+    if KNOWS_STACK_OF_MAIN { overflow_is_told(ended) } else { all_is_there(ended) }
+}
+
 fn overflow_is_told(ended: &Ended) {
     all_is_there(ended);
     let said = fs::read_to_string(ended.place.path("stderr")).unwrap();
@@ -216,6 +224,9 @@ fn crash_while_rotating(place: &Place) {
 }
 
 fn abort_when_blocked(place: &Place) {
+    if cfg!(target_env = "musl") {
+        return place.skip("this `abort` does not unblock its signal, so no handler runs");
+    }
     to_log(place).flush_on_crash(true).init().unwrap();
     say_all(0, RECORDS);
     unix::block(SIGABRT);

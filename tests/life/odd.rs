@@ -23,7 +23,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::inside("a_display_that_panics_is_the_callers_matter_and_the_logger_stays_right", display_that_panics),
         Case::new("a_record_of_a_thread_locals_destructor_is_written", thread_local_destructors, |ended| {
             let log = ended.log();
-            for author in 0..4 {
+            let authors = if ENDS_WITH_DESTRUCTORS { 0..4 } else { 0..2 };
+            for author in authors {
                 log.assert_all(author, 2);
             }
         })
@@ -104,6 +105,10 @@ fn display_that_panics(place: &Place) {
 
 // --- destructors ---
 
+/// With musl, std runs no destructor of a thread-local of the main thread, or of a thread that ends
+/// the process: there is nobody who would log.
+const ENDS_WITH_DESTRUCTORS: bool = cfg!(not(target_env = "musl"));
+
 /// Logs two records of its author when it is dropped.
 struct LogsInDrop(u32);
 
@@ -133,6 +138,9 @@ fn thread_local_destructors(place: &Place) {
 
 /// Of a thread that has never logged before.
 fn thread_local_at_exit(place: &Place) {
+    if !ENDS_WITH_DESTRUCTORS {
+        return place.skip("no thread-local is dropped when the process ends");
+    }
     to_log(place).init().unwrap();
     thread::spawn(|| {
         EARLY.set(Some(LogsInDrop(0)));
