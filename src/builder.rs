@@ -54,7 +54,8 @@ pub(crate) use live::Watched;
 const MOST_CAPACITY: usize = 1 << 20;
 /// The intervals that a rate limit may have.
 const RATE_LIMIT_PER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
-/// The interval of a limit that is off: so often the writer reports what it suppressed before.
+/// The interval of a limit that is off: the writer reports this often what the limit suppressed
+/// before.
 const NO_LIMIT_PER: Duration = Duration::from_secs(1);
 
 /// Sets a logger up.

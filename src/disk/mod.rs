@@ -27,8 +27,8 @@ pub(crate) use real::{RealDisk, RealFile};
 pub(crate) use system::between;
 pub(crate) use system::{ATOMIC_WRITE, RealDir, RealStream};
 
-/// Returns what is in a regular file that somebody edits; an error if it is larger. Does not
-/// wait for the other end of a FIFO.
+/// Returns what is in a regular file that somebody edits; an error if it has more than `at_most`
+/// bytes. Does not wait for the other end of a FIFO.
 pub(crate) fn read_file(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     let file = system::open_to_read(path)?;
     if !file.metadata()?.is_file() {
@@ -122,7 +122,7 @@ pub(crate) struct Compression {
     /// What it is called until it is whole.
     pub(crate) unfinished: OsString,
     pub(crate) to: OsString,
-    /// So many bytes must stay free.
+    /// The number of bytes that must stay free.
     pub(crate) leave: u64,
 }
 

@@ -36,7 +36,7 @@ impl Doorbell {
         Self { state: AtomicU8::new(QUIET), writer: OnceLock::new() }
     }
 
-    /// Says who takes the records out. Before that, nobody is woken.
+    /// Sets the thread that takes the records out. Before that, nobody is woken.
     pub(super) fn set_writer(&self, thread: Thread) {
         // A second call would be a second writer; the first one stays.
         let _ = self.writer.set(thread);

@@ -95,13 +95,13 @@ impl Pipeline {
         }
     }
 
-    /// Says whether a crash waits until what is queued is written.
+    /// Sets whether a crash waits until what is queued is written.
     pub(crate) fn flush_on_crash(mut self, flush_on_crash: bool) -> Self {
         self.flush_on_crash = flush_on_crash;
         self
     }
 
-    /// Says who takes the records out. Before that, nobody is woken.
+    /// Sets the thread that takes the records out. Before that, nobody is woken.
     pub(crate) fn set_writer(&self, thread: Thread) {
         self.bell.set_writer(thread);
     }
@@ -151,7 +151,7 @@ impl Pipeline {
     /// Returns the time of a record that is logged now.
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp {
-        // Relaxed: who reads the one where the other was meant is understood, too.
+        // Relaxed: the stamp says which of the two it is, so a caller may see a change late.
         if self.counter_is_read.load(Relaxed) { Stamp::by_counter() } else { Stamp::by_clock() }
     }
 
@@ -363,7 +363,7 @@ impl Pipeline {
         self.ask_stamped((request(reply), answered), at_most)
     }
 
-    /// The second half of that.
+    /// Sends a request whose reply is already stamped, and waits for the answer.
     pub(crate) fn ask_stamped(
         &self,
         request: (Request, Receiver<Result<(), FlushError>>),
@@ -411,7 +411,7 @@ impl Pipeline {
         self.slots.len()
     }
 
-    /// Says whether callers are to read the processor's counter or the clock.
+    /// Sets whether callers read the processor's counter or the clock.
     pub(crate) fn read_counter(&self, yes: bool) {
         if self.counter_is_read.load(Relaxed) != yes {
             self.counter_is_read.store(yes, Relaxed);
@@ -460,8 +460,8 @@ impl Pipeline {
         answered
     }
 
-    /// The second half of that: what happens between the two halves happens between the call and
-    /// the request.
+    /// Sends a request whose reply is already stamped, without waiting. What a test does before
+    /// this happens between the call and the request.
     #[cfg(test)]
     pub(crate) fn send_without_waiting(&self, shutdown: bool, reply: Reply) {
         let request = if shutdown { Request::Shutdown } else { Request::Flush };

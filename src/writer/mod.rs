@@ -61,10 +61,10 @@ pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 /// A turn ends after this many records, so that requests and retries get theirs. In a model more
 /// than one turn is needed to empty a queue of two.
 const BATCH_RECORDS: usize = if cfg!(all(loom, test)) { 1 } else { 4096 };
-/// So long the writer pauses after it has written for a crash: the process ends meanwhile, and not
-/// in the middle of a later write.
+/// The writer pauses for this time after it has written for a crash: the process ends meanwhile,
+/// and not in the middle of a later write.
 const CRASH_PAUSE: Duration = Duration::from_millis(50);
-/// The places that a rate limit watches are looked through at most this often.
+/// The locations that a rate limit watches are looked through at most this often.
 const RATE_LIMIT_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 
 /// What the writer's thread owns.
@@ -80,7 +80,7 @@ pub(crate) struct Writer {
     /// What is to be carried out, each once this number of records is taken.
     orders: Vec<(Command, u64)>,
     started: bool,
-    /// When it is looked next for records that the rate limit suppressed.
+    /// When the writer next asks the rate limit for records that it has suppressed.
     rate_limit_at: Option<Instant>,
     /// A configuration file that the logger follows.
     watch: Option<Watch>,
@@ -295,8 +295,8 @@ impl Writer {
         self.publish_gate();
     }
 
-    /// Puts a record into the queue for each place whose records were suppressed in an interval
-    /// that is over; at the end, for each.
+    /// Puts a record into the queue for each location whose records were suppressed in an interval
+    /// that is over; at the end, for each location whose interval is not over, too.
     fn report_suppressed(&mut self, now: Now) {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();

@@ -40,7 +40,7 @@ pub(crate) enum Target {
     Stream(Stream),
 }
 
-/// Appends to a file, or to a stream of the process.
+/// Appends to a regular file, which a path or a stream of the process leads to.
 pub(crate) struct FileSink<D: Disk> {
     disk: D,
     target: Target,
