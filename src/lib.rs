@@ -27,6 +27,19 @@
 //! [context](_docs::context), [testing](_docs::testing),
 //! and [migrating](_docs::migrating) from other loggers.
 //!
+//! # In the first hour
+//!
+//! - A tight loop fills the queue; records that come while it is full are dropped, and the log says
+//!   how many. [`Builder::overflow`] chooses another way: see
+//!   [losing records](_docs::losing_records#a-tight-loop-fills-the-queue).
+//! - A path that cannot be written is silent: the output waits for it. [`Builder::require_outputs`]
+//!   makes it an error, and [`Builder::on_event`] reports it while the program runs: see
+//!   [full disk](_docs::full_disk#a-path-that-cannot-be-written-is-silent).
+//! - `RUST_LOG=my_crate=debug` leaves all other targets at [`Builder::level`]. With
+//!   `RUST_LOG=off,my_crate=debug` they log nothing: see [filters](_docs::filters).
+//! - SIGTERM and SIGINT end a program at once, and no exit hook runs: see
+//!   [shutdown](_docs::shutdown#sigterm-and-sigint).
+//!
 //! # What happens on a log call
 //!
 //! On the calling thread: the filter, then the gate (can any output take this level now?), then the
