@@ -245,7 +245,8 @@ impl Handle {
     ///
     /// An empty file is not rotated. Nor is a file whose lock another process holds, which is
     /// reported as an [`Event::Failed`](crate::Event::Failed). A suspended output is rotated after
-    /// it has resumed.
+    /// it has resumed. Called from an event callback, a format or a sink, it wakes nobody: the
+    /// files are rotated when the writer looks next.
     ///
     /// ```no_run
     /// use std::time::Duration;

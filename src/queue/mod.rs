@@ -379,13 +379,17 @@ impl Pipeline {
         })
     }
 
-    /// Leaves an order, to be carried out after the records that are in the queue now.
+    /// Leaves an order, to be carried out after the records that are in the queue now. The writer's
+    /// own thread does not wake itself: an event callback that answers each failed order with
+    /// another one would leave it no nap.
     pub(crate) fn order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) {
         // In this sequence: what the writer takes between the two is counted twice, so that the
         // order never comes too early.
         let queued = self.len() as u64;
         self.requests.order(what, self.counters.writer.taken.total() + queued);
-        self.bell.wake();
+        if !self.on_writer() {
+            self.bell.wake();
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

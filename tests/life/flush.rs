@@ -22,6 +22,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::inside("flush_and_shutdown_in_a_callback_answer_on_writer_at_once", on_writer_in_callback),
         Case::inside("flush_and_shutdown_in_a_sink_answer_on_writer_at_once", on_writer_in_sink),
         Case::inside("flush_and_shutdown_in_a_format_answer_on_writer_at_once", on_writer_in_format),
+        Case::inside(
+            "a_callback_that_answers_each_failure_with_an_order_leaves_the_writer_its_naps",
+            order_in_callback,
+        ),
         Case::inside("a_flush_with_a_full_queue_and_a_slow_sink_waits_for_all_that_was_pending", flush_of_a_full_queue),
         Case::inside("a_flush_of_a_sink_that_hangs_times_out_at_its_deadline", flush_of_a_hung_sink),
         Case::inside("a_shutdown_with_a_sink_that_hangs_times_out_at_its_deadline", shutdown_of_a_hung_sink),
@@ -122,6 +126,29 @@ fn on_writer_in_format(place: &Place) {
         Ok(())
     });
     assert_on_writer(Builder::new().file(LogFile::new(place.log()).min_free_space(0).format(format)), &answers);
+}
+
+/// Each rotation of a file whose lock another logger holds fails. A callback that ordered the next
+/// one had the writer turn without a pause: 64 000 times a second.
+fn order_in_callback(place: &Place) {
+    const ORDERS: u32 = 100;
+    let file = || LogFile::new(place.log()).min_free_space(0);
+    let (_holds_lock, _) = Builder::new().file(file()).build().unwrap();
+    let (told, failures) = mpsc::channel();
+    let orders: Arc<OnceLock<Handle>> = Arc::new(OnceLock::new());
+    let from_callback = orders.clone();
+    let builder = Builder::new().file(file()).on_event(move |_| {
+        from_callback.get().into_iter().for_each(Handle::rotate);
+        told.send(Instant::now()).unwrap_or_default();
+    });
+    let handle = builder.init().unwrap();
+    orders.set(handle.clone()).unwrap();
+    say(0, 0);
+    handle.rotate();
+    let times: Vec<_> = (0..=ORDERS).map(|_| failures.recv_timeout(PATIENCE).unwrap()).collect();
+    // The shortest nap is 1 ms; a park may end early now and then.
+    let took = times[ORDERS as usize].duration_since(times[0]);
+    assert!(took >= Duration::from_millis(1) * ORDERS / 2, "{ORDERS} orders in {took:?}");
 }
 
 fn dropped_on_writer(_: &Place) {
