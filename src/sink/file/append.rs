@@ -89,12 +89,14 @@ impl<D: Disk> FileSink<D> {
         }
         if result.is_err() && got > 0 {
             let fragment = &bytes[(end + newline).min(got)..got];
+            let start = open.start_of(fragment);
             let tail = open.cut_fragment(fragment);
             self.torn = tail == Tail::Torn;
             // A fragment that could not be cut and is missing only its newline is a whole line: the
             // next write brings the newline.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment.len() + 1);
-            if tail != Tail::Cut && only_newline_missing {
+            let is_emptied = |open: &mut OpenFile<_>| start.is_some_and(|at| open.has_emptied(at, fragment));
+            if tail != Tail::Cut && only_newline_missing && !is_emptied(open) {
                 open.keep_fragment();
                 whole += 1;
             }

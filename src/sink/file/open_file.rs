@@ -352,7 +352,19 @@ impl<F: DiskFile> OpenFile<F> {
         let start = self.written_to()?.checked_sub(len)?;
         // Another line may end with the same few bytes.
         let begins_line = start == 0 || self.file.holds(start - 1, b"\n").ok()?;
-        Some(begins_line && self.file.holds(start, &self.fragment).ok()?)
+        let is_there =
+            self.file.holds(start, &self.fragment).ok()? || is_emptied(&mut self.file, start, &self.fragment);
+        Some(begins_line && is_there)
+    }
+
+    /// Returns true if a cut that was refused has emptied the fragment that began here.
+    pub(super) fn has_emptied(&mut self, start: u64, fragment: &[u8]) -> bool {
+        is_emptied(&mut self.file, start, fragment)
+    }
+
+    /// Returns where these last bytes of the file begin.
+    pub(super) fn start_of(&mut self, fragment: &[u8]) -> Option<u64> {
+        self.written_to()?.checked_sub(fragment.len() as u64)
     }
 
     /// Lets the fragment at the end stand: it is missing only its newline, and counts as written.
@@ -393,4 +405,21 @@ impl<F: DiskFile> OpenFile<F> {
         self.blocks.forget();
         true
     }
+}
+
+/// Returns true if zeros are in the place of a fragment that began at `start`, or of its first
+/// bytes. A cut that is refused may have emptied what it was to remove: on a full disk, and under a
+/// full quota, btrfs clears the rest of the block first, and then has no room for a copy of it.
+fn is_emptied<F: DiskFile>(file: &mut F, start: u64, fragment: &[u8]) -> bool {
+    let zeros = vec![0; fragment.len()];
+    let (mut emptied, mut most) = (0, fragment.len());
+    while emptied < most {
+        let middle = (emptied + most).div_ceil(2);
+        match file.holds(start, &zeros[..middle]) {
+            Ok(true) => emptied = middle,
+            Ok(false) => most = middle - 1,
+            Err(_) => return false,
+        }
+    }
+    emptied > 0 && file.holds(start + emptied as u64, &fragment[emptied..]).unwrap_or(false)
 }

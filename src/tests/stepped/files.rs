@@ -544,20 +544,24 @@ fn what_another_program_has_appended_is_not_taken_for_the_rest_of_a_short_write(
     assert_eq!(bench.handle.stats().written, 1, "{text}");
 }
 
-/// Has the quota tear the third line, and refuse to cut its fragment off.
 fn leave_a_fragment(bench: &mut Bench, disk: &FakeDisk) {
+    leave_a_fragment_of(30, bench, disk);
+}
+
+/// Has the quota tear the third line after these bytes, and refuse to cut its fragment off.
+fn leave_a_fragment_of(fragment: usize, bench: &mut Bench, disk: &FakeDisk) {
     bench.step();
     bench.log_some(2);
     bench.step();
     let before = disk.read(PATH).len();
     let writes = disk.world().asked(Op::Write);
-    disk.world().short_once = Some((writes + 1, 30));
+    disk.world().short_once = Some((writes + 1, fragment));
     disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
     disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 122 });
-    bench.log_some(1);
+    bench.log_padded(Level::Info, fragment + 10);
     bench.step();
     assert_eq!(bench.handle.state(), State::Suspended(Cause::Quota));
-    assert_eq!(disk.read(PATH).len(), before + 30, "the fragment stays for now");
+    assert_eq!(disk.read(PATH).len(), before + fragment, "the fragment stays for now");
 }
 
 #[test]
@@ -569,6 +573,49 @@ fn a_fragment_that_could_not_be_cut_is_cut_when_there_is_room() {
     assert_recovery(&mut bench, &disk, "quota");
     let text = String::from_utf8(disk.read(PATH)).unwrap();
     assert!(text.lines().all(|line| line.contains(" unfazed: ") || line.ends_with(" end")), "{text}");
+    assert_invariants(&bench, &disk, "quota");
+}
+
+/// On btrfs, full or with a full quota, `ftruncate` cleared the fragment and then failed: a line of
+/// zeros stayed in the log, which grep then took for a binary file.
+#[test]
+fn a_fragment_that_a_refused_cut_has_emptied_is_cut_when_there_is_room() {
+    for fragment in [30, 6000] {
+        let disk = FakeDisk::default();
+        disk.world().refused_cuts_empty = true;
+        let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+        leave_a_fragment_of(fragment, &mut bench, &disk);
+        let left = disk.read(PATH);
+        assert!(left[left.len() - fragment..].starts_with(&[0; 30]), "it is emptied");
+        bench.live(Duration::from_secs(1));
+        assert_recovery(&mut bench, &disk, "quota");
+        let text = String::from_utf8(disk.read(PATH)).unwrap();
+        assert!(text.lines().all(|line| line.contains(" unfazed: ") || line.ends_with(" end")), "{text:?}");
+        assert_invariants(&bench, &disk, "quota");
+    }
+}
+
+/// The cut that was refused had emptied a line that was missing only its newline. It counted as
+/// written, and was nowhere.
+#[test]
+fn a_line_without_its_newline_that_a_refused_cut_has_emptied_is_not_written() {
+    let disk = FakeDisk::default();
+    disk.world().refused_cuts_empty = true;
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.log_some(1);
+    bench.step();
+    let len = disk.read(PATH).len();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, len - 1));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 122 });
+    bench.log_some(1);
+    bench.step();
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.pending), (1, 1), "the line, a WARN, is retained");
+    assert_recovery(&mut bench, &disk, "quota");
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains(" record 1 ") && !text.contains('\0'), "{text:?}");
     assert_invariants(&bench, &disk, "quota");
 }
 
