@@ -95,8 +95,7 @@ impl<D: Disk> FileSink<D> {
             // A fragment that could not be cut and is missing only its newline is a whole line: the
             // next write brings the newline.
             let only_newline_missing = batch.ends().nth(whole) == Some(end + fragment.len() + 1);
-            let is_emptied = |open: &mut OpenFile<_>| start.is_some_and(|at| open.has_emptied(at, fragment));
-            if tail != Tail::Cut && only_newline_missing && !is_emptied(open) {
+            if tail != Tail::Cut && only_newline_missing && !open.has_emptied(start, fragment) {
                 open.keep_fragment();
                 whole += 1;
             }

@@ -358,8 +358,8 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     /// Returns true if a cut that was refused has emptied the fragment that began here.
-    pub(super) fn has_emptied(&mut self, start: u64, fragment: &[u8]) -> bool {
-        is_emptied(&mut self.file, start, fragment)
+    pub(super) fn has_emptied(&mut self, start: Option<u64>, fragment: &[u8]) -> bool {
+        start.is_some_and(|start| is_emptied(&mut self.file, start, fragment))
     }
 
     /// Returns where these last bytes of the file begin.
@@ -411,14 +411,18 @@ impl<F: DiskFile> OpenFile<F> {
 /// bytes. A cut that is refused may have emptied what it was to remove: on a full disk, and under a
 /// full quota, btrfs clears the rest of the block first, and then has no room for a copy of it.
 fn is_emptied<F: DiskFile>(file: &mut F, start: u64, fragment: &[u8]) -> bool {
-    let zeros = vec![0; fragment.len()];
-    let (mut emptied, mut most) = (0, fragment.len());
-    while emptied < most {
-        let middle = (emptied + most).div_ceil(2);
-        match file.holds(start, &zeros[..middle]) {
-            Ok(true) => emptied = middle,
-            Ok(false) => most = middle - 1,
-            Err(_) => return false,
+    // No memory is asked for: where the disk is full there may be none.
+    const ZEROS: [u8; 4096] = [0; 4096];
+
+    let mut emptied = 0;
+    for step in [ZEROS.len(), 256, 16, 1] {
+        while emptied < fragment.len() {
+            let zeros = &ZEROS[..step.min(fragment.len() - emptied)];
+            match file.holds(start + emptied as u64, zeros) {
+                Ok(true) => emptied += zeros.len(),
+                Ok(false) => break,
+                Err(_) => return false,
+            }
         }
     }
     emptied > 0 && file.holds(start + emptied as u64, &fragment[emptied..]).unwrap_or(false)
