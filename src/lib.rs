@@ -44,14 +44,14 @@
 //!
 //! On the calling thread: the filter, then the gate (can any output take this level now?), then the
 //! message is formatted into a record on the stack, and the record goes into a bounded queue. There
-//! is no lock and no allocation for a message that fits its slot (about 170 bytes together with its
-//! key-values), and no system call in the steady state. What does not fit goes into a buffer on the
+//! is no lock and no allocation for a message that fits its slot (176 bytes together with its
+//! key-values), and no system call, except that the first ERROR, or a half-full queue, after 20 ms
+//! without either may wake the writer once. What does not fit goes into a buffer on the
 //! heap, for which nobody waits either. Buffers of up to 512 bytes are used again: the process
 //! keeps about as many as were in use at once, at most 512 of them (256 KiB), and with those no
 //! call allocates. The first call of a thread may allocate, because what the thread remembers is
 //! set up then. An error (`err:err`) and a structured value (`user:serde`) allocate what their own
-//! code allocates. The first ERROR, or a half-full queue, after 20 ms without either may wake the
-//! writer once.
+//! code allocates.
 //!
 //! The crate's own macros, [`info!`] and the others, take what the macros of `log` take and log the
 //! same text. They store numbers, texts and a few other types by their bytes, and leave the message

@@ -31,7 +31,7 @@ struct Entered {
 /// The keys are the program's, the values whatever `log` takes as a value. Scopes nest: of one key
 /// the value of the log call itself is written, else that of the innermost scope, else that of
 /// [`Builder::context`](crate::Builder::context). Guards may be dropped in any order. The values
-/// are turned into what a record holds here, once; what fits a record's slot (about 170 bytes)
+/// are turned into what a record holds here, once; what fits a record's slot (176 bytes)
 /// allocates nothing.
 ///
 /// A guard belongs to its thread: a thread that is started in the scope is not in it, and a guard

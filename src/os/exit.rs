@@ -144,7 +144,7 @@ pub(crate) fn drain_all() {
         let target = unsafe { target.as_ref() }.filter(|_| slot.is_of_this_process());
         match target {
             Some(target) => {
-                target.begin();
+                target.begin_exit();
                 waited_for.push((slot, target));
             }
             None => drop(slot.users.fetch_sub(1, SeqCst)),

@@ -17,8 +17,8 @@ use super::grow_only::GrowOnly;
 
 /// Something that has to be brought to an end before the process ends.
 pub(crate) trait AtExit: Send + Sync {
-    /// Asks it to end. Must not wait.
-    fn begin(&self);
+    /// Says that the process exits, and that it is to end. Must not wait.
+    fn begin_exit(&self);
 
     fn is_done(&self) -> bool;
 

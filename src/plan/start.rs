@@ -72,8 +72,8 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
                 let is_heard = open_answer.send(opened).is_ok();
                 !and_wait || is_open && is_heard
             });
-            let word = Box::new(move || !and_wait || waits.recv().is_ok());
-            writer.run(registration, FirstAttempt { must_connect: and_wait, answer, word });
+            let go_ahead = Box::new(move || !and_wait || waits.recv().is_ok());
+            writer.run(registration, FirstAttempt { must_connect: and_wait, answer, go_ahead });
         }
     });
     Ok(Ready { looked, opened, words, pipeline, thread: thread.map_err(InitError::Thread)? })

@@ -212,7 +212,8 @@ impl Pipeline {
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
-            // All the looks come first: a record that may be dropped between them is copied, too.
+            // All that may refuse the record is asked before it is handed on: the compiler copies a
+            // record once more that could still be dropped on its way.
             Overflow::DropNewest => {
                 let has_room = self.slots.has_slot(level) && self.slots.spill_fits(level, spilled);
                 has_room && self.slots.send(spilled, record).is_ok()
@@ -340,7 +341,7 @@ impl Pipeline {
     /// wait for itself.
     pub(crate) fn end_in_time(&self) {
         if self.shutdown(self.shutdown_timeout) == Err(FlushError::OnWriter) {
-            self.begin();
+            self.begin_exit();
         }
     }
 
@@ -540,7 +541,7 @@ fn new_epoch() -> u64 {
 
 /// The end of the process: no lock, no channel, nothing that could be gone.
 impl AtExit for Pipeline {
-    fn begin(&self) {
+    fn begin_exit(&self) {
         self.gate.shut();
         self.leaving.store(true, SeqCst);
         self.bell.wake();

@@ -13,7 +13,7 @@ pub(crate) struct FirstAttempt {
     pub(crate) answer: Box<dyn Fn(Result<(), Unopened>) -> bool + Send>,
     /// Waits for the word to go on, and says whether it came. Without it, the writer ends, and has
     /// written nothing.
-    pub(crate) word: Box<dyn FnOnce() -> bool + Send>,
+    pub(crate) go_ahead: Box<dyn FnOnce() -> bool + Send>,
 }
 
 /// Why an output is not open after the first attempt.

@@ -178,15 +178,16 @@ impl Writer {
     pub(crate) fn run(mut self, waited_for: os::Registration, first_attempt: FirstAttempt) {
         waited_for.runs_here();
         let end = EndOfPipeline(self.pipeline.clone());
-        self.work(first_attempt, &waited_for);
+        self.take_turns(first_attempt, &waited_for);
         drop((end, waited_for));
         // Sinks and callbacks may have destructors of the program's.
         let _signals = ProgramSignals::new();
         drop(self);
     }
 
-    fn work(&mut self, first_attempt: FirstAttempt, waited_for: &os::Registration) {
-        if !self.begin(first_attempt) {
+    /// Takes turn after turn, until one says that it was the last.
+    fn take_turns(&mut self, first_attempt: FirstAttempt, waited_for: &os::Registration) {
+        if !self.make_first_attempt(first_attempt) {
             return;
         }
         let mut naps = Naps::new(self.pipeline.half(), Instant::now());
@@ -218,15 +219,15 @@ impl Writer {
 
     /// Makes the first attempt of each output. Returns false if the start fails for it; then the
     /// outputs are closed.
-    fn begin(&mut self, first_attempt: FirstAttempt) -> bool {
+    fn make_first_attempt(&mut self, first_attempt: FirstAttempt) -> bool {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
         // What panics here is a defect of this crate: the outputs that were not tried yet are tried
         // by their first batch.
-        let FirstAttempt { must_connect, answer, word } = first_attempt;
-        let _ = guarded(|| self.start(now, must_connect, &answer));
+        let FirstAttempt { must_connect, answer, go_ahead } = first_attempt;
+        let _ = guarded(|| self.open_outputs(now, must_connect, &answer));
         // No output is answered for any more, which ends the wait for the answers.
         drop(answer);
-        let goes_on = word();
+        let goes_on = go_ahead();
         if !goes_on {
             self.each(now, |output, turn| output.command(Command::Close, turn));
         }
@@ -243,9 +244,10 @@ impl Writer {
         let Nap { at_most, armed } = naps.next(now, self.taken(), self.pipeline.may_arm());
         let due = step.next.map_or(at_most, |next| next.saturating_duration_since(now));
         let at_most = at_most.min(due.max(SHORT_NAP));
-        match step.holds_back {
-            true => self.pipeline.rest(at_most),
-            false => self.pipeline.nap(at_most, armed),
+        if step.holds_back {
+            self.pipeline.rest(at_most);
+        } else {
+            self.pipeline.nap(at_most, armed);
         }
     }
 
@@ -258,7 +260,7 @@ impl Writer {
     /// for anything but the sinks.
     pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
-            self.start(now, false, |_| true);
+            self.open_outputs(now, false, |_| true);
         }
         origin::refill(now.monotonic);
         self.take_requests();
@@ -288,7 +290,7 @@ impl Writer {
     }
 
     /// Opens each output for the first time, as long as `opened` says so; it gets what came of it.
-    fn start(&mut self, now: Now, must_connect: bool, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
+    fn open_outputs(&mut self, now: Now, must_connect: bool, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
         self.started = true;
         let mut goes_on = true;
         self.each(now, |output, turn| goes_on = goes_on && opened(output.start(must_connect, turn)));
@@ -349,10 +351,7 @@ impl Writer {
     /// others go on, and the queue is one more place to wait in if there is no other.
     fn holds_back(&self) -> bool {
         let mut full = self.outputs.iter().map(|output| output.is_full(&self.records));
-        match self.pipeline.callers_wait() {
-            true => full.any(|full| full),
-            false => full.len() > 0 && full.all(|full| full),
-        }
+        if self.pipeline.callers_wait() { full.any(|full| full) } else { full.len() > 0 && full.all(|full| full) }
     }
 
     fn lay_out(&mut self, record: &OwnedRecord, now: Now) {

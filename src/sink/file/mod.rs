@@ -245,7 +245,7 @@ impl<D: Disk> FileSink<D> {
     }
 
     fn get_ready(&mut self, now: Now) -> Result<(), WriteError> {
-        // Whoever has blocks for ERROR lines stays their holder.
+        // A process that has preallocated blocks for ERROR lines keeps the lock.
         let gives_way = self.asks_for_archives() && self.still_takes() == LevelFilter::Off;
         if let Some(open) = &mut self.open {
             // Only the holder of the lock can mend some of what suspends the output: a file that

@@ -107,7 +107,7 @@ fn loom_a_blocked_caller_gives_up_when_the_gate_is_shut() {
             let pipeline = pipeline.clone();
             thread::spawn(move || offer(&pipeline, Level::Error))
         };
-        pipeline.begin();
+        pipeline.begin_exit();
         assert!(!caller.join().unwrap());
         let taken = take_all(&pipeline);
         assert_settled(&pipeline, 2, taken);

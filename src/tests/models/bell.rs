@@ -47,7 +47,7 @@ fn loom_a_request_ends_a_long_nap() {
 
 #[test]
 fn loom_the_exit_ends_a_long_nap() {
-    check(5, move || one_nap(vec![|pipeline| pipeline.begin()], |_| true));
+    check(5, move || one_nap(vec![|pipeline| pipeline.begin_exit()], |_| true));
 }
 
 #[test]
@@ -62,8 +62,10 @@ fn loom_a_half_full_queue_ends_a_long_nap() {
 /// is a reason to look before the time is over.
 #[test]
 fn loom_a_request_and_the_exit_end_the_rest_of_a_writer_that_is_held_back() {
-    let reasons: [fn(&Pipeline); 2] =
-        [|pipeline| assert_eq!(pipeline.flush(Duration::ZERO), Err(FlushError::Timeout)), |pipeline| pipeline.begin()];
+    let reasons: [fn(&Pipeline); 2] = [
+        |pipeline| assert_eq!(pipeline.flush(Duration::ZERO), Err(FlushError::Timeout)),
+        |pipeline| pipeline.begin_exit(),
+    ];
     for reason in reasons {
         check(5, move || {
             let pipeline = pipeline(4, Overflow::DropNewest);

@@ -24,7 +24,7 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl AtExit for Target {
-    fn begin(&self) {
+    fn begin_exit(&self) {
         self.looked_at.with(|_| {});
     }
 

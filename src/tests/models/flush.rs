@@ -163,7 +163,7 @@ fn loom_a_flush_against_a_shutdown_whose_time_is_up_never_calls_lost_records_wri
 fn loom_a_flush_against_the_exit_is_answered_or_closed() {
     check(3, || {
         let running = Arc::new(Running::new());
-        let (flushed, ()) = next_to_a_flush(&running, |running| running.pipeline.begin());
+        let (flushed, ()) = next_to_a_flush(&running, |running| running.pipeline.begin_exit());
         assert!(matches!(flushed, Ok(()) | Err(FlushError::Closed)), "{flushed:?}");
         Arc::into_inner(running).unwrap().assert_settled(1);
     });

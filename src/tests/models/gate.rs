@@ -17,7 +17,7 @@ fn loom_the_writer_never_opens_a_gate_that_was_shut() {
         let stopper = {
             let pipeline = pipeline.clone();
             thread::spawn(move || {
-                pipeline.begin();
+                pipeline.begin_exit();
                 assert!(pipeline.is_shut());
             })
         };
