@@ -412,10 +412,8 @@ impl<D: Disk> OutputSink for FileSink<D> {
                     // A file that is still at its path stays open: a program that has dropped its
                     // rights could not open it again. What is lost with another one is reported.
                     (Target::Path(_), Some(_)) => self.follow_path(now),
-                    _ => {
-                        self.sync_left_file();
-                        self.reopen(now)
-                    }
+                    (Target::Stream(_), Some(_)) => self.reopen_stream(now),
+                    (_, None) => self.reopen(now),
                 };
                 self.remember(reopened)
             }

@@ -32,13 +32,39 @@ impl<D: Disk> FileSink<D> {
             closed.left = open.left();
             open.leave()
         });
-        let opened = match &self.target {
+        let opened = self.open_target(lock, now);
+        self.go_on_with(opened, now)
+    }
+
+    /// Opens again what a stream of the process leads to, and closes the file only then. If nothing
+    /// can be opened, as where the program has closed the stream, it goes on with the file and
+    /// reports that.
+    pub(super) fn reopen_stream(&mut self, now: Now) -> Result<(), WriteError> {
+        match self.open_target(None, now) {
+            Err(error) => {
+                self.news.push(News::Failed { doing: "open", error });
+                Ok(())
+            }
+            opened => {
+                self.open = None;
+                self.go_on_with(opened, now)
+            }
+        }
+    }
+
+    /// Opens what the target leads to. `lock`: what the file before it has left.
+    fn open_target(&mut self, lock: Option<<D::File as DiskFile>::Lock>, now: Now) -> io::Result<Found<D>> {
+        match &self.target {
             Target::Stream(stream) => self.disk.stream(*stream).map(|opened| match opened {
                 Opened::File(file) => Opened::File(OpenFile::new(file, false, now.monotonic)),
                 Opened::Stream(stream) => Opened::Stream(stream),
             }),
             Target::Path(path) => open_in_place(&mut self.disk, path, lock, now.monotonic),
-        };
+        }
+    }
+
+    /// Goes on with what was opened, or remembers why nothing could be.
+    fn go_on_with(&mut self, opened: io::Result<Found<D>>, now: Now) -> Result<(), WriteError> {
         self.space.forget();
         let opened = opened.and_then(|opened| match opened {
             Opened::Stream(_) => self.accept_stream().map(|()| opened),

@@ -8,15 +8,19 @@ use log::{Level, LevelFilter};
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{Line, assert_invariants, assert_recovery, parse};
 use super::sinks::KeepSink;
+use crate::disk::Stream;
 use crate::error::FlushError;
 use crate::event::{Cause, Event, State};
 use crate::queue::Overflow;
 use crate::sink::Backlog;
+use crate::sink::file::Target;
 use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::opened::OpenedSink;
 use crate::sink::rotation::Rotation;
-use crate::tests::fake_disk::{FakeDisk, Fault, Op};
+use crate::tests::fake_disk::{FakeDisk, Fault, Op, STREAM};
 use crate::{KIB, LogFile, WhenLow};
 
+const EBADF: i32 = 9;
 const EAGAIN: i32 = 11;
 const EACCES: i32 = 13;
 const EPIPE: i32 = 32;
@@ -586,6 +590,36 @@ fn a_stream_that_cannot_be_opened_again_by_order_stays_open() {
     assert_eq!(disk.world().asked(Op::Open), opened + 1);
     let told = events(&bench);
     assert!(matches!(told[..], [Event::Failed { doing: "open", .. }]), "{told:?}");
+}
+
+/// Standard error that leads to a regular file was closed first, where one that leads to a pipe
+/// stayed open: a program that had closed it lost each record from then on.
+#[test]
+fn a_console_in_a_file_that_cannot_be_opened_again_by_order_stays_open() {
+    let disk = FakeDisk::default();
+    let console = OpenedSink::new(disk.clone(), Target::Stream(Stream::Stderr), FileOptions::default());
+    let mut bench = Setup::new().sink(console).bench();
+    bench.log_some(5);
+    bench.step();
+    let opened = disk.world().asked(Op::Open);
+    disk.world().fault = Some(Fault { at: opened + 1, only: Some(Op::Open), forever: true, errno: EBADF });
+    for ordered in 1..=2 {
+        bench.handle.reopen();
+        bench.step();
+        bench.log_some(5);
+        bench.live(SECOND);
+        assert_eq!((bench.handle.state(), bench.suspensions()), (State::Healthy, (0, 0)));
+        assert_eq!(disk.world().asked(Op::Open), opened + ordered);
+        let told = events(&bench);
+        assert!(matches!(told[..], [Event::Failed { doing: "open", .. }]), "{told:?}");
+    }
+    disk.world().fault = None;
+    bench.handle.reopen();
+    bench.step();
+    bench.log_some(5);
+    bench.live(SECOND);
+    assert_eq!(disk.world().asked(Op::Open), opened + 3);
+    assert_eq!(parse(&[disk.read(STREAM)]).records, (0..20).collect::<Vec<_>>());
 }
 
 /// What stands at the path may be another kind of thing when it is opened again.
