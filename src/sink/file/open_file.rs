@@ -357,9 +357,12 @@ impl<F: DiskFile> OpenFile<F> {
         Some(begins_line && is_there)
     }
 
-    /// Returns true if a cut that was refused has emptied the fragment that began here.
+    /// Returns true if a cut that was refused has emptied the fragment that began here. One that is
+    /// still there is not: it may begin with zeros of its own.
     pub(super) fn has_emptied(&mut self, start: Option<u64>, fragment: &[u8]) -> bool {
-        start.is_some_and(|start| is_emptied(&mut self.file, start, fragment))
+        start.is_some_and(|start| {
+            !self.file.holds(start, fragment).unwrap_or(true) && is_emptied(&mut self.file, start, fragment)
+        })
     }
 
     /// Returns where these last bytes of the file begin.

@@ -1,14 +1,17 @@
 //! What happens to a file from outside, and what the log says about it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
-use log::Level;
+use log::{Level, LevelFilter};
 
 use super::bench::{Bench, PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::event::{Cause, Event, State};
+use crate::format::Format;
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
+use crate::sink::opened::OpenedSink;
 use crate::tests::fake_disk::{FakeDisk, Fault, Op};
 use crate::{KIB, LogFile, MIB};
 
@@ -617,6 +620,40 @@ fn a_line_without_its_newline_that_a_refused_cut_has_emptied_is_not_written() {
     let text = String::from_utf8(disk.read(PATH)).unwrap();
     assert!(text.contains(" record 1 ") && !text.contains('\0'), "{text:?}");
     assert_invariants(&bench, &disk, "quota");
+}
+
+/// A line of a custom format may begin with zeros. One that was missing only its newline, and could
+/// not be cut off, was taken for emptied, and was written a second time.
+#[test]
+fn a_line_without_its_newline_that_begins_with_a_zero_and_stays_is_written_once() {
+    let disk = FakeDisk::default();
+    let format = Format::custom(|line, record| {
+        write!(line, "\0")?;
+        line.text(record.message());
+        Ok(())
+    });
+    let options = FileOptions { min_free_space: Some(0), ..FileOptions::default() };
+    let sink = OpenedSink::new(disk.clone(), Target::Path(PATH.into()), options);
+    let mut bench = Setup::new().output(LevelFilter::Trace, format, sink).retain(64 * KIB).bench();
+    bench.log_some(1);
+    bench.step();
+    let len = disk.read(PATH).len();
+    let writes = disk.world().asked(Op::Write);
+    disk.world().short_once = Some((writes + 1, len - 1));
+    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
+    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 1 });
+    bench.log_some(1);
+    bench.step();
+    let stats = bench.handle.stats();
+    assert_eq!((stats.written, stats.pending), (2, 0));
+    disk.world().fault = None;
+    bench.live(Duration::from_secs(3));
+    bench.log_some(1);
+    bench.step();
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let records: Vec<_> = text.lines().filter(|line| line.contains("record ")).collect();
+    assert_eq!(records.len(), 3, "{text:?}");
+    assert_eq!(bench.handle.stats().written, 3);
 }
 
 /// Where a file may not grow beyond a limit, two processes stop at the same length. What the other
