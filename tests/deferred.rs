@@ -455,6 +455,8 @@ programs! {
 
         static DROPPED: AtomicU32 = AtomicU32::new(0);
         const CONSTANT: Counted = Counted;
+        const _UNUSED: Counted = Counted;
+        const r#RAW: Counted = Counted;
 
         let (handle, lines) = installed(|builder| builder);
         macro_rules! once {
@@ -471,9 +473,12 @@ programs! {
             once!(target: "t", "{CONSTANT} {CONSTANT:>9} {}", number);
             once!(target: "t", number; "{constant}", constant = CONSTANT);
             once!(number, constant:% = CONSTANT; "{number}");
+            once!("{_UNUSED} {_UNUSED}");
+            once!("{} {number}", _UNUSED);
+            once!("{}", r#RAW);
         }
         let lines = lines.take(&handle);
-        assert!(lines.len() == 12 && lines.iter().all(|line| line.contains("counted")), "{lines:?}");
+        assert!(lines.len() == 18 && lines.iter().all(|line| line.contains("counted")), "{lines:?}");
     }
 
     fn a_call_in_a_future_leaves_it_sendable() {

@@ -19,9 +19,13 @@ pub(crate) fn opened(token: TokenTree) -> TokenTree {
 
 /// Returns whether this is the name of a variable, which may stand wherever its value is asked for.
 /// The name of a constant or of a unit struct may not, because each use makes a value, which is
-/// dropped. By the compiler's lint those two begin with a capital.
+/// dropped. By the compiler's lints the first letter of those two is a capital; an underscore may
+/// be before it.
 pub(crate) fn is_variable(tokens: &[TokenTree]) -> bool {
-    matches!(tokens, [TokenTree::Ident(name)] if !name.to_string().starts_with(char::is_uppercase))
+    let [TokenTree::Ident(name)] = tokens else { return false };
+    let name = name.to_string();
+    let first = name.trim_start_matches("r#").chars().find(|character| character.is_alphabetic());
+    first.is_some_and(|letter| !letter.is_uppercase())
 }
 
 /// Splits `name = expression`; what has no name is the expression. Nothing where it cannot be
