@@ -267,7 +267,9 @@ impl Handle {
     ///
     /// A file that is still at its path stays open, because a program that has dropped its
     /// privileges may not be able to open it again. A console or a FIFO is opened again, and closed
-    /// only after that; if it cannot be opened, it stays as it is, and the failure is reported.
+    /// only after that; if it cannot be opened, it stays as it is, and the failure is reported. One
+    /// whose reader is slow is opened again when the reader has taken the lines that wait, or has
+    /// gone.
     ///
     /// A file that was renamed, deleted or replaced is noticed without it, within 100 ms before a
     /// write and 500 ms at rest.
