@@ -156,7 +156,7 @@ impl Core {
             return false;
         }
         let spilled = record.spilled();
-        pipeline.offer(level, Wanting::NOBODY, spilled, record);
+        pipeline.offer(level, Wanting::NOBODY, spilled, &mut record);
         true
     }
 
@@ -218,7 +218,7 @@ impl Core {
                 owned.set_stamp(stamp);
             }
             let spilled = owned.spilled();
-            current.offer(level, wanting, spilled, owned)
+            current.offer(level, wanting, spilled, &mut owned)
         };
         if is_in && sends_name.is_some() {
             origin::sent_name(number, epoch);
@@ -301,7 +301,7 @@ impl Core {
         match pipeline.closed_to(level, wanting) {
             None => {
                 owned.set_wanting(wanting);
-                pipeline.offer(level, wanting, owned.spilled(), owned)
+                pipeline.offer(level, wanting, owned.spilled(), &mut owned)
             }
             Some(reason) => {
                 pipeline.refuse(level, wanting, reason);

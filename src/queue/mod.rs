@@ -206,19 +206,17 @@ impl Pipeline {
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
-    /// it holds on the heap: the caller says it, because a record that is looked at on its way is
-    /// copied once more. Not inlined: the compiler then passes the record on where it lies.
+    /// it holds on the heap. The record is taken out of its place only where it is sent: handed on
+    /// by value, it may be copied once more, as the compiler likes.
     #[inline(never)]
-    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: OwnedRecord) -> bool {
+    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: &mut OwnedRecord) -> bool {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
-            // All that may refuse the record is asked before it is handed on: the compiler copies a
-            // record once more that could still be dropped on its way.
             Overflow::DropNewest => {
                 let has_room = self.slots.has_slot(level) && self.slots.spill_fits(level, spilled);
-                has_room && self.slots.send(spilled, record).is_ok()
+                has_room && self.slots.send(spilled, record.take()).is_ok()
             }
-            other => self.put_by(other, level, spilled, record),
+            other => self.put_by(other, level, spilled, record.take()),
         };
         if is_in {
             self.ring(level);

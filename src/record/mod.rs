@@ -17,6 +17,7 @@ mod value;
 mod view;
 
 use std::fmt;
+use std::mem;
 use std::time::SystemTime;
 
 use log::Level;
@@ -201,6 +202,23 @@ impl OwnedRecord {
             wanting,
             parts: Parts::default(),
         }
+    }
+
+    /// Takes the record out of its place, in which one without anything stays.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        let nothing = Self {
+            stamp: Stamp::Ticks(0),
+            module_path: None,
+            location: Location::File(""),
+            body: Body::Literal(""),
+            line: 0,
+            thread: 0,
+            level: self.level,
+            wanting: Wanting::NOBODY,
+            parts: Parts::default(),
+        };
+        mem::replace(self, nothing)
     }
 
     /// Puts in what the record has and the program text has not. Formats the message, which runs

@@ -62,7 +62,7 @@ pub(crate) fn pipeline(capacity: usize, overflow: Overflow) -> Arc<Pipeline> {
 }
 
 pub(crate) fn offer(pipeline: &Pipeline, level: Level) -> bool {
-    pipeline.offer(level, Wanting::NOBODY, 0, record(level))
+    pipeline.offer(level, Wanting::NOBODY, 0, &mut record(level))
 }
 
 fn record(level: Level) -> OwnedRecord {

@@ -62,8 +62,8 @@ fn a_full_table_of_names_begins_an_epoch() {
     let log = |bench: &mut Bench, thread: u32, name: Option<&str>| {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
-        let record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread, name });
-        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), record));
+        let mut record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread, name });
+        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), &mut record));
         bench.step();
     };
     let epoch = bench.pipeline.epoch();
