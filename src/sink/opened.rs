@@ -49,9 +49,9 @@ impl<D: Disk> OpenedSink<D> {
         result
     }
 
-    /// Opens again what a stream was opened from, and closes the stream only then: the reader of a
-    /// FIFO would see its end. If nothing can be opened, as by a program that has dropped its
-    /// rights, it goes on with the stream and reports that.
+    /// Opens again what a stream was opened from, and closes the stream only then, so that the
+    /// reader of a FIFO does not see its end. If nothing can be opened, as by a program that has
+    /// dropped its rights, it goes on with the stream and reports that.
     fn open_again(&mut self, stream: StreamSink<D::Stream>, now: Now) {
         self.torn = stream.is_torn();
         let opened = self.file.command(Command::Reopen, now);
