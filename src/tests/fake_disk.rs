@@ -13,7 +13,7 @@ use crate::disk::{
     Stream,
 };
 
-/// What each stream of the program leads to.
+/// The path of the file to which each stream of the program leads.
 pub(crate) const STREAM: &str = "/dev/stderr";
 
 /// What the disk is asked; a fault names the operation it hits, or any.

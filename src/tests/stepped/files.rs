@@ -547,6 +547,16 @@ fn what_another_program_has_appended_is_not_taken_for_the_rest_of_a_short_write(
     assert_eq!(bench.handle.stats().written, 1, "{text}");
 }
 
+/// Has the quota stop the next write after these bytes, and each one after it; a cut is refused by
+/// this error.
+fn tear_next_write(disk: &FakeDisk, after: usize, cut: i32) {
+    let mut world = disk.world();
+    let writes = world.asked(Op::Write);
+    world.short_once = Some((writes + 1, after));
+    world.fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
+    world.other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: cut });
+}
+
 fn leave_a_fragment(bench: &mut Bench, disk: &FakeDisk) {
     leave_a_fragment_of(30, bench, disk);
 }
@@ -557,10 +567,7 @@ fn leave_a_fragment_of(fragment: usize, bench: &mut Bench, disk: &FakeDisk) {
     bench.log_some(2);
     bench.step();
     let before = disk.read(PATH).len();
-    let writes = disk.world().asked(Op::Write);
-    disk.world().short_once = Some((writes + 1, fragment));
-    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
-    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 122 });
+    tear_next_write(disk, fragment, 122);
     bench.log_padded(Level::Info, fragment + 10);
     bench.step();
     assert_eq!(bench.handle.state(), State::Suspended(Cause::Quota));
@@ -607,11 +614,7 @@ fn a_line_without_its_newline_that_a_refused_cut_has_emptied_is_not_written() {
     let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
     bench.log_some(1);
     bench.step();
-    let len = disk.read(PATH).len();
-    let writes = disk.world().asked(Op::Write);
-    disk.world().short_once = Some((writes + 1, len - 1));
-    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
-    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 122 });
+    tear_next_write(&disk, disk.read(PATH).len() - 1, 122);
     bench.log_some(1);
     bench.step();
     let stats = bench.handle.stats();
@@ -637,11 +640,7 @@ fn a_line_without_its_newline_that_begins_with_a_zero_and_stays_is_written_once(
     let mut bench = Setup::new().output(LevelFilter::Trace, format, sink).retain(64 * KIB).bench();
     bench.log_some(1);
     bench.step();
-    let len = disk.read(PATH).len();
-    let writes = disk.world().asked(Op::Write);
-    disk.world().short_once = Some((writes + 1, len - 1));
-    disk.world().fault = Some(Fault { at: writes + 2, only: Some(Op::Write), forever: true, errno: 122 });
-    disk.world().other_fault = Some(Fault { at: 1, only: Some(Op::Cut), forever: true, errno: 1 });
+    tear_next_write(&disk, disk.read(PATH).len() - 1, 1);
     bench.log_some(1);
     bench.step();
     let stats = bench.handle.stats();

@@ -44,6 +44,16 @@ fn bench(disk: &FakeDisk, bytes: u64) -> Bench {
     Setup::new().file_with(disk, options(bytes)).bench()
 }
 
+/// A pipe that has room for everything, and has five records of this bench.
+fn open_pipe() -> (FakeDisk, Bench) {
+    let disk = pipe(0);
+    disk.world().room = None;
+    let mut bench = bench(&disk, 1024 * KIB);
+    bench.log_some(5);
+    bench.step();
+    (disk, bench)
+}
+
 /// The reader leaves room for `bytes` more.
 fn read(disk: &FakeDisk, bytes: usize) {
     if let Some(room) = &mut disk.world().room {
@@ -538,11 +548,7 @@ fn an_overload_that_does_not_end_is_reported_every_five_seconds() {
 
 #[test]
 fn a_descriptor_that_takes_no_more_is_kept() {
-    let disk = pipe(0);
-    disk.world().room = None;
-    let mut bench = bench(&disk, 1024 * KIB);
-    bench.log_some(5);
-    bench.step();
+    let (disk, mut bench) = open_pipe();
     let opened = disk.world().asked(Op::Open);
     let written = disk.world().asked(Op::Write);
     disk.world().fault = Some(Fault { at: written + 1, only: Some(Op::Write), forever: true, errno: EAGAIN });
@@ -574,11 +580,7 @@ fn what_the_program_orders_waits_until_nothing_else_does() {
 /// The stream was closed first, and a program that had dropped its rights could not open it again.
 #[test]
 fn a_stream_that_cannot_be_opened_again_by_order_stays_open() {
-    let disk = pipe(0);
-    disk.world().room = None;
-    let mut bench = bench(&disk, 1024 * KIB);
-    bench.log_some(5);
-    bench.step();
+    let (disk, mut bench) = open_pipe();
     let opened = disk.world().asked(Op::Open);
     disk.world().fault = Some(Fault { at: opened + 1, only: Some(Op::Open), forever: true, errno: EACCES });
     bench.handle.reopen();

@@ -1068,7 +1068,7 @@ impl Machine {
         }
         let reserve = files().map(|(_, file)| file.min_free_space.unwrap_or(0)).min().unwrap_or(0);
         let known = !self.disk.world().faulted_ops.contains(&Op::FreeSpace) && self.disk.world().capacity.is_some();
-        // What somebody else has taken meanwhile is not the log's.
+        // Space that somebody else has taken meanwhile does not count.
         let free_after = after.free.saturating_add(after.planted.saturating_sub(before.planted));
         if known && reserve > 0 && free_after < before.free {
             // Of each file, the line that says why nothing is written any more.
