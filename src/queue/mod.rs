@@ -206,8 +206,8 @@ impl Pipeline {
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
-    /// it holds on the heap. The record is taken out of its place only where it is sent: handed on
-    /// by value, it may be copied once more, as the compiler likes.
+    /// it holds on the heap. The record is taken out of its place only where it is sent: if it
+    /// were handed on by value, the compiler might copy it once more.
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: &mut OwnedRecord) -> bool {
         self.counters.accept(level, wanting);

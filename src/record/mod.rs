@@ -204,7 +204,7 @@ impl OwnedRecord {
         }
     }
 
-    /// Takes the record out of its place, in which one without anything stays.
+    /// Takes the record out of its place, and leaves an empty one there.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Self {
         let nothing = Self {

@@ -117,7 +117,7 @@ impl<D: Disk> OutputSink for OpenedSink<D> {
         match (command, self.stream.take()) {
             (Command::Reopen, Some(stream)) => self.open_again(stream, now),
             (Command::Close, Some(_)) => {}
-            (_, stream @ Some(_)) => self.stream = stream,
+            (Command::Rotate, stream @ Some(_)) => self.stream = stream,
             (_, None) => {
                 let result = self.file.command(command, now);
                 return self.take_over(result);

@@ -27,10 +27,10 @@ use super::{Turn, Unopened};
 /// At rest the sink is asked for its health this often, or more often if it wants to be.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
-/// An output that must be connected is waited for this often,
+/// The most waits for an output that must be connected. All of them together are shorter than the
+/// wait of whoever starts the writer, so that the error names the output.
 const CONNECT_WAITS: u32 = 150;
-/// and for this long each time: in all for less time than whoever starts the writer waits for all
-/// outputs, so that the error names this one.
+/// The length of one of these waits.
 const CONNECT_WAIT: Duration = Duration::from_millis(10);
 
 /// An output: the way from records to the lines of one sink.
