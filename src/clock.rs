@@ -7,13 +7,14 @@
 //! the clock is set, or slewed, while the record waits in the queue, that may count for the record,
 //! too.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When a record was logged, as its caller read it.
+/// When a record was logged, as its caller read it. One number in either case, so that a caller
+/// has it in registers: with a `SystemTime` it goes through memory, and each call waits for that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stamp {
-    /// The time itself.
-    Time(SystemTime),
+    /// The time itself, in nanoseconds since 1970.
+    Nanos(u64),
     /// The processor's counter.
     Ticks(u64),
 }
@@ -26,13 +27,20 @@ impl Stamp {
 
     #[inline]
     pub(crate) fn by_clock() -> Self {
-        Self::Time(system::now())
+        Self::at(system::now())
+    }
+
+    /// Returns the stamp of a time; of the nearest one from 1970 to 2554, if it is another.
+    #[inline]
+    pub(crate) fn at(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::Nanos(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))
     }
 
     /// Returns the time at which the stamp was taken.
     pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> SystemTime {
         match (self, timeline) {
-            (Self::Time(time), _) => time,
+            (Self::Nanos(nanos), _) => UNIX_EPOCH + Duration::from_nanos(nanos),
             (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
             // Only who has a timeline has the callers read the counter.
             (Self::Ticks(_), None) => system::now(),
@@ -227,8 +235,6 @@ pub(crate) mod system {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
 
     const GHZ: f64 = 2.6;
@@ -287,6 +293,16 @@ mod tests {
         fn is_right_by(&self, timeline: &mut Timeline) -> bool {
             self.error(timeline).abs() < 1_000
         }
+    }
+
+    #[test]
+    fn a_stamp_of_the_clock_has_its_time_to_the_nanosecond_and_the_nearest_it_can_have() {
+        let last = UNIX_EPOCH + Duration::from_nanos(u64::MAX);
+        for time in [UNIX_EPOCH, UNIX_EPOCH + Duration::new(1_795_000_000, 999_999_999), last] {
+            assert_eq!(Stamp::at(time).time(None), time);
+        }
+        assert_eq!(Stamp::at(UNIX_EPOCH - HOUR).time(None), UNIX_EPOCH);
+        assert_eq!(Stamp::at(last + HOUR).time(None), last);
     }
 
     #[test]

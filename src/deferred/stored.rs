@@ -267,7 +267,7 @@ mod tests {
     /// Returns the message of a record with these arguments, and whether it was cut.
     fn laid_out(site: &'static Site, arguments: &dyn Arguments) -> (String, bool) {
         let record = log::Record::builder().target("t").args(format_args!("by the facade")).build();
-        let mut owned = OwnedRecord::empty(&record, Stamp::Time(SystemTime::UNIX_EPOCH), 7, Wanting::NOBODY);
+        let mut owned = OwnedRecord::empty(&record, Stamp::at(SystemTime::UNIX_EPOCH), 7, Wanting::NOBODY);
         owned.fill_deferred(&record, None, None, Deferred { site, arguments, values: &() });
         let mut messages = Messages::default();
         let (message, is_cut) = messages.of(&owned);
@@ -395,7 +395,7 @@ mod tests {
         static LONGER: Site = Site::new("m", "f", 7, &[], LONG);
         static LITERAL: Site = Site::new("m", "f", 7, &[], "a literal");
         static SHOWN: Site = Site::new("m", "f", 7, &[Piece { text: "shown: ", show: DISPLAY }], "");
-        let stamp = Stamp::Time(SystemTime::UNIX_EPOCH);
+        let stamp = Stamp::at(SystemTime::UNIX_EPOCH);
         let text = |site: &'static Site, text: &str| {
             let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
             let arguments = (text, ());

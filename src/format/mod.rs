@@ -299,7 +299,7 @@ impl Format {
     /// ```
     pub fn line(&self, record: &log::Record<'_>, time: SystemTime) -> io::Result<Vec<u8>> {
         let caller = Caller { thread: 1, name: None };
-        let owned = OwnedRecord::capture(record, Stamp::Time(time), caller);
+        let owned = OwnedRecord::capture(record, Stamp::at(time), caller);
         let mut line = LineBuf::default();
         Encoder::new(self.clone().started(time)).line(&mut line, &Record::new(&owned, time, None))?;
         Ok(line.bytes().to_vec())

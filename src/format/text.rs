@@ -53,7 +53,7 @@ mod tests {
         let caller = Caller { thread: 1, name: None };
         let mut record = log::Record::builder();
         record.level(Level::Info).target("app").file_static(Some("src/app.rs")).line(Some(7)).key_values(&pairs);
-        let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), Stamp::Time(time), caller);
+        let owned = OwnedRecord::capture(&record.args(format_args!("{message}")).build(), Stamp::at(time), caller);
         let mut out = Vec::new();
         let record = Record::new(&owned, time, Some("main"));
         Pattern::new(pieces(options), options).line(&mut out, &record, &mut TimeText::new(options.time.clone()));

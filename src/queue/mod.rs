@@ -161,7 +161,7 @@ impl Pipeline {
     pub(crate) fn suppresses(&self, record: &log::Record<'_>, wanting: Wanting, stamp: Stamp) -> bool {
         match (&self.rate_limit, stamp) {
             // With a limit nobody reads the counter.
-            (Some(rate_limit), Stamp::Time(time)) => self.suppresses_by(rate_limit, record, wanting, time),
+            (Some(rate_limit), Stamp::Nanos(_)) => self.suppresses_by(rate_limit, record, wanting, stamp.time(None)),
             _ => false,
         }
     }

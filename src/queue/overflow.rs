@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     fn record(message: std::fmt::Arguments<'_>) -> OwnedRecord {
-        let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::Time(SystemTime::UNIX_EPOCH));
+        let (caller, stamp) = (Caller { thread: 1, name: None }, Stamp::at(SystemTime::UNIX_EPOCH));
         OwnedRecord::capture(&log::Record::builder().args(message).build(), stamp, caller)
     }
 

@@ -261,7 +261,7 @@ impl About {
         let nobody = Caller { thread: 0, name: None };
         let mut owned = OwnedRecord::capture(
             &record.args(format_args!("{suppressed} similar {records} suppressed")).build(),
-            Stamp::Time(now),
+            Stamp::at(now),
             nobody,
         );
         owned.set_wanting(wanting);

@@ -435,7 +435,7 @@ mod tests {
                 ("request_id", "r-42".into()),
             ];
             let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-            let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+            let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), NOBODY);
             assert!(owned.truncated());
             let got: Vec<_> = owned.key_values().collect();
             assert_eq!(got[2..], [("status", Value::I64(500)), ("request_id", Value::Str("r-42"))], "{len}");
@@ -461,7 +461,7 @@ mod tests {
         let pairs: &[(&str, kv::Value<'_>)] = &[("bad", kv::Value::from_display(&Failing)), ("next", 1.into())];
         let owned = OwnedRecord::capture(
             &log::Record::builder().args(format_args!("a {Failing} b")).key_values(&pairs).build(),
-            Stamp::Time(SystemTime::UNIX_EPOCH),
+            Stamp::at(SystemTime::UNIX_EPOCH),
             NOBODY,
         );
         assert_eq!(owned.message(), "a half...[formatting failed]");
@@ -494,7 +494,7 @@ mod tests {
             ("n", 1.into()),
         ];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+        let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), NOBODY);
         let got: Vec<_> = owned.key_values().map(|(_, value)| value).collect();
         let [Value::Error(err), Value::Error(circle), Value::I64(1)] = got[..] else { panic!("{got:?}") };
         assert_eq!(err.to_string(), "inner", "`io::Error` shows its source as its own text");
@@ -508,7 +508,7 @@ mod tests {
         let text = "x".repeat(100);
         let pairs: Vec<(&str, kv::Value<'_>)> = keys.iter().map(|key| (&**key, (&*text).into())).collect();
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+        let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), NOBODY);
         assert!(owned.truncated());
         let bytes: usize = owned.key_values().map(|(key, value)| key.len() + value.to_string().len()).sum();
         assert!((MOST_KEY_VALUES / 2..MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).contains(&bytes), "{bytes}");
@@ -526,7 +526,7 @@ mod tests {
             ("d", kv::Value::from_debug(&[1, 2])),
         ];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), NOBODY);
+        let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), NOBODY);
         let got: Vec<_> = owned.key_values().collect();
         assert_eq!(
             got,

@@ -104,7 +104,7 @@ impl Notice {
         for (key, value) in key_values {
             writer.pair(key, |body, tag| value.encode(body, tag));
         }
-        let (stamp, level) = (Stamp::Time(time), level as u8);
+        let (stamp, level) = (Stamp::at(time), level as u8);
         let record = OwnedRecord {
             stamp,
             module_path: Some("unfazed"),
@@ -453,7 +453,7 @@ mod tests {
         pub(super) static NO_MEMORY: Cell<bool> = const { Cell::new(false) };
     }
 
-    const STAMP: Stamp = Stamp::Time(SystemTime::UNIX_EPOCH);
+    const STAMP: Stamp = Stamp::Nanos(0);
     const NOBODY: Caller<'static> = Caller { thread: 7, name: None };
 
     fn captured(args: fmt::Arguments<'_>, target: &str, caller: Caller<'_>) -> OwnedRecord {

@@ -404,7 +404,7 @@ mod tests {
         let pairs: &[(&str, kv::Value<'_>)] = &[("value", value), ("next", 1.into())];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
         let nobody = Caller { thread: 7, name: None };
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), nobody);
+        let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), nobody);
         let got: Vec<_> = owned.key_values().collect();
         assert_eq!(got, [("value", expected), ("next", Value::I64(1))]);
     }
@@ -556,7 +556,7 @@ mod tests {
         let pairs: &[(&str, kv::Value<'_>)] = &[("list", kv::Value::from_serde(&list)), ("next", 1.into())];
         let record = log::Record::builder().args(format_args!("m")).key_values(&pairs).build();
         let nobody = Caller { thread: 7, name: None };
-        let owned = OwnedRecord::capture(&record, Stamp::Time(SystemTime::UNIX_EPOCH), nobody);
+        let owned = OwnedRecord::capture(&record, Stamp::at(SystemTime::UNIX_EPOCH), nobody);
         assert!(owned.truncated());
         let got: Vec<_> = owned.key_values().map(|(_, value)| value).collect();
         let [Value::Str(text), Value::I64(1)] = got[..] else { panic!("{got:?}") };

@@ -220,11 +220,8 @@ impl Logged {
         builder.file_static(self.place.map(|(file, _)| file)).line(self.place.map(|(_, line)| line));
         let (number, name) = self.thread;
         let caller = Caller { thread: number, name };
-        let owned = OwnedRecord::capture(
-            &builder.args(format_args!("{}", self.message)).build(),
-            Stamp::Time(moment()),
-            caller,
-        );
+        let owned =
+            OwnedRecord::capture(&builder.args(format_args!("{}", self.message)).build(), Stamp::at(moment()), caller);
         let mut out = LineBuf::default();
         Encoder::new(format).line(&mut out, &Record::new(&owned, moment(), name)).unwrap();
         String::from_utf8(out.bytes().to_vec()).unwrap()

@@ -67,7 +67,7 @@ pub(crate) fn offer(pipeline: &Pipeline, level: Level) -> bool {
 
 fn record(level: Level) -> OwnedRecord {
     let record = log::Record::builder().level(level).args(format_args!("m")).build();
-    OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread: 1, name: None })
+    OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread: 1, name: None })
 }
 
 /// Takes out all there is, as the writer does; returns how many records that were.

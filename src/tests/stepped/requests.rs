@@ -237,7 +237,7 @@ impl OutputSink for FloodSink {
     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
         for _ in 0..6 {
             let record = log::Record::builder().level(Level::Debug).args(format_args!("later")).build();
-            let mut record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread: 1, name: None });
+            let mut record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread: 1, name: None });
             self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, 0, &mut record);
         }
         Ok(())

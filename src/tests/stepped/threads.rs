@@ -62,7 +62,7 @@ fn a_full_table_of_names_begins_an_epoch() {
     let log = |bench: &mut Bench, thread: u32, name: Option<&str>| {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
-        let mut record = OwnedRecord::capture(&record, Stamp::Time(UNIX_EPOCH), Caller { thread, name });
+        let mut record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread, name });
         assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), &mut record));
         bench.step();
     };
