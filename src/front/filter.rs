@@ -156,26 +156,72 @@ impl Verdict {
         self.levels.has(level)
     }
 
-    /// Returns the outputs with filters that want records of this level.
+    /// Returns what it says of one record.
     #[inline]
-    pub(crate) fn wanting(&self, level: Level) -> Wanting {
-        self.wanting[level as usize - 1]
+    pub(crate) fn on(&self, level: Level) -> RecordVerdict {
+        let wanting = self.wanting[level as usize - 1];
+        RecordVerdict { passes: self.passes(level), by_message: self.by_message, wanting }
     }
 }
 
-/// A verdict that a thread remembers.
+/// What a filter says of one record, as far as its metadata say.
 #[derive(Clone, Copy)]
+pub(crate) struct RecordVerdict {
+    pub(crate) passes: bool,
+    /// The message has a say as well.
+    pub(crate) by_message: bool,
+    /// The outputs with filters that want the record.
+    pub(crate) wanting: Wanting,
+}
+
+/// A verdict that a thread remembers. Each part has a cell of its own, so that a call copies only
+/// those that it needs.
 struct Remembered {
     /// The version of the filter it comes from; 0: none.
-    version: u64,
+    version: Cell<u64>,
     /// Where the target's text is in the program. It is static, so the place stands for the
     /// text.
-    target: (usize, usize),
-    verdict: Verdict,
+    target: Cell<(usize, usize)>,
+    levels: Cell<Levels>,
+    by_message: Cell<bool>,
+    wanting: [Cell<Wanting>; 5],
 }
 
 impl Remembered {
-    const NOTHING: Self = Self { version: 0, target: (0, 0), verdict: Verdict::NOTHING };
+    const fn nothing() -> Self {
+        Self {
+            version: Cell::new(0),
+            target: Cell::new((0, 0)),
+            levels: Cell::new(Levels::NONE),
+            by_message: Cell::new(false),
+            wanting: [const { Cell::new(Wanting::NOBODY) }; 5],
+        }
+    }
+
+    fn set(&self, version: u64, target: (usize, usize), verdict: Verdict) {
+        self.version.set(version);
+        self.target.set(target);
+        self.levels.set(verdict.levels);
+        self.by_message.set(verdict.by_message);
+        self.wanting.iter().zip(verdict.wanting).for_each(|(cell, wanting)| cell.set(wanting));
+    }
+
+    fn verdict(&self) -> Verdict {
+        Verdict {
+            levels: self.levels.get(),
+            by_message: self.by_message.get(),
+            wanting: std::array::from_fn(|level| self.wanting[level].get()),
+        }
+    }
+
+    #[inline]
+    fn on(&self, level: Level) -> RecordVerdict {
+        RecordVerdict {
+            passes: self.levels.get().has(level),
+            by_message: self.by_message.get(),
+            wanting: self.wanting[level as usize - 1].get(),
+        }
+    }
 }
 
 /// This many bits of what a log call remembers are the levels that pass, the others the version.
@@ -187,9 +233,7 @@ const REMEMBERED: usize = 64;
 
 thread_local! {
     /// No destructor: a log call in the destructor of another thread-local finds it as well.
-    static VERDICTS: [Cell<Remembered>; REMEMBERED] = const {
-        [const { Cell::new(Remembered::NOTHING) }; REMEMBERED]
-    };
+    static VERDICTS: [Remembered; REMEMBERED] = const { [const { Remembered::nothing() }; REMEMBERED] };
 }
 
 /// A verdict on a target that may be anywhere: its text is remembered.
@@ -215,6 +259,12 @@ thread_local! {
     static TEXTS: [Cell<RememberedText>; TEXTS_REMEMBERED] = const {
         [const { Cell::new(RememberedText::NOTHING) }; TEXTS_REMEMBERED]
     };
+}
+
+/// Returns where a text is, and how long it is.
+#[inline]
+fn place_of(text: &str) -> (usize, usize) {
+    (text.as_ptr() as usize, text.len())
 }
 
 /// Where a target that is at this place is remembered, among a power of two.
@@ -245,29 +295,50 @@ impl CurrentFilter {
         Self { filter: ArcSwap::from_pointee(filter), version, installed: AtomicBool::new(false) }
     }
 
+    /// Returns what the filter says of this record.
+    #[inline]
+    pub(crate) fn verdict_on(&self, record: &log::Record<'_>) -> RecordVerdict {
+        let level = record.level();
+        self.remembered(record, |remembered| remembered.on(level)).unwrap_or_else(|| self.ask(record).on(level))
+    }
+
     /// Returns what the filter says of this record's target; or of this record alone, if its target
     /// is a long one and not the module path.
-    #[inline]
     pub(crate) fn verdict(&self, record: &log::Record<'_>) -> Verdict {
-        let target = record.target();
-        let place = (target.as_ptr() as usize, target.len());
+        self.remembered(record, Remembered::verdict).unwrap_or_else(|| self.ask(record))
+    }
+
+    /// Reads what the thread remembers of this record's target, which must be the module path.
+    #[inline]
+    fn remembered<T>(&self, record: &log::Record<'_>, read: impl FnOnce(&Remembered) -> T) -> Option<T> {
+        let place = place_of(record.target());
+        if record.module_path_static().map(place_of) != Some(place) {
+            return None;
+        }
         // Acquire pairs with the Release in `change`: whoever sees a version sees its filter, or a
         // newer one.
         let version = self.version.load(Acquire);
-        let is_static = record.module_path_static().is_some_and(|path| (path.as_ptr() as usize, path.len()) == place);
-        if !is_static {
+        VERDICTS.with(|verdicts| {
+            let remembered = &verdicts[slot(place.0, REMEMBERED)];
+            let is_this = (remembered.version.get(), remembered.target.get()) == (version, place);
+            is_this.then(|| read(remembered))
+        })
+    }
+
+    /// Asks the filter about this record's target, and remembers what it says.
+    #[inline(never)]
+    fn ask(&self, record: &log::Record<'_>) -> Verdict {
+        // Acquire: see `remembered`.
+        let version = self.version.load(Acquire);
+        let place = place_of(record.target());
+        if record.module_path_static().map(place_of) != Some(place) {
             return self.verdict_by_text(record, version);
         }
-        let slot = slot(place.0, REMEMBERED);
-        let remembered = VERDICTS.with(|verdicts| verdicts[slot].get());
-        if (remembered.version, remembered.target) == (version, place) {
-            return remembered.verdict;
+        let verdict = self.filter.load().verdict(record.target());
+        // The filter that logs was not asked about this record.
+        if !is_asking(Question::Filter) {
+            VERDICTS.with(|verdicts| verdicts[slot(place.0, REMEMBERED)].set(version, place, verdict));
         }
-        let verdict = self.filter.load().verdict(target);
-        if is_asking(Question::Filter) {
-            return verdict; // The filter that logs was not asked about this record.
-        }
-        VERDICTS.with(|verdicts| verdicts[slot].set(Remembered { version, target: place, verdict }));
         verdict
     }
 
@@ -281,7 +352,7 @@ impl CurrentFilter {
         if let Some(levels) = remembered {
             return Verdict { levels, ..Verdict::NOTHING };
         }
-        // Acquire: see `verdict`.
+        // Acquire: see `remembered`.
         let version = self.version.load(Acquire);
         let verdict = self.verdict(record);
         let is_asking = is_asking(Question::Filter);
@@ -295,8 +366,8 @@ impl CurrentFilter {
     /// remembers them.
     #[inline]
     pub(crate) fn levels_at(&self, site: &Site) -> Option<Levels> {
-        // Acquire: see `verdict`. The word needs no order of its own: it holds both the version and
-        // what that one's filter, or a newer one, has said.
+        // Acquire: see `remembered`. The word needs no order of its own: it holds both the version
+        // and what that one's filter, or a newer one, has said.
         let version = self.version.load(Acquire);
         let word = site.verdict.load(Relaxed);
         (word >> LEVEL_BITS == version).then(|| Levels::from_bits(word as u8))
@@ -405,7 +476,7 @@ impl CurrentFilter {
                 break;
             }
         }
-        // Release: see `verdict`. Acquire: whoever sees this version also sees the filter of a
+        // Release: see `remembered`. Acquire: whoever sees this version also sees the filter of a
         // change that came before.
         self.version.swap(new_version(), AcqRel);
         if self.installed.load(Relaxed) {

@@ -79,9 +79,9 @@ impl Logger {
 #[derive(Clone, Copy)]
 enum Kind<'a> {
     /// A record, and what it has next to its own key-values.
-    Record(Surroundings<'a>),
+    Record(&'a Surroundings<'a>),
     /// A record whose arguments are stored in place of its message.
-    Deferred(Surroundings<'a>, Deferred<'a>),
+    Deferred(&'a Surroundings<'a>, Deferred<'a>),
     /// A whole line.
     #[cfg(feature = "tracing")]
     Line,
@@ -122,12 +122,11 @@ impl Core {
 
     #[inline]
     pub(crate) fn log(&self, record: &log::Record<'_>, more: Option<&dyn MoreKeyValues>) {
-        let verdict = self.filter.verdict(record);
-        let level = record.level();
-        if verdict.passes(level) {
+        let verdict = self.filter.verdict_on(record);
+        if verdict.passes {
             let surroundings = Surroundings { more, context: self.context.as_ref() };
             let late = verdict.by_message || self.captured.is_some();
-            self.put(record, Kind::Record(surroundings), verdict.wanting(level), late);
+            self.put(record, Kind::Record(&surroundings), verdict.wanting, late);
         }
     }
 
@@ -163,16 +162,15 @@ impl Core {
     /// Logs a record whose message is laid out on the writer's thread, unless something here has to
     /// know it.
     pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
-        let verdict = self.filter.verdict_at(message.site, record);
-        let level = record.level();
-        if !verdict.passes(level) {
+        let verdict = self.filter.verdict_at(message.site, record).on(record.level());
+        if !verdict.passes {
             return;
         }
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let late = verdict.by_message || self.captured.is_some();
         let is_known = late || message.site.literal().is_some();
-        let kind = if is_known { Kind::Record(surroundings) } else { Kind::Deferred(surroundings, message) };
-        self.put(record, kind, verdict.wanting(level), late);
+        let kind = if is_known { Kind::Record(&surroundings) } else { Kind::Deferred(&surroundings, message) };
+        self.put(record, kind, verdict.wanting, late);
     }
 
     /// Puts a whole line on the queue that some other crate has laid out and filtered, for the

@@ -128,7 +128,7 @@ impl Pipeline {
     }
 
     /// Returns why no output that wants the record can take it now, if none can.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn closed_to(&self, level: Level, wanting: Wanting) -> Option<DropReason> {
         let gate = self.gate.get();
         if gate.is_by_output() { self.counters.closed_to(level, wanting) } else { gate.closed_to(level) }
