@@ -213,7 +213,8 @@ impl Pipeline {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
             Overflow::DropNewest => {
-                let has_room = self.slots.has_slot(level) && self.slots.spill_fits(level, spilled);
+                let accepted = self.counters.callers.accepted.total();
+                let has_room = self.slots.has_slot_for(level, accepted) && self.slots.spill_fits(level, spilled);
                 has_room && self.slots.send(spilled, record.take()).is_ok()
             }
             other => self.put_by(other, level, spilled, record.take()),

@@ -58,6 +58,9 @@ pub(super) struct Slots {
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
     reserved: usize,
+    /// As long as no more records than this have been accepted, `DropNewest` has a slot for the
+    /// next one, whatever its level.
+    free_until: AtomicU64,
     /// Bytes that the queued records hold on the heap in buffers longer than those of the pool.
     /// Callers add, whoever takes a record out subtracts.
     spilled: AtomicUsize,
@@ -125,6 +128,7 @@ impl Slots {
             overflow,
             capacity,
             reserved: (capacity / 8).max(64).min(capacity / 2),
+            free_until: AtomicU64::new(0),
             spilled: AtomicUsize::new(0),
             pooled: PooledCounts::default(),
             evictions: Evictions { begun: AtomicU64::new(0), done: AtomicU64::new(0) },
@@ -162,6 +166,24 @@ impl Slots {
     pub(super) fn has_slot(&self, level: Level) -> bool {
         let is_reserved = matches!(self.overflow, Overflow::DropNewest) && level > Level::Warn;
         self.len() < self.capacity - if is_reserved { self.reserved } else { 0 }
+    }
+
+    /// Returns what `has_slot` says, of a record that was accepted when `accepted` were with it.
+    /// Looks at the queue only if there may be no slot: a look takes a cache line from the writer.
+    #[inline(always)]
+    pub(super) fn has_slot_for(&self, level: Level, accepted: u64) -> bool {
+        // Relaxed: what one look has found is true for good, since the writer only makes room.
+        accepted <= self.free_until.load(Relaxed) || self.look_for_slot(level, accepted)
+    }
+
+    #[inline(never)]
+    fn look_for_slot(&self, level: Level, accepted: u64) -> bool {
+        let (len, unreserved) = (self.len(), self.capacity - self.reserved);
+        // The records from this one on that find an unreserved slot even if none is taken out.
+        if let Some(after_this) = unreserved.checked_sub(len + 1) {
+            self.free_until.store(accepted + after_this as u64, Relaxed);
+        }
+        len < if level > Level::Warn { unreserved } else { self.capacity }
     }
 
     /// Puts a record in, if the channel and the heap have room for it. `spilled` is what it holds
@@ -380,6 +402,36 @@ mod tests {
         while put(Level::Info, 20) {}
         assert!((0..1024).all(|_| put(Level::Error, 300)), "{} in {} slots", slots.spilled().0, slots.len());
         assert!(slots.spilled().0 <= MOST_SPILLED);
+    }
+
+    #[test]
+    fn who_does_not_look_at_the_queue_finds_the_same_slots_as_who_does() {
+        for (capacity, seed) in
+            [1, 2, 3, 64, 100, 1000].into_iter().flat_map(|capacity| (0..20).map(move |seed| (capacity, seed)))
+        {
+            let (slots, mut random) = (Slots::new(capacity, Overflow::DropNewest), fastrand::Rng::with_seed(seed));
+            let levels = [Level::Error, Level::Warn, Level::Info, Level::Trace];
+            let (mut accepted, mut found) = (0, 0);
+            for _ in 0..4000 {
+                let level = levels[random.usize(..levels.len())];
+                accepted += 1;
+                let has_slot = slots.has_slot_for(level, accepted);
+                assert_eq!(has_slot, slots.has_slot(level), "{level}, {} in {capacity} slots", slots.len());
+                if has_slot {
+                    found += 1;
+                    assert!(slots.put(level, 0, record(format_args!(""))).is_ok());
+                }
+                // All, a few, or mostly none.
+                let mut taken = [capacity, random.usize(..4), 0, 0, 0, 0, 0, 0][random.usize(..8)];
+                if taken > 0 {
+                    slots.take_while(|_| {
+                        taken -= 1;
+                        taken > 0
+                    });
+                }
+            }
+            assert!(found > 100, "{found} in {capacity} slots");
+        }
     }
 
     /// With a channel that was full, a caller spun for a second on the slot that the writer had
