@@ -1,12 +1,12 @@
 //! What the words that all callers share cost a call when more of them call at once:
 //! `cargo bench --bench contention`.
 //!
-//! A call raises a counter (`accepted`), asks for the length of the channel, and puts its record
-//! into the channel, which moves the channel's tail. Each row does one of these, or several, or
-//! makes a whole call of the logger. Threads begin their bursts together, and each is pinned to a
-//! processor, one after the other; with more threads than processors several share one. The queue
-//! is emptied between the bursts. The time is that of the thread on its processor, in which a wait
-//! for a cache line is contained and a wait for the processor is not.
+//! A call raises a counter (`accepted`), asks for the length of the channel if slots may be short,
+//! and puts its record into the channel, which moves the channel's tail. Each row does one of
+//! these, or several, or makes a whole call of the logger. Threads begin their bursts together, and
+//! each is pinned to a processor, one after the other; with more threads than processors several
+//! share one. The queue is emptied between the bursts. The time is that of the thread on its
+//! processor, in which a wait for a cache line is contained and a wait for the processor is not.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark prints, and stops at the first surprise
 

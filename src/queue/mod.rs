@@ -149,7 +149,7 @@ impl Pipeline {
     }
 
     /// Returns the time of a record that is logged now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn stamp(&self) -> Stamp {
         // Relaxed: the stamp says which of the two it is, so a caller may see a change late.
         if self.counter_is_read.load(Relaxed) { Stamp::by_counter() } else { Stamp::by_clock() }
