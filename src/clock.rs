@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stamp {
     /// The time itself, in nanoseconds since 1970.
-    Nanos(u64),
+    Nanos(i64),
     /// The processor's counter.
     Ticks(u64),
 }
@@ -31,17 +31,20 @@ impl Stamp {
         Self::at(system::now())
     }
 
-    /// Returns the stamp of a time; of the nearest one from 1970 to 2554, if it is another.
-    #[inline]
+    /// Returns the stamp of a time; of the nearest one from 1677 to 2262, if it is another.
     pub(crate) fn at(time: SystemTime) -> Self {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::Nanos(since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into()))
+        let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
+        Self::Nanos(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => nanos(since),
+            Err(before) => -nanos(before.duration()),
+        })
     }
 
     /// Returns the time at which the stamp was taken.
     pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> SystemTime {
         match (self, timeline) {
-            (Self::Nanos(nanos), _) => UNIX_EPOCH + Duration::from_nanos(nanos),
+            (Self::Nanos(nanos @ 0..), _) => UNIX_EPOCH + Duration::from_nanos(nanos.unsigned_abs()),
+            (Self::Nanos(nanos), _) => UNIX_EPOCH - Duration::from_nanos(nanos.unsigned_abs()),
             (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
             // Only who has a timeline has the callers read the counter.
             (Self::Ticks(_), None) => system::now(),
@@ -298,12 +301,13 @@ mod tests {
 
     #[test]
     fn a_stamp_of_the_clock_has_its_time_to_the_nanosecond_and_the_nearest_it_can_have() {
-        let last = UNIX_EPOCH + Duration::from_nanos(u64::MAX);
-        for time in [UNIX_EPOCH, UNIX_EPOCH + Duration::new(1_795_000_000, 999_999_999), last] {
+        let most = Duration::from_nanos(i64::MAX as u64);
+        let (first, last) = (UNIX_EPOCH - most, UNIX_EPOCH + most);
+        let some = Duration::new(1_795_000_000, 999_999_999);
+        for time in [first, UNIX_EPOCH - some, UNIX_EPOCH, UNIX_EPOCH + some, last] {
             assert_eq!(Stamp::at(time).time(None), time);
         }
-        assert_eq!(Stamp::at(UNIX_EPOCH - HOUR).time(None), UNIX_EPOCH);
-        assert_eq!(Stamp::at(last + HOUR).time(None), last);
+        assert_eq!((Stamp::at(first - HOUR).time(None), Stamp::at(last + HOUR).time(None)), (first, last));
     }
 
     #[test]
