@@ -199,11 +199,11 @@ impl Remembered {
     }
 
     fn set(&self, version: u64, target: (usize, usize), verdict: Verdict) {
-        self.version.set(version);
         self.target.set(target);
         self.levels.set(verdict.levels);
         self.by_message.set(verdict.by_message);
         self.wanting.iter().zip(verdict.wanting).for_each(|(cell, wanting)| cell.set(wanting));
+        self.version.set(version);
     }
 
     fn verdict(&self) -> Verdict {

@@ -58,14 +58,44 @@ pub(super) struct Slots {
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
     reserved: usize,
-    /// As long as no more records than this have been accepted, `DropNewest` has a slot for the
-    /// next one, whatever its level.
-    free_until: AtomicU64,
+    last_look: LastLook,
     /// Bytes that the queued records hold on the heap in buffers longer than those of the pool.
     /// Callers add, whoever takes a record out subtracts.
     spilled: AtomicUsize,
     pooled: PooledCounts,
     evictions: Evictions,
+}
+
+/// This many callers may be between the count of their record and its slot at once, each on its way
+/// to one that a look saw as free.
+const UNDER_WAY: usize = 64;
+
+/// What the last look at the queue found under `DropNewest`: the number of the record that it was
+/// for, and how many of those after it find an unreserved slot even if none is taken out. So it
+/// stays true. Whoever was counted before it looks for himself: his slot may have been promised to
+/// one after it. Both are in one word, 40 bits and 24, so that nobody reads them of two looks.
+#[derive(Default)]
+struct LastLook(AtomicU64);
+
+impl LastLook {
+    const FREE_BITS: u32 = 24;
+    const FREE: u64 = (1 << Self::FREE_BITS) - 1;
+
+    /// Returns true if the record that was the `accepted`th one finds an unreserved slot.
+    #[inline(always)]
+    fn lets_in(&self, accepted: u64) -> bool {
+        // Relaxed: the word says all.
+        let look = self.0.load(Relaxed);
+        let after = accepted.wrapping_sub(1).wrapping_sub(look >> Self::FREE_BITS) & (u64::MAX >> Self::FREE_BITS);
+        after < look & Self::FREE
+    }
+
+    fn set(&self, accepted: u64, free: usize) {
+        // While slots are short each caller looks: a write would take the line from the others.
+        if free > 0 {
+            self.0.store(accepted << Self::FREE_BITS | (free as u64).min(Self::FREE), Relaxed);
+        }
+    }
 }
 
 /// Counts the records with a buffer of the pool's size: those that were let in, and those that are
@@ -128,7 +158,7 @@ impl Slots {
             overflow,
             capacity,
             reserved: (capacity / 8).max(64).min(capacity / 2),
-            free_until: AtomicU64::new(0),
+            last_look: LastLook::default(),
             spilled: AtomicUsize::new(0),
             pooled: PooledCounts::default(),
             evictions: Evictions { begun: AtomicU64::new(0), done: AtomicU64::new(0) },
@@ -168,21 +198,17 @@ impl Slots {
         self.len() < self.capacity - if is_reserved { self.reserved } else { 0 }
     }
 
-    /// Returns what `has_slot` says, of a record that was accepted when `accepted` were with it.
-    /// Looks at the queue only if there may be no slot: a look takes a cache line from the writer.
+    /// Returns what `has_slot` says, for the record that was the `accepted`th one. Looks at the
+    /// queue only if slots may be short: a look takes a cache line from the writer.
     #[inline(always)]
     pub(super) fn has_slot_for(&self, level: Level, accepted: u64) -> bool {
-        // Relaxed: what one look has found is true for good, since the writer only makes room.
-        accepted <= self.free_until.load(Relaxed) || self.look_for_slot(level, accepted)
+        self.last_look.lets_in(accepted) || self.look_for_slot(level, accepted)
     }
 
     #[inline(never)]
     fn look_for_slot(&self, level: Level, accepted: u64) -> bool {
         let (len, unreserved) = (self.len(), self.capacity - self.reserved);
-        // The records from this one on that find an unreserved slot even if none is taken out.
-        if let Some(after_this) = unreserved.checked_sub(len + 1) {
-            self.free_until.store(accepted + after_this as u64, Relaxed);
-        }
+        self.last_look.set(accepted, unreserved.saturating_sub(len + 1 + UNDER_WAY));
         len < if level > Level::Warn { unreserved } else { self.capacity }
     }
 
@@ -431,6 +457,41 @@ mod tests {
                 }
             }
             assert!(found > 100, "{found} in {capacity} slots");
+        }
+    }
+
+    /// They had been let in by what a look had promised to later ones: a flood by 64 threads then
+    /// took up to nine of the slots that are reserved for errors.
+    #[test]
+    fn callers_that_stand_still_before_their_look_take_no_reserved_slot() {
+        for capacity in [128, 1024, 8192] {
+            for stopped in [1, 10, UNDER_WAY as u64] {
+                let slots = Slots::new(capacity, Overflow::DropNewest);
+                let mut offer = |accepted| {
+                    if slots.has_slot_for(Level::Info, accepted) {
+                        assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
+                    }
+                };
+                // The first ones are counted, and stand still until the others have come.
+                let others = capacity as u64 * 2;
+                (stopped + 1..others / 2).for_each(&mut offer);
+                (1..=stopped).for_each(&mut offer);
+                (others / 2..others).for_each(&mut offer);
+                assert_eq!(slots.len(), capacity - slots.reserved, "{stopped} stopped");
+            }
+        }
+    }
+
+    #[test]
+    fn a_look_lets_in_as_many_records_after_it_as_it_says_whatever_their_numbers() {
+        for (at, free) in [(0, 3), (1, 1), (5000, 7104), (1 << 40, 10), ((1 << 40) - 3, 10), (u64::MAX - 5, 1 << 20)] {
+            let look = LastLook::default();
+            assert!(!look.lets_in(at) && !look.lets_in(at.wrapping_add(1)), "there was none");
+            look.set(at, free);
+            let lets_in = |after: u64| look.lets_in(at.wrapping_add(after));
+            assert!(lets_in(1) && lets_in(free as u64), "{free} after {at}");
+            assert!(!lets_in(0) && !lets_in(free as u64 + 1), "{free} after {at}");
+            assert!(!look.lets_in(at.wrapping_sub(1)) && !look.lets_in(at.wrapping_sub(1 << 20)));
         }
     }
 
