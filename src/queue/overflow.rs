@@ -72,8 +72,9 @@ const UNDER_WAY: usize = 64;
 
 /// What the last look at the queue found under `DropNewest`: the number of the record that it was
 /// for, and how many of those after it find an unreserved slot even if none is taken out. So it
-/// stays true. Whoever was counted before it looks for himself: his slot may have been promised to
-/// one after it. Both are in one word, 40 bits and 24, so that nobody reads them of two looks.
+/// stays true. A caller whose record was counted before it looks, too: it may have promised that
+/// slot to a later one. Both are in one word, 40 bits and 24, so that nobody reads them of two
+/// looks.
 #[derive(Default)]
 struct LastLook(AtomicU64);
 
