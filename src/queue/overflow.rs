@@ -66,15 +66,15 @@ pub(super) struct Slots {
     evictions: Evictions,
 }
 
-/// This many callers may be between the count of their record and its slot at once, each on its way
-/// to one that a look saw as free.
+/// This many callers at once may have counted their record and not sent it yet, each on its way to
+/// a slot that a look saw as free.
 const UNDER_WAY: usize = 64;
 
-/// What the last look at the queue found under `DropNewest`: the number of the record that it was
-/// for, and how many of those after it find an unreserved slot even if none is taken out. So it
-/// stays true. A caller whose record was counted before it looks, too: it may have promised that
-/// slot to a later one. Both are in one word, 40 bits and 24, so that nobody reads them of two
-/// looks.
+/// The result of the last look at the queue under `DropNewest`: the number of the record that the
+/// look was for, and how many records after it find an unreserved slot, even if the writer takes
+/// none out. A caller whose record was counted before that one has to look itself, because its slot
+/// may be promised to a later record. Both numbers are in one word, of 40 bits and of 24, so that
+/// nobody reads them from two different looks.
 #[derive(Default)]
 struct LastLook(AtomicU64);
 
@@ -85,7 +85,7 @@ impl LastLook {
     /// Returns true if the record that was the `accepted`th one finds an unreserved slot.
     #[inline(always)]
     fn lets_in(&self, accepted: u64) -> bool {
-        // Relaxed: the word says all.
+        // Relaxed: no other memory is read because of this word.
         let look = self.0.load(Relaxed);
         let after = accepted.wrapping_sub(1).wrapping_sub(look >> Self::FREE_BITS) & (u64::MAX >> Self::FREE_BITS);
         after < look & Self::FREE
@@ -195,8 +195,14 @@ impl Slots {
     /// Returns true if there is a slot that is reserved for no higher level.
     #[inline(always)]
     pub(super) fn has_slot(&self, level: Level) -> bool {
+        self.len() < self.slots_for(level)
+    }
+
+    /// Returns how many slots there are for a record of this level.
+    #[inline(always)]
+    fn slots_for(&self, level: Level) -> usize {
         let is_reserved = matches!(self.overflow, Overflow::DropNewest) && level > Level::Warn;
-        self.len() < self.capacity - if is_reserved { self.reserved } else { 0 }
+        self.capacity - if is_reserved { self.reserved } else { 0 }
     }
 
     /// Returns what `has_slot` says, for the record that was the `accepted`th one. Looks at the
@@ -210,7 +216,7 @@ impl Slots {
     fn look_for_slot(&self, level: Level, accepted: u64) -> bool {
         let (len, unreserved) = (self.len(), self.capacity - self.reserved);
         self.last_look.set(accepted, unreserved.saturating_sub(len + 1 + UNDER_WAY));
-        len < if level > Level::Warn { unreserved } else { self.capacity }
+        len < self.slots_for(level)
     }
 
     /// Puts a record in, if the channel and the heap have room for it. `spilled` is what it holds
@@ -461,8 +467,8 @@ mod tests {
         }
     }
 
-    /// They had been let in by what a look had promised to later ones: a flood by 64 threads then
-    /// took up to nine of the slots that are reserved for errors.
+    /// They were let in by what a look had promised to later callers: a flood by 64 threads then
+    /// took slots that are reserved for errors.
     #[test]
     fn callers_that_stand_still_before_their_look_take_no_reserved_slot() {
         for capacity in [128, 1024, 8192] {
