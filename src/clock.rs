@@ -9,8 +9,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When a record was logged, as its caller read it. One number in either case, so that a caller
-/// has it in registers: with a `SystemTime` it goes through memory, and each call waits for that.
+/// When a record was logged, as its caller read it. It is one number in either case, so that a
+/// caller keeps it in a register. A `SystemTime` would go through memory, and each call would wait
+/// for that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stamp {
     /// The time itself, in nanoseconds since 1970.
@@ -25,13 +26,15 @@ impl Stamp {
         Self::Ticks(system::ticks())
     }
 
-    /// Not inlined: it would keep what reads the counter from being inlined.
+    /// Reads the system's clock. Not inlined, because it would keep the reading of the counter from
+    /// being inlined.
     #[inline(never)]
     pub(crate) fn by_clock() -> Self {
         Self::at(system::now())
     }
 
-    /// Returns the stamp of a time; of the nearest one from 1677 to 2262, if it is another.
+    /// Returns the stamp of a time. A time before 1677 or after 2262 becomes the nearest one
+    /// between.
     pub(crate) fn at(time: SystemTime) -> Self {
         let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
         Self::Nanos(match time.duration_since(UNIX_EPOCH) {

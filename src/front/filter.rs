@@ -156,7 +156,7 @@ impl Verdict {
         self.levels.has(level)
     }
 
-    /// Returns what it says of one record.
+    /// Returns the verdict on a record of this level.
     #[inline]
     pub(crate) fn on(&self, level: Level) -> RecordVerdict {
         let wanting = self.wanting[level as usize - 1];
@@ -164,7 +164,7 @@ impl Verdict {
     }
 }
 
-/// What a filter says of one record, as far as its metadata say.
+/// The verdict of a filter on one record, by its metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct RecordVerdict {
     pub(crate) passes: bool,
