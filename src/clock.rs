@@ -7,7 +7,7 @@
 //! the clock is set, or slewed, while the record waits in the queue, that may count for the record,
 //! too.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::unix_time::UnixTime;
 
 /// When a record was logged, as its caller read it. It is one number in either case, so that a
 /// caller keeps it in a register. A `SystemTime` would go through memory, and each call would wait
@@ -35,22 +35,17 @@ impl Stamp {
 
     /// Returns the stamp of a time. A time before 1677 or after 2262 becomes the nearest one
     /// between.
-    pub(crate) fn at(time: SystemTime) -> Self {
-        let nanos = |distance: Duration| i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX);
-        Self::Nanos(match time.duration_since(UNIX_EPOCH) {
-            Ok(since) => nanos(since),
-            Err(before) => -nanos(before.duration()),
-        })
+    pub(crate) fn at(time: impl Into<UnixTime>) -> Self {
+        Self::Nanos(time.into().to_nanos())
     }
 
     /// Returns the time at which the stamp was taken.
-    pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> SystemTime {
+    pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> UnixTime {
         match (self, timeline) {
-            (Self::Nanos(nanos @ 0..), _) => UNIX_EPOCH + Duration::from_nanos(nanos.unsigned_abs()),
-            (Self::Nanos(nanos), _) => UNIX_EPOCH - Duration::from_nanos(nanos.unsigned_abs()),
-            (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
+            (Self::Nanos(nanos), _) => UnixTime::from_nanos(nanos),
+            (Self::Ticks(ticks), Some(timeline)) => UnixTime::from_nanos(timeline.nanos_at(ticks)),
             // Only who has a timeline has the callers read the counter.
-            (Self::Ticks(_), None) => system::now(),
+            (Self::Ticks(_), None) => system::now().into(),
         }
     }
 }
@@ -59,7 +54,8 @@ impl Stamp {
 #[derive(Clone, Copy, Debug)]
 struct ClockSample {
     ticks: u64,
-    wall: SystemTime,
+    /// In nanoseconds since 1970.
+    wall: i64,
     /// What the counter is judged by, in nanoseconds.
     steady: u64,
 }
@@ -90,6 +86,7 @@ impl ClockSample {
         let before = system::ticks();
         let (wall, steady) = (system::now(), system::steady());
         let took = system::ticks().wrapping_sub(before);
+        let wall = UnixTime::from(wall).to_nanos();
         (Self { ticks: before.wrapping_add(took / 2), wall, steady }, took)
     }
 }
@@ -144,8 +141,8 @@ impl Timeline {
         (self.before_last, self.last) = (self.last, sample);
     }
 
-    /// Returns the time at which the counter said that.
-    fn time_of(&mut self, ticks: u64) -> SystemTime {
+    /// Returns the time at which the counter said that, in nanoseconds since 1970.
+    fn nanos_at(&mut self, ticks: u64) -> i64 {
         let ahead = self.nanos_between(self.last.ticks, ticks);
         if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {
             // Either the batch takes long, or the counter is no longer what it was.
@@ -159,10 +156,7 @@ impl Timeline {
         } else {
             self.before_last
         };
-        let later = self.nanos_between(near.ticks, ticks);
-        let distance = Duration::from_nanos(later.abs() as u64);
-        let time = if later < 0.0 { near.wall.checked_sub(distance) } else { near.wall.checked_add(distance) };
-        time.unwrap_or(near.wall)
+        near.wall.saturating_add(self.nanos_between(near.ticks, ticks) as i64)
     }
 
     fn nanos_between(&self, earlier: u64, later: u64) -> f64 {
@@ -242,10 +236,14 @@ pub(crate) mod system {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
     use super::*;
 
     const GHZ: f64 = 2.6;
     const HOUR: Duration = Duration::from_secs(3600);
+    /// The same in nanoseconds.
+    const HOUR_NANOS: i64 = 3_600_000_000_000;
 
     /// A machine whose clocks are moved by hand.
     #[derive(Clone, Copy)]
@@ -255,7 +253,7 @@ mod tests {
 
     impl Machine {
         fn new() -> (Self, Timeline) {
-            let wall = UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+            let wall = 1_795_000_000_000_000_000;
             let machine = Self { sample: ClockSample { ticks: 77_000_000_000, wall, steady: 30_000_000_000 } };
             (machine, Timeline::from(machine.sample))
         }
@@ -270,7 +268,7 @@ mod tests {
 
         /// Time goes on for all clocks.
         fn pass(&mut self, time: Duration) {
-            self.sample.wall += time;
+            self.sample.wall += time.as_nanos() as i64;
             self.sample.steady += time.as_nanos() as u64;
             self.count(time);
         }
@@ -282,7 +280,7 @@ mod tests {
         /// It is the time of this machine on this thread.
         fn set(&self, each: u64) {
             let ClockSample { ticks, wall, steady } = self.sample;
-            system::set(Some(wall));
+            system::set(Some(UnixTime::from_nanos(wall).into()));
             system::set_counter(Some(system::Counter { ticks, steady, each }));
         }
 
@@ -292,9 +290,8 @@ mod tests {
         }
 
         /// By how many nanoseconds the time that comes out for a stamp taken now is wrong.
-        fn error(&self, timeline: &mut Timeline) -> i128 {
-            let nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i128;
-            nanos(timeline.time_of(self.sample.ticks)) - nanos(self.sample.wall)
+        fn error(&self, timeline: &mut Timeline) -> i64 {
+            timeline.nanos_at(self.sample.ticks) - self.sample.wall
         }
 
         fn is_right_by(&self, timeline: &mut Timeline) -> bool {
@@ -304,13 +301,13 @@ mod tests {
 
     #[test]
     fn a_stamp_of_the_clock_has_its_time_to_the_nanosecond_and_the_nearest_it_can_have() {
-        let most = Duration::from_nanos(i64::MAX as u64);
-        let (first, last) = (UNIX_EPOCH - most, UNIX_EPOCH + most);
+        let [first, last] = [i64::MIN, i64::MAX].map(|nanos| SystemTime::from(UnixTime::from_nanos(nanos)));
+        let time_of = |time| SystemTime::from(Stamp::at(time).time(None));
         let some = Duration::new(1_795_000_000, 999_999_999);
         for time in [first, UNIX_EPOCH - some, UNIX_EPOCH, UNIX_EPOCH + some, last] {
-            assert_eq!(Stamp::at(time).time(None), time);
+            assert_eq!(time_of(time), time);
         }
-        assert_eq!((Stamp::at(first - HOUR).time(None), Stamp::at(last + HOUR).time(None)), (first, last));
+        assert_eq!((time_of(first - HOUR), time_of(last + HOUR)), (first, last));
     }
 
     #[test]
@@ -341,7 +338,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_is_followed_and_the_counter_believed() {
         let (mut machine, mut timeline) = Machine::running();
-        for set in [HOUR, 24 * HOUR] {
+        for set in [HOUR_NANOS, 24 * HOUR_NANOS] {
             for back in [true, false] {
                 machine.pass(Duration::from_millis(10));
                 let before = machine;
@@ -366,7 +363,7 @@ mod tests {
         let (mut machine, mut timeline) = Machine::new();
         for rest in [Duration::from_millis(30), HOUR, 1000 * HOUR, Duration::from_millis(1)] {
             machine.pass(rest);
-            machine.sample.wall += rest / 10;
+            machine.sample.wall += rest.as_nanos() as i64 / 10;
             assert!(machine.is_believed_by(&mut timeline), "{rest:?}");
             assert!(machine.is_right_by(&mut timeline));
         }
@@ -391,7 +388,7 @@ mod tests {
             let before = machine;
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.sample.wall += 8 * HOUR;
+            machine.sample.wall += 8 * HOUR_NANOS;
             let after = machine;
             machine.pass(Duration::from_millis(2));
             assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
@@ -413,7 +410,7 @@ mod tests {
             let (mut machine, mut timeline) = Machine::running();
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.sample.wall += 8 * HOUR;
+            machine.sample.wall += 8 * HOUR_NANOS;
             machine.set(0);
             assert!(machine.is_right_by(&mut timeline), "sleep {number}: {}", machine.error(&mut timeline));
             assert!(!timeline.sample());
@@ -471,7 +468,7 @@ mod tests {
             let stamp = Stamp::by_counter();
             let after = SystemTime::now();
             timeline.sample();
-            let time = stamp.time(Some(&mut timeline));
+            let time = SystemTime::from(stamp.time(Some(&mut timeline)));
             assert!(before - SLACK <= time && time <= after + SLACK, "{before:?} {time:?} {after:?}");
         }
     }

@@ -123,6 +123,7 @@ mod plan;
 mod watch;
 
 mod clock;
+mod unix_time;
 mod zone;
 mod front;
 mod deferred;

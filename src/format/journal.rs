@@ -46,7 +46,7 @@ impl Journal {
         out.push(b'\n');
         push_field(out, "SYSLOG_IDENTIFIER", self.identifier.as_bytes());
         out.extend_from_slice(b"SYSLOG_TIMESTAMP=");
-        time.write(out, record.time());
+        time.write(out, record.unix_time());
         out.push(b'\n');
         push_field(out, "TARGET", record.target().as_bytes());
         if let Some(thread) = thread(record) {

@@ -147,7 +147,7 @@ impl LineBuf {
     /// ```
     pub fn timestamp(&mut self, time: SystemTime) {
         if self.has_memory(0) {
-            self.time.write(&mut self.bytes, time);
+            self.time.write(&mut self.bytes, time.into());
         }
     }
 
@@ -166,7 +166,7 @@ impl LineBuf {
     /// ```
     pub fn timestamp_digits(&mut self, time: SystemTime, digits: u8) {
         if self.has_memory(0) {
-            self.time.write_digits(&mut self.bytes, time, usize::from(digits.min(9)));
+            self.time.write_digits(&mut self.bytes, time.into(), usize::from(digits.min(9)));
         }
     }
 

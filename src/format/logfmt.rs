@@ -34,7 +34,7 @@ impl Logfmt {
 
     pub(super) fn line(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
         out.extend_from_slice(b"ts=");
-        time.write(out, record.time());
+        time.write(out, record.unix_time());
         out.extend_from_slice(match record.level() {
             Level::Error => b" level=error target=",
             Level::Warn => b" level=warn target=",

@@ -254,7 +254,7 @@ impl Pattern {
             match step {
                 Step::Text(text) => push_short(out, text),
                 Step::Level(texts) => out.extend_from_slice(texts.get(level).map_or("", |text| text).as_bytes()),
-                Step::Time => time.write(out, record.time()),
+                Step::Time => time.write(out, record.unix_time()),
                 Step::Target => self.target(out, record),
                 Step::Message => push_text(out, record.message_bytes(), self.message),
                 Step::KeyValues(piece) => {
@@ -282,7 +282,7 @@ impl Pattern {
         push_short(out, &piece.before);
         let from = out.len();
         match piece.part {
-            Part::Time => time.write(out, record.time()),
+            Part::Time => time.write(out, record.unix_time()),
             Part::Message => push_text(out, record.message_bytes(), self.message),
             Part::Target => self.target(out, record),
             other => push_origin(out, other, record),

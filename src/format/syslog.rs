@@ -66,7 +66,7 @@ impl Syslog {
             out.extend_from_slice(b": ");
         } else {
             out.extend_from_slice(b"1 ");
-            time.write(out, record.time());
+            time.write(out, record.unix_time());
             out.extend_from_slice(self.sender.as_bytes());
             out.extend_from_slice(printable(record.target(), 32).as_bytes());
             out.push(b' ');
@@ -125,7 +125,7 @@ fn push_params(out: &mut Vec<u8>, pairs: KeyValues<'_>) {
 fn push_short_time(out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut long = Vec::new();
-    time.write(&mut long, record.time());
+    time.write(&mut long, record.unix_time());
     let long = String::from_utf8_lossy(&long);
     // A year of more than four digits moves the others.
     let (date, clock) = long.split_once('T').unwrap_or(("", ""));

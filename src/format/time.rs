@@ -4,12 +4,13 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, FixedOffset, Utc};
 
 use crate::error::ParseOptionError;
+use crate::unix_time::UnixTime;
 use crate::zone::Zone;
 
 use super::escape::misleads;
@@ -169,7 +170,7 @@ impl TimeText {
         Self { options, pattern, ..Self::default() }
     }
 
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, time: UnixTime) {
         let digits = match &self.options.style {
             TimeStyle::Micros => 6,
             TimeStyle::Off => return,
@@ -183,16 +184,15 @@ impl TimeText {
     }
 
     /// RFC 3339 with `digits` digits after the second, at most nine.
-    pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: SystemTime, digits: usize) {
-        let (second, micros) = split(time);
-        if self.second != Some(second) {
-            self.set_second(second);
+    pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: UnixTime, digits: usize) {
+        if self.second != Some(time.second) {
+            self.set_second(time.second);
         }
         let micros_at = out.len() + self.micros;
         out.extend_from_slice(&self.text);
         if digits != 6 {
             // The point with its digits, and what follows them.
-            let nanos = format!(".{:09}", nanos_of(time));
+            let nanos = format!(".{:09}", time.nanos);
             let fraction = if digits == 0 { "" } else { &nanos[..=digits] };
             out.splice(micros_at - 1..micros_at + 6, fraction.bytes());
             return;
@@ -200,7 +200,7 @@ impl TimeText {
         // Written after the copy: to copy what has just been stored byte by byte makes the
         // processor wait.
         if let Some(digits) = out.get_mut(micros_at..).and_then(<[u8]>::first_chunk_mut::<6>) {
-            let mut rest = micros;
+            let mut rest = time.micros();
             for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (rest % 10) as u8;
                 rest /= 10;
@@ -208,7 +208,8 @@ impl TimeText {
         }
     }
 
-    fn write_elapsed(&self, out: &mut Vec<u8>, time: SystemTime) {
+    fn write_elapsed(&self, out: &mut Vec<u8>, time: UnixTime) {
+        let time = SystemTime::from(time);
         let (sign, elapsed) = match time.duration_since(self.options.started.unwrap_or(time)) {
             Ok(elapsed) => ("", elapsed),
             // The clock was set back.
@@ -219,11 +220,11 @@ impl TimeText {
         let _ = io::Write::write_fmt(out, format_args!("{sign}{seconds}.{micros:06}s"));
     }
 
-    fn write_pattern(&mut self, out: &mut Vec<u8>, time: SystemTime) {
+    fn write_pattern(&mut self, out: &mut Vec<u8>, time: UnixTime) {
         let Some(pattern) = &mut self.pattern else { return };
-        let (second, _) = split(time);
+        let UnixTime { second, nanos } = time;
         if pattern.has_fraction || pattern.second != Some(second) {
-            pattern.text = pattern.laid_out(second, nanos_of(time), self.options.offset(second));
+            pattern.text = pattern.laid_out(second, nanos, self.options.offset(second));
             pattern.second = Some(second);
         }
         out.extend_from_slice(pattern.text.as_bytes());
@@ -272,45 +273,16 @@ fn seconds_alone(second: i64) -> String {
     format!("@{second}")
 }
 
-/// Returns seconds since 1970, rounded down, and the microseconds after them.
-pub(super) fn split(time: SystemTime) -> (i64, u32) {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_micros()),
-        Err(before) => {
-            let before = before.duration();
-            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            match before.subsec_nanos().div_ceil(1000) {
-                0 => (-seconds, 0),
-                micros => (-seconds - 1, 1_000_000 - micros),
-            }
-        }
-    }
-}
-
-/// Returns the nanoseconds after the second that `split` gives.
-fn nanos_of(time: SystemTime) -> u32 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => since.subsec_nanos(),
-        Err(before) => (1_000_000_000 - before.duration().subsec_nanos()) % 1_000_000_000,
-    }
-}
-
-/// Returns nanoseconds since 1970, as far as they can be counted; 0 for a time before.
-#[cfg(feature = "json")]
-pub(super) fn unix_nanos(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
 /// Returns one time as text in UTC, for the crate's own lines.
 pub(crate) fn utc_text(time: SystemTime) -> String {
     let mut bytes = Vec::new();
-    TimeText::default().write(&mut bytes, time);
+    TimeText::default().write(&mut bytes, time.into());
     String::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -334,7 +306,7 @@ mod tests {
 
     fn written(options: TimeOptions, time: SystemTime) -> String {
         let mut out = Vec::new();
-        TimeText::new(options).write(&mut out, time);
+        TimeText::new(options).write(&mut out, time.into());
         String::from_utf8(out).unwrap()
     }
 
@@ -376,9 +348,9 @@ mod tests {
         let mut text = TimeText::new(TimeOptions { style: "%S".into(), ..TimeOptions::default() });
         let mut out = Vec::new();
         for (second, milli) in [(0, 1), (0, 900), (1, 0), (59, 0)] {
-            text.write(&mut out, UNIX_EPOCH + Duration::from_millis(second * 1000 + milli));
+            text.write(&mut out, UnixTime::from_nanos((second * 1000 + milli) * 1_000_000));
             // In between RFC 3339, as a custom format may want it.
-            text.write_digits(&mut out, UNIX_EPOCH, 0);
+            text.write_digits(&mut out, UnixTime::EPOCH, 0);
         }
         let date = "1970-01-01T00:00:00Z";
         assert_eq!(String::from_utf8(out).unwrap(), format!("00{date}00{date}01{date}59{date}"));
@@ -395,7 +367,7 @@ mod tests {
         let mut text = TimeText::default();
         let mut out = Vec::new();
         for (second, micro) in [(0, 1), (0, 2), (1, 0), (0, 3)] {
-            text.write(&mut out, UNIX_EPOCH + Duration::new(second, micro * 1000));
+            text.write(&mut out, UnixTime { second, nanos: micro * 1000 });
             out.push(b' ');
         }
         let expected = "1970-01-01T00:00:00.000001Z 1970-01-01T00:00:00.000002Z \
@@ -407,7 +379,7 @@ mod tests {
     fn local_time_carries_its_offset_and_means_the_same_moment() {
         let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let mut out = Vec::new();
-        TimeText::new(TimeOptions { zone: Some(Zone::local()), ..TimeOptions::default() }).write(&mut out, time);
+        TimeText::new(TimeOptions { zone: Some(Zone::local()), ..TimeOptions::default() }).write(&mut out, time.into());
         let parsed = DateTime::parse_from_rfc3339(str::from_utf8(&out).unwrap()).unwrap();
         assert_eq!(parsed.timestamp(), 1_700_000_000);
         assert!(out.ends_with(b":00") || out.ends_with(b":30") || out.ends_with(b":45"));

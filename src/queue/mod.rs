@@ -15,7 +15,7 @@ pub(crate) mod origin;
 mod per_process;
 pub(crate) mod rate_limit;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use log::Level;
 
@@ -32,6 +32,7 @@ use crate::sync::atomic::{
 use crate::sync::channel::Receiver;
 use crate::sync::process_wide;
 use crate::sync::thread::{self, Thread};
+use crate::unix_time::UnixTime;
 use crate::wanted::{Levels, Wanting};
 
 use doorbell::{Doorbell, Found};
@@ -168,7 +169,7 @@ impl Pipeline {
 
     /// Not inlined: most pipelines have no limit, and their calls do not pay for it.
     #[inline(never)]
-    fn suppresses_by(&self, limit: &RateLimit, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
+    fn suppresses_by(&self, limit: &RateLimit, record: &log::Record<'_>, wanting: Wanting, time: UnixTime) -> bool {
         let admitted = limit.admit(record, wanting, time);
         if !admitted {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);

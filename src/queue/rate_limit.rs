@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use log::Level;
 
@@ -13,6 +13,7 @@ use crate::record::{Caller, OwnedRecord};
 use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::thread_local;
+use crate::unix_time::UnixTime;
 use crate::wanted::Wanting;
 
 /// The slots, a power of two. A location that does not find one is not limited. All slots together
@@ -134,7 +135,7 @@ impl RateLimit {
 
     /// Returns whether the record is within the limit of its location; if not, it is counted there.
     #[inline]
-    pub(crate) fn admit(&self, record: &log::Record<'_>, wanting: Wanting, time: SystemTime) -> bool {
+    pub(crate) fn admit(&self, record: &log::Record<'_>, wanting: Wanting, time: UnixTime) -> bool {
         let (Some(file), Some(line)) = (record.file(), record.line()) else { return true };
         let Some(most) = self.limit.records() else { return true };
         let known = record.file_static();
@@ -170,7 +171,7 @@ impl RateLimit {
 
     /// Has a line reported for each location with records that were suppressed, once their interval
     /// is over, or `all` of them; what `report` refuses is reported later.
-    pub(crate) fn report(&self, now: SystemTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
+    pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
             let over = all || unpack(call_site.interval.load(Relaxed)).0 != current;
@@ -208,7 +209,7 @@ impl RateLimit {
     }
 
     #[inline]
-    fn interval(&self, time: SystemTime) -> u32 {
+    fn interval(&self, time: UnixTime) -> u32 {
         let known = LATEST.with(Cell::get);
         let per = self.limit.per();
         if (known.per, known.begins <= time && time < known.ends) == (per, true) {
@@ -218,12 +219,12 @@ impl RateLimit {
     }
 
     #[cold]
-    fn look_up_interval(time: SystemTime, per: u64) -> u32 {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        // In 64 bits, which divide ten times faster than 128 and reach to the year 2554.
-        let number = since.as_nanos() as u64 / per;
-        let begins = UNIX_EPOCH + Duration::from_nanos(number * per);
-        if let Some(ends) = begins.checked_add(Duration::from_nanos(per)) {
+    fn look_up_interval(time: UnixTime, per: u64) -> u32 {
+        // In 64 bits, which divide ten times faster than 128.
+        let number = u64::try_from(time.to_nanos()).unwrap_or(0) / per;
+        let begins = (number * per) as i64;
+        if let Some(ends) = begins.checked_add_unsigned(per) {
+            let [begins, ends] = [begins, ends].map(UnixTime::from_nanos);
             LATEST.with(|latest| latest.set(Interval { per, begins, ends, number: number as u32 }));
         }
         number as u32
@@ -235,8 +236,8 @@ impl RateLimit {
 struct Interval {
     /// Its length in nanoseconds.
     per: u64,
-    begins: SystemTime,
-    ends: SystemTime,
+    begins: UnixTime,
+    ends: UnixTime,
     number: u32,
 }
 
@@ -244,12 +245,12 @@ thread_local! {
     /// What is compared twice need not be divided: that would be most of what a call costs here. No
     /// destructor, as in `front/filter.rs`.
     static LATEST: Cell<Interval> = const {
-        Cell::new(Interval { per: 0, begins: UNIX_EPOCH, ends: UNIX_EPOCH, number: 0 })
+        Cell::new(Interval { per: 0, begins: UnixTime::EPOCH, ends: UnixTime::EPOCH, number: 0 })
     };
 }
 
 impl About {
-    fn record(&self, now: SystemTime, Suppressed { records: suppressed, wanting }: Suppressed) -> OwnedRecord {
+    fn record(&self, now: UnixTime, Suppressed { records: suppressed, wanting }: Suppressed) -> OwnedRecord {
         let mut record = log::Record::builder();
         record.level(self.level).target(&self.target).module_path_static(self.module_path);
         match self.file {
@@ -298,20 +299,20 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
+    fn at(second: i64) -> UnixTime {
+        UnixTime { second, nanos: 0 }
     }
 
-    fn admit(rate_limit: &RateLimit, line: u32, seconds: u64) -> bool {
+    fn admit(rate_limit: &RateLimit, line: u32, second: i64) -> bool {
         let mut record = log::Record::builder();
         record.level(Level::Error).target("db").file_static(Some("src/db.rs")).line(Some(line));
-        rate_limit.admit(&record.args(format_args!("no connection")).build(), Wanting::NOBODY, at(seconds))
+        rate_limit.admit(&record.args(format_args!("no connection")).build(), Wanting::NOBODY, at(second))
     }
 
-    fn reported(rate_limit: &RateLimit, seconds: u64, all: bool) -> Vec<String> {
+    fn reported(rate_limit: &RateLimit, second: i64, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        rate_limit.report(at(seconds), all, |record| {
-            let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
+        rate_limit.report(at(second), all, |record| {
+            let view = crate::record::Record::new(&record, UnixTime::EPOCH, None);
             let call_site = (view.file().unwrap_or(""), view.line().unwrap_or(0));
             lines.push(format!("{} {} {call_site:?} {}", view.level(), view.target(), view.message()));
             true
@@ -337,14 +338,10 @@ mod tests {
             let [first, second] = [first, second].map(|per| RateLimit::new(Limit::new(1, per)));
             for step in [0, 1, 999_999, 1_000_000, 999_936_999, 59_999_999_999, 60_000_000_000, 3_600_000_000_000, 1, 0]
             {
-                let time = at(1_795_253_400) + Duration::from_nanos(step);
+                let nanos = 1_795_253_400_000_000_000 + step;
                 for rate_limit in [&first, &second, &first] {
-                    let nanos = time.duration_since(UNIX_EPOCH).unwrap().as_nanos();
-                    assert_eq!(
-                        rate_limit.interval(time),
-                        (nanos / u128::from(rate_limit.limit.per())) as u32,
-                        "{time:?}"
-                    );
+                    let number = (nanos as u64 / rate_limit.limit.per()) as u32;
+                    assert_eq!(rate_limit.interval(UnixTime::from_nanos(nanos)), number, "{nanos}");
                 }
             }
         }
@@ -385,8 +382,7 @@ mod tests {
         assert!(admit(&rate_limit, 10, 0), "back");
         assert!(!admit(&rate_limit, 10, 1));
         assert!(admit(&rate_limit, 10, 9_000_000), "forward");
-        let before = UNIX_EPOCH - MINUTE;
-        assert_eq!(rate_limit.interval(before), rate_limit.interval(UNIX_EPOCH), "before 1970 there is one interval");
+        assert_eq!(rate_limit.interval(at(-60)), rate_limit.interval(at(0)), "before 1970 there is one interval");
     }
 
     #[test]
@@ -449,7 +445,7 @@ mod tests {
         let report = |takes| {
             let mut lines = Vec::new();
             rate_limit.report(at(60), true, |record| {
-                let view = crate::record::Record::new(&record, UNIX_EPOCH, None);
+                let view = crate::record::Record::new(&record, UnixTime::EPOCH, None);
                 lines.push((view.message()[..1].to_owned(), record.wanting()));
                 takes
             });

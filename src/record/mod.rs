@@ -23,6 +23,7 @@ use std::time::SystemTime;
 use log::Level;
 
 use crate::clock::Stamp;
+use crate::unix_time::UnixTime;
 use crate::wanted::Wanting;
 
 pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Show, Values};
@@ -88,7 +89,7 @@ impl Parts {
 /// A line of the crate's own: no location and no thread, the target `unfazed`.
 pub(crate) struct Notice {
     record: OwnedRecord,
-    time: SystemTime,
+    time: UnixTime,
 }
 
 impl Notice {
@@ -116,7 +117,7 @@ impl Notice {
             wanting: Wanting::NOBODY,
             parts,
         };
-        Self { record, time }
+        Self { record, time: time.into() }
     }
 
     pub(crate) fn record(&self) -> Record<'_> {

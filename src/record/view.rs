@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use log::Level;
 
+use crate::unix_time::UnixTime;
+
 use super::{KeyValues, OwnedRecord, text_of};
 
 /// Shows a record to a format, on the writer's thread.
@@ -22,20 +24,20 @@ pub struct Record<'a> {
     owned: &'a OwnedRecord,
     /// Its bytes, which are a text.
     message: &'a [u8],
-    time: SystemTime,
+    time: UnixTime,
     thread_name: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn new(owned: &'a OwnedRecord, time: SystemTime, thread_name: Option<&'a str>) -> Self {
-        Self::with_message(owned, owned.message_bytes(), time, thread_name)
+    pub(crate) fn new(owned: &'a OwnedRecord, time: impl Into<UnixTime>, thread_name: Option<&'a str>) -> Self {
+        Self::with_message(owned, owned.message_bytes(), time.into(), thread_name)
     }
 
     /// Shows a record whose message may have been laid out elsewhere.
     pub(crate) fn with_message(
         owned: &'a OwnedRecord,
         message: &'a [u8],
-        time: SystemTime,
+        time: UnixTime,
         thread_name: Option<&'a str>,
     ) -> Self {
         Self { owned, message, time, thread_name }
@@ -45,6 +47,12 @@ impl<'a> Record<'a> {
     /// the processor's counter (Linux on x86-64, mostly) the caller reads only that; should the
     /// clock be set while the record waits in the queue, its time is the new clock's.
     pub fn time(&self) -> SystemTime {
+        self.time.into()
+    }
+
+    /// Returns the same, for formats: in parts, as they write it.
+    #[inline]
+    pub(crate) fn unix_time(&self) -> UnixTime {
         self.time
     }
 

@@ -4,6 +4,8 @@ use std::time::{Instant, SystemTime};
 
 use log::Level;
 
+use crate::unix_time::UnixTime;
+
 /// Holds one moment, by both clocks. A sink gets the time as an argument and reads no clock.
 ///
 /// ```
@@ -81,7 +83,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Span {
     pub(crate) end: usize,
     pub(crate) level: Level,
-    pub(crate) time: SystemTime,
+    pub(crate) time: UnixTime,
 }
 
 impl<'a> Batch<'a> {
@@ -234,7 +236,7 @@ impl BatchBuf {
     pub fn push(&mut self, level: Level, line: impl AsRef<[u8]>) {
         self.bytes.extend_from_slice(line.as_ref());
         self.bytes.push(b'\n');
-        self.spans.push(Span { end: self.bytes.len(), level, time: self.now.wall });
+        self.spans.push(Span { end: self.bytes.len(), level, time: self.now.wall.into() });
     }
 
     /// Returns the lines as a batch.
@@ -269,7 +271,7 @@ impl BatchBuf {
 pub struct Line<'a> {
     bytes: &'a [u8],
     level: Level,
-    time: SystemTime,
+    time: UnixTime,
 }
 
 impl<'a> Line<'a> {
@@ -285,6 +287,11 @@ impl<'a> Line<'a> {
 
     /// Returns the time at which the record was logged.
     pub fn time(&self) -> SystemTime {
+        self.time.into()
+    }
+
+    /// Returns the same in parts.
+    pub(crate) fn unix_time(&self) -> UnixTime {
         self.time
     }
 }
@@ -316,7 +323,7 @@ mod tests {
         let mut end = 0;
         let spans = LINES.map(|line| {
             end += line.len();
-            Span { end, level: Level::Info, time: UNIX_EPOCH }
+            Span { end, level: Level::Info, time: UnixTime::EPOCH }
         });
         let bytes = LINES.concat();
         let whole = Batch::new(bytes.as_bytes(), &spans, now);

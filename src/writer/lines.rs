@@ -1,13 +1,13 @@
 //! The lines of the batch that is being laid out. Runs on the writer's thread.
 
 use std::io::Write as _;
-use std::time::SystemTime;
 
 use log::Level;
 
 use crate::format::{Encoder, LineBuf};
 use crate::record::Notice;
 use crate::sink::{Batch, Now, Span};
+use crate::unix_time::UnixTime;
 
 use super::BATCH_BYTES;
 
@@ -43,7 +43,7 @@ impl Lines {
     }
 
     /// Ends a line that is in the text.
-    pub(super) fn close(&mut self, level: Level, time: SystemTime) {
+    pub(super) fn close(&mut self, level: Level, time: UnixTime) {
         self.spans.push(Span { end: self.text.len(), level, time });
     }
 
@@ -51,11 +51,11 @@ impl Lines {
     pub(super) fn push_notice(&mut self, notice: &Notice, encoder: &mut Encoder) {
         encoder.notice(&mut self.text, notice);
         let record = notice.record();
-        self.close(record.level(), record.time());
+        self.close(record.level(), record.unix_time());
     }
 
     /// Adds the line of record `number`. Returns false if there is no memory for it.
-    pub(super) fn push_record(&mut self, bytes: &[&[u8]], level: Level, time: SystemTime, number: usize) -> bool {
+    pub(super) fn push_record(&mut self, bytes: &[&[u8]], level: Level, time: UnixTime, number: usize) -> bool {
         let start = self.text.len();
         if !self.have_memory() || !bytes.iter().all(|part| self.text.write_all(part).is_ok()) {
             self.text.truncate(start);

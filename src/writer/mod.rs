@@ -304,7 +304,7 @@ impl Writer {
         let ending = self.is_asked_to_end();
         if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
             self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
-            rate_limit.report(now.wall, ending, |record| self.pipeline.offer_own(record));
+            rate_limit.report(now.wall.into(), ending, |record| self.pipeline.offer_own(record));
         }
     }
 

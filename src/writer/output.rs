@@ -266,7 +266,7 @@ impl Output {
         let reason = match laid_out {
             Ok(Ok(())) => {
                 self.lines.own |= is_own;
-                self.lines.close(level, record.time());
+                self.lines.close(level, record.unix_time());
                 self.lines.records.push(number);
                 let in_hands = self.lines.records.len() + turn.records.retained(self.index);
                 return self.counters.in_hands.store(in_hands, Relaxed);
@@ -406,7 +406,7 @@ impl Output {
         for (number, line) in self.lines.batch(turn.now).lines().enumerate().skip(written) {
             if line.level() <= suspension.takes {
                 // A line for which there is no memory shares the fate of the others.
-                urgent.push_record(&[line.bytes()], line.level(), line.time(), number);
+                urgent.push_record(&[line.bytes()], line.level(), line.unix_time(), number);
             }
         }
         if !urgent.is_empty() {

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::Level;
 
 use crate::stats::{Counters, DropReason};
+use crate::unix_time::UnixTime;
 
 use super::record_state::{LineRef, RecordState};
 use super::retained::{LINE_OVERHEAD, RetainedLine, Ring};
@@ -104,7 +105,7 @@ impl Records {
         &mut self,
         number: usize,
         output: usize,
-        line: (&[u8], std::time::SystemTime),
+        line: (&[u8], UnixTime),
         room: Room,
         reason: DropReason,
         counters: &Counters,

@@ -3,10 +3,10 @@
 //! has gone. Pure. Runs on the writer's thread.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::record::level_of;
 use crate::stats::DropReason;
+use crate::unix_time::UnixTime;
 
 use super::record_state::{LineRef, RecordState};
 
@@ -30,7 +30,7 @@ pub(super) struct Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RetainedLine {
     pub(super) len: usize,
-    pub(super) time: SystemTime,
+    pub(super) time: UnixTime,
     /// Which record of its turn it is.
     pub(super) number: u32,
     /// What is known of its record. `retained` is where the next output has its line of it; round
@@ -151,11 +151,11 @@ impl Ring {
 impl RetainedLine {
     fn to_bytes(self) -> [u8; LINE_OVERHEAD] {
         let RecordState { level, truncated, written, dropped, retained } = self.state;
-        let (secs, nanos) = since_epoch(self.time);
+        let UnixTime { second, nanos } = self.time;
         let (output, at) = retained.map_or((0, 0), LineRef::to_numbers);
         let (by, reason) = dropped.map_or((0, 0), |(by, reason)| (by, reason as u8 + 1));
         let mut bytes = [0; LINE_OVERHEAD];
-        bytes[0..8].copy_from_slice(&secs.to_le_bytes());
+        bytes[0..8].copy_from_slice(&second.to_le_bytes());
         bytes[8..12].copy_from_slice(&nanos.to_le_bytes());
         bytes[12..16].copy_from_slice(&(self.len as u32).to_le_bytes());
         bytes[16..20].copy_from_slice(&self.number.to_le_bytes());
@@ -170,11 +170,11 @@ impl RetainedLine {
         let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
         let two = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let [.., reason, level, truncated, written] = bytes;
-        let [secs @ .., _, _, _, _] = *bytes.first_chunk::<12>().unwrap_or(&[0; 12]);
+        let [second @ .., _, _, _, _] = *bytes.first_chunk::<12>().unwrap_or(&[0; 12]);
         let reason = usize::from(reason).checked_sub(1).and_then(|place| DropReason::ALL.get(place));
         Self {
             len: u32::from_le_bytes(four(12)) as usize,
-            time: at_time(i64::from_le_bytes(secs), u32::from_le_bytes(four(8))),
+            time: UnixTime { second: i64::from_le_bytes(second), nanos: u32::from_le_bytes(four(8)) },
             number: u32::from_le_bytes(four(16)),
             state: RecordState {
                 level: level_of(level),
@@ -187,27 +187,6 @@ impl RetainedLine {
     }
 }
 
-/// Returns whole seconds, also before 1970, and nanoseconds after them.
-fn since_epoch(time: SystemTime) -> (i64, u32) {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
-        Err(error) => {
-            let before = error.duration();
-            match before.subsec_nanos() {
-                0 => (-(before.as_secs() as i64), 0),
-                nanos => (-(before.as_secs() as i64) - 1, 1_000_000_000 - nanos),
-            }
-        }
-    }
-}
-
-fn at_time(secs: i64, nanos: u32) -> SystemTime {
-    let whole = Duration::from_secs(secs.unsigned_abs());
-    let whole = if secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
-    // It was a time before it was taken apart.
-    whole.and_then(|whole| whole.checked_add(Duration::from_nanos(nanos.into()))).unwrap_or(UNIX_EPOCH)
-}
-
 #[cfg(test)]
 mod tests {
     use log::Level;
@@ -216,7 +195,7 @@ mod tests {
 
     fn retained(len: usize) -> RetainedLine {
         let state = RecordState { level: Level::Warn, truncated: false, written: false, dropped: None, retained: None };
-        RetainedLine { len, time: UNIX_EPOCH, number: 0, state }
+        RetainedLine { len, time: UnixTime::EPOCH, number: 0, state }
     }
 
     #[test]
@@ -224,8 +203,7 @@ mod tests {
         let moments = [0, 1, 999_999_999, 1_000_000_000, 1_795_253_400_123_456_789];
         for nanos in moments {
             for before in [false, true] {
-                let time = Duration::from_nanos(nanos);
-                let time = if before { UNIX_EPOCH - time } else { UNIX_EPOCH + time };
+                let time = UnixTime::from_nanos(if before { -nanos } else { nanos });
                 for level in Level::iter() {
                     for dropped in [None, Some((0, DropReason::QueueFull)), Some((u16::MAX, DropReason::Shutdown))] {
                         for retained in [None, LineRef::new(0, 0), LineRef::new(65_534, u32::MAX)] {

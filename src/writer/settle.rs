@@ -2,11 +2,11 @@
 //! dropped. Runs on the writer's thread.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
 
 use log::Level;
 
 use crate::stats::DropReason;
+use crate::unix_time::UnixTime;
 
 use super::Turn;
 use super::output::{Output, Rest};
@@ -38,7 +38,7 @@ impl Output {
                 turn.drop_record(*record, self.index, reason);
                 continue;
             };
-            let line = (line.bytes(), line.time(), line.level());
+            let line = (line.bytes(), line.unix_time(), line.level());
             let is_retained = self.retain_line(*record, line, room, reason, turn);
             if is_retained && is_begun {
                 turn.records.set_begun(self.index, true);
@@ -77,7 +77,7 @@ impl Output {
     fn retain_line(
         &mut self,
         record: usize,
-        (bytes, time, level): (&[u8], SystemTime, Level),
+        (bytes, time, level): (&[u8], UnixTime, Level),
         room: Room,
         reason: DropReason,
         turn: &mut Turn<'_>,

@@ -59,7 +59,7 @@ fn letter(character: char) -> char {
 impl Json {
     pub(super) fn ecs(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {
         push(out, "{\"@timestamp\":\"");
-        time.write(out, record.time());
+        time.write(out, record.unix_time());
         push(out, "\",\"log.level\":\"");
         push(out, record.level().as_str());
         push(out, "\",\"message\":");

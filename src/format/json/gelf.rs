@@ -1,14 +1,12 @@
 //! The Graylog Extended Log Format 1.1. Runs on the writer's thread.
 
-use std::io::{self, Write as _};
-use std::time::SystemTime;
-
 use log::Level;
+use std::io::{self, Write as _};
 
 use crate::record::Value;
 
 use super::{Fields, Json, Names, Record, as_i64, push, push_as_str, push_str, push_value, thread};
-use crate::format::time::split;
+use crate::unix_time::UnixTime;
 
 /// The field that the format must have, and that a program may give.
 pub(in crate::format) const HOST: &str = "host";
@@ -85,7 +83,7 @@ impl Json {
         }
         push_str(out, message)?;
         push(out, ",\"timestamp\":");
-        push_seconds(out, record.time());
+        push_seconds(out, record.unix_time());
         push(
             out,
             match record.level() {
@@ -127,9 +125,9 @@ fn push_additional(out: &mut Vec<u8>, name: &str, value: Value<'_>) -> io::Resul
 }
 
 /// Seconds since 1970 with six places.
-fn push_seconds(out: &mut Vec<u8>, time: SystemTime) {
-    let (seconds, micros) = split(time);
-    // `split` rounds down: half a second before 1970 is -1 and 500000.
+fn push_seconds(out: &mut Vec<u8>, time: UnixTime) {
+    let (seconds, micros) = (time.second, time.micros());
+    // The second is rounded down: half a second before 1970 is -1 and 500000.
     let (sign, seconds, micros) = match (seconds < 0, micros) {
         (false, _) => ("", seconds.unsigned_abs(), micros),
         (true, 0) => ("-", seconds.unsigned_abs(), 0),
@@ -153,7 +151,7 @@ mod tests {
         let before = before.map(|(micros, text)| (UNIX_EPOCH - Duration::from_micros(micros), text));
         for (time, text) in after.into_iter().chain(before) {
             let mut out = Vec::new();
-            push_seconds(&mut out, time);
+            push_seconds(&mut out, time.into());
             assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }

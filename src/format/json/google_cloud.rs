@@ -60,7 +60,7 @@ impl Json {
                 Level::Debug | Level::Trace => "{\"severity\":\"DEBUG\",\"time\":\"",
             },
         );
-        time.write(out, record.time());
+        time.write(out, record.unix_time());
         push(out, "\",\"message\":");
         push_str(out, record.message_bytes())?;
         push(out, ",\"target\":");

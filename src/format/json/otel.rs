@@ -14,7 +14,13 @@ use super::{
     Fields, Json, Names, Record, TRACE_FLAGS, TraceIds, as_i64, as_it_is, nested, no_number, push, push_as_str,
     push_str, trace_flags,
 };
-use crate::format::time::unix_nanos;
+use crate::unix_time::UnixTime;
+
+/// Returns nanoseconds since 1970, as far as they can be counted; 0 for a time before.
+fn unix_nanos(time: UnixTime) -> u64 {
+    let nanos = |second: u64| second.saturating_mul(1_000_000_000).saturating_add(time.nanos.into());
+    u64::try_from(time.second).map_or(0, nanos)
+}
 
 /// The names of the attributes that a record has of its own.
 pub(super) fn names() -> Names {
@@ -37,7 +43,7 @@ impl Json {
         push_str(out, record.target())?;
         push(out, "},\"logRecords\":[{\"timeUnixNano\":\"");
         // A time before 1970 cannot be said; 0 is "unknown".
-        serde_json::to_writer(&mut *out, &unix_nanos(record.time()))?;
+        serde_json::to_writer(&mut *out, &unix_nanos(record.unix_time()))?;
         push(out, before_the_body(record.level()));
         push_str(out, record.message_bytes())?;
         push(out, "},\"attributes\":[");

@@ -20,7 +20,7 @@ pub(super) fn fields(fields: &Fields, safe_integers: bool) -> io::Result<Vec<u8>
 impl Json {
     pub(super) fn plain(&self, out: &mut Vec<u8>, record: &Record<'_>, time: &mut TimeText) -> io::Result<()> {
         push(out, "{\"timestamp\":\"");
-        time.write(out, record.time());
+        time.write(out, record.unix_time());
         push(out, "\",\"level\":\"");
         push(out, record.level().as_str());
         push(out, "\",\"target\":");

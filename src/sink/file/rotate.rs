@@ -10,13 +10,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::disk::{Dir, Disk, DiskFile, PathState};
 use crate::event::Cause;
 use crate::sink::log_file::Start;
 use crate::sink::rotation::Rotation;
 use crate::sink::{Batch, News, Now, WriteError};
+use crate::unix_time::UnixTime;
 
 use super::FileSink;
 use super::archive_name::Archive;
@@ -40,7 +41,7 @@ pub(super) struct Rotator {
     rotation: Rotation,
     schedule: Schedule,
     /// The time of the last record in the active file.
-    last_record: Option<SystemTime>,
+    last_record: Option<UnixTime>,
     /// A rotation is due, whatever the schedule says.
     requested: bool,
     /// A record was written since the start.
@@ -48,7 +49,7 @@ pub(super) struct Rotator {
     not_before: Option<Instant>,
     back_off: Duration,
     /// Where each line of a batch ends, and its time: memory that is used again.
-    lines: Vec<(u64, SystemTime)>,
+    lines: Vec<(u64, UnixTime)>,
 }
 
 impl Rotator {
@@ -68,7 +69,7 @@ impl Rotator {
 
     /// Another file was opened.
     pub(super) fn begin<F: DiskFile>(&mut self, open: &mut OpenFile<F>) {
-        self.last_record = if open.len > 0 { open.file.modified().ok() } else { None };
+        self.last_record = if open.len > 0 { open.file.modified().ok().map(UnixTime::from) } else { None };
         self.schedule.begin(self.last_record);
         // An empty file at the start is not rotated.
         self.requested &= open.len > 0;
@@ -90,10 +91,10 @@ impl Rotator {
             self.has_begun.store(true, Relaxed);
         }
         for line in first.into_iter().chain(last) {
-            self.schedule.wrote(line.time());
+            self.schedule.wrote(line.unix_time());
             // Not the latest time: a clock that was years ahead for a moment would give those years
             // to this archive's name, and the names after it are greater still.
-            self.last_record = Some(line.time());
+            self.last_record = Some(line.unix_time());
         }
     }
 
@@ -127,7 +128,7 @@ impl Rotator {
             return self.lines_by_size(batch, len);
         }
         self.lines.clear();
-        self.lines.extend(batch.ends().zip(batch.lines()).map(|(end, line)| (end as u64, line.time())));
+        self.lines.extend(batch.ends().zip(batch.lines()).map(|(end, line)| (end as u64, line.unix_time())));
         self.schedule.lines_for(len, &self.lines)
     }
 
@@ -167,7 +168,7 @@ impl Rotator {
 
     /// Returns the name of the archive that the active file becomes.
     fn archive_after(&mut self, newest: Option<Archive>, now: Now) -> Archive {
-        Archive::after(newest, self.schedule.calendar_second(self.last_record.unwrap_or(now.wall)))
+        Archive::after(newest, self.schedule.calendar_second(self.last_record.unwrap_or(now.wall.into())))
     }
 }
 

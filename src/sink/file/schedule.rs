@@ -1,11 +1,10 @@
 //! When a file is rotated: pure policy. Lengths and records' times go in, the place where a batch
 //! is split comes out. Runs on the writer's thread.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use chrono::{DateTime, Datelike as _};
 
 use crate::sink::rotation::{Period, Rotation};
+use crate::unix_time::UnixTime;
 use crate::zone::Zone;
 
 const DAY: i64 = 86_400;
@@ -29,14 +28,14 @@ impl Schedule {
     }
 
     /// Another file is the active one: empty, or with a last record of this time.
-    pub(super) fn begin(&mut self, last: Option<SystemTime>) {
+    pub(super) fn begin(&mut self, last: Option<UnixTime>) {
         self.current = last.and_then(|last| self.period(last));
     }
 
     /// Returns how many leading ones of `lines` (where each ends, counted from the first one's
     /// start, and its time) belong into the file, which holds `len` bytes. If not all of them do,
     /// it is to be rotated before the next.
-    pub(super) fn lines_for(&mut self, len: u64, lines: &[(u64, SystemTime)]) -> usize {
+    pub(super) fn lines_for(&mut self, len: u64, lines: &[(u64, UnixTime)]) -> usize {
         let by_time = self.of_this_period(lines);
         let Some(size) = self.rotation.size else { return by_time };
         let by_size = lines.partition_point(|(end, _)| len.saturating_add(*end) <= size);
@@ -47,7 +46,7 @@ impl Schedule {
 
     /// The boundary is after the last line that still belongs to the file's period, because
     /// threads that log at the same time may come in the other order.
-    fn of_this_period(&mut self, lines: &[(u64, SystemTime)]) -> usize {
+    fn of_this_period(&mut self, lines: &[(u64, UnixTime)]) -> usize {
         if self.rotation.every.is_none() {
             return lines.len();
         }
@@ -59,7 +58,7 @@ impl Schedule {
     }
 
     /// A record of this time is in the file.
-    pub(super) fn wrote(&mut self, time: SystemTime) {
+    pub(super) fn wrote(&mut self, time: UnixTime) {
         let Some(period) = self.period(time) else { return };
         // A clock that was put back by more than what a clock change or two threads make of it is
         // right now: the file's period follows it, or the next rotation would be as far away as the
@@ -70,7 +69,7 @@ impl Schedule {
     }
 
     /// Returns a number that is greater by one for the next hour, or whatever it is.
-    fn period(&mut self, time: SystemTime) -> Option<i64> {
+    fn period(&mut self, time: UnixTime) -> Option<i64> {
         let every = self.rotation.every?;
         let second = self.calendar_second(time);
         Some(match every {
@@ -87,26 +86,14 @@ impl Schedule {
     }
 
     /// Returns the seconds since 1970 that the calendar of this rotation shows.
-    pub(super) fn calendar_second(&mut self, time: SystemTime) -> i64 {
-        let second = seconds(time);
+    pub(super) fn calendar_second(&mut self, time: UnixTime) -> i64 {
+        let second = time.second;
         let minute = second.div_euclid(60);
         if self.asked != Some(minute) {
             self.asked = Some(minute);
             self.offset = self.zone.as_ref().map_or(0, |zone| zone.offset(second).into());
         }
         second.saturating_add(self.offset)
-    }
-}
-
-/// Returns whole seconds since 1970, rounded down.
-fn seconds(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        Err(before) => {
-            let before = before.duration();
-            let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            -whole - i64::from(before.subsec_nanos() > 0)
-        }
     }
 }
 
@@ -124,19 +111,14 @@ mod tests {
         0
     }
 
-    fn at(text: &str) -> SystemTime {
+    fn at(text: &str) -> UnixTime {
         let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap().and_utc();
-        let (second, nanos) = (time.timestamp(), time.timestamp_subsec_nanos());
-        if second >= 0 {
-            UNIX_EPOCH + Duration::new(second as u64, nanos)
-        } else {
-            UNIX_EPOCH - Duration::from_secs(second.unsigned_abs()) + Duration::from_nanos(nanos.into())
-        }
+        UnixTime { second: time.timestamp(), nanos: time.timestamp_subsec_nanos() }
     }
 
     /// Summer time from `from` to `to`, both in UTC, on top of `winter`.
     fn summer(second: i64, from: &str, to: &str, winter: i64) -> i64 {
-        let time = UNIX_EPOCH + Duration::from_secs(second as u64);
+        let time = UnixTime { second, nanos: 0 };
         if (at(from)..at(to)).contains(&time) { winter + 3600 } else { winter }
     }
 
@@ -150,7 +132,7 @@ mod tests {
 
     /// Half an hour of summer time.
     fn lord_howe(second: i64) -> i64 {
-        let time = UNIX_EPOCH + Duration::from_secs(second as u64);
+        let time = UnixTime { second, nanos: 0 };
         let winter = (at("2026-04-04 15:00:00")..at("2026-10-03 15:30:00")).contains(&time);
         if winter { 10 * 3600 + 1800 } else { 11 * 3600 }
     }
@@ -343,7 +325,7 @@ mod tests {
             std::env::var("UNFAZED_ZONE").ok().and_then(|name| zones.into_iter().find(|zone| zone.0 == name))
         {
             let local = Zone::local();
-            let first = seconds(at("2026-01-01 00:00:00"));
+            let first = at("2026-01-01 00:00:00").second;
             // Every half hour of a year, and the second before it.
             for half_hour in 0..365 * 48 {
                 for second in [-1, 0].map(|offset| first + half_hour * 1800 + offset) {
