@@ -92,8 +92,9 @@ impl LastLook {
     }
 
     fn set(&self, accepted: u64, free: usize) {
-        // While slots are short each caller looks: a write would take the line from the others.
-        if free > 0 {
+        // While slots are short each caller looks. The first one takes back what an earlier look
+        // has promised; further writes would take the line from the others.
+        if free > 0 || self.0.load(Relaxed) & Self::FREE > 0 {
             self.0.store(accepted << Self::FREE_BITS | (free as u64).min(Self::FREE), Relaxed);
         }
     }
@@ -189,7 +190,13 @@ impl Slots {
     /// the heap.
     pub(super) fn is_half_full(&self) -> bool {
         // Relaxed: of several callers that add together, the last one sees the sum.
-        self.len() >= self.half() || self.spilled.load(Relaxed) + self.pooled.bytes() >= MOST_SPILLED / 2
+        self.len() >= self.half() || self.held() >= MOST_SPILLED / 2
+    }
+
+    /// Returns how many bytes the records hold on the heap. Some that move at this moment may count
+    /// as in.
+    fn held(&self) -> usize {
+        self.spilled.load(SeqCst) + self.pooled.bytes()
     }
 
     /// Returns true if there is a slot that is reserved for no higher level.
@@ -250,7 +257,8 @@ impl Slots {
             ..=POOLED => self.pooled.add() + self.spilled.load(SeqCst),
             longer => self.spilled.fetch_add(longer, SeqCst) + longer + self.pooled.bytes(),
         };
-        let fits = held <= most;
+        // A caller that was interrupted between two counts has seen too much.
+        let fits = held <= most || self.held() <= most;
         if !fits {
             self.forget(spilled);
         }
@@ -467,26 +475,67 @@ mod tests {
         }
     }
 
-    /// They were let in by what a look had promised to later callers: a flood by 64 threads then
-    /// took slots that are reserved for errors.
+    /// They were let in by what a look had promised to later callers, or by what a look had
+    /// promised before others took the slots: a flood by 64 threads then took slots that are
+    /// reserved for errors.
     #[test]
     fn callers_that_stand_still_before_their_look_take_no_reserved_slot() {
-        for capacity in [128, 1024, 8192] {
-            for stopped in [1, 10, UNDER_WAY as u64] {
-                let slots = Slots::new(capacity, Overflow::DropNewest);
-                let mut offer = |accepted| {
-                    if slots.has_slot_for(Level::Info, accepted) {
-                        assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
-                    }
-                };
-                // The first ones are counted, and stand still until the others have come.
-                let others = capacity as u64 * 2;
-                (stopped + 1..others / 2).for_each(&mut offer);
-                (1..=stopped).for_each(&mut offer);
-                (others / 2..others).for_each(&mut offer);
-                assert_eq!(slots.len(), capacity - slots.reserved, "{stopped} stopped");
+        for (capacity, step) in [(128, 1), (1024, 7), (8192, 500)] {
+            for first in (1..capacity as u64).step_by(step) {
+                for count in [1, 2, 10, UNDER_WAY as u64] {
+                    let slots = Slots::new(capacity, Overflow::DropNewest);
+                    let mut offer = |accepted| {
+                        if slots.has_slot_for(Level::Info, accepted) {
+                            assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
+                        }
+                    };
+                    // They are counted, and stand still until the others have come.
+                    let (stopped, others) = (first..first + count, capacity as u64 * 2);
+                    (1..others).filter(|number| !stopped.contains(number)).for_each(&mut offer);
+                    stopped.for_each(&mut offer);
+                    (others..others + 10).for_each(&mut offer);
+                    assert_eq!(slots.len(), capacity - slots.reserved, "{count} from the {first}th on");
+                }
             }
         }
+    }
+
+    #[test]
+    fn as_many_callers_as_may_be_under_way_to_their_slot_take_no_reserved_one() {
+        for capacity in [1024, 8192] {
+            let slots = Slots::new(capacity, Overflow::DropNewest);
+            let send = || assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
+            let mut next = 1;
+            // Returns how many records a look lets in, itself included.
+            let mut look = || {
+                assert!(slots.has_slot_for(Level::Info, next));
+                let first = next;
+                next += 1;
+                while slots.last_look.lets_in(next) {
+                    next += 1;
+                }
+                (next - first) as usize
+            };
+            // Of those of the first look some are still under way when others look again.
+            (UNDER_WAY..look()).for_each(|_| send());
+            (0..look()).for_each(|_| send());
+            (0..UNDER_WAY).for_each(|_| send());
+            assert_eq!(slots.len(), capacity - slots.reserved);
+        }
+    }
+
+    /// Twelve hours of a flood over a writer that hung brought the numbers round.
+    #[test]
+    fn what_a_look_has_promised_ends_with_the_slots() {
+        let slots = Slots::new(8192, Overflow::DropNewest);
+        let offer = |accepted| {
+            if slots.has_slot_for(Level::Info, accepted) {
+                assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
+            }
+        };
+        let round = 1 << (u64::BITS - LastLook::FREE_BITS);
+        (1..20_000).chain(round..round + 20_000).for_each(offer);
+        assert_eq!(slots.len(), 8192 - slots.reserved);
     }
 
     #[test]
@@ -499,6 +548,9 @@ mod tests {
             assert!(lets_in(1) && lets_in(free as u64), "{free} after {at}");
             assert!(!lets_in(0) && !lets_in(free as u64 + 1), "{free} after {at}");
             assert!(!look.lets_in(at.wrapping_sub(1)) && !look.lets_in(at.wrapping_sub(1 << 20)));
+            // More than the word can say.
+            look.set(at, LastLook::FREE as usize + 7);
+            assert!(lets_in(LastLook::FREE) && !lets_in(LastLook::FREE + 1) && !lets_in(0));
         }
     }
 
