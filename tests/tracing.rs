@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+#[cfg(unix)]
+use std::{sync::Mutex, time::Instant};
 
 use log::Log as _;
 use serde_json::Value;
@@ -243,17 +245,24 @@ fn the_filter_is_this_layers_alone_and_follows_the_handle() {
     });
 }
 
+/// Returns true in a process of the test's own. Otherwise runs the test in such a process.
+fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "UNFAZED_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let ended = alone.args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let printed = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && printed.contains("1 passed"), "{printed}");
+    false
+}
+
 /// `tracing` keeps one verdict for a call site and all subscribers of the process, so this case has
 /// a process of its own.
 #[test]
 fn what_is_disabled_does_not_evaluate_its_fields() {
-    const ALONE: &str = "UNFAZED_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let mut alone = Command::new(std::env::current_exe().unwrap());
-        alone.args(["--exact", "what_is_disabled_does_not_evaluate_its_fields"]).env(ALONE, "1");
-        let ended = alone.output().unwrap();
-        let printed = String::from_utf8_lossy(&ended.stdout);
-        assert!(ended.status.success() && printed.contains("1 passed"), "{printed}");
+    if !is_alone("what_is_disabled_does_not_evaluate_its_fields") {
         return;
     }
     let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
@@ -459,4 +468,95 @@ fn lines_of_fmt_for_a_full_disk_are_counted_and_no_call_fails() {
     let _ = handle.flush(Duration::from_secs(10));
     let stats = handle.stats();
     assert_eq!((stats.accepted, stats.written, stats.dropped.total() + stats.pending), (1000, 0, 1000), "{stats:?}");
+}
+
+/// Its level is asked for while `tracing-core` holds a lock.
+#[cfg(unix)]
+struct SlowSubscriber {
+    is_asked: mpsc::Sender<()>,
+    answer: Mutex<mpsc::Receiver<()>>,
+}
+
+#[cfg(unix)]
+impl Subscriber for SlowSubscriber {
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        self.is_asked.send(()).unwrap();
+        let _ = self.answer.lock().unwrap().recv();
+        None
+    }
+
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Runs `life` in a forked child, which has to end within a minute.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn assert_forked(life: impl FnOnce() -> bool) {
+    // SAFETY: the child goes on with this test alone, on the only thread it has, and ends without
+    // returning; neither `alarm`, `_exit` nor `waitpid` keeps a pointer.
+    let (pid, status) = unsafe {
+        let (pid, mut status) = (libc::fork(), 0);
+        if pid == 0 {
+            libc::alarm(60);
+            let is_good = catch_unwind(AssertUnwindSafe(life)).unwrap_or(false);
+            libc::_exit(if is_good { 0 } else { 1 });
+        }
+        assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+        (pid, status)
+    };
+    assert_eq!(status, 0, "of the child {pid}");
+}
+
+/// A configuration that the child's writer followed made it wait for a thread of the parent, for
+/// ever, and so did `Handle::set_filter`.
+#[cfg(unix)]
+#[test]
+fn a_child_that_is_forked_while_a_subscriber_is_made_can_change_its_filter() {
+    if !is_alone("a_child_that_is_forked_while_a_subscriber_is_made_can_change_its_filter") {
+        return;
+    }
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    let handle = &logged.handle;
+    let debug_is_logged = |patience| {
+        handle.set_filter("debug").unwrap();
+        let (before, since) = (handle.stats().accepted, Instant::now());
+        while handle.stats().accepted == before && since.elapsed() < patience {
+            debug!("from a child");
+            thread::sleep(Duration::from_millis(1));
+        }
+        handle.flush(Duration::from_secs(10)).is_ok() && handle.stats().accepted > before
+    };
+    // A call site that is new takes the same lock.
+    let say = |text| info!("{text}");
+    logged.run(|| {
+        say("from the parent");
+        debug!("not from the parent");
+        assert_forked(|| debug_is_logged(Duration::from_secs(10)));
+        let (is_asked, asked) = mpsc::channel();
+        let (go_on, answer) = mpsc::channel();
+        let slow = thread::spawn(|| tracing::Dispatch::new(SlowSubscriber { is_asked, answer: Mutex::new(answer) }));
+        asked.recv().unwrap();
+        assert_forked(|| {
+            debug_is_logged(Duration::ZERO);
+            say("from another child");
+            handle.flush(Duration::from_secs(10)).is_ok()
+        });
+        drop(go_on);
+        slow.join().unwrap();
+    });
+    let said = |text: &str| logged.json().iter().filter(|line| line["message"] == text).count();
+    assert!(said("from a child") > 0);
+    assert_eq!([said("from the parent"), said("not from the parent"), said("from another child")], [1, 0, 1]);
 }

@@ -483,7 +483,7 @@ impl CurrentFilter {
             self.keep_in_step();
         }
         #[cfg(feature = "tracing")]
-        tracing_core::callsite::rebuild_interest_cache();
+        super::interest::rebuild();
         Ok(())
     }
 

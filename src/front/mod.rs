@@ -8,6 +8,8 @@ pub(crate) mod scope;
 
 pub(crate) mod captured;
 pub(crate) mod filter;
+#[cfg(feature = "tracing")]
+mod interest;
 mod filter_advice;
 pub(crate) mod filter_doubts;
 pub(crate) mod output_filters;

@@ -30,7 +30,8 @@ process_wide! {
     static GENERATION: AtomicU64 = AtomicU64::new(0);
 }
 
-pub(super) fn generation() -> u64 {
+/// Returns how many forks lie between the first process and this one, as far as they were watched.
+pub(crate) fn generation() -> u64 {
     // Relaxed: it changes only while a process has one thread.
     GENERATION.load(Relaxed)
 }

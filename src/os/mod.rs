@@ -38,6 +38,8 @@ pub(crate) use exit::{Registration, register_at_exit};
 pub(crate) use exit::{drain_all, register};
 #[cfg(all(loom, test, unix))]
 pub(crate) use fork::CloseInChild;
+#[cfg(feature = "tracing")]
+pub(crate) use fork::generation;
 #[cfg(all(loom, test, unix))]
 pub(crate) use fork::in_child;
 pub(crate) use fork::{PerProcess, watch_forks};
