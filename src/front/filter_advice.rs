@@ -106,7 +106,8 @@ impl<'a> Directive<'a> {
                 Some(format!("it is no level, so it names a target; the level is called `{known}`"))
             }
             (None, Some(known)) => Some(format!("the level is called `{known}`")),
-            (None, None) if level.is_none() => None,
+            // Nothing after the `=` is every level, as no `=` is.
+            (None, None) if word.is_empty() || level.is_none() => None,
             (None, None) => Some(format!("`{word}` is no level; there are off, error, warn, info, debug and trace")),
         }
     }
@@ -181,6 +182,7 @@ mod tests {
             "Warn",
             "hyper",
             "hyper=warn",
+            "hyper=",
             " hyper=warn , my_app=debug ",
             "app::db=trace",
             "app::db",
