@@ -44,7 +44,12 @@ impl<D: Disk> FileSink<D> {
         if let Some(error) = refused {
             return Err(self.disk_refused(lines, error, batch.bytes().len() - end, batch.now()));
         }
-        if lines < batch.len() { Err(self.too_little(lines, batch, end)) } else { Ok(()) }
+        if lines == batch.len() {
+            return Ok(());
+        }
+        // Of what was free before the write the line about the suspension would say too much.
+        self.query_space(batch.now().monotonic);
+        Err(self.too_little(lines, batch, end))
     }
 
     /// Returns how many whole lines of `batch` there is room for and where they end, and why the

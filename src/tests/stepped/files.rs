@@ -83,6 +83,24 @@ fn a_start_below_the_reserve_says_so_once_and_keeps_quiet() {
 }
 
 #[test]
+fn the_line_on_a_suspension_says_what_is_free_after_the_lines_that_still_fitted() {
+    let disk = FakeDisk::with_capacity(MIB);
+    let mut bench = Setup::new().file(&disk, Some(64 * KIB), Fsync::Never).bench();
+    bench.step();
+    let filler = disk.world().free() - 80 * KIB;
+    disk.world().filler = filler;
+    let written = disk.read(PATH).len();
+    bench.log_some(200);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::LowSpace));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(text.len() > written + 2 * KIB as usize, "some of them fitted: {text}");
+    let free = disk.world().free() + last.len() as u64 + 1;
+    assert!(last.contains(&format!(" cause=low_space free={free} min_free_space=65536 ")), "{free}: {last}");
+}
+
+#[test]
 fn a_line_on_the_suspension_that_is_cut_off_later_leaves_the_fragment_before_it_ended() {
     let disk = FakeDisk::with_capacity(MIB);
     disk.append(PATH, b"half a line of somebody");
