@@ -29,7 +29,7 @@ use crate::wanted::Wanting;
 pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Show, Values};
 pub use arguments::{Piece, Site};
 pub(crate) use body::TextWriter;
-use body::{Body, LONGEST_MESSAGE, Written, cut};
+use body::{Body, CUT_MARK, LONGEST_MESSAGE, Written, cut};
 pub(crate) use buffer::POOLED;
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, Keys, MoreKeyValues, Pairs};
@@ -39,6 +39,9 @@ pub use view::Record;
 
 /// A thread's name longer than this is cut.
 const LONGEST_THREAD_NAME: usize = 64;
+/// The longest text among the key-values of a notice, in bytes. An error may quote a whole
+/// configuration file, and a notice that is too long for what is free suspends its output.
+const LONGEST_NOTICE_TEXT: usize = 4096;
 // A slot of 264 bytes costs a fifth more on its way through the channel than one of 256.
 const _: () = assert!(size_of::<OwnedRecord>() <= 256);
 
@@ -103,6 +106,13 @@ impl Notice {
         parts.push_message(&mut body, message);
         let mut writer = KeyValueWriter::new(&mut body);
         for (key, value) in key_values {
+            let text = match value {
+                Value::Str(text) if text.len() > LONGEST_NOTICE_TEXT => {
+                    [cut(text, LONGEST_NOTICE_TEXT), CUT_MARK].concat()
+                }
+                _ => String::new(),
+            };
+            let value = if text.is_empty() { *value } else { Value::Str(&text) };
             writer.pair(key, |body, tag| value.encode(body, tag));
         }
         let (stamp, level) = (Stamp::at(time), level as u8);
@@ -394,6 +404,7 @@ impl OwnedRecord {
         text_of(self.body.bytes().get(start..start + len).unwrap_or(&[]))
     }
 
+    #[inline]
     fn key_values(&self) -> KeyValues<'_> {
         self.file_and_key_values().1
     }
@@ -406,6 +417,7 @@ impl OwnedRecord {
         }
     }
 
+    #[inline]
     fn file_and_key_values(&self) -> (Option<&str>, KeyValues<'_>) {
         let start = match self.body {
             Body::Literal(_) => 0,
@@ -446,7 +458,7 @@ pub(crate) fn level_of(number: u8) -> Level {
 mod tests {
     use std::cell::Cell;
 
-    use super::body::{CUT_MARK, INLINE};
+    use super::body::INLINE;
     use super::*;
 
     thread_local! {
