@@ -242,7 +242,8 @@ impl Builder {
     /// Adds an output to a syslog daemon: a [`Syslog`].
     ///
     /// Events and [`Stats`](crate::Stats) call it `syslog`, or by its address `syslog udp
-    /// 10.0.0.1:514`. A second one of that name is `syslog 2`.
+    /// 10.0.0.1:514`, with a machine's name where a configuration file has that. A second one of
+    /// that name is `syslog 2`.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Syslog};
@@ -568,9 +569,11 @@ impl Builder {
     ///
     /// A text that `read` refuses, options that [`build`](Self::build) would refuse, or a file that
     /// cannot be read changes nothing. It is an [`Event::Failed`] and one line in each output. The
-    /// paths of files are looked at as `build` does; users and groups are not looked up. A forked
-    /// child follows the file, too, from its first record on that passes the filter, and from what
-    /// its parent knew at the fork.
+    /// paths of files are looked at as `build` does; users and groups are not looked up. `read`
+    /// runs on the writer's thread, so that a [`Syslog`](crate::Builder#method.syslog) whose
+    /// machine has a name, or anything else that waits, holds up every output. A forked child
+    /// follows the file, too, from its first record on that passes the filter, and from what its
+    /// parent knew at the fork.
     ///
     /// At most 16 outputs may follow a file.
     ///
@@ -782,6 +785,21 @@ impl Builder {
         }
         let (planned, _) = plan_outputs(outputs, format, true)?;
         Look::new(&planned, false).check_all()
+    }
+
+    /// Returns true if it has an output.
+    #[cfg(feature = "serde")]
+    pub(crate) fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Returns the outputs to syslog daemons.
+    #[cfg(all(feature = "serde", feature = "syslog", unix))]
+    pub(crate) fn syslogs(&mut self) -> impl Iterator<Item = &mut Syslog> {
+        self.outputs.iter_mut().filter_map(|output| match &mut output.destination {
+            Destination::Syslog(syslog) => Some(syslog),
+            _ => None,
+        })
     }
 
     fn add(&mut self, wanted: Wanted, format: Option<Format>, destination: Destination) {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -537,16 +538,20 @@ fn a_watched_file_changes_filters_levels_and_the_rate_limit_and_moves_no_output(
 
     // Bad ones, and none at all.
     assert_eq!(failures.try_iter().collect::<Vec<_>>(), [""; 0]);
+    let file = format!("\n[[file]]\npath = '{}'", all.display());
     for (bad, why) in [
         (Some("levl = 'info'"), "unknown field `levl`"),
         (Some("level = 'warn'\nfilter = 'app=loud'"), "app=loud"),
         (Some("level = 'warn'\nrate_limit = { records = 0, per = '1s' }"), "0 records"),
         (Some("level = 'warn'\ncapacity = 0"), "`capacity` is 0"),
         (None, ""),
+        // As an editor leaves it on a full disk: once followed, with the level of no file.
+        (Some(""), "no output"),
     ] {
         let doing = if bad.is_some() { "follow" } else { "read" };
         match bad {
-            Some(text) => fs::write(&watched, text).unwrap(),
+            Some("") => fs::write(&watched, "").unwrap(),
+            Some(text) => fs::write(&watched, text.to_owned() + &file).unwrap(),
             None => fs::remove_file(&watched).unwrap(),
         }
         for output in [&all, &access] {
@@ -611,6 +616,33 @@ fn a_watched_file_changes_each_of_two_daemons_at_local_sockets() {
     assert_eq!(names, ["syslog", "syslog 2"]);
     let page = stats.to_prometheus();
     assert_eq!(page.matches("unfazed_output_written_total{output=\"syslog 2\"} 1\n").count(), 1, "{page}");
+}
+
+/// The writer once asked a name server for it, and no output was written to until that answered.
+#[test]
+fn a_changed_file_has_no_name_looked_up_and_its_daemons_are_known_by_the_names_they_have_there() {
+    log::set_max_level(LevelFilter::Trace); // nothing is installed
+    let dir = tempfile::tempdir().unwrap();
+    let watched = dir.path().join("log.toml");
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = daemon.local_addr().unwrap().port();
+    let text = |level: &str, to: &str| {
+        format!(
+            "[syslog]\nto = 'udp://localhost:{port}'\nlevel = '{level}'\n[stderr]\nlevel = 'off'\notherwise = {{ syslog = {{ to = '{to}' }} }}"
+        )
+    };
+    let read = |text: &str| toml::from_str::<Config>(text);
+    let nowhere = read(&text("warn", "tcp://nowhere.invalid:514")).unwrap().builder().unwrap_err().to_string();
+    assert!(nowhere.starts_with("option `syslog.to` is `nowhere.invalid:514` ("), "{nowhere}");
+    let first = text("warn", "udp://127.0.0.1:9");
+    fs::write(&watched, &first).unwrap();
+    let (logger, handle) = read(&first).unwrap().watch(&watched, read).builder().unwrap().build().unwrap();
+    let name = format!("syslog udp localhost:{port}");
+    assert!(handle.stats().outputs.iter().any(|output| *output.name == *name));
+    let takes = |level| logger.enabled(&Metadata::builder().level(level).target("app").build());
+    assert!(takes(Level::Warn) && !takes(Level::Info));
+    fs::write(&watched, text("info", "tcp://nowhere.invalid:514")).unwrap();
+    eventually("the level of the daemon follows", || takes(Level::Info));
 }
 
 #[test]

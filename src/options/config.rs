@@ -156,7 +156,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A format that does not exist or whose feature is missing. Ranges are checked by
+    /// A format that does not exist or whose feature is missing, or the name of a machine that
+    /// cannot be found. Ranges are checked by
     /// [`Builder::build`] and [`Builder::init`]. An option that its format has no use for changes
     /// nothing, as with the method of the same name.
     ///
@@ -169,6 +170,15 @@ impl Config {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn builder(&self) -> Result<Builder, InitError> {
+        #[cfg_attr(not(all(feature = "syslog", unix)), allow(unused_mut))]
+        let mut builder = self.builder_without_addresses()?;
+        #[cfg(all(feature = "syslog", unix))]
+        builder.syslogs().try_for_each(super::daemons::look_up)?;
+        Ok(builder)
+    }
+
+    /// Returns the builder without having looked up the names of machines.
+    fn builder_without_addresses(&self) -> Result<Builder, InitError> {
         let mut builder = Builder::new();
         builder = given(builder, self.level, Builder::level);
         builder = given(builder, self.filter.as_deref(), Builder::filter);
@@ -205,7 +215,8 @@ impl Config {
 
     /// Follows a file, mostly the one that these options come from: when it has changed, `read`
     /// makes a configuration of its text. Level, filter, rate limit, and the levels and filters of
-    /// the outputs follow it; outputs are neither opened nor closed nor moved.
+    /// the outputs follow it; outputs are neither opened nor closed nor moved. The name of a syslog
+    /// daemon's machine is looked up by [`builder`](Self::builder) alone, and not again.
     ///
     /// A bad file changes nothing, and is reported by an event and a line. [`Builder::watch`] says
     /// more.
@@ -226,8 +237,14 @@ impl Config {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let names_outputs = self.builder_without_addresses().is_ok_and(|builder| builder.has_outputs());
         let read = move |text: &str| -> Result<Builder, Box<dyn std::error::Error + Send + Sync>> {
-            Ok(read(text).map_err(Into::into)?.builder()?)
+            let builder = read(text).map_err(Into::into)?.builder_without_addresses()?;
+            // A file that has lost its outputs, such as an empty one, is refused by a start.
+            if names_outputs && !builder.has_outputs() {
+                return Err(InitError::NoOutput.into());
+            }
+            Ok(builder)
         };
         self.watched = Some(Watched::new(path, read));
         self

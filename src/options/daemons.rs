@@ -1,11 +1,14 @@
 //! The outputs to daemons as they are in a configuration. Plain values.
 
+use std::io;
+
 use log::LevelFilter;
 use serde::Deserialize;
 
 use crate::error::InitError;
 #[cfg(all(feature = "journald", target_os = "linux"))]
 use crate::sink::journald::Journald;
+use crate::sink::socket::Destination;
 use crate::sink::syslog::{Facility, Syslog, SyslogProtocol};
 
 use super::read::{LevelRange, Size, Time, WordOrTable, given, only_table};
@@ -48,18 +51,27 @@ impl SyslogConfig {
     fn destination(&self) -> Result<Syslog, InitError> {
         let to = self.to.as_deref().unwrap_or("local");
         let made = match to.split_once("://") {
-            Some(("udp", address)) => Syslog::udp(address),
-            Some(("tcp", address)) => Syslog::tcp(address),
+            Some(("udp", address)) => Syslog::named(address, Destination::Udp),
+            Some(("tcp", address)) => Syslog::named(address, Destination::Tcp),
             None if to == "local" => Ok(Syslog::local()),
             // The name of a machine is not taken for a file.
             None if to.contains('/') => Ok(Syslog::unix(to)),
-            _ => Err(std::io::ErrorKind::InvalidInput.into()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
         };
-        made.map_err(|error| InitError::Option {
-            option: "syslog.to",
-            value: format!("`{to}` ({error})"),
-            range: "`local`, the path of a socket (with a `/`), `udp://host:port` or `tcp://host:port`",
-        })
+        made.map_err(|error| bad_destination(to, &error))
+    }
+}
+
+/// Looks up the name of the machine, if the output has one.
+pub(super) fn look_up(syslog: &mut Syslog) -> Result<(), InitError> {
+    syslog.look_up().map_err(|(name, error)| bad_destination(&name, &error))
+}
+
+fn bad_destination(to: &str, error: &io::Error) -> InitError {
+    InitError::Option {
+        option: "syslog.to",
+        value: format!("`{to}` ({error})"),
+        range: "`local`, the path of a socket (with a `/`), `udp://host:port` or `tcp://host:port`",
     }
 }
 

@@ -54,6 +54,8 @@ use super::socket::{Connection, Destination, Socket};
 #[must_use = "give it to `Builder::syslog`"]
 pub struct Syslog {
     pub(crate) to: Destination,
+    /// The host and port of a configuration, where the host is a name, which is looked up later.
+    named: Option<String>,
     pub(crate) wanted: Wanted,
     pub(crate) backlog: Backlog,
     pub(crate) app_name: Option<String>,
@@ -185,9 +187,38 @@ impl Syslog {
         Ok(Self::to(Destination::Tcp(all(address)?)))
     }
 
+    /// Returns the output to an address of a configuration. A name has no address yet: the writer
+    /// reads a changed configuration, and never waits for a name server.
+    ///
+    /// # Errors
+    ///
+    /// It is no `host:port`.
+    #[cfg(feature = "serde")]
+    pub(crate) fn named(address: &str, to: fn(Vec<SocketAddr>) -> Destination) -> io::Result<Self> {
+        if let Ok(known) = address.parse() {
+            return Ok(Self::to(to(vec![known])));
+        }
+        let is_named =
+            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if !is_named {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self { named: Some(address.to_owned()), ..Self::to(to(Vec::new())) })
+    }
+
+    /// Looks up the name of a configuration. Returns it with the error if there is one.
+    #[cfg(feature = "serde")]
+    pub(crate) fn look_up(&mut self) -> Result<(), (String, io::Error)> {
+        if let (Some(name), Destination::Udp(addresses) | Destination::Tcp(addresses)) = (&self.named, &mut self.to) {
+            *addresses = all(name).map_err(|error| (name.clone(), error))?;
+        }
+        Ok(())
+    }
+
     fn to(to: Destination) -> Self {
         Self {
             to,
+            named: None,
             wanted: Wanted::EVERYTHING,
             backlog: Backlog::default(),
             app_name: None,
@@ -288,9 +319,15 @@ impl Syslog {
     pub(crate) fn name(&self) -> String {
         match &self.to {
             Destination::Unix(_) => "syslog".to_owned(),
-            Destination::Udp(addresses) => format!("syslog udp {}", shown(addresses)),
-            Destination::Tcp(addresses) => format!("syslog tcp {}", shown(addresses)),
+            Destination::Udp(addresses) => format!("syslog udp {}", self.address(addresses)),
+            Destination::Tcp(addresses) => format!("syslog tcp {}", self.address(addresses)),
         }
+    }
+
+    /// Returns the address that names the output: as a configuration has it, or the first one.
+    fn address(&self, addresses: &[SocketAddr]) -> String {
+        let first = || addresses.first().map(SocketAddr::to_string).unwrap_or_default();
+        self.named.clone().unwrap_or_else(first)
     }
 
     /// Returns the format of its messages, with the name of the program and of this machine.
@@ -310,11 +347,6 @@ impl Syslog {
 fn all(address: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let addresses: Vec<_> = address.to_socket_addrs()?.collect();
     if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
-}
-
-/// Returns the first address, which names the output.
-fn shown(addresses: &[SocketAddr]) -> String {
-    addresses.first().map(SocketAddr::to_string).unwrap_or_default()
 }
 
 /// Makes the sink of a [`Syslog`].
