@@ -70,6 +70,7 @@ impl Output {
     /// Hands over what waits, if it is time to; or suspends the output.
     pub(super) fn tend_lagging(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
+        self.unreported.look_for_gap(turn.counters.drops_of(&self.counters), turn.now);
         if self.pace().is_some_and(|pace| pace.is_due(now)) {
             self.write_retained(turn);
         }

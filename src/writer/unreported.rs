@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::event::{Cause, Event};
 use crate::record::Notice;
@@ -30,11 +30,21 @@ pub(super) struct Unreported {
     unsynced: Option<Failed>,
     /// The drops that the log has reported so far.
     reported: Drops,
+    gap: Gap,
     drops_line: Option<Instant>,
     failed_line: Option<Instant>,
     suspended_line: Option<Instant>,
     /// What the lines report that lead the batch in hand.
     leading: Vec<Leading>,
+}
+
+/// When records began to be missing that the log has not reported.
+#[derive(Default)]
+struct Gap {
+    /// The last look found none.
+    complete_at: Option<SystemTime>,
+    /// The look before the first that found some.
+    since: Option<SystemTime>,
 }
 
 /// What failed without a suspension: how often, and the error of the last time.
@@ -109,9 +119,20 @@ impl Unreported {
         dropped.since(&self.reported)
     }
 
+    /// Looks whether records are missing, while the output is not suspended: a gap line says since
+    /// when. `dropped` are all drops of the output.
+    pub(super) fn look_for_gap(&mut self, dropped: Drops, now: Now) {
+        if self.drops(dropped).total() == 0 {
+            self.gap = Gap { complete_at: Some(now.wall), since: None };
+        } else if self.gap.since.is_none() {
+            self.gap.since = Some(self.gap.complete_at.unwrap_or(now.wall));
+        }
+    }
+
     /// Hands the lines that lead the next batch to `line`, in their order. `dropped` are all drops
     /// of the output. At the end, everything is reported at once.
     pub(super) fn lead(&mut self, dropped: Drops, now: Now, at_the_end: bool, mut line: impl FnMut(&Notice)) {
+        self.look_for_gap(dropped, now);
         if let Some(opening) = &self.opening {
             line(opening);
             self.leading.push(Leading::Opening);
@@ -164,12 +185,14 @@ impl Unreported {
 
     /// Returns the gap line: `drops` are missing, and `retained` lines follow it.
     pub(super) fn gap(&self, suspension: &Suspension, drops: &Drops, retained: usize, now: Now) -> Notice {
-        notice::resumed((suspension.since.wall, now.wall), suspension.cause, drops, retained, &self.happened)
+        let since = self.gap.since.map_or(suspension.since.wall, |since| since.min(suspension.since.wall));
+        notice::resumed((since, now.wall), suspension.cause, drops, retained, &self.happened)
     }
 
     /// Marks as reported what a gap line with `drops` reports.
     pub(super) fn gap_is_in(&mut self, drops: &Drops, now: Now) {
         self.reported.add(drops);
+        self.gap = Gap { complete_at: Some(now.wall), since: None };
         self.happened = Happened::default();
         self.drops_line = Some(now.monotonic);
     }

@@ -370,6 +370,28 @@ fn a_reader_that_takes_nothing_for_its_patience_suspends_the_output_and_one_that
     }
 }
 
+/// It said the time at which the reader's patience had ended, seconds after the first of them.
+#[test]
+fn a_gap_line_after_a_full_backlog_says_since_when_records_are_missing() {
+    let disk = pipe(0);
+    let mut bench = bench(&disk, 64 * KIB);
+    bench.log_some(10);
+    bench.step();
+    for second in 0..12 {
+        bench.pass(SECOND);
+        if second >= 1 {
+            bench.log_some(1000);
+        }
+        bench.step();
+    }
+    assert!(bench.suspended());
+    assert_recovery_of_a_stream(&mut bench, &disk);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let gap = text.lines().find(|line| line.contains("logging resumed")).unwrap();
+    // The last turn in which none was missing was a second after the start.
+    assert!(gap.contains(" from=2001-09-09T01:46:41.000000Z "), "{gap}");
+}
+
 #[test]
 fn a_stream_that_stands_still_for_long_costs_its_callers_nothing_once_its_backlog_is_full() {
     let disk = pipe(0);
