@@ -292,10 +292,16 @@ impl<'a> KeyValues<'a> {
         Self { bytes, keys }
     }
 
+    /// Returns true if there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Takes out the file of the record's location, if it is there.
     #[inline]
     pub(super) fn split_file(self) -> (Option<&'a str>, Self) {
-        if self.bytes.is_empty() { (None, self) } else { self.split_first() }
+        if self.is_empty() { (None, self) } else { self.split_first() }
     }
 
     fn split_first(mut self) -> (Option<&'a str>, Self) {
