@@ -164,7 +164,6 @@ const HAVE_NO_LIKE: &[&str] = &[
     "flush_on_crash",
     "fsync",
     "group",
-    "max_age",
     "max_len",
     "max_total_size",
     "min_free_space",
