@@ -559,7 +559,8 @@ impl Builder {
     /// those of the file. What [`Handle::set_filter`] has set is replaced, what was pushed stays.
     /// What stands in for another output keeps its levels.
     ///
-    /// The text that is in the file when the logger is made is not read: that is the program's.
+    /// The text that is in the file when the logger is made is not followed: the program has read
+    /// it. A change between the two is not seen until the file changes again.
     /// The writer's thread looks once a second, and follows what two looks in a row have found: so
     /// nobody meets a file that is only half written, and it makes no difference whether the file
     /// was edited, replaced or linked, or on which file system it is. (A service such as inotify
@@ -642,7 +643,8 @@ impl Builder {
     /// suspended later, or its rotation fails.
     ///
     /// A disk that is full or a directory that cannot be made is no error: then the output begins
-    /// suspended ([`require_outputs`](Self::require_outputs) makes it one).
+    /// suspended. With [`require_outputs`](Self::require_outputs) an output that cannot be opened
+    /// is an error.
     ///
     /// # Errors
     ///

@@ -16,6 +16,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! `use unfazed::*` next to the crate `tracing` makes paths such as `tracing::info!` ambiguous.
+//! Import items of this crate by name instead.
+//!
 //! # With other layers
 //!
 //! [`layer`] goes onto a registry like any other layer, and filters for itself alone: what it does
