@@ -43,7 +43,7 @@ impl Stamp {
     pub(crate) fn time(self, timeline: Option<&mut Timeline>) -> UnixTime {
         match (self, timeline) {
             (Self::Nanos(nanos), _) => UnixTime::from_nanos(nanos),
-            (Self::Ticks(ticks), Some(timeline)) => UnixTime::from_nanos(timeline.nanos_at(ticks)),
+            (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
             // Only who has a timeline has the callers read the counter.
             (Self::Ticks(_), None) => system::now().into(),
         }
@@ -54,8 +54,7 @@ impl Stamp {
 #[derive(Clone, Copy, Debug)]
 struct ClockSample {
     ticks: u64,
-    /// In nanoseconds since 1970.
-    wall: i64,
+    wall: UnixTime,
     /// What the counter is judged by, in nanoseconds.
     steady: u64,
 }
@@ -86,8 +85,7 @@ impl ClockSample {
         let before = system::ticks();
         let (wall, steady) = (system::now(), system::steady());
         let took = system::ticks().wrapping_sub(before);
-        let wall = UnixTime::from(wall).to_nanos();
-        (Self { ticks: before.wrapping_add(took / 2), wall, steady }, took)
+        (Self { ticks: before.wrapping_add(took / 2), wall: wall.into(), steady }, took)
     }
 }
 
@@ -141,8 +139,8 @@ impl Timeline {
         (self.before_last, self.last) = (self.last, sample);
     }
 
-    /// Returns the time at which the counter said that, in nanoseconds since 1970.
-    fn nanos_at(&mut self, ticks: u64) -> i64 {
+    /// Returns the time at which the counter said that.
+    fn time_of(&mut self, ticks: u64) -> UnixTime {
         let ahead = self.nanos_between(self.last.ticks, ticks);
         if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {
             // Either the batch takes long, or the counter is no longer what it was.
@@ -156,7 +154,7 @@ impl Timeline {
         } else {
             self.before_last
         };
-        near.wall.saturating_add(self.nanos_between(near.ticks, ticks) as i64)
+        near.wall.plus_nanos(self.nanos_between(near.ticks, ticks) as i64)
     }
 
     fn nanos_between(&self, earlier: u64, later: u64) -> f64 {
@@ -242,8 +240,6 @@ mod tests {
 
     const GHZ: f64 = 2.6;
     const HOUR: Duration = Duration::from_secs(3600);
-    /// The same in nanoseconds.
-    const HOUR_NANOS: i64 = 3_600_000_000_000;
 
     /// A machine whose clocks are moved by hand.
     #[derive(Clone, Copy)]
@@ -253,7 +249,7 @@ mod tests {
 
     impl Machine {
         fn new() -> (Self, Timeline) {
-            let wall = 1_795_000_000_000_000_000;
+            let wall = UnixTime { second: 1_795_000_000, nanos: 0 };
             let machine = Self { sample: ClockSample { ticks: 77_000_000_000, wall, steady: 30_000_000_000 } };
             (machine, Timeline::from(machine.sample))
         }
@@ -268,9 +264,14 @@ mod tests {
 
         /// Time goes on for all clocks.
         fn pass(&mut self, time: Duration) {
-            self.sample.wall += time.as_nanos() as i64;
+            self.set_wall(time.as_nanos() as i64);
             self.sample.steady += time.as_nanos() as u64;
             self.count(time);
+        }
+
+        /// The wall clock is set this many nanoseconds later.
+        fn set_wall(&mut self, later: i64) {
+            self.sample.wall = self.sample.wall.plus_nanos(later);
         }
 
         fn count(&mut self, time: Duration) {
@@ -280,7 +281,7 @@ mod tests {
         /// It is the time of this machine on this thread.
         fn set(&self, each: u64) {
             let ClockSample { ticks, wall, steady } = self.sample;
-            system::set(Some(UnixTime::from_nanos(wall).into()));
+            system::set(Some(wall.into()));
             system::set_counter(Some(system::Counter { ticks, steady, each }));
         }
 
@@ -291,7 +292,7 @@ mod tests {
 
         /// By how many nanoseconds the time that comes out for a stamp taken now is wrong.
         fn error(&self, timeline: &mut Timeline) -> i64 {
-            timeline.nanos_at(self.sample.ticks) - self.sample.wall
+            timeline.time_of(self.sample.ticks).to_nanos() - self.sample.wall.to_nanos()
         }
 
         fn is_right_by(&self, timeline: &mut Timeline) -> bool {
@@ -308,6 +309,18 @@ mod tests {
             assert_eq!(time_of(time), time);
         }
         assert_eq!((time_of(first - HOUR), time_of(last + HOUR)), (first, last));
+    }
+
+    /// Where callers read the clock itself, their stamps reach from 1677 to 2262.
+    #[test]
+    fn by_the_counter_a_record_has_the_time_of_any_year() {
+        for second in [-100_000_000_000, 0, 10_000_000_000, 253_402_300_800] {
+            let (mut machine, mut timeline) = Machine::running();
+            machine.sample.wall = UnixTime { second, nanos: 999_999_999 };
+            assert!(machine.is_believed_by(&mut timeline));
+            let time = timeline.time_of(machine.sample.ticks);
+            assert_eq!(time, machine.sample.wall);
+        }
     }
 
     #[test]
@@ -338,16 +351,13 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_is_followed_and_the_counter_believed() {
         let (mut machine, mut timeline) = Machine::running();
-        for set in [HOUR_NANOS, 24 * HOUR_NANOS] {
+        for set in [HOUR, 24 * HOUR] {
             for back in [true, false] {
                 machine.pass(Duration::from_millis(10));
                 let before = machine;
                 machine.pass(Duration::from_millis(10));
-                if back {
-                    machine.sample.wall -= set
-                } else {
-                    machine.sample.wall += set
-                }
+                let set = set.as_nanos() as i64;
+                machine.set_wall(if back { -set } else { set });
                 let after = machine;
                 machine.pass(Duration::from_millis(19));
                 assert!(machine.is_believed_by(&mut timeline));
@@ -363,7 +373,7 @@ mod tests {
         let (mut machine, mut timeline) = Machine::new();
         for rest in [Duration::from_millis(30), HOUR, 1000 * HOUR, Duration::from_millis(1)] {
             machine.pass(rest);
-            machine.sample.wall += rest.as_nanos() as i64 / 10;
+            machine.set_wall(rest.as_nanos() as i64 / 10);
             assert!(machine.is_believed_by(&mut timeline), "{rest:?}");
             assert!(machine.is_right_by(&mut timeline));
         }
@@ -388,7 +398,7 @@ mod tests {
             let before = machine;
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.sample.wall += 8 * HOUR_NANOS;
+            machine.set_wall(8 * HOUR.as_nanos() as i64);
             let after = machine;
             machine.pass(Duration::from_millis(2));
             assert!(!machine.is_believed_by(&mut timeline), "sleep {number}");
@@ -410,7 +420,7 @@ mod tests {
             let (mut machine, mut timeline) = Machine::running();
             machine.pass(Duration::from_millis(1));
             sleep(&mut machine);
-            machine.sample.wall += 8 * HOUR_NANOS;
+            machine.set_wall(8 * HOUR.as_nanos() as i64);
             machine.set(0);
             assert!(machine.is_right_by(&mut timeline), "sleep {number}: {}", machine.error(&mut timeline));
             assert!(!timeline.sample());

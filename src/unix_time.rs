@@ -30,6 +30,13 @@ impl UnixTime {
         nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
+    /// Returns the time `later` nanoseconds later; a negative number is earlier.
+    #[inline]
+    pub(crate) fn plus_nanos(self, later: i64) -> Self {
+        let Self { second, nanos } = Self::from_nanos(later.saturating_add(self.nanos.into()));
+        Self { second: self.second.saturating_add(second), nanos }
+    }
+
     /// Returns the microseconds after the second.
     #[inline]
     pub(crate) fn micros(self) -> u32 {
@@ -39,14 +46,14 @@ impl UnixTime {
 
 impl From<SystemTime> for UnixTime {
     fn from(time: SystemTime) -> Self {
-        let whole = |distance: Duration| i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
         match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => Self { second: whole(after), nanos: after.subsec_nanos() },
+            Ok(after) => Self { second: 0_i64.saturating_add_unsigned(after.as_secs()), nanos: after.subsec_nanos() },
             Err(before) => {
                 let before = before.duration();
+                let second = 0_i64.saturating_sub_unsigned(before.as_secs());
                 match before.subsec_nanos() {
-                    0 => Self { second: -whole(before), nanos: 0 },
-                    nanos => Self { second: -whole(before) - 1, nanos: NANOS - nanos },
+                    0 => Self { second, nanos: 0 },
+                    nanos => Self { second: second.saturating_sub(1), nanos: NANOS - nanos },
                 }
             }
         }
@@ -77,6 +84,22 @@ mod tests {
             assert_eq!((after.to_nanos(), before.to_nanos()), (nanos as i64, -(nanos as i64)));
             assert_eq!((UnixTime::from_nanos(nanos as i64), UnixTime::from_nanos(-(nanos as i64))), (after, before));
             assert!(before <= after && (before == after) == (nanos == 0));
+        }
+    }
+
+    #[test]
+    fn a_time_is_as_much_later_or_earlier_as_it_was_to_be() {
+        for second in [-1, 0, 253_402_300_800, i64::MIN, i64::MAX] {
+            for (nanos, later, expected) in [
+                (0, 0, (0, 0)),
+                (999_999_999, 1, (1, 0)),
+                (0, -1, (-1, 999_999_999)),
+                (1, 2_999_999_999, (3, 0)),
+                (5, -3_000_000_000, (-3, 5)),
+            ] {
+                let time = UnixTime { second, nanos }.plus_nanos(later);
+                assert_eq!(time, UnixTime { second: second.saturating_add(expected.0), nanos: expected.1 });
+            }
         }
     }
 
