@@ -20,6 +20,8 @@ use crate::sync::{process_wide, thread_local};
 use crate::wanted::{Levels, Wanting};
 
 use super::directives::Directives;
+#[cfg(feature = "tracing")]
+use super::interest::Interest;
 use super::output_filters::{OutputFilters, Takers};
 use super::program::{Question, is_asking};
 
@@ -287,12 +289,20 @@ pub(crate) struct CurrentFilter {
     version: AtomicU64,
     /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,
+    #[cfg(feature = "tracing")]
+    interest: Interest,
 }
 
 impl CurrentFilter {
     pub(crate) fn new(filter: Filter) -> Self {
         let version = AtomicU64::new(new_version());
-        Self { filter: ArcSwap::from_pointee(filter), version, installed: AtomicBool::new(false) }
+        Self {
+            filter: ArcSwap::from_pointee(filter),
+            version,
+            installed: AtomicBool::new(false),
+            #[cfg(feature = "tracing")]
+            interest: Interest::new(),
+        }
     }
 
     /// Returns what the filter says of this record.
@@ -483,8 +493,14 @@ impl CurrentFilter {
             self.keep_in_step();
         }
         #[cfg(feature = "tracing")]
-        super::interest::rebuild();
+        self.interest.rebuild();
         Ok(())
+    }
+
+    /// From now on the call sites of `tracing` ask this filter, by a layer of this subscriber.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn asked_by(&self, dispatch: &tracing_core::Dispatch) {
+        self.interest.register(dispatch);
     }
 
     /// Sets `log::max_level`; again, if another thread has changed the filter meanwhile.

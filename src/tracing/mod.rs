@@ -62,7 +62,9 @@
 //! The filter is the logger's own: `RUST_LOG`, `Builder::level`,
 //! [`Handle::set_filter`](crate::Handle::set_filter). An event or span that it does not want costs
 //! what a disabled one costs in `tracing`; when the filter changes, `tracing` is notified. A span
-//! that it does not want has no fields in the log.
+//! that it does not want has no fields in the log. At a fork, a thread of the parent may hold a
+//! lock of `tracing`. In the child a change of the filter then waits for it for 100 ms, and the
+//! call sites of `tracing` keep the filter before it.
 
 mod layer;
 mod writer;
