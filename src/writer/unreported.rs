@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::event::{Cause, Event};
 use crate::record::Notice;
@@ -41,10 +41,17 @@ pub(super) struct Unreported {
 /// When records began to be missing that the log has not reported.
 #[derive(Default)]
 struct Gap {
-    /// The last look found none.
-    complete_at: Option<SystemTime>,
+    /// The last look that found none, or whose drops the log has reported.
+    complete_at: Option<Now>,
     /// The look before the first that found some.
-    since: Option<SystemTime>,
+    since: Option<Now>,
+}
+
+impl Gap {
+    /// Everything that was dropped until then is reported.
+    fn none_at(complete_at: Now) -> Self {
+        Self { complete_at: Some(complete_at), since: None }
+    }
 }
 
 /// What failed without a suspension: how often, and the error of the last time.
@@ -59,7 +66,8 @@ enum Leading {
     Opening,
     Happened(Happened),
     Failed(&'static str),
-    Drops(Drops),
+    /// The drops until a moment.
+    Drops(Drops, Now),
 }
 
 impl Unreported {
@@ -123,9 +131,9 @@ impl Unreported {
     /// when. `dropped` are all drops of the output.
     pub(super) fn look_for_gap(&mut self, dropped: Drops, now: Now) {
         if self.drops(dropped).total() == 0 {
-            self.gap = Gap { complete_at: Some(now.wall), since: None };
+            self.gap = Gap::none_at(now);
         } else if self.gap.since.is_none() {
-            self.gap.since = Some(self.gap.complete_at.unwrap_or(now.wall));
+            self.gap.since = Some(self.gap.complete_at.unwrap_or(now));
         }
     }
 
@@ -154,7 +162,7 @@ impl Unreported {
         if drops.total() > 0 && is_due_now(self.drops_line) {
             self.drops_line = Some(now.monotonic);
             line(&notice::dropped(now.wall, &drops));
-            self.leading.push(Leading::Drops(drops));
+            self.leading.push(Leading::Drops(drops, now));
         }
     }
 
@@ -164,12 +172,15 @@ impl Unreported {
         let leading = std::mem::take(&mut self.leading);
         for (line, leading) in leading.iter().enumerate() {
             match leading {
-                Leading::Drops(drops) if line < written => self.reported.add(drops),
+                Leading::Drops(drops, until) if line < written => {
+                    self.reported.add(drops);
+                    self.gap = Gap::none_at(*until);
+                }
                 Leading::Happened(happened) if line >= written => self.happened.add(*happened),
                 Leading::Failed(doing) if line < written => self.failed_is_in(doing),
                 Leading::Opening if line < written => self.opening = None,
                 // Lines that are not in are due again.
-                Leading::Drops(_) => self.drops_line = None,
+                Leading::Drops(..) => self.drops_line = None,
                 Leading::Failed(_) => self.failed_line = None,
                 Leading::Happened(_) | Leading::Opening => {}
             }
@@ -185,14 +196,15 @@ impl Unreported {
 
     /// Returns the gap line: `drops` are missing, and `retained` lines follow it.
     pub(super) fn gap(&self, suspension: &Suspension, drops: &Drops, retained: usize, now: Now) -> Notice {
-        let since = self.gap.since.map_or(suspension.since.wall, |since| since.min(suspension.since.wall));
-        notice::resumed((since, now.wall), suspension.cause, drops, retained, &self.happened)
+        let before = self.gap.since.filter(|since| since.monotonic < suspension.since.monotonic);
+        let since = before.unwrap_or(suspension.since);
+        notice::resumed((since.wall, now.wall), suspension.cause, drops, retained, &self.happened)
     }
 
     /// Marks as reported what a gap line with `drops` reports.
     pub(super) fn gap_is_in(&mut self, drops: &Drops, now: Now) {
         self.reported.add(drops);
-        self.gap = Gap { complete_at: Some(now.wall), since: None };
+        self.gap = Gap::none_at(now);
         self.happened = Happened::default();
         self.drops_line = Some(now.monotonic);
     }

@@ -568,6 +568,28 @@ fn an_overload_that_does_not_end_is_reported_every_five_seconds() {
     parsed.assert_order(&bench.ledger, "overload");
 }
 
+/// Of a flood it said the time of its first loss, although lines since then had reported the
+/// losses.
+#[test]
+fn a_gap_line_says_no_time_before_the_last_line_on_drops() {
+    let disk = pipe(0);
+    let mut bench = Setup::new().file_with(&disk, options(20 * KIB)).sink(KeepSink::default()).bench();
+    for tenth in 0..300 {
+        bench.log_some(200);
+        bench.pass(100 * MILLI);
+        read(&disk, if tenth < 200 { 4096 } else { 0 });
+        bench.step();
+    }
+    assert!(bench.suspended());
+    assert_recovery_of_a_stream(&mut bench, &disk);
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let (before, gap) = text.split_once(" WARN  unfazed: logging resumed").unwrap();
+    let reported = before.lines().rfind(|line| line.contains(" dropped ")).unwrap().split(' ').next().unwrap();
+    let from = gap.split_once(" from=").unwrap().1.split(' ').next().unwrap();
+    assert!(reported > "2001-09-09T01:46:55" && from > "2001-09-09T01:46:55", "{reported}, {from}");
+    assert!(from < "2001-09-09T01:47:02", "{from}: the reader was there until then");
+}
+
 #[test]
 fn a_descriptor_that_takes_no_more_is_kept() {
     let (disk, mut bench) = open_pipe();
