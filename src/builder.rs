@@ -722,7 +722,8 @@ impl Builder {
         let (records, per) = self.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         let limit = (self.queue.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
         let watch = self.watch.zip(limit.clone()).map(|(watched, limit)| {
-            watch(watched, Live { filter: filter.clone(), limit, outputs: wanted, environment })
+            let of_file_alone = watched.outputs == Some(outputs.len());
+            watch(watched, Live { filter: filter.clone(), limit, outputs: wanted, of_file_alone, environment })
         });
         let log_files = Arc::new(LogFiles::new(paths(&outputs)));
         let captured = self.captured.map(|place| outputs[place].captured());
@@ -789,10 +790,10 @@ impl Builder {
         Look::new(&planned, false).check_all()
     }
 
-    /// Returns true if it has an output.
+    /// Returns the number of outputs.
     #[cfg(feature = "serde")]
-    pub(crate) fn has_outputs(&self) -> bool {
-        !self.outputs.is_empty()
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs.len()
     }
 
     /// Returns the outputs to syslog daemons.
@@ -884,7 +885,7 @@ impl std::fmt::Debug for Builder {
 }
 
 /// Returns the watch of a file, whose changes `live` follows.
-fn watch(Watched { path, read }: Watched, live: Live) -> Watch {
+fn watch(Watched { path, read, .. }: Watched, live: Live) -> Watch {
     let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
     // Without a current directory the path stays as it is, and the first look says so.
     Watch::new(std::path::absolute(&path).unwrap_or(path), follow)

@@ -249,7 +249,17 @@ fn the_path_of_a_socket_may_be_relative_and_a_machine_is_not_taken_for_one() {
     }
     let local = from_toml("[syslog]\nto = '/dev/log'").builder().unwrap();
     assert_eq!(shown(&local), shown(&Builder::new().syslog(Syslog::local())));
-    for wrong in ["localhost:514", "log", "", "tls://localhost:514"] {
+    for wrong in [
+        "localhost:514",
+        "log",
+        "",
+        "tls://localhost:514",
+        "udp://a:b:514",
+        "udp://:514",
+        "udp://a",
+        "udp://a:b",
+        "tcp:// a:1",
+    ] {
         let error = from_toml(&format!("[syslog]\nto = '{wrong}'")).builder().unwrap_err().to_string();
         assert!(error.contains("syslog.to") && error.contains("the path of a socket"), "{error}");
     }
@@ -633,7 +643,7 @@ fn a_changed_file_has_no_name_looked_up_and_its_daemons_are_known_by_the_names_t
     };
     let read = |text: &str| toml::from_str::<Config>(text);
     let nowhere = read(&text("warn", "tcp://nowhere.invalid:514")).unwrap().builder().unwrap_err().to_string();
-    assert!(nowhere.starts_with("option `syslog.to` is `nowhere.invalid:514` ("), "{nowhere}");
+    assert!(nowhere.starts_with("option `syslog.to` is `tcp://nowhere.invalid:514` ("), "{nowhere}");
     let first = text("warn", "udp://127.0.0.1:9");
     fs::write(&watched, &first).unwrap();
     let (logger, handle) = read(&first).unwrap().watch(&watched, read).builder().unwrap().build().unwrap();

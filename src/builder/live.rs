@@ -23,6 +23,8 @@ type Read = dyn Fn(&str) -> Result<Builder, Box<dyn Error + Send + Sync>> + Send
 pub(crate) struct Watched {
     pub(super) path: PathBuf,
     pub(super) read: Arc<Read>,
+    /// How many outputs the file has at the start, if it may name outputs.
+    pub(super) outputs: Option<usize>,
 }
 
 impl Watched {
@@ -33,7 +35,13 @@ impl Watched {
     where
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self { path: path.into(), read: Arc::new(move |text| read(text).map_err(Into::into)) }
+        Self { path: path.into(), read: Arc::new(move |text| read(text).map_err(Into::into)), outputs: None }
+    }
+
+    /// Sets how many outputs the file has at the start.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_outputs(self, outputs: usize) -> Self {
+        Self { outputs: Some(outputs), ..self }
     }
 }
 
@@ -49,6 +57,8 @@ pub(super) struct Live {
     pub(super) limit: Arc<Limit>,
     /// The outputs in their places: their names, and what they wanted at the start.
     pub(super) outputs: Vec<(Arc<str>, Wanted)>,
+    /// All of them are outputs of the file: a start refuses a file that has none.
+    pub(super) of_file_alone: bool,
     /// The directives of the environment, which stay on top of those of the file.
     pub(super) environment: Option<String>,
 }
@@ -58,6 +68,9 @@ impl Live {
     /// directives that match nothing.
     pub(super) fn follow(&self, options: Builder) -> Result<Option<Notice>, InitError> {
         options.check_queue()?;
+        if self.of_file_alone && options.outputs.is_empty() {
+            return Err(InitError::NoOutput);
+        }
         let doubts = FilterDoubts::of(options.doubtful());
         let mut outputs = OutputFilters::new();
         let of_file = options.wanted();
@@ -94,6 +107,7 @@ mod tests {
             filter: Arc::new(CurrentFilter::new(filter)),
             limit: Limit::new(0, NO_LIMIT_PER),
             outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
+            of_file_alone: false,
             environment,
         }
     }
@@ -127,7 +141,11 @@ mod tests {
             assert!(error.to_string().contains(expected), "{expected}: {error}");
             assert_eq!(live.filter.directives(), "info", "{expected}");
         }
-        // A file without outputs, and one with a user that only a start looks up.
+        let alone = Live { of_file_alone: true, ..self::live(None) };
+        assert!(matches!(alone.follow(Builder::new().level(LevelFilter::Trace)), Err(InitError::NoOutput)));
+        assert_eq!(alone.filter.directives(), "info");
+        // A file without outputs next to those of the code, and one with a user that only a start
+        // looks up.
         for builder in [wide, Builder::new().file(LogFile::new(&log).owner("no such user")).level(LevelFilter::Trace)] {
             live.follow(builder).unwrap();
             assert_eq!(live.filter.directives(), "trace");

@@ -210,7 +210,10 @@ impl Config {
         builder = given(builder, self.log_panics, Builder::log_panics);
         builder = given(builder, self.require_outputs, Builder::require_outputs);
         builder = given(builder, self.flush_on_crash, Builder::flush_on_crash);
-        Ok(given(builder, self.watched.clone(), Builder::watched))
+        Ok(given(builder, self.watched.clone(), |builder, watched| {
+            let outputs = builder.outputs();
+            builder.watched(watched.with_outputs(outputs))
+        }))
     }
 
     /// Follows a file, mostly the one that these options come from: when it has changed, `read`
@@ -237,14 +240,8 @@ impl Config {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let names_outputs = self.builder_without_addresses().is_ok_and(|builder| builder.has_outputs());
         let read = move |text: &str| -> Result<Builder, Box<dyn std::error::Error + Send + Sync>> {
-            let builder = read(text).map_err(Into::into)?.builder_without_addresses()?;
-            // A file that has lost its outputs, such as an empty one, is refused by a start.
-            if names_outputs && !builder.has_outputs() {
-                return Err(InitError::NoOutput.into());
-            }
-            Ok(builder)
+            Ok(read(text).map_err(Into::into)?.builder_without_addresses()?)
         };
         self.watched = Some(Watched::new(path, read));
         self

@@ -64,7 +64,7 @@ impl SyslogConfig {
 
 /// Looks up the name of the machine, if the output has one.
 pub(super) fn look_up(syslog: &mut Syslog) -> Result<(), InitError> {
-    syslog.look_up().map_err(|(name, error)| bad_destination(&name, &error))
+    syslog.look_up().map_err(|(to, error)| bad_destination(&to, &error))
 }
 
 fn bad_destination(to: &str, error: &io::Error) -> InitError {

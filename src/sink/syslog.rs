@@ -2,6 +2,8 @@
 //! value; the sink runs on the writer's thread.
 
 use std::io;
+#[cfg(feature = "serde")]
+use std::net::IpAddr;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
@@ -198,20 +200,29 @@ impl Syslog {
         if let Ok(known) = address.parse() {
             return Ok(Self::to(to(vec![known])));
         }
-        let is_named =
-            address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if !is_named {
-            return Err(io::ErrorKind::InvalidInput.into());
+        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("no port"))?;
+        let port = port.parse().map_err(|_| wrong("invalid port"))?;
+        if let Ok(known) = host.parse::<IpAddr>() {
+            return Ok(Self::to(to(vec![(known, port).into()])));
+        }
+        if host.is_empty() || host.contains(|letter: char| letter == ':' || letter.is_whitespace()) {
+            return Err(wrong("invalid host"));
         }
         Ok(Self { named: Some(address.to_owned()), ..Self::to(to(Vec::new())) })
     }
 
-    /// Looks up the name of a configuration. Returns it with the error if there is one.
+    /// Looks up the name of a configuration. Returns where to, as it is written there, with the
+    /// error if there is one.
     #[cfg(feature = "serde")]
     pub(crate) fn look_up(&mut self) -> Result<(), (String, io::Error)> {
-        if let (Some(name), Destination::Udp(addresses) | Destination::Tcp(addresses)) = (&self.named, &mut self.to) {
-            *addresses = all(name).map_err(|error| (name.clone(), error))?;
-        }
+        let Some(name) = &self.named else { return Ok(()) };
+        let (protocol, addresses) = match &mut self.to {
+            Destination::Unix(_) => return Ok(()),
+            Destination::Udp(addresses) => ("udp", addresses),
+            Destination::Tcp(addresses) => ("tcp", addresses),
+        };
+        *addresses = all(name).map_err(|error| (format!("{protocol}://{name}"), error))?;
         Ok(())
     }
 
