@@ -11,13 +11,16 @@ use log::Level;
 use crate::clock::Stamp;
 use crate::record::{Caller, OwnedRecord};
 use crate::sync::OnceLock;
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use crate::sync::thread_local;
 use crate::unix_time::UnixTime;
 use crate::wanted::Wanting;
 
 /// The slots, a power of two. A location that does not find one is not limited. All slots together
-/// take 160 KiB. A model makes them again for each order that it tries, and does with two.
+/// take 192 KiB. A model makes them again for each order that it tries, and does with two.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A location is looked for in this many slots.
 const PROBES: usize = 8;
@@ -67,6 +70,8 @@ struct CallSite {
     interval: AtomicU64,
     /// The bits of `Suppressed`. Callers add, the writer takes out what it reports.
     suppressed: AtomicU64,
+    /// Callers: the number of the interval in which the first of those was suppressed.
+    suppressed_in: AtomicU64,
     /// What the writer says of the location: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,
 }
@@ -74,10 +79,13 @@ struct CallSite {
 impl CallSite {
     /// Adds records that were suppressed, in one step: the writer never takes a record without the
     /// outputs that wanted it.
-    fn suppress(&self, suppressed: Suppressed) {
+    fn suppress(&self, suppressed: Suppressed, interval: u32) {
+        if self.suppressed.load(Relaxed) == 0 {
+            self.suppressed_in.store(interval.into(), Relaxed);
+        }
         let add = |before| Some(Suppressed::from_bits(before).and(suppressed).bits());
-        // It always has a value to store.
-        let _ = self.suppressed.fetch_update(Relaxed, Relaxed, add);
+        // It always has a value to store. Release: the writer sees the interval, too.
+        let _ = self.suppressed.fetch_update(Release, Relaxed, add);
     }
 
     fn take_suppressed(&self) -> Suppressed {
@@ -123,11 +131,6 @@ impl RateLimit {
         Self { limit, call_sites: (0..CALL_SITES).map(|_| CallSite::default()).collect() }
     }
 
-    /// Returns the interval's length.
-    pub(crate) fn per(&self) -> Duration {
-        Duration::from_nanos(self.limit.per())
-    }
-
     /// Returns true if there is a limit at present.
     pub(crate) fn is_on(&self) -> bool {
         self.limit.records().is_some()
@@ -164,24 +167,33 @@ impl RateLimit {
             _ => None,
         });
         if counted.is_err() {
-            call_site.suppress(Suppressed { records: 1, wanting });
+            call_site.suppress(Suppressed { records: 1, wanting }, interval);
         }
         counted.is_ok()
     }
 
-    /// Has a line reported for each location with records that were suppressed, once their interval
-    /// is over, or `all` of them; what `report` refuses is reported later.
+    /// Returns the time until the next interval begins.
+    pub(crate) fn until_next(&self, now: UnixTime) -> Duration {
+        let per = self.limit.per().max(1);
+        Duration::from_nanos(per - u64::try_from(now.to_nanos()).unwrap_or(0) % per)
+    }
+
+    /// Has a line reported for each location with records that were suppressed, once the interval
+    /// of the first of them is over, or `all` of them; what `report` refuses is reported later.
     pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
-            let over = all || unpack(call_site.interval.load(Relaxed)).0 != current;
-            if !over || call_site.suppressed.load(Relaxed) == 0 {
+            if call_site.suppressed.load(Acquire) == 0 {
+                continue;
+            }
+            let began_in = call_site.suppressed_in.load(Relaxed) as u32;
+            if !all && began_in == current {
                 continue;
             }
             let Some(about) = call_site.about.get() else { continue };
             let suppressed = call_site.take_suppressed();
             if !report(about.record(now, suppressed)) {
-                call_site.suppress(suppressed);
+                call_site.suppress(suppressed, began_in);
             }
         }
     }
@@ -270,12 +282,14 @@ impl About {
     }
 }
 
-/// Returns nothing for the usual target, the module path, of which a location has one.
+/// Returns what stands for the target. A location may be in several modules: in an expanded macro,
+/// or in a file that is included twice.
 #[inline]
 fn target_key(record: &log::Record<'_>) -> u64 {
     let target = record.target();
     match record.module_path_static() {
-        Some(path) if std::ptr::eq(path, target) => 0,
+        // The usual target, whose text is static, so its address stands for it.
+        Some(path) if std::ptr::eq(path, target) => (path.as_ptr() as u64).rotate_left(40),
         _ => hash(target),
     }
 }
@@ -361,6 +375,47 @@ mod tests {
         admit(&rate_limit, 20, 60);
         admit(&rate_limit, 20, 60);
         assert_eq!(reported(&rate_limit, 61, true), [r#"ERROR db ("src/db.rs", 20) 1 similar record suppressed"#]);
+    }
+
+    /// It was reported at the end of the program, because it had always begun the next interval
+    /// when the writer looked.
+    #[test]
+    fn a_place_that_never_stops_is_reported_in_each_interval() {
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
+        for second in 0..300 {
+            (0..3).for_each(|_| _ = admit(&rate_limit, 10, second));
+            let is_over = second > 0 && second % 60 == 0;
+            let said = reported(&rate_limit, second, false);
+            // Two of the new interval are in its line.
+            let count = if second == 60 { 181 } else { 179 };
+            let line = format!(r#"ERROR db ("src/db.rs", 10) {count} similar records suppressed"#);
+            assert_eq!(said, if is_over { vec![line] } else { vec![] }, "second {second}");
+        }
+    }
+
+    #[test]
+    fn the_writer_looks_when_an_interval_is_over() {
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
+        for (second, until) in [(0, 60), (59, 1), (60, 60), (-7, 60)] {
+            assert_eq!(rate_limit.until_next(at(second)), Duration::from_secs(until), "{second}");
+        }
+    }
+
+    /// The modules that a macro had made had one limit, and all but the first were named after it.
+    #[test]
+    fn a_place_in_several_modules_has_a_limit_for_each_of_them() {
+        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
+        for module in ["app::alpha", "app::beta"] {
+            let mut record = log::Record::builder();
+            record.target(module).module_path_static(Some(module)).file_static(Some("src/app.rs")).line(Some(7));
+            let record = record.args(format_args!("m")).build();
+            let admit = || rate_limit.admit(&record, Wanting::NOBODY, at(0));
+            assert_eq!([admit(), admit()], [true, false], "{module}");
+        }
+        let mut said = reported(&rate_limit, 60, false);
+        said.sort();
+        let line = |module| format!(r#"INFO {module} ("src/app.rs", 7) 1 similar record suppressed"#);
+        assert_eq!(said, ["app::alpha", "app::beta"].map(line));
     }
 
     #[test]

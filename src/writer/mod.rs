@@ -303,7 +303,8 @@ impl Writer {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();
         if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
-            self.rate_limit_at = Some(now.monotonic + rate_limit.per().max(RATE_LIMIT_AT_MOST_EVERY));
+            let until_next = rate_limit.until_next(now.wall.into());
+            self.rate_limit_at = Some(now.monotonic + until_next.max(RATE_LIMIT_AT_MOST_EVERY));
             rate_limit.report(now.wall.into(), ending, |record| self.pipeline.offer_own(record));
         }
     }
