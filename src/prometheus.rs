@@ -6,8 +6,7 @@ use crate::event::State;
 use crate::stats::{Dropped, OutputStats, Stats};
 
 impl Stats {
-    /// Returns the account in the text format of Prometheus (version 0.0.4), which OpenMetrics
-    /// readers take, too: a page for `/metrics`.
+    /// Returns the account in the text format of Prometheus (version 0.0.4): a page for `/metrics`.
     ///
     /// Counters end in `_total`. What belongs to one output has the label `output`, what was
     /// dropped the label `reason`. `unfazed_output_up` is 1 while an output is not suspended.

@@ -7,7 +7,10 @@
 //! then it is in the queue or in the writer's hands, where a suspended file may retain it for long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU8, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 use log::Level;
@@ -125,6 +128,8 @@ pub(crate) struct OutputState {
     nanos: AtomicU64,
     /// Nanoseconds from `born` to the start of the suspension that is not over, plus one; 0: none.
     since: AtomicU64,
+    /// The most nanoseconds that a reader was given.
+    shown: AtomicU64,
     pub(crate) born: Instant,
 }
 
@@ -136,6 +141,7 @@ impl OutputState {
             suspensions: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
             born,
         }
     }
@@ -162,18 +168,29 @@ impl OutputState {
 
     /// Counts the time of the suspension that is over.
     pub(crate) fn resumed(&self, now: Instant) {
-        self.nanos.fetch_add(self.current(now), Relaxed);
-        self.since.store(0, Relaxed);
+        let nanos = self.lasted(self.since.load(SeqCst), now);
+        // In this order, a reader in between finds too little and not too much.
+        self.since.store(0, SeqCst);
+        self.nanos.fetch_add(nanos, SeqCst);
     }
 
+    /// Returns the time of all suspensions. It never goes back: a reader may have read a later
+    /// clock than the writer that has ended the suspension since.
     fn time_suspended(&self, now: Instant) -> Duration {
-        Duration::from_nanos(self.nanos.load(Relaxed) + self.current(now))
+        let nanos = loop {
+            let since = self.since.load(SeqCst);
+            let nanos = self.nanos.load(SeqCst) + self.lasted(since, now);
+            if self.since.load(SeqCst) == since {
+                break nanos;
+            }
+        };
+        Duration::from_nanos(self.shown.fetch_max(nanos, Relaxed).max(nanos))
     }
 
-    /// Returns for how many nanoseconds the suspension has lasted that is not over; 0: none.
-    fn current(&self, now: Instant) -> u64 {
-        let since = self.since.load(Relaxed).checked_sub(1);
-        since.map_or(0, |since| self.age(now).saturating_sub(since))
+    /// Returns for how many nanoseconds the suspension has lasted that began at `since`; 0: none
+    /// did.
+    fn lasted(&self, since: u64, now: Instant) -> u64 {
+        since.checked_sub(1).map_or(0, |since| self.age(now).saturating_sub(since))
     }
 
     fn age(&self, now: Instant) -> u64 {
@@ -568,5 +585,27 @@ mod serialized {
     /// Seconds as a floating-point number.
     pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A counter of Prometheus that goes back is taken for one that began again.
+    #[test]
+    fn the_time_suspended_never_goes_back() {
+        let born = Instant::now();
+        let (state, at) = (OutputState::new(born), |millis| born + Duration::from_millis(millis));
+        state.suspended(Cause::LowSpace, at(10));
+        let mut shown = vec![state.time_suspended(at(5)), state.time_suspended(at(30))];
+        // The turn that ends it began before the reader looked.
+        state.resumed(at(28));
+        shown.extend([state.time_suspended(at(31)), state.time_suspended(at(40))]);
+        state.suspended(Cause::LowSpace, at(50));
+        shown.extend([state.time_suspended(at(51)), state.time_suspended(at(60))]);
+        state.resumed(at(60));
+        shown.push(state.time_suspended(at(70)));
+        assert_eq!(shown, [0, 20, 20, 20, 20, 28, 28].map(Duration::from_millis));
     }
 }
