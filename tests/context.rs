@@ -136,6 +136,32 @@ fn a_context_that_panics_costs_what_it_has_not_added() {
     assert_eq!(log.handle.stats().dropped.total(), 0);
 }
 
+/// It left a key `_` without a value, and what the context added after it was lost.
+#[test]
+fn a_value_that_panics_costs_a_context_that_pair_alone() {
+    struct Panics;
+    impl std::fmt::Display for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            std::panic::panic_any("on purpose");
+        }
+    }
+    for catches in [true, false] {
+        let log = Log::new(|builder| {
+            builder.context(move |fields| {
+                fields.add("before", 1);
+                let mut add = || fields.add("panics", log::kv::Value::from_display(&Panics));
+                match catches {
+                    true => drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(add))),
+                    false => add(),
+                }
+                fields.add("after", 2);
+            })
+        });
+        log.log("m", &[]);
+        assert_eq!(log.lines(), [if catches { "m before=1 after=2" } else { "m before=1" }]);
+    }
+}
+
 #[test]
 fn a_context_and_a_value_may_log_and_enter_scopes() {
     static LOG: OnceLock<Log> = OnceLock::new();

@@ -90,14 +90,16 @@ impl<'a> KeyValueWriter<'a> {
             return;
         }
         let mut tag = NULL;
-        let named = self.body.push(&[0; HEAD]) && self.body.push(key.as_bytes());
-        let from = self.body.bytes().len();
-        if !(named && value(self.body, &mut tag)) {
-            // Half a pair could not be read back.
-            self.body.cut_to(head);
+        // The program's code may panic while it writes the value, and may catch that.
+        let half = HalfPair { body: self.body, head };
+        let named = half.body.push(&[0; HEAD]) && half.body.push(key.as_bytes());
+        let from = half.body.bytes().len();
+        if !(named && value(half.body, &mut tag)) {
+            drop(half);
             (self.truncated, self.full) = (true, true);
             return;
         }
+        std::mem::forget(half);
         let len = (self.body.bytes().len() - from) as u32;
         let fields = &mut self.body.bytes_mut()[head..head + HEAD];
         fields[0] = tag;
@@ -264,6 +266,18 @@ impl<'v> kv::VisitValue<'v> for PairWriter<'_, '_, '_> {
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
         self.set(Value::Str(value))
+    }
+}
+
+/// A pair that is being written. Half a pair could not be read back, so dropping it cuts it off.
+struct HalfPair<'a> {
+    body: &'a mut Body,
+    head: usize,
+}
+
+impl Drop for HalfPair<'_> {
+    fn drop(&mut self) {
+        self.body.cut_to(self.head);
     }
 }
 
