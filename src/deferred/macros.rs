@@ -71,7 +71,8 @@ macro_rules! warn {
 /// long with optimisation.
 ///
 /// The type of each argument and value must be known where the call stands. What only a later line
-/// decides, as for `let mut last = None;`, may not compile.
+/// decides, as for `let mut last = None;`, may not compile. Neither does an argument that is named
+/// like a keyword with which an expression begins, such as `match = 5`.
 ///
 /// ```
 /// let (user, ms) = ("ada", 12.5);

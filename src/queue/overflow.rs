@@ -189,7 +189,7 @@ impl Slots {
     /// Returns true if half of the slots are taken, or half of the bytes that records may hold on
     /// the heap.
     pub(super) fn is_half_full(&self) -> bool {
-        // Relaxed: of several callers that add together, the last one sees the sum.
+        // Of several callers that add together, the last one sees the sum.
         self.len() >= self.half() || self.held() >= MOST_SPILLED / 2
     }
 

@@ -134,7 +134,8 @@ impl Console {
     ///
     /// The harness captures by thread, so that the calling thread itself prints each record to
     /// standard error, at once and without colours; a log call waits for that. The output's name is
-    /// `test`, and what is printed counts as written. Not for a running program.
+    /// `test`, and what is printed counts as written. The crate's own lines, which the writer
+    /// makes, are not printed. Not for a running program.
     ///
     /// ```no_run
     /// use unfazed::{Builder, Console};

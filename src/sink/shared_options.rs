@@ -90,11 +90,12 @@ macro_rules! otherwise_option {
         /// the newest of them wait in memory.
         ///
         /// They go to the other output at once, and in memory as well: this output writes them when
-        /// it resumes, so that a record may be in both, but never twice in one. The records of
-        /// the batch in which the failure shows wait in memory only. The other output has its own
-        /// account in [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its
-        /// levels narrow what it takes. A filter, a further output, or the stream or path of
-        /// another output is an [`InitError`](crate::InitError).
+        /// it resumes, so that a record may be in both, but never twice in one. The records of the
+        /// batch in which the failure shows wait in memory only, and an ERROR that goes into the
+        /// `error_reserve` is not handed on. The other output has its own account in
+        /// [`Stats`](crate::Stats), in which `offered` counts what was handed to it; its levels
+        /// narrow what it takes. A filter, a further output, or the stream or path of another
+        /// output is an [`InitError`](crate::InitError).
         ///
         /// ```
         /// use unfazed::{Console, LogFile};

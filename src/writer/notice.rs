@@ -177,7 +177,7 @@ mod tests {
     /// A configuration of one long line was quoted three times, and 2.7 MB suspended an output that
     /// had room for each record.
     #[test]
-    fn a_text_of_any_length_makes_no_line_longer_than_a_few_kibibytes() {
+    fn a_text_of_any_length_is_cut_at_four_kibibytes() {
         for len in [4095, 4096, 4097, 1 << 20] {
             let text = text(&failed(UNIX_EPOCH, "follow", 1, &std::io::Error::other("\u{e4}".repeat(len / 2) + "x")));
             let (whole, is_cut) = (text.ends_with("\u{e4}x"), text.ends_with("\u{e4}...[cut]"));
