@@ -117,7 +117,6 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the key-values.
-    #[inline]
     pub fn key_values(&self) -> KeyValues<'a> {
         self.owned.key_values()
     }
