@@ -147,9 +147,11 @@ impl RateLimit {
             Some(file) => file.as_ptr() as u64,
             None => hash(file),
         };
-        // No file has a million lines. The level has the top bits.
+        // No file has a million lines. The level has the top bits. A location may be in several
+        // modules (a macro's, or those of a file that is included twice), and so have several usual
+        // targets; the text of each may be at several addresses.
         let place_key = file_key.rotate_left(20) ^ u64::from(line);
-        let key = place_key ^ (record.level() as u64).rotate_right(3) ^ target_key(record);
+        let key = place_key ^ (record.level() as u64).rotate_right(3) ^ hash(record.target());
         let Some(call_site) = self.call_site(key, || About {
             level: record.level(),
             target: record.target().to_owned(),
@@ -279,18 +281,6 @@ impl About {
         );
         owned.set_wanting(wanting);
         owned
-    }
-}
-
-/// Returns what stands for the target. A location may be in several modules: in an expanded macro,
-/// or in a file that is included twice.
-#[inline]
-fn target_key(record: &log::Record<'_>) -> u64 {
-    let target = record.target();
-    match record.module_path_static() {
-        // The usual target, whose text is static, so its address stands for it.
-        Some(path) if std::ptr::eq(path, target) => (path.as_ptr() as u64).rotate_left(40),
-        _ => hash(target),
     }
 }
 
