@@ -60,7 +60,7 @@ impl From<SystemTime> for UnixTime {
     }
 }
 
-/// What the system cannot say is 1970. What came from the system it can.
+/// A time that the system cannot represent becomes 1970. It can represent each time that it gave.
 impl From<UnixTime> for SystemTime {
     fn from(time: UnixTime) -> Self {
         let seconds = Duration::from_secs(time.second.unsigned_abs());

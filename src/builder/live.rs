@@ -23,7 +23,7 @@ type Read = dyn Fn(&str) -> Result<Builder, Box<dyn Error + Send + Sync>> + Send
 pub(crate) struct Watched {
     pub(super) path: PathBuf,
     pub(super) read: Arc<Read>,
-    /// How many outputs the file has at the start, if it may name outputs.
+    /// The number of outputs in the file at the start, if the file may name outputs.
     pub(super) outputs: Option<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Watched {
         Self { path: path.into(), read: Arc::new(move |text| read(text).map_err(Into::into)), outputs: None }
     }
 
-    /// Sets how many outputs the file has at the start.
+    /// Sets the number of outputs in the file at the start.
     #[cfg(feature = "serde")]
     pub(crate) fn with_outputs(self, outputs: usize) -> Self {
         Self { outputs: Some(outputs), ..self }

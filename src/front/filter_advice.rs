@@ -106,7 +106,7 @@ impl<'a> Directive<'a> {
                 Some(format!("it is no level, so it names a target; the level is called `{known}`"))
             }
             (None, Some(known)) => Some(format!("the level is called `{known}`")),
-            // Nothing after the `=` is every level, as no `=` is.
+            // An empty level means every level, as a directive without `=` does.
             (None, None) if word.is_empty() || level.is_none() => None,
             (None, None) => Some(format!("`{word}` is no level; there are off, error, warn, info, debug and trace")),
         }

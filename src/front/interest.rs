@@ -44,7 +44,7 @@ impl Interest {
     /// Has each call site ask again who is interested.
     ///
     /// `tracing-core` takes a lock for that. In a forked child a thread of the parent may hold it
-    /// for ever, so that a thread of its own looks there whether it is free.
+    /// for ever, so a separate thread of the child waits for it.
     pub(super) fn rebuild(&self) {
         let Some(dispatch) = Option::as_ref(&self.0.load()).and_then(WeakDispatch::upgrade) else { return };
         let process = os::generation();

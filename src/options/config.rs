@@ -157,9 +157,8 @@ impl Config {
     /// # Errors
     ///
     /// A format that does not exist or whose feature is missing, or the name of a machine that
-    /// cannot be found. Ranges are checked by
-    /// [`Builder::build`] and [`Builder::init`]. An option that its format has no use for changes
-    /// nothing, as with the method of the same name.
+    /// cannot be found. Ranges are checked by [`Builder::build`] and [`Builder::init`]. An option
+    /// that its format has no use for changes nothing, as with the method of the same name.
     ///
     /// ```no_run
     /// use unfazed::Config;

@@ -50,7 +50,7 @@ impl<'a> Record<'a> {
         self.time.into()
     }
 
-    /// Returns the same, for formats: in parts, as they write it.
+    /// Returns the time of the record in seconds and nanoseconds, as formats write it.
     #[inline]
     pub(crate) fn unix_time(&self) -> UnixTime {
         self.time

@@ -290,7 +290,7 @@ impl<'a> Line<'a> {
         self.time.into()
     }
 
-    /// Returns the same in parts.
+    /// Returns the time of the record in seconds and nanoseconds.
     pub(crate) fn unix_time(&self) -> UnixTime {
         self.time
     }

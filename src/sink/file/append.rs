@@ -47,7 +47,7 @@ impl<D: Disk> FileSink<D> {
         if lines == batch.len() {
             return Ok(());
         }
-        // Of what was free before the write the line about the suspension would say too much.
+        // The write has taken space, which the line on the suspension must not report as free.
         self.query_space(batch.now().monotonic);
         Err(self.too_little(lines, batch, end))
     }
