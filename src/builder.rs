@@ -718,7 +718,7 @@ impl Builder {
         let (outputs, filters) = plan_outputs(self.outputs, &self.format, self.watch.is_some())?;
         let layers = Layers { set: directives, pushed: Vec::new() };
         let filter = Filter::new(self.filter.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
-        let filter = Arc::new(CurrentFilter::new(filter));
+        let filter = Arc::new(CurrentFilter::new(filter, self.captured.is_some()));
         let (records, per) = self.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
         let limit = (self.queue.rate_limit.is_some() || self.watch.is_some()).then(|| Limit::new(records, per));
         let watch = self.watch.zip(limit.clone()).map(|(watched, limit)| {

@@ -104,7 +104,7 @@ mod tests {
         let layers = Layers { set: environment.clone().into_iter().collect(), pushed: Vec::new() };
         let filter = Filter::new(LevelFilter::Info, layers, &Arc::new(outputs)).unwrap();
         Live {
-            filter: Arc::new(CurrentFilter::new(filter)),
+            filter: Arc::new(CurrentFilter::new(filter, false)),
             limit: Limit::new(0, NO_LIMIT_PER),
             outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
             of_file_alone: false,

@@ -136,7 +136,7 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
 pub(crate) struct Verdict {
     /// The levels that pass.
     levels: Levels,
-    /// The message has a say as well.
+    /// The message has to be known: it has a say as well, or it is printed at once.
     pub(crate) by_message: bool,
     /// For each level, the outputs with filters that want it.
     wanting: [Wanting; 5],
@@ -170,7 +170,7 @@ impl Verdict {
 #[derive(Clone, Copy)]
 pub(crate) struct RecordVerdict {
     pub(crate) passes: bool,
-    /// The message has a say as well.
+    /// The message has to be known: it has a say as well, or it is printed at once.
     pub(crate) by_message: bool,
     /// The outputs with filters that want the record.
     pub(crate) wanting: Wanting,
@@ -287,6 +287,8 @@ pub(crate) struct CurrentFilter {
     filter: ArcSwap<Filter>,
     /// Changes with the filter, and after it.
     version: AtomicU64,
+    /// What passes is printed where it is logged, so that its message must be known there.
+    prints: bool,
     /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,
     #[cfg(feature = "tracing")]
@@ -294,11 +296,12 @@ pub(crate) struct CurrentFilter {
 }
 
 impl CurrentFilter {
-    pub(crate) fn new(filter: Filter) -> Self {
+    pub(crate) fn new(filter: Filter, prints: bool) -> Self {
         let version = AtomicU64::new(new_version());
         Self {
             filter: ArcSwap::from_pointee(filter),
             version,
+            prints,
             installed: AtomicBool::new(false),
             #[cfg(feature = "tracing")]
             interest: Interest::new(),
@@ -335,6 +338,12 @@ impl CurrentFilter {
         })
     }
 
+    /// Asks the filter about every record of one target.
+    fn ask_for(&self, target: &str) -> Verdict {
+        let verdict = self.filter.load().verdict(target);
+        Verdict { by_message: verdict.by_message || self.prints, ..verdict }
+    }
+
     /// Asks the filter about this record's target, and remembers what it says.
     #[inline(never)]
     fn ask(&self, record: &log::Record<'_>) -> Verdict {
@@ -344,7 +353,7 @@ impl CurrentFilter {
         if record.module_path_static().map(place_of) != Some(place) {
             return self.verdict_by_text(record, version);
         }
-        let verdict = self.filter.load().verdict(record.target());
+        let verdict = self.ask_for(record.target());
         // The filter that logs was not asked about this record.
         if !is_asking(Question::Filter) {
             VERDICTS.with(|verdicts| verdicts[slot(place.0, REMEMBERED)].set(version, place, verdict));
@@ -354,8 +363,8 @@ impl CurrentFilter {
 
     /// Returns the verdict that the log call itself remembers, which has one module path. Only a
     /// verdict that is the levels alone fits into its word, after the filter's version; any other
-    /// is remembered by the thread.
-    pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {
+    /// is remembered by the thread, and so are all of them unless the site `may_remember` one.
+    pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>, may_remember: bool) -> Verdict {
         let target = record.target();
         let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
         let remembered = if is_static { self.levels_at(site) } else { None };
@@ -365,8 +374,8 @@ impl CurrentFilter {
         // Acquire: see `remembered`.
         let version = self.version.load(Acquire);
         let verdict = self.verdict(record);
-        let is_asking = is_asking(Question::Filter);
-        if is_static && !is_asking && !verdict.by_message && verdict.wanting == Verdict::NOTHING.wanting {
+        let is_whole = !verdict.by_message && verdict.wanting == Verdict::NOTHING.wanting;
+        if may_remember && is_static && is_whole && !is_asking(Question::Filter) {
             site.verdict.store(version << LEVEL_BITS | u64::from(verdict.levels.bits()), Relaxed);
         }
         verdict
@@ -389,7 +398,8 @@ impl CurrentFilter {
         let target = record.target().as_bytes();
         if target.len() > LONGEST_TEXT {
             let filter = self.filter.load();
-            let mut verdict = Verdict { by_message: filter.looks_at_messages(), ..Verdict::NOTHING };
+            let by_message = filter.looks_at_messages() || self.prints;
+            let mut verdict = Verdict { by_message, ..Verdict::NOTHING };
             verdict.add(record.level(), filter.takers(record.metadata()));
             return verdict;
         }
@@ -398,7 +408,7 @@ impl CurrentFilter {
         if remembered.version == version && remembered.text[..remembered.len] == *target {
             return remembered.verdict;
         }
-        let verdict = self.filter.load().verdict(record.target());
+        let verdict = self.ask_for(record.target());
         if is_asking(Question::Filter) {
             return verdict;
         }
@@ -561,7 +571,7 @@ mod tests {
     fn current(directives: &str) -> CurrentFilter {
         let filter =
             Filter::new(LevelFilter::Info, layers(&[directives]), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
-        CurrentFilter::new(filter)
+        CurrentFilter::new(filter, false)
     }
 
     #[test]
@@ -572,7 +582,8 @@ mod tests {
             let mut record = log::Record::builder();
             record.target(target).module_path_static(Some("app")).level(Level::Debug).build()
         };
-        let passes = |filter: &CurrentFilter, target| filter.verdict_at(&SITE, &record(target)).passes(Level::Debug);
+        let passes =
+            |filter: &CurrentFilter, target| filter.verdict_at(&SITE, &record(target), true).passes(Level::Debug);
         for _ in 0..2 {
             assert!(passes(&filter, "app") && !passes(&filter, "own") && !passes(&other, "app"));
         }
@@ -582,7 +593,7 @@ mod tests {
         }
         filter.set("app=debug/needle").unwrap();
         for _ in 0..2 {
-            assert!(passes(&filter, "app") && filter.verdict_at(&SITE, &record("app")).by_message);
+            assert!(passes(&filter, "app") && filter.verdict_at(&SITE, &record("app"), true).by_message);
         }
     }
 
@@ -617,7 +628,7 @@ mod tests {
         ] {
             let filter =
                 Filter::new(LevelFilter::Info, layers(&set), &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
-            let filter = CurrentFilter::new(filter);
+            let filter = CurrentFilter::new(filter, false);
             for text in pushed {
                 filter.push(text).unwrap();
             }

@@ -13,6 +13,7 @@ use crate::clock::Stamp;
 use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
+use crate::front::scope;
 use crate::queue::{PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Deferred, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
@@ -44,6 +45,9 @@ pub(crate) struct Core {
     context: Option<Context>,
     /// For `Console::test`.
     captured: Option<Captured>,
+    /// Nothing but the filter decides on a call or adds to its record, so that the call's site may
+    /// remember what the filter says.
+    has_only_filter: bool,
 }
 
 impl Logger {
@@ -53,7 +57,9 @@ impl Logger {
         context: Option<Context>,
         captured: Option<Captured>,
     ) -> Self {
-        Self { core: Arc::new(Core { per_process, filter, context, captured }) }
+        let is_limited = per_process.pipeline().rate_limit().is_some();
+        let has_only_filter = !is_limited && context.is_none() && captured.is_none();
+        Self { core: Arc::new(Core { per_process, filter, context, captured, has_only_filter }) }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -120,32 +126,26 @@ impl Core {
         &self.per_process
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn log(&self, record: &log::Record<'_>, more: Option<&dyn MoreKeyValues>) {
         let verdict = self.filter.verdict_on(record);
         if verdict.passes {
             let surroundings = Surroundings { more, context: self.context.as_ref() };
-            let late = verdict.by_message || self.captured.is_some();
-            self.put(record, Kind::Record(&surroundings), verdict.wanting, late);
+            self.put(record, Kind::Record(&surroundings), verdict.wanting, verdict.by_message);
         }
     }
 
     /// Logs a call whose arguments and values are stored and that has nothing else, if its thread
-    /// and its site have logged before and nothing here adds to the record or looks at it.
-    /// Otherwise says no, and has done nothing.
+    /// and its site have logged before. Otherwise says no, and has done nothing.
     #[inline]
     pub(crate) fn log_at(&self, level: Level, message: Deferred<'_>) -> bool {
         let Some(levels) = self.filter.levels_at(message.site) else { return false };
         if !levels.has(level) {
             return true;
         }
-        let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let pipeline = self.per_process.pipeline();
         let (thread, named_in) = origin::origin();
-        // The code of an output has a budget for what it logs, which `put` takes from.
-        let is_known = named_in == pipeline.epoch() && !origin::is_output(thread);
-        let is_alone = surroundings.as_more().is_none() && self.captured.is_none();
-        if !is_known || !is_alone || pipeline.rate_limit().is_some() {
+        if named_in != pipeline.epoch() || scope::is_inside() {
             return false;
         }
         let Some(stamp) = pipeline.admit(level, Wanting::NOBODY) else { return true };
@@ -162,15 +162,14 @@ impl Core {
     /// Logs a record whose message is laid out on the writer's thread, unless something here has to
     /// know it.
     pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
-        let verdict = self.filter.verdict_at(message.site, record).on(record.level());
+        let verdict = self.filter.verdict_at(message.site, record, self.has_only_filter).on(record.level());
         if !verdict.passes {
             return;
         }
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
-        let late = verdict.by_message || self.captured.is_some();
-        let is_known = late || message.site.literal().is_some();
+        let is_known = verdict.by_message || message.site.literal().is_some();
         let kind = if is_known { Kind::Record(&surroundings) } else { Kind::Deferred(&surroundings, message) };
-        self.put(record, kind, verdict.wanting, late);
+        self.put(record, kind, verdict.wanting, verdict.by_message);
     }
 
     /// Puts a whole line on the queue that some other crate has laid out and filtered, for the
@@ -190,54 +189,77 @@ impl Core {
     /// own.
     #[inline(always)]
     fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
-        let level = record.level();
         let pipeline = self.per_process.pipeline();
-        let Some(stamp) = Self::admit(pipeline, record, kind, wanting, late) else { return };
+        let (thread, named_in) = origin::origin();
+        if late || named_in != pipeline.epoch() {
+            self.put_in_full(pipeline, record, kind, wanting, late);
+        } else if let Some(stamp) = Self::admit(pipeline, record, kind, wanting) {
+            self.offer(pipeline, record, kind, wanting, stamp, Caller { thread, name: None });
+        }
+    }
+
+    /// Puts a record on the queue whose thread has not sent its name yet, which the code of an
+    /// output logs, or which is decided late.
+    #[cold]
+    #[inline(never)]
+    fn put_in_full(&self, pipeline: &Pipeline, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
+        let level = record.level();
+        let admitted = match late {
+            true => pipeline.wants(level, wanting).then(|| pipeline.stamp()),
+            false => Self::admit(pipeline, record, kind, wanting),
+        };
+        let Some(stamp) = admitted else { return };
         let epoch = pipeline.epoch();
         let (mut number, named_in) = origin::origin();
+        let is_output = origin::is_output(number);
+        if is_output && !pipeline.admits_own(number, level, wanting) {
+            return;
+        }
         let sends_name = (named_in != epoch).then(thread::current);
         if number == 0 {
             number = origin::new_thread_number();
             origin::sent_name(number, 0);
         }
-        if origin::is_output(number) && !pipeline.admits_own(number, level, wanting) {
-            return;
-        }
         let caller = Caller { thread: number, name: sends_name.as_ref().and_then(Thread::name) };
-        let is_in = if late {
-            self.offer_late(pipeline, record, kind, wanting, stamp, caller)
-        } else {
-            let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
-            kind.fill(&mut owned, record, caller.name);
-            // The program's code has run, and may have forked.
-            let current = self.per_process.pipeline();
-            if !ptr::eq(current, pipeline) {
-                let Some(stamp) = Self::admit_in_child(current, record, kind, wanting) else { return };
-                owned.set_stamp(stamp);
-            }
-            let spilled = owned.spilled();
-            current.offer(level, wanting, spilled, &mut owned)
+        let is_in = match late {
+            true => self.offer_late(pipeline, record, kind, wanting, stamp, caller),
+            false => self.offer(pipeline, record, kind, wanting, stamp, caller),
         };
-        if is_in && sends_name.is_some() {
+        // An output's code never has, so that each of its records comes here.
+        if is_in && !is_output {
             origin::sent_name(number, epoch);
         }
     }
 
-    /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
-    /// is counted at all. What becomes of a `late` one is decided when it is formatted.
+    /// Formats a record that was admitted, and offers it.
     #[inline(always)]
-    fn admit(
-        pipeline: &Pipeline,
+    fn offer(
+        &self,
+        admitted_by: &Pipeline,
         record: &log::Record<'_>,
         kind: Kind<'_>,
         wanting: Wanting,
-        late: bool,
-    ) -> Option<Stamp> {
+        stamp: Stamp,
+        caller: Caller<'_>,
+    ) -> bool {
         let level = record.level();
-        if late {
-            return pipeline.wants(level, wanting).then(|| pipeline.stamp());
+        let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
+        kind.fill(&mut owned, record, caller.name);
+        // The program's code has run, and may have forked.
+        let pipeline = self.per_process.pipeline();
+        if !ptr::eq(pipeline, admitted_by) {
+            let Some(stamp) = Self::admit_in_child(pipeline, record, kind, wanting) else { return false };
+            owned.set_stamp(stamp);
         }
-        let stamp = pipeline.admit(level, wanting)?;
+        let spilled = owned.spilled();
+        pipeline.offer(level, wanting, spilled, &mut owned)
+    }
+
+    /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
+    /// is counted at all.
+    #[inline(always)]
+    fn admit(pipeline: &Pipeline, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting) -> Option<Stamp> {
+        let stamp = pipeline.admit(record.level(), wanting)?;
         let is_suppressed = kind.has_location() && pipeline.suppresses(record, wanting, stamp);
         (!is_suppressed).then_some(stamp)
     }
@@ -253,7 +275,7 @@ impl Core {
         kind: Kind<'_>,
         wanting: Wanting,
     ) -> Option<Stamp> {
-        Self::admit(pipeline, record, kind, wanting, false)
+        Self::admit(pipeline, record, kind, wanting)
     }
 
     /// Waits until what was accepted before is written, for at most `Builder::shutdown_timeout`.

@@ -14,7 +14,7 @@ use super::check;
 fn current(directives: &str) -> Arc<CurrentFilter> {
     let layers = Layers { set: vec![directives.to_owned()], pushed: Vec::new() };
     let filter = Filter::new(LevelFilter::Info, layers, &OutputFilters::up_to(LevelFilter::Trace)).unwrap();
-    Arc::new(CurrentFilter::new(filter))
+    Arc::new(CurrentFilter::new(filter, false))
 }
 
 fn most(verdict: Verdict) -> LevelFilter {

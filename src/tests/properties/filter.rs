@@ -15,7 +15,7 @@ pub(super) fn hold(choices: &mut Choices<'_>) {
     let levels: Vec<_> = LevelFilter::iter().collect();
     let (base, cap) = (choices.one_of(&levels), choices.one_of(&levels));
     let mut layers = Layers::default();
-    let filter = CurrentFilter::new(Filter::new(base, Layers::default(), &OutputFilters::up_to(cap)).unwrap());
+    let filter = CurrentFilter::new(Filter::new(base, Layers::default(), &OutputFilters::up_to(cap)).unwrap(), false);
     let (target, message) = (choices.text(), choices.text());
     for _ in 0..choices.byte() % 6 {
         let change = choices.byte() % 4;

@@ -128,7 +128,7 @@ impl Setup {
                 .retain(retain, backlog)
         });
         let filter = Filter::new(LevelFilter::Trace, Layers::default(), &filters.into()).unwrap();
-        let filter = Arc::new(CurrentFilter::new(filter));
+        let filter = Arc::new(CurrentFilter::new(filter, false));
         // The writer is stepped by this thread; a thread that is no more stands for its own.
         static GONE: OnceLock<crate::sync::thread::Thread> = OnceLock::new();
         pipeline.set_writer(GONE.get_or_init(|| crate::sync::thread::spawn(|| {}).thread().clone()).clone());
