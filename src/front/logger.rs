@@ -14,7 +14,7 @@ use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::front::scope;
-use crate::queue::{PerProcessPipeline, Pipeline, origin};
+use crate::queue::{PerProcessPipeline, Pipeline, Queued, origin};
 use crate::record::{Caller, Deferred, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
 
@@ -155,7 +155,7 @@ impl Core {
             return false;
         }
         let spilled = record.spilled();
-        pipeline.offer(level, Wanting::NOBODY, spilled, &mut record);
+        pipeline.offer(level, Wanting::NOBODY, spilled, Queued::new(record));
         true
     }
 
@@ -252,7 +252,7 @@ impl Core {
             owned.set_stamp(stamp);
         }
         let spilled = owned.spilled();
-        pipeline.offer(level, wanting, spilled, &mut owned)
+        pipeline.offer(level, wanting, spilled, Queued::new(owned))
     }
 
     /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
@@ -321,7 +321,7 @@ impl Core {
         match pipeline.closed_to(level, wanting) {
             None => {
                 owned.set_wanting(wanting);
-                pipeline.offer(level, wanting, owned.spilled(), &mut owned)
+                pipeline.offer(level, wanting, owned.spilled(), Queued::new(owned))
             }
             Some(reason) => {
                 pipeline.refuse(level, wanting, reason);

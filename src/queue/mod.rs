@@ -39,6 +39,7 @@ use doorbell::{Doorbell, Found};
 use gate::CurrentGate;
 pub(crate) use gate::Gate;
 pub use overflow::Overflow;
+pub(crate) use overflow::Queued;
 pub(crate) use overflow::memory_for;
 use overflow::{NotIn, Slots};
 pub(crate) use per_process::{PerProcessPipeline, Renew};
@@ -207,18 +208,18 @@ impl Pipeline {
     }
 
     /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
-    /// it holds on the heap. The record is taken out of its place only where it is sent: if it
-    /// were handed on by value, the compiler might copy it once more.
+    /// it holds on the heap.
     #[inline(never)]
-    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: &mut OwnedRecord) -> bool {
+    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: Queued) -> bool {
         self.counters.accept(level, wanting);
         let is_in = match self.slots.overflow {
             Overflow::DropNewest => {
                 let accepted = self.counters.callers.accepted.total();
                 let has_room = self.slots.has_slot_for(level, accepted) && self.slots.spill_fits(level, spilled);
-                has_room && self.slots.send(spilled, record.take()).is_ok()
+                let sent = if has_room { self.slots.send(spilled, record) } else { Err(record) };
+                sent.map_err(Queued::into_inner).is_ok()
             }
-            other => self.put_by(other, level, spilled, record.take()),
+            other => self.put_by(other, level, spilled, Queued::into_inner(record)),
         };
         if is_in {
             self.ring(level);

@@ -1,6 +1,7 @@
 //! `Overflow`, and the slots that it fills: the bounded channel and the bound of what its records
 //! hold on the heap. Callers put records in, the writer takes them out.
 
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 use log::Level;
@@ -51,9 +52,13 @@ const MOST_SPILLED: usize = 8 << 20;
 /// the slots.
 const MOST_EVICTIONS: usize = 32;
 
+/// A record on its way through the channel. It does not free what it holds on the heap: the slots
+/// do. A type with nothing to drop goes through the channel with one copy less.
+pub(crate) type Queued = ManuallyDrop<OwnedRecord>;
+
 /// The slots of the queue.
 pub(super) struct Slots {
-    channel: (Sender<OwnedRecord>, Receiver<OwnedRecord>),
+    channel: (Sender<Queued>, Receiver<Queued>),
     pub(super) overflow: Overflow,
     capacity: usize,
     /// Slots that `DropNewest` keeps for WARN and ERROR.
@@ -230,12 +235,16 @@ impl Slots {
     /// on the heap: the caller says it, because a record that is looked at is copied once more.
     #[allow(clippy::result_large_err)] // the record itself comes back
     pub(super) fn put(&self, level: Level, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
-        if self.spill_fits(level, spilled) { self.send(spilled, record) } else { Err(record) }
+        if !self.spill_fits(level, spilled) {
+            return Err(record);
+        }
+        self.send(spilled, Queued::new(record)).map_err(Queued::into_inner)
     }
 
     /// Puts a record in whose `spilled` bytes are counted, if the channel has room for it.
     #[allow(clippy::result_large_err)] // the record itself comes back
-    pub(super) fn send(&self, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
+    #[inline(always)]
+    pub(super) fn send(&self, spilled: usize, record: Queued) -> Result<(), Queued> {
         self.channel.0.try_send(record).map_err(|error| {
             self.forget(spilled);
             error.into_inner()
@@ -332,19 +341,21 @@ impl Slots {
         if !self.spill_fits(level, spilled) {
             return Err(NotIn::NoHeap(record));
         }
-        self.channel.0.send_timeout(record, at_most).map_err(|error| {
+        self.channel.0.send_timeout(Queued::new(record), at_most).map_err(|error| {
             self.forget(spilled);
             let (SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) = error;
-            NotIn::NoSlot(back)
+            NotIn::NoSlot(Queued::into_inner(back))
         })
     }
 
     /// Takes out one record after the other, until there is none or `more` says that it was enough.
     /// By reference: a record that is not moved about is a third of the writer's work less.
     pub(super) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
-        while let Ok(record) = &self.channel.1.try_recv() {
+        while let Ok(record) = &mut self.channel.1.try_recv() {
             self.forget(record.spilled());
-            if !more(record) {
+            let goes_on = more(record);
+            record.free();
+            if !goes_on {
                 return;
             }
         }
@@ -354,6 +365,12 @@ impl Slots {
     #[cfg(test)]
     pub(super) fn spilled(&self) -> (usize, usize) {
         (self.spilled.load(Relaxed) + self.pooled.bytes(), MOST_SPILLED)
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.take_while(|_| true);
     }
 }
 
@@ -437,7 +454,9 @@ mod tests {
         let put = |level, length| {
             let record = record(format_args!("{:1$}", "", length));
             let spilled = record.spilled();
-            slots.has_slot(level) && slots.spill_fits(level, spilled) && slots.send(spilled, record).is_ok()
+            slots.has_slot(level)
+                && slots.spill_fits(level, spilled)
+                && slots.send(spilled, Queued::new(record)).is_ok()
         };
         assert!((0..200).filter(|_| put(Level::Info, 60_000)).count() < 200, "they reach their bound");
         while put(Level::Info, 20) {}

@@ -17,7 +17,6 @@ mod value;
 mod view;
 
 use std::fmt;
-use std::mem;
 use std::time::SystemTime;
 
 use log::Level;
@@ -215,21 +214,12 @@ impl OwnedRecord {
         }
     }
 
-    /// Takes the record out of its place, and leaves an empty one there.
-    #[inline(always)]
-    pub(crate) fn take(&mut self) -> Self {
-        let nothing = Self {
-            stamp: Stamp::Ticks(0),
-            module_path: None,
-            location: Location::File(""),
-            body: Body::Literal(""),
-            line: 0,
-            thread: 0,
-            level: self.level,
-            wanting: Wanting::NOBODY,
-            parts: Parts::default(),
-        };
-        mem::replace(self, nothing)
+    /// Frees what it holds on the heap.
+    #[inline]
+    pub(crate) fn free(&mut self) {
+        if let Body::Heap(_) = self.body {
+            self.body = Body::new();
+        }
     }
 
     /// Puts in what the record has and the program text has not. Formats the message, which runs

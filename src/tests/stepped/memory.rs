@@ -5,13 +5,18 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use log::Level;
 
 use super::bench::{PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
+use crate::clock::Stamp;
+use crate::queue::{Overflow, Pipeline, Queued};
+use crate::record::{Caller, OwnedRecord};
+use crate::stats::Counters;
 use crate::tests::fake_disk::FakeDisk;
+use crate::wanted::Wanting;
 use crate::{KIB, LogFile};
 
 /// The system's, which refuses what is larger than the thread may have.
@@ -25,6 +30,12 @@ thread_local! {
     /// allocator.
     static LARGEST: Cell<usize> = const { Cell::new(usize::MAX) };
     static REFUSED: Cell<u64> = const { Cell::new(0) };
+    /// What this thread has allocated less what it has freed, in bytes.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+fn note(allocated: usize, freed: usize) {
+    HELD.set(HELD.get() + allocated as i64 - freed as i64);
 }
 
 fn is_refused(size: usize) -> bool {
@@ -38,22 +49,31 @@ fn is_refused(size: usize) -> bool {
 unsafe impl GlobalAlloc for Scarce {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
-        if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc(layout) } }
+        let pointer = if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc(layout) } };
+        note(if pointer.is_null() { 0 } else { layout.size() }, 0);
+        pointer
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as the caller promised; `System` has allocated it.
         unsafe { System.dealloc(pointer, layout) }
+        note(0, layout.size());
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.
-        if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
+        let pointer = if is_refused(layout.size()) { ptr::null_mut() } else { unsafe { System.alloc_zeroed(layout) } };
+        note(if pointer.is_null() { 0 } else { layout.size() }, 0);
+        pointer
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller promised; `System` has allocated it.
-        if is_refused(size) { ptr::null_mut() } else { unsafe { System.realloc(pointer, layout, size) } }
+        let moved = if is_refused(size) { ptr::null_mut() } else { unsafe { System.realloc(pointer, layout, size) } };
+        if !moved.is_null() {
+            note(size, layout.size());
+        }
+        moved
     }
 }
 
@@ -105,5 +125,41 @@ fn an_error_for_which_a_suspended_file_has_no_memory_shares_the_fate_of_what_it_
         let parsed = parse(&[disk.read(PATH)]);
         assert_eq!(parsed.retained, if has_ring { vec![1, large] } else { vec![] }, "{story}");
         assert_eq!(parsed.told_of[0], u64::from(!has_ring), "{story}");
+    }
+}
+
+/// Offers records of 60 kB to a queue until it refuses some, takes out a part of them, and ends it
+/// with the rest.
+fn fill_and_end(overflow: Overflow) {
+    let pipeline = Pipeline::new(64, overflow, Duration::ZERO, None, Counters::new(Vec::new()));
+    let offer = || {
+        let caller = Caller { thread: 1, name: None };
+        let record = OwnedRecord::capture(
+            &log::Record::builder().args(format_args!("{:60000}", "")).build(),
+            Stamp::at(UNIX_EPOCH),
+            caller,
+        );
+        pipeline.offer(Level::Info, Wanting::NOBODY, record.spilled(), Queued::new(record))
+    };
+    let is_in: Vec<bool> = (0..200).map(|_| offer()).collect();
+    let evicts = matches!(overflow, Overflow::DropOldest);
+    assert!(is_in.contains(&true) && (evicts || is_in.contains(&false)));
+    let mut taken = 0;
+    pipeline.take_while(|_| {
+        taken += 1;
+        taken < 10
+    });
+    assert_eq!(taken, 10);
+}
+
+/// The channel itself frees nothing of a record.
+#[test]
+fn what_a_record_holds_is_freed_wherever_it_ends() {
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::BlockAtMost(Duration::ZERO)] {
+        // Once for what a thread has only once.
+        fill_and_end(overflow);
+        let held = HELD.get();
+        fill_and_end(overflow);
+        assert_eq!(HELD.get(), held, "{overflow:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::KIB;
 use crate::clock::Stamp;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
-use crate::queue::{Overflow, Pipeline};
+use crate::queue::{Overflow, Pipeline, Queued};
 use crate::record::{Caller, OwnedRecord};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
@@ -237,8 +237,8 @@ impl OutputSink for FloodSink {
     fn write(&mut self, _: &Batch<'_>) -> Result<(), WriteError> {
         for _ in 0..6 {
             let record = log::Record::builder().level(Level::Debug).args(format_args!("later")).build();
-            let mut record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread: 1, name: None });
-            self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, 0, &mut record);
+            let record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread: 1, name: None });
+            self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, 0, Queued::new(record));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::bench::{Bench, Setup};
 use super::sinks::KeepSink;
 use crate::clock::Stamp;
 use crate::format::Format;
-use crate::queue::Overflow;
+use crate::queue::{Overflow, Queued};
 use crate::record::{Caller, OwnedRecord};
 use crate::wanted::Wanting;
 
@@ -62,8 +62,8 @@ fn a_full_table_of_names_begins_an_epoch() {
     let log = |bench: &mut Bench, thread: u32, name: Option<&str>| {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
-        let mut record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread, name });
-        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), &mut record));
+        let record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread, name });
+        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), Queued::new(record)));
         bench.step();
     };
     let epoch = bench.pipeline.epoch();
