@@ -1,6 +1,6 @@
-//! `Builder`: options and their checks; `build` and `init`. Long, because each option is a method
-//! of this one type. Together with `plan.rs` the one room where the parts are joined. Runs on the
-//! thread that sets the logger up.
+//! `Builder`: options and their checks; `build` and `init`. The file is long because each option is
+//! a method of this one type. Together with `plan.rs` it is the room where the parts are joined.
+//! Runs on the thread that sets the logger up.
 
 mod live;
 
@@ -364,8 +364,8 @@ impl Builder {
     /// Long records have a second bound that no capacity raises: 8 MiB. A record whose texts and
     /// key-values have more than 176 bytes holds a buffer of at least 512 bytes on the heap, and
     /// the buffers of all records in the queue together are within that bound. So of records of 300
-    /// bytes the queue holds at most 16 384, whatever its capacity. Of the 8 MiB an eighth is
-    /// reserved as well: for levels below WARN these are 14 336 records.
+    /// bytes the queue holds at most 16 384, whatever its capacity. An eighth of the 8 MiB is
+    /// reserved as well, which leaves room for 14 336 such records below WARN.
     ///
     /// ```
     /// let builder = unfazed::Builder::new().capacity(65_536); // about 17 MiB
@@ -395,13 +395,13 @@ impl Builder {
     /// `per`, so that an error in a loop does not push out everything else. A location that logs
     /// with several levels or targets has a limit for each of them.
     ///
-    /// What is too much is not formatted; it is counted in `Stats::suppressed`, and when the
-    /// interval is over one record of the same level, target and location says "57 similar records
-    /// suppressed", to the outputs that wanted one of them. Intervals are those of the wall clock.
-    /// There are some 4000 of these limits; what comes later is not limited, and neither are
-    /// records without a location. It costs each call some 7 ns, and 17 more on Linux on x86-64,
-    /// where without it a call need not read the clock itself. A target that is not the module path
-    /// costs about 1 ns more for each byte.
+    /// A record beyond the limit is not formatted, and counts in `Stats::suppressed`. When the
+    /// interval is over, one record of the same level, target and location says "57 similar records
+    /// suppressed" in the outputs that wanted one of them. Intervals are those of the wall clock.
+    /// About 4000 locations are limited; those that log later are not, and neither are records
+    /// without a location. The limit costs each call about 7 ns, and 17 ns more on Linux on x86-64,
+    /// where a call without a limit need not read the clock itself. A target that is not the module
+    /// path costs about 1 ns more for each byte.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
     ///
@@ -436,9 +436,10 @@ impl Builder {
     /// [`scope`](crate::scope()), else the context's. A second call of this method replaces the
     /// closure. What it adds costs no allocation as long as the record fits its slot.
     ///
-    /// If the closure panics, the record has what was added before. What it logs itself is written
-    /// without a context. It should be quick, and it must not wait for a lock that a thread holds
-    /// while it logs. What is the same for all records is cheaper as a [`Format::field`].
+    /// If the closure panics, the record has what was added before. Records that the closure logs
+    /// itself are written without a context. It should be quick, and it must not wait for a lock
+    /// that a thread holds while it logs. A value that is the same for all records is cheaper as a
+    /// [`Format::field`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -498,7 +499,7 @@ impl Builder {
         self
     }
 
-    /// Makes a crash wait until the records of before it are written: SIGSEGV, SIGBUS, SIGILL,
+    /// Makes a crash wait until the records logged before it are written: SIGSEGV, SIGBUS, SIGILL,
     /// SIGFPE and SIGABRT, whether a fault or `abort` raises them or somebody sends them. Default:
     /// `false`, and no signal has a handler of this crate.
     ///
@@ -511,7 +512,7 @@ impl Builder {
     /// A crash of the writer's own thread, in a sink or a format, does not wait. Leave the option
     /// off where faults are part of a program's work, as in a JVM or a Wasm runtime: each of them
     /// would wait. A stack overflow needs an alternate signal stack, which the threads of std have
-    /// and others need not have. Elsewhere than on Unix the option does nothing.
+    /// and others need not have. On systems other than Unix the option does nothing.
     ///
     /// ```no_run
     /// unfazed::Builder::new().flush_on_crash(true).file("app.log").init()?;
@@ -531,8 +532,8 @@ impl Builder {
     /// The error names the output and the cause, and nothing is left behind: no thread, no logger,
     /// and none of the files and directories that the attempt had created. An output that is open
     /// but has less free space than its [`min_free_space`](LogFile::min_free_space) is no error. An
-    /// output that does not answer within 2 s is one; its thread ends when the operating system
-    /// answers. A connection by TCP must be made within that time.
+    /// output that does not answer within 2 s is an error; the writer's thread then ends when the
+    /// operating system answers. A connection by TCP must be made within that time.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();
@@ -550,31 +551,32 @@ impl Builder {
     /// Follows a file while the logger runs: when it has changed, `read` makes a builder of its
     /// text, and that builder's [`level`](Self::level), [`filter`](Self::filter) and
     /// [`rate_limit`](Self::rate_limit) hold from then on, as do the levels and filters of the
-    /// outputs that it names. Nothing else of it does: no output is opened, closed or moved.
-    /// Default: no file is followed.
+    /// outputs that it names. Nothing else of that builder takes effect: no output is opened,
+    /// closed or moved. Default: no file is followed.
     ///
-    /// An output is known by its path as it is written there, or by its name. Daemons of one name
-    /// are known by their order: the second one is `syslog 2`. One that the file does not name goes
-    /// on as at the start, and so do the directives of [`filter_env`](Self::filter_env), on top of
-    /// those of the file. What [`Handle::set_filter`] has set is replaced, what was pushed stays.
-    /// What stands in for another output keeps its levels.
+    /// An output is recognised by its path as the file writes it, or by its name. Daemons of one
+    /// name are recognised by their order: the second one is `syslog 2`. An output that the file
+    /// does not name goes on as at the start, and so do the directives of
+    /// [`filter_env`](Self::filter_env), on top of those of the file. What [`Handle::set_filter`]
+    /// has set is replaced, what was pushed stays. What stands in for another output keeps its
+    /// levels.
     ///
-    /// The text that is in the file when the logger is made is not followed: the program has read
-    /// it. A change between the two is not seen until the file changes again.
-    /// The writer's thread looks once a second, and follows what two looks in a row have found: so
-    /// nobody meets a file that is only half written, and it makes no difference whether the file
-    /// was edited, replaced or linked, or on which file system it is. (A service such as inotify
-    /// would be another dependency, and reports nothing on a network's file system.) A look reads
-    /// the file, up to 1 MiB of UTF-8. A file system that hangs holds up the writer, as it does
-    /// when a log lies there.
+    /// The text that is in the file when the logger is made is not followed, because the program
+    /// has read it already. A change between that reading and the making of the logger is not seen
+    /// until the file changes again. The writer's thread looks once a second, and follows a text
+    /// that two looks in a row have found. So a file that is only half written is not followed, and
+    /// it makes no difference whether the file was edited, replaced or linked, or on which file
+    /// system it is. (A service such as inotify would be another dependency, and reports nothing on
+    /// a network's file system.) A look reads the file, up to 1 MiB of UTF-8. A file system that
+    /// hangs holds up the writer, as it does when a log lies there.
     ///
     /// A text that `read` refuses, options that [`build`](Self::build) would refuse, or a file that
     /// cannot be read changes nothing. It is an [`Event::Failed`] and one line in each output. The
     /// paths of files are looked at as `build` does; users and groups are not looked up. `read`
     /// runs on the writer's thread, so that a [`Syslog`](crate::Builder#method.syslog) whose
     /// machine has a name, or anything else that waits, holds up every output. A forked child
-    /// follows the file, too, from its first record on that passes the filter, and from what its
-    /// parent knew at the fork.
+    /// follows the file, too: from its first record that passes the filter, and starting with what
+    /// its parent knew at the fork.
     ///
     /// At most 16 outputs may follow a file.
     ///
@@ -636,11 +638,11 @@ impl Builder {
     ///
     /// When it returns, the writer's thread has made its first attempt to open every output: the
     /// files exist, with the umask and the rights of this moment, and [`Handle::state`] says what
-    /// came of it. So what a daemon does next (`chown`, `umask`, `setuid`, `chroot`) is safe. It
-    /// waits for that at most 250 ms, because a file system that hangs must stop nobody. The
-    /// calling thread itself asks the log's file system nothing. If it does not answer in time, the
-    /// records are pending, and a path that can never be a log file is no error: the output is
-    /// suspended later, or its rotation fails.
+    /// came of it. So what a daemon does next (`chown`, `umask`, `setuid`, `chroot`) is safe.
+    /// `init` waits for that attempt at most 250 ms, because a file system that hangs must stop
+    /// nobody. The calling thread itself asks the log's file system nothing. If the file system
+    /// does not answer in time, the records are pending, and a path that can never be a log file is
+    /// no error: the output is suspended later, or its rotation fails.
     ///
     /// A disk that is full or a directory that cannot be made is no error: then the output begins
     /// suspended. With [`require_outputs`](Self::require_outputs) an output that cannot be opened
@@ -776,7 +778,7 @@ impl Builder {
         named.filter(|(_, output)| !output.stands_in).map(|(name, output)| (name, output.wanted.clone())).collect()
     }
 
-    /// Checks the outputs that a changed file names as a start does. Only looks: nothing is opened
+    /// Checks the outputs that a changed file names, as `build` does. Only looks: nothing is opened
     /// or created.
     fn check_outputs(mut outputs: Vec<OutputOptions>, format: &Format) -> Result<(), InitError> {
         for output in &mut outputs {
@@ -887,7 +889,7 @@ impl std::fmt::Debug for Builder {
 /// Returns the watch of a file, whose changes `live` follows.
 fn watch(Watched { path, read, .. }: Watched, live: Live) -> Watch {
     let follow: Follow = Arc::new(move |text| Ok(live.follow(read(text)?)?));
-    // Without a current directory the path stays as it is, and the first look says so.
+    // Without a current directory the path stays as it is, and the first look reports the error.
     Watch::new(std::path::absolute(&path).unwrap_or(path), follow)
 }
 
@@ -907,8 +909,8 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Starts the thread, and has `install` set up what the program logs by once nothing else can
-    /// be an error.
+    /// Starts the thread, and calls `install` once nothing else can fail, to make the logger the
+    /// program's.
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
 //! The time of a record: what a caller reads, and what the writer makes of it.
 //!
-//! To read the system's clock is a tenth of a log call. Where the kernel keeps its time by the
-//! processor's counter, a caller reads that counter instead, and the writer, which looks at both
-//! before each batch, works out when that was: the nearest look, and what the counter says lies
-//! between. So a record has the time that its caller would have read, to a few microseconds; but if
-//! the clock is set, or slewed, while the record waits in the queue, that may count for the record,
-//! too.
+//! Reading the system's clock takes a tenth of the time of a log call. Where the kernel keeps its
+//! time by the processor's counter, a caller reads that counter instead, and the writer, which
+//! samples both before each batch, works out the time: that of the nearest sample, plus what the
+//! counter has counted since. So a record has the time that its caller would have read, to within a
+//! few microseconds. If the clock is set or slewed while the record waits in the queue, that may
+//! change the record's time, too.
 
 use crate::unix_time::UnixTime;
 
@@ -44,7 +44,7 @@ impl Stamp {
         match (self, timeline) {
             (Self::Nanos(nanos), _) => UnixTime::from_nanos(nanos),
             (Self::Ticks(ticks), Some(timeline)) => timeline.time_of(ticks),
-            // Only who has a timeline has the callers read the counter.
+            // Callers read the counter only if the writer has a timeline.
             (Self::Ticks(_), None) => system::now().into(),
         }
     }
@@ -55,13 +55,13 @@ impl Stamp {
 struct ClockSample {
     ticks: u64,
     wall: UnixTime,
-    /// What the counter is judged by, in nanoseconds.
+    /// The clock by which the counter is judged, in nanoseconds.
     steady: u64,
 }
 
 impl ClockSample {
-    /// A look that takes longer than this many ticks, some 3 us, was interrupted; it is off by its
-    /// length at most.
+    /// A sample that takes longer than this many ticks, about 3 us, was interrupted. It is off by
+    /// its duration at most.
     const MOST_TICKS: u64 = 8_000;
     const TRIES: usize = 4;
 
@@ -80,7 +80,7 @@ impl ClockSample {
         (best.0, best.1 < Self::MOST_TICKS)
     }
 
-    /// One look, and how many ticks it took.
+    /// Takes one sample. Returns it, and how many ticks it took.
     fn once() -> (Self, u64) {
         let before = system::ticks();
         let (wall, steady) = (system::now(), system::steady());
@@ -89,7 +89,7 @@ impl ClockSample {
     }
 }
 
-/// The writer's: what the counter says, in the time of the wall clock.
+/// Turns the counter into the time of the wall clock, for the writer.
 pub(crate) struct Timeline {
     first: ClockSample,
     last: ClockSample,
@@ -101,23 +101,22 @@ pub(crate) struct Timeline {
 impl Timeline {
     /// The counter is judged by its pace once that was measured over this many nanoseconds.
     const MEASURED: f64 = 20e6;
-    /// Between two looks the counter and the steady clock may part by this many nanoseconds, and by
-    /// a thousandth of what has passed. Both are driven by the same quartz, so they do that only
-    /// when the machine sleeps, or is moved to another one.
+    /// Between two samples the counter and the steady clock may drift apart by this many
+    /// nanoseconds, and by a thousandth of what has passed. Both are driven by the same quartz, so
+    /// they do that only when the machine sleeps, or is moved to another one.
     const MOST_APART: f64 = 1e6;
-    /// A record may be so much newer than the last look, in nanoseconds, before there is another
-    /// one.
+    /// A record may be newer than the last sample by this many nanoseconds before another one is
+    /// taken.
     const MOST_AHEAD: f64 = 20e6;
 
-    /// Nothing, where the clocks are slow to read: then the kernel does not keep its time by the
-    /// counter.
+    /// Returns nothing if the clocks are slow to read: then the kernel does not keep its time by
+    /// the counter.
     pub(crate) fn new() -> Option<Self> {
         let (sample, short) = ClockSample::now();
         short.then(|| Self::from(sample))
     }
 
-    /// Looks at the clocks. Says whether the counter can still be believed: if not, it never is
-    /// again.
+    /// Samples the clocks. Returns false from the moment on at which the counter cannot be trusted.
     pub(crate) fn sample(&mut self) -> bool {
         if self.believed {
             let (sample, short) = ClockSample::now();
@@ -139,14 +138,14 @@ impl Timeline {
         (self.before_last, self.last) = (self.last, sample);
     }
 
-    /// Returns the time at which the counter said that.
+    /// Returns the time at which the counter had this value.
     fn time_of(&mut self, ticks: u64) -> UnixTime {
         let ahead = self.nanos_between(self.last.ticks, ticks);
         if ahead > Self::MOST_AHEAD || distance(self.first.ticks, ticks) < 0 {
             // Either the batch takes long, or the counter is no longer what it was.
             self.sample();
         }
-        // On each side of a sleep there is one of them.
+        // If the machine has slept, one sample is from before the sleep and one from after it.
         let near = if distance(self.last.ticks, ticks).unsigned_abs()
             <= distance(self.before_last.ticks, ticks).unsigned_abs()
         {
@@ -162,7 +161,7 @@ impl Timeline {
     }
 }
 
-/// In ticks.
+/// Returns the ticks between two values of the counter.
 fn distance(earlier: u64, later: u64) -> i64 {
     later.wrapping_sub(earlier) as i64
 }
@@ -187,7 +186,7 @@ mod system {
     }
 }
 
-/// In the crate's own tests what they say can be set for a thread.
+/// In the crate's own tests, the clocks of a thread can be set.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod system {
     use std::cell::Cell;
@@ -222,7 +221,7 @@ pub(crate) mod system {
         COUNTER.get().map_or_else(os::steady_nanos, |counter| counter.steady)
     }
 
-    /// From now on it is this time on this thread, or what the system says.
+    /// Sets the time of this thread; `None`: the system's.
     pub(crate) fn set(time: Option<SystemTime>) {
         WALL.set(time);
     }

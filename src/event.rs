@@ -23,10 +23,9 @@ use std::time::SystemTime;
 pub enum State {
     /// Records are written.
     Healthy,
-    /// Records are written, but the free space is close to the reserve.
+    /// Records are written, but the free space is close to `LogFile::min_free_space`.
     Low,
-    /// Records are dropped and counted until the cause goes away, except those that a file can
-    /// keep.
+    /// Records are dropped and counted until the cause goes away, except those that are retained.
     Suspended(Cause),
     /// The logger was shut down; nothing is written any more.
     Closed,
@@ -48,7 +47,7 @@ pub enum State {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {
-    /// Less free space than the reserve (`LogFile::min_free_space`).
+    /// Less space is free than `LogFile::min_free_space`.
     LowSpace,
     /// The file system has no room (ENOSPC).
     DiskFull,

@@ -45,11 +45,11 @@ use crate::zone::Zone;
 pub(crate) use look::Look;
 pub(crate) use start::start;
 
-/// The memory that a logger needs next to what is taken in one piece: counters, the call sites of a
-/// rate limit, the outputs.
+/// The memory that a logger needs in addition to what is allocated in one piece: counters, the call
+/// sites of a rate limit, the outputs.
 pub(crate) const OTHER_MEMORY: usize = 256 << 10;
 
-/// Which output.
+/// The destination of an output, with its options.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
     File {
@@ -61,7 +61,7 @@ pub(crate) enum Destination {
     Syslog(Syslog),
     #[cfg(all(feature = "journald", target_os = "linux"))]
     Journald(Journald),
-    /// One of the program's own: its place among them.
+    /// A sink of the program's own, and its place among those.
     Sink {
         name: String,
         place: usize,
@@ -82,13 +82,14 @@ impl Destination {
         }
     }
 
-    /// Returns true if others of its name get a number. An output of the program's own has its name
-    /// alone, and so has a stream.
+    /// Returns true if further outputs of its name are numbered. No other output may have the name
+    /// of a sink of the program's own, or of a stream.
     fn is_numbered(&self) -> bool {
         !matches!(self, Destination::Console(_) | Destination::Sink { .. })
     }
 
-    /// Makes the path of a local socket absolute, or returns the option that cannot be one.
+    /// Makes the path of a local socket absolute. The error is the option whose path cannot be that
+    /// of a socket.
     fn stay(&mut self) -> Result<(), BadOption> {
         #[cfg(all(feature = "syslog", unix))]
         let (option, path) = match self {
@@ -129,9 +130,9 @@ pub(crate) struct OutputOptions {
     pub(crate) stands_in: bool,
 }
 
-/// Returns the names of the outputs, which stand in events and counters. Of several daemons with
-/// one name the second is called `syslog 2`. What stands in for another output is named last, so
-/// that it changes no name of the others.
+/// Returns the names of the outputs for events and counters. The second of two daemons with one
+/// name is called `syslog 2`. Outputs that stand in for others are named last, so that they change
+/// no other name.
 pub(crate) fn output_names(outputs: &[OutputOptions]) -> Vec<Arc<str>> {
     let mut names: Vec<_> = outputs.iter().map(|output| output.destination.name()).collect();
     let (others, stand_ins): (Vec<_>, Vec<_>) = (0..outputs.len()).partition(|place| !outputs[*place].stands_in);
@@ -159,7 +160,7 @@ pub(crate) fn plan_outputs(
     let mut paths = Paths::default();
     let mut planned: Vec<PlannedOutput> = Vec::new();
     let mut filters = OutputFilters::new();
-    // One zone for all of them, and for a forked child; not read where nobody wants it.
+    // One zone for all outputs, and for a forked child; not read if no output wants it.
     let mut zone = None;
     let mut zone = || zone.get_or_insert_with(Zone::local).clone();
     let names = output_names(&outputs);
@@ -172,7 +173,7 @@ pub(crate) fn plan_outputs(
         stays.map_err(|bad| bad.of_output(&name))?;
         match &mut destination {
             Destination::File { path, options } => {
-                // Nothing is shared by two loggers that are set up with clones of one `LogFile`.
+                // Two loggers that are set up with clones of one `LogFile` share nothing.
                 options.start = Start { zone: options.rotation.local_time.then(&mut zone), ..Start::default() };
                 // Looked up here: later the program may live in a jail.
                 let Access { owner, group, .. } = &mut options.access;
@@ -195,15 +196,15 @@ pub(crate) fn plan_outputs(
     Ok((planned, filters))
 }
 
-/// Checks that a range of levels holds one.
+/// Checks that the range of levels is not reversed.
 fn check_levels(wanted: &Wanted, name: &str) -> Result<(), InitError> {
     let Some(reversed) = &wanted.reversed else { return Ok(()) };
     let range = "from the less verbose to the more verbose level, as Warn..=Info";
     Err(BadOption::new("levels", reversed, range).of_output(name).into())
 }
 
-/// Returns what an output is offered: what is logged at its levels and passes its filter, which
-/// joins the others.
+/// Returns what an output is offered: the records that its levels and its filter let through. Adds
+/// the filter to `filters`.
 fn offer(wanted: &Wanted, name: &str, any_may_filter: bool, filters: &mut OutputFilters) -> Result<Offered, InitError> {
     if !any_may_filter && !wanted.has_filter() {
         return Ok(filters.add_plain(wanted.levels));
@@ -217,7 +218,7 @@ fn offer(wanted: &Wanted, name: &str, any_may_filter: bool, filters: &mut Output
     }
     let offered = filters.add(wanted);
     let offered = offered.map_err(|error| InitError::OutputFilter { output: name.to_owned(), error })?;
-    // Which levels it wants may change: a record carries whether it was wanted.
+    // The levels that the output wants may change, so each record carries whether it is wanted.
     Ok(if any_may_filter { Offered { levels: Levels::ALL, ..offered } } else { offered })
 }
 
@@ -283,7 +284,7 @@ impl Paths {
         Ok(())
     }
 
-    /// Checks that no link stands where a file is.
+    /// Checks that no link has the path of a file.
     fn check(&self) -> Result<(), InitError> {
         match self.links.iter().find(|link| self.files.contains(link)) {
             Some(link) => Err(InitError::SamePath { path: link.clone(), option: SYMLINK }),
@@ -316,17 +317,18 @@ fn rights(access: &Access) -> Rights {
     Rights { mode: access.mode, owner: number(&access.owner), group: number(&access.group) }
 }
 
-/// What a shell makes the home directory of, and nobody calls a directory.
+/// Names that only a shell expands, to the home directory. Nobody gives them to a directory.
 const UNEXPANDED: [&str; 3] = ["~", "$HOME", "${HOME}"];
 
 /// The option for the link that leads to a file.
 const SYMLINK: &str = "symlink";
 
-/// Returns the path of a log file, or of another option, as it stays, wherever the program goes.
+/// Returns the absolute path of an option, which stays valid when the program changes its
+/// directory.
 ///
 /// # Errors
 ///
-/// The path can never be one of this option.
+/// The path can never work for this option.
 fn log_path(path: &Path, option: &'static str) -> Result<PathBuf, InitError> {
     let unfit = |what| InitError::Path { path: path.to_owned(), what, option };
     if let Some(what) = disk::unfit_path(path) {
@@ -344,7 +346,7 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<PlannedOutput>,
     pub(crate) capacity: usize,
     pub(crate) overflow: Overflow,
-    /// Shared with what changes it.
+    /// Shared with the code that changes it.
     pub(crate) limit: Option<Arc<Limit>>,
     pub(crate) watch: Option<Watch>,
     pub(crate) shutdown_timeout: Duration,
@@ -362,7 +364,8 @@ pub(crate) struct PlannedOutput {
 }
 
 impl PlannedOutput {
-    /// Its format at work. A child that was forked may have another terminal, or none.
+    /// Returns the encoder of its format. Made again in a forked child, which may have another
+    /// terminal, or none.
     fn encoder(&self) -> Encoder {
         let colored = match &self.destination {
             Destination::Console(console) => console.color.suits(console.stream),
@@ -371,7 +374,7 @@ impl PlannedOutput {
         Encoder::new(self.format.clone().colored(colored))
     }
 
-    /// Makes the sink; the program's own are there only once.
+    /// Makes the sink. A sink of the program's own exists only once.
     fn sink(&self, once: &mut Once) -> Option<Box<dyn OutputSink>> {
         let (disk, target, options) = match &self.destination {
             Destination::File { path, options } => {
@@ -397,8 +400,8 @@ impl PlannedOutput {
         Some(Box::new(OpenedSink::new(disk, target, options)))
     }
 
-    /// Returns the number of bytes that it may retain while it is suspended, and what waits for a
-    /// slow reader. A sink retains nothing.
+    /// Returns the number of bytes that it may retain while it is suspended, and its backlog for a
+    /// slow reader. A sink of the program's own retains nothing.
     fn retain(&self) -> (u64, Backlog) {
         match &self.destination {
             Destination::File { options, .. } => (options.retain, options.backlog),
@@ -427,12 +430,13 @@ pub(crate) struct Once {
 }
 
 impl Plan {
-    /// Returns the memory that a pipeline takes without asking.
+    /// Returns how many bytes a pipeline allocates in a way that ends the process if there is no
+    /// memory.
     pub(crate) fn memory(&self) -> usize {
         memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)
     }
 
-    /// Makes the smallest pipeline with the accounts of a forked child. It has ended.
+    /// Makes the smallest pipeline that has the accounts of a forked child, and ends it.
     pub(crate) fn spare_pipeline(&self) -> Pipeline {
         let smallest = Self { outputs: Vec::new(), capacity: 1, limit: None, watch: None, ..*self };
         let pipeline = smallest.pipeline_for(&self.inherited());
@@ -477,9 +481,9 @@ impl Plan {
     }
 }
 
-/// What a forked child does at its first log call: files and consoles again; the program's own
-/// sinks and its callback stay with the parent. No lock is taken that another thread of the parent
-/// may have held.
+/// Makes the pipeline of a forked child at its first log call, with all outputs except the
+/// program's own sinks: these and the event callback stay with the parent. Takes no lock that
+/// another thread of the parent may have held.
 impl Renew for Plan {
     fn pipeline(&self) -> Option<Arc<Pipeline>> {
         if !os::has_memory(self.memory()) {
@@ -490,7 +494,7 @@ impl Renew for Plan {
 
     fn start(&self, pipeline: &Arc<Pipeline>) {
         match start(pipeline.clone(), self.writer(pipeline.clone(), Once::default()), Look::skipped()) {
-            // A log call waits for nothing: the outputs are opened while it goes on.
+            // The log call does not wait: the outputs are opened while it goes on.
             Ok(ready) => drop(ready.begin()),
             // The state says `Closed`, and what is logged is counted.
             Err(_) => pipeline.end(),

@@ -31,8 +31,8 @@ impl LevelCounters {
         self.0[level as usize - 1].fetch_add(1, Relaxed);
     }
 
-    /// Counts where one thread alone does: without the locked instruction, which costs more than
-    /// all the rest.
+    /// Counts where only one thread counts, without the locked instruction that costs more than all
+    /// the rest.
     pub(crate) fn count_alone(&self, level: Level) {
         let counter = &self.0[level as usize - 1];
         counter.store(counter.load(Relaxed) + 1, Relaxed);
@@ -575,7 +575,7 @@ pub struct OutputStats {
     pub time_suspended: Duration,
 }
 
-/// How the account is written by serde: what has no obvious form there.
+/// Serializes those parts of the account that have no obvious form.
 #[cfg(feature = "serde")]
 mod serialized {
     use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What threads meet by: atomics, parking, channels, pointers that are exchanged. Any thread. In a
-//! model they are those of `tests/models/parts.rs`, with which loom tries the interleavings; in
+//! How threads communicate: atomics, parking, channels, pointers that are exchanged. Any thread. In
+//! a model they are those of `tests/models/parts.rs`, with which loom tries the interleavings; in
 //! every other build the names below and nothing else.
 
 #[cfg(not(target_has_atomic = "64"))]

@@ -40,7 +40,7 @@ impl Levels {
         Self(up_to(range.end_bound().cloned()).0 & !before_start.0)
     }
 
-    /// Returns the text of a range that begins with a level and holds none: it is reversed.
+    /// Returns the text of a range that is reversed: it begins with a level and holds none.
     fn reversed(range: &impl RangeBounds<LevelFilter>) -> Option<String> {
         let (Bound::Included(start) | Bound::Excluded(start)) = range.start_bound() else { return None };
         if *start == LevelFilter::Off || Self::within(range) != Self::NONE {

@@ -1,4 +1,4 @@
-//! `Watch`: looks about once a second whether a configuration file has changed. Runs on the
+//! `Watch`: checks about once a second whether a configuration file has changed. Runs on the
 //! writer's thread.
 //!
 //! A look reads the whole file: that needs no service of the system, works on every file system,

@@ -1,8 +1,8 @@
 //! The local time zone. It is read once, on the thread that sets the logger up; afterwards any
 //! thread asks it, without a lock, an environment variable or a file.
 //!
-//! What is read are the rules of the zone, so that its clock changes are followed for as long as
-//! the process runs.
+//! The rules of the zone are read, so that its clock changes are followed for as long as the
+//! process runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ const DAY: i32 = 86_400;
 pub(crate) struct Zone(Arc<Rules>);
 
 impl Zone {
-    /// Reads the zone of this process, as the C library does: what `TZ` says, or
-    /// `/etc/localtime`. What cannot be read, and what no RFC 3339 time can say, is UTC.
+    /// Reads the zone of this process, as the C library does: what `TZ` says, or `/etc/localtime`.
+    /// A zone that cannot be read, or that RFC 3339 cannot express, becomes UTC.
     pub(crate) fn local() -> Self {
         Self(Arc::new(Rules::local()))
     }
@@ -50,7 +50,7 @@ enum Rules {
     Utc,
     #[cfg(unix)]
     Read(tz::TimeZone),
-    /// The system is asked for each time; there is neither a lock nor a variable in it.
+    /// The system is asked each time, without a lock or an environment variable.
     #[cfg(not(unix))]
     System,
     #[cfg(test)]
@@ -79,7 +79,7 @@ impl Rules {
             Self::Utc => None,
             Self::Read(zone) => {
                 let zone = zone.as_ref();
-                // A file without a rule for what comes after its last change says nothing of it.
+                // Some files have no rule for the time after their last change.
                 let last = || zone.local_time_types().get(zone.transitions().last()?.local_time_type_index());
                 zone.find_local_time_type(second).ok().or_else(last).map(tz::LocalTimeType::ut_offset)
             }

@@ -1,5 +1,5 @@
-//! What of the options can follow a changed file while the logger runs: the directives, the rate
-//! limit, and which records each output wants. Runs on the writer's thread.
+//! The options that follow a changed file while the logger runs: the directives, the rate limit,
+//! and which records each output wants. Runs on the writer's thread.
 
 use std::error::Error;
 use std::fmt;
@@ -57,15 +57,15 @@ pub(super) struct Live {
     pub(super) limit: Arc<Limit>,
     /// The outputs in their places: their names, and what they wanted at the start.
     pub(super) outputs: Vec<(Arc<str>, Wanted)>,
-    /// All of them are outputs of the file: a start refuses a file that has none.
+    /// All outputs came from the file: a file that names none is refused, as at the start.
     pub(super) of_file_alone: bool,
     /// The directives of the environment, which stay on top of those of the file.
     pub(super) environment: Option<String>,
 }
 
 impl Live {
-    /// Does what the options say, as far as a running logger can, or nothing. Returns the line on
-    /// directives that match nothing.
+    /// Applies the options that a running logger can follow, all of them or none. Returns the line
+    /// about directives that match nothing.
     pub(super) fn follow(&self, options: Builder) -> Result<Option<Notice>, InitError> {
         options.check_queue()?;
         if self.of_file_alone && options.outputs.is_empty() {

@@ -28,7 +28,7 @@ const MOST_WIDTH: usize = u16::MAX as usize;
 /// A type whose values are stored by their bytes: the type's tag, then what it needs. Any thread
 /// may have them, so that an `Arc` of them may be shared.
 pub trait Capture: Send + Sync {
-    /// Stores the value, or says no.
+    /// Stores the value. Returns false if it cannot be stored.
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
 }
 

@@ -76,7 +76,7 @@ impl kv::Source for SitePairs<'_> {
     }
 }
 
-/// Says whether the program logs records of a level, as `log`'s macros ask.
+/// Returns whether the program logs records of a level, as `log`'s macros ask.
 #[inline(always)]
 #[must_use]
 pub fn is_enabled(level: Level) -> bool {

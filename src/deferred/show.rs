@@ -1,8 +1,8 @@
 //! Writes arguments into a message: the common ones without `std::fmt`, to the same text. Runs on
 //! the writer's thread.
 //!
-//! A log call names one of these for each of its holes. What none of them writes has a closure of
-//! its own, which costs the compiler several times as much.
+//! A log call names one of these for each of its placeholders. A placeholder that none of them
+//! writes has a closure of its own, which costs the compiler several times as much.
 
 use std::fmt;
 

@@ -93,8 +93,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         Self { bytes }
     }
 
-    /// Returns the next argument. After the last one it is `()`. A part of each hole with flags, so
-    /// that the compiler has it once.
+    /// Returns the next argument. After the last one it is `()`. Not inlined, so that the code
+    /// exists once for all placeholders with flags.
     #[inline(never)]
     pub fn value(&mut self) -> Stored<'a> {
         Stored(self.read().unwrap_or(Value::Unit))
@@ -190,7 +190,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 }
 
-/// Asks the values of these variants, and no others have the trait.
+/// Implements a trait of `std::fmt` for the variants that have it.
 macro_rules! has {
     ($trait:ident: $($variant:ident)*) => {
         impl fmt::$trait for Stored<'_> {

@@ -77,8 +77,8 @@ pub(crate) trait Disk: Send {
     /// what it did is returned once by `compressed`. At most one at a time.
     fn compress(&mut self, log: &Self::File, what: Compression) -> io::Result<()>;
 
-    /// Returns what came of it, once: `true` if it is done, `false` if it was put off because there
-    /// is no room.
+    /// Returns the result of the compression, once: `true` if it is done, `false` if it was put off
+    /// because there is no room.
     fn compressed(&mut self) -> Option<io::Result<bool>>;
 }
 
@@ -154,7 +154,7 @@ pub(crate) trait DiskFile: Send {
         None
     }
 
-    /// Lets others go on with what they do to the file.
+    /// Waits, so that others can go on with what they do to the file.
     fn pause(&mut self, time: Duration);
 
     /// Returns where our last write ended.
@@ -176,7 +176,7 @@ pub(crate) trait DiskFile: Send {
     fn holds(&mut self, at: u64, bytes: &[u8]) -> io::Result<bool>;
 
     /// Lets the other processes that log to the file know that this one writes to it, until it is
-    /// closed: meanwhile none of them cuts it. Waits that long at most for a cut that is under way.
+    /// closed: meanwhile none of them cuts it. Waits at most `at_most` for a cut that is under way.
     fn announce(&mut self, at_most: Duration);
 
     /// Returns whether the others know.

@@ -21,7 +21,7 @@ use crate::os::{Writers, set_writers};
 const MOST_OPENINGS: usize = 3;
 /// While another process cuts the file, its lock is asked for with this pause.
 const TRY_PAUSE: Duration = Duration::from_millis(1);
-/// A lock that fails otherwise may fail only once; it is asked for again for this long.
+/// A lock that fails for another reason may fail only once, so it is asked for again for this long.
 const FAILURE_AT_MOST: Duration = Duration::from_millis(20);
 
 /// The system itself.
@@ -74,8 +74,8 @@ impl Disk for RealDisk {
     /// A regular file keeps the description of the program's own output, which goes to the same
     /// place in it. A stream is opened again where that is possible, which makes a description that
     /// never waits: a terminal whose reader stopped says that it can be written and then keeps the
-    /// write. The program's own descriptor stays as it is. What belongs to another user cannot be
-    /// opened so, and a socket not at all.
+    /// write. The program's own descriptor stays as it is. A stream of another user cannot be
+    /// opened that way, and a socket not at all.
     fn stream(&mut self, stream: Stream) -> io::Result<Opened<RealFile, RealStream>> {
         let file = system::duplicate(stream)?;
         if system::is_regular(&file)? {
@@ -167,7 +167,7 @@ impl RealFile {
         Self { file: hold(file), readable, place, lock: None, announced: false, not_given: None }
     }
 
-    /// Cuts the file while nobody else of ours writes to it.
+    /// Cuts the file while no other process of ours writes to it.
     fn cut_alone(&mut self, from: u64, to: u64) -> io::Result<()> {
         if self.len()? != from {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -191,7 +191,7 @@ impl RealFile {
         set_writers(system::held(&self.file)?, how)
     }
 
-    /// Writes next to others again, after a cut.
+    /// Shares the file with others again, after a cut.
     fn share_again(&mut self) {
         let how = if self.announced { Writers::Shared } else { Writers::Left };
         // A failure may not repeat. If it does, the lock is given back: nobody waits for it.
@@ -205,15 +205,17 @@ impl RealFile {
 
 impl Drop for RealFile {
     fn drop(&mut self) {
-        // A child of this process may have a copy of the descriptor until it is another program.
+        // A child of this process may have a copy of the descriptor until it executes another
+        // program.
         if self.announced {
             let _ = self.set_writers(Writers::Left); // Closing it does the same.
         }
     }
 }
 
-/// Blocks beyond the end come and go without a record: the file's time stays that of its last
-/// record, which names its archive. Only the file's owner may set it; for others it changes.
+/// Changes the file and restores its time: blocks beyond the end come and go without a record, and
+/// the time of the last record names the archive. Only the file's owner may set it; for others it
+/// changes.
 fn keeping_time(file: &File, change: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let before = file.metadata().and_then(|metadata| metadata.modified());
     let changed = change(file);
@@ -285,7 +287,7 @@ impl DiskFile for RealFile {
         match self.set_writers(Writers::Alone) {
             // There are no such locks, and nobody knows of the others.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.cut_alone(from, to),
-            // Somebody does, or may.
+            // Another process writes, or may.
             Err(_) => {
                 self.share_again();
                 Err(io::ErrorKind::WouldBlock.into())

@@ -32,7 +32,7 @@ impl Format {
         }
     }
 
-    /// Returns a constant field that would meet a name of the format's own.
+    /// Returns a constant field that would clash with a name of the format's own.
     fn bad_field(&self) -> Option<&str> {
         let names = match &self.layout {
             #[cfg(feature = "json")]

@@ -1,4 +1,4 @@
-//! Text without what misleads its reader: what is plain is copied as it is. Runs on the writer's
+//! Escapes text that could mislead its reader; plain text is copied as it is. Runs on the writer's
 //! thread.
 //!
 //! Control characters (C0, DEL, C1) drive terminals and end lines; U+2028 and U+2029 end lines for
@@ -155,8 +155,7 @@ fn ends_a_word(byte: u8) -> bool {
     (byte == b' ') | (byte == b'=') | (byte == b'"')
 }
 
-/// Appends `text` as a string of JSON, which it then is for readers of lines and for terminals,
-/// too.
+/// Appends `text` as a JSON string that is also safe for readers of lines and for terminals.
 #[cfg(feature = "json")]
 pub(super) fn push_json_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');

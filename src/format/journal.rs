@@ -87,8 +87,8 @@ fn push_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.push(b'\n');
 }
 
-/// The name of a field: capital letters, digits and `_`; the first is a letter, because the journal
-/// has names that begin with `_` for itself.
+/// Returns the name of a field: capital letters, digits and `_`; the first is a letter, because the
+/// journal has names that begin with `_` for itself.
 fn name(key: &str) -> String {
     let mut name: String = key
         .chars()

@@ -74,8 +74,8 @@ impl Names {
         Ok(())
     }
 
-    /// Gives each name of keys that are changed, or of many. Made once for all closures: it is
-    /// 4 KiB of code, and rare.
+    /// Does what `each` does, for keys that are changed, or for many. Takes a `dyn` closure, so
+    /// that its 4 KiB of code exist once; it is called rarely.
     #[cold]
     fn each_of_any<'a, E>(
         &self,
@@ -130,7 +130,7 @@ impl Names {
         key == name || (key.chars().map(self.letter).eq(name.chars()))
     }
 
-    /// The key as `letter` leaves it; an empty one, which some readers refuse, as `_`.
+    /// Returns the key as `letter` leaves it; an empty one, which some readers refuse, as `_`.
     fn mapped(&self, key: &str) -> String {
         if key.is_empty() { "_".to_owned() } else { key.chars().map(self.letter).collect() }
     }

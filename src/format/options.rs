@@ -224,7 +224,7 @@ impl Format {
 }
 
 impl Format {
-    /// Returns whether the level is coloured; what the output says, where it is a terminal.
+    /// Sets whether the level is coloured, which the output decides.
     pub(crate) fn colored(mut self, colored: bool) -> Self {
         self.options.colors.is_wanted = colored;
         self
@@ -239,7 +239,7 @@ impl Format {
         self
     }
 
-    /// Returns when the logger was built.
+    /// Sets when the logger was built.
     pub(crate) fn started(mut self, at: SystemTime) -> Self {
         self.options.time.started = Some(at);
         self

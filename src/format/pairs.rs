@@ -6,7 +6,8 @@ use crate::record::{KeyValues, Value};
 
 use super::escape::{Controls, push_key, push_text, push_word};
 
-/// The key-values as ` key=value`, the value quoted where a reader could not see where it ends.
+/// Appends the key-values as ` key=value`, the value quoted where a reader could not see where it
+/// ends.
 #[inline]
 pub(super) fn push_pairs(out: &mut Vec<u8>, pairs: KeyValues<'_>, controls: Controls) {
     if !pairs.is_empty() {

@@ -1,5 +1,5 @@
 //! A line as a list of parts with text between them: the text format, and what a program writes as
-//! `{time} {level:5} {message}`. Runs on the writer's thread, but the parser.
+//! `{time} {level:5} {message}`. Runs on the writer's thread, except the parser.
 
 use log::Level;
 
@@ -238,7 +238,7 @@ impl Pattern {
         }
     }
 
-    /// The bytes that a line takes next to the parts of the record, each once.
+    /// Returns the bytes that a line takes in addition to the parts of the record, each once.
     #[inline]
     pub(super) fn overhead(&self, record: &Record<'_>) -> usize {
         self.own + self.copies * record.text_len() * LONGEST_ESCAPE
@@ -300,7 +300,8 @@ impl Pattern {
         push_short(out, &piece.after);
     }
 
-    /// The key-values with a space before each; none where the pattern has another character there.
+    /// Appends the key-values with a space before each, except the first one where the pattern has
+    /// another character there.
     fn key_values(&self, out: &mut Vec<u8>, piece: &Piece, record: &Record<'_>) {
         // The space of the pattern is that of the first key-value.
         let has_space = out.last() == Some(&b' ') && piece.before.ends_with(' ');
@@ -319,7 +320,7 @@ impl Pattern {
     }
 }
 
-/// Where a record comes from; `-` in a pattern where that is not known.
+/// Appends a part of where a record comes from, if it is known.
 fn push_origin(out: &mut Vec<u8>, part: Part, record: &Record<'_>) {
     match (part, record.file(), record.line()) {
         (Part::Thread, _, _) => {

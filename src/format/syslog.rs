@@ -2,8 +2,8 @@
 //! thread.
 //!
 //! The maintained crates were looked at: `syslog` brings `time` and formats into strings of its
-//! own, `fasyslog` brings `jiff`; both write to their sockets themselves and wait there. What is
-//! left is this page.
+//! own, `fasyslog` brings `jiff`; both write to their sockets themselves and wait there. The rest
+//! fits in this file.
 
 use std::borrow::Cow;
 
@@ -146,7 +146,8 @@ pub(super) fn severity(level: Level) -> u8 {
     }
 }
 
-/// The text as a header field may be: printable ASCII without spaces, not empty, and not too long.
+/// Returns the text as a header field may be: printable ASCII without spaces, not empty, and not
+/// too long.
 fn printable(text: &str, most: usize) -> Cow<'_, str> {
     if text.is_empty() {
         return "-".into();

@@ -125,7 +125,7 @@ impl TimeStyle {
 pub(super) struct TimeOptions {
     pub(super) style: TimeStyle,
     pub(super) is_local: bool,
-    /// That of `is_local`, once it is read.
+    /// The local zone, once it is read.
     pub(super) zone: Option<Zone>,
     /// When the logger was built.
     pub(super) started: Option<SystemTime>,
@@ -137,13 +137,13 @@ impl TimeOptions {
     }
 }
 
-/// Times as text, by its options.
+/// Writes times as text, by its options.
 #[derive(Debug, Default)]
 pub(crate) struct TimeText {
     options: TimeOptions,
     /// The second that `text` belongs to.
     second: Option<i64>,
-    /// It as RFC 3339.
+    /// That second as RFC 3339.
     text: Vec<u8>,
     /// Where the six digits of the microseconds are in `text`.
     micros: usize,
@@ -183,7 +183,7 @@ impl TimeText {
         self.write_digits(out, time, digits);
     }
 
-    /// RFC 3339 with `digits` digits after the second, at most nine.
+    /// Writes RFC 3339 with `digits` digits after the second, at most nine.
     pub(super) fn write_digits(&mut self, out: &mut Vec<u8>, time: UnixTime, digits: usize) {
         if self.second != Some(time.second) {
             self.set_second(time.second);

@@ -52,13 +52,13 @@ impl fmt::Debug for ContextFields<'_, '_> {
 /// What surrounds a log call.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
-    /// What the event of another facade has.
+    /// The key-values of an event of another facade.
     pub(super) more: Option<&'a dyn MoreKeyValues>,
     pub(super) context: Option<&'a Context>,
 }
 
 impl Surroundings<'_> {
-    /// Returns them as what a record has next to its own key-values, if they have any.
+    /// Returns them as key-values that are added to those of the log call, if there are any.
     #[inline]
     pub(super) fn as_more(&self) -> Option<&dyn MoreKeyValues> {
         let are_empty = self.more.is_none() && self.context.is_none() && !scope::is_inside();
@@ -75,7 +75,7 @@ impl MoreKeyValues for Surroundings<'_> {
             scope::write(into);
         }
         if let Some(context) = self.context {
-            // A context that panics has added what it had added before.
+            // If the context panics, what it has added until then stays.
             let _ = program::ask(Question::Context, || context(&mut ContextFields { into }));
         }
     }

@@ -14,8 +14,8 @@ pub(super) struct Directives {
 }
 
 impl Directives {
-    /// Parses texts, each over those before it, on top of `base`: the level of what they do not
-    /// name.
+    /// Parses the texts, of which a later one overrides those before it. `base` is the level of the
+    /// targets that none of them names.
     pub(super) fn new<'a>(base: LevelFilter, texts: impl IntoIterator<Item = &'a String>) -> Result<Self, FilterError> {
         let mut builder = env_filter::Builder::new();
         builder.filter_level(base);

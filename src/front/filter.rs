@@ -136,7 +136,7 @@ pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
 pub(crate) struct Verdict {
     /// The levels that pass.
     levels: Levels,
-    /// The message has to be known: it has a say as well, or it is printed at once.
+    /// The message must be known: it also decides, or it is printed at once.
     pub(crate) by_message: bool,
     /// For each level, the outputs with filters that want it.
     wanting: [Wanting; 5],
@@ -170,7 +170,7 @@ impl Verdict {
 #[derive(Clone, Copy)]
 pub(crate) struct RecordVerdict {
     pub(crate) passes: bool,
-    /// The message has to be known: it has a say as well, or it is printed at once.
+    /// The message must be known: it also decides, or it is printed at once.
     pub(crate) by_message: bool,
     /// The outputs with filters that want the record.
     pub(crate) wanting: Wanting,
@@ -181,8 +181,7 @@ pub(crate) struct RecordVerdict {
 struct Remembered {
     /// The version of the filter it comes from; 0: none.
     version: Cell<u64>,
-    /// Where the target's text is in the program. It is static, so the place stands for the
-    /// text.
+    /// The address and the length of the target's text. The text is static, so they stand for it.
     target: Cell<(usize, usize)>,
     levels: Cell<Levels>,
     by_message: Cell<bool>,
@@ -229,8 +228,8 @@ impl Remembered {
 /// This many bits of what a log call remembers are the levels that pass, the others the version.
 const LEVEL_BITS: u32 = u8::BITS;
 
-/// How many targets a thread remembers: a power of two. Of two that fall into one place, the newer
-/// one stays there.
+/// The number of targets that a thread remembers, a power of two. Of two targets in one slot, the
+/// newer one stays.
 const REMEMBERED: usize = 64;
 
 thread_local! {
@@ -263,13 +262,13 @@ thread_local! {
     };
 }
 
-/// Returns where a text is, and how long it is.
+/// Returns the address and the length of a text.
 #[inline]
 fn place_of(text: &str) -> (usize, usize) {
     (text.as_ptr() as usize, text.len())
 }
 
-/// Where a target that is at this place is remembered, among a power of two.
+/// Returns the slot of a target at this address, out of `among` slots, a power of two.
 #[inline]
 fn slot(place: usize, among: usize) -> usize {
     // Fibonacci hashing (Knuth): the upper bits of the product are well mixed.
@@ -354,16 +353,16 @@ impl CurrentFilter {
             return self.verdict_by_text(record, version);
         }
         let verdict = self.ask_for(record.target());
-        // The filter that logs was not asked about this record.
+        // While the closure of a filter logs, it is not asked about its own record.
         if !is_asking(Question::Filter) {
             VERDICTS.with(|verdicts| verdicts[slot(place.0, REMEMBERED)].set(version, place, verdict));
         }
         verdict
     }
 
-    /// Returns the verdict that the log call itself remembers, which has one module path. Only a
-    /// verdict that is the levels alone fits into its word, after the filter's version; any other
-    /// is remembered by the thread, and so are all of them unless the site `may_remember` one.
+    /// Returns the verdict that the call site remembers for its module path. The site has one word,
+    /// for the filter's version and the levels; a verdict that holds more is remembered by the
+    /// thread, and so is every verdict if the site may remember none.
     pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>, may_remember: bool) -> Verdict {
         let target = record.target();
         let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
@@ -386,14 +385,14 @@ impl CurrentFilter {
     #[inline]
     pub(crate) fn levels_at(&self, site: &Site) -> Option<Levels> {
         // Acquire: see `remembered`. The word needs no order of its own: it holds both the version
-        // and what that one's filter, or a newer one, has said.
+        // and the verdict of that version's filter, or of a newer one.
         let version = self.version.load(Acquire);
         let word = site.verdict.load(Relaxed);
         (word >> LEVEL_BITS == version).then(|| Levels::from_bits(word as u8))
     }
 
-    /// For a target that is not the module path. It may be a literal or not, so that its place
-    /// alone says nothing.
+    /// Returns the verdict on a target that is not the module path. Its text may not be static, so
+    /// its address does not stand for it.
     fn verdict_by_text(&self, record: &log::Record<'_>, version: u64) -> Verdict {
         let target = record.target().as_bytes();
         if target.len() > LONGEST_TEXT {
@@ -436,7 +435,7 @@ impl CurrentFilter {
 
     /// Takes back what was pushed under this number; nothing if it has been taken back before.
     pub(crate) fn take_back(&self, number: u64) {
-        // What is left has been parsed before.
+        // The remaining directives have been parsed before.
         let _ = self.change(|layers| layers.pushed.retain(|(other, _)| *other != number));
     }
 
@@ -461,7 +460,7 @@ impl CurrentFilter {
 
     /// Takes back what was pushed last.
     pub(crate) fn pop(&self) {
-        // What is left has been parsed before.
+        // The remaining directives have been parsed before.
         let _ = self.change(|layers| drop(layers.pushed.pop()));
     }
 
@@ -480,7 +479,7 @@ impl CurrentFilter {
         self.change_with(None, change)
     }
 
-    /// Without a lock: a forked child may change its filter, too.
+    /// Changes the filter without a lock, because a forked child may change its filter, too.
     fn change_with(
         &self,
         others: Option<(LevelFilter, &Arc<OutputFilters>)>,
@@ -507,7 +506,8 @@ impl CurrentFilter {
         Ok(())
     }
 
-    /// From now on the call sites of `tracing` ask this filter, by a layer of this subscriber.
+    /// Makes the call sites of `tracing` ask this filter from now on, through a layer of this
+    /// subscriber.
     #[cfg(feature = "tracing")]
     pub(crate) fn asked_by(&self, dispatch: &tracing_core::Dispatch) {
         self.interest.register(dispatch);
@@ -524,7 +524,7 @@ impl CurrentFilter {
         }
     }
 
-    /// From now on `log::max_level` follows this filter.
+    /// Makes `log::max_level` follow this filter from now on.
     pub(crate) fn installed(&self) {
         self.installed.store(true, Relaxed);
         self.keep_in_step();

@@ -34,7 +34,7 @@ impl FilterDoubts {
     }
 
     /// Adds the directives of an environment variable that cannot be parsed. Where there is no
-    /// advice, the error itself has to do, as for what is after the `/`.
+    /// advice, as on the text after the `/`, the error itself is reported.
     pub(crate) fn skipped(mut self, variable: &str, skipped: Vec<FilterError>) -> Self {
         for FilterError { directives, why } in &skipped {
             let known = self.advice.len();

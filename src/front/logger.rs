@@ -18,8 +18,8 @@ use crate::queue::{PerProcessPipeline, Pipeline, Queued, origin};
 use crate::record::{Caller, Deferred, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
 
-/// A logger that is not installed: made by `Builder::build`, to be wrapped, or installed with
-/// `log::set_boxed_logger`.
+/// Logs records without being installed: made by `Builder::build`, to be wrapped in another logger,
+/// or to be installed with `log::set_boxed_logger`.
 ///
 /// Dropping it writes what is pending, for at most `Builder::shutdown_timeout`, and ends the
 /// writer's thread.
@@ -81,7 +81,7 @@ impl Logger {
     }
 }
 
-/// What becomes of a call.
+/// What a log call puts into its record.
 #[derive(Clone, Copy)]
 enum Kind<'a> {
     /// A record, and what it has next to its own key-values.
@@ -94,13 +94,14 @@ enum Kind<'a> {
 }
 
 impl Kind<'_> {
-    /// Returns true if the rate limit knows where it comes from: lines all come from one place.
+    /// Returns true if the rate limit can count the call by its location. Whole lines all come from
+    /// one location.
     #[inline(always)]
     fn has_location(self) -> bool {
         matches!(self, Self::Record(_) | Self::Deferred(..))
     }
 
-    /// Puts into the record what it has beyond the program text.
+    /// Fills the record with what the call has beyond the program text.
     #[inline(always)]
     fn fill(self, owned: &mut OwnedRecord, record: &log::Record<'_>, name: Option<&str>) {
         match self {
@@ -135,8 +136,9 @@ impl Core {
         }
     }
 
-    /// Logs a call whose arguments and values are stored and that has nothing else, if its thread
-    /// and its site have logged before. Otherwise says no, and has done nothing.
+    /// Logs a call whose arguments and values can all be stored, if its thread and its site have
+    /// logged before, and if no scope, context, rate limit or capture has to see the record.
+    /// Otherwise returns false, and has done nothing.
     #[inline]
     pub(crate) fn log_at(&self, level: Level, message: Deferred<'_>) -> bool {
         let Some(levels) = self.filter.levels_at(message.site) else { return false };
@@ -149,7 +151,7 @@ impl Core {
             return false;
         }
         let Some(stamp) = pipeline.admit(level, Wanting::NOBODY) else { return true };
-        // No code of the program runs here: the process is the same all along.
+        // No code of the program runs here, so the process cannot fork in between.
         let mut record = OwnedRecord::at_site(level, stamp, thread, message.site);
         if !record.store(message) {
             return false;
@@ -184,9 +186,9 @@ impl Core {
         self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, late);
     }
 
-    /// Puts on the queue what has passed the filter, if some output takes it. What becomes of it is
-    /// decided `late` if it must be formatted for that. Inlined, so that each kind has code of its
-    /// own.
+    /// Puts a record that has passed the filter on the queue, if some output takes it. With `late`,
+    /// the record must be formatted before that can be decided. Inlined, so that the compiler makes
+    /// code for each kind.
     #[inline(always)]
     fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
         let pipeline = self.per_process.pipeline();
@@ -264,9 +266,9 @@ impl Core {
         (!is_suppressed).then_some(stamp)
     }
 
-    /// Admits a record, or does not, in a child that was forked while the record was formatted. The
-    /// child decides and counts for itself, and its writer knows only the time that its own
-    /// pipeline gives.
+    /// Decides again whether a record is admitted, in a child that was forked while the record was
+    /// formatted. The child counts for itself, and its writer understands only the stamps of its
+    /// own pipeline.
     #[cold]
     #[inline(never)]
     fn admit_in_child(
@@ -278,13 +280,14 @@ impl Core {
         Self::admit(pipeline, record, kind, wanting)
     }
 
-    /// Waits until what was accepted before is written, for at most `Builder::shutdown_timeout`.
+    /// Waits until everything accepted before the call is written, for at most
+    /// `Builder::shutdown_timeout`.
     pub(crate) fn flush(&self) {
         // There is no way to return the error; `Stats` shows what is not written.
         let _ = self.per_process.pipeline().flush_in_time();
     }
 
-    /// Offers a record whose message decides whether it passes at all, or which is printed.
+    /// Offers a record that is printed for a test, or whose message decides whether it passes.
     #[cold]
     fn offer_late(
         &self,
@@ -316,7 +319,7 @@ impl Core {
         if let Some(captured) = &self.captured {
             captured.print(&owned, wanting);
         }
-        // So may a format of the program's that printed it.
+        // A custom format that has printed the record may have forked, too.
         let pipeline = self.per_process.pipeline();
         match pipeline.closed_to(level, wanting) {
             None => {
@@ -340,7 +343,8 @@ impl log::Log for Logger {
         self.core.log(record, None);
     }
 
-    /// Waits until what was accepted before it is written, for at most `Builder::shutdown_timeout`.
+    /// Waits until everything accepted before the call is written, for at most
+    /// `Builder::shutdown_timeout`.
     fn flush(&self) {
         self.core.flush();
     }

@@ -1,4 +1,5 @@
-//! What runs on the caller's thread: nothing in this room may wait.
+//! What runs on the caller's thread. A log call does not wait here, except in `captured.rs`, which
+//! is for tests. A flush, the panic hook and a change of the filter may wait, for a limited time.
 
 mod directives;
 mod program;

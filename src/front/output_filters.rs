@@ -45,7 +45,7 @@ impl OutputFilters {
         Self { plain: Levels::NONE, filtered: Vec::new() }
     }
 
-    /// Returns what outputs without filters want, the most verbose of which takes this level.
+    /// Makes the filters of outputs that have none, the most verbose of which takes this level.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn up_to(most: LevelFilter) -> std::sync::Arc<Self> {
         Self { plain: Levels::up_to(most), filtered: Vec::new() }.into()

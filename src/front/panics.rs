@@ -33,14 +33,15 @@ pub(crate) fn install(core: Weak<Core>) {
     }));
 }
 
-/// How many records the writer had taken, plus one, when a wait for it was in vain; 0: none was.
+/// The number of records that the writer had taken when a wait for it was in vain, plus one; 0: no
+/// wait was.
 #[derive(Default)]
 struct Wait(AtomicU64);
 
 impl Wait {
     /// Waits until what was logged so far is written, for at most `Builder::shutdown_timeout`. A
-    /// writer that has taken nothing since a wait was in vain hangs in an output: it would be in
-    /// vain again, for every panic that the program catches.
+    /// writer that has taken nothing since a wait in vain hangs in an output. Another wait would be
+    /// in vain as well, for every panic that the program catches.
     fn for_writer(&self, pipeline: &Pipeline) {
         let taken = || pipeline.counters.writer.taken.total() + 1;
         if self.0.load(Relaxed) != taken() && pipeline.flush_in_time() == Err(FlushError::Timeout) {

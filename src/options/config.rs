@@ -1,8 +1,8 @@
 //! `Config`: every option of the builder that can be in a file, through serde. Runs on the
 //! thread that sets the logger up.
 //!
-//! A configuration says what the builder's methods are given; what is possible, the builder itself
-//! decides.
+//! A configuration holds the arguments of the builder's methods; the builder itself decides which
+//! are valid.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -484,7 +484,7 @@ impl WordOrTable for FileConfig {
     }
 }
 
-/// A path as it is: no shell has been at it.
+/// A path as it is, without expansion by a shell.
 #[derive(Clone, Debug, Default)]
 struct FilePath(PathBuf);
 

@@ -91,7 +91,7 @@ macro_rules! only_table {
 
 pub(super) use only_table;
 
-/// Gives an option to what takes it, if there is one.
+/// Applies an option to `target`, if it is set.
 pub(super) fn given<T, V>(target: T, value: Option<V>, set: impl FnOnce(T, V) -> T) -> T {
     match value {
         Some(value) => set(target, value),

@@ -13,7 +13,7 @@ use crate::sync::thread;
 use super::crash_marks::this_thread;
 use super::registry::slots;
 
-/// Between two looks whether the writers have answered.
+/// The time between two checks whether the writers have answered.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Asks every writer of this process that wants it, and waits until each has answered or its time

@@ -8,7 +8,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
-/// By which a thread that crashes and a writer meet.
+/// How a thread that crashes and a writer communicate.
 ///
 /// The thread adds one to `asked`, the writer reads it, writes all that it finds in the queue
 /// afterwards, and stores what it has read in `answered`. So what the thread had logged before is
@@ -35,13 +35,13 @@ impl CrashMarks {
         }
     }
 
-    /// From now on a crash waits for the writer of the slot.
+    /// Makes a crash wait for the writer of the slot from now on.
     pub(super) fn wait_for_writer(&self, at_most: Duration) {
         self.writer.store(0, Relaxed);
         self.at_most.store(u64::try_from(at_most.as_nanos()).unwrap_or(u64::MAX), SeqCst);
     }
 
-    /// From now on no crash waits for the writer of the slot, and none goes on waiting.
+    /// Makes no crash wait for the writer of the slot any more, not even one that waits now.
     pub(super) fn forget_writer(&self) {
         self.at_most.store(0, SeqCst);
     }

@@ -1,5 +1,6 @@
 //! The exit hook: runs on the thread that calls `exit`, or returns from `main`, while others may
-//! still be logging. It uses no thread-local and takes no lock.
+//! still be logging. It takes no lock, and asks for no thread-local except std's own for the
+//! current thread.
 
 use std::ptr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::crash;
 use super::fork::generation;
 use super::registry::{AtExit, Slot, free_slot, slots};
 
-/// Between two looks whether it is done.
+/// The time between two checks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// As long as it lives, the end of the process waits for its target.
@@ -21,7 +22,7 @@ pub(crate) struct Registration {
     slot: &'static Slot,
 }
 
-/// Has the end of the process, and an abort by panic, wait for `target`.
+/// Makes the end of the process, and an abort by panic, wait for `target`.
 pub(crate) fn register_at_exit(target: Arc<dyn AtExit>) -> Registration {
     hook();
     if target.at_most_in_crash().is_some() {

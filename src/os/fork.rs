@@ -36,8 +36,7 @@ pub(crate) fn generation() -> u64 {
     GENERATION.load(Relaxed)
 }
 
-/// Sees to it that a forked child knows that it is one. To be called before the first `PerProcess`
-/// is made.
+/// Makes a forked child know that it is one. To be called before the first `PerProcess` is made.
 pub(crate) fn watch_forks() {
     static WATCHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     if !WATCHED.swap(true, Relaxed) {
@@ -92,7 +91,7 @@ impl<T> PerProcess<T> {
         Self { node: AtomicPtr::new(Node::boxed(value)) }
     }
 
-    /// The value, or nothing in a child that has not made its own.
+    /// Returns the value, or nothing in a child that has not made its own.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         let node = self.node();

@@ -1,13 +1,13 @@
-//! What the crate's own threads are to the system: their signal mask, and the priority of the one
-//! that compresses; runs on them.
+//! How the crate's own threads are set up: their signal mask, and the priority of the one that
+//! compresses. Runs on these threads.
 
 #[cfg(unix)]
 use std::cell::Cell;
 #[cfg(unix)]
 use std::mem::MaybeUninit;
 
-/// Sets up the calling thread as one of the crate's, which it calls first of all: blocks every
-/// signal but the seven that report a fault of the thread itself.
+/// Sets up the calling thread as one of the crate's; called first of all. Blocks every signal
+/// except the seven that report a fault of the thread itself.
 ///
 /// The program's handlers then run on the program's own threads, and a write past RLIMIT_FSIZE or
 /// into a closed pipe is an error (EFBIG, EPIPE) instead of a SIGXFSZ or SIGPIPE that kills. What
@@ -131,8 +131,9 @@ pub(crate) fn set_up_own_thread() {
     super::windows::show_no_dialogs();
 }
 
-/// Has the calling thread run when nobody else wants to. On Linux a thread has a priority of its
-/// own; on other Unix it would be the whole process's. There and on Windows it is left as it is.
+/// Makes the calling thread run only when no other thread wants to. On Linux a thread has a
+/// priority of its own; on other Unix it would be the whole process's. There and on Windows it is
+/// left as it is.
 #[cfg(all(feature = "gzip", target_os = "linux"))]
 pub(crate) fn lower_priority() {
     const LOWEST: libc::c_int = 19;

@@ -1,7 +1,7 @@
 //! How the processes that write to one file know of each other: each shares a lock on one byte far
 //! beyond the end. Runs on the writer's thread.
 //!
-//! Only a lock of an open file description is as wanted (`F_OFD_SETLK`, fcntl(2), since Linux
+//! Only a lock of an open file description has what is needed (`F_OFD_SETLK`, fcntl(2), since Linux
 //! 3.15): it becomes exclusive and shared again in one step, and a descriptor that is closed
 //! elsewhere in the process does not end it. `flock` locks the whole file, which on CIFS nobody can
 //! write then.
@@ -22,7 +22,8 @@ pub(crate) enum Writers {
     Left,
 }
 
-/// Has the lock in this way. Where `usize` has 32 bits, the structure depends on the C library.
+/// Takes, changes or gives back the lock. Where `usize` has 32 bits, the structure depends on the C
+/// library.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! `Look`: which checks of the outputs ask the file system. Runs on the writer's thread before the
-//! outputs are opened, because a file system that hangs must not stop the thread that sets the
+//! `Look`: the checks of the outputs that ask the file system. Runs on the writer's thread before
+//! the outputs are opened, because a file system that hangs must not stop the thread that sets the
 //! logger up.
 
 use std::fs;
@@ -18,14 +18,14 @@ pub(super) type Looked = Result<Vec<Missing>, InitError>;
 /// The outputs whose paths the writer's thread looks at.
 pub(crate) struct Look {
     outputs: Vec<PlannedOutput>,
-    /// Whether somebody wants to know which paths are missing.
+    /// The paths that are missing are wanted.
     notes_missing: bool,
 }
 
-/// A path at which nothing stood.
+/// A path at which there was nothing.
 pub(super) struct Missing {
     pub(super) path: PathBuf,
-    /// To whom it is given if it is created; `None`: it stays the process's.
+    /// The user that it is given to if it is created; `None`: the process's own.
     pub(super) owner: Option<u32>,
 }
 
@@ -34,7 +34,7 @@ impl Look {
         Self { outputs: outputs.to_vec(), notes_missing }
     }
 
-    /// Looks at nothing: in a forked child, the parent has looked.
+    /// Makes a look at nothing, for a forked child, because the parent has looked.
     pub(super) fn skipped() -> Self {
         Self { outputs: Vec::new(), notes_missing: false }
     }

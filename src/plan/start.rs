@@ -1,5 +1,5 @@
-//! The writer's thread is started here, and its outputs are waited for. Runs on the thread that
-//! sets the logger up.
+//! Starts the writer's thread, and waits for its outputs. Runs on the thread that sets the logger
+//! up.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -24,12 +24,12 @@ const OPENED_WITHIN: Duration = Duration::from_millis(250);
 /// How long they wait where every output is required: a busy machine must not turn a sound path
 /// into an error.
 const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
-/// The longest part of these times that passes without a look at what the thread has answered.
+/// These times are spent in slices of at most this length: see `TimeLeft`.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// A command that the thread waits for. It ends if none comes.
+/// A command that the thread waits for. Without one, the thread ends.
 enum Word {
-    /// Open the outputs, and then write, or wait once more.
+    /// Open the outputs, and then write; or first wait for `Write`, if `and_wait`.
     Open {
         registration: os::Registration,
         and_wait: bool,
@@ -37,12 +37,12 @@ enum Word {
     Write,
 }
 
-/// A thread that looks at the paths of its outputs, then waits for the word. Dropped without it,
-/// the thread ends without having touched anything.
+/// A thread that looks at the paths of its outputs, then waits for a command. If this is dropped
+/// first, the thread ends without having touched anything.
 pub(crate) struct Ready {
-    /// What the thread has found at the path of each output, in their order; then it drops its end.
+    /// What the thread has found at the path of each output, in their order; closed after the last.
     looked: mpsc::Receiver<Looked>,
-    /// What became of each attempt to open an output, in their order; then it drops its end.
+    /// The result of each attempt to open an output, in their order; closed after the last.
     opened: mpsc::Receiver<Result<(), Unopened>>,
     words: mpsc::Sender<Word>,
     pipeline: Arc<Pipeline>,
@@ -50,8 +50,8 @@ pub(crate) struct Ready {
 }
 
 pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Result<Ready, InitError> {
-    // std asks for a thread's stack politely, and for what its signal handler needs on the new
-    // thread by a panic that nobody catches.
+    // Without memory for a thread's stack, std returns an error. Without memory for the signal
+    // stack, it panics on the new thread, where nobody catches that.
     if !os::has_memory(THREAD_STACK + OTHER_MEMORY) {
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
@@ -61,7 +61,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
     let (open_answer, opened) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
         os::set_up_own_thread();
-        // Whoever waited may have stopped: then the first attempt to open says what is wrong.
+        // Nobody may be waiting any more: then the first attempt to open shows what is wrong.
         look.run(|looked| drop(look_answer.send(looked)));
         drop((look, look_answer));
         if let Ok(Word::Open { registration, and_wait }) = waits.recv() {
@@ -120,10 +120,10 @@ impl Ready {
         Ok((self, Files::new(missing), time_left))
     }
 
-    /// Ends the thread, which waits for the word.
+    /// Ends the thread, which waits for a command.
     fn end(self) {
         drop(self.words);
-        // Not one call that it has made can panic.
+        // Nothing that the thread has called can panic.
         let _ = self.thread.join();
     }
 
@@ -158,9 +158,10 @@ impl Ready {
 
     fn open(self, and_wait: bool) -> (Opening, mpsc::Sender<Word>, thread::JoinHandle<()>) {
         os::watch_forks();
-        // Here, not on the new thread: the program may end before that has run at all.
+        // Registered here and not on the new thread, because the program may end before that thread
+        // runs.
         let registration = os::register_at_exit(self.pipeline.clone());
-        // The thread waits for nothing else; it cannot be gone.
+        // The thread waits for this command, so it cannot be gone.
         let _ = self.words.send(Word::Open { registration, and_wait });
         (Opening { opened: self.opened }, self.words, self.thread)
     }
@@ -200,13 +201,13 @@ impl Opening {
 /// An output that is not open.
 struct NotOpen {
     error: InitError,
-    /// The thread does not answer: it ends when its system call returns. A file system may also
-    /// answer that its own time was over.
+    /// The thread does not answer: it ends when its system call returns. The error alone does not
+    /// show that, because a file system may also answer that its own time was over.
     hangs: bool,
 }
 
-/// How much longer whoever sets the logger up waits for the writer's thread. It is counted in short
-/// slices, so that a machine which holds the whole process up does not use it up.
+/// How much longer the thread that sets the logger up waits for the writer's. The time is counted
+/// in short slices, so that a pause of the whole process uses up one slice at most.
 pub(crate) struct TimeLeft(Duration);
 
 impl TimeLeft {
@@ -233,7 +234,7 @@ fn unanswered(output: &str, error: mpsc::RecvTimeoutError) -> InitError {
     InitError::Output { output: output.to_owned(), cause: Cause::Io, error }
 }
 
-/// A thread whose outputs are all open, and which waits for the word to write.
+/// A thread whose outputs are all open, and which waits for the command to write.
 pub(crate) struct Opened {
     words: mpsc::Sender<Word>,
     pipeline: Arc<Pipeline>,
@@ -244,7 +245,7 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn go_on(self) {
         self.pipeline.set_writer(self.thread.thread().clone());
-        // It waits for nothing else.
+        // The thread waits for this command.
         let _ = self.words.send(Word::Write);
     }
 
@@ -252,7 +253,7 @@ impl Opened {
     pub(crate) fn undo(self, hangs: bool) {
         drop(self.words);
         if !hangs {
-            // A panic of it has been caught; what it was is of no use here.
+            // A panic of the thread has been caught; its payload is of no use here.
             let _ = self.thread.join();
             self.files.delete_what_is_new();
         }
@@ -261,7 +262,7 @@ impl Opened {
 
 /// The files, links and directories that were not there before the outputs were opened.
 pub(crate) struct Files {
-    /// What lies in a directory before the directory.
+    /// The content of a directory comes before the directory itself.
     missing: Vec<Missing>,
 }
 
@@ -274,8 +275,8 @@ impl Files {
     /// Deletes empty files, links and empty directories, and nothing that holds a byte.
     fn delete_what_is_new(&self) {
         for Missing { path, owner } in &self.missing {
-            // Whatever cannot be deleted stays: there is no event yet, and the `InitError` is the
-            // news.
+            // What cannot be deleted stays. There is no event yet: the `InitError` reports the
+            // failed start.
             let _ = disk::remove_empty(path, *owner);
         }
     }

@@ -50,9 +50,9 @@ impl Doorbell {
         self.writer.get().is_some_and(|writer| writer.id() == thread::current().id())
     }
 
-    /// SeqCst, here and in `nap`: the caller writes the queue and reads the bell, the writer writes
-    /// the bell and reads the queue; at least one of them must see the other (the store-buffer
-    /// pattern).
+    /// Reads the bell, after the caller has put something in. SeqCst, here and in `nap`: the caller
+    /// writes the queue and reads the bell, the writer writes the bell and reads the queue; at
+    /// least one of them must see the other (the store-buffer pattern).
     #[inline]
     pub(super) fn look(&self) -> Found {
         match self.state.load(SeqCst) {

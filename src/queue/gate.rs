@@ -9,8 +9,9 @@ use crate::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// Holds for each level: open, or the reason why it is closed. Three bits a level; one more says
-/// that it depends on the record, too: some output is closed that has a filter, or next to one.
+/// Holds, in three bits for each level, that it is open, or why it is closed. One more bit says
+/// that the answer also depends on the record, because an output is suspended and an output has a
+/// filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gate(u32);
 
@@ -30,7 +31,7 @@ impl Gate {
         self.0 = self.0 & !(7 << shift) | (reason as u32 + 1) << shift;
     }
 
-    /// Has callers look at each output that wants their record.
+    /// Makes callers look at each output that wants their record.
     pub(crate) fn by_output(&mut self) {
         self.0 |= Gate::BY_OUTPUT;
     }

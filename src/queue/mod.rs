@@ -47,10 +47,10 @@ use rate_limit::RateLimit;
 use requests::Requests;
 pub(crate) use requests::{Orders, Reply, Request};
 
-/// A blocked caller looks this often whether the logger was shut down meanwhile.
+/// A blocked caller checks this often whether the logger has been shut down.
 const BLOCKED_LOOK: Duration = Duration::from_millis(20);
 
-/// One pipeline's meeting place.
+/// What the callers and the writer of one process share.
 pub(crate) struct Pipeline {
     slots: Slots,
     requests: Requests,
@@ -116,14 +116,14 @@ impl Pipeline {
         self.epoch.load(Relaxed)
     }
 
-    /// Has every thread send its name again.
+    /// Makes every thread send its name again.
     pub(crate) fn begin_epoch(&self) {
         self.epoch.store(new_epoch(), Relaxed);
     }
 
-    /// Returns true if an output wants a record of this level that these outputs with filters want.
-    /// All that pass the filter are wanted, except in a forked child, one of whose outputs stayed
-    /// with the parent.
+    /// Returns true if an output wants a record of this level; `wanting` are the outputs with
+    /// filters that want it. Every record that passes the filter is wanted, except in a forked
+    /// child, because some outputs may have stayed with the parent.
     #[inline]
     pub(crate) fn wants(&self, level: Level, wanting: Wanting) -> bool {
         self.wanted.0.has(level) || self.wanted.1.meets(wanting)
@@ -157,7 +157,7 @@ impl Pipeline {
         if self.counter_is_read.load(Relaxed) { Stamp::by_counter() } else { Stamp::by_clock() }
     }
 
-    /// Returns true if the record is one too many of its location; then it is counted as
+    /// Returns true if the record exceeds the rate limit of its location, and counts it as
     /// suppressed.
     #[inline]
     pub(crate) fn suppresses(&self, record: &log::Record<'_>, wanting: Wanting, stamp: Stamp) -> bool {
@@ -179,8 +179,8 @@ impl Pipeline {
     }
 
     /// Returns whether a record that is logged in the code of an output is taken: another output
-    /// wants it, and there were not too many of them. Otherwise it counts as suppressed. To another
-    /// logger, the writer's thread is a thread like any other.
+    /// has to want it, and the budget for such records must not be used up. Otherwise counts it as
+    /// suppressed. For another logger, the writer's thread is a thread like any other.
     #[cold]
     pub(crate) fn admits_own(&self, origin: u32, level: Level, wanting: Wanting) -> bool {
         if !origin::is_inside(self.address()) {
@@ -207,8 +207,8 @@ impl Pipeline {
         self.counters.drop_offered(level, wanting, reason);
     }
 
-    /// Puts a record into the queue, or counts why not. Returns whether it is in. `spilled` is what
-    /// it holds on the heap.
+    /// Puts a record into the queue, or counts it as dropped. Returns true if it is in. `spilled`
+    /// is the number of bytes that it holds on the heap.
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: Queued) -> bool {
         self.counters.accept(level, wanting);
@@ -229,7 +229,7 @@ impl Pipeline {
         is_in
     }
 
-    /// Puts a record in by a policy that makes room for it.
+    /// Puts a record in under a policy that waits for a slot or evicts older records.
     #[inline(never)]
     fn put_by(&self, overflow: Overflow, level: Level, spilled: usize, record: OwnedRecord) -> bool {
         match overflow {
@@ -252,7 +252,7 @@ impl Pipeline {
     fn evict(&self, oldest: &OwnedRecord) {
         self.counters.drop_offered(oldest.level(), oldest.wanting(), DropReason::QueueFull);
         if oldest.thread_name().is_some() {
-            // The writer has not learnt it: every thread sends its name again.
+            // The writer has not learnt this name, so every thread sends its name again.
             self.begin_epoch();
         }
     }
@@ -283,20 +283,20 @@ impl Pipeline {
         }
     }
 
-    /// After a record went in: ends an armed nap if there is a reason to.
+    /// Ends an armed nap, if the record that went in is a reason to.
     #[inline(always)]
     fn ring(&self, level: Level) {
         match self.bell.look() {
-            // Counted now, not before the record went in: of several callers that fill the queue
-            // together the last one rings, and so does the last record that a small queue, half of
-            // which is reserved for WARN and ERROR, takes from below.
+            // The records are counted after this one went in. So of several callers that fill the
+            // queue together, the last one rings. So does the last record below WARN that fits a
+            // small queue, half of which is reserved for WARN and ERROR.
             Found::Armed if level == Level::Error || self.slots.is_half_full() => self.bell.wake_if_armed(),
             Found::Ended => self.sweep(),
             Found::Armed | Found::Quiet => {}
         }
     }
 
-    /// Takes out what nobody will write any more, and counts it.
+    /// Takes out the records that nobody will write any more, and counts them.
     #[cold]
     pub(crate) fn sweep(&self) {
         self.take_while(|record| {
@@ -314,15 +314,15 @@ impl Pipeline {
         self.ask(Request::Flush, at_most)
     }
 
-    /// Lets nothing in any more, waits until the rest is written, and counts what is not by the
-    /// deadline.
+    /// Lets no more records in, waits until those in the queue are written, and counts the ones
+    /// that are not written by the deadline.
     pub(crate) fn shutdown(&self, at_most: Duration) -> Result<(), FlushError> {
         if self.on_writer() {
             return Err(FlushError::OnWriter);
         }
         self.gate.shut();
         if !self.bell.has_writer() {
-            // Its thread was never let go: nobody would answer.
+            // The writer's thread never began to write, so nobody would answer.
             self.end();
             return Err(FlushError::Closed);
         }
@@ -346,13 +346,13 @@ impl Pipeline {
         }
     }
 
-    /// Makes the way back for an answer, and notes what was dropped before the call.
+    /// Makes a reply and the channel of its answer, and notes what was dropped before the call.
     pub(crate) fn stamped_reply(&self) -> (Reply, Receiver<Result<(), FlushError>>) {
         Reply::new(self.counters.pending_drops(self.slots.evictions_done()))
     }
 
-    /// Returns the drops of records that were pending, those included that may be under way: an
-    /// answer misses none that came after its request was stamped.
+    /// Returns the drops of pending records, including evictions that may be under way, so that an
+    /// answer misses no drop that came after its request was stamped.
     pub(crate) fn pending_drops(&self) -> PendingDrops {
         self.counters.pending_drops(self.slots.evictions_begun())
     }
@@ -372,8 +372,8 @@ impl Pipeline {
         at_most: Duration,
     ) -> Result<(), FlushError> {
         self.requests.ask(request, at_most, || {
-            // The same pattern as in `Doorbell::look`: either the writer saw the request before it
-            // ended, or we see that it has.
+            // The pattern of `Doorbell::look`: either the writer saw the request before it ended,
+            // or we see that it has ended.
             if self.is_ended() {
                 self.requests.dismiss();
             }
@@ -385,8 +385,8 @@ impl Pipeline {
     /// own thread does not wake itself: an event callback that answers each failed order with
     /// another one would leave it no nap.
     pub(crate) fn order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) {
-        // In this sequence: what the writer takes between the two is counted twice, so that the
-        // order never comes too early.
+        // The length is read first: a record that the writer takes in between is counted twice, so
+        // the order never comes too early.
         let queued = self.len() as u64;
         self.requests.order(what, self.counters.writer.taken.total() + queued);
         if !self.on_writer() {
@@ -408,7 +408,7 @@ impl Pipeline {
 
     // --- the writer's side ---
 
-    /// Takes out one record after the other, until there is none or `more` says that it was enough.
+    /// Takes out one record after the other, until the queue is empty or `more` returns false.
     pub(crate) fn take_while(&self, more: impl FnMut(&OwnedRecord) -> bool) {
         self.slots.take_while(more);
     }
@@ -431,7 +431,7 @@ impl Pipeline {
     /// Puts in a record of the crate's own, if there is a slot; it never waits.
     pub(crate) fn offer_own(&self, record: OwnedRecord) -> bool {
         let (level, wanting, spilled) = (record.level(), record.wanting(), record.spilled());
-        // Of the highest level: the reserved slots are the writer's as well.
+        // Asked for as for an ERROR, because the writer may use the reserved slots.
         let is_in = self.slots.has_slot(Level::Error) && self.slots.put(level, spilled, record).is_ok();
         if is_in {
             self.counters.accept(level, wanting);
@@ -445,7 +445,8 @@ impl Pipeline {
         self.leaving.load(SeqCst)
     }
 
-    /// Takes an order: how many records have to be taken before it is carried out.
+    /// Takes an order out. Returns how many records the writer has to take before it carries it
+    /// out.
     pub(crate) fn take_order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) -> Option<u64> {
         self.requests.take_order(what)
     }
@@ -454,8 +455,8 @@ impl Pipeline {
         self.requests.next()
     }
 
-    /// A flush, or a shutdown without a deadline, whose answer is looked for later: for who is also
-    /// the writer.
+    /// Sends a flush, or a shutdown without a deadline, and does not wait for the answer: for a
+    /// test that is also the writer.
     #[cfg(test)]
     pub(crate) fn ask_without_waiting(&self, shutdown: bool) -> Receiver<Result<(), FlushError>> {
         if shutdown {
@@ -466,8 +467,8 @@ impl Pipeline {
         answered
     }
 
-    /// Sends a request whose reply is already stamped, without waiting. What a test does before
-    /// this happens between the call and the request.
+    /// Sends a request whose reply is already stamped, without waiting. So a test can act between
+    /// the stamp and the request.
     #[cfg(test)]
     pub(crate) fn send_without_waiting(&self, shutdown: bool, reply: Reply) {
         let request = if shutdown { Request::Shutdown } else { Request::Flush };
@@ -494,15 +495,15 @@ impl Pipeline {
         self.gate.is_shut()
     }
 
-    /// Sleeps up to `at_most`. An ERROR or a half-full queue ends a nap that is `armed`, a request
-    /// every nap. Where naps may not be armed, none is.
+    /// Sleeps up to `at_most`. An ERROR or a half-full queue ends a nap that is `armed`; a request
+    /// ends every nap. While `may_arm` is false, no nap is armed.
     pub(crate) fn nap(&self, at_most: Duration, armed: bool) {
         let armed = armed && self.may_arm();
         self.bell.nap(at_most, armed, || !self.slots.is_empty() || !self.requests.is_empty());
     }
 
-    /// Returns true if naps may be armed: with the gate not fully open none is, and a call costs no
-    /// system call, whatever its level.
+    /// Returns true if naps may be armed. While the gate is not fully open no nap is armed, so that
+    /// no call costs a system call, whatever its level.
     pub(crate) fn may_arm(&self) -> bool {
         self.gate.get().is_fully_open()
     }
@@ -522,7 +523,8 @@ impl Pipeline {
         self.slots.callers_wait()
     }
 
-    /// Nobody will take anything out from now on: what comes late is counted by whoever brings it.
+    /// Ends the queue: the writer takes nothing out from now on, and a caller that still puts a
+    /// record in counts it.
     pub(crate) fn end(&self) {
         self.gate.shut();
         self.bell.end();
@@ -540,7 +542,8 @@ fn new_epoch() -> u64 {
     NEXT.fetch_add(1, Relaxed)
 }
 
-/// The end of the process: no lock, no channel, nothing that could be gone.
+/// Called at the end of the process: uses no lock, no channel, and nothing that may already be
+/// destroyed.
 impl AtExit for Pipeline {
     fn begin_exit(&self) {
         self.gate.shut();

@@ -2,15 +2,15 @@
 //! writer's thread. Any thread.
 //!
 //! A format or a sink of the program may log. Such a record goes to the other outputs only, so that
-//! it cannot bring about the next one, and there are few of them.
+//! it cannot cause the next one, and a budget limits how many there are.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// This many records may be born in outputs at once,
+/// The most records that may be born in outputs at once.
 const BURST: u32 = 8;
-/// and one more after each time like this.
+/// After each time of this length, one more record may be born in outputs.
 const ONE_MORE_EVERY: Duration = Duration::from_secs(1);
 
 /// A record of this origin is not taken.

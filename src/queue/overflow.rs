@@ -1,4 +1,4 @@
-//! `Overflow`, and the slots that it fills: the bounded channel and the bound of what its records
+//! `Overflow`, and the slots of the queue: the bounded channel and the bound of what its records
 //! hold on the heap. Callers put records in, the writer takes them out.
 
 use std::mem::ManuallyDrop;
@@ -42,14 +42,15 @@ pub enum Overflow {
     /// [`patience`](crate::Console::patience) ends. A call on the writer's own thread does not
     /// wait; neither does one after the shutdown.
     Block,
-    /// As `Block`, but at most this long; then the new record is dropped. Zero waits not at all.
+    /// Like `Block`, but waits at most this long; then the new record is dropped. Zero does not
+    /// wait.
     BlockAtMost(Duration),
 }
 
 /// The records of one queue together hold at most this much outside their slots: 8 MiB.
 const MOST_SPILLED: usize = 8 << 20;
-/// How often `DropOldest` makes room before it gives the new record up, when many callers fight for
-/// the slots.
+/// How often `DropOldest` makes room for a new record before it drops that record, when many
+/// callers compete for the slots.
 const MOST_EVICTIONS: usize = 32;
 
 /// A record on its way through the channel. It does not free what it holds on the heap: the slots
@@ -61,7 +62,7 @@ pub(super) struct Slots {
     channel: (Sender<Queued>, Receiver<Queued>),
     pub(super) overflow: Overflow,
     capacity: usize,
-    /// Slots that `DropNewest` keeps for WARN and ERROR.
+    /// Slots that `DropNewest` reserves for WARN and ERROR.
     reserved: usize,
     last_look: LastLook,
     /// Bytes that the queued records hold on the heap in buffers longer than those of the pool.
@@ -71,8 +72,8 @@ pub(super) struct Slots {
     evictions: Evictions,
 }
 
-/// This many callers at once may have counted their record and not sent it yet, each on its way to
-/// a slot that a look saw as free.
+/// The most callers that may have counted their record and not sent it yet, each on its way to a
+/// slot that a look saw as free.
 const UNDER_WAY: usize = 64;
 
 /// The result of the last look at the queue under `DropNewest`: the number of the record that the
@@ -106,8 +107,8 @@ impl LastLook {
 }
 
 /// Counts the records with a buffer of the pool's size: those that were let in, and those that are
-/// out again or found no slot. Callers count the one, mostly the writer the other: each has a cache
-/// line of its own, because they are counted for each message of some hundred bytes.
+/// out again or found no slot. Callers count the former, mostly the writer the latter. Each count
+/// has a cache line of its own, because both change for each message of some hundred bytes.
 #[derive(Default)]
 struct PooledCounts {
     begun: OwnLine,
@@ -119,9 +120,10 @@ struct PooledCounts {
 struct OwnLine(AtomicUsize);
 
 impl PooledCounts {
-    /// Returns the bytes of those that are in. Some that move at this moment may count as in.
+    /// Returns the bytes of the records that are in. A record that moves at this moment may count
+    /// as in.
     fn bytes(&self) -> usize {
-        // First what is over: so there is never more of it than of what has begun.
+        // `over` is read first, so that it never exceeds `begun`.
         let over = self.over.0.load(SeqCst);
         bytes_of(self.begun.0.load(SeqCst), over)
     }
@@ -137,7 +139,7 @@ impl PooledCounts {
     }
 }
 
-/// The counts wrap.
+/// Returns the bytes of the records that have begun and are not over. The counts wrap.
 fn bytes_of(begun: usize, over: usize) -> usize {
     begun.wrapping_sub(over).saturating_mul(POOLED)
 }
@@ -198,8 +200,8 @@ impl Slots {
         self.len() >= self.half() || self.held() >= MOST_SPILLED / 2
     }
 
-    /// Returns how many bytes the records hold on the heap. Some that move at this moment may count
-    /// as in.
+    /// Returns how many bytes the records hold on the heap. A record that moves at this moment may
+    /// count as in.
     fn held(&self) -> usize {
         self.spilled.load(SeqCst) + self.pooled.bytes()
     }
@@ -231,8 +233,9 @@ impl Slots {
         len < self.slots_for(level)
     }
 
-    /// Puts a record in, if the channel and the heap have room for it. `spilled` is what it holds
-    /// on the heap: the caller says it, because a record that is looked at is copied once more.
+    /// Puts a record in, if the channel and the heap have room for it. `spilled` is the number of
+    /// bytes that it holds on the heap. The caller passes it, because reading it here would make
+    /// the compiler copy the record once more.
     #[allow(clippy::result_large_err)] // the record itself comes back
     pub(super) fn put(&self, level: Level, spilled: usize, record: OwnedRecord) -> Result<(), OwnedRecord> {
         if !self.spill_fits(level, spilled) {
@@ -266,7 +269,7 @@ impl Slots {
             ..=POOLED => self.pooled.add() + self.spilled.load(SeqCst),
             longer => self.spilled.fetch_add(longer, SeqCst) + longer + self.pooled.bytes(),
         };
-        // A caller that was interrupted between two counts has seen too much.
+        // A caller that was interrupted between the two counts may have seen too large a sum.
         let fits = held <= most || self.held() <= most;
         if !fits {
             self.forget(spilled);
@@ -274,7 +277,7 @@ impl Slots {
         fits
     }
 
-    /// A record is not in the queue any more, or did not come in.
+    /// Subtracts the bytes of a record that has left the queue, or did not get in.
     #[inline]
     fn forget(&self, spilled: usize) {
         match spilled {
@@ -284,7 +287,8 @@ impl Slots {
         }
     }
 
-    /// Puts a record in, in place of the oldest ones if need be: `evicted` gets each.
+    /// Puts a record in, and takes out the oldest ones while there is no room. Calls `evicted` with
+    /// each of these.
     pub(super) fn put_evicting(
         &self,
         level: Level,
@@ -319,12 +323,12 @@ impl Slots {
         };
     }
 
-    /// Returns how many records were evicted at least.
+    /// Returns how many evictions are done.
     pub(super) fn evictions_done(&self) -> u64 {
         self.evictions.done.load(Relaxed)
     }
 
-    /// Returns how many records were evicted, those included that may be about to be.
+    /// Returns how many evictions are done or under way.
     pub(super) fn evictions_begun(&self) -> u64 {
         self.evictions.begun.load(Relaxed)
     }
@@ -348,8 +352,8 @@ impl Slots {
         })
     }
 
-    /// Takes out one record after the other, until there is none or `more` says that it was enough.
-    /// By reference: a record that is not moved about is a third of the writer's work less.
+    /// Takes out one record after the other, until the queue is empty or `more` returns false.
+    /// Passes each by reference, because moving records would add half to the writer's work.
     pub(super) fn take_while(&self, mut more: impl FnMut(&OwnedRecord) -> bool) {
         while let Ok(record) = &mut self.channel.1.try_recv() {
             self.forget(record.spilled());

@@ -19,8 +19,9 @@ use crate::sync::thread_local;
 use crate::unix_time::UnixTime;
 use crate::wanted::Wanting;
 
-/// The slots, a power of two. A location that does not find one is not limited. All slots together
-/// take 192 KiB. A model makes them again for each order that it tries, and does with two.
+/// The slots, a power of two. A location that finds no free slot is not limited. All slots together
+/// take 192 KiB. A model makes them again for each interleaving that it tries, so two have to do
+/// there.
 const CALL_SITES: usize = if cfg!(all(loom, test)) { 2 } else { 4096 };
 /// A location is looked for in this many slots.
 const PROBES: usize = 8;
@@ -38,7 +39,8 @@ impl Limit {
         Self { records: AtomicU64::new(records.into()), per: AtomicU64::new(per.as_nanos() as u64) }.into()
     }
 
-    /// Sets another limit. A caller that reads one number of each misjudges one record.
+    /// Sets another limit. A caller that reads one number of the old limit and one of the new may
+    /// misjudge one record.
     pub(crate) fn set(&self, records: u32, per: Duration) {
         self.records.store(records.into(), Relaxed);
         self.per.store(per.as_nanos() as u64, Relaxed);
@@ -180,8 +182,9 @@ impl RateLimit {
         Duration::from_nanos(per - u64::try_from(now.to_nanos()).unwrap_or(0) % per)
     }
 
-    /// Has a line reported for each location with records that were suppressed, once the interval
-    /// of the first of them is over, or `all` of them; what `report` refuses is reported later.
+    /// Passes a line to `report` for each location that has suppressed records, once the interval
+    /// of the first of them is over; or at once, with `all`. A line that `report` refuses is
+    /// reported later.
     pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
         let current = self.interval(now);
         for call_site in &self.call_sites {
@@ -256,8 +259,8 @@ struct Interval {
 }
 
 thread_local! {
-    /// What is compared twice need not be divided: that would be most of what a call costs here. No
-    /// destructor, as in `front/filter.rs`.
+    /// The latest interval. Two comparisons with it replace a division, which would be most of what
+    /// a call costs here. No destructor, as in `front/filter.rs`.
     static LATEST: Cell<Interval> = const {
         Cell::new(Interval { per: 0, begins: UnixTime::EPOCH, ends: UnixTime::EPOCH, number: 0 })
     };
@@ -284,7 +287,7 @@ impl About {
     }
 }
 
-/// Of a target, or of a file's name that a record brought from elsewhere (FNV-1a).
+/// Hashes a target, or the name of a file that is not part of the program text (FNV-1a).
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

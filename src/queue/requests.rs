@@ -40,8 +40,9 @@ impl Reply {
     }
 }
 
-/// What needs no answer, is never waited for and never refused: twice the same is once. Each is a
-/// number: how many records the writer has to have taken before, plus one; 0: not ordered.
+/// Orders need no answer: nobody waits for them, none is refused, and repeated ones that the writer
+/// has not seen yet are merged. Each is the number of records that the writer has to take before it
+/// carries the order out, plus one; 0: not ordered.
 #[derive(Default)]
 pub(crate) struct Orders {
     rotate: AtomicU64,
@@ -106,17 +107,18 @@ impl Requests {
         what(&self.orders).fetch_max(after + 1, SeqCst);
     }
 
-    /// Takes an order: how many records have to be taken before it is carried out.
+    /// Takes an order out. Returns how many records the writer has to take before it carries it
+    /// out.
     pub(super) fn take_order(&self, what: impl FnOnce(&Orders) -> &AtomicU64) -> Option<u64> {
         let order = what(&self.orders);
         // Every turn asks; a swap would take the cache line from the callers.
         if order.load(SeqCst) == 0 { None } else { order.swap(0, SeqCst).checked_sub(1) }
     }
 
-    /// Puts a request in whose answer is looked for later: for who is also the writer.
+    /// Puts a request in, and does not wait for the answer: for a test that is also the writer.
     #[cfg(test)]
     pub(super) fn put(&self, request: Request) {
-        // Without a place for it the answer is that nobody answers.
+        // Without a place for the request, the test sees that nobody answers.
         let _ = self.channel.0.try_send(request);
     }
 }

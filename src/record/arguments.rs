@@ -1,5 +1,5 @@
 //! The arguments of a log call in place of its message: stored by their bytes on the caller's
-//! thread, laid out as text on the writer's. What the bytes mean, only the call knows.
+//! thread, laid out as text on the writer's. Only the call knows what the bytes mean.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -12,11 +12,11 @@ use super::{Location, OwnedRecord};
 pub struct Piece {
     /// The text before the argument.
     pub text: &'static str,
-    /// Writes the next argument of these, or more of them, and takes their bytes.
+    /// Writes the next argument, or several, and removes their bytes.
     pub show: Show,
 }
 
-/// Writes arguments from their bytes, which it takes away.
+/// Writes arguments from their bytes, and removes those bytes.
 pub(crate) type Show = fn(&mut &[u8], &mut TextWriter<'_>) -> fmt::Result;
 
 /// A log call in the program text.
@@ -86,9 +86,10 @@ impl fmt::Debug for Site {
     }
 }
 
-/// The arguments of a call, which store themselves. Any thread may ask for it.
+/// The arguments of a call, which store themselves. Any thread may call it.
 pub trait Arguments: Sync {
-    /// Stores all of them, or says no; then what was stored counts for nothing.
+    /// Stores all of them. Returns false if one cannot be stored; then the caller discards what was
+    /// stored.
     fn store(&self, into: &mut ArgumentWriter<'_>) -> bool;
 }
 
@@ -103,7 +104,7 @@ pub trait Values {
 pub(crate) struct Deferred<'a> {
     pub(crate) site: &'static Site,
     pub(crate) arguments: &'a dyn Arguments,
-    /// Those of the site's keys; `()` if it has none, or `log`'s record has them.
+    /// The values of the site's keys; `()` if it has none, or if `log`'s record has them.
     pub(crate) values: &'a dyn Values,
 }
 
@@ -114,15 +115,15 @@ pub struct ArgumentWriter<'a> {
 }
 
 impl ArgumentWriter<'_> {
-    /// Adds a tag and these bytes. Says no if there is no memory, or if the arguments are longer
-    /// than a message may be. The parts are not put together first: a processor that reads at once
-    /// what it has just written in parts waits for it.
+    /// Adds a tag and these bytes. Returns false if there is no memory, or if the arguments are
+    /// longer than a message may be. The parts are not joined first, because a processor stalls
+    /// when it reads at once what it has just written in parts.
     #[inline]
     pub fn push<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) -> bool {
         self.push_parts(tag, bytes, &[])
     }
 
-    /// Adds a tag, the length of a text and the text, or says no.
+    /// Adds a tag, the length of a text and the text. Returns false as `push` does.
     #[inline]
     pub fn push_text(&mut self, tag: u8, text: &str) -> bool {
         // A text whose length is cut here does not fit.
@@ -154,7 +155,8 @@ impl fmt::Debug for ArgumentWriter<'_> {
     }
 }
 
-/// Stores the arguments of a message and says yes; or leaves the body as it was.
+/// Stores the arguments of a message. Returns false, and leaves the body as it was, if they cannot
+/// be stored.
 pub(super) fn store(body: &mut Body, arguments: &dyn Arguments) -> bool {
     let start = body.bytes().len();
     let is_stored = arguments.store(&mut ArgumentWriter { body, start });

@@ -65,15 +65,15 @@ impl Body {
     }
 
     /// Ends the text that begins at `start`, and has at most `most` bytes, with the mark that says
-    /// that it was cut. Returns whether memory was no reason for the cut.
+    /// that it was cut. Returns false if it was cut because there was no memory.
     fn mark_cut(&mut self, start: usize, most: usize) -> bool {
         // Where there was no memory for more, the mark goes into what there is.
         let end = (start + most).min(self.capacity());
-        // A character has at most four bytes: a text that was cut for its length ends just before
-        // it.
+        // A character has at most four bytes, so a text that was cut for its length ends just
+        // before the limit.
         let has_memory = self.bytes().len() + 4 > start + most;
         self.cut_to(end.saturating_sub(CUT_MARK.len()).max(start));
-        // Where not even the mark fits, the count of what was cut has it.
+        // If not even the mark fits, only the counter of cut records shows the cut.
         self.push(CUT_MARK.as_bytes()) && has_memory
     }
 
@@ -110,8 +110,8 @@ impl Body {
         }
     }
 
-    /// Adds all of it; or nothing, and says no: there is no memory. A program with none left is not
-    /// ended by its log.
+    /// Adds all of the bytes. Returns false, and adds none, if there is no memory: a log must not
+    /// end a program that has none left.
     #[inline]
     #[must_use]
     pub(super) fn push(&mut self, more: &[u8]) -> bool {
@@ -122,7 +122,7 @@ impl Body {
         }
     }
 
-    /// Adds as much of a text as there is memory for; says how many bytes.
+    /// Adds as much of a text as there is memory for. Returns the number of bytes added.
     #[inline]
     pub(super) fn push_text(&mut self, text: &str) -> usize {
         if self.push(text.as_bytes()) { text.len() } else { self.push_what_fits(text) }
@@ -238,7 +238,7 @@ impl TextWriter<'_> {
     }
 }
 
-/// Returns the text of these bytes, up to a character of which there is only a part.
+/// Returns the text of these bytes, up to a character that is incomplete.
 fn whole_characters(bytes: &[u8]) -> &str {
     let whole = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     text_of(&bytes[..whole])

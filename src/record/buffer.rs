@@ -13,7 +13,7 @@ use std::sync::atomic::{
 pub(crate) const POOLED: usize = 512;
 /// The most buffers that the pool has: 256 KiB.
 const MOST: usize = 512;
-// The places follow each other also where the numbers wrap.
+// So the places stay in order where the numbers wrap.
 const _: () = assert!(MOST.is_power_of_two());
 
 /// A thread that gives a buffer back passes over at most this many places that are not free.
@@ -52,7 +52,7 @@ impl Buffer {
         self.bytes.capacity()
     }
 
-    /// Adds all of it; or nothing, and says no: there is no memory.
+    /// Adds all of the bytes. Returns false, and adds none, if there is no memory.
     #[inline]
     #[must_use]
     pub(super) fn push(&mut self, more: &[u8]) -> bool {
@@ -99,12 +99,13 @@ fn has_memory() -> bool {
 }
 
 /// A ring of buffers. A thread locks a place for the moment in which the buffer moves. It never
-/// waits for the lock: whoever finds a place locked, or not as it should be, goes on to the next
-/// one. So a thread that is gone, or does not run between the two, costs the others its place.
+/// waits for the lock: a thread that finds a place locked, or not as expected, goes on to the next
+/// one. So a thread that ends, or is not scheduled, while it holds a lock costs the others only
+/// that place.
 ///
-/// Nobody claims a place before the lock: the two counts are notes of where to look, each written
-/// after the fact. Whoever writes an old one costs the others a longer look, or a buffer from the
-/// heap.
+/// No place is claimed before it is locked. The two counts only say where to look, and each is
+/// written after the buffer has moved. A thread that writes an old count costs the others a longer
+/// search, or a buffer from the heap.
 struct Pool {
     /// The place of the next buffer to take.
     taken: Count,
@@ -113,7 +114,7 @@ struct Pool {
     places: [Mutex<Vec<u8>>; MOST],
 }
 
-/// Callers change the one, the writer the other: each has a cache line of its own.
+/// Callers change one count, the writer the other, so each has a cache line of its own.
 #[repr(align(64))]
 struct Count(AtomicUsize);
 
@@ -157,7 +158,7 @@ impl Pool {
                 return self.given.raise_to(number.wrapping_add(1));
             }
         }
-        // Buffers that `take` would not find are in these places: from now on it does.
+        // These places hold buffers that `take` would not find: from now on it finds them.
         self.given.raise_to(given.wrapping_add(TRIES));
     }
 }
@@ -180,15 +181,15 @@ impl Count {
         self.0.load(Acquire)
     }
 
-    /// Sets it, unless it has changed since `before` was read. Not in one step, which would cost
-    /// more than it is worth.
+    /// Sets the count, unless it has changed since `before` was read. Not in one step, which would
+    /// cost more than it is worth.
     fn set_if_still(&self, before: usize, value: usize) {
         if value != before && self.get() == before {
             self.0.store(value, Relaxed);
         }
     }
 
-    /// Sets it, unless it is there or beyond. Release: see `get`.
+    /// Raises the count to `value`, unless it is as large already. Release: see `get`.
     fn raise_to(&self, value: usize) {
         let is_before = |count: usize| (count.wrapping_sub(value) as isize) < 0;
         let _ = self.0.fetch_update(Release, Relaxed, |count| is_before(count).then_some(value));

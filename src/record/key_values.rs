@@ -2,9 +2,9 @@
 //! caller's stack, read on the writer's thread.
 //!
 //! One pair: tag, length of the key (2 bytes), length of the value (4 bytes), key, value. A key
-//! that the log call's static has may stay there: the tag says so, and its number stands in place
-//! of its length. Before all others there may be one that is no key-value: the file of a record
-//! whose location is no part of the program text.
+//! that is in the log call's static is not copied: the tag says so, and the key's number is in the
+//! place of its length. Before all others there may be a pair that is not a key-value: the file of
+//! a record whose location is not part of the program text.
 
 use std::fmt::{self, Write as _};
 
@@ -19,11 +19,11 @@ use super::value::{self, ERROR, FILE, NULL, STR, Value};
 /// The key-values of one record take at most this many bytes; a text that does not fit is cut.
 const MOST_KEY_VALUES: usize = 64 * 1024;
 
-/// What a record has beyond that, so that small pairs after a large one are not lost: the request's
-/// number after its body.
+/// The bytes that a record has beyond that, so that small pairs after a large one are not lost,
+/// such as a request's number after its body.
 const MOST_LATE_KEY_VALUES: usize = 8 * 1024;
 
-/// A text takes this many bytes of that at most.
+/// A text takes at most this many of those bytes.
 const LONGEST_LATE_TEXT: usize = 256;
 
 /// A pair's type, the length of its key and that of its value.
@@ -32,7 +32,8 @@ const HEAD: usize = 1 + 2 + 4;
 /// Added to the tag of a pair whose key has a number.
 const IS_NUMBERED: u8 = 0x80;
 
-/// A longer key is always with its value: those that are not are far from the limits together.
+/// A longer key is always copied to its value. All keys that are not copied are together far below
+/// the limits.
 const LONGEST_NUMBERED: usize = 255;
 
 /// The path of a source file longer than this is cut.
@@ -70,7 +71,7 @@ impl<'a> KeyValueWriter<'a> {
         Self { body, start, numbered: 0, truncated: false, full: false }
     }
 
-    /// Goes on with what consists of pairs alone.
+    /// Continues a body that holds nothing except pairs.
     fn continued(body: &'a mut Body) -> Self {
         Self { body, start: 0, numbered: 0, truncated: false, full: false }
     }
@@ -80,8 +81,8 @@ impl<'a> KeyValueWriter<'a> {
         self.body.bytes().len() - self.start + self.numbered
     }
 
-    /// Writes one pair; `value` pushes the value's bytes, sets its tag, and says no where there is
-    /// no memory for it.
+    /// Writes one pair. `value` pushes the value's bytes and sets its tag; it returns false if
+    /// there is no memory.
     pub(super) fn pair(&mut self, key: &str, value: impl FnOnce(&mut Body, &mut u8) -> bool) {
         let head = self.body.bytes().len();
         let key = cut(key, u16::MAX.into());
@@ -144,7 +145,7 @@ impl<'a> KeyValueWriter<'a> {
         let _ = value.visit(PairWriter { key, into: self });
     }
 
-    /// Writes a pair whose value is there as it is written.
+    /// Writes a pair whose value is already in the form that is stored.
     #[inline]
     pub(crate) fn value(&mut self, key: &str, value: Value<'_>) {
         if !value.encoded(|tag, bytes| self.fits(tag, key.len(), key, bytes)) {
@@ -180,7 +181,7 @@ impl<'a> KeyValueWriter<'a> {
         });
     }
 
-    /// Writes where the record comes from; before all key-values.
+    /// Writes the file of the record's location, before all key-values.
     pub(super) fn file(&mut self, file: &str) {
         self.pair("", |body, tag| {
             *tag = FILE;
@@ -189,7 +190,7 @@ impl<'a> KeyValueWriter<'a> {
     }
 
     /// Writes a pair whose value has no length of its own: `write` is given how many bytes it may
-    /// push, and says `None` where there is no memory for the value.
+    /// push, and returns `None` if there is no memory for the value.
     fn bounded(&mut self, key: &str, write: impl FnOnce(&mut Body, &mut u8, usize) -> Option<Written>) {
         let used = self.used() + HEAD + key.len();
         let left = (MOST_KEY_VALUES + MOST_LATE_KEY_VALUES).saturating_sub(used);
@@ -395,7 +396,7 @@ impl Fields {
         }
     }
 
-    /// Like `push`, in the place of what stood there under this key.
+    /// Adds a field like `push`, and removes the one that had this key.
     pub(crate) fn set(&mut self, key: &str, value: kv::Value<'_>) {
         self.remove(key);
         self.push(key, value);

@@ -60,7 +60,7 @@ pub(crate) struct OwnedRecord {
 /// Where the program logs a record, and whether its body has the message or the arguments.
 #[derive(Clone, Copy)]
 enum Location {
-    /// The file, with the message in the body. Without a name the program did not say which.
+    /// The file, with the message in the body. An empty name means that the program gave none.
     File(&'static str),
     /// The log call, with the arguments in the body.
     Site(&'static Site),
@@ -157,8 +157,8 @@ impl OwnedRecord {
         owned
     }
 
-    /// Makes the record of a call that has a site, arguments and values of keys and nothing else.
-    /// It has none of them until they are stored.
+    /// Makes the record of a call that has a site, arguments and values of keys, and nothing else.
+    /// `store` adds the arguments and values.
     #[inline(always)]
     pub(crate) fn at_site(level: Level, stamp: Stamp, thread: u32, site: &'static Site) -> Self {
         Self {
@@ -174,8 +174,8 @@ impl OwnedRecord {
         }
     }
 
-    /// Stores the arguments and values of a record that has none. Says no if the arguments cannot
-    /// be stored.
+    /// Stores the arguments and values of a record that has none. Returns false if the arguments
+    /// cannot be stored.
     #[inline(always)]
     pub(crate) fn store(&mut self, message: Deferred<'_>) -> bool {
         let (literal, has_values) = (message.site.literal(), !message.site.keys.is_empty());
@@ -198,7 +198,7 @@ impl OwnedRecord {
         true
     }
 
-    /// Makes a record that has nothing yet but what belongs to the program text.
+    /// Makes a record that holds only what belongs to the program text.
     #[inline]
     pub(crate) fn empty(record: &log::Record<'_>, stamp: Stamp, thread: u32, wanting: Wanting) -> Self {
         Self {
@@ -222,14 +222,15 @@ impl OwnedRecord {
         }
     }
 
-    /// Puts in what the record has and the program text has not. Formats the message, which runs
-    /// the `Display` of the caller's arguments; that may log or panic.
+    /// Adds what is not part of the program text. Formats the message, which runs the `Display` of
+    /// the caller's arguments; that may log or panic.
     #[inline(never)]
     pub(crate) fn fill(&mut self, record: &log::Record<'_>, name: Option<&str>, more: Option<&dyn MoreKeyValues>) {
         self.fill_with(record, name, more, |owned, alone| owned.push_message(record, alone));
     }
 
-    /// Puts in the arguments in place of the message; or the message, if they cannot be stored.
+    /// Adds what `fill` adds, with the arguments in place of the message, unless they cannot be
+    /// stored.
     #[inline(never)]
     pub(crate) fn fill_deferred(
         &mut self,
@@ -257,8 +258,7 @@ impl OwnedRecord {
         }
     }
 
-    /// Puts in everything; `message` puts in the message, and is given whether nothing else is
-    /// there.
+    /// Adds everything. `message` adds the message; its flag says that the record has nothing else.
     #[inline(always)]
     fn fill_with(
         &mut self,
@@ -331,8 +331,8 @@ impl OwnedRecord {
         self.thread
     }
 
-    /// Returns how many bytes of text it has with a message of this length, more or less: what a
-    /// format lays out.
+    /// Returns about how many bytes of text a format lays out for it, with a message of this
+    /// length.
     pub(crate) fn text_len(&self, message: usize) -> usize {
         let keys = match self.location {
             Location::File(_) => 0,
@@ -427,7 +427,7 @@ pub(crate) fn text_of(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or("")
 }
 
-/// Two texts from the program itself are mostly one and the same.
+/// Compares two texts: their addresses first, because equal texts of the program mostly have one.
 #[inline]
 fn same_text(one: &str, other: &str) -> bool {
     std::ptr::eq(one, other) || one == other

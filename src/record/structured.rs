@@ -75,7 +75,7 @@ impl io::Write for JsonWriter<'_, '_> {
 const DEEPEST: usize = 63;
 
 /// Writes compact JSON, also of a `RawValue`, which has blanks and newlines where its author put
-/// them. Notes what readers refuse, and with it the whole line.
+/// them. Notes what would make readers refuse the whole line.
 struct Compact<'a>(&'a mut State);
 
 #[derive(Default)]
@@ -98,9 +98,9 @@ impl State {
         self.depth = self.depth.saturating_sub(1);
     }
 
-    /// Ends an object or a list, as far as is known: `serde_json` does so at its beginning if it is
-    /// said to be empty, and then begins an entry all the same. `sval_nested` says so of each list
-    /// within a structure.
+    /// Notes the end of an object or a list. `serde_json` ends one at its beginning if its length
+    /// is given as 0, and may then begin an entry all the same: `sval_nested` gives that length for
+    /// each list within a structure.
     fn end(&mut self, end: u8) {
         self.leave();
         self.end = Some(end);

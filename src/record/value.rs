@@ -9,9 +9,9 @@ use arrayvec::ArrayString;
 use super::body::{Body, Written};
 use super::text_of;
 
-/// Of an error this many sources are stored, in case they lead in a circle.
+/// At most this many sources of an error are stored, in case they form a circle.
 const MOST_SOURCES: usize = 64;
-/// The length of a message of an error.
+/// The bytes that hold the length of an error's message.
 const LEN: usize = 4;
 
 pub(super) const NULL: u8 = 0;
@@ -57,7 +57,7 @@ pub enum Value<'a> {
     I128(i128),
     /// An unsigned integer that needs 128 bits.
     U128(u128),
-    /// A floating-point number, which may be infinite or no number.
+    /// A floating-point number, which may be infinite or NaN.
     F64(f64),
     /// A string, or the text of anything else that implements `Display` or `Debug`.
     Str(&'a str),
@@ -103,7 +103,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Says whether there was memory for it.
+    /// Writes its bytes and its tag. Returns false if there was no memory.
     pub(super) fn encode(&self, body: &mut Body, tag: &mut u8) -> bool {
         self.encoded(|kind, bytes| {
             *tag = kind;

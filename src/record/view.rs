@@ -67,7 +67,7 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the module that logged it; `None` where the program did not say, or handed the
-    /// record on from elsewhere: then the target mostly says it.
+    /// record on from elsewhere: then the target usually names it.
     pub fn module_path(&self) -> Option<&'a str> {
         self.owned.module_path
     }
@@ -109,8 +109,8 @@ impl<'a> Record<'a> {
         text_of(self.message)
     }
 
-    /// Returns the bytes of the message, for formats: to look at them as a text costs another look
-    /// at each.
+    /// Returns the bytes of the message, for formats: validating them as a text would cost another
+    /// pass.
     #[inline]
     pub(crate) fn message_bytes(&self) -> &'a [u8] {
         self.message

@@ -75,7 +75,7 @@ pub(crate) enum Account {
     Numbered(u32),
 }
 
-/// What the file sink goes by.
+/// The options of the file sink.
 #[derive(Clone, Debug)]
 pub(crate) struct FileOptions {
     pub(crate) min_free_space: Option<u64>,
@@ -93,18 +93,18 @@ pub(crate) struct FileOptions {
     pub(crate) compress: bool,
 }
 
-/// The start of the logger, as far as the rotation goes by it.
+/// What the rotation has to know of the start of the logger.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     /// The zone of the rotation; `None`: UTC.
     pub(crate) zone: Option<Zone>,
-    /// A record was written since, here or before the fork in the process that has forked this one:
-    /// the file holds what is of this start.
+    /// A record was written since the start, by this process or by the one that has forked it: the
+    /// file holds records of this start.
     pub(crate) has_begun: Arc<AtomicBool>,
 }
 
-/// Who may do what with the files that are created, as logrotate's `create` has it; `None`: as the
-/// file before it, or as the process makes files.
+/// The mode and owner of files that are created, as in logrotate's `create`; `None`: those of the
+/// file before, or those that the process gives.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     pub(crate) mode: Option<u32>,
@@ -177,8 +177,8 @@ impl FileOptions {
         }
     }
 
-    /// Returns the option, with the longest name that the file may have where names have at most
-    /// `limit` bytes; the option for which that is the shortest.
+    /// Returns the option that limits the length of the file's name most, and the longest name that
+    /// it allows where names have at most `limit` bytes.
     pub(crate) fn longest_name(&self, limit: usize) -> (&'static str, usize) {
         let rotates = self.rotation != Rotation::never();
         let (option, addition) = match (self.compress, rotates) {
@@ -190,7 +190,7 @@ impl FileOptions {
     }
 }
 
-/// The mode as it was written in the program: one without `0o` is a slip.
+/// Returns the mode as it was probably written in the program: one without `0o` is a slip.
 fn mode_text(mode: u32) -> String {
     match u32::from_str_radix(&mode.to_string(), 8) {
         Ok(meant) if meant <= 0o777 && meant & 0o200 != 0 => format!("{mode} (not octal: 0o{mode} is meant)"),
@@ -384,7 +384,7 @@ impl LogFile {
     /// The bound is exact: a line takes its length and 32 bytes, in one block of memory that is
     /// taken when the first line comes and given back when the last one is written. A line that is
     /// longer than the whole is dropped; so is a line that does not fit after three gap lines in a
-    /// row. 32 and less retain nothing.
+    /// row. With 32 bytes or less nothing is retained.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").retain(4 * unfazed::MIB);
@@ -420,7 +420,7 @@ impl LogFile {
     /// The next active file, archives and compressed archives follow; an existing file keeps its
     /// owner, and directories are the process's. Only root may give files away. Where that fails,
     /// the file is written all the same, and the failure is reported. A program that is going to
-    /// give up its rights sets the user as whom it goes on.
+    /// drop its rights sets the user that it will run as.
     ///
     /// A user that does not exist is an [`InitError`](crate::InitError), and so is any user where
     /// files have no owners as on Unix.
@@ -514,9 +514,9 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogFile {
 /// the machine.
 ///
 /// Records survive a crash of the *program* without it. A sync that fails is reported
-/// (`Event::Failed`, and the gap line), and the file is opened again: what such a descriptor says
-/// later is not to be believed. Where a full disk shows only at the sync (NFS, thin storage),
-/// `Every` is the advice.
+/// (`Event::Failed`, and the gap line), and the file is opened again, because such a descriptor
+/// cannot be trusted any more. Where a full disk shows only at the sync (NFS, thin storage), choose
+/// `Every`.
 ///
 /// ```
 /// use std::time::Duration;

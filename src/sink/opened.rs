@@ -25,7 +25,8 @@ impl<D: Disk> OpenedSink<D> {
         Self { file: FileSink::new(disk, target, options), stream: None, torn: false, news: Vec::new() }
     }
 
-    /// Takes over the stream that the file sink has found, if it has. Then its error is none.
+    /// Takes over the stream that the file sink has found, if there is one. Then `result` is no
+    /// error.
     fn take_over<T: Default>(&mut self, result: Result<T, WriteError>) -> Result<T, WriteError> {
         match self.file.take_stream() {
             Some(stream) => {

@@ -53,7 +53,7 @@ pub(crate) trait OutputSink: Send {
         Ok(Health::default())
     }
 
-    /// Takes the news that no answer has brought, without a look at anything: nothing follows.
+    /// Takes the news that no answer has returned, at the end of the output. Looks at nothing.
     fn take_news(&mut self) -> Vec<News> {
         Vec::new()
     }
@@ -69,7 +69,7 @@ pub(crate) trait OutputSink: Send {
         Ok(())
     }
 
-    /// Returns false while a connection is being made, which a slow reader is not to be taken for.
+    /// Returns false while a connection is being made, so that it is not taken for a slow reader.
     fn is_open(&self) -> bool {
         true
     }
@@ -314,7 +314,7 @@ impl WriteError {
         self
     }
 
-    /// Makes the same error, met after lines that are in.
+    /// Returns the error as it is after `written` lines.
     pub(crate) fn after(self, written: usize) -> Self {
         Self { written, ..self }
     }

@@ -17,9 +17,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 /// | `size(bytes)`, `.or_size(bytes)` | before a record that would make the file longer than this |
 /// | `.on_start()` | with the first record after the start, if the file holds something |
 ///
-/// An empty file is never rotated. What a period is, the records' own times say: a batch that the
-/// writer takes just after midnight is split where the day changes. A clock that goes back stays in
-/// its file; one that jumps forward rotates once.
+/// An empty file is never rotated. Periods go by the records' own times: a batch that the writer
+/// takes just after midnight is split where the day changes. After a clock goes back, records stay
+/// in their file; a clock that jumps forward causes one rotation.
 ///
 /// ```
 /// use unfazed::{LogFile, MIB, Rotation};
@@ -56,8 +56,8 @@ impl Rotation {
         Self::default()
     }
 
-    /// Rotates with the first record of each minute: to see how a rotation works, more than for a
-    /// log.
+    /// Rotates with the first record of each minute: meant for trying a rotation out, not for a
+    /// real log.
     ///
     /// ```
     /// let file = unfazed::LogFile::new("app.log").rotation(unfazed::Rotation::minutely());

@@ -13,7 +13,7 @@ use super::{Batch, Health, Lag, Now, OutputSink, WriteError};
 
 pub(crate) use system::SystemConnection;
 
-/// The time between two looks at rest at a connection that is being made.
+/// The time between two checks, at rest, of a connection that is being made.
 const CONNECTING_CHECK: Duration = Duration::from_millis(50);
 
 /// Where a name has several addresses, one that has not answered in this time gives way to the
@@ -39,13 +39,13 @@ impl Destination {
     }
 }
 
-/// What the address of a local socket holds, and how that is said.
+/// The longest path of a local socket, and the range as errors name it.
 const LONGEST_PATH: (usize, &str) = match cfg!(any(target_os = "linux", target_os = "android")) {
     true => (107, "a path of 1 to 107 bytes, from the root on, without a NUL byte"),
     false => (103, "a path of 1 to 103 bytes, from the root on, without a NUL byte"),
 };
 
-/// Returns the path of a socket as it stays wherever the program goes.
+/// Returns the absolute path of a socket.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ pub(crate) enum Framing {
     OctetCount,
 }
 
-/// A connection to a destination, as the system makes it or a test.
+/// A connection to a destination: the system's, or that of a test.
 pub(crate) trait Connection: Sized + Send {
     /// Connects to the address at this place of the destination.
     fn connect(to: &Destination, place: usize) -> io::Result<Self>;
@@ -141,7 +141,7 @@ struct Live<C> {
     is_heard: bool,
     /// The check that follows each batch at once is over: it would find nothing new.
     is_at_rest: bool,
-    /// It replaces, without a message to send, one that the other side has closed.
+    /// It was made without a message to send, to replace one that the other side has closed.
     made_at_rest: bool,
 }
 
@@ -266,8 +266,8 @@ impl<C: Connection> Socket<C> {
         }
     }
 
-    /// Makes an error of the output, after `written` lines. A socket that takes nothing now is
-    /// none.
+    /// Makes an error of the output, after `written` lines. A socket that takes nothing now is not
+    /// an error.
     fn failure(&mut self, written: usize, doing: &'static str, error: io::Error) -> WriteError {
         if error.kind() == io::ErrorKind::WouldBlock {
             return WriteError::lagging(written, Lag { begun: false, took_some: self.took_some });
@@ -392,8 +392,8 @@ impl<C: Connection> Socket<C> {
         })
     }
 
-    /// Sends something; after an error that ends the connection once more, by a new one, or by
-    /// UDP to each address.
+    /// Calls `send`. After an error that ends the connection, calls it again with a new one, at
+    /// most once for each address.
     fn with_connection<T>(&mut self, mut send: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let mut left = self.to.addresses();
         loop {
@@ -472,7 +472,8 @@ impl<C: Connection> Socket<C> {
         }
     }
 
-    /// Drops the connection. The next address is its own again if it was a stream that worked.
+    /// Drops the connection. If it was a stream that worked, its address is tried again; otherwise
+    /// the next one.
     fn lose(&mut self) {
         let is_stream = |live: &Live<C>| live.is_established && live.connection.framing() != Framing::None;
         if !self.live.take().as_ref().is_some_and(is_stream) {

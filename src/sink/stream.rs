@@ -16,18 +16,17 @@ const PROBE: Duration = Duration::from_millis(50);
 /// An open stream.
 pub(super) struct StreamSink<S> {
     stream: S,
-    /// The part of a line that is missing while the reader has the other: goes before anything
-    /// else.
+    /// The rest of a line that is partly written: goes before anything else.
     rest: Vec<u8>,
     /// The stream ends in a part of a line whose rest is gone: the next write begins with a
     /// newline.
     torn: bool,
-    /// What the reader had before it when there was no room.
+    /// How many bytes the reader had not read when there was no room.
     unread: Option<u64>,
 }
 
 impl<S: DiskStream> StreamSink<S> {
-    /// Takes an open stream, which `torn` says to end in the middle of a line.
+    /// Takes an open stream. `torn`: it ends in the middle of a line.
     pub(super) fn new(stream: S, torn: bool) -> Self {
         Self { stream, rest: Vec::new(), torn, unread: None }
     }
@@ -57,7 +56,7 @@ impl<S: DiskStream> StreamSink<S> {
         Err(self.lagging(whole, begun, finished || got > 0))
     }
 
-    /// Returns whether a write would get something in.
+    /// Checks that a write would get something in.
     ///
     /// # Errors
     ///
@@ -101,7 +100,8 @@ impl<S: DiskStream> StreamSink<S> {
         Ok(got > 0)
     }
 
-    /// The reader has left no room for more than `written` lines. `got_in`: it has taken something.
+    /// Returns the error of a reader that has left no room for more than `written` lines. `got_in`:
+    /// it has taken something.
     fn lagging(&mut self, written: usize, begun: bool, got_in: bool) -> WriteError {
         let unread = self.stream.unread();
         let has_read = unread < self.unread && unread.is_some();

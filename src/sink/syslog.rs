@@ -35,8 +35,8 @@ use super::socket::{Connection, Destination, Socket};
 /// It never waits: while the daemon takes nothing, lines wait in the backlog. When the daemon is
 /// gone, the output is suspended, and the newest WARN and ERROR wait; it is connected again by
 /// itself and begins with a gap line. A daemon that closes a stream is seen before the next message
-/// and within a second at rest. A message counts as written when the system has taken all of it:
-/// what a daemon or a network then does with it, no sender knows by UDP, and by TCP only when it is
+/// and within a second at rest. A message counts as written when the system has taken all of it: by
+/// UDP no sender learns what a daemon or a network then does with it, and by TCP only when it is
 /// too late. By UDP a daemon that is gone is noticed only on this machine, where the system refuses
 /// datagrams at once; the first one is lost and counts as written.
 ///
@@ -212,8 +212,7 @@ impl Syslog {
         Ok(Self { named: Some(address.to_owned()), ..Self::to(to(Vec::new())) })
     }
 
-    /// Looks up the name of a configuration. Returns where to, as it is written there, with the
-    /// error if there is one.
+    /// Looks up the name of a configuration. An error has the destination as it is written there.
     #[cfg(feature = "serde")]
     pub(crate) fn look_up(&mut self) -> Result<(), (String, io::Error)> {
         let Some(name) = &self.named else { return Ok(()) };
@@ -267,8 +266,8 @@ impl Syslog {
         self
     }
 
-    /// Sets the name of the program. Default: the name of its file. What is no printable ASCII
-    /// becomes `_`; 48 characters are written, 32 in RFC 3164.
+    /// Sets the name of the program. Default: the name of its file. Characters that are not
+    /// printable ASCII become `_`. At most 48 are written, 32 in RFC 3164.
     ///
     /// ```
     /// let syslog = unfazed::Syslog::local().app_name("shop");

@@ -198,7 +198,7 @@ where
     }
 }
 
-/// Of deeper nested spans the outermost are left out, and `...` stands in their place.
+/// If spans are nested deeper, the outermost names are left out, and `...` replaces them.
 const MOST_NAMES: usize = 16;
 
 /// Writes the names from the outermost span to the innermost. Without an allocation, so the way up
@@ -272,12 +272,12 @@ impl SetField for SpanFields {
     }
 }
 
-/// What `tracing` has in a visitor, in one method.
+/// All methods of a visitor of `tracing`, reduced to one.
 trait SetField {
     fn set(&mut self, field: &Field, value: kv::Value<'_>);
 }
 
-/// Where a record of `log` comes from that `tracing_log` hands on as an event.
+/// The location of a record of `log` that `tracing_log` hands on as an event.
 #[derive(Default)]
 struct LogLocation {
     target: Option<String>,

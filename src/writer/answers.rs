@@ -30,7 +30,8 @@ impl Flush {
 }
 
 impl Writer {
-    /// Begins a flush of the writer's own, for a crash that waits. Returns where the answer comes.
+    /// Begins a flush of the writer's own, for a crash that waits. Returns the channel of the
+    /// answer.
     pub(crate) fn begin_flush(&mut self) -> Receiver<Result<(), FlushError>> {
         let (answer, answered) = self.pipeline.stamped_reply();
         self.flushes.push(Flush::new(self.pipeline.len(), answer));
@@ -60,11 +61,11 @@ impl Writer {
     /// Answers the flushes whose records are all written.
     pub(super) fn answer(&mut self, taken: usize, now: Now) {
         // Where nothing can be written there is nothing to wait for: a flood that is only retained
-        // must not keep the answer.
+        // must not delay the answer.
         let mut outputs = self.outputs.iter();
         let nothing_goes = outputs.all(|output| output.suspended().is_some() && !output.takes(Level::Error));
         let at_once = nothing_goes || self.pipeline.len() == 0;
-        // Asked for after the length of the queue.
+        // Read after the length of the queue.
         let drops = self.pipeline.pending_drops();
         let (outputs, records) = (&self.outputs, &self.records);
         for flush in &mut self.flushes {

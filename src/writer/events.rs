@@ -14,7 +14,7 @@ impl Events {
     pub(super) fn raise(&mut self, event: Event) {
         if let Some(on_event) = &mut self.on_event {
             let _signals = ProgramSignals::new();
-            // A callback that panics is the program's to mend; its panic hook has said so.
+            // A callback that panics is a defect of the program; the panic hook has reported it.
             let _ = guarded(|| on_event(&event));
         }
     }

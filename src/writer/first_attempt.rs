@@ -1,4 +1,4 @@
-//! What the writer says of its first attempt to open the outputs, to whoever has started it.
+//! How the writer reports its first attempt to open the outputs to the thread that started it.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use crate::event::Cause;
 pub(crate) struct FirstAttempt {
     /// Each output must be open: a connection that is being made is waited for.
     pub(crate) must_connect: bool,
-    /// Takes what became of each output, in their order, and says whether the next one is to be
+    /// Takes the result of each output, in their order. Returns true if the next one is to be
     /// tried.
     pub(crate) answer: Box<dyn Fn(Result<(), Unopened>) -> bool + Send>,
-    /// Waits for the word to go on, and says whether it came. Without it, the writer ends, and has
+    /// Waits for the command to go on. Returns false if none comes; then the writer ends, and has
     /// written nothing.
     pub(crate) go_ahead: Box<dyn FnOnce() -> bool + Send>,
 }

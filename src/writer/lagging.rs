@@ -33,7 +33,7 @@ impl Output {
         self.is_lagging() && self.waiting.is_full(records.size(self.index))
     }
 
-    /// Returns true if nothing waits before this place of the backlog, or nothing is written.
+    /// Returns true if no line waits before this place of the backlog, or if nothing is written.
     pub(super) fn has_written_up_to(&self, end: u32, records: &Records) -> bool {
         !self.is_lagging() || records.has_passed(self.index, end)
     }
@@ -59,7 +59,7 @@ impl Output {
         self.life = Life::Lagging { pace, returned: self.life.take_returned() };
     }
 
-    /// Ends it: nothing waits any more.
+    /// Ends the lag: no line waits any more.
     pub(super) fn catch_up(&mut self) {
         if self.is_lagging() {
             self.life = Life::Writing { returned: self.life.take_returned() };
@@ -67,7 +67,7 @@ impl Output {
         self.check_at = None;
     }
 
-    /// Hands over what waits, if it is time to; or suspends the output.
+    /// Hands over the lines that wait, if that is due. Suspends the output once its patience ends.
     pub(super) fn tend_lagging(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
         self.unreported.look_for_gap(turn.counters.drops_of(&self.counters), turn.now);

@@ -26,8 +26,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// With room for most batches: lines that grow bit by bit leave all their former places in the
-    /// heap. What is not touched is not resident; without memory they grow later.
+    /// Makes lines with room for most batches, because a buffer that grows step by step leaves
+    /// holes in the heap. Memory that is not touched is not resident; without memory the buffers
+    /// grow later.
     pub(super) fn for_batches() -> Self {
         let mut lines = Self::default();
         // The last line asks for more room than it takes.

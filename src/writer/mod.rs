@@ -58,11 +58,11 @@ use thread_names::ThreadNames;
 
 /// A batch is written when it holds this much, or when the queue is empty.
 pub(crate) const BATCH_BYTES: usize = 64 * 1024;
-/// A turn ends after this many records, so that requests and retries get theirs. In a model more
-/// than one turn is needed to empty a queue of two.
+/// A turn ends after this many records, so that requests and retries are served. In a model the
+/// number is 1, so that a queue of two takes more than one turn.
 const BATCH_RECORDS: usize = if cfg!(all(loom, test)) { 1 } else { 4096 };
-/// The writer pauses for this time after it has written for a crash: the process ends meanwhile,
-/// and not in the middle of a later write.
+/// The writer pauses for this long after it has flushed for a crash, so that the process does not
+/// end in the middle of a later write.
 const CRASH_PAUSE: Duration = Duration::from_millis(50);
 /// The locations that a rate limit watches are looked through at most this often.
 const RATE_LIMIT_AT_MOST_EVERY: Duration = Duration::from_millis(100);
@@ -75,9 +75,9 @@ pub(crate) struct Writer {
     reading: Reading,
     records: Records,
     flushes: Vec<Flush>,
-    /// Somebody waits for the end.
+    /// The replies to those who wait for the end.
     shutdowns: Vec<Reply>,
-    /// What is to be carried out, each once this number of records is taken.
+    /// The commands that wait, each until this number of records is taken.
     orders: Vec<(Command, u64)>,
     started: bool,
     /// When the writer next asks the rate limit for records that it has suppressed.
@@ -98,7 +98,7 @@ struct Reading {
     messages: Messages,
 }
 
-/// What everything that a turn does works with.
+/// What each part of a turn works with.
 struct Turn<'a> {
     now: Now,
     counters: &'a Counters,
@@ -113,11 +113,11 @@ impl Turn<'_> {
     }
 }
 
-/// What a turn came to.
+/// The result of a turn.
 pub(crate) struct Step {
     /// How many records it took.
     pub(crate) taken: usize,
-    /// When there is something to do even if nothing comes.
+    /// When the writer has something to do even if no record comes.
     pub(crate) next: Option<Instant>,
     /// Records are left in the queue until a slow reader has taken some.
     pub(crate) holds_back: bool,
@@ -145,13 +145,13 @@ impl Writer {
         }
     }
 
-    /// From now on callers read the processor's counter, and the writer works out their time.
+    /// Makes callers read the processor's counter from now on; the writer works out their time.
     pub(crate) fn keep_time(&mut self, timeline: Timeline) {
         self.reading.timeline = Some(timeline);
         self.pipeline.read_counter(true);
     }
 
-    /// From now on the configuration file is looked at, if there is one.
+    /// Follows this configuration file from now on, if there is one.
     pub(crate) fn follow(&mut self, watch: Option<Watch>) {
         self.watch = watch;
     }
@@ -173,7 +173,7 @@ impl Writer {
         self.events.on_event = Some(on_event);
     }
 
-    /// The writer's thread, on which all signals are blocked. As long as it runs, the end of the
+    /// Runs the writer's thread, on which all signals are blocked. While it runs, the end of the
     /// process waits for it.
     pub(crate) fn run(mut self, waited_for: os::Registration, first_attempt: FirstAttempt) {
         waited_for.runs_here();
@@ -185,7 +185,7 @@ impl Writer {
         drop(self);
     }
 
-    /// Takes turn after turn, until one says that it was the last.
+    /// Takes turn after turn, until one of them ends the writer.
     fn take_turns(&mut self, first_attempt: FirstAttempt, waited_for: &os::Registration) {
         if !self.make_first_attempt(first_attempt) {
             return;
@@ -198,8 +198,8 @@ impl Writer {
                 crash = waited_for.crash().map(|number| (number, self.begin_flush()));
             }
             let Ok(step) = guarded(|| self.step(now)) else {
-                // A defect of this crate, not of a format or sink: what was in hand is dropped, the
-                // writer lives.
+                // A defect of this crate, not of a format or sink. The records in hand are dropped,
+                // and the writer goes on.
                 self.drop_what_is_in_hand(now);
                 self.pipeline.nap(SHORT_NAP, false);
                 continue;
@@ -217,15 +217,15 @@ impl Writer {
         }
     }
 
-    /// Makes the first attempt of each output. Returns false if the start fails for it; then the
-    /// outputs are closed.
+    /// Makes the first attempt to open each output. Returns false if the logger is not to start;
+    /// then the outputs are closed again.
     fn make_first_attempt(&mut self, first_attempt: FirstAttempt) -> bool {
         let now = Now { wall: SystemTime::now(), monotonic: Instant::now() };
-        // What panics here is a defect of this crate: the outputs that were not tried yet are tried
-        // by their first batch.
+        // A panic here is a defect of this crate. Outputs that were not tried yet are tried by
+        // their first batch.
         let FirstAttempt { must_connect, answer, go_ahead } = first_attempt;
         let _ = guarded(|| self.open_outputs(now, must_connect, &answer));
-        // No output is answered for any more, which ends the wait for the answers.
+        // No more answers come, which ends the wait for them.
         drop(answer);
         let goes_on = go_ahead();
         if !goes_on {
@@ -256,8 +256,8 @@ impl Writer {
         Taken { all: taken.total(), errors: taken.of(Levels::up_to(LevelFilter::Error)) }
     }
 
-    /// One turn: requests, one batch of records, the outputs' own business, answers. Never waits
-    /// for anything but the sinks.
+    /// Takes one turn: requests, one batch of records, the maintenance of the outputs, answers.
+    /// Waits for nothing except the sinks and code of the program.
     pub(crate) fn step(&mut self, now: Now) -> Step {
         if !self.started {
             self.open_outputs(now, false, |_| true);
@@ -282,14 +282,15 @@ impl Writer {
         Step { taken, next, holds_back: self.holds_back(), ended: self.end_if_asked(taken, now) }
     }
 
-    /// Has each output do its part of the turn.
+    /// Does one part of the turn for each output.
     fn each(&mut self, now: Now, mut part: impl FnMut(&mut Output, &mut Turn<'_>)) {
         let Self { pipeline, outputs, records, events, .. } = self;
         let mut turn = Turn { now, counters: &pipeline.counters, records, events };
         outputs.iter_mut().for_each(|output| part(output, &mut turn));
     }
 
-    /// Opens each output for the first time, as long as `opened` says so; it gets what came of it.
+    /// Opens each output for the first time, and passes each result to `opened`. Stops when
+    /// `opened` returns false.
     fn open_outputs(&mut self, now: Now, must_connect: bool, mut opened: impl FnMut(Result<(), Unopened>) -> bool) {
         self.started = true;
         let mut goes_on = true;
@@ -298,7 +299,7 @@ impl Writer {
     }
 
     /// Puts a record into the queue for each location whose records were suppressed in an interval
-    /// that is over; at the end, for each location whose interval is not over, too.
+    /// that is over. At the end of the logger, does so also for intervals that are not over.
     fn report_suppressed(&mut self, now: Now) {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();
@@ -326,7 +327,8 @@ impl Writer {
         if !self.orders.is_empty() {
             most = most.min(self.before_the_next_order());
         }
-        // Once for all of them: changing the mask costs as much as a line.
+        // Changed once for the whole batch, because a change of the signal mask costs as much as a
+        // line.
         let signals = self.outputs.iter().any(Output::has_programs_format).then(ProgramSignals::new);
         pipeline.take_while(|record| {
             self.lay_out(record, now);
@@ -347,9 +349,9 @@ impl Writer {
         self.settle()
     }
 
-    /// Returns true if no record is taken, because readers are slow and their backlogs full. Where
-    /// callers wait for a slot, one such output is enough, so that it drops nothing; otherwise the
-    /// others go on, and the queue is one more place to wait in if there is no other.
+    /// Returns true if the writer takes no record, because readers are slow and their backlogs
+    /// full. Where callers wait for a slot, one such output is enough, so that it drops nothing.
+    /// Otherwise all outputs have to be full; until then the others go on.
     fn holds_back(&self) -> bool {
         let mut full = self.outputs.iter().map(|output| output.is_full(&self.records));
         if self.pipeline.callers_wait() { full.any(|full| full) } else { full.len() > 0 && full.all(|full| full) }
@@ -416,8 +418,8 @@ impl Writer {
     /// Shows the callers which levels no output can take, and why.
     fn publish_gate(&self) {
         let mut gate = Gate::OPEN;
-        // With all of them suspended the gate is never fully open, whatever they want: then nobody
-        // rings.
+        // While all outputs are suspended, the gate is never fully open, whatever levels they want,
+        // so that no caller rings.
         let all = self.outputs.iter().map(Output::suspended).reduce(|all, output| all.and(output)).flatten();
         for level in Level::iter() {
             let mut wanting = self.outputs.iter().enumerate().filter(|(_, output)| output.wants(level)).peekable();
@@ -436,7 +438,8 @@ impl Writer {
         self.pipeline.set_gate(gate);
     }
 
-    /// Ends when it was asked to and nothing is left.
+    /// Ends the pipeline if that was asked for and nothing is left to write. Returns true if it has
+    /// ended.
     fn end_if_asked(&mut self, taken: usize, now: Now) -> bool {
         if self.pipeline.is_ended() {
             // Past the deadline of a shutdown.

@@ -20,8 +20,8 @@ const ALERT_FOR: Duration = Duration::from_millis(20);
 /// When no record has come for this long, the naps are long.
 const PAUSE_AFTER: Duration = Duration::from_millis(20);
 const LONG_NAP: Duration = Duration::from_millis(60);
-/// And after a while without records they are longer: at some 65 us for a wake-up (measured) less
-/// than a thousandth of a core.
+/// After a while without records, naps are even longer. A wake-up takes about 65 us (measured),
+/// which is then less than a thousandth of a core.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_NAP: Duration = Duration::from_millis(90);
 
@@ -63,18 +63,18 @@ impl Naps {
     /// Returns the nap that begins now. Where it may not be armed, it is short while records come.
     pub(super) fn next(&mut self, now: Instant, taken: Taken, may_arm: bool) -> Nap {
         let came = taken.all.saturating_sub(self.taken.all);
-        // Over less than a short nap, a rate is an accident.
+        // A rate over less than a short nap means nothing.
         let took = now.saturating_duration_since(self.began).max(SHORT_NAP);
         let fits = self.time_for_few(came, took);
         if came > 0 {
             self.active = now;
             if self.last > LONGEST_NAP {
-                // How they come is not known yet.
+                // The rate of the records is not known yet.
                 self.last = Duration::ZERO;
             }
         }
-        // Whoever would have woken the writer would do so again: where that goes on, no call pays
-        // for it.
+        // A caller that had a reason to wake the writer will have one again. While that goes on,
+        // naps are short and no call pays for a wake-up.
         if taken.errors > self.taken.errors || came >= self.half || fits < SHORT_NAP {
             self.alert = Some(now);
         }
@@ -93,7 +93,7 @@ impl Naps {
         Nap { at_most, armed: at_most > SHORT_NAP }
     }
 
-    /// Returns in what time a few records come, if `came` records took this long.
+    /// Returns the time in which a few records come, if `came` records took this long.
     fn time_for_few(&self, came: u64, took: Duration) -> Duration {
         let few = MOST_WAITING.min(self.half / 4) as u32;
         match u32::try_from(came) {

@@ -36,7 +36,8 @@ impl Happened {
     }
 }
 
-/// Records were dropped, and nothing else is wrong: the queue was full, a format panicked.
+/// Returns the line about dropped records where nothing else is wrong: the queue was full, or a
+/// format panicked.
 pub(super) fn dropped(at: SystemTime, drops: &Drops) -> Notice {
     let mut pairs = Vec::new();
     push_drops(&mut pairs, drops);
@@ -56,7 +57,7 @@ pub(super) fn resumed(
     let mut pairs =
         vec![("cause", Value::Str(cause.word())), ("from", Value::Str(&from)), ("to", Value::Str(&to_text))];
     push_drops(&mut pairs, drops);
-    // They are older than this line, and may be older than what is before it.
+    // Retained lines are older than this line, and may be older than the lines before it.
     let mut follow = String::new();
     if retained > 0 {
         pairs.push(("retained", Value::U64(retained as u64)));
@@ -67,7 +68,7 @@ pub(super) fn resumed(
     warn(to, format_args!("logging resumed, {} dropped{follow}", records(drops.total())), &pairs)
 }
 
-/// The last line before a suspension: which lines did not fit, and why.
+/// Returns the last line before a suspension, which says why lines did not fit.
 pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> Notice {
     let Shortage { free_space, min_free_space, error_reserve, needed } = *shortage;
     let mut pairs = vec![
@@ -84,7 +85,7 @@ pub(super) fn suspended(at: SystemTime, cause: Cause, shortage: &Shortage) -> No
 pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     let mut pairs = Vec::new();
     let lines = happened.lines_deleted;
-    // The words have that number.
+    // The message itself has that number.
     push_happened(&mut pairs, &Happened { lines_deleted: 0, ..*happened });
     match (lines, happened.cut_short) {
         (1.., _) => {
@@ -103,7 +104,7 @@ pub(super) fn happened(at: SystemTime, happened: &Happened) -> Notice {
     }
 }
 
-/// Something did not work, and the output went on without it.
+/// Returns the line about something that failed without a suspension.
 pub(super) fn failed(at: SystemTime, doing: &str, times: u64, error: &std::io::Error) -> Notice {
     let error = error.to_string();
     warn(at, format_args!("failed to {doing}"), &[("times", Value::U64(times)), ("error", Value::Str(&error))])
@@ -118,7 +119,7 @@ fn warn(at: SystemTime, message: std::fmt::Arguments<'_>, pairs: &[(&str, Value<
     Notice::new(Level::Warn, at, message, pairs)
 }
 
-/// Adds what happened, as far as it did.
+/// Adds what happened, except counts of zero.
 fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened) {
     let Happened { lines_deleted, cut_short, files_deleted, bytes_deleted } = *happened;
     let counted = [
@@ -130,7 +131,7 @@ fn push_happened(pairs: &mut Vec<(&'static str, Value<'_>)>, happened: &Happened
     pairs.extend(counted.into_iter().filter(|(_, count)| *count > 0).map(|(word, count)| (word, Value::U64(count))));
 }
 
-/// Adds the losses by level and by reason, except those that are zero.
+/// Adds the drops by level and by reason, except those that are zero.
 fn push_drops(pairs: &mut Vec<(&'static str, Value<'_>)>, drops: &Drops) {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
     let by_level = Level::iter().zip(LEVELS).map(|(level, word)| (word, drops.by_level(level)));

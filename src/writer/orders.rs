@@ -18,7 +18,7 @@ impl Writer {
             return;
         }
         let taken = self.pipeline.counters.writer.taken.total();
-        // Of those it was to come after, some may have been evicted.
+        // Some of the records before an order may have been evicted.
         let all = self.pipeline.len() == 0;
         for (command, due) in std::mem::take(&mut self.orders) {
             if all || due <= taken {

@@ -27,8 +27,8 @@ use super::{Turn, Unopened};
 /// At rest the sink is asked for its health this often, or more often if it wants to be.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_AT_MOST_EVERY: Duration = Duration::from_millis(1);
-/// The most waits for an output that must be connected. All of them together are shorter than the
-/// wait of whoever starts the writer, so that the error names the output.
+/// The most waits for an output that must be connected. Together they are shorter than the wait of
+/// the thread that starts the writer, so that the error names the output.
 const CONNECT_WAITS: u32 = 150;
 /// The length of one of these waits.
 const CONNECT_WAIT: Duration = Duration::from_millis(10);
@@ -55,11 +55,11 @@ pub(crate) struct Output {
 
 /// The states of an output.
 pub(super) enum Life {
-    /// With an event it writes again, but the gate is not open yet: then the event is due.
+    /// With an event, the output has just resumed: the event is raised once the gate is open.
     Writing {
         returned: Option<Event>,
     },
-    /// Its reader is slow, and lines wait. The event may be due as well.
+    /// Its reader is slow, and lines wait. The event of a resume may be due here, too.
     Lagging {
         pace: Pace,
         returned: Option<Event>,
@@ -68,7 +68,7 @@ pub(super) enum Life {
 }
 
 impl Life {
-    /// Takes the event that the output writes again, if it is due.
+    /// Takes the event that reports a resume, if it is due.
     pub(super) fn take_returned(&mut self) -> Option<Event> {
         match self {
             Life::Writing { returned } | Life::Lagging { returned, .. } => returned.take(),
@@ -206,7 +206,7 @@ impl Output {
         self.lines.text.len()
     }
 
-    /// Asks the sink for something, and makes an error of its panic.
+    /// Calls the sink, and turns a panic into an error.
     pub(super) fn ask<T>(
         &mut self,
         what: impl FnOnce(&mut dyn OutputSink) -> Result<T, WriteError>,
@@ -219,8 +219,8 @@ impl Output {
         }
     }
 
-    /// Gets the sink ready, once, before the first record. With `must_connect`, a connection that
-    /// is being made is waited for, and one that is not made in time is an error.
+    /// Gets the sink ready, once, before the first record. With `must_connect`, waits for a
+    /// connection that is being made; one that is not made in time is an error.
     pub(super) fn start(&mut self, must_connect: bool, turn: &mut Turn<'_>) -> Result<(), Unopened> {
         let now = turn.now;
         let mut result = self.ask(|sink| sink.retry(now));
@@ -247,8 +247,8 @@ impl Output {
         if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
     }
 
-    /// Lays out one record, the `number`th of this turn; or drops it. One that `is_own` was born in
-    /// the code of another output.
+    /// Lays out one record, the `number`th of this turn, or drops it. `is_own`: the record was
+    /// logged by the code of another output.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, is_own: bool, turn: &mut Turn<'_>) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
@@ -300,7 +300,7 @@ impl Output {
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
         let (unreported, now) = (&mut self.unreported, turn.now);
         let _signals = encoder.is_programs().then(ProgramSignals::new);
-        // What the format logs of the crate's own lines is not taken.
+        // Records that the format logs while it lays out the crate's own lines are not taken.
         origin::inside(self.pipeline, self.index, true, || {
             unreported.lead(dropped, now, at_the_end, |notice| lines.push_notice(notice, encoder));
         });
@@ -333,7 +333,7 @@ impl Output {
         }
     }
 
-    /// Takes the sink's news: some are events, some are reported, some are both.
+    /// Takes the sink's news. Each is raised as an event, reported in the log, or both.
     pub(super) fn hear(&mut self, news: Vec<News>, turn: &mut Turn<'_>) {
         for news in news {
             self.counters.failures.fetch_add(u64::from(matches!(news, News::Failed { .. })), Relaxed);
@@ -356,7 +356,7 @@ impl Output {
         if let (Err(refusal), false) = (self.ask(|sink| sink.command(command, now)), was_suspended) {
             self.suspend(refusal.error, turn);
         }
-        // The sink has news.
+        // The sink may have news, so it is checked soon.
         self.check_at = None;
     }
 
@@ -380,7 +380,7 @@ impl Output {
         // The sink may have to sync these lines soon, and says when.
         self.check_at = None;
         match result {
-            // No line is left for which a reason were asked.
+            // All lines are in, so the reason is not used.
             Ok(()) => self.settle(len, &[], Rest::Dropped(DropReason::IoError), turn),
             Err(Refusal { error, panicked: true }) => {
                 self.suspend(error, turn);
@@ -405,7 +405,7 @@ impl Output {
         let mut urgent = Lines::default();
         for (number, line) in self.lines.batch(turn.now).lines().enumerate().skip(written) {
             if line.level() <= suspension.takes {
-                // A line for which there is no memory shares the fate of the others.
+                // A line for which there is no memory is retained or dropped like the others.
                 urgent.push_record(&[line.bytes()], line.level(), line.unix_time(), number);
             }
         }
@@ -416,7 +416,7 @@ impl Output {
                     suspension.takes = error.still_takes;
                     urgent.records.truncate(error.written());
                     if panicked {
-                        // Nobody knows whether a line is in: none may come a second time.
+                        // Nobody knows which lines are in, and none may be written twice.
                         rest = Rest::Dropped(DropReason::Panicked);
                     }
                     self.hear_with_suspension(error.news, false, turn);
@@ -439,7 +439,8 @@ impl Output {
         self.counters.in_hands.store(0, Relaxed);
     }
 
-    /// Has the sink hand on everything that it holds back; or returns why it did not.
+    /// Makes the sink hand on everything that it buffers. Returns the cause if the output is
+    /// suspended.
     pub(super) fn flush(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
         // A line of which a part is in is finished when it is handed over again.
         let has_nothing = self.is_suspended() || turn.records.is_begun(self.index);

@@ -29,7 +29,7 @@ pub(super) struct LineRef {
 }
 
 impl LineRef {
-    /// None for an output so far down the list that it has no number; it retains nothing.
+    /// Returns `None` for an output whose number does not fit; it retains nothing.
     pub(super) fn new(output: usize, at: u32) -> Option<Self> {
         let ring = u16::try_from(output + 1).ok().and_then(NonZeroU16::new)?;
         Some(Self { ring, at })

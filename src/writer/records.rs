@@ -7,8 +7,8 @@
 //!    ring retains a line of it, otherwise dropped for the reason of the first output that wanted
 //!    it.
 //! 3. A line that leaves a ring later, written or dropped, goes through `let_go`.
-//! 4. Lines of one record in several rings lead to each other, in a circle. The line that goes
-//!    first leaves word with the others; the last one settles the record.
+//! 4. Lines of one record in several rings lead to each other, in a circle. A line that leaves
+//!    earlier passes on what is known of the record; the last one settles it.
 //! 5. So everything that is remembered is in the rings, and their size is the whole bound.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -38,7 +38,7 @@ pub(super) struct Records {
     turn: Vec<RecordState>,
     /// What each output retains.
     rings: Vec<Ring>,
-    /// Where each ring ended when the turn began: what is after that are records of the turn.
+    /// Where each ring ended when the turn began: lines after that belong to records of the turn.
     turn_began: Vec<u32>,
     /// Records of earlier turns that are retained and written nowhere.
     open: usize,
@@ -48,12 +48,12 @@ impl Records {
     /// Takes the memory for `outputs` outputs, and turns of `records` records.
     pub(super) fn new(outputs: usize, records: usize) -> Self {
         let rings: Vec<_> = (0..outputs).map(|_| Ring::default()).collect();
-        // All that a turn ever takes: one that needs memory for itself could not drop its records
-        // quietly.
+        // Allocated once, for the largest turn: a turn that ran out of memory could not drop its
+        // records quietly.
         Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
     }
 
-    /// A record of the turn; returns its number.
+    /// Adds a record to the turn. Returns its number.
     pub(super) fn begin(&mut self, level: Level, truncated: bool) -> usize {
         self.turn.push(RecordState { level, truncated, written: false, dropped: None, retained: None });
         self.turn.len() - 1
@@ -79,12 +79,12 @@ impl Records {
         self.rings[output].lines()
     }
 
-    /// An output has written a record of the turn.
+    /// Notes that an output has written a record of the turn.
     pub(super) fn write(&mut self, number: usize) {
         self.turn[number].written = true;
     }
 
-    /// An output has dropped a record of the turn.
+    /// Notes that an output has dropped a record of the turn.
     pub(super) fn drop_record(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
         let state = &mut self.turn[number];
         counters.outputs[output].dropped.count(state.level, reason);
@@ -98,9 +98,9 @@ impl Records {
         }
     }
 
-    /// An output could not write the line of a record of the turn, and retains it where it finds
-    /// room. What makes way for it is dropped for `reason`, and so is the line itself if it finds
-    /// none. Returns true if the line is retained.
+    /// Retains the line of a record that an output could not write, if there is room for it. Lines
+    /// that make way for it are dropped for `reason`, and so is the line itself if there is no
+    /// room. Returns true if the line is retained.
     pub(super) fn keep(
         &mut self,
         number: usize,
@@ -181,7 +181,7 @@ impl Records {
         self.rings[output].start().wrapping_sub(end) <= u32::MAX / 2
     }
 
-    /// The oldest line that an output retains is written, or dropped.
+    /// Removes the oldest line that an output retains: it was written, or is dropped.
     pub(super) fn let_go(&mut self, output: usize, outcome: Result<(), DropReason>, counters: &Counters) {
         let at = self.rings[output].start();
         let Some(mut retained) = self.rings[output].pop() else { return };
@@ -216,7 +216,7 @@ impl Records {
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
     }
 
-    /// All that an output retains is dropped.
+    /// Drops all lines that an output retains.
     pub(super) fn drop_retained(&mut self, output: usize, reason: DropReason, counters: &Counters) {
         while self.retained(output) > 0 {
             self.let_go(output, Err(reason), counters);
@@ -229,8 +229,8 @@ impl Records {
         self.rings[output].release();
     }
 
-    /// The end of the turn: each of its records is counted where it belongs, or stays open, because
-    /// it is retained.
+    /// Ends the turn: counts each of its records, except those that stay open because a line of
+    /// them is retained.
     pub(super) fn settle(&mut self, counters: &Counters) {
         let mut turn = std::mem::take(&mut self.turn);
         let (mut written, mut truncated) = (0, 0);
@@ -258,13 +258,14 @@ impl Records {
         counters.writer.in_hands.store(self.in_hands(), Relaxed);
     }
 
-    /// Returns whether what is, or was, at this place of a ring is a record of the turn.
+    /// Returns whether the line that is, or was, at this place of a ring is of a record of the
+    /// turn.
     fn is_of_the_turn(&self, output: usize, at: u32) -> bool {
         let end = self.rings[output].end();
         end.wrapping_sub(at) <= end.wrapping_sub(self.turn_began[output])
     }
 
-    /// Has the line at `place` lead to `next`; returns where it led before.
+    /// Makes the line at `place` lead to `next`. Returns where it led before.
     fn lead(&mut self, place: LineRef, next: LineRef) -> LineRef {
         let ring = &mut self.rings[place.output()];
         let mut retained = ring.at(place.at);

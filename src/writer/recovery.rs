@@ -1,4 +1,4 @@
-//! A suspended output: its attempts to come back, its gap line, its retained lines. Runs on the
+//! A suspended output: its attempts to resume, its gap line, its retained lines. Runs on the
 //! writer's thread.
 
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::output::{Life, Output, Refusal};
 use super::suspension::{Attempt, Shown, Suspension};
 use super::{BATCH_BYTES, BATCH_RECORDS, Turn};
 
-/// A retained line that is the first after a gap line and does not go in gets this many chances:
-/// one that is longer than all the free space would keep the output from coming back for shorter
+/// The first retained line after a gap line is tried this often before it is dropped. A line that
+/// is longer than all the free space would otherwise keep the output from resuming for shorter
 /// ones.
 const CHANCES: u32 = 3;
 
@@ -37,20 +37,22 @@ impl Output {
         self.life = Life::Suspended(suspension);
         self.counters.state.suspended(cause, now.monotonic);
         self.hear_with_suspension(error.news, true, turn);
-        // It was back for as long as the first of the retained lines took.
+        // The output had resumed, and its event is still due: it comes before that of this
+        // suspension.
         if let Some(event) = returned {
             turn.events.raise(event);
         }
         turn.events.raise(Event::Suspended { output: self.counters.name.to_string(), cause, at: now.wall });
         let line = error.shortage.and_then(|shortage| self.unreported.suspended(cause, &shortage, now));
         if let Some(notice) = line {
-            // A line that does not go in is not tried again; the gap line says when it was.
+            // If this line does not go in, it is not tried again: the gap line says when the
+            // suspension began.
             let _ = self.write_alone(&notice, |lines| lines.last_words(now), turn);
         }
     }
 
-    /// Notes that a line of which a part was in is due again: unless its reader is only slow, the
-    /// sink has dropped the rest with its stream.
+    /// Notes that a line that was partly written is due again as a whole, unless its reader is only
+    /// slow: the sink has dropped the rest of the line with its stream.
     fn drop_rest_unless(&self, slow_reader: bool, turn: &mut Turn<'_>) {
         if !slow_reader {
             turn.records.set_begun(self.index, false);
@@ -85,8 +87,8 @@ impl Output {
         Ok(begun)
     }
 
-    /// Makes the attempt to come back that is due, and returns what it has shown. If there is hope,
-    /// `tend` writes the gap line.
+    /// Makes the attempt to resume if one is due, and returns what it has shown. Unless that is a
+    /// failure, `tend` writes the gap line.
     pub(super) fn attempt_if_due(&mut self, turn: &mut Turn<'_>) -> Shown {
         let now = turn.now.monotonic;
         if !self.is_suspended() || !self.schedule.is_due(now) {
@@ -104,7 +106,8 @@ impl Output {
         shown
     }
 
-    /// Does what is due at rest and between batches: comes back, or asks for the sink's health.
+    /// Does what is due at rest and between batches: resumes, writes lines that wait, or asks for
+    /// the sink's health.
     pub(super) fn tend(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.monotonic;
         if let Some(suspension) = self.suspension() {
@@ -119,8 +122,8 @@ impl Output {
         }
     }
 
-    /// Makes one attempt to come back, whatever the schedule says. Returns true if the output is
-    /// back.
+    /// Makes one attempt to resume, whatever the schedule says. Returns true if the output has
+    /// resumed.
     pub(super) fn try_at_once(&mut self, turn: &mut Turn<'_>) -> bool {
         !matches!(self.attempt(turn), Attempt::NotYet { .. }) && self.write_gap_line(turn)
     }
@@ -135,7 +138,7 @@ impl Output {
         }
     }
 
-    /// Takes over what a failed attempt says of the suspension.
+    /// Updates the suspension by what a failed attempt has shown.
     fn still_suspended(&mut self, refusal: Refusal, turn: &mut Turn<'_>) -> Attempt {
         let retry_after = refusal.error.get_retry_after();
         let takes = if refusal.panicked { LevelFilter::Off } else { refusal.error.still_takes };
@@ -155,8 +158,9 @@ impl Output {
         Attempt::NotYet { retry_after }
     }
 
-    /// Takes the news that came with an error of a suspended output: what failed is an event if the
-    /// program is to know it, and the gap line reports it; what happened to files is news as ever.
+    /// Takes the news that came with an error of a suspended output: a failure is raised as an
+    /// event only if `must_raise`, because the gap line reports it. All other news is taken as
+    /// usual.
     pub(super) fn hear_with_suspension(&mut self, news: Vec<News>, must_raise: bool, turn: &mut Turn<'_>) {
         for news in news {
             match news {
@@ -170,7 +174,7 @@ impl Output {
         }
     }
 
-    /// Writes the gap line, which is the canary: if it is in, the output is back.
+    /// Writes the gap line, which is also the test: if it is in, the output has resumed.
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
         let now = turn.now;
@@ -192,7 +196,7 @@ impl Output {
         !self.is_suspended()
     }
 
-    /// Has the sink finish a line of which a part is in: it goes before the gap line.
+    /// Makes the sink finish a line that is partly written, before the gap line.
     fn finish_begun(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
         if !turn.records.is_begun(self.index) {
             return Ok(());
@@ -234,8 +238,8 @@ impl Output {
         self.life = Life::Writing { returned: Some(event) };
     }
 
-    /// Raises the event that the output is back. Only now, with the gate open, is it true that
-    /// records are taken again.
+    /// Raises the event that the output has resumed. It is raised only now because records are
+    /// taken again only once the gate is open.
     pub(super) fn raise_resumed(&mut self, turn: &mut Turn<'_>) {
         if let Some(event) = self.life.take_returned() {
             self.counters.state.set(State::Healthy);
@@ -322,7 +326,7 @@ impl Output {
         let is_in = written.saturating_sub(leading);
         self.counters.written.fetch_add(is_in as u64, Relaxed);
         if is_in > 0 {
-            // Its bytes were not in the batch.
+            // In the batch, a line that was begun is empty: its bytes are counted here.
             self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
         }
         let panicked = refusal.is_some_and(|refusal| refusal.panicked);

@@ -19,8 +19,8 @@ pub(super) const LINE_OVERHEAD: usize = 32;
 pub(super) struct Ring {
     bytes: VecDeque<u8>,
     lines: usize,
-    /// The place of the oldest line: how many bytes stood before it, ever. It wraps around; no two
-    /// lines are ever so far apart.
+    /// The place of the oldest line: the number of bytes that were ever before it. The number wraps
+    /// around; no two lines are ever that far apart.
     start: u32,
     /// A part of the oldest line is in its stream, and the sink has the rest.
     begun: bool,
@@ -115,14 +115,14 @@ impl Ring {
         RetainedLine::from_bytes(bytes)
     }
 
-    /// Remembers something else of it.
+    /// Replaces what is remembered of the line that begins at this place.
     pub(super) fn set(&mut self, place: u32, retained: RetainedLine) {
         let index = place.wrapping_sub(self.start) as usize;
         self.bytes.range_mut(index..index + LINE_OVERHEAD).zip(retained.to_bytes()).for_each(|(to, from)| *to = from);
     }
 
-    /// Returns the lines, the oldest first; where the ring closes a line has two parts. Of a line
-    /// whose rest the sink has, nothing is left to hand over.
+    /// Returns the lines, the oldest first; a line at the seam of the ring has two parts. A line
+    /// whose rest the sink holds is empty.
     pub(super) fn lines(&self) -> impl Iterator<Item = (RetainedLine, [&[u8]; 2])> {
         let mut index = 0;
         (0..self.lines).map(move |number| {

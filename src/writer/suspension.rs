@@ -13,8 +13,8 @@ use crate::sink::Now;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// A sink that asks for the next attempt sooner gets it after this time.
 const SHORTEST_DELAY: Duration = Duration::from_millis(1);
-/// The longest time between two attempts, for the causes that no rule below shortens it for. A sink
-/// that asks for a later attempt gets it after this time, too.
+/// The longest time between two attempts, unless [`longest_delay`] shortens it for the cause. A
+/// sink that asks for a later attempt gets it after this time, too.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 /// An output that is ready, but has to wait, is tried this often.
 const READY_DELAY: Duration = Duration::from_millis(100);
@@ -107,7 +107,7 @@ pub(super) struct RetrySchedule {
 }
 
 /// Returns the longest time between two attempts. Looking at the free space costs a microsecond,
-/// and opening a file not much more; everything else may be dear.
+/// and opening a file not much more; everything else may be expensive.
 fn longest_delay(cause: Cause) -> Duration {
     match cause {
         Cause::LowSpace | Cause::DiskFull | Cause::Quota | Cause::FileTooLarge => Duration::from_millis(100),
@@ -199,7 +199,7 @@ pub(super) struct Jitter(u64);
 
 impl Jitter {
     pub(super) fn new(output: usize) -> Self {
-        // A test that is run again does the same again.
+        // A test does the same each time it runs.
         let process = if cfg!(test) { 1 } else { std::process::id() };
         Self(u64::from(process) << 8 | output as u64 | 1 << 40)
     }

@@ -34,7 +34,7 @@ pub(super) struct Unreported {
     drops_line: Option<Instant>,
     failed_line: Option<Instant>,
     suspended_line: Option<Instant>,
-    /// What the lines report that lead the batch in hand.
+    /// What is reported by the lines that lead the batch in hand.
     leading: Vec<Leading>,
 }
 
@@ -103,13 +103,13 @@ impl Unreported {
         None
     }
 
-    /// Takes note that all lines written so far are synced: the line on a failed sync stays.
+    /// Notes that all lines written so far are synced, so the line about a failed sync stays.
     pub(super) fn synced(&mut self) {
         self.unsynced = None;
     }
 
-    /// Takes note that lines which were written may not be in the file any more: the one on a
-    /// failed sync is due again.
+    /// Notes that written lines may not be in the file any more: the line about a failed sync is
+    /// due again.
     fn lines_may_be_gone(&mut self) {
         let Some(unsynced) = self.unsynced.take() else { return };
         if !self.failed.iter().any(|failed| failed.doing == unsynced.doing) {
@@ -127,7 +127,7 @@ impl Unreported {
         dropped.since(&self.reported)
     }
 
-    /// Looks whether records are missing, while the output is not suspended: a gap line says since
+    /// Checks whether records are missing, while the output is not suspended: a gap line says since
     /// when. `dropped` are all drops of the output.
     pub(super) fn look_for_gap(&mut self, dropped: Drops, now: Now) {
         if self.drops(dropped).total() == 0 {
@@ -188,7 +188,8 @@ impl Unreported {
         leading.len()
     }
 
-    /// The line on what failed is in. What made a sync fail may also take that line.
+    /// Notes that the line about a failure is in. The cause of a failed sync may also take that
+    /// line.
     fn failed_is_in(&mut self, doing: &'static str) {
         let failed = self.take_failed(doing);
         self.unsynced = failed.filter(|_| doing == "fsync").or_else(|| self.unsynced.take());

@@ -21,7 +21,7 @@ use crate::disk::{Compression, Dir as _, DiskFile, PathState, RealDir};
 /// Before each piece of this size it is asked whether there is room for it, and whether to go on.
 const PIECE: usize = 64 << 10;
 
-/// What is under way. Dropped, it is broken off, and nobody waits for that.
+/// A compression that is under way. Dropping it cancels it, and does not wait.
 #[derive(Debug)]
 pub(super) struct Job {
     thread: JoinHandle<io::Result<bool>>,
@@ -37,7 +37,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// `log` is the file whose archive it is, as it is now.
+/// Starts the thread. `log`: the rights of the log whose archive is compressed.
 pub(super) fn start(mut dir: RealDir, log: Access, what: Compression) -> io::Result<Job> {
     let cancelled = Arc::new(AtomicBool::new(false));
     let is_cancelled = cancelled.clone();
@@ -65,12 +65,12 @@ impl Job {
     }
 }
 
-/// Says whether it is done; if not, there was no room, or it was broken off.
+/// Returns true if it is done; false if there was no room, or if it was cancelled.
 ///
 /// # Errors
 ///
-/// `Interrupted`: it has another name, is somebody else's by now, or another process writes to it
-/// still.
+/// `Interrupted`: the archive has another name, is somebody else's by now, or another process still
+/// writes to it.
 fn compress(dir: &mut RealDir, log: &Access, what: &Compression, cancelled: &AtomicBool) -> io::Result<bool> {
     let mut from = match dir.open_ours(&what.from, log) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -149,8 +149,8 @@ fn write(
     dir.sync()
 }
 
-/// There is a compressed form: if it is this archive's, only the plain one's removal is missing.
-/// Whatever else it is, it stays, and so does the archive.
+/// Finishes where a compressed form exists. If it is this archive's, only the plain form has to be
+/// removed. If it is anything else, both stay.
 fn finish(
     dir: &mut RealDir,
     log: &Access,

@@ -1,6 +1,5 @@
-//! Whose a file is, and what it lets whom do: its owner, its mode, and its access control list
-//! where it has one (POSIX lists, on Linux). Runs on the writer's thread and on the one that
-//! compresses.
+//! The owner and the permissions of a file: its owner, its mode, and its access control list where
+//! it has one (POSIX lists, on Linux). Runs on the writer's thread and on the one that compresses.
 //!
 //! Of a file with a list, the bits that the mode shows for the group are the most that the list
 //! gives to anybody but the owner. To copy them as a mode would give them to the owning group.
@@ -17,7 +16,7 @@ use list::List;
 #[cfg(not(target_os = "linux"))]
 use no_list::List;
 
-/// Whose a file is, and what it lets whom do.
+/// The owner and the permissions of a file.
 #[derive(Clone, Debug)]
 pub(in crate::disk) struct Access {
     pub(super) user: u32,
@@ -53,9 +52,9 @@ impl Access {
         self
     }
 
-    /// Gives all of it to a new file, as far as we may, but the mode that is asked for. Returns why
-    /// the file could not be given away. What the group may do is left out where the file could not
-    /// be given to the group; so is the whole list.
+    /// Gives all of it to a new file, as far as we may; `mode` replaces the mode. Returns why the
+    /// file could not be given away. What the group may do is left out where the file could not be
+    /// given to the group; so is the whole list.
     pub(super) fn give_to(&self, file: impl AsFd, mode: Option<u32>) -> io::Result<Option<io::Error>> {
         // The group first: it may be given by the owner alone. The user last, for the same reason.
         let not_given = give_group(&file, self.group).err();

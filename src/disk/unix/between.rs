@@ -1,4 +1,4 @@
-//! What a test has somebody else do between two steps of the disk: before each name is looked at,
+//! Lets a test act as somebody else between two steps of the disk: before each name is looked at,
 //! opened or changed. In every other build there is nothing here.
 
 #[cfg(all(test, target_os = "linux", not(loom), feature = "gzip"))]
@@ -6,7 +6,7 @@ pub(crate) use hand::inherit;
 #[cfg(all(test, target_os = "linux", not(loom)))]
 pub(crate) use hand::set;
 
-/// The next step goes by a name.
+/// Called before each step that goes by a name.
 #[inline]
 pub(super) fn steps() {
     #[cfg(all(test, target_os = "linux", not(loom)))]

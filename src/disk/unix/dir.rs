@@ -55,7 +55,8 @@ fn type_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Never one of the three numbers that belong to the program's streams, which may be closed.
+/// Returns the descriptor under a number that belongs to none of the program's streams, which may
+/// be closed.
 fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     const FIRST: i32 = 3;
 
@@ -65,10 +66,10 @@ fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
 /// Distinguishes the log's own files from planted ones, by what they are and not by their names.
 ///
 /// An archive is a regular file that is owned by our effective user or by the owner of the log; in
-/// a sticky directory by the owner of the log alone. So whoever plants a file there under an
-/// archive's name has planted one that is his: it is not listed, counted, deleted or compressed,
-/// unless the log itself is his as well, and then he could do all that himself. A second name that
-/// he gives to a file of the log's owner makes the file doubtful in a sticky directory.
+/// a sticky directory by the owner of the log alone. So a file that somebody plants there under an
+/// archive's name belongs to that user: it is not listed, counted, deleted or compressed, unless
+/// the log belongs to the same user, who could do all that anyway. A second name that somebody
+/// gives to a file of the log's owner makes the file doubtful in a sticky directory.
 pub(in crate::disk) fn is_ours(stat: &Stat, log: u32, dir: &Stat) -> bool {
     let us = rustix::process::geteuid().as_raw();
     type_of(stat) == FileType::RegularFile && (stat.st_uid == log || !is_sticky(dir) && stat.st_uid == us)
@@ -102,7 +103,7 @@ impl RealDir {
         Ok(Self(Arc::new(Handle { fd, path: path.to_owned(), root, known })))
     }
 
-    /// Holds what is known of the way to it.
+    /// Returns what is known of the way to it.
     pub(in crate::disk) fn known(&self) -> &KnownWay {
         &self.0.known
     }
@@ -173,8 +174,8 @@ impl RealDir {
         statat(self.fd()?, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// Returns what is at `name` in this directory, if it is the log's own. Not followed; what
-    /// is gone by now is not there.
+    /// Returns what is at `name` in this directory, if it is the log's own. A link is not followed,
+    /// and a file that is gone by now is not returned.
     fn entry(&self, name: &OsStr, owner: u32, log: Option<FileId>, dir: &Stat) -> io::Result<Option<Entry>> {
         match self.stat(name) {
             Ok(stat) if is_ours(&stat, owner, dir) => Ok(Some(Entry {
@@ -266,7 +267,7 @@ impl RealDir {
             Err(_) if found.is_err_and(|error| error == Errno::ACCESS) && ours.st_nlink > 0 => Ok(PathState::Same),
             Err(_) if !in_place => Ok(elsewhere),
             Err(error) if error.raw_os_error().is_none() || error.kind() == io::ErrorKind::NotFound => Err(error),
-            // Not to be seen at the path, and alive.
+            // The file cannot be seen at the path, and still exists.
             Err(_) => Ok(PathState::Same),
         }
     }
@@ -331,7 +332,8 @@ impl Dir for RealDir {
                 other => return other.map_err(io::Error::from),
             }
         }
-        // Not in one step: only who comes between the look and the renaming is not seen.
+        // Not in one step: a file that somebody makes between the look and the renaming is not
+        // seen.
         match self.stat(to) {
             Err(Errno::NOENT) => self.rename(from, to),
             Err(error) => Err(error.into()),

@@ -11,8 +11,8 @@
 //! processes, the one that looks later sees the other's. What is not the logger's is not seen.
 //!
 //! The file stands only while somebody holds the lock, or after a `kill -9`; the next one takes it
-//! as it is. Whoever gets the lock looks whether the name still leads to what he has locked, and so
-//! does its holder each time before he uses it.
+//! as it is. A process that gets the lock checks whether the name still leads to what it has
+//! locked, and so does the holder each time before it uses the lock.
 //!
 //! A process that cannot make files in the directory cannot rotate there either. It locks the log
 //! itself: that is about the end of the file alone.
@@ -228,7 +228,7 @@ impl Lock {
     }
 
     /// Gives it back now, not only when the last copy of the descriptor is closed: a child of this
-    /// process may have one until it is another program.
+    /// process may have one until it executes another program.
     pub(in crate::disk) fn release(self, log: &File) {
         if matches!(self.on, On::Log { .. }) {
             let _ = fs2::FileExt::unlock(log); // Closing it gives it back as well.
@@ -246,7 +246,8 @@ impl Drop for Lock {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // A child of this process may have a copy of the descriptor until it is another program.
+        // A child of this process may have a copy of the descriptor until it executes another
+        // program.
         let _ = self.file.ours().map(fs2::FileExt::unlock); // Closing it gives it back as well.
     }
 }
@@ -255,7 +256,7 @@ fn lock_name(active: &OsStr) -> OsString {
     name_between(active, OsStr::new(""))
 }
 
-/// Nobody can predict it, so nobody can stand in its way.
+/// Returns a name with a random part. Nobody can predict it, so nobody can take it first.
 fn random_lock_name(active: &OsStr) -> OsString {
     name_between(active, OsStr::new(&format!(".{:08x}", random())))
 }

@@ -63,7 +63,8 @@ pub(super) struct Walker {
     trusted: Trusted,
     /// What is missing is made.
     makes: bool,
-    /// A link was followed that others could have put there: so is all that comes after it.
+    /// A link was followed that others could have put there, so all that comes after it is in
+    /// doubt.
     in_doubt: bool,
     /// A link of an ordinary user was followed.
     followed_untrusted: bool,
@@ -101,7 +102,7 @@ impl Trusted {
         uid == 0 || uid == self.us || uid == self.root && !(is_open && uid == UNKNOWN_USER)
     }
 
-    /// Returns the user, if he can be distinguished from others.
+    /// Returns the user, if it can be distinguished from others.
     fn known(self, uid: u32) -> Option<u32> {
         (uid != self.root || uid != UNKNOWN_USER || uid == self.us).then_some(uid)
     }
@@ -187,7 +188,7 @@ impl Walker {
             }
             between::steps();
             let found = match statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-                // Nor is anything made where a link of an ordinary user says.
+                // Nothing is made where a link of an ordinary user leads, either.
                 Err(Errno::NOENT) if self.makes && self.followed_untrusted => return Err(untrusted(path)),
                 Err(Errno::NOENT) if self.makes => {
                     match rustix::fs::mkdirat(&self.at, &*name, Mode::from(0o777)) {

@@ -7,7 +7,7 @@ use crate::record::Value;
 
 use super::{Fields, Json, Names, Record, TimeText, TraceIds, members, push, push_as_str, push_str, push_value};
 
-/// `labels` have a room of their own, in which no name is taken.
+/// Returns the names of `labels`, an object of its own in which no name is taken.
 pub(super) fn names() -> Names {
     Names::new(&[], letter)
 }

@@ -46,7 +46,7 @@ pub(super) fn field_names() -> Names {
     Names::new(&OWN, letter)
 }
 
-/// All before the message.
+/// Returns all of the line before the message.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     push(&mut out, "{\"version\":\"1.1\",\"host\":");

@@ -34,7 +34,7 @@ const TRACE: &str = "logging.googleapis.com/trace";
 const SPAN: &str = "logging.googleapis.com/spanId";
 const SAMPLED: &str = "logging.googleapis.com/trace_sampled";
 
-/// The labels, whose values are strings.
+/// Returns the labels, whose values are strings.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut before = ",\"logging.googleapis.com/labels\":{";

@@ -37,7 +37,7 @@ impl Map {
             Map::Plain => plain::names(options),
             Map::Ecs => ecs::field_names(),
             Map::Gelf => gelf::field_names(),
-            // There they are in a place of their own.
+            // There the constant fields are in a place of their own.
             Map::Otel | Map::GoogleCloud => Names::new(&[], as_it_is),
         }
     }
@@ -83,7 +83,7 @@ impl Json {
         }
     }
 
-    /// The key-values as members of an object that has others before them.
+    /// Appends the key-values as members of an object that has others before them.
     fn push_pairs(&self, out: &mut Vec<u8>, record: &Record<'_>) -> io::Result<()> {
         self.names.each(record.key_values(), |name, value| self.push_pair(out, name, value))
     }
@@ -98,12 +98,12 @@ fn taking(mut names: Names, fields: &Fields) -> Names {
     names
 }
 
-/// A letter of a key, where a key may have any.
+/// Returns a letter of a key as it is, where a key may have any.
 fn as_it_is(character: char) -> char {
     character
 }
 
-/// Constant fields as members of an object that has others before them.
+/// Returns constant fields as members of an object that has others before them.
 fn members(fields: &Fields, safe_integers: bool) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let names = Names::new(&[], as_it_is);
@@ -196,7 +196,7 @@ fn no_number(value: f64) -> &'static str {
     }
 }
 
-/// The value as a string, whatever its type: in quotes what stands without them otherwise.
+/// Appends the value as a string, whatever its type.
 fn push_as_str(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     match value {
         Value::Str(text) | Value::Json(text) => push_str(out, text),
@@ -211,7 +211,8 @@ fn push_as_str(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
     }
 }
 
-/// The value as an integer that fits 64 bits with a sign, which is all that many engines have.
+/// Returns the value as an integer that fits 64 bits with a sign, which is all that many engines
+/// have.
 fn as_i64(value: Value<'_>) -> Option<i64> {
     match value {
         Value::I64(value) => Some(value),
@@ -222,7 +223,7 @@ fn as_i64(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// An integer of an `AnyValue`: of 64 bits with a sign, or its digits as a text.
+/// Appends an integer of an `AnyValue`: of 64 bits with a sign, or its digits as a text.
 fn push_integer_value(out: &mut Vec<u8>, digits: &str) {
     push(out, if digits.parse::<i64>().is_ok() { "\"intValue\":\"" } else { "\"stringValue\":\"" });
     push(out, digits);

@@ -27,7 +27,7 @@ pub(super) fn names() -> Names {
     Names::new(&["code.file.path", "code.line.number", "thread.id", "thread.name"], as_it_is)
 }
 
-/// All before the target: the resource with its attributes.
+/// Returns all of the line before the target: the resource with its attributes.
 pub(super) fn fields(fields: &Fields) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     push(&mut out, "{\"resourceLogs\":[{\"resource\":{\"attributes\":[");

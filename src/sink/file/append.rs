@@ -79,7 +79,7 @@ impl<D: Disk> FileSink<D> {
 
     /// Writes the lines of `batch` up to `end`, after the newline that is missing from a torn line.
     /// Returns how many of them are in the file and where they end, and cuts what is there of the
-    /// next.
+    /// next line.
     fn write_lines(&mut self, batch: &Batch<'_>, end: usize) -> (usize, usize, io::Result<()>) {
         let Some(open) = &mut self.open else { return (0, 0, Ok(())) };
         let newline = usize::from(self.torn);
@@ -114,8 +114,9 @@ impl<D: Disk> FileSink<D> {
         self.torn &= !is_cut;
     }
 
-    /// The rest of `batch`, after its first `lines` that end at `end`, does not fit. Of an ERROR
-    /// that does not fit into its reserve the space learns nothing: there may be space again.
+    /// Returns the error for the rest of `batch`, which does not fit after its first `lines` lines,
+    /// which end at `end`. An ERROR that does not fit the error reserve says nothing about the free
+    /// space.
     fn too_little(&mut self, lines: usize, batch: &Batch<'_>, end: usize) -> WriteError {
         if batch.purpose() == Purpose::Records {
             self.space.failed(Cause::LowSpace, (batch.bytes().len() - end) as u64);
@@ -123,7 +124,7 @@ impl<D: Disk> FileSink<D> {
         self.low_space(lines, batch.bytes().len() - end)
     }
 
-    /// Less than `needed` bytes are writable.
+    /// Returns the error that less than `needed` bytes are writable.
     pub(super) fn low_space(&self, written: usize, needed: usize) -> WriteError {
         let known = self.space.free_and_reserve().filter(|(free, _)| *free >= SPACE_FOR_NOTICE);
         let mut error = WriteError::new(written, Cause::LowSpace);
@@ -137,7 +138,7 @@ impl<D: Disk> FileSink<D> {
         error
     }
 
-    /// The disk has no space for the last `rest` bytes, or another error has come.
+    /// Returns the error of a disk that has not taken the last `rest` bytes.
     fn disk_refused(&mut self, written: usize, error: io::Error, rest: usize, now: Now) -> WriteError {
         if Cause::of(&error) == Cause::DiskFull {
             self.query_space(now.monotonic);
@@ -145,7 +146,7 @@ impl<D: Disk> FileSink<D> {
         self.give_up(written, "write", error, rest as u64)
     }
 
-    /// Says what an error of the file means, and closes a file that is not worth keeping.
+    /// Judges what an error of the file means, and closes a file that is not worth keeping.
     pub(super) fn give_up(&mut self, written: usize, doing: &'static str, error: io::Error, bytes: u64) -> WriteError {
         let mut error = WriteError::failed(written, doing, error);
         match error.cause() {

@@ -23,7 +23,8 @@ const RANDOM_LEN: usize = 9;
 /// Stands before and after the name of a file that is not finished.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
-/// What a name says. The greater, the younger; of the same archive the plain one comes first.
+/// What the name of an archive says. A greater one is younger; of one archive, the plain form comes
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Archive {
     /// Seconds since 1970 as the calendar shows them.
@@ -38,7 +39,7 @@ impl Archive {
     pub(crate) fn after(newest: Option<Archive>, second: i64) -> Self {
         let first = Self { second: second.clamp(FIRST_SECOND, LAST_SECOND), number: 0, compressed: false };
         match newest.map(|newest| (newest, newest.next())) {
-            // There is none after the last one: it was no clock of ours that gave it.
+            // The last possible name has no successor; no clock of ours gave it.
             Some((newest, next)) if next <= newest => first,
             Some((_, next)) => next.max(first),
             None => first,
@@ -126,16 +127,16 @@ impl Names {
         let date = NaiveDate::from_ymd_opt(field(0, 4)? as i32, field(5, 7)?, field(8, 10)?)?;
         let time = date.and_hms_opt(field(11, 13)?, field(14, 16)?, field(17, 19)?)?;
         let archive = Archive { second: time.and_utc().timestamp(), number: field(20, 24)? as u16, compressed };
-        // Signs, and whatever stands between the fields, have been passed over.
+        // The parsing has ignored signs, and whatever is between the fields.
         (self.name(archive).as_encoded_bytes() == name).then_some(archive)
     }
 
-    /// Returns a name for the next active file, until it is one.
+    /// Returns the temporary name of the next active file.
     pub(crate) fn unfinished(&self, random: u32) -> OsString {
         unfinished(&self.active, random)
     }
 
-    /// Returns a name for a compressed archive, until it is one.
+    /// Returns the temporary name of a compressed archive.
     pub(crate) fn unfinished_archive(&self, archive: Archive, random: u32) -> OsString {
         unfinished(&self.name(archive), random)
     }
@@ -177,7 +178,7 @@ impl Names {
     }
 }
 
-/// Nobody can foretell it, so nobody can stand in its way.
+/// Returns the name of an unfinished file. Nobody can predict it, so nobody can take it first.
 fn unfinished(name: &OsStr, random: u32) -> OsString {
     let mut unfinished = OsString::from(UNFINISHED.0);
     unfinished.push(name);

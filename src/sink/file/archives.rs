@@ -29,7 +29,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between two deletions because space is low.
 const DELETE_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 
-/// How many archives are asked for and deleted at once, at most.
+/// The most archives that are looked at, and deleted, at once.
 #[derive(Clone, Copy)]
 struct Share {
     looks: usize,
@@ -39,8 +39,8 @@ struct Share {
 /// Between two batches: each deletion may take a file system a millisecond, all looks together take
 /// about as long, and there may be tens of thousands of archives.
 const BETWEEN_BATCHES: Share = Share { looks: 256, deletions: 16 };
-/// After a rotation, of which a batch may have hundreds: more than it adds, so that what is too
-/// much becomes less however fast the file is rotated.
+/// After a rotation, of which a batch may cause hundreds: more than a rotation adds, so that the
+/// number of archives falls however fast the file is rotated.
 const AFTER_ROTATION: Share = Share { looks: 2, deletions: 2 };
 
 /// What is known about the archives of one file.
@@ -114,7 +114,7 @@ impl Archives {
         }
     }
 
-    /// Another file was opened. A symbolic link in its place was followed: the archives are next to
+    /// Starts over for another file. Where a symbolic link was followed, the archives are next to
     /// the real file.
     pub(super) fn begin<D: Disk>(&mut self, disk: &D, open: &OpenFile<D::File>) {
         if let Some((_, name)) = disk.place(&open.file) {
@@ -131,7 +131,7 @@ impl Archives {
         self.list = List::None;
         let mut listing = Listing::begin(dir, &self.names, true)?;
         let newest = listing.find_newest(dir, active, &self.names, &self.compressor)?;
-        // An archive that is deleted has had it, and it is not given again.
+        // The name of a deleted archive is not given again.
         self.newest = self.newest.max(newest.map(|found| found.archive));
         self.interrupted.take(dir, active, listing.take_with_records());
         self.interrupted.second_name = listing.second_name();
@@ -166,7 +166,7 @@ impl Archives {
         Ok(Some(doubtful))
     }
 
-    /// There is one archive more: the file that was the active one.
+    /// Adds the archive that was the active file until now.
     pub(super) fn add<D: Dir<File = F>, F>(&mut self, dir: &mut D, archive: Archive, name: &OsStr, log: &F) {
         self.newest = Some(archive);
         if matches!(self.list, List::None) {
@@ -182,9 +182,9 @@ impl Archives {
         }
     }
 
-    /// Returns whether it is known that the open file is not the active one any more: then the
-    /// archives are not ours, either. The next check of the path opens the right one.
-    /// Nor are they if the lock is gone.
+    /// Returns whether the open file is known not to be the active one any more, or the lock is
+    /// gone: then the archives are not ours to change. The next check of the path opens the right
+    /// file.
     pub(super) fn is_elsewhere<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, open: &mut OpenFile<F>) -> bool {
         !open.still_holds_lock()
             || dir.check_name(self.names.active(), &open.file).is_ok_and(|state| state != PathState::Same)
@@ -213,7 +213,8 @@ impl Archives {
         !self.limits.is_none()
     }
 
-    /// The lock was got just now: what its holder before has left is due.
+    /// Makes the archives be listed again at once, because the lock was got just now and its former
+    /// holder may have left work.
     pub(super) fn must_tidy_now(&mut self) {
         (self.tidy_at, self.list) = (None, List::None);
     }
@@ -258,8 +259,8 @@ impl Archives {
         if self.is_elsewhere(&mut dir, open) {
             return;
         }
-        // First those go that are known to be too many, and a list that is under way becomes whole:
-        // others may plant so many names that it takes longer than the time to the next.
+        // Archives that are due are deleted first, and a list that is under way is finished: others
+        // may plant so many names that this takes longer than the time to the next list.
         let is_busy = match &self.list {
             List::None => false,
             List::UnderWay(listing) => listing.mends(),

@@ -49,8 +49,8 @@ impl<F: DiskFile> OpenFile<F> {
         self.file.take_lock()
     }
 
-    /// Gives the lock up for a while if other processes write and this one does not: what is due
-    /// before a record is done by those that have one. Returns whether it was given up.
+    /// Gives the lock up for a while if other processes write and this one does not: the holder
+    /// rotates and deletes only before a record of its own. Returns whether it was given up.
     pub(super) fn give_up_lock_if_silent(&mut self, now: Instant) -> bool {
         let gives_up = self.lock.held && self.lock.turn.ends(now);
         if gives_up {
@@ -138,7 +138,7 @@ impl<D: Disk> FileSink<D> {
         self.check_path(now)
     }
 
-    /// The lock was got just now, and with it what its holder before has left.
+    /// Takes over what the former holder of the lock has left, now that the lock was got.
     pub(super) fn lock_was_got(&mut self) {
         if let Some(open) = &mut self.open {
             self.torn = open.is_torn().unwrap_or(self.torn);

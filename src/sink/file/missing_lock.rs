@@ -8,15 +8,15 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A lock that another process has is asked for again this often,
+/// A lock that another process has is asked for again this often.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// or this often by the process that has given it up.
+/// The process that has given the lock up asks for it again this often.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// The holder gives the lock up if it has written nothing for this long, and others have.
 const SILENT: Duration = Duration::from_secs(10);
 /// What is due for this long is reported.
 const LONG: Duration = Duration::from_secs(60);
-/// At most this often.
+/// A missing lock is reported at most this often.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// What an open file knows of its lock.
@@ -44,8 +44,8 @@ impl LockState {
     }
 }
 
-/// Whose turn it is to have the lock. Its holder rotates before a record of its own: one that
-/// writes nothing while others do, as a parent whose children log, would let the file grow for
+/// Whose turn it is to have the lock. Its holder rotates before a record of its own: a holder that
+/// writes nothing while others do, such as a parent whose children log, would let the file grow for
 /// ever.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
@@ -58,7 +58,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// This process has written, or has just got the lock.
+    /// Begins a turn: this process has written, or has just got the lock.
     pub(super) fn begins(&mut self) {
         *self = Self::default();
     }
@@ -82,8 +82,8 @@ impl Turn {
         self.is_over
     }
 
-    /// Returns how often a lock that is missing is asked for. Who has given it up lets the others
-    /// have it first; should nobody want it, there are archives to look after.
+    /// Returns how often a lock that is missing is asked for. The process that has given it up lets
+    /// the others have it first. If nobody wants it, the archives still need a holder.
     pub(super) fn asks_every(&self) -> Duration {
         if self.is_over { ASK_AGAIN } else { ASK_EVERY }
     }
@@ -102,16 +102,16 @@ pub(super) struct MissingLock {
 }
 
 impl MissingLock {
-    /// The lock is held. What is due is done next, unless somebody takes the lock away before: that
-    /// it was held does not make it less overdue.
+    /// Notes that the lock is held. What is due stays overdue until it is done, because somebody
+    /// may take the lock away before.
     pub(super) fn is_held(&mut self, is_due: bool) {
         if !is_due {
             self.due_since = None;
         }
     }
 
-    /// Says whether it must be reported now. `is_hopeless`: nobody can have it, which is reported
-    /// at once. `is_due`: a rotation or a deletion waits for it.
+    /// Returns whether it must be reported now. `is_hopeless`: nobody can have it, which is
+    /// reported at once. `is_due`: a rotation or a deletion waits for it.
     pub(super) fn must_report(&mut self, is_hopeless: bool, is_due: bool, now: Instant) -> bool {
         let due_since = if is_due { self.due_since.or(Some(now)) } else { None };
         self.due_since = due_since;

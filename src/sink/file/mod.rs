@@ -52,10 +52,10 @@ pub(crate) struct FileSink<D: Disk> {
     closed: Closed<D::Stream>,
     /// The file ends in the middle of a line: the next write begins with a newline.
     torn: bool,
-    /// The sink could not write, and has not since: nothing is renamed or deleted.
+    /// The sink could not write, and has not written since.
     suspended: bool,
     missing_lock: MissingLock,
-    /// What has happened, not reported yet.
+    /// News that is not reported yet.
     news: Vec<News>,
 }
 
@@ -68,8 +68,8 @@ enum Step {
     Rotate,
 }
 
-/// Decides what comes next, where `lines` are left of a batch, and the first `belong` of them
-/// belong in the open file; nothing, if all lines are in.
+/// Decides what comes next, if `lines` lines of a batch are left and the first `belong` of them
+/// belong in the open file. Returns nothing if all lines are in.
 fn next_step(lines: usize, belong: usize) -> Option<Step> {
     match (lines, belong) {
         (0, _) => None,
@@ -118,18 +118,20 @@ impl<D: Disk> FileSink<D> {
             let rest = batch.after(written);
             let belong = if may_rotate { self.lines_for_this_file(&rest) } else { rest.len() };
             let Some(step) = next_step(rest.len(), belong) else { return Ok(()) };
-            // Somebody may have cut the file, or another process may have been cut off inside its
-            // line. Between this look and the write both still may. What they did to the
-            // preallocated blocks is seen here, so the budget is made after it.
+            // Somebody may have cut the file, or another process may have been stopped inside its
+            // line. Both can still happen between this look and the write. The look also shows what
+            // happened to the preallocated blocks, so the budget is made after it.
             let is_seen = self.measure();
             if (step == Step::Rotate || !is_seen) && !std::mem::replace(&mut path_checked, true) {
-                // The file that is to be rotated has to be at its path still: otherwise the lines
-                // belong in the file that is. One that cannot be seen may be the program's by now.
+                // A file is rotated only while it is at its path; otherwise the lines belong in the
+                // file that is there. A file whose length cannot be read may be the program's by
+                // now.
                 self.check_path_now(now).map_err(|error| error.after(written))?;
                 continue;
             }
-            // Before every part: another output of ours, or another process, may have written
-            // since. Not before the looks above: the file may have been the program's.
+            // Asked before every part, because another output or another process may have written
+            // since. Asked only after the checks above, because the file may have been the
+            // program's.
             self.query_space(now.monotonic);
             let (lines, error) = match self.take(step, &rest) {
                 Ok(lines) => (lines, None),
@@ -211,10 +213,10 @@ impl<D: Disk> FileSink<D> {
         deleted
     }
 
-    /// Has what was freed show in the free space. Others wait for it as for any write that takes
-    /// long: the outputs of this writer, and no caller.
+    /// Makes the freed blocks show in the free space. That may take long: the other outputs of this
+    /// writer wait for it, but no caller does.
     fn commit_freed(&mut self, now: Now) {
-        // If it fails, the next answer shows as little as before.
+        // If the commit fails, the next answer shows as little free space as before.
         if self.open.as_mut().is_some_and(|open| open.file.commit_freed().unwrap_or(false)) {
             self.query_space(now.monotonic);
         }
@@ -248,8 +250,8 @@ impl<D: Disk> FileSink<D> {
         // A process that has preallocated blocks for ERROR lines keeps the lock.
         let gives_way = self.asks_for_archives() && self.still_takes() == LevelFilter::Off;
         if let Some(open) = &mut self.open {
-            // Only the holder of the lock can mend some of what suspends the output: a file that
-            // may not grow is rotated.
+            // Some causes of a suspension only the holder of the lock can remove: it rotates a file
+            // that may not grow.
             if !gives_way || !open.give_up_lock_if_silent(now.monotonic) {
                 open.lock_unless_given_up(now.monotonic);
             }
@@ -267,7 +269,7 @@ impl<D: Disk> FileSink<D> {
         }
         let mut may_resume = self.space.may_resume(now.monotonic);
         if may_resume.is_err() && self.delete_for_space(now) {
-            // As if this were the first look.
+            // The decision starts over, as at the first look.
             self.space.works();
             self.query_space(now.monotonic);
             may_resume = self.space.may_resume(now.monotonic);
@@ -287,7 +289,7 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Looks after the file between two batches.
+    /// Maintains the file between two batches.
     fn maintain(&mut self, now: Now) -> Result<(), WriteError> {
         // The gap line was in, and the batch after it failed: nothing else opens the file again.
         if self.open.is_none() {
@@ -302,8 +304,8 @@ impl<D: Disk> FileSink<D> {
         self.report_missing_lock(now);
         self.check_path(now)?;
         self.sync_if_due(now, false, 0)?;
-        // The reserve is preallocated by what the space is now: another process may have cut the
-        // file, and filled the disk.
+        // The size of the error reserve depends on the free space now: another process may have cut
+        // the file and filled the disk.
         if self.space.must_look(now.monotonic) || self.budget().is_short_of_reserve() {
             self.query_space(now.monotonic);
         }
@@ -410,7 +412,8 @@ impl<D: Disk> OutputSink for FileSink<D> {
             Command::Reopen => {
                 let reopened = match (&self.target, &self.open) {
                     // A file that is still at its path stays open: a program that has dropped its
-                    // rights could not open it again. What is lost with another one is reported.
+                    // rights could not open it again. Lines that are lost with a deleted file are
+                    // reported.
                     (Target::Path(_), Some(_)) => self.follow_path(now),
                     (Target::Stream(_), Some(_)) => self.reopen_stream(now),
                     (_, None) => self.reopen(now),
@@ -430,7 +433,8 @@ impl<D: Disk> OutputSink for FileSink<D> {
                 if !open.holds_lock() {
                     self.news.push(News::Failed { doing: "rotate", error: open.lock.why_missing() });
                 } else if !matches!(self.rotate(&Batch::new(&[], &[], now)), Ok(true)) {
-                    // With the next record, when its time has come.
+                    // The rotation is tried again before the next record, once its back-off is
+                    // over.
                     self.rotator.request();
                 }
                 Ok(())

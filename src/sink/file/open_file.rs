@@ -12,11 +12,11 @@ use crate::event::Cause;
 use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
 
-/// Whoever opens a file waits this long at most for a cut that is under way; it takes longer only
-/// where the file system hangs, or who cuts is stopped.
+/// A process that opens a file waits at most this long for a cut that is under way. The cut takes
+/// longer only if the file system hangs, or if the process that cuts is stopped.
 const CUT_AT_MOST: Duration = Duration::from_millis(500);
-/// When a file is opened whose lock another process has, its end is read this often, at this
-/// distance; it is torn if each look says so, and the file does not grow in between.
+/// When another process has the lock of a file that is opened, its end is read this often, with
+/// this pause. The file is torn if each look says so, and it does not grow in between.
 const TAIL_LOOKS: usize = 20;
 const TAIL_PAUSE: Duration = Duration::from_millis(5);
 /// A file that grows at each look, and never ends with a line, counts as torn after this many
@@ -122,8 +122,8 @@ impl LeftFile {
 }
 
 impl<F: DiskFile> OpenFile<F> {
-    /// Takes a file that was just opened. Also says whether it is torn, where that can be seen. A
-    /// file of which nothing can be seen may be torn.
+    /// Takes a file that was just opened. Also returns whether it is torn, if that can be seen. A
+    /// file whose end and length cannot be read may be torn.
     pub(super) fn new(file: F, opened_by_path: bool, now: Instant) -> (Self, Option<bool>) {
         let mut open = Self::unlocked(file, opened_by_path, now);
         if opened_by_path {
@@ -278,8 +278,8 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Returns how many of `bytes` are in, after a write that has reported an error: a file system
     /// in user space or in the network may have taken them all the same. They are read back,
-    /// because another process may have written, too: then, and where nothing can be read, it is
-    /// not seen. `follows`: the bytes before them were just written.
+    /// because another process may have written, too: then, and where nothing can be read, `None`
+    /// is returned. `follows`: the bytes before them were just written.
     fn see_written(&mut self, bytes: &[u8], follows: bool) -> Option<usize> {
         if !self.lock.held || self.shared.ever {
             return None;
@@ -310,7 +310,7 @@ impl<F: DiskFile> OpenFile<F> {
     fn wrote(&mut self, bytes: usize) {
         self.len = self.len.saturating_add(bytes as u64);
         if bytes > 0 {
-            // They are not at the end any more.
+            // The fragment is not at the end any more.
             (self.fragment, self.read_back_to) = (Vec::new(), None);
             self.lock.turn.begins();
         }
@@ -398,7 +398,8 @@ impl<F: DiskFile> OpenFile<F> {
             if error.kind() == io::ErrorKind::WouldBlock {
                 self.see_another();
             }
-            // It may be done and reported as failed; but what has the length already is not cut.
+            // The cut may be done and reported as failed. If the file had this length before, the
+            // length does not show that.
             if from == to || !self.file.len().is_ok_and(|len| len == to) {
                 return false;
             }

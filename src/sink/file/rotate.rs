@@ -67,7 +67,7 @@ impl Rotator {
         }
     }
 
-    /// Another file was opened.
+    /// Starts over for another file.
     pub(super) fn begin<F: DiskFile>(&mut self, open: &mut OpenFile<F>) {
         self.last_record = if open.len > 0 { open.file.modified().ok().map(UnixTime::from) } else { None };
         self.schedule.begin(self.last_record);
@@ -77,17 +77,17 @@ impl Rotator {
         (self.not_before, self.back_off) = (None, FIRST_BACK_OFF);
     }
 
-    /// The active file is empty.
+    /// Notes that the active file is empty.
     pub(super) fn emptied(&mut self) {
         self.last_record = None;
         self.schedule.begin(None);
     }
 
-    /// These lines are in the active file.
+    /// Notes that these lines are in the active file.
     pub(super) fn wrote(&mut self, lines: &Batch<'_>) {
         let (first, last) = (lines.lines().next(), lines.lines().last());
         if first.is_some() {
-            // Relaxed: who reads it was forked later.
+            // Relaxed: a process that reads it was forked later.
             self.has_begun.store(true, Relaxed);
         }
         for line in first.into_iter().chain(last) {
@@ -193,7 +193,7 @@ impl<D: Disk> FileSink<D> {
             return Err(if cause == Cause::LowSpace { error } else { error.caused_by(cause) });
         }
         let Some(open) = &mut self.open else { return Ok(false) };
-        // Whoever reads one archive after the other finds no two lines in one.
+        // A reader of one archive after the other never finds two lines in one.
         if self.torn && self.rotator.size_left(open.len) > 0 && open.write_all(b"\n").1.is_ok() {
             self.torn = false;
         }
@@ -217,7 +217,8 @@ impl<D: Disk> FileSink<D> {
         self.tidy_after_rotation(now);
         self.report_not_given();
         self.sync_dir();
-        // What the old file has given back is the new one's reserve before it is anybody else's.
+        // What the old file has given back becomes the new one's error reserve before others can
+        // take it.
         let _ = self.preallocate(0);
         Ok(true)
     }
@@ -243,7 +244,7 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Has the records of an interrupted rotation become an archive. They are younger than what the
+    /// Makes an archive of the records of an interrupted rotation. They are younger than what the
     /// active file held then, so that one becomes an archive first. The next file is empty: whoever
     /// is killed between the two steps leaves nothing that is younger still.
     pub(super) fn resume_interrupted(&mut self, now: Now) {
@@ -303,10 +304,10 @@ fn try_to_rotate<D: Disk>(
     }
     archives.interrupted.remove_discarded(&mut dir, &old.file)?;
     if !archives.is_clean {
-        // Only what fails leaves something.
+        // Only a failed rotation leaves something.
         archives.begin_list(&mut dir, &mut old.file)?;
     }
-    // A new name each time would leave one more with each attempt.
+    // A new name for each attempt would leave one more name each time.
     let second_name = archives.interrupted.second_name.take();
     let archive = second_name.unwrap_or_else(|| rotator.archive_after(archives.newest, now));
     let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;
@@ -330,7 +331,7 @@ fn try_to_rotate<D: Disk>(
 }
 
 impl Archives {
-    /// There is one archive more.
+    /// Lets the next compression begin at once: there is one archive more.
     fn rotated(&mut self) {
         self.compressor.next_at = None;
     }
@@ -412,8 +413,8 @@ impl Archives {
             // A network file system may have done it and say that it has not.
             Err(_) if is_at(dir, archive, old) => return Ok(Aside::Linked),
             Err(error) if has_no_links(&error) => match self.rename_aside(dir, old, archive) {
-                // The name was free before the link: that may have been made, whatever was
-                // reported. Of one name after the other, the file would get each.
+                // The name was free before the link, so the link may have been made, whatever was
+                // reported. If the next names were tried, the file would get each of them.
                 Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
                     self.links_unrecognised = true;
                     return Err(error);

@@ -27,14 +27,14 @@ impl Schedule {
         Self { rotation, zone, asked: None, offset: 0, current: None }
     }
 
-    /// Another file is the active one: empty, or with a last record of this time.
+    /// Starts over for another file: empty, or with a last record of this time.
     pub(super) fn begin(&mut self, last: Option<UnixTime>) {
         self.current = last.and_then(|last| self.period(last));
     }
 
-    /// Returns how many leading ones of `lines` (where each ends, counted from the first one's
-    /// start, and its time) belong into the file, which holds `len` bytes. If not all of them do,
-    /// it is to be rotated before the next.
+    /// Returns how many of the first `lines` belong in the file, which holds `len` bytes. A line is
+    /// given by its end, counted from the start of the first one, and its time. If not all lines
+    /// belong there, the file is to be rotated before the next.
     pub(super) fn lines_for(&mut self, len: u64, lines: &[(u64, UnixTime)]) -> usize {
         let by_time = self.of_this_period(lines);
         let Some(size) = self.rotation.size else { return by_time };
@@ -44,8 +44,8 @@ impl Schedule {
         by_time.min(by_size)
     }
 
-    /// The boundary is after the last line that still belongs to the file's period, because
-    /// threads that log at the same time may come in the other order.
+    /// Returns how many lines go up to the last one of the file's period, because threads that log
+    /// at the same time may come in the other order.
     fn of_this_period(&mut self, lines: &[(u64, UnixTime)]) -> usize {
         if self.rotation.every.is_none() {
             return lines.len();
@@ -57,18 +57,18 @@ impl Schedule {
         last.map_or(0, |last| last + 1)
     }
 
-    /// A record of this time is in the file.
+    /// Notes that a record of this time is in the file.
     pub(super) fn wrote(&mut self, time: UnixTime) {
         let Some(period) = self.period(time) else { return };
-        // A clock that was put back by more than what a clock change or two threads make of it is
-        // right now: the file's period follows it, or the next rotation would be as far away as the
-        // clock had been wrong.
+        // A clock that was set back by more than a clock change or two threads explain is right
+        // now. The file's period follows it; otherwise the next rotation would be delayed by as
+        // much as the clock had been wrong.
         if self.current.is_none_or(|current| period < current - 1) {
             self.current = Some(period);
         }
     }
 
-    /// Returns a number that is greater by one for the next hour, or whatever it is.
+    /// Returns the number of the period that holds this time; the next period has the next number.
     fn period(&mut self, time: UnixTime) -> Option<i64> {
         let every = self.rotation.every?;
         let second = self.calendar_second(time);

@@ -1,5 +1,5 @@
-//! How much room a file may take, and when it may come back: pure policy. Free bytes, errors and
-//! times go in, verdicts come out. Runs on the writer's thread.
+//! How much space a file may take, and when its output may resume: pure policy. Free bytes, errors
+//! and times go in, verdicts come out. Runs on the writer's thread.
 
 use std::time::{Duration, Instant};
 
@@ -21,31 +21,31 @@ const GOOD_FOR: Duration = Duration::from_millis(500);
 const GOOD_PROBE: Duration = Duration::from_millis(100);
 
 /// Where freed space shows only after a commit of the file system, the first commit follows this
-/// long after space was seen to be low,
+/// long after space was seen to be low.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
-/// and each later one at least this long after the one before it.
+/// Each later commit follows at least this long after the one before it.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
 /// What the file system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It could not be asked, or has no limit, or the file takes no room: no reserve, and no low
-    /// space.
+    /// It could not be asked, or has no limit, or the file takes no room: then `min_free_space` has
+    /// no effect, and space is never low.
     Unknown,
     /// Bytes in all, bytes an ordinary user may still take, and the unit in which they are taken.
     Known { total: u64, free: u64, block: u64 },
 }
 
-/// The three marks of one file system, in bytes of free space.
+/// The marks of one file system, in bytes of free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marks {
-    /// The reserve: nothing is written that would leave less.
+    /// `min_free_space`: nothing is written that would leave less.
     pub(crate) stop: u64,
     /// Below this the output is low on space.
     pub(crate) low: u64,
     /// With this it resumes after a while.
     pub(crate) resume: u64,
-    /// With this it resumes at once: twice as far above the reserve as `resume` is.
+    /// With this it resumes at once: twice as far above `stop` as `resume` is.
     pub(crate) ample: u64,
 }
 
@@ -62,7 +62,7 @@ impl Marks {
     }
 }
 
-/// What is known about the room of one file, and what follows.
+/// What is known about the space of one file, and what follows.
 #[derive(Debug)]
 pub(crate) struct Space {
     reserve: Option<u64>,
@@ -93,9 +93,8 @@ struct Suspended {
 }
 
 impl LastAnswer {
-    /// Returns how much may be written: the free space above the reserve, less one block because
-    /// the file may straddle one more than its bytes fill, and one for the line that says that it
-    /// gets quiet.
+    /// Returns how much may be written: the free space above `stop`, less two blocks: the file may
+    /// take one more than its bytes fill, and one is for the line that reports the suspension.
     fn writable(&self) -> u64 {
         match self.marks.stop {
             0 => u64::MAX,
@@ -167,7 +166,7 @@ impl Space {
         self.known.map_or(4096, |known| known.block.max(1))
     }
 
-    /// Returns the free space except two blocks, as in the writable; nothing where it is not known.
+    /// Returns the free space less two blocks, as `writable` counts them; 0 if it is not known.
     pub(crate) fn free_for_certain(&self) -> u64 {
         self.known.map_or(0, |known| known.free.saturating_sub(known.block.saturating_mul(2)))
     }
@@ -182,7 +181,7 @@ impl Space {
         self.known.map_or(0, |known| (known.free.saturating_sub(known.marks.low) / 64).min(MIB))
     }
 
-    /// Returns free bytes and the reserve, where both are known.
+    /// Returns the free bytes and `min_free_space`, if they are known.
     pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
         self.known.map(|known| (known.free, known.marks.stop))
     }
@@ -191,12 +190,13 @@ impl Space {
         self.known.is_some_and(|known| known.marks.stop > 0 && known.free < known.marks.low)
     }
 
-    /// A batch is whole in the file: a suspension, if there was one, is over.
+    /// Notes that a whole batch is in the file: a suspension, if there was one, is over.
     pub(crate) fn works(&mut self) {
         self.suspended = None;
     }
 
-    /// `bytes` could not be written. For `DiskFull` the caller has asked again since.
+    /// Notes that `bytes` bytes could not be written. For `DiskFull` the caller has asked for the
+    /// free space since.
     pub(crate) fn failed(&mut self, cause: Cause, bytes: u64) {
         let by_attempt = match cause {
             Cause::LowSpace => false,

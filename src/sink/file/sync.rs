@@ -35,9 +35,9 @@ impl<D: Disk> FileSink<D> {
         }
     }
 
-    /// Syncs what is new. A descriptor whose sync failed once may call the next one a success: it
-    /// is never asked again, but the file is opened again. That suspends the output only where a
-    /// full disk shows in a sync.
+    /// Syncs what is new. A descriptor whose sync failed may report the next one as a success, so
+    /// the file is opened again instead. That suspends the output only where a full disk shows in a
+    /// sync.
     fn sync(&mut self, now: Now, written: usize) -> Result<(), WriteError> {
         let Some(Err(error)) = self.open.as_mut().and_then(OpenFile::sync) else { return Ok(()) };
         let cause = Cause::of(&error);

@@ -167,8 +167,8 @@ fn family(address: &SocketAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
-/// A socket that never waits, and whose number is none of the standard streams', which the program
-/// may have closed.
+/// Makes a socket that never waits. Its number is never that of a standard stream, which the
+/// program may have closed.
 fn socket(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     let socket = net::socket(family, kind, None)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 3)?;

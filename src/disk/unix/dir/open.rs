@@ -127,11 +127,11 @@ impl RealDir {
 
     /// Returns true if these are the names of a file, and it has no others.
     ///
-    /// They cannot be looked at all at once, and others may make, move and remove names meanwhile:
-    /// one that moves could be seen twice, and one that is elsewhere is missed if another is made
-    /// and removed in time. But as long as there is one elsewhere, at each moment one of the names
-    /// leads to something else, or the file has more. So one question or the other is asked, at
-    /// random: nobody can see to it that each is asked at its right moment.
+    /// They cannot all be looked at at once, and others may make, move and remove names meanwhile.
+    /// A name that moves could be seen twice, and a name elsewhere is missed if another one is made
+    /// and removed in time. But as long as there is a name elsewhere, at each moment one of these
+    /// names leads to something else, or the file has more names. So the questions are asked at
+    /// random: nobody can arrange that each is asked at the right moment.
     fn has_no_other_names(&self, file: &OwnedFd, names: &[OsString]) -> io::Result<bool> {
         let opened = fstat(file)?;
         let all = names.len() + 1;
@@ -156,7 +156,8 @@ impl RealDir {
 
     fn create_log(&self, name: &OsStr, rights: Rights) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        // From the first moment: whoever opens it in between would keep it.
+        // The mode is right from the first moment, because whoever opens the file in between would
+        // keep it open.
         let fd = self.open_file(name, flags, Mode::from_raw_mode(rights.mode.unwrap_or(0o666) as _))?;
         let not_given = self.or_remove(name, give_first(&fd, (rights.owner, rights.group), rights.mode))?;
         let mut file = RealFile::in_dir(self, name, fd, true);

@@ -1,4 +1,4 @@
-//! Which archive is compressed next; the work itself is done by a thread of the disk's. Runs on the
+//! Chooses which archive is compressed next. A thread of the disk does the work. Runs on the
 //! writer's thread.
 
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ impl Compressor {
         None
     }
 
-    /// The archives were listed again: forgets those that are not there.
+    /// Forgets archives that the new list does not have.
     pub(super) fn forget_missing(&mut self, known: &KnownArchives) {
         self.failed.retain(|aside| known.contains(*aside));
         self.name_taken.retain(|aside| known.contains(*aside));

@@ -1,5 +1,4 @@
-//! The next active files that rotations have left which did not come to their end. Runs on the
-//! writer's thread.
+//! Next active files that interrupted rotations have left. Runs on the writer's thread.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

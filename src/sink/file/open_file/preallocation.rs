@@ -17,7 +17,7 @@ pub(in crate::sink::file) struct Preallocated {
     supported: bool,
     /// Up to where they were taken, if that is beyond the end.
     end: u64,
-    /// How many bytes all blocks of the file were then.
+    /// How many bytes all blocks of the file had then.
     allocated: u64,
     /// The most bytes that were ever preallocated for ERROR lines in this file.
     largest_reserve: u64,
@@ -90,7 +90,7 @@ impl<F: DiskFile> OpenFile<F> {
             match self.file.preallocate(self.len, to) {
                 Ok(()) => {
                     self.blocks.end = to;
-                    // If it cannot be seen, the next doubt says that they are gone.
+                    // If that cannot be seen, the next comparison takes them for gone.
                     self.blocks.allocated = self.file.size().map_or(u64::MAX, |size| size.allocated);
                     return Ok(());
                 }
@@ -109,9 +109,10 @@ impl<F: DiskFile> OpenFile<F> {
         Ok(())
     }
 
-    /// Gives back the blocks beyond the end; not where another process writes, too: only a cut does
-    /// it, and a line that came between the look and the cut would go with it. One that has written
-    /// to an earlier file announces itself here, if it does so at all, before it writes.
+    /// Gives back the blocks beyond the end, unless another process writes, too: only a cut gives
+    /// them back, and it would remove a line that came between the look and the cut. A process that
+    /// has written to an earlier file announces itself here before it writes, if it can announce
+    /// itself at all.
     pub(in crate::sink::file) fn give_back_blocks(&mut self) {
         let is_shared = if self.file.is_announced() { self.shared.here } else { self.shared.ever };
         if self.blocks.end > 0 && !is_shared && self.still_holds_lock() {
@@ -139,7 +140,7 @@ pub(in crate::sink::file) struct Budget {
     largest_reserve: u64,
     /// The option.
     error_reserve: u64,
-    /// Until the file has its largest size.
+    /// Bytes until the file has its largest size.
     size_left: u64,
     /// The output does not write, and has not since an error.
     suspended: bool,
