@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn an_error_that_main_returns_is_printed_as_text() {
-        let filter = FilterError { directives: "app=loud".into(), why: "`loud` is no level".into() };
+        let filter = FilterError { directives: "app=loud".into(), why: "`loud` is not a level".into() };
         let output = "app.log".to_owned();
         let error = Some(io::Error::other("why"));
         let cases = [
             (
                 InitError::Filter(filter),
-                "option `filter`: failed to parse the directives `app=loud`: `loud` is no level",
+                "option `filter`: failed to parse the directives `app=loud`: `loud` is not a level",
             ),
             (
                 InitError::Output { output, cause: Cause::Missing, error },
@@ -281,7 +281,7 @@ mod tests {
         for (error, text) in cases {
             assert_eq!(format!("{error:?}"), text);
         }
-        let directives = FilterError { directives: "app=loud".into(), why: "`loud` is no level".into() };
+        let directives = FilterError { directives: "app=loud".into(), why: "`loud` is not a level".into() };
         assert_eq!(format!("{directives:?}"), directives.to_string());
         let option = ParseOptionError { text: "wait".into(), expected: "`block`" };
         assert_eq!(format!("{option:?}"), "failed to parse `wait`: expected `block`");

@@ -336,7 +336,7 @@ impl RefUnwindSafe for Handle {}
 /// assert_eq!(handle.filter(), "info,hyper=trace");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropped at once, the directives are in force for no time"]
+#[must_use = "dropping this at once takes the directives back again"]
 pub struct FilterGuard {
     filter: Arc<CurrentFilter>,
     number: u64,

@@ -103,12 +103,12 @@ impl<'a> Directive<'a> {
         match (asked, closest_level(word)) {
             (Some(_), _) => None,
             (None, Some(known)) if level.is_none() => {
-                Some(format!("it is no level, so it names a target; the level is called `{known}`"))
+                Some(format!("it is not a level, so it names a target; the level is called `{known}`"))
             }
             (None, Some(known)) => Some(format!("the level is called `{known}`")),
             // An empty level means every level, as a directive without `=` does.
             (None, None) if word.is_empty() || level.is_none() => None,
-            (None, None) => Some(format!("`{word}` is no level; there are off, error, warn, info, debug and trace")),
+            (None, None) => Some(format!("`{word}` is not a level; there are off, error, warn, info, debug and trace")),
         }
     }
 }
@@ -151,12 +151,12 @@ mod tests {
             ("hyper = warn", "`hyper = warn`: a space is part of the name; write `hyper=warn`"),
             ("info hyper=warn", "`info hyper=warn`: a space is part of the name; write `info,hyper=warn`"),
             ("my-app=debug", "`my-app=debug`: the name of a module has no hyphen; write `my_app=debug`"),
-            ("warning", "`warning`: it is no level, so it names a target; the level is called `warn`"),
-            ("inof", "`inof`: it is no level, so it names a target; the level is called `info`"),
-            ("Debg", "`Debg`: it is no level, so it names a target; the level is called `debug`"),
+            ("warning", "`warning`: it is not a level, so it names a target; the level is called `warn`"),
+            ("inof", "`inof`: it is not a level, so it names a target; the level is called `info`"),
+            ("Debg", "`Debg`: it is not a level, so it names a target; the level is called `debug`"),
             ("json=warning", "`json=warning`: the level is called `warn`"),
             ("app=Debg", "`app=Debg`: the level is called `debug`"),
-            ("app=3", "`app=3`: `3` is no level; there are off, error, warn, info, debug and trace"),
+            ("app=3", "`app=3`: `3` is not a level; there are off, error, warn, info, debug and trace"),
             ("app=debug db=info", "`app=debug db=info`: a space is part of the name; write `app=debug,db=info`"),
             ("app:debug", "`app:debug`: a level follows `=`; write `app=debug`"),
             ("app::db:debug", "`app::db:debug`: a level follows `=`; write `app::db=debug`"),

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn each_directive_that_was_skipped_is_reported_with_a_reason() {
         let cases = [
-            ("info,app=loud", "`app=loud`: `loud` is no level; there are off, error, warn, info, debug and trace"),
+            ("info,app=loud", "`app=loud`: `loud` is not a level; there are off, error, warn, info, debug and trace"),
             ("info/one/two", "`/one/two`: more than one `/`"),
             #[cfg(feature = "regex")]
             ("info/[", "`/[`: regex parse error:\n    [\n    ^\nerror: unclosed character class"),

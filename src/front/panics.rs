@@ -55,7 +55,7 @@ fn record(core: &Core, info: &PanicHookInfo<'_>) {
     let name = thread.name().unwrap_or("<unnamed>");
     let payload = info.payload();
     let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    let message = message.unwrap_or("a value that is no text");
+    let message = message.unwrap_or("a value that is not text");
     let backtrace = Backtrace::capture();
     let pairs = [("backtrace", kv::Value::from_display(&backtrace))];
     // Only if the environment asks for one.

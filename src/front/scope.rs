@@ -59,7 +59,7 @@ pub fn scope<V: ToValue, const N: usize>(pairs: [(&'static str, V); N]) -> Scope
 }
 
 /// Ends a scope of key-values when it is dropped. Made by [`scope`].
-#[must_use = "dropped at once, the scope holds for no record"]
+#[must_use = "a scope that is dropped at once adds nothing to any record"]
 pub struct Scope {
     number: Option<u64>,
     /// The scope is this thread's.

@@ -34,7 +34,7 @@ pub(crate) fn cases() -> Vec<Case> {
             log.assert_all(0, 10);
         }),
         Case::new("a_panic_with_a_value_that_is_no_text_is_an_error_record", panic_without_text, |ended| {
-            assert_panic(&ended.log(), "thread '<unnamed>' panicked at ", ": a value that is no text");
+            assert_panic(&ended.log(), "thread '<unnamed>' panicked at ", ": a value that is not text");
         }),
         Case::new("a_panic_has_its_file_and_a_backtrace_if_the_environment_asks", panic_with_backtrace, |ended| {
             let text = fs::read_to_string(ended.place.log()).unwrap();

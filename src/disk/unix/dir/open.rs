@@ -224,7 +224,7 @@ fn judge(stat: &Stat) -> io::Result<()> {
 }
 
 pub(super) fn never(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{what} is no log file"))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what} cannot be a log file"))
 }
 
 /// Returns true if a character device is a terminal, or takes everything, or nothing.
