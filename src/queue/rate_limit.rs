@@ -176,17 +176,12 @@ impl RateLimit {
         counted.is_ok()
     }
 
-    /// Returns the time until the next interval begins.
-    pub(crate) fn until_next(&self, now: UnixTime) -> Duration {
-        let per = self.limit.per().max(1);
-        Duration::from_nanos(per - u64::try_from(now.to_nanos()).unwrap_or(0) % per)
-    }
-
     /// Passes a line to `report` for each location that has suppressed records, once the interval
     /// of the first of them is over; or at once, with `all`. A line that `report` refuses is
-    /// reported later.
-    pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) {
+    /// reported later. Returns true if `report` has refused none.
+    pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) -> bool {
         let current = self.interval(now);
+        let mut refused_none = true;
         for call_site in &self.call_sites {
             if call_site.suppressed.load(Acquire) == 0 {
                 continue;
@@ -199,8 +194,10 @@ impl RateLimit {
             let suppressed = call_site.take_suppressed();
             if !report(about.record(now, suppressed)) {
                 call_site.suppress(suppressed, began_in);
+                refused_none = false;
             }
         }
+        refused_none
     }
 
     fn call_site(&self, key: u64, about: impl FnOnce() -> About) -> Option<&CallSite> {
@@ -225,8 +222,9 @@ impl RateLimit {
         None
     }
 
+    /// Returns the number of the interval.
     #[inline]
-    fn interval(&self, time: UnixTime) -> u32 {
+    pub(crate) fn interval(&self, time: UnixTime) -> u32 {
         let known = LATEST.with(Cell::get);
         let per = self.limit.per();
         if (known.per, known.begins <= time && time < known.ends) == (per, true) {
@@ -383,14 +381,6 @@ mod tests {
             let count = if second == 60 { 181 } else { 179 };
             let line = format!(r#"ERROR db ("src/db.rs", 10) {count} similar records suppressed"#);
             assert_eq!(said, if is_over { vec![line] } else { vec![] }, "second {second}");
-        }
-    }
-
-    #[test]
-    fn the_writer_looks_when_an_interval_is_over() {
-        let rate_limit = RateLimit::new(Limit::new(1, MINUTE));
-        for (second, until) in [(0, 60), (59, 1), (60, 60), (-7, 60)] {
-            assert_eq!(rate_limit.until_next(at(second)), Duration::from_secs(until), "{second}");
         }
     }
 

@@ -80,8 +80,7 @@ pub(crate) struct Writer {
     /// The commands that wait, each until this number of records is taken.
     orders: Vec<(Command, u64)>,
     started: bool,
-    /// When the writer next asks the rate limit for records that it has suppressed.
-    rate_limit_at: Option<Instant>,
+    suppression: Suppression,
     /// A configuration file that the logger follows.
     watch: Option<Watch>,
     /// The last cause for which the writer dropped a record, and how many it had dropped by then.
@@ -96,6 +95,15 @@ struct Reading {
     timeline: Option<Timeline>,
     /// For records whose callers stored arguments.
     messages: Messages,
+}
+
+/// What the writer has reported of the records that the rate limit suppressed.
+#[derive(Default)]
+struct Suppression {
+    /// The interval in which everything suppressed before it was reported.
+    reported_in: Option<u32>,
+    /// The next time at which the writer may ask the rate limit.
+    not_before: Option<Instant>,
 }
 
 /// What each part of a turn works with.
@@ -139,7 +147,7 @@ impl Writer {
             shutdowns: Vec::new(),
             orders: Vec::new(),
             started: false,
-            rate_limit_at: None,
+            suppression: Suppression::default(),
             watch: None,
             last_drop: (Cause::Io, 0),
         }
@@ -303,10 +311,19 @@ impl Writer {
     fn report_suppressed(&mut self, now: Now) {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();
-        if ending || self.rate_limit_at.is_none_or(|at| now.monotonic >= at) {
-            let until_next = rate_limit.until_next(now.wall.into());
-            self.rate_limit_at = Some(now.monotonic + until_next.max(RATE_LIMIT_AT_MOST_EVERY));
-            rate_limit.report(now.wall.into(), ending, |record| self.pipeline.offer_own(record));
+        // By the wall clock, like the callers' intervals: somebody may have set it.
+        let interval = rate_limit.interval(now.wall.into());
+        let is_due = self.suppression.reported_in != Some(interval);
+        if ending || is_due && self.suppression.not_before.is_none_or(|at| now.monotonic >= at) {
+            let is_all_in = rate_limit.report(now.wall.into(), ending, |record| {
+                // While no output would take the line, its location stays in the table.
+                let is_closed = !ending && self.pipeline.closed_to(record.level(), record.wanting()).is_some();
+                !is_closed && self.pipeline.offer_own(record)
+            });
+            self.suppression = Suppression {
+                reported_in: is_all_in.then_some(interval),
+                not_before: Some(now.monotonic + RATE_LIMIT_AT_MOST_EVERY),
+            };
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use log::{Level, Log, Record};
 
 use super::bench::{Bench, PATH, Setup};
+use crate::KIB;
+use crate::event::{Cause, State};
 use crate::format::Format;
 use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::sink::file::Target;
@@ -17,6 +19,7 @@ use crate::wanted::Wanted;
 use crate::watch::{Follow, Watch};
 
 const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn log(bench: &Bench, line: u32, count: u64) {
     for _ in 0..count {
@@ -150,4 +153,80 @@ fn a_full_queue_delays_the_line_and_the_end_waits_for_it() {
     messages.sort();
     assert_eq!(messages[..2], ["WARN  db: 49 similar records suppressed", "WARN  db: 7 similar records suppressed"]);
     bench.assert_identity("a flood at the end");
+}
+
+fn log_at(bench: &Bench, level: Level, line: u32, count: u64) {
+    for _ in 0..count {
+        let mut record = Record::builder();
+        record.level(level).target("db").file_static(Some("db.rs")).line(Some(line));
+        bench.hand_in(&record.args(format_args!("no connection")).build());
+    }
+}
+
+fn suppressed_lines(disk: &FakeDisk) -> Vec<u64> {
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let lines = text.lines().filter(|line| line.contains(" similar record"));
+    lines.map(|line| line.split_once("db: ").unwrap().1.split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+/// With fewer slots than locations, the first ones were reported in each interval and the others
+/// at the end.
+#[test]
+fn locations_that_find_no_slot_are_reported_in_the_next_turns_and_not_after_another_interval() {
+    let disk = FakeDisk::default();
+    let setup = Setup { capacity: 64, rate_limit: Some(RateLimit::new(Limit::new(1, MINUTE))), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    bench.tells_records_the_time = true;
+    bench.now.wall = UNIX_EPOCH + Duration::from_secs(1_000_000_020);
+    bench.step();
+    for interval in 1..=3 {
+        for line in 1..=300 {
+            log_at(&bench, Level::Warn, line, 2);
+            bench.step();
+        }
+        bench.pass(MINUTE - Duration::from_secs(10));
+        bench.step();
+        bench.live(Duration::from_secs(20));
+        let lines = suppressed_lines(&disk);
+        assert_eq!(lines.len(), 300 * interval, "interval {interval}");
+        bench.pass(MINUTE - Duration::from_secs(10));
+    }
+}
+
+/// What was suppressed before a suspension was reported into the closed gate.
+#[test]
+fn what_was_suppressed_is_reported_once_an_output_takes_it() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(1, MINUTE))), ..Setup::new() };
+    let mut bench = setup.file(&disk, Some(0), Fsync::Never).bench();
+    bench.tells_records_the_time = true;
+    bench.now.wall = UNIX_EPOCH + Duration::from_secs(1_000_000_020);
+    bench.step();
+    log_at(&bench, Level::Info, 10, 101);
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.log(Level::Info);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    bench.live(3 * MINUTE);
+    disk.world().filler = 0;
+    bench.live(3 * MINUTE);
+    assert_eq!(bench.handle.state(), State::Healthy);
+    assert_eq!(bench.handle.stats().suppressed, 100);
+    assert_eq!(suppressed_lines(&disk), [100], "{}", String::from_utf8_lossy(&disk.read(PATH)));
+}
+
+#[test]
+fn a_clock_set_forward_over_the_end_of_an_interval_ends_it() {
+    let disk = FakeDisk::default();
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(1, HOUR))), ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    bench.tells_records_the_time = true;
+    bench.now.wall = UNIX_EPOCH + Duration::from_secs(3600 * 100_000 + 60);
+    bench.step();
+    log_at(&bench, Level::Warn, 10, 5);
+    bench.live(MINUTE);
+    bench.now.wall += 10 * HOUR;
+    bench.live(MINUTE);
+    assert_eq!(suppressed_lines(&disk), [4]);
 }
