@@ -40,6 +40,7 @@ use crate::queue::{Gate, Pipeline, Reply, origin};
 use crate::record::{Messages, OwnedRecord, Record};
 use crate::sink::{Command, Now};
 use crate::stats::{Counters, DropReason};
+use crate::unix_time::UnixTime;
 use crate::wanted::Levels;
 use crate::watch::Watch;
 
@@ -116,8 +117,8 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     /// Notes that an output has dropped a record of the turn.
-    fn drop_record(&mut self, number: usize, output: usize, reason: DropReason) {
-        self.records.drop_record(number, output, reason, self.counters);
+    fn drop_record(&mut self, number: usize, output: usize, time: UnixTime, reason: DropReason) {
+        self.records.drop_record(number, output, time, reason, self.counters);
     }
 }
 

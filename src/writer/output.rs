@@ -252,10 +252,10 @@ impl Output {
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, is_own: bool, turn: &mut Turn<'_>) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
-            return turn.drop_record(number, self.index, cause.into());
+            return turn.drop_record(number, self.index, record.unix_time(), cause.into());
         }
         if !self.lines.have_memory() {
-            return turn.drop_record(number, self.index, DropReason::IoError);
+            return turn.drop_record(number, self.index, record.unix_time(), DropReason::IoError);
         }
         let start = self.lines.text.len();
         let (encoder, text) = (&mut self.encoder, &mut self.lines.text);
@@ -275,7 +275,7 @@ impl Output {
             Ok(Err(_)) | Err(Panicked) => DropReason::Panicked,
         };
         self.lines.text.truncate(start);
-        turn.drop_record(number, self.index, reason);
+        turn.drop_record(number, self.index, record.unix_time(), reason);
     }
 
     /// Begins a batch: carries out what was ordered meanwhile, asks the sink for its health, and
@@ -292,10 +292,11 @@ impl Output {
     }
 
     /// Lays out the lines that lead a batch.
-    pub(super) fn lead(&mut self, turn: &Turn<'_>, at_the_end: bool) {
+    pub(super) fn lead(&mut self, turn: &mut Turn<'_>, at_the_end: bool) {
         if self.is_suspended() {
             return;
         }
+        self.unreported.lost(turn.records.take_lost(self.index));
         let dropped = turn.counters.drops_of(&self.counters);
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
         let (unreported, now) = (&mut self.unreported, turn.now);

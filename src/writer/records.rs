@@ -38,6 +38,8 @@ pub(super) struct Records {
     turn: Vec<RecordState>,
     /// What each output retains.
     rings: Vec<Ring>,
+    /// The earliest time of a record that each output has dropped since `take_lost`.
+    lost: Vec<Option<UnixTime>>,
     /// Where each ring ended when the turn began: lines after that belong to records of the turn.
     turn_began: Vec<u32>,
     /// Records of earlier turns that are retained and written nowhere.
@@ -50,7 +52,8 @@ impl Records {
         let rings: Vec<_> = (0..outputs).map(|_| Ring::default()).collect();
         // Allocated once, for the largest turn: a turn that ran out of memory could not drop its
         // records quietly.
-        Self { turn: Vec::with_capacity(records), turn_began: vec![0; rings.len()], rings, open: 0 }
+        let (turn, turn_began) = (Vec::with_capacity(records), vec![0; rings.len()]);
+        Self { turn, lost: vec![None; rings.len()], turn_began, rings, open: 0 }
     }
 
     /// Adds a record to the turn. Returns its number.
@@ -84,8 +87,26 @@ impl Records {
         self.turn[number].written = true;
     }
 
-    /// Notes that an output has dropped a record of the turn.
-    pub(super) fn drop_record(&mut self, number: usize, output: usize, reason: DropReason, counters: &Counters) {
+    /// Returns the earliest time of a record that an output has dropped since the last call.
+    pub(super) fn take_lost(&mut self, output: usize) -> Option<UnixTime> {
+        self.lost[output].take()
+    }
+
+    fn lose(&mut self, output: usize, time: UnixTime) {
+        let lost = &mut self.lost[output];
+        *lost = Some(lost.map_or(time, |lost| lost.min(time)));
+    }
+
+    /// Notes that an output has dropped a record of the turn, which was logged at `time`.
+    pub(super) fn drop_record(
+        &mut self,
+        number: usize,
+        output: usize,
+        time: UnixTime,
+        reason: DropReason,
+        counters: &Counters,
+    ) {
+        self.lose(output, time);
         let state = &mut self.turn[number];
         counters.outputs[output].dropped.count(state.level, reason);
         state.drop_by(as_number(output), reason);
@@ -113,7 +134,7 @@ impl Records {
         let (bytes, time) = line;
         let at = self.make_room(output, bytes.len(), room, reason, counters);
         let Some(place) = at.and_then(|at| LineRef::new(output, at)) else {
-            self.drop_record(number, output, reason, counters);
+            self.drop_record(number, output, time, reason, counters);
             return false;
         };
         let mut state = self.turn[number];
@@ -189,6 +210,7 @@ impl Records {
         match outcome {
             Ok(()) => retained.state.written = true,
             Err(reason) => {
+                self.lose(output, retained.time);
                 counters.outputs[output].dropped.count(retained.state.level, reason);
                 retained.state.drop_by(as_number(output), reason);
             }

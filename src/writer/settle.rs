@@ -35,7 +35,7 @@ impl Output {
             let is_begun = begun == Some(number);
             let (room, reason) = self.room(rest, line.level(), is_begun);
             let Some(room) = room else {
-                turn.drop_record(*record, self.index, reason);
+                turn.drop_record(*record, self.index, line.unix_time(), reason);
                 continue;
             };
             let line = (line.bytes(), line.unix_time(), line.level());

@@ -9,6 +9,7 @@ use crate::event::{Cause, Event};
 use crate::record::Notice;
 use crate::sink::{News, Now, Shortage};
 use crate::stats::Drops;
+use crate::unix_time::UnixTime;
 
 use super::notice::{self, Happened};
 use super::suspension::Suspension;
@@ -45,12 +46,15 @@ struct Gap {
     complete_at: Option<Now>,
     /// The look before the first that found some.
     since: Option<Now>,
+    /// The earliest time of a record that the output itself has dropped: before the turn that has
+    /// dropped it, and long before if it was retained.
+    first: Option<UnixTime>,
 }
 
 impl Gap {
     /// Everything that was dropped until then is reported.
     fn none_at(complete_at: Now) -> Self {
-        Self { complete_at: Some(complete_at), since: None }
+        Self { complete_at: Some(complete_at), since: None, first: None }
     }
 }
 
@@ -127,6 +131,12 @@ impl Unreported {
         dropped.since(&self.reported)
     }
 
+    /// Takes the earliest time of the records that the output itself has dropped since the last
+    /// call.
+    pub(super) fn lost(&mut self, time: Option<UnixTime>) {
+        self.gap.first = self.gap.first.into_iter().chain(time).min();
+    }
+
     /// Checks whether records are missing, while the output is not suspended: a gap line says since
     /// when. `dropped` are all drops of the output.
     pub(super) fn look_for_gap(&mut self, dropped: Drops, now: Now) {
@@ -199,7 +209,8 @@ impl Unreported {
     pub(super) fn gap(&self, suspension: &Suspension, drops: &Drops, retained: usize, now: Now) -> Notice {
         let before = self.gap.since.filter(|since| since.monotonic < suspension.since.monotonic);
         let since = before.unwrap_or(suspension.since);
-        notice::resumed((since.wall, now.wall), suspension.cause, drops, retained, &self.happened)
+        let from = self.gap.first.map_or(since.wall, |first| since.wall.min(first.into()));
+        notice::resumed((from, now.wall), suspension.cause, drops, retained, &self.happened)
     }
 
     /// Marks as reported what a gap line with `drops` reports.

@@ -1109,3 +1109,56 @@ fn a_flush_syncs_unless_nobody_wanted_that_and_says_if_it_fails() {
         assert_eq!(flush(&mut bench), Some(answer), "{fsync:?}");
     }
 }
+
+/// The gap began with the turn that met the full disk, after the first record that it counts.
+#[test]
+fn the_gap_line_begins_no_later_than_the_first_record_that_it_counts() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.tells_records_the_time = true;
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.pass(Duration::from_millis(1));
+    bench.log(Level::Info);
+    bench.pass(Duration::from_millis(48));
+    bench.step();
+    assert!(bench.suspended());
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(3));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let gap = text.lines().find(|line| line.contains("logging resumed, 1 record dropped")).unwrap();
+    let from = gap.split_once(" from=").unwrap().1.split(' ').next().unwrap();
+    assert!(from <= "2001-09-09T01:46:40.001000Z", "the record is of .001, the gap begins at {from}");
+}
+
+/// A line was retained in one suspension and made way in the next: the second gap line counts it.
+#[test]
+fn the_gap_line_begins_no_later_than_a_retained_record_that_had_to_make_way() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).retain(16 * KIB).bench();
+    bench.tells_records_the_time = true;
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.pass(Duration::from_secs(1));
+    bench.log_padded(Level::Warn, 8000);
+    bench.step();
+    assert!(bench.suspended());
+    bench.live(Duration::from_secs(1000));
+    // There is space for the gap line alone.
+    disk.world().filler = 256 * KIB - 5 * KIB;
+    bench.live(Duration::from_secs(2));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    assert!(text.contains("logging resumed, 0 records dropped, 1 retained line follows"), "{text}");
+    disk.world().filler = 256 * KIB;
+    for _ in 0..3 {
+        bench.log_padded(Level::Warn, 8000);
+        bench.live(Duration::from_secs(1));
+    }
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(60));
+    let text = String::from_utf8(disk.read(PATH)).unwrap();
+    let gap = text.lines().rfind(|line| line.contains("logging resumed")).unwrap();
+    assert!(!text.contains("record 0 "), "it had to make way");
+    let from = gap.split_once(" from=").unwrap().1.split(' ').next().unwrap();
+    assert!(from <= "2001-09-09T01:46:41.000000Z", "the record is of :41, the gap begins at {from}: {gap}");
+}
