@@ -166,7 +166,7 @@ impl OutputState {
         self.since.store(self.age(now) + 1, Relaxed);
     }
 
-    /// Counts the time of the suspension that is over.
+    /// Counts the time of the suspension that is over, if there is one.
     pub(crate) fn resumed(&self, now: Instant) {
         let nanos = self.lasted(self.since.load(SeqCst), now);
         // In this order, a reader in between finds too little and not too much.

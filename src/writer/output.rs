@@ -359,6 +359,9 @@ impl Output {
         }
         // The sink may have news, so it is checked soon.
         self.check_at = None;
+        if command == Command::Close {
+            self.counters.state.resumed(now.monotonic);
+        }
     }
 
     /// Hands the batch to the sink, and settles each of its lines.
@@ -438,6 +441,8 @@ impl Output {
         let reason = self.suspended().map_or(DropReason::Shutdown, DropReason::from);
         turn.records.drop_retained(self.index, reason, turn.counters);
         self.counters.in_hands.store(0, Relaxed);
+        // The time of a suspension ends with the logger.
+        self.counters.state.resumed(turn.now.monotonic);
     }
 
     /// Makes the sink hand on everything that it buffers. Returns the cause if the output is

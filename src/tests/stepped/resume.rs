@@ -95,3 +95,27 @@ fn the_log_is_back_soon_after_a_missing_directory() {
     let begin = |disk: &FakeDisk| disk.remove_dir("/logs", true);
     assert_back_soon(0, Cause::Missing, begin, FakeDisk::unbar);
 }
+
+#[test]
+fn the_time_suspended_ends_with_the_logger() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let mut bench = Setup::new().file(&disk, Some(0), Fsync::Never).bench();
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.log(Level::Info);
+    bench.step();
+    assert!(bench.suspended());
+    let handle = bench.handle.clone();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(move || handle.shutdown(Duration::MAX));
+        while !asked.is_finished() {
+            bench.step();
+        }
+        let _ = asked.join().unwrap();
+    });
+    let stats = || bench.handle.stats().outputs[0].clone();
+    assert_eq!(stats().state, State::Closed);
+    let before = stats().time_suspended;
+    std::thread::sleep(Duration::from_millis(30));
+    assert_eq!(stats().time_suspended, before);
+}
