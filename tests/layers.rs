@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("lib.rs", &["*"], &["*"]),
     ("builder.rs", &["*"], &["*"]),
+    ("builder/prepare.rs", &["*"], &["*"]),
     ("builder/", &["builder", "error", "front", "queue", "record", "wanted"], &[]),
     ("_docs/", &[], &[]),
     ("plan.rs", &["*"], &["*"]),

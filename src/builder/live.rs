@@ -14,7 +14,7 @@ use crate::queue::rate_limit::Limit;
 use crate::record::Notice;
 use crate::wanted::Wanted;
 
-use super::{Builder, NO_LIMIT_PER};
+use super::Builder;
 
 type Read = dyn Fn(&str) -> Result<Builder, Box<dyn Error + Send + Sync>> + Send + Sync;
 
@@ -82,7 +82,7 @@ impl Live {
         }
         let directives = options.filter.directives.into_iter().chain(self.environment.clone()).collect();
         self.filter.replace(options.filter.level, directives, outputs).map_err(InitError::Filter)?;
-        let (records, per) = options.queue.rate_limit.unwrap_or((0, NO_LIMIT_PER));
+        let (records, per) = options.queue.limit();
         self.limit.set(records, per);
         Ok(doubts.notice())
     }
@@ -90,11 +90,15 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use log::LevelFilter;
 
     use super::*;
     use crate::front::filter::{Filter, Layers};
     use crate::{Console, Format, LogFile};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     /// A logger with one output, `app.log`.
     fn live(environment: Option<&str>) -> Live {
@@ -105,7 +109,7 @@ mod tests {
         let filter = Filter::new(LevelFilter::Info, layers, &Arc::new(outputs)).unwrap();
         Live {
             filter: Arc::new(CurrentFilter::new(filter, false)),
-            limit: Limit::new(0, NO_LIMIT_PER),
+            limit: Limit::new(0, SECOND),
             outputs: vec![("app.log".into(), Wanted::EVERYTHING)],
             of_file_alone: false,
             environment,
@@ -124,10 +128,10 @@ mod tests {
     fn a_file_that_a_start_would_refuse_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let (wide, log) = (Builder::new().level(LevelFilter::Trace).rate_limit(1, NO_LIMIT_PER), at("app.log"));
+        let (wide, log) = (Builder::new().level(LevelFilter::Trace).rate_limit(1, SECOND), at("app.log"));
         let live = live(None);
         let refused = [
-            (Builder::new().rate_limit(0, NO_LIMIT_PER), "`rate_limit` is 0 records"),
+            (Builder::new().rate_limit(0, SECOND), "`rate_limit` is 0 records"),
             (Builder::new().capacity(0), "`capacity` is 0"),
             (Builder::new().file(&log).file(&log), "the path of two outputs"),
             (Builder::new().file(dir.path()), "a directory"),
