@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use crate::builder::{Builder, Watched};
-use crate::error::{InitError, ParseOptionError};
+use crate::error::InitError;
 use crate::format::Format;
 use crate::queue::Overflow;
 use crate::sink::console::{Color, Console};
@@ -24,10 +24,8 @@ use crate::sink::rotation::Rotation;
 use super::daemons::JournaldConfig;
 #[cfg(all(feature = "syslog", unix))]
 use super::daemons::SyslogConfig;
-use super::read::{
-    Account, Count, LevelRange, Mode, Size, Time, WordOr, WordOrTable, from_text, given, only_table, word_or_table,
-};
-use super::units::parse_duration;
+use super::read::{Account, Count, LevelRange, Mode, Size, Time, WordOr, WordOrTable, given, only_table};
+use super::values::{FilePath, RateLimitConfig};
 
 /// Holds the options of a [`Builder`] as they are in a file: TOML, JSON, or whatever else serde
 /// reads. Needs the feature `serde`.
@@ -265,6 +263,35 @@ impl Config {
     }
 }
 
+/// The files of a configuration. One file without its list is a slip that TOML invites.
+#[derive(Clone, Debug, Default)]
+struct Files(Vec<FileConfig>);
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Files;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of files: write `[[file]]` before the options of each (TOML), or a list of paths")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<Files, A::Error> {
+                let mut list = Vec::new();
+                while let Some(file) = files.next_element::<WordOr<FileConfig>>()? {
+                    list.push(file.0);
+                }
+                Ok(Files(list))
+            }
+        }
+
+        deserializer.deserialize_any(List)
+    }
+}
+
+/// The table of one file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileConfig {
@@ -331,6 +358,21 @@ impl FileConfig {
     }
 }
 
+/// A path alone is a file with the defaults.
+impl WordOrTable for FileConfig {
+    const EXPECTED: &'static str = "a path, or a table with one";
+    type Table = Self;
+
+    fn from_word(word: &str) -> Result<Self, Option<String>> {
+        Ok(Self { path: FilePath::read(word)?, ..Self::default() })
+    }
+
+    fn from_table(table: Self) -> Self {
+        table
+    }
+}
+
+/// The table `[stderr]` or `[stdout]`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ConsoleConfig {
@@ -439,172 +481,3 @@ impl WordOrTable for OtherwiseConfig {
         table
     }
 }
-
-// --- the options' own values ---
-
-/// The files of a configuration. One file without its list is a slip that TOML invites.
-#[derive(Clone, Debug, Default)]
-struct Files(Vec<FileConfig>);
-
-impl<'de> Deserialize<'de> for Files {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-
-        impl<'de> Visitor<'de> for List {
-            type Value = Files;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of files: write `[[file]]` before the options of each (TOML), or a list of paths")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<Files, A::Error> {
-                let mut list = Vec::new();
-                while let Some(file) = files.next_element::<WordOr<FileConfig>>()? {
-                    list.push(file.0);
-                }
-                Ok(Files(list))
-            }
-        }
-
-        deserializer.deserialize_any(List)
-    }
-}
-
-/// A path alone is a file with the defaults.
-impl WordOrTable for FileConfig {
-    const EXPECTED: &'static str = "a path, or a table with one";
-    type Table = Self;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        Ok(Self { path: FilePath::read(word)?, ..Self::default() })
-    }
-
-    fn from_table(table: Self) -> Self {
-        table
-    }
-}
-
-/// A path as it is, without expansion by a shell.
-#[derive(Clone, Debug, Default)]
-struct FilePath(PathBuf);
-
-impl FilePath {
-    fn read(text: &str) -> Result<Self, Option<String>> {
-        let home = text.starts_with("~/") || text == "~";
-        let variable = text.contains("$HOME") || text.contains("${");
-        if home || variable {
-            let what = if home { "`~`" } else { "a variable" };
-            return Err(Some(format!("path `{text}`: {what} is not expanded, write the whole path")));
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-from_text!(FilePath, "a path", FilePath::read, |_| None);
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RateLimitConfig {
-    records: Count,
-    per: Time,
-}
-
-only_table!(RateLimitConfig, "a table, as in `{ records = 100, per = \"1m\" }`");
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OverflowTable {
-    block_at_most: Time,
-}
-
-impl WordOrTable for Overflow {
-    const EXPECTED: &'static str = "`drop_newest`, `drop_oldest`, `block` or a table with `block_at_most`";
-    type Table = OverflowTable;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        word.parse().map_err(|_| None)
-    }
-
-    fn from_table(table: OverflowTable) -> Self {
-        Overflow::BlockAtMost(table.block_at_most.0)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FsyncTable {
-    every: Time,
-}
-
-impl WordOrTable for Fsync {
-    const EXPECTED: &'static str = "`never`, `after_errors` or a table with `every`";
-    type Table = FsyncTable;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        word.parse().map_err(|_| None)
-    }
-
-    fn from_table(table: FsyncTable) -> Self {
-        Fsync::Every(table.every.0)
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RotationTable {
-    every: Option<Every>,
-    size: Option<Size>,
-    local_time: bool,
-    on_start: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Every(Rotation);
-
-from_text!(
-    Every,
-    "`minute`, `hour`, `day`, `week`, `month`, or a time as in `6h`",
-    |text| match text {
-        "minute" => Ok(Every(Rotation::minutely())),
-        "hour" => Ok(Every(Rotation::hourly())),
-        "day" => Ok(Every(Rotation::daily())),
-        "week" => Ok(Every(Rotation::weekly())),
-        "month" => Ok(Every(Rotation::monthly())),
-        time => parse_duration(time).map(|interval| Every(Rotation::every(interval))).ok_or(None),
-    },
-    |_| None
-);
-
-impl WordOrTable for Rotation {
-    const EXPECTED: &'static str = "`never`, `minutely`, `hourly`, `daily`, `weekly`, `monthly` or a table with `every`, `size`, `local_time`, `on_start`";
-    type Table = RotationTable;
-
-    fn from_word(word: &str) -> Result<Self, Option<String>> {
-        word.parse().map_err(|_| None)
-    }
-
-    fn from_table(table: RotationTable) -> Self {
-        let mut rotation = table.every.map_or(Rotation::never(), |every| every.0);
-        rotation = given(rotation, table.size.map(|size| size.0), Rotation::or_size);
-        rotation = if table.local_time { rotation.local_time() } else { rotation };
-        if table.on_start { rotation.on_start() } else { rotation }
-    }
-}
-
-from_text!(WhenLow, "`stop` or `delete_oldest`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
-from_text!(Color, "`auto`, `always` or `never`", |text| text.parse().map_err(|_: ParseOptionError| None), |_| None);
-
-/// The public options are read by themselves.
-macro_rules! word_or_table {
-    ($($name:ident)*) => {$(
-        /// Reads the word, or the table, that a configuration file has for it. Needs the feature
-        /// `serde`.
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                word_or_table(deserializer)
-            }
-        }
-    )*};
-}
-
-word_or_table!(Format Overflow Fsync Rotation);

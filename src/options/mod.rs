@@ -11,4 +11,6 @@ mod format;
 mod read;
 pub(crate) mod sink_output;
 pub(crate) mod units;
+#[cfg(feature = "serde")]
+mod values;
 mod words;
