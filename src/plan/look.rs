@@ -10,7 +10,8 @@ use crate::disk;
 use crate::error::InitError;
 use crate::sink::log_file::FileOptions;
 
-use super::{Destination, PlannedOutput, SYMLINK, rights};
+use super::outputs::SYMLINK;
+use super::{Destination, PlannedOutput, rights};
 
 /// What the look found out about one output: the paths that are missing, or why it can never work.
 pub(super) type Looked = Result<Vec<Missing>, InitError>;
