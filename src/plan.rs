@@ -40,7 +40,7 @@ use crate::watch::Watch;
 use crate::writer::{Output, Writer};
 
 pub(crate) use look::Look;
-pub(crate) use outputs::{Destination, OutputOptions, output_names, plan_outputs};
+pub(crate) use outputs::{Destination, Filtering, OutputOptions, output_names, plan_outputs};
 pub(crate) use start::start;
 
 /// The memory that a logger needs in addition to what is allocated in one piece: counters, the call
@@ -251,7 +251,7 @@ mod tests {
         let options =
             |destination| OutputOptions { wanted: Wanted::EVERYTHING, format: None, destination, stands_in: false };
         let outputs = destinations.into_iter().map(options).collect();
-        let (planned, _) = plan_outputs(outputs, &Format::default(), false).unwrap();
+        let (planned, _) = plan_outputs(outputs, &Format::default(), Filtering::Fixed).unwrap();
         let retained = planned.iter().map(|output| {
             let (retain, backlog) = output.retain();
             (retain, backlog.bytes, backlog.patience.as_secs())

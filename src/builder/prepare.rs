@@ -15,7 +15,7 @@ use crate::handle::Handle;
 use crate::log_files::LogFiles;
 use crate::os;
 use crate::plan::{
-    Destination, Look, OTHER_MEMORY, Once, OutputOptions, Plan, output_names, paths, plan_outputs, start,
+    Destination, Filtering, Look, OTHER_MEMORY, Once, OutputOptions, Plan, output_names, paths, plan_outputs, start,
 };
 use crate::queue::rate_limit::Limit;
 use crate::queue::{self, PerProcessPipeline, Pipeline};
@@ -49,7 +49,8 @@ impl Builder {
         let (directives, doubts) = self.directives();
         let environment = directives.get(usize::from(self.filter.directives.is_some())).cloned();
         let wanted = self.wanted();
-        let (outputs, filters) = plan_outputs(self.outputs, &self.format, self.watch.is_some())?;
+        let filtering = if self.watch.is_some() { Filtering::MayChange } else { Filtering::Fixed };
+        let (outputs, filters) = plan_outputs(self.outputs, &self.format, filtering)?;
         let layers = Layers { set: directives, pushed: Vec::new() };
         let filter = Filter::new(self.filter.level, layers, &Arc::new(filters)).map_err(InitError::Filter)?;
         let filter = Arc::new(CurrentFilter::new(filter, self.captured.is_some()));
@@ -122,7 +123,7 @@ impl Builder {
                 (options.access.owner, options.access.group) = (None, None);
             }
         }
-        let (planned, _) = plan_outputs(outputs, format, true)?;
+        let (planned, _) = plan_outputs(outputs, format, Filtering::MayChange)?;
         Look::new(&planned, false).check_all()
     }
 

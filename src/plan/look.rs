@@ -112,7 +112,7 @@ mod tests {
     use crate::sink::log_file::LogFile;
     use crate::wanted::Wanted;
 
-    use super::super::{OutputOptions, plan_outputs};
+    use super::super::{Filtering, OutputOptions, plan_outputs};
     use super::*;
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         // A directory is no log file.
         let paths = [dir.path().join("one.log"), dir.path().to_owned(), dir.path().join("three.log")];
         let outputs = paths.iter().map(|path| output(path)).collect();
-        let (planned, _) = plan_outputs(outputs, &Format::default(), false).unwrap();
+        let (planned, _) = plan_outputs(outputs, &Format::default(), Filtering::Fixed).unwrap();
         let answers = RefCell::new(Vec::new());
         Look::new(&planned, true).run(|looked| answers.borrow_mut().push(looked));
         let answers = answers.into_inner();

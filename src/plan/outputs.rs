@@ -60,25 +60,29 @@ impl Destination {
     /// Returns true if further outputs of its name are numbered. No other output may have the name
     /// of a sink of the program's own, or of a stream.
     fn is_numbered(&self) -> bool {
-        !matches!(self, Destination::Console(_) | Destination::Sink { .. })
+        match self {
+            Destination::Console(_) | Destination::Sink { .. } => false,
+            Destination::File { .. } => true,
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(_) => true,
+            #[cfg(all(feature = "journald", target_os = "linux"))]
+            Destination::Journald(_) => true,
+        }
     }
 
-    /// Makes the path of a local socket absolute. The error is the option whose path cannot be that
-    /// of a socket.
-    fn stay(&mut self) -> Result<(), BadOption> {
-        #[cfg(all(feature = "syslog", unix))]
-        let (option, path) = match self {
-            Destination::Syslog(Syslog { to: socket::Destination::Unix(path), .. }) => ("unix", path),
+    /// Makes the path of a local socket absolute. That of a file is for [`Paths`]. The error is the
+    /// option whose path cannot be that of a socket.
+    fn make_path_absolute(&mut self) -> Result<(), BadOption> {
+        match self {
+            Destination::File { .. } | Destination::Console(_) | Destination::Sink { .. } => Ok(()),
+            #[cfg(all(feature = "syslog", unix))]
+            Destination::Syslog(syslog) => match &mut syslog.to {
+                socket::Destination::Unix(path) => make_socket_absolute(path, "unix"),
+                socket::Destination::Udp(_) | socket::Destination::Tcp(_) => Ok(()),
+            },
             #[cfg(all(feature = "journald", target_os = "linux"))]
-            Destination::Journald(journald) => ("socket", &mut journald.path),
-            _ => return Ok(()),
-        };
-        #[cfg(all(feature = "syslog", unix))]
-        match socket::address_path(path) {
-            Ok(absolute) => *path = absolute,
-            Err(range) => return Err(BadOption::new(option, format!("`{}`", path.display()), range)),
+            Destination::Journald(journald) => make_socket_absolute(&mut journald.path, "socket"),
         }
-        Ok(())
     }
 
     /// Checks that the options are in their ranges.
@@ -105,6 +109,15 @@ pub(crate) struct OutputOptions {
     pub(crate) stands_in: bool,
 }
 
+/// Says whether the levels and filters of the outputs may change while the logger runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Filtering {
+    /// An output without a filter never gets one.
+    Fixed,
+    /// A file is followed: any output may get another filter or other levels.
+    MayChange,
+}
+
 /// Returns the names of the outputs for events and counters. The second of two daemons with one
 /// name is called `syslog 2`. Outputs that stand in for others are named last, so that they change
 /// no other name.
@@ -125,12 +138,11 @@ pub(crate) fn output_names(outputs: &[OutputOptions]) -> Vec<Arc<str>> {
 }
 
 /// Checks the outputs one by one and against each other, without asking the file system: that is
-/// left to [`Look`](super::Look). With `any_may_filter`, an output that has no filter may get one
-/// later.
+/// left to [`Look`](super::Look).
 pub(crate) fn plan_outputs(
     outputs: Vec<OutputOptions>,
     format: &Format,
-    any_may_filter: bool,
+    filtering: Filtering,
 ) -> Result<(Vec<PlannedOutput>, OutputFilters), InitError> {
     let started = SystemTime::now();
     let mut paths = Paths::default();
@@ -145,8 +157,8 @@ pub(crate) fn plan_outputs(
         let format = own_format.unwrap_or_else(|| format.clone()).host(os::host_name).zone(&mut zone).started(started);
         check_name(&name, &destination, &planned)?;
         check_levels(&wanted, &name)?;
-        let stays = destination.stay().and_then(|()| destination.check());
-        stays.map_err(|bad| bad.of_output(&name))?;
+        let checked = destination.make_path_absolute().and_then(|()| destination.check());
+        checked.map_err(|bad| bad.of_output(&name))?;
         match &mut destination {
             Destination::File { path, options } => {
                 // Two loggers that are set up with clones of one `LogFile` share nothing.
@@ -164,7 +176,7 @@ pub(crate) fn plan_outputs(
         let offered = if stands_in {
             offer_if_refused(&wanted, &name, planned.last())?
         } else {
-            offer(&wanted, &name, any_may_filter, &mut filters)?
+            offer(&wanted, &name, filtering, &mut filters)?
         };
         planned.push(PlannedOutput { name, offered, format, destination });
     }
@@ -181,21 +193,26 @@ fn check_levels(wanted: &Wanted, name: &str) -> Result<(), InitError> {
 
 /// Returns what an output is offered: the records that its levels and its filter let through. Adds
 /// the filter to `filters`.
-fn offer(wanted: &Wanted, name: &str, any_may_filter: bool, filters: &mut OutputFilters) -> Result<Offered, InitError> {
-    if !any_may_filter && !wanted.has_filter() {
-        return Ok(filters.add_plain(wanted.levels));
-    }
+fn offer(wanted: &Wanted, name: &str, filtering: Filtering, filters: &mut OutputFilters) -> Result<Offered, InitError> {
+    let option = match filtering {
+        Filtering::Fixed if !wanted.has_filter() => return Ok(filters.add_plain(wanted.levels)),
+        Filtering::Fixed => "filter",
+        Filtering::MayChange => "watch",
+    };
     if filters.filtered() == MOST_FILTERED {
         return Err(InitError::Option {
-            option: if any_may_filter { "watch" } else { "filter" },
+            option,
             value: format!("given for output `{name}`, too"),
             range: "given for at most 16 outputs",
         });
     }
     let offered = filters.add(wanted);
     let offered = offered.map_err(|error| InitError::OutputFilter { output: name.to_owned(), error })?;
-    // The levels that the output wants may change, so each record carries whether it is wanted.
-    Ok(if any_may_filter { Offered { levels: Levels::ALL, ..offered } } else { offered })
+    Ok(match filtering {
+        Filtering::Fixed => offered,
+        // The levels that the output wants may change, so each record carries whether it is wanted.
+        Filtering::MayChange => Offered { levels: Levels::ALL, ..offered },
+    })
 }
 
 /// Returns what an output is offered that stands in for the one before it.
@@ -258,6 +275,16 @@ impl Paths {
             None => Ok(()),
         }
     }
+}
+
+/// Makes the path of a local socket absolute, which `option` has given.
+#[cfg(all(feature = "syslog", unix))]
+fn make_socket_absolute(path: &mut PathBuf, option: &'static str) -> Result<(), BadOption> {
+    match socket::address_path(path) {
+        Ok(absolute) => *path = absolute,
+        Err(range) => return Err(BadOption::new(option, format!("`{}`", path.display()), range)),
+    }
+    Ok(())
 }
 
 /// Replaces the name of a user or a group by its number.
