@@ -196,7 +196,7 @@ impl Prepared {
         let (ready, files, time_left) = ready.look_at_all()?;
         let opened = ready.begin_with_all_outputs(files, time_left)?;
         if let Err(error) = install(&self.filter) {
-            opened.undo(false);
+            opened.undo();
             return Err(error);
         }
         opened.go_on();

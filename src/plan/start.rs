@@ -1,5 +1,11 @@
 //! Starts the writer's thread, and waits for its outputs. Runs on the thread that sets the logger
-//! up.
+//! up; in a forked child, on that of its first log call.
+//!
+//! 1. The writer's thread looks at the path of each output, and sends what it finds (`Looked`).
+//! 2. The thread that sets the logger up sends `GoAhead::Open`.
+//! 3. The writer's thread opens the outputs, and sends the result of each.
+//! 4. If all outputs are required, the other thread sends `GoAhead::Write` once they are open.
+//! 5. If the sender of a go-ahead is dropped instead, the thread that waits for it ends.
 
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -27,24 +33,22 @@ const REQUIRED_WITHIN: Duration = Duration::from_secs(2);
 /// These times are spent in slices of at most this length: see `TimeLeft`.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// A command that the thread waits for. Without one, the thread ends.
-enum Word {
-    /// Open the outputs, and then write; or first wait for `Write`, if `and_wait`.
-    Open {
-        registration: os::Registration,
-        and_wait: bool,
-    },
+/// A permission that the writer's thread waits for. Without it, the thread ends.
+enum GoAhead {
+    /// To open the outputs, and then to write; with `and_wait` only after `Write`.
+    Open { registration: os::Registration, and_wait: bool },
+    /// To write.
     Write,
 }
 
-/// A thread that looks at the paths of its outputs, then waits for a command. If this is dropped
+/// A thread that looks at the paths of its outputs, then waits for a go-ahead. If this is dropped
 /// first, the thread ends without having touched anything.
 pub(crate) struct Ready {
     /// What the thread has found at the path of each output, in their order; closed after the last.
     looked: mpsc::Receiver<Looked>,
     /// The result of each attempt to open an output, in their order; closed after the last.
     opened: mpsc::Receiver<Result<(), Unopened>>,
-    words: mpsc::Sender<Word>,
+    go_ahead: mpsc::Sender<GoAhead>,
     pipeline: Arc<Pipeline>,
     thread: thread::JoinHandle<()>,
 }
@@ -56,7 +60,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
         return Err(InitError::Thread(io::ErrorKind::OutOfMemory.into()));
     }
     os::stay_loaded();
-    let (words, waits) = mpsc::channel();
+    let (go_ahead, go_aheads) = mpsc::channel();
     let (look_answer, looked) = mpsc::channel();
     let (open_answer, opened) = mpsc::channel();
     let thread = thread::Builder::new().name("unfazed".into()).spawn(move || {
@@ -64,7 +68,7 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
         // Nobody may be waiting any more: then the first attempt to open shows what is wrong.
         look.run(|looked| drop(look_answer.send(looked)));
         drop((look, look_answer));
-        if let Ok(Word::Open { registration, and_wait }) = waits.recv() {
+        if let Ok(GoAhead::Open { registration, and_wait }) = go_aheads.recv() {
             // Where all outputs are required, none is tried after one that failed, or when nobody
             // waits any more.
             let answer = Box::new(move |opened: Result<(), Unopened>| {
@@ -72,11 +76,11 @@ pub(crate) fn start(pipeline: Arc<Pipeline>, writer: Writer, look: Look) -> Resu
                 let is_heard = open_answer.send(opened).is_ok();
                 !and_wait || is_open && is_heard
             });
-            let go_ahead = Box::new(move || !and_wait || waits.recv().is_ok());
+            let go_ahead = Box::new(move || !and_wait || go_aheads.recv().is_ok());
             writer.run(registration, FirstAttempt { must_connect: and_wait, answer, go_ahead });
         }
     });
-    Ok(Ready { looked, opened, words, pipeline, thread: thread.map_err(InitError::Thread)? })
+    Ok(Ready { looked, opened, go_ahead, pipeline, thread: thread.map_err(InitError::Thread)? })
 }
 
 impl Ready {
@@ -120,9 +124,9 @@ impl Ready {
         Ok((self, Files::new(missing), time_left))
     }
 
-    /// Ends the thread, which waits for a command.
+    /// Ends the thread, which waits for a go-ahead.
     fn end(self) {
-        drop(self.words);
+        drop(self.go_ahead);
         // Nothing that the thread has called can panic.
         let _ = self.thread.join();
     }
@@ -141,12 +145,16 @@ impl Ready {
     /// deleted.
     pub(crate) fn begin_with_all_outputs(self, files: Files, time_left: TimeLeft) -> Result<Opened, InitError> {
         let (pipeline, names) = (self.pipeline.clone(), self.names());
-        let (opening, words, thread) = self.open(true);
-        let opened = Opened { words, pipeline, thread, files };
+        let (opening, go_ahead, thread) = self.open(true);
+        let opened = Opened { go_ahead, pipeline, thread, files };
         match opening.wait_for(&names, time_left) {
             Ok(()) => Ok(opened),
             Err(NotOpen { error, hangs }) => {
-                opened.undo(hangs);
+                if hangs {
+                    opened.abandon()
+                } else {
+                    opened.undo()
+                }
                 Err(error)
             }
         }
@@ -156,14 +164,14 @@ impl Ready {
         self.pipeline.counters.outputs.iter().map(|output| output.name.clone()).collect()
     }
 
-    fn open(self, and_wait: bool) -> (Opening, mpsc::Sender<Word>, thread::JoinHandle<()>) {
+    fn open(self, and_wait: bool) -> (Opening, mpsc::Sender<GoAhead>, thread::JoinHandle<()>) {
         os::watch_forks();
         // Registered here and not on the new thread, because the program may end before that thread
         // runs.
         let registration = os::register_at_exit(self.pipeline.clone());
-        // The thread waits for this command, so it cannot be gone.
-        let _ = self.words.send(Word::Open { registration, and_wait });
-        (Opening { opened: self.opened }, self.words, self.thread)
+        // The thread waits for this go-ahead, so it cannot be gone.
+        let _ = self.go_ahead.send(GoAhead::Open { registration, and_wait });
+        (Opening { opened: self.opened }, self.go_ahead, self.thread)
     }
 }
 
@@ -234,9 +242,9 @@ fn unanswered(output: &str, error: mpsc::RecvTimeoutError) -> InitError {
     InitError::Output { output: output.to_owned(), cause: Cause::Io, error }
 }
 
-/// A thread whose outputs are all open, and which waits for the command to write.
+/// A thread whose outputs are all open, and which waits for the go-ahead to write.
 pub(crate) struct Opened {
-    words: mpsc::Sender<Word>,
+    go_ahead: mpsc::Sender<GoAhead>,
     pipeline: Arc<Pipeline>,
     thread: thread::JoinHandle<()>,
     files: Files,
@@ -245,18 +253,21 @@ pub(crate) struct Opened {
 impl Opened {
     pub(crate) fn go_on(self) {
         self.pipeline.set_writer(self.thread.thread().clone());
-        // The thread waits for this command.
-        let _ = self.words.send(Word::Write);
+        // The thread waits for this go-ahead.
+        let _ = self.go_ahead.send(GoAhead::Write);
     }
 
-    /// Ends the thread and deletes what it had created. Does not wait for a thread that hangs.
-    pub(crate) fn undo(self, hangs: bool) {
-        drop(self.words);
-        if !hangs {
-            // A panic of the thread has been caught; its payload is of no use here.
-            let _ = self.thread.join();
-            self.files.delete_what_is_new();
-        }
+    /// Ends the thread and deletes what it had created.
+    pub(crate) fn undo(self) {
+        drop(self.go_ahead);
+        // A panic of the thread has been caught; its payload is of no use here.
+        let _ = self.thread.join();
+        self.files.delete_what_is_new();
+    }
+
+    /// Leaves a thread that hangs to itself: it ends when its system call returns. Deletes nothing.
+    fn abandon(self) {
+        drop(self.go_ahead);
     }
 }
 
