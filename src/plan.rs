@@ -45,7 +45,7 @@ pub(crate) use start::start;
 
 /// The memory that a logger needs in addition to what is allocated in one piece: counters, the call
 /// sites of a rate limit, the outputs.
-pub(crate) const OTHER_MEMORY: usize = 256 << 10;
+const OTHER_MEMORY: usize = 256 << 10;
 
 /// How a pipeline is made.
 pub(crate) struct Plan {
@@ -145,6 +145,12 @@ fn rights(access: &Access) -> Rights {
     Rights { mode: access.mode, owner: number(&access.owner), group: number(&access.group) }
 }
 
+/// Returns true if there is memory for what a pipeline allocates in a way that ends the process if
+/// there is none.
+pub(crate) fn has_memory_for(capacity: usize, overflow: Overflow) -> bool {
+    os::has_memory(memory_for(capacity, overflow).saturating_add(OTHER_MEMORY))
+}
+
 /// What only the first pipeline gets.
 #[derive(Default)]
 pub(crate) struct Once {
@@ -155,12 +161,6 @@ pub(crate) struct Once {
 }
 
 impl Plan {
-    /// Returns how many bytes a pipeline allocates in a way that ends the process if there is no
-    /// memory.
-    pub(crate) fn memory(&self) -> usize {
-        memory_for(self.capacity, self.overflow).saturating_add(OTHER_MEMORY)
-    }
-
     /// Makes the smallest pipeline that has the accounts of a forked child, and ends it.
     pub(crate) fn spare_pipeline(&self) -> Pipeline {
         let smallest = Self { outputs: Vec::new(), capacity: 1, limit: None, watch: None, ..*self };
@@ -211,7 +211,7 @@ impl Plan {
 /// another thread of the parent may have held.
 impl Renew for Plan {
     fn pipeline(&self) -> Option<Arc<Pipeline>> {
-        if !os::has_memory(self.memory()) {
+        if !has_memory_for(self.capacity, self.overflow) {
             return None;
         }
         Some(Arc::new(self.pipeline_for(&self.inherited())))

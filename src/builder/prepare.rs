@@ -15,10 +15,10 @@ use crate::handle::Handle;
 use crate::log_files::LogFiles;
 use crate::os;
 use crate::plan::{
-    Destination, Filtering, Look, OTHER_MEMORY, Once, OutputOptions, Plan, output_names, paths, plan_outputs, start,
+    Destination, Filtering, Look, Once, OutputOptions, Plan, has_memory_for, output_names, paths, plan_outputs, start,
 };
 use crate::queue::rate_limit::Limit;
-use crate::queue::{self, PerProcessPipeline, Pipeline};
+use crate::queue::{PerProcessPipeline, Pipeline};
 use crate::wanted::Wanted;
 use crate::watch::{Follow, Watch};
 use crate::writer::Writer;
@@ -103,8 +103,8 @@ impl Builder {
 
     /// Checks that there is memory for the queue.
     fn check_memory(&self) -> Result<(), InitError> {
-        let memory = queue::memory_for(self.queue.capacity, self.queue.overflow).saturating_add(OTHER_MEMORY);
-        if os::has_memory(memory) { Ok(()) } else { Err(InitError::Memory { records: self.queue.capacity }) }
+        let QueueOptions { capacity, overflow, .. } = self.queue;
+        if has_memory_for(capacity, overflow) { Ok(()) } else { Err(InitError::Memory { records: capacity }) }
     }
 
     /// Returns the name of each output that stands in for no other, and what it wants.
