@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::event::State;
-use crate::stats::{Dropped, OutputStats, Stats};
+use crate::stats::{DropReason, Dropped, OutputStats, Stats};
 
 impl Stats {
     /// Returns the account in the text format of Prometheus (version 0.0.4): a page for `/metrics`.
@@ -92,14 +92,9 @@ impl Page {
     }
 
     fn dropped(&mut self, name: &str, output: Option<&str>, dropped: &Dropped) {
-        for (reason, records) in [
-            ("queue_full", dropped.queue_full),
-            ("disk_full", dropped.disk_full),
-            ("io_error", dropped.io_error),
-            ("panicked", dropped.panicked),
-            ("shutdown", dropped.shutdown),
-        ] {
-            let reason = ("reason", reason);
+        for reason in DropReason::ALL {
+            let records = dropped.by_reason(reason);
+            let reason = ("reason", reason.word());
             match output {
                 Some(output) => self.sample(name, &[("output", output), reason], records as f64),
                 None => self.sample(name, &[reason], records as f64),

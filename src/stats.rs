@@ -22,9 +22,12 @@ mod drops;
 
 pub(crate) use drops::{DropCounters, DropReason, Drops};
 
+/// The number of levels, which count from one.
+const LEVELS: usize = Level::Trace as usize;
+
 /// One number for each level.
 #[derive(Default)]
-pub(crate) struct LevelCounters([AtomicU64; 5]);
+pub(crate) struct LevelCounters([AtomicU64; LEVELS]);
 
 impl LevelCounters {
     pub(crate) fn count(&self, level: Level) {
@@ -474,7 +477,7 @@ pub struct Dropped {
 
 /// A number for each level, the loudest first.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct ByLevel([u64; 5]);
+struct ByLevel([u64; LEVELS]);
 
 impl std::fmt::Debug for ByLevel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -513,11 +516,22 @@ impl Dropped {
     pub fn by_level(&self, level: Level) -> u64 {
         self.by_level.0[level as usize - 1]
     }
+
+    /// Returns the dropped records of one reason, all levels together.
+    pub(crate) fn by_reason(&self, reason: DropReason) -> u64 {
+        match reason {
+            DropReason::QueueFull => self.queue_full,
+            DropReason::DiskFull => self.disk_full,
+            DropReason::IoError => self.io_error,
+            DropReason::Panicked => self.panicked,
+            DropReason::Shutdown => self.shutdown,
+        }
+    }
 }
 
 impl From<&Drops> for Dropped {
     fn from(drops: &Drops) -> Self {
-        let mut by_level = [0; 5];
+        let mut by_level = [0; LEVELS];
         for level in Level::iter() {
             by_level[level as usize - 1] = drops.by_level(level);
         }

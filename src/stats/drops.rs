@@ -8,6 +8,8 @@ use log::Level;
 use crate::event::Cause;
 use crate::wanted::Levels;
 
+use super::LEVELS;
+
 /// Why a record was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropReason {
@@ -19,6 +21,7 @@ pub(crate) enum DropReason {
 }
 
 impl DropReason {
+    /// The reasons in the order of their declaration, which the tables of drops follow.
     pub(crate) const ALL: [DropReason; 5] =
         [DropReason::QueueFull, DropReason::DiskFull, DropReason::IoError, DropReason::Panicked, DropReason::Shutdown];
 
@@ -45,7 +48,7 @@ impl From<Cause> for DropReason {
 
 /// How many records were dropped, by reason and by level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Drops([[u64; 5]; 5]);
+pub(crate) struct Drops([[u64; LEVELS]; DropReason::ALL.len()]);
 
 impl Drops {
     pub(crate) fn add(&mut self, other: &Drops) {
@@ -81,7 +84,7 @@ impl Drops {
 /// batch, and what a caller raises on every call must not lie next to them.
 #[derive(Default)]
 #[repr(align(128))]
-pub(crate) struct DropCounters([[AtomicU64; 5]; 5]);
+pub(crate) struct DropCounters([[AtomicU64; LEVELS]; DropReason::ALL.len()]);
 
 impl DropCounters {
     pub(crate) fn count(&self, level: Level, reason: DropReason) {
