@@ -288,6 +288,100 @@ fn a_filter_that_another_thread_changes_silences_no_call_site() {
     assert_eq!(logged.handle.stats().accepted, 6);
 }
 
+/// The logger knew only the last subscriber that had a layer of it, and asked nobody once that one
+/// was gone: what a change enabled never arrived.
+#[test]
+fn a_second_subscriber_that_has_come_and_gone_keeps_no_change_from_the_first() {
+    if !is_alone("a_second_subscriber_that_has_come_and_gone_keeps_no_change_from_the_first") {
+        return;
+    }
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    unfazed::tracing::init(&logged.handle).unwrap();
+    let log = || debug!("a detail");
+    log();
+    unfazed::tracing::init(&logged.handle).unwrap_err();
+    logged.handle.set_filter("debug").unwrap();
+    log();
+    assert_eq!(logged.handle.stats().accepted, 1);
+}
+
+/// `tracing-core` panicked: the default subscriber of a thread cannot be set within an event.
+#[test]
+fn a_filter_may_change_within_an_event() {
+    struct Changes(unfazed::Handle);
+    impl fmt::Debug for Changes {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.set_filter("debug").unwrap();
+            f.write_str("changed")
+        }
+    }
+
+    if !is_alone("a_filter_may_change_within_an_event") {
+        return;
+    }
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    logged.run(|| {
+        let log = || debug!("a detail");
+        log();
+        info!(filter = ?Changes(logged.handle.clone()), "an event");
+        log();
+    });
+    assert_eq!(logged.handle.stats().accepted, 2);
+}
+
+/// At the end of a thread `tracing` has no default subscriber: each call site of the process was
+/// silent from then on.
+#[test]
+fn a_filter_that_ends_with_its_thread_silences_no_call_site() {
+    thread_local!(static PUSHED: std::cell::Cell<Option<unfazed::FilterGuard>> = const { std::cell::Cell::new(None) });
+    if !is_alone("a_filter_that_ends_with_its_thread_silences_no_call_site") {
+        return;
+    }
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    logged.run(|| {
+        let log = || error!("an error");
+        log();
+        let handle = logged.handle.clone();
+        thread::spawn(move || {
+            PUSHED.with(|pushed| pushed.set(Some(handle.push_filter("debug").unwrap())));
+            // The state of `tracing` in this thread, which goes first.
+            error!("for nobody");
+        })
+        .join()
+        .unwrap();
+        log();
+    });
+    assert_eq!((logged.handle.stats().accepted, &*logged.handle.filter()), (2, "info"));
+}
+
+/// Of two threads that changed the filter at once, one left call sites with the verdict from before
+/// the change of the other.
+#[test]
+fn call_sites_agree_with_the_filter_after_many_changes_at_once() {
+    if !is_alone("call_sites_agree_with_the_filter_after_many_changes_at_once") {
+        return;
+    }
+    let logged = Logged::new(Format::json(), |builder| builder.level(log::LevelFilter::Info));
+    unfazed::tracing::init(&logged.handle).unwrap();
+    let log = || debug!("a detail");
+    log();
+    for round in 0..5_000 {
+        let start = std::sync::Barrier::new(2);
+        let change = |level| {
+            start.wait();
+            logged.handle.set_filter(level).unwrap();
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| change("info"));
+            change("debug");
+        });
+        let accepted = logged.handle.stats().accepted;
+        log();
+        let took = logged.handle.stats().accepted > accepted;
+        assert_eq!(took, logged.handle.filter() == "debug", "round {round}");
+    }
+}
+
 /// `tracing` keeps one verdict for a call site and all subscribers of the process, so this case has
 /// a process of its own.
 #[test]

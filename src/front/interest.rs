@@ -7,12 +7,13 @@ use std::thread;
 use std::time::Duration;
 
 use tracing_core::callsite::rebuild_interest_cache;
-use tracing_core::dispatcher::{Dispatch, WeakDispatch, with_default};
+use tracing_core::dispatcher::{Dispatch, WeakDispatch, get_default, with_default};
+use tracing_core::subscriber::NoSubscriber;
 
 use crate::os;
 use crate::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Release},
+    Ordering::{AcqRel, Release, SeqCst},
 };
 use crate::sync::process_wide;
 use crate::sync::swap::ArcSwap;
@@ -20,69 +21,101 @@ use crate::sync::swap::ArcSwap;
 /// A change of the filter waits for this time in a forked child, where the lock of `tracing-core`
 /// may never become free.
 const AT_MOST: Duration = Duration::from_millis(100);
+/// A change waits for this time where the lock will become free, in case its own thread has it.
+const AT_MOST_IF_FREE: Duration = Duration::from_secs(1);
 
 process_wide! {
+    /// How often a filter has changed.
+    static CHANGES: AtomicU64 = AtomicU64::new(0);
     /// The process in which that lock was free at least once, so that whoever holds it gives it
     /// back: the first process, or a forked child.
     static FREE_IN: AtomicU64 = AtomicU64::new(0);
-    /// The child whose thread waits for that lock (the upper half), and how often it is wanted.
-    static WANTED: AtomicU64 = AtomicU64::new(0);
+    /// The child whose thread waits for that lock.
+    static WAITED_IN: AtomicU64 = AtomicU64::new(0);
 }
 
-/// The subscriber with a layer of this logger, if there is one: its call sites ask the filter.
-pub(super) struct Interest(ArcSwap<Option<WeakDispatch>>);
+/// The subscribers with a layer of this logger: their call sites ask the filter.
+pub(super) struct Interest(ArcSwap<Vec<WeakDispatch>>);
 
 impl Interest {
     pub(super) fn new() -> Self {
-        Self(ArcSwap::from_pointee(None))
+        Self(ArcSwap::from_pointee(Vec::new()))
     }
 
     pub(super) fn register(&self, dispatch: &Dispatch) {
-        self.0.store(Arc::new(Some(dispatch.downgrade())));
+        loop {
+            let before = self.0.load_full();
+            let mut all: Vec<_> = before.iter().filter(|other| other.upgrade().is_some()).cloned().collect();
+            all.push(dispatch.downgrade());
+            if Arc::ptr_eq(&*self.0.compare_and_swap(&before, Arc::new(all)), &before) {
+                return;
+            }
+        }
     }
 
-    /// Has each call site ask again who is interested.
+    /// Makes each call site ask again who is interested.
     ///
-    /// `tracing-core` takes a lock for that. In a forked child a thread of the parent may hold it
-    /// for ever, so a separate thread of the child waits for it.
+    /// Where there is only one subscriber, `tracing-core` asks the default one of the thread.
+    /// Within an event, and at the end of a thread, a thread has no default, and none can be set
+    /// (within an event, `tracing-core` panics): then a separate thread asks. It also does so in a
+    /// forked child, because `tracing-core` takes a lock that a thread of the parent may hold for
+    /// ever.
     pub(super) fn rebuild(&self) {
-        let Some(dispatch) = Option::as_ref(&self.0.load()).and_then(WeakDispatch::upgrade) else { return };
+        // SeqCst: see the store of `FREE_IN`.
+        CHANGES.fetch_add(1, SeqCst);
+        let Some(dispatch) = self.0.load().iter().find_map(WeakDispatch::upgrade) else { return };
         let process = os::generation();
-        if FREE_IN.load(Acquire) == process {
-            return ask(&dispatch);
+        let is_free = FREE_IN.load(SeqCst) == process;
+        if is_free && has_default() {
+            ask(rebuild_interest_cache);
+            if has_default() {
+                return;
+            }
         }
-        let count = |wanted: u64| if wanted >> 32 == process { wanted as u32 } else { 0 };
-        let once_more = |wanted| Some(process << 32 | u64::from(count(wanted).wrapping_add(1).max(1)));
-        if WANTED.fetch_update(AcqRel, Acquire, once_more).is_ok_and(|before| count(before) > 0) {
-            return; // The thread that waits sees that it is wanted once more.
+        if !is_free && WAITED_IN.swap(process, AcqRel) == process {
+            return; // The thread that waits sees the change.
         }
         let (done, is_done) = mpsc::channel::<()>();
         let started = thread::Builder::new().name("unfazed-interest".into()).spawn(move || {
             os::set_up_own_thread();
-            loop {
-                let wanted = WANTED.load(Acquire);
+            ask(|| {
                 // A subscriber that panics is the program's.
-                let _ = catch_unwind(AssertUnwindSafe(|| ask(&dispatch)));
-                if WANTED.compare_exchange(wanted, 0, AcqRel, Acquire).is_ok() {
-                    break;
-                }
-            }
-            FREE_IN.store(process, Release);
+                let rebuild = || with_default(&dispatch, rebuild_interest_cache);
+                let _ = catch_unwind(AssertUnwindSafe(rebuild));
+                // SeqCst: either this thread sees another change, or that change sees this.
+                FREE_IN.store(process, SeqCst);
+            });
+            drop(dispatch);
             drop(done);
         });
         match started {
-            Ok(thread) if is_done.recv_timeout(AT_MOST) == Err(mpsc::RecvTimeoutError::Disconnected) => {
-                drop(thread.join());
+            Ok(thread) => {
+                let at_most = if is_free { AT_MOST_IF_FREE } else { AT_MOST };
+                if is_done.recv_timeout(at_most) == Err(mpsc::RecvTimeoutError::Disconnected) {
+                    drop(thread.join());
+                }
             }
-            Ok(_) => {}
             // Without memory for a thread the call sites go on as they are until the next change.
-            Err(_) => WANTED.store(0, Release),
+            Err(_) if is_free => {}
+            Err(_) => WAITED_IN.store(0, Release),
         }
     }
 }
 
-/// Asks as the subscriber itself, because `tracing-core` asks the default one of this thread where
-/// there is only one.
-fn ask(dispatch: &Dispatch) {
-    with_default(dispatch, rebuild_interest_cache);
+/// Calls `rebuild` until no filter has changed meanwhile: of two threads that ask at once, one may
+/// leave a call site with the verdict from before the other's change.
+fn ask(rebuild: impl Fn()) {
+    loop {
+        let seen = CHANGES.load(SeqCst);
+        rebuild();
+        if CHANGES.load(SeqCst) == seen {
+            return;
+        }
+    }
+}
+
+/// Returns true if this thread has a default subscriber now. If it is the only subscriber, it has
+/// the layer.
+fn has_default() -> bool {
+    get_default(|dispatch| !dispatch.is::<NoSubscriber>())
 }

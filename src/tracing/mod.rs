@@ -64,7 +64,8 @@
 //! what a disabled one costs in `tracing`; when the filter changes, `tracing` is notified. A span
 //! that it does not want has no fields in the log. At a fork, a thread of the parent may hold a
 //! lock of `tracing`. In the child a change of the filter then waits for it for 100 ms, and the
-//! call sites of `tracing` keep the filter before it.
+//! call sites of `tracing` keep the filter before it. `tracing` itself takes this lock for the
+//! first event of a call site, which may then wait for ever in the child.
 
 mod layer;
 mod writer;
