@@ -93,25 +93,64 @@ enum Kind<'a> {
     Line,
 }
 
-impl Kind<'_> {
-    /// Returns true if the rate limit can count the call by its location. Whole lines all come from
-    /// one location.
+/// A log call that has passed the filter.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    record: &'a log::Record<'a>,
+    kind: Kind<'a>,
+    /// The outputs with filters that want it.
+    wanting: Wanting,
+}
+
+impl Call<'_> {
     #[inline(always)]
-    fn has_location(self) -> bool {
-        matches!(self, Self::Record(_) | Self::Deferred(..))
+    fn level(self) -> Level {
+        self.record.level()
     }
 
-    /// Fills the record with what the call has beyond the program text.
+    /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
+    /// is counted at all.
     #[inline(always)]
-    fn fill(self, owned: &mut OwnedRecord, record: &log::Record<'_>, name: Option<&str>) {
-        match self {
-            Self::Record(surroundings) => owned.fill(record, name, surroundings.as_more()),
-            Self::Deferred(surroundings, message) => {
-                owned.fill_deferred(record, name, surroundings.as_more(), message);
+    fn admit(self, pipeline: &Pipeline) -> Option<Stamp> {
+        let stamp = pipeline.admit(self.level(), self.wanting)?;
+        (!self.is_suppressed(pipeline, self.wanting, stamp)).then_some(stamp)
+    }
+
+    /// Decides again whether a record is admitted, in a child that was forked while the record was
+    /// formatted. The child counts for itself, and its writer understands only the stamps of its
+    /// own pipeline.
+    #[cold]
+    #[inline(never)]
+    fn admit_in_child(self, pipeline: &Pipeline) -> Option<Stamp> {
+        self.admit(pipeline)
+    }
+
+    /// Returns true if the rate limit suppresses the record, and counts it. Whole lines all come
+    /// from one location, so that there is no limit for them.
+    #[inline(always)]
+    fn is_suppressed(self, pipeline: &Pipeline, wanting: Wanting, stamp: Stamp) -> bool {
+        let has_location = matches!(self.kind, Kind::Record(_) | Kind::Deferred(..));
+        has_location && pipeline.suppresses(self.record, wanting, stamp)
+    }
+
+    /// Makes the record, which holds only what belongs to the program text.
+    #[inline(always)]
+    fn empty_record(self, stamp: Stamp, thread: u32) -> OwnedRecord {
+        OwnedRecord::empty(self.record, stamp, thread, self.wanting)
+    }
+
+    /// Fills the record with the rest. Formats the message, which runs code of the program. Takes
+    /// the record by reference, because the compiler copies one that is returned.
+    #[inline(always)]
+    fn fill(self, owned: &mut OwnedRecord, name: Option<&str>) {
+        match self.kind {
+            Kind::Record(surroundings) => owned.fill(self.record, name, surroundings.as_more()),
+            Kind::Deferred(surroundings, message) => {
+                owned.fill_deferred(self.record, name, surroundings.as_more(), message);
             }
             #[cfg(feature = "tracing")]
-            Self::Line => {
-                owned.fill(record, name, None);
+            Kind::Line => {
+                owned.fill(self.record, name, None);
                 owned.set_line();
             }
         }
@@ -132,7 +171,8 @@ impl Core {
         let verdict = self.filter.verdict_on(record);
         if verdict.passes {
             let surroundings = Surroundings { more, context: self.context.as_ref() };
-            self.put(record, Kind::Record(&surroundings), verdict.wanting, verdict.by_message);
+            let call = Call { record, kind: Kind::Record(&surroundings), wanting: verdict.wanting };
+            self.put(call, verdict.by_message);
         }
     }
 
@@ -171,7 +211,7 @@ impl Core {
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
         let is_known = verdict.by_message || message.site.literal().is_some();
         let kind = if is_known { Kind::Record(&surroundings) } else { Kind::Deferred(&surroundings, message) };
-        self.put(record, kind, verdict.wanting, verdict.by_message);
+        self.put(Call { record, kind, wanting: verdict.wanting }, verdict.by_message);
     }
 
     /// Puts a whole line on the queue that some other crate has laid out and filtered, for the
@@ -181,22 +221,22 @@ impl Core {
         let line = String::from_utf8_lossy(line);
         let line = line.strip_suffix('\n').unwrap_or(&line);
         let wanting = self.filter.load().wanting_text(line, level, wanting);
-        let mut record = log::Record::builder();
-        let late = self.captured.is_some();
-        self.put(&record.level(level).args(format_args!("{line}")).build(), Kind::Line, wanting, late);
+        let (mut builder, late) = (log::Record::builder(), self.captured.is_some());
+        let put = |record: &log::Record<'_>| self.put(Call { record, kind: Kind::Line, wanting }, late);
+        put(&builder.level(level).args(format_args!("{line}")).build());
     }
 
-    /// Puts a record that has passed the filter on the queue, if some output takes it. With `late`,
-    /// the record must be formatted before that can be decided. Inlined, so that the compiler makes
-    /// code for each kind.
+    /// Puts the record of a call on the queue, if some output takes it. With `late`, the record
+    /// must be formatted before that can be decided. Inlined, so that the compiler makes code for
+    /// each kind.
     #[inline(always)]
-    fn put(&self, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
+    fn put(&self, call: Call<'_>, late: bool) {
         let pipeline = self.per_process.pipeline();
         let (thread, named_in) = origin::origin();
         if late || named_in != pipeline.epoch() {
-            self.put_in_full(pipeline, record, kind, wanting, late);
-        } else if let Some(stamp) = Self::admit(pipeline, record, kind, wanting) {
-            self.offer(pipeline, record, kind, wanting, stamp, Caller { thread, name: None });
+            self.put_in_full(call, pipeline, late);
+        } else if let Some(stamp) = call.admit(pipeline) {
+            self.offer(call, pipeline, stamp, Caller { thread, name: None });
         }
     }
 
@@ -204,11 +244,11 @@ impl Core {
     /// output logs, or which is decided late.
     #[cold]
     #[inline(never)]
-    fn put_in_full(&self, pipeline: &Pipeline, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting, late: bool) {
-        let level = record.level();
+    fn put_in_full(&self, call: Call<'_>, pipeline: &Pipeline, late: bool) {
+        let (level, wanting) = (call.level(), call.wanting);
         let admitted = match late {
             true => pipeline.wants(level, wanting).then(|| pipeline.stamp()),
-            false => Self::admit(pipeline, record, kind, wanting),
+            false => call.admit(pipeline),
         };
         let Some(stamp) = admitted else { return };
         let epoch = pipeline.epoch();
@@ -224,60 +264,28 @@ impl Core {
         }
         let caller = Caller { thread: number, name: sends_name.as_ref().and_then(Thread::name) };
         let is_in = match late {
-            true => self.offer_late(pipeline, record, kind, wanting, stamp, caller),
-            false => self.offer(pipeline, record, kind, wanting, stamp, caller),
+            true => self.offer_late(call, pipeline, stamp, caller),
+            false => self.offer(call, pipeline, stamp, caller),
         };
-        // An output's code never has, so that each of its records comes here.
+        // The code of an output has no epoch, so that each of its records comes here.
         if is_in && !is_output {
             origin::sent_name(number, epoch);
         }
     }
 
-    /// Formats a record that was admitted, and offers it.
+    /// Formats the record of a call that was admitted, and offers it.
     #[inline(always)]
-    fn offer(
-        &self,
-        admitted_by: &Pipeline,
-        record: &log::Record<'_>,
-        kind: Kind<'_>,
-        wanting: Wanting,
-        stamp: Stamp,
-        caller: Caller<'_>,
-    ) -> bool {
-        let level = record.level();
-        let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
-        kind.fill(&mut owned, record, caller.name);
+    fn offer(&self, call: Call<'_>, admitted_by: &Pipeline, stamp: Stamp, caller: Caller<'_>) -> bool {
+        let mut owned = call.empty_record(stamp, caller.thread);
+        call.fill(&mut owned, caller.name);
         // The program's code has run, and may have forked.
         let pipeline = self.per_process.pipeline();
         if !ptr::eq(pipeline, admitted_by) {
-            let Some(stamp) = Self::admit_in_child(pipeline, record, kind, wanting) else { return false };
+            let Some(stamp) = call.admit_in_child(pipeline) else { return false };
             owned.set_stamp(stamp);
         }
         let spilled = owned.spilled();
-        pipeline.offer(level, wanting, spilled, Queued::new(owned))
-    }
-
-    /// Returns the time of a record that may be offered. Counts a record that may not, as far as it
-    /// is counted at all.
-    #[inline(always)]
-    fn admit(pipeline: &Pipeline, record: &log::Record<'_>, kind: Kind<'_>, wanting: Wanting) -> Option<Stamp> {
-        let stamp = pipeline.admit(record.level(), wanting)?;
-        let is_suppressed = kind.has_location() && pipeline.suppresses(record, wanting, stamp);
-        (!is_suppressed).then_some(stamp)
-    }
-
-    /// Decides again whether a record is admitted, in a child that was forked while the record was
-    /// formatted. The child counts for itself, and its writer understands only the stamps of its
-    /// own pipeline.
-    #[cold]
-    #[inline(never)]
-    fn admit_in_child(
-        pipeline: &Pipeline,
-        record: &log::Record<'_>,
-        kind: Kind<'_>,
-        wanting: Wanting,
-    ) -> Option<Stamp> {
-        Self::admit(pipeline, record, kind, wanting)
+        pipeline.offer(call.level(), call.wanting, spilled, Queued::new(owned))
     }
 
     /// Waits until everything accepted before the call is written, for at most
@@ -289,22 +297,14 @@ impl Core {
 
     /// Offers a record that is printed for a test, or whose message decides whether it passes.
     #[cold]
-    fn offer_late(
-        &self,
-        asked: &Pipeline,
-        record: &log::Record<'_>,
-        kind: Kind<'_>,
-        wanting: Wanting,
-        stamp: Stamp,
-        caller: Caller<'_>,
-    ) -> bool {
-        let level = record.level();
-        let mut owned = OwnedRecord::empty(record, stamp, caller.thread, wanting);
-        kind.fill(&mut owned, record, caller.name);
-        let taken = match kind {
-            Kind::Record(_) | Kind::Deferred(..) => self.filter.load().wanting(owned.message(), level, wanting),
+    fn offer_late(&self, call: Call<'_>, asked: &Pipeline, stamp: Stamp, caller: Caller<'_>) -> bool {
+        let level = call.level();
+        let mut owned = call.empty_record(stamp, caller.thread);
+        call.fill(&mut owned, caller.name);
+        let taken = match call.kind {
+            Kind::Record(_) | Kind::Deferred(..) => self.filter.load().wanting(owned.message(), level, call.wanting),
             #[cfg(feature = "tracing")]
-            Kind::Line => Some(wanting),
+            Kind::Line => Some(call.wanting),
         };
         let Some(wanting) = taken else { return false };
         // The program's code has run, and may have forked.
@@ -312,8 +312,7 @@ impl Core {
         if !ptr::eq(pipeline, asked) {
             owned.set_stamp(pipeline.stamp());
         }
-        let is_wanted = pipeline.wants(level, wanting);
-        if !is_wanted || kind.has_location() && pipeline.suppresses(record, wanting, owned.stamp()) {
+        if !pipeline.wants(level, wanting) || call.is_suppressed(pipeline, wanting, owned.stamp()) {
             return false;
         }
         if let Some(captured) = &self.captured {
