@@ -185,7 +185,7 @@ impl Bench {
     pub(super) fn log_padded(&mut self, level: Level, padding: usize) {
         let number = self.next;
         self.next += 1;
-        self.ledger.note(number, 0, level);
+        self.ledger.note(number, 0, level, self.tells_records_the_time.then_some(self.now.wall));
         let args = format_args!("record {number} {:-<padding$} end", "");
         self.hand_in(&Record::builder().args(args).level(level).target("bench").build());
     }

@@ -3,13 +3,15 @@
 //! One place for all loops, whoever drives the bench.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
 
 use log::Level;
 
 use super::bench::{Bench, PATH};
 use crate::error::FlushError;
 use crate::event::Event;
+use crate::format::utc_text;
 use crate::tests::fake_disk::{FakeDisk, Op};
 
 /// What was logged: by whom and at which level, under which number. The numbers of one producer
@@ -31,16 +33,18 @@ pub(super) struct Ledger {
 pub(super) struct Logged {
     pub(super) producer: usize,
     pub(super) level: Level,
+    /// Its time, where the bench decides it.
+    pub(super) time: Option<SystemTime>,
 }
 
 impl Ledger {
     /// A record that passed the filter.
-    pub(super) fn note(&mut self, number: u64, producer: usize, level: Level) {
+    pub(super) fn note(&mut self, number: u64, producer: usize, level: Level, time: Option<SystemTime>) {
         let number = number as usize;
         if self.records.len() <= number {
             self.records.resize(number + 1, None);
         }
-        self.records[number] = Some(Logged { producer, level });
+        self.records[number] = Some(Logged { producer, level, time });
     }
 
     pub(super) fn get(&self, number: u64) -> Option<Logged> {
@@ -105,6 +109,9 @@ pub(super) struct Parsed {
     /// What the lines of the crate's own say is lost, all together, and of each level.
     pub(super) told: u64,
     pub(super) told_of: [u64; 5],
+    /// From when to when records are missing, by each line that says how many: a line that is no
+    /// gap line says only until when.
+    pub(super) missing: Vec<RangeInclusive<String>>,
     /// How many gap lines there are.
     pub(super) gaps: usize,
     /// Bytes of whole lines, the crate's own included.
@@ -158,8 +165,11 @@ impl Parsed {
                 self.promised = 0;
             }
             self.told += before.rsplit(' ').nth(1).and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
-            let pairs = after.split(' ').filter_map(|pair| pair.split_once('='));
-            for (key, value) in pairs {
+            let pairs = || after.split(' ').filter_map(|pair| pair.split_once('='));
+            let time = |word| pairs().find(|(key, _)| *key == word).map(|(_, time)| time.to_owned());
+            let to = time("to").unwrap_or_else(|| line[..27].to_owned());
+            self.missing.push(time("from").unwrap_or_default()..=to);
+            for (key, value) in pairs() {
                 if key == "retained" {
                     self.promised = value.parse().unwrap_or(0);
                 }
@@ -183,7 +193,7 @@ impl Parsed {
                 Line::Record(number) => {
                     assert!(seen.insert(*number), "{story}: record {number} is there twice: {:?}", self.lines);
                     // What another life logged is checked as if it were of the first producer.
-                    let logged = ledger.get(*number).unwrap_or(Logged { producer: 0, level: Level::Error });
+                    let logged = ledger.get(*number).unwrap_or(Logged { producer: 0, level: Level::Error, time: None });
                     if logged.level > Level::Warn {
                         orders.values_mut().for_each(|order| order.after_gap = None);
                     }
@@ -340,20 +350,23 @@ fn look_at_log(bench: &Bench, output: usize, disk: &FakeDisk, path: &str, all_is
     let parsed = parse(&disk.read_all_lines(path));
     parsed.assert_order(&bench.ledger, story);
     let wants = |level| bench.pipeline.counters.outputs[output].offered.levels.has(level);
-    let mut missing: BTreeMap<u64, Level> =
-        bench.ledger.own().filter(|(_, logged)| wants(logged.level)).map(|(number, it)| (number, it.level)).collect();
+    let mut missing: BTreeMap<u64, Logged> = bench.ledger.own().filter(|(_, logged)| wants(logged.level)).collect();
     let written = parsed.records.iter().filter(|number| missing.remove(number).is_some()).count() as u64;
     let of_this_life = parsed.records.iter().filter(|number| **number >= bench.ledger.first).count() as u64;
     assert_eq!(written, of_this_life, "{story}: there is nothing that was not logged here");
     let stats = &bench.handle.stats().outputs[output];
     assert_eq!(written, stats.written, "{story}: what is counted as written is in the file");
     for level in Level::iter() {
-        let missing = missing.values().filter(|missing| **missing == level).count() as u64;
+        let missing = missing.values().filter(|missing| missing.level == level).count() as u64;
         let dropped = stats.dropped.by_level(level);
         assert_eq!(missing, dropped, "{story}: what is missing of {level} is counted as dropped");
         let told = parsed.told_of[level as usize - 1] - bench.ledger.told_of_before[level as usize - 1];
         let as_it_should = if all_is_told { told == dropped } else { told <= dropped };
         assert!(as_it_should, "{story}: {dropped} of {level} are missing, the log tells of {told}");
+    }
+    for (number, time) in missing.iter().filter_map(|(number, logged)| Some((number, logged.time?))) {
+        let is_told = parsed.missing.iter().any(|times| times.contains(&utc_text(time)));
+        assert!(!all_is_told || is_told, "{story}: {number} is missing outside of {:?}", parsed.missing);
     }
     let before = &bench.ledger;
     let told = parsed.told - before.told_before;

@@ -96,7 +96,7 @@ fn a_blocked_call_gets_its_slot() {
             bench.writer.step(bench.now);
         }
     });
-    bench.ledger.note(4, 0, Level::Info);
+    bench.ledger.note(4, 0, Level::Info, None);
     bench.step();
     assert_eq!(parse(&[disk.read(PATH)]).records, [0, 1, 2, 3, 4]);
     assert_invariants(&bench, &disk, "blocked");
