@@ -212,14 +212,12 @@ impl Pipeline {
     #[inline(never)]
     pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: Queued) -> bool {
         self.counters.accept(level, wanting);
-        let is_in = match self.slots.overflow {
-            Overflow::DropNewest => {
-                let accepted = self.counters.callers.accepted.total();
-                let has_room = self.slots.has_slot_for(level, accepted) && self.slots.spill_fits(level, spilled);
-                let sent = if has_room { self.slots.send(spilled, record) } else { Err(record) };
-                sent.map_err(Queued::into_inner).is_ok()
-            }
-            other => self.put_by(other, level, spilled, Queued::into_inner(record)),
+        let accepted = || self.counters.callers.accepted.total();
+        let has_room = self.slots.has_slot_for(level, accepted) && self.slots.spill_fits(level, spilled);
+        let sent = if has_room { self.slots.send(spilled, record) } else { Err(record) };
+        let is_in = match sent {
+            Ok(()) => true,
+            Err(record) => self.make_room(level, spilled, Queued::into_inner(record)),
         };
         if is_in {
             self.ring(level);
@@ -229,15 +227,16 @@ impl Pipeline {
         is_in
     }
 
-    /// Puts a record in under a policy that waits for a slot or evicts older records.
+    /// Puts a record for which there was no room into the queue, if the policy makes room for it.
     #[inline(never)]
-    fn put_by(&self, overflow: Overflow, level: Level, spilled: usize, record: OwnedRecord) -> bool {
-        match overflow {
+    fn make_room(&self, level: Level, spilled: usize, record: OwnedRecord) -> bool {
+        match self.slots.overflow {
+            Overflow::DropNewest => false,
+            Overflow::DropOldest => self.slots.put_evicting(level, spilled, record, |oldest| self.evict(oldest)),
+            Overflow::Block => self.put_waiting(level, spilled, record, None),
             Overflow::BlockAtMost(at_most) => {
                 self.put_waiting(level, spilled, record, Instant::now().checked_add(at_most))
             }
-            Overflow::Block => self.put_waiting(level, spilled, record, None),
-            _ => self.slots.put_evicting(level, spilled, record, |oldest| self.evict(oldest)),
         }
     }
 
@@ -257,11 +256,7 @@ impl Pipeline {
         }
     }
 
-    fn put_waiting(&self, level: Level, spilled: usize, record: OwnedRecord, deadline: Option<Instant>) -> bool {
-        let mut record = match self.slots.put(level, spilled, record) {
-            Ok(()) => return true,
-            Err(record) => record,
-        };
+    fn put_waiting(&self, level: Level, spilled: usize, mut record: OwnedRecord, deadline: Option<Instant>) -> bool {
         if self.on_writer() {
             return false;
         }

@@ -219,11 +219,20 @@ impl Slots {
         self.capacity - if is_reserved { self.reserved } else { 0 }
     }
 
-    /// Returns what `has_slot` says, for the record that was the `accepted`th one. Looks at the
-    /// queue only if slots may be short: a look takes a cache line from the writer.
+    /// Returns true if a record of this level may be sent. `accepted` is its number. Under
+    /// `DropNewest`, looks at the queue only if slots may be short, because a look takes a cache
+    /// line from the writer.
     #[inline(always)]
-    pub(super) fn has_slot_for(&self, level: Level, accepted: u64) -> bool {
-        self.last_look.lets_in(accepted) || self.look_for_slot(level, accepted)
+    pub(super) fn has_slot_for(&self, level: Level, accepted: impl FnOnce() -> u64) -> bool {
+        match self.overflow {
+            Overflow::DropNewest => {
+                let accepted = accepted();
+                self.last_look.lets_in(accepted) || self.look_for_slot(level, accepted)
+            }
+            Overflow::DropOldest => self.has_slot(level),
+            // The channel itself has no more slots than the queue.
+            Overflow::Block | Overflow::BlockAtMost(_) => true,
+        }
     }
 
     #[inline(never)]
@@ -479,7 +488,7 @@ mod tests {
             for _ in 0..4000 {
                 let level = levels[random.usize(..levels.len())];
                 accepted += 1;
-                let has_slot = slots.has_slot_for(level, accepted);
+                let has_slot = slots.has_slot_for(level, || accepted);
                 assert_eq!(has_slot, slots.has_slot(level), "{level}, {} in {capacity} slots", slots.len());
                 if has_slot {
                     found += 1;
@@ -508,7 +517,7 @@ mod tests {
                 for count in [1, 2, 10, UNDER_WAY as u64] {
                     let slots = Slots::new(capacity, Overflow::DropNewest);
                     let mut offer = |accepted| {
-                        if slots.has_slot_for(Level::Info, accepted) {
+                        if slots.has_slot_for(Level::Info, || accepted) {
                             assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
                         }
                     };
@@ -531,7 +540,7 @@ mod tests {
             let mut next = 1;
             // Returns how many records a look lets in, itself included.
             let mut look = || {
-                assert!(slots.has_slot_for(Level::Info, next));
+                assert!(slots.has_slot_for(Level::Info, || next));
                 let first = next;
                 next += 1;
                 while slots.last_look.lets_in(next) {
@@ -552,7 +561,7 @@ mod tests {
     fn what_a_look_has_promised_ends_with_the_slots() {
         let slots = Slots::new(8192, Overflow::DropNewest);
         let offer = |accepted| {
-            if slots.has_slot_for(Level::Info, accepted) {
+            if slots.has_slot_for(Level::Info, || accepted) {
                 assert!(slots.put(Level::Info, 0, record(format_args!(""))).is_ok());
             }
         };
