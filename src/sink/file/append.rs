@@ -126,7 +126,7 @@ impl<D: Disk> FileSink<D> {
 
     /// Returns the error that less than `needed` bytes are writable.
     pub(super) fn low_space(&self, written: usize, needed: usize) -> WriteError {
-        let known = self.space.free_and_reserve().filter(|(free, _)| *free >= SPACE_FOR_NOTICE);
+        let known = self.space.free_and_min_free_space().filter(|(free, _)| *free >= SPACE_FOR_NOTICE);
         let mut error = WriteError::new(written, Cause::LowSpace);
         error.still_takes = self.still_takes();
         error.shortage = known.map(|(free_space, min_free_space)| Shortage {

@@ -236,8 +236,8 @@ impl<D: Disk> FileSink<D> {
             .suspended(self.suspended)
     }
 
-    /// Preallocates blocks for the next `lines` bytes and for the reserve after them: a full disk
-    /// shows here, before anything is written.
+    /// Preallocates blocks for the next `lines` bytes and for the error reserve after them: a full
+    /// disk shows here, before anything is written.
     fn preallocate(&mut self, lines: u64) -> std::io::Result<()> {
         let budget = self.budget();
         match &mut self.open {
@@ -306,7 +306,7 @@ impl<D: Disk> FileSink<D> {
         self.sync_if_due(now, false, 0)?;
         // The size of the error reserve depends on the free space now: another process may have cut
         // the file and filled the disk.
-        if self.space.must_look(now.monotonic) || self.budget().is_short_of_reserve() {
+        if self.space.must_look(now.monotonic) || self.budget().is_short_of_error_reserve() {
             self.query_space(now.monotonic);
         }
         let _ = self.preallocate(0); // Without blocks the next batch reports it.

@@ -230,7 +230,7 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     /// Returns what is remembered of the file when it is closed.
-    pub(super) fn left(&self) -> Option<LeftFile> {
+    pub(super) fn left_file(&self) -> Option<LeftFile> {
         self.id.map(|id| LeftFile { id, len: self.len })
     }
 

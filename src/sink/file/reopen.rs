@@ -29,7 +29,7 @@ impl<D: Disk> FileSink<D> {
         // that has dropped its rights could not take it again.
         let closed = &mut self.closed;
         let lock = self.open.take().and_then(|mut open| {
-            closed.left = open.left();
+            closed.left = open.left_file();
             open.leave()
         });
         let opened = self.open_target(lock, now);
@@ -140,7 +140,7 @@ impl<D: Disk> FileSink<D> {
     pub(super) fn close(&mut self, cause: Cause) {
         self.closed.by = cause;
         if let Some(open) = self.open.take() {
-            self.closed.left = open.left();
+            self.closed.left = open.left_file();
         }
     }
 

@@ -50,10 +50,10 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// `reserve`: what the user set; `None` is the default: 1 % of the file system, from 64 KiB to
-    /// 256 MiB, never more than an eighth of it.
-    pub(crate) fn new(reserve: Option<u64>, total: u64) -> Self {
-        let stop = reserve.unwrap_or_else(|| (total / 100).clamp(64 * KIB, 256 * MIB).min(total / 8));
+    /// `min_free_space`: what the user set; `None` is the default: 1 % of the file system, from 64
+    /// KiB to 256 MiB, never more than an eighth of it.
+    pub(crate) fn new(min_free_space: Option<u64>, total: u64) -> Self {
+        let stop = min_free_space.unwrap_or_else(|| (total / 100).clamp(64 * KIB, 256 * MIB).min(total / 8));
         let low = stop.saturating_add(stop.saturating_mul(3).min(GIB));
         let half_way = stop.saturating_add(total.saturating_sub(stop) / 2);
         let resume = stop.saturating_add((stop / 2).clamp(64 * KIB, 256 * MIB)).min(half_way);
@@ -65,7 +65,7 @@ impl Marks {
 /// What is known about the space of one file, and what follows.
 #[derive(Debug)]
 pub(crate) struct Space {
-    reserve: Option<u64>,
+    min_free_space: Option<u64>,
     known: Option<LastAnswer>,
     asked: Option<Instant>,
     /// When the file system was last to commit what was freed.
@@ -104,8 +104,8 @@ impl LastAnswer {
 }
 
 impl Space {
-    pub(crate) fn new(reserve: Option<u64>) -> Self {
-        Self { reserve, known: None, asked: None, committed: None, suspended: None }
+    pub(crate) fn new(min_free_space: Option<u64>) -> Self {
+        Self { min_free_space, known: None, asked: None, committed: None, suspended: None }
     }
 
     /// Takes what the file system says.
@@ -113,7 +113,7 @@ impl Space {
         self.asked = Some(now);
         self.known = match answer {
             Answer::Known { total, free, block } if total > 0 => {
-                Some(LastAnswer { marks: Marks::new(self.reserve, total), free, block })
+                Some(LastAnswer { marks: Marks::new(self.min_free_space, total), free, block })
             }
             _ => None,
         };
@@ -152,12 +152,12 @@ impl Space {
     }
 
     /// Returns whether free space alone says when to stop and when to resume.
-    pub(crate) fn has_marks(&self) -> bool {
+    pub(crate) fn has_min_free_space(&self) -> bool {
         self.known.is_some_and(|known| known.marks.stop > 0)
     }
 
     /// Returns how many bytes can be written, as far as that is known.
-    pub(crate) fn left(&self) -> u64 {
+    pub(crate) fn known_writable(&self) -> u64 {
         self.known.map_or(u64::MAX, |_| self.writable().min(self.free_for_certain()))
     }
 
@@ -182,7 +182,7 @@ impl Space {
     }
 
     /// Returns the free bytes and `min_free_space`, if they are known.
-    pub(crate) fn free_and_reserve(&self) -> Option<(u64, u64)> {
+    pub(crate) fn free_and_min_free_space(&self) -> Option<(u64, u64)> {
         self.known.map(|known| (known.free, known.marks.stop))
     }
 
@@ -277,8 +277,8 @@ mod tests {
         Answer::Known { total, free, block: BLOCK }
     }
 
-    fn asked(reserve: Option<u64>, total: u64, free: u64, now: Instant) -> Space {
-        let mut space = Space::new(reserve);
+    fn asked(min_free_space: Option<u64>, total: u64, free: u64, now: Instant) -> Space {
+        let mut space = Space::new(min_free_space);
         space.answer(known(total, free), now);
         space
     }
@@ -297,14 +297,14 @@ mod tests {
             (MIB, Some(MIB - KIB), MIB - KIB, 4 * (MIB - KIB), MIB - KIB / 2, MIB),
             (MIB, Some(u64::MAX), u64::MAX, u64::MAX, u64::MAX, u64::MAX),
         ];
-        for (total, reserve, stop, low, resume, ample) in cases {
-            let marks = Marks::new(reserve, total);
-            assert_eq!(marks, Marks { stop, low, resume, ample }, "total {total}, set {reserve:?}");
+        for (total, min_free_space, stop, low, resume, ample) in cases {
+            let marks = Marks::new(min_free_space, total);
+            assert_eq!(marks, Marks { stop, low, resume, ample }, "total {total}, set {min_free_space:?}");
         }
     }
 
     #[test]
-    fn what_is_writable_leaves_the_reserve_and_two_blocks() {
+    fn what_is_writable_leaves_min_free_space_and_two_blocks() {
         let now = Instant::now();
         assert_eq!(asked(Some(MIB), GIB, 2 * MIB, now).writable(), MIB - 2 * BLOCK);
         assert_eq!(asked(Some(MIB), GIB, MIB + BLOCK, now).writable(), 0);
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_line_for_another_file_finds_no_room_below_the_reserve_or_where_nothing_is_free() {
         let now = Instant::now();
-        // (reserve, free, bytes, why they do not fit)
+        // (min_free_space, free, bytes, why they do not fit)
         let cases = [
             (MIB, 2 * MIB, MIB - 2 * BLOCK, None),
             (MIB, 2 * MIB, MIB - 2 * BLOCK + 1, Some(Cause::LowSpace)),
@@ -440,14 +440,14 @@ mod tests {
             (0, 1000, 1001, Some(Cause::DiskFull)),
             (0, 0, 0, None),
         ];
-        for (reserve, free, bytes, why) in cases {
-            assert_eq!(asked(Some(reserve), GIB, free, now).cannot_fit(bytes), why, "{bytes} of {free} bytes");
+        for (min_free_space, free, bytes, why) in cases {
+            assert_eq!(asked(Some(min_free_space), GIB, free, now).cannot_fit(bytes), why, "{bytes} of {free} bytes");
         }
         assert_eq!(Space::new(None).cannot_fit(u64::MAX), None, "not known");
     }
 
     #[test]
-    fn low_begins_below_its_mark_and_only_where_there_is_a_reserve() {
+    fn low_begins_below_its_mark_and_only_where_there_is_a_min_free_space() {
         let now = Instant::now();
         assert!(!asked(Some(MIB), GIB, 4 * MIB, now).is_low());
         assert!(asked(Some(MIB), GIB, 4 * MIB - 1, now).is_low());
@@ -465,7 +465,7 @@ mod tests {
         {
             let space = asked(Some(GIB / 2), 200 * GIB, free, now);
             assert_eq!(
-                (space.preallocation_step(), space.headroom(), space.has_marks()),
+                (space.preallocation_step(), space.headroom(), space.has_min_free_space()),
                 (preallocation_step, low, true),
                 "{free} bytes free"
             );
@@ -475,7 +475,7 @@ mod tests {
         assert_eq!(small.shortfall(), 0);
         assert_eq!(asked(Some(10 * KIB), GIB, 70 * KIB, now).shortfall(), 4 * KIB);
         let without = asked(Some(0), GIB, MIB, now);
-        assert!(!without.has_marks());
+        assert!(!without.has_min_free_space());
         assert_eq!(without.block(), BLOCK);
         let mut bare = Space::new(Some(0));
         assert_eq!((bare.preallocation_step(), bare.headroom(), bare.shortfall(), bare.block()), (0, 0, 0, BLOCK));

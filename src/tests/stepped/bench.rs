@@ -102,8 +102,8 @@ impl Setup {
         self.sink(OpenedSink::new(disk.clone(), Target::Path(PATH.into()), options)).retain(retain).backlog(backlog)
     }
 
-    pub(super) fn file(self, disk: &FakeDisk, reserve: Option<u64>, fsync: Fsync) -> Self {
-        self.file_with(disk, FileOptions { min_free_space: reserve, fsync, ..FileOptions::default() })
+    pub(super) fn file(self, disk: &FakeDisk, min_free_space: Option<u64>, fsync: Fsync) -> Self {
+        self.file_with(disk, FileOptions { min_free_space, fsync, ..FileOptions::default() })
     }
 
     pub(super) fn bench(self) -> Bench {

@@ -20,12 +20,12 @@ pub(in crate::sink::file) struct Preallocated {
     /// How many bytes all blocks of the file had then.
     allocated: u64,
     /// The most bytes that were ever preallocated for ERROR lines in this file.
-    largest_reserve: u64,
+    largest_error_reserve: u64,
 }
 
 impl Preallocated {
     pub(in crate::sink::file) fn new(supported: bool) -> Self {
-        Self { supported, end: 0, allocated: 0, largest_reserve: 0 }
+        Self { supported, end: 0, allocated: 0, largest_error_reserve: 0 }
     }
 
     /// Counts no block as taken any more.
@@ -64,13 +64,13 @@ impl<F: DiskFile> OpenFile<F> {
     ///
     /// There is no space for them.
     pub(in crate::sink::file) fn preallocate(&mut self, lines: u64, budget: &Budget, space: &Space) -> io::Result<()> {
-        let reserve = budget.reserve();
-        let bytes = lines.saturating_add(reserve);
-        if reserve == 0 || budget.writable.saturating_add(budget.ahead) < bytes {
+        let error_reserve = budget.error_reserve();
+        let bytes = lines.saturating_add(error_reserve);
+        if error_reserve == 0 || budget.writable.saturating_add(budget.ahead) < bytes {
             return Ok(()); // There is no space, or it is not for us to take.
         }
         self.take_blocks(bytes, space.preallocation_step(), space.block())?;
-        self.blocks.largest_reserve = self.blocks.largest_reserve.max(reserve);
+        self.blocks.largest_error_reserve = self.blocks.largest_error_reserve.max(error_reserve);
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl<F: DiskFile> OpenFile<F> {
         // more.
         let least = self.len.saturating_add(bytes).div_ceil(block).saturating_mul(block);
         // Where another process writes, too, blocks are not given back at the end, and each archive
-        // keeps them: so none is taken that the reserve does not need.
+        // keeps them: so none is taken that the error reserve does not need.
         let more = if self.shared.ever { 0 } else { more / block * block };
         // On a full disk each attempt may cost a wait for the file system's journal.
         let steps = [least.saturating_add(more), least];
@@ -99,7 +99,7 @@ impl<F: DiskFile> OpenFile<F> {
                 }
                 Err(error) if matches!(Cause::of(&error), Cause::DiskFull | Cause::Quota) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()), // The next batch asks again.
-                // Not here: the file goes on without a reserve.
+                // Not here: the file goes on without an error reserve.
                 Err(_) => {
                     self.blocks.supported = false;
                     return Ok(());
@@ -133,13 +133,13 @@ pub(in crate::sink::file) struct Budget {
     /// What the file system has for certain.
     free_for_certain: u64,
     /// Free space alone says when to stop and when to resume.
-    has_marks: bool,
+    has_min_free_space: bool,
     can_preallocate: bool,
     /// What can be written into preallocated blocks.
     ahead: u64,
-    largest_reserve: u64,
-    /// The option.
-    error_reserve: u64,
+    largest_error_reserve: u64,
+    /// The option `error_reserve`.
+    most_error_reserve: u64,
     /// Bytes until the file has its largest size.
     size_left: u64,
     /// The output does not write, and has not since an error.
@@ -154,13 +154,13 @@ impl Budget {
     ) -> Self {
         Self {
             writable: space.writable(),
-            known_writable: space.left(),
+            known_writable: space.known_writable(),
             free_for_certain: space.free_for_certain(),
-            has_marks: space.has_marks(),
+            has_min_free_space: space.has_min_free_space(),
             can_preallocate: open.is_some_and(OpenFile::can_preallocate),
             ahead: open.map_or(0, OpenFile::ahead),
-            largest_reserve: open.map_or(0, |open| open.blocks.largest_reserve),
-            error_reserve,
+            largest_error_reserve: open.map_or(0, |open| open.blocks.largest_error_reserve),
+            most_error_reserve: error_reserve,
             size_left: u64::MAX,
             suspended: false,
         }
@@ -177,10 +177,10 @@ impl Budget {
     }
 
     /// Returns how many bytes of records of all levels may be written: what the space allows and
-    /// what is preallocated, without the reserve.
+    /// what is preallocated, without the error reserve.
     pub(in crate::sink::file) fn for_records(&self) -> u64 {
         if self.can_preallocate {
-            self.writable.saturating_add(self.ahead).saturating_sub(self.reserve())
+            self.writable.saturating_add(self.ahead).saturating_sub(self.error_reserve())
         } else {
             self.writable
         }
@@ -195,21 +195,21 @@ impl Budget {
     /// preallocated: what is preallocated, and what the file system has if it is to be believed.
     pub(in crate::sink::file) fn without_more_blocks(&self, believe: bool) -> u64 {
         let free = if believe { self.free_for_certain } else { 0 };
-        free.saturating_add(self.ahead).saturating_sub(self.reserve())
+        free.saturating_add(self.ahead).saturating_sub(self.error_reserve())
     }
 
     /// Returns how many bytes are preallocated for ERROR lines: `error_reserve`, or where space is
-    /// low half of it, and never less than what is left of the largest reserve.
-    pub(in crate::sink::file) fn reserve(&self) -> u64 {
+    /// low half of it, and never less than what is left of the largest error reserve.
+    pub(in crate::sink::file) fn error_reserve(&self) -> u64 {
         let half = self.known_writable.saturating_add(self.ahead) / 2;
-        // Where no mark says when a full disk has recovered, the reserve must be able to stand
-        // again as before.
-        let before = if self.suspended && !self.has_marks { self.largest_reserve } else { 0 };
-        self.error_reserve.min(half.max(self.largest_reserve.min(self.ahead)).max(before))
+        // Where no mark says when a full disk has recovered, the error reserve must be able to
+        // stand again as before.
+        let before = if self.suspended && !self.has_min_free_space { self.largest_error_reserve } else { 0 };
+        self.most_error_reserve.min(half.max(self.largest_error_reserve.min(self.ahead)).max(before))
     }
 
-    /// Returns whether the reserve is not all preallocated, and could be.
-    pub(in crate::sink::file) fn is_short_of_reserve(&self) -> bool {
-        self.can_preallocate && self.ahead < self.reserve()
+    /// Returns whether the error reserve is not all preallocated, and could be.
+    pub(in crate::sink::file) fn is_short_of_error_reserve(&self) -> bool {
+        self.can_preallocate && self.ahead < self.error_reserve()
     }
 }
