@@ -7,7 +7,7 @@ use log::{Level, LevelFilter};
 
 use crate::sink::Backlog;
 
-use super::records::Room;
+use super::records::WhenFull;
 use super::retained::LINE_OVERHEAD;
 use super::{BATCH_BYTES, BATCH_RECORDS};
 
@@ -60,20 +60,24 @@ impl Waiting {
         if slow_reader { level <= self.admits } else { self.retain > LINE_OVERHEAD && level <= Level::Warn }
     }
 
-    /// Returns the room for a line of a suspended output that retains it.
-    pub(super) fn room_in_suspension(&self, level: Level, slow_reader: bool) -> Room {
-        if slow_reader { self.free_room(level) } else { Room::MakeWay(self.retain) }
+    /// Returns what a full ring does with a line of a suspended output that retains it.
+    pub(super) fn when_full_in_suspension(&self, level: Level, slow_reader: bool) -> WhenFull {
+        if slow_reader { self.drop_newest(level) } else { WhenFull::DropOldest(self.retain) }
     }
 
-    /// Returns the room for a line of an output that lags. A part of one that has `begun` is
-    /// in.
-    pub(super) fn room_while_lagging(&self, level: Level, begun: bool) -> Room {
-        if begun || self.callers_wait { Room::Grow(self.backlog.saturating_add(TURN)) } else { self.free_room(level) }
+    /// Returns what a full ring does with a line of an output that lags. A part of one that has
+    /// `begun` is in.
+    pub(super) fn when_full_while_lagging(&self, level: Level, begun: bool) -> WhenFull {
+        if begun || self.callers_wait {
+            WhenFull::Grow(self.backlog.saturating_add(TURN))
+        } else {
+            self.drop_newest(level)
+        }
     }
 
-    fn free_room(&self, level: Level) -> Room {
+    fn drop_newest(&self, level: Level) -> WhenFull {
         let reserved = if level <= Level::Warn { 0 } else { self.backlog / RESERVED };
-        Room::IfFree { most: self.backlog, reserved }
+        WhenFull::DropNewest { most: self.backlog, reserved }
     }
 
     /// Returns true if the lines of another turn may not fit, with `waiting` bytes of them there.
@@ -165,11 +169,11 @@ mod tests {
     fn a_file_retains_warn_and_error_and_a_stream_what_it_had_room_for() {
         let mut waiting = waiting(64 * KIB, 16 * KIB);
         assert!(waiting.retains(Level::Warn, false) && !waiting.retains(Level::Info, false));
-        assert_eq!(waiting.room_in_suspension(Level::Error, false), Room::MakeWay(64 * KIB));
+        assert_eq!(waiting.when_full_in_suspension(Level::Error, false), WhenFull::DropOldest(64 * KIB));
         assert!(Level::iter().all(|level| waiting.retains(level, true)));
-        let room = |reserved| Room::IfFree { most: 16 * KIB, reserved };
-        assert_eq!(waiting.room_in_suspension(Level::Info, true), room(2 * KIB));
-        assert_eq!(waiting.room_in_suspension(Level::Warn, true), room(0));
+        let drop_newest = |reserved| WhenFull::DropNewest { most: 16 * KIB, reserved };
+        assert_eq!(waiting.when_full_in_suspension(Level::Info, true), drop_newest(2 * KIB));
+        assert_eq!(waiting.when_full_in_suspension(Level::Warn, true), drop_newest(0));
         // One that was refused stays refused, so that its callers learn it, until the next time.
         waiting.refused(Level::Debug);
         assert!(waiting.retains(Level::Warn, true) && !waiting.retains(Level::Info, true));
@@ -184,10 +188,10 @@ mod tests {
     #[test]
     fn a_line_that_is_begun_finds_room_in_any_case_and_so_does_each_where_callers_wait() {
         let mut waiting = waiting(0, 0);
-        assert_eq!(waiting.room_while_lagging(Level::Info, true), Room::Grow(TURN));
-        assert_eq!(waiting.room_while_lagging(Level::Info, false), Room::IfFree { most: 0, reserved: 0 });
+        assert_eq!(waiting.when_full_while_lagging(Level::Info, true), WhenFull::Grow(TURN));
+        assert_eq!(waiting.when_full_while_lagging(Level::Info, false), WhenFull::DropNewest { most: 0, reserved: 0 });
         waiting.callers_wait = true;
-        assert_eq!(waiting.room_while_lagging(Level::Info, false), Room::Grow(TURN));
+        assert_eq!(waiting.when_full_while_lagging(Level::Info, false), WhenFull::Grow(TURN));
     }
 
     #[test]

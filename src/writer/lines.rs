@@ -22,7 +22,7 @@ pub(super) struct Lines {
     /// The number of the record in its turn, for each line that is a record's.
     pub(super) records: Vec<usize>,
     /// True if a record among them was born in the code of another output.
-    pub(super) own: bool,
+    pub(super) born_in_output: bool,
 }
 
 impl Lines {
@@ -87,6 +87,6 @@ impl Lines {
         self.text.clear(2 * BATCH_BYTES);
         self.spans.clear();
         self.records.clear();
-        self.own = false;
+        self.born_in_output = false;
     }
 }

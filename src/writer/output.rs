@@ -211,7 +211,7 @@ impl Output {
         &mut self,
         what: impl FnOnce(&mut dyn OutputSink) -> Result<T, WriteError>,
     ) -> Result<T, Refusal> {
-        let silent = self.lines.own;
+        let silent = self.lines.born_in_output;
         let _signals = self.sink.is_programs().then(ProgramSignals::new);
         match origin::inside(self.pipeline, self.index, silent, || guarded(|| what(&mut *self.sink))) {
             Ok(answer) => answer.map_err(|error| Refusal { error, panicked: false }),
@@ -247,9 +247,9 @@ impl Output {
         if cause == Cause::LowSpace { Ok(()) } else { Err(Unopened { cause, error: why }) }
     }
 
-    /// Lays out one record, the `number`th of this turn, or drops it. `is_own`: the record was
-    /// logged by the code of another output.
-    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, is_own: bool, turn: &mut Turn<'_>) {
+    /// Lays out one record, the `number`th of this turn, or drops it. `born_in_output`: the record
+    /// was logged by the code of another output.
+    pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, born_in_output: bool, turn: &mut Turn<'_>) {
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
             return turn.drop_record(number, self.index, record.unix_time(), cause.into());
@@ -260,12 +260,14 @@ impl Output {
         let start = self.lines.text.len();
         let (encoder, text) = (&mut self.encoder, &mut self.lines.text);
         let laid_out = match encoder.is_programs() {
-            true => origin::inside(self.pipeline, self.index, is_own, || guarded(|| encoder.line(text, record))),
+            true => {
+                origin::inside(self.pipeline, self.index, born_in_output, || guarded(|| encoder.line(text, record)))
+            }
             false => guarded(|| encoder.line(text, record)),
         };
         let reason = match laid_out {
             Ok(Ok(())) => {
-                self.lines.own |= is_own;
+                self.lines.born_in_output |= born_in_output;
                 self.lines.close(level, record.unix_time());
                 self.lines.records.push(number);
                 let in_hands = self.lines.records.len() + turn.records.retained(self.index);
@@ -377,7 +379,7 @@ impl Output {
         }
         let lines = std::mem::take(&mut self.lines);
         let batch = lines.batch(turn.now);
-        self.lines.own = lines.own;
+        self.lines.born_in_output = lines.born_in_output;
         let result = self.ask(|sink| sink.write(&batch));
         let len = batch.len();
         self.lines = lines;

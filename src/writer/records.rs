@@ -21,13 +21,13 @@ use crate::unix_time::UnixTime;
 use super::record_state::{LineRef, RecordState};
 use super::retained::{LINE_OVERHEAD, RetainedLine, Ring};
 
-/// The room that a line finds where lines wait. All in bytes.
+/// What happens to a line that is to wait when its ring is full. All in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// The oldest lines make way for it.
-    MakeWay(usize),
-    /// It fits and leaves the reserved bytes free, or it is dropped.
-    IfFree { most: usize, reserved: usize },
+pub(super) enum WhenFull {
+    /// The oldest lines are dropped for it.
+    DropOldest(usize),
+    /// It is dropped, unless it fits and leaves the reserved bytes free.
+    DropNewest { most: usize, reserved: usize },
     /// It waits in any case; the ring grows, in one step up to this size.
     Grow(usize),
 }
@@ -127,12 +127,12 @@ impl Records {
         number: usize,
         output: usize,
         line: (&[u8], UnixTime),
-        room: Room,
+        when_full: WhenFull,
         reason: DropReason,
         counters: &Counters,
     ) -> bool {
         let (bytes, time) = line;
-        let at = self.make_room(output, bytes.len(), room, reason, counters);
+        let at = self.make_room(output, bytes.len(), when_full, reason, counters);
         let Some(place) = at.and_then(|at| LineRef::new(output, at)) else {
             self.drop_record(number, output, time, reason, counters);
             return false;
@@ -152,15 +152,15 @@ impl Records {
         &mut self,
         output: usize,
         len: usize,
-        room: Room,
+        when_full: WhenFull,
         reason: DropReason,
         counters: &Counters,
     ) -> Option<u32> {
         let ring = &mut self.rings[output];
-        let (fits, most) = match room {
-            Room::MakeWay(most) => (LINE_OVERHEAD.saturating_add(len) <= most, most.max(ring.size())),
-            Room::IfFree { most, reserved } => (ring.has_room(len, most.saturating_sub(reserved)), most),
-            Room::Grow(most) => (true, most.max(ring.size().saturating_add(LINE_OVERHEAD).saturating_add(len))),
+        let (fits, most) = match when_full {
+            WhenFull::DropOldest(most) => (LINE_OVERHEAD.saturating_add(len) <= most, most.max(ring.size())),
+            WhenFull::DropNewest { most, reserved } => (ring.has_room(len, most.saturating_sub(reserved)), most),
+            WhenFull::Grow(most) => (true, most.max(ring.size().saturating_add(LINE_OVERHEAD).saturating_add(len))),
         };
         if !fits || !ring.take_memory(most) {
             return None;

@@ -10,7 +10,7 @@ use crate::unix_time::UnixTime;
 
 use super::Turn;
 use super::output::{Output, Rest};
-use super::records::Room;
+use super::records::WhenFull;
 
 impl Output {
     /// Settles the batch: the first `written` lines are in, and so are the `urgent` ones after
@@ -33,13 +33,13 @@ impl Output {
                 continue;
             }
             let is_begun = begun == Some(number);
-            let (room, reason) = self.room(rest, line.level(), is_begun);
-            let Some(room) = room else {
+            let (when_full, reason) = self.when_full(rest, line.level(), is_begun);
+            let Some(when_full) = when_full else {
                 turn.drop_record(*record, self.index, line.unix_time(), reason);
                 continue;
             };
             let line = (line.bytes(), line.unix_time(), line.level());
-            let is_retained = self.retain_line(*record, line, room, reason, turn);
+            let is_retained = self.retain_line(*record, line, when_full, reason, turn);
             if is_retained && is_begun {
                 turn.records.set_begun(self.index, true);
             }
@@ -61,13 +61,14 @@ impl Output {
         leading
     }
 
-    /// Returns the room for a line that is not in, and why the line is dropped if it finds none.
-    fn room(&self, rest: Rest, level: Level, is_begun: bool) -> (Option<Room>, DropReason) {
+    /// Returns what a full ring does with a line that is not in; `None`: the line is dropped. Also
+    /// returns the reason for drops.
+    fn when_full(&self, rest: Rest, level: Level, is_begun: bool) -> (Option<WhenFull>, DropReason) {
         let slow_reader = self.has_slow_reader();
         match rest {
-            Rest::Wait { .. } => (Some(self.waiting.room_while_lagging(level, is_begun)), DropReason::QueueFull),
+            Rest::Wait { .. } => (Some(self.waiting.when_full_while_lagging(level, is_begun)), DropReason::QueueFull),
             Rest::Suspended(reason) if self.retains(level) => {
-                (Some(self.waiting.room_in_suspension(level, slow_reader)), reason)
+                (Some(self.waiting.when_full_in_suspension(level, slow_reader)), reason)
             }
             Rest::Suspended(reason) | Rest::Dropped(reason) => (None, reason),
         }
@@ -78,11 +79,11 @@ impl Output {
         &mut self,
         record: usize,
         (bytes, time, level): (&[u8], UnixTime, Level),
-        room: Room,
+        when_full: WhenFull,
         reason: DropReason,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let is_retained = turn.records.keep(record, self.index, (bytes, time), room, reason, turn.counters);
+        let is_retained = turn.records.keep(record, self.index, (bytes, time), when_full, reason, turn.counters);
         if !is_retained && self.has_slow_reader() {
             self.waiting.refused(level);
         }
