@@ -5,6 +5,7 @@ use log::{LevelFilter, Metadata};
 use crate::error::FilterError;
 
 use super::filter_advice::advice;
+use super::grammar::split_pattern;
 
 /// The levels of targets, and what must be in a message.
 pub(super) struct Directives {
@@ -22,10 +23,7 @@ impl Directives {
         let mut message = None;
         for text in texts {
             let bad = |why: String| FilterError { directives: text.clone(), why };
-            let (levels, pattern) = match text.split_once('/') {
-                Some((levels, pattern)) => (levels, Some(pattern)),
-                None => (text.as_str(), None),
-            };
+            let (levels, pattern) = split_pattern(text);
             if pattern.is_some_and(|pattern| pattern.contains('/')) {
                 return Err(bad("more than one `/`".into()));
             }
@@ -43,7 +41,7 @@ impl Directives {
     /// Parses the directives of one output. As in env_logger, a target that they do not name is
     /// off, unless they name none at all.
     pub(super) fn of_output(text: &String) -> Result<Self, FilterError> {
-        let levels = text.split('/').next().unwrap_or("");
+        let (levels, _) = split_pattern(text);
         let names_none = levels.split(',').all(|directive| directive.trim().is_empty());
         Self::new(if names_none { LevelFilter::Trace } else { LevelFilter::Off }, [text])
     }

@@ -20,6 +20,7 @@ use crate::sync::{process_wide, thread_local};
 use crate::wanted::{Levels, Wanting};
 
 use super::directives::Directives;
+use super::grammar::{split_pattern, target_of};
 #[cfg(feature = "tracing")]
 use super::interest::Interest;
 use super::output_filters::{OutputFilters, Takers};
@@ -106,19 +107,10 @@ impl Filter {
     }
 }
 
-/// Returns the target that a directive names: none if it is a level alone.
-fn target_of(directive: &str) -> &str {
-    match directive.split_once('=') {
-        Some((target, _)) => target.trim(),
-        None if directive.parse::<LevelFilter>().is_ok() => "",
-        None => directive,
-    }
-}
-
 /// Returns the directives that `filter_env` found in a variable: the good ones, and what to say of
 /// the others.
 pub(crate) fn split_env(text: &str) -> (String, Vec<FilterError>) {
-    let (levels, pattern) = text.split_once('/').map_or((text, None), |(levels, rest)| (levels, Some(rest)));
+    let (levels, pattern) = split_pattern(text);
     let mut errors = Vec::new();
     let mut sound = |directives: &str| {
         let checked = Directives::new(LevelFilter::Off, [&directives.to_owned()]);
@@ -446,7 +438,7 @@ impl CurrentFilter {
         let base = filter.base.as_str().to_ascii_lowercase();
         let (mut directives, mut pattern) = (vec![base.as_str()], None);
         for text in layers {
-            let (levels, its_pattern) = text.split_once('/').map_or((text.as_str(), None), |(l, p)| (l, Some(p)));
+            let (levels, its_pattern) = split_pattern(text);
             directives.extend(levels.split(',').map(str::trim).filter(|directive| !directive.is_empty()));
             pattern = its_pattern.or(pattern);
         }

@@ -3,6 +3,8 @@
 
 use log::LevelFilter;
 
+use super::grammar::split_pattern;
+
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::Off),
     ("error", LevelFilter::Error),
@@ -28,7 +30,7 @@ const OTHER_NAMES: [(&str, &str); 9] = [
 /// it is written, as far as one can guess what was meant.
 /// `compiled` is the most verbose level that `log` was compiled with.
 pub(crate) fn advice(text: &str, compiled: LevelFilter) -> Vec<String> {
-    let levels = text.split_once('/').map_or(text, |(levels, _)| levels);
+    let (levels, _) = split_pattern(text);
     levels.split(',').filter_map(|directive| Directive::new(directive).advice(compiled)).collect()
 }
 

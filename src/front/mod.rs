@@ -13,6 +13,7 @@ pub(crate) mod filter;
 mod interest;
 mod filter_advice;
 pub(crate) mod filter_doubts;
+mod grammar;
 pub(crate) mod output_filters;
 pub(crate) mod logger;
 pub(crate) mod installed;
