@@ -21,6 +21,7 @@ pub(crate) mod file;
 pub(crate) mod rotation;
 
 mod stream;
+mod write_all;
 
 pub use batch::{Batch, BatchBuf, Line, Now};
 pub use outcome::WriteError;

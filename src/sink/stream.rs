@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use crate::disk::{ATOMIC_WRITE, DiskStream};
 
-use super::{Batch, Lag, WriteError};
+use super::{Batch, Lag, WriteError, write_all};
 
-/// A write that is interrupted this often in a row counts as failed.
-const MOST_INTERRUPTIONS: usize = 100;
 /// The time between two looks at the reader of a suspended stream.
 const PROBE: Duration = Duration::from_millis(50);
 
@@ -146,16 +144,5 @@ impl<S: DiskStream> StreamSink<S> {
 
 /// Writes until all is in or an error comes. Returns how much is in.
 fn write_all(stream: &mut impl DiskStream, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let (mut got, mut interruptions) = (0, 0);
-    while got < bytes.len() {
-        match stream.write(&bytes[got..]) {
-            Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
-            Ok(more) => (got, interruptions) = (got + more, 0),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
-                interruptions += 1;
-            }
-            Err(error) => return (got, Err(error)),
-        }
-    }
-    (got, Ok(()))
+    write_all::write_all(bytes, |rest, _| stream.write(rest).map_err(|error| (error, Some(0))))
 }

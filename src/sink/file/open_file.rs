@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{DiskFile, FileId, Size};
 use crate::event::Cause;
+use crate::sink::write_all::write_all;
 
 use self::preallocation::Preallocated;
 use super::missing_lock::LockState;
@@ -22,8 +23,6 @@ const TAIL_PAUSE: Duration = Duration::from_millis(5);
 /// A file that grows at each look, and never ends with a line, counts as torn after this many
 /// looks.
 const MOST_TAIL_LOOKS: usize = 100;
-/// A write that is interrupted this often in a row counts as failed.
-const MOST_INTERRUPTIONS: usize = 100;
 
 /// What has become of the part of a line that a failed write has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,28 +240,15 @@ impl<F: DiskFile> OpenFile<F> {
 
     /// Writes until all is in or an error comes. Returns how many bytes are in.
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
-        let (mut got, mut interruptions) = (0, 0);
-        while got < bytes.len() {
-            let error = match self.file.write(&bytes[got..]) {
-                Ok(0) => return (got, Err(io::ErrorKind::WriteZero.into())),
-                Ok(more) => {
-                    (got, interruptions) = (got + more, 0);
-                    self.wrote(more);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            let seen = self.see_written(&bytes[got..], got > 0);
-            got += seen.unwrap_or(0);
+        write_all(bytes, |rest, follows| match self.file.write(rest) {
+            Ok(more) => {
+                self.wrote(more);
+                Ok(more)
+            }
             // Where it cannot be seen what an interrupted write has done, a repetition may be a
             // second copy of the line, for which nobody has asked the free space.
-            let again = error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS;
-            if !again || seen.is_none() {
-                return (got, Err(error));
-            }
-            interruptions += 1;
-        }
-        (got, Ok(()))
+            Err(error) => Err((error, self.see_written(rest, follows))),
+        })
     }
 
     /// Writes once. Returns how many bytes are in, whatever the write itself has reported.
