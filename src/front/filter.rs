@@ -91,7 +91,7 @@ impl Filter {
 
     /// Returns what the directives come to for every record of one target.
     fn verdict(&self, target: &str) -> Verdict {
-        let mut verdict = Verdict { by_message: self.looks_at_messages(), ..Verdict::NOTHING };
+        let mut verdict = Verdict { needs_message: self.looks_at_messages(), ..Verdict::NOTHING };
         for level in Level::iter() {
             verdict.add(level, self.takers(&Metadata::builder().level(level).target(target).build()));
         }
@@ -129,13 +129,13 @@ pub(crate) struct Verdict {
     /// The levels that pass.
     levels: Levels,
     /// The message must be known: it also decides, or it is printed at once.
-    pub(crate) by_message: bool,
+    pub(crate) needs_message: bool,
     /// For each level, the outputs with filters that want it.
     wanting: [Wanting; 5],
 }
 
 impl Verdict {
-    const NOTHING: Self = Self { levels: Levels::NONE, by_message: false, wanting: [Wanting::NOBODY; 5] };
+    const NOTHING: Self = Self { levels: Levels::NONE, needs_message: false, wanting: [Wanting::NOBODY; 5] };
 
     fn add(&mut self, level: Level, takers: Takers) {
         if !takers.is_nobody() {
@@ -154,7 +154,7 @@ impl Verdict {
     #[inline]
     pub(crate) fn on(&self, level: Level) -> RecordVerdict {
         let wanting = self.wanting[level as usize - 1];
-        RecordVerdict { passes: self.passes(level), by_message: self.by_message, wanting }
+        RecordVerdict { passes: self.passes(level), needs_message: self.needs_message, wanting }
     }
 }
 
@@ -163,7 +163,7 @@ impl Verdict {
 pub(crate) struct RecordVerdict {
     pub(crate) passes: bool,
     /// The message must be known: it also decides, or it is printed at once.
-    pub(crate) by_message: bool,
+    pub(crate) needs_message: bool,
     /// The outputs with filters that want the record.
     pub(crate) wanting: Wanting,
 }
@@ -176,7 +176,7 @@ struct Remembered {
     /// The address and the length of the target's text. The text is static, so they stand for it.
     target: Cell<(usize, usize)>,
     levels: Cell<Levels>,
-    by_message: Cell<bool>,
+    needs_message: Cell<bool>,
     wanting: [Cell<Wanting>; 5],
 }
 
@@ -186,7 +186,7 @@ impl Remembered {
             version: Cell::new(0),
             target: Cell::new((0, 0)),
             levels: Cell::new(Levels::NONE),
-            by_message: Cell::new(false),
+            needs_message: Cell::new(false),
             wanting: [const { Cell::new(Wanting::NOBODY) }; 5],
         }
     }
@@ -194,7 +194,7 @@ impl Remembered {
     fn set(&self, version: u64, target: (usize, usize), verdict: Verdict) {
         self.target.set(target);
         self.levels.set(verdict.levels);
-        self.by_message.set(verdict.by_message);
+        self.needs_message.set(verdict.needs_message);
         self.wanting.iter().zip(verdict.wanting).for_each(|(cell, wanting)| cell.set(wanting));
         self.version.set(version);
     }
@@ -202,7 +202,7 @@ impl Remembered {
     fn verdict(&self) -> Verdict {
         Verdict {
             levels: self.levels.get(),
-            by_message: self.by_message.get(),
+            needs_message: self.needs_message.get(),
             wanting: std::array::from_fn(|level| self.wanting[level].get()),
         }
     }
@@ -211,7 +211,7 @@ impl Remembered {
     fn on(&self, level: Level) -> RecordVerdict {
         RecordVerdict {
             passes: self.levels.get().has(level),
-            by_message: self.by_message.get(),
+            needs_message: self.needs_message.get(),
             wanting: self.wanting[level as usize - 1].get(),
         }
     }
@@ -332,7 +332,7 @@ impl CurrentFilter {
     /// Asks the filter about every record of one target.
     fn ask_for(&self, target: &str) -> Verdict {
         let verdict = self.filter.load().verdict(target);
-        Verdict { by_message: verdict.by_message || self.prints, ..verdict }
+        Verdict { needs_message: verdict.needs_message || self.prints, ..verdict }
     }
 
     /// Asks the filter about this record's target, and remembers what it says.
@@ -354,8 +354,8 @@ impl CurrentFilter {
 
     /// Returns the verdict that the call site remembers for its module path. The site has one word,
     /// for the filter's version and the levels; a verdict that holds more is remembered by the
-    /// thread, and so is every verdict if the site may remember none.
-    pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>, may_remember: bool) -> Verdict {
+    /// thread.
+    pub(crate) fn verdict_at(&self, site: &Site, record: &log::Record<'_>) -> Verdict {
         let target = record.target();
         let is_static = record.module_path_static().is_some_and(|path| std::ptr::eq(path, target));
         let remembered = if is_static { self.levels_at(site) } else { None };
@@ -365,8 +365,8 @@ impl CurrentFilter {
         // Acquire: see `remembered`.
         let version = self.version.load(Acquire);
         let verdict = self.verdict(record);
-        let is_whole = !verdict.by_message && verdict.wanting == Verdict::NOTHING.wanting;
-        if may_remember && is_static && is_whole && !is_asking(Question::Filter) {
+        let is_whole = !verdict.needs_message && verdict.wanting == Verdict::NOTHING.wanting;
+        if is_static && is_whole && !is_asking(Question::Filter) {
             site.verdict.store(version << LEVEL_BITS | u64::from(verdict.levels.bits()), Relaxed);
         }
         verdict
@@ -389,8 +389,8 @@ impl CurrentFilter {
         let target = record.target().as_bytes();
         if target.len() > LONGEST_TEXT {
             let filter = self.filter.load();
-            let by_message = filter.looks_at_messages() || self.prints;
-            let mut verdict = Verdict { by_message, ..Verdict::NOTHING };
+            let needs_message = filter.looks_at_messages() || self.prints;
+            let mut verdict = Verdict { needs_message, ..Verdict::NOTHING };
             verdict.add(record.level(), filter.takers(record.metadata()));
             return verdict;
         }
@@ -574,8 +574,7 @@ mod tests {
             let mut record = log::Record::builder();
             record.target(target).module_path_static(Some("app")).level(Level::Debug).build()
         };
-        let passes =
-            |filter: &CurrentFilter, target| filter.verdict_at(&SITE, &record(target), true).passes(Level::Debug);
+        let passes = |filter: &CurrentFilter, target| filter.verdict_at(&SITE, &record(target)).passes(Level::Debug);
         for _ in 0..2 {
             assert!(passes(&filter, "app") && !passes(&filter, "own") && !passes(&other, "app"));
         }
@@ -585,7 +584,7 @@ mod tests {
         }
         filter.set("app=debug/needle").unwrap();
         for _ in 0..2 {
-            assert!(passes(&filter, "app") && filter.verdict_at(&SITE, &record("app"), true).by_message);
+            assert!(passes(&filter, "app") && filter.verdict_at(&SITE, &record("app")).needs_message);
         }
     }
 

@@ -45,8 +45,7 @@ pub(crate) struct Core {
     context: Option<Context>,
     /// For `Console::test`.
     captured: Option<Captured>,
-    /// Nothing but the filter decides on a call or adds to its record, so that the call's site may
-    /// remember what the filter says.
+    /// Nothing but the filter decides on a call, and no context adds to its record.
     has_only_filter: bool,
 }
 
@@ -172,7 +171,7 @@ impl Core {
         if verdict.passes {
             let surroundings = Surroundings { more, context: self.context.as_ref() };
             let call = Call { record, kind: Kind::Record(&surroundings), wanting: verdict.wanting };
-            self.put(call, verdict.by_message);
+            self.put(call, verdict.needs_message);
         }
     }
 
@@ -187,7 +186,7 @@ impl Core {
         }
         let pipeline = self.per_process.pipeline();
         let (thread, named_in) = origin::origin();
-        if named_in != pipeline.epoch() || scope::is_inside() {
+        if !self.has_only_filter || named_in != pipeline.epoch() || scope::is_inside() {
             return false;
         }
         let Some(stamp) = pipeline.admit(level, Wanting::NOBODY) else { return true };
@@ -204,14 +203,14 @@ impl Core {
     /// Logs a record whose message is laid out on the writer's thread, unless something here has to
     /// know it.
     pub(crate) fn defer(&self, record: &log::Record<'_>, message: Deferred<'_>) {
-        let verdict = self.filter.verdict_at(message.site, record, self.has_only_filter).on(record.level());
+        let verdict = self.filter.verdict_at(message.site, record).on(record.level());
         if !verdict.passes {
             return;
         }
         let surroundings = Surroundings { more: None, context: self.context.as_ref() };
-        let is_known = verdict.by_message || message.site.literal().is_some();
+        let is_known = verdict.needs_message || message.site.literal().is_some();
         let kind = if is_known { Kind::Record(&surroundings) } else { Kind::Deferred(&surroundings, message) };
-        self.put(Call { record, kind, wanting: verdict.wanting }, verdict.by_message);
+        self.put(Call { record, kind, wanting: verdict.wanting }, verdict.needs_message);
     }
 
     /// Puts a whole line on the queue that some other crate has laid out and filtered, for the
@@ -366,5 +365,44 @@ impl RefUnwindSafe for Logger {}
 impl fmt::Debug for Logger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Logger").field("max_level", &self.max_level()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::record::Site;
+    use crate::{Builder, SinkOutput};
+
+    /// In a logger with a context or a rate limit, a call that the filter turned away made a whole
+    /// record each time.
+    #[test]
+    fn a_call_that_the_filter_turned_away_is_turned_away_by_its_site() {
+        static PLAIN: Site = Site::new("app", "app.rs", 1, &[], "message");
+        static WITH_CONTEXT: Site = Site::new("app", "app.rs", 2, &[], "message");
+        static LIMITED: Site = Site::new("app", "app.rs", 3, &[], "message");
+        let builder = || Builder::new().output(SinkOutput::writer("memory", Vec::new()));
+        for (builder, site, adds_or_decides) in [
+            (builder(), &PLAIN, false),
+            (builder().context(|fields| fields.add("node", 7)), &WITH_CONTEXT, true),
+            (builder().rate_limit(100, Duration::from_secs(60)), &LIMITED, true),
+        ] {
+            let (logger, handle) = builder.build().unwrap();
+            let message = Deferred { site, arguments: &(), values: &() };
+            let log = |level| {
+                if !logger.core.log_at(level, message) {
+                    let mut record = log::Record::builder();
+                    record.level(level).target("app").module_path_static(Some("app"));
+                    logger.core.defer(&record.args(format_args!("message")).build(), message);
+                }
+            };
+            log(Level::Debug);
+            assert!(logger.core.log_at(Level::Debug, message), "its site remembers");
+            (0..2).for_each(|_| log(Level::Info));
+            assert_eq!(logger.core.log_at(Level::Info, message), !adds_or_decides);
+            assert_eq!(handle.stats().accepted, if adds_or_decides { 2 } else { 3 });
+        }
     }
 }

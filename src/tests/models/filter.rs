@@ -47,7 +47,7 @@ fn loom_what_is_remembered_while_the_filter_changes_ends_with_it() {
 /// The filter's verdict on this log call, which the call itself remembers.
 fn verdict_at(filter: &CurrentFilter, site: &Site) -> LevelFilter {
     let record = log::Record::builder().target("app").module_path_static(Some("app")).build();
-    most(filter.verdict_at(site, &record, true))
+    most(filter.verdict_at(site, &record))
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn agree(filter: &CurrentFilter, base: LevelFilter, cap: LevelFilter, layers: &L
         let story = || format!("{} of {:?} by {:?}", record.level(), record.target(), texts().collect::<Vec<_>>());
         assert_eq!(verdict.passes(record.level()), expected, "{}", story());
         assert_eq!(filter.load().enabled(&metadata), expected, "{}", story());
-        assert_eq!(verdict.by_message, pattern.is_some(), "{}", story());
+        assert_eq!(verdict.needs_message, pattern.is_some(), "{}", story());
         assert!(!expected || record.level() <= filter.load().max_level(), "{}", story());
     };
     for level in Level::iter() {
