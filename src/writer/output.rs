@@ -298,7 +298,7 @@ impl Output {
         if self.is_suspended() {
             return;
         }
-        self.unreported.lost(turn.records.take_lost(self.index));
+        self.unreported.note_drop(turn.records.take_earliest_drop(self.index));
         let dropped = turn.counters.drops_of(&self.counters);
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
         let (unreported, now) = (&mut self.unreported, turn.now);

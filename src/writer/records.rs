@@ -21,7 +21,7 @@ use crate::unix_time::UnixTime;
 use super::record_state::{LineRef, RecordState};
 use super::retained::{LINE_OVERHEAD, RetainedLine, Ring};
 
-/// What happens to a line that is to wait when its ring is full. All in bytes.
+/// The way of a line into a ring that is full. All numbers are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhenFull {
     /// The oldest lines are dropped for it.
@@ -38,8 +38,8 @@ pub(super) struct Records {
     turn: Vec<RecordState>,
     /// What each output retains.
     rings: Vec<Ring>,
-    /// The earliest time of a record that each output has dropped since `take_lost`.
-    lost: Vec<Option<UnixTime>>,
+    /// The earliest time of a record that each output has dropped since `take_earliest_drop`.
+    earliest_drops: Vec<Option<UnixTime>>,
     /// Where each ring ended when the turn began: lines after that belong to records of the turn.
     turn_began: Vec<u32>,
     /// Records of earlier turns that are retained and written nowhere.
@@ -53,7 +53,7 @@ impl Records {
         // Allocated once, for the largest turn: a turn that ran out of memory could not drop its
         // records quietly.
         let (turn, turn_began) = (Vec::with_capacity(records), vec![0; rings.len()]);
-        Self { turn, lost: vec![None; rings.len()], turn_began, rings, open: 0 }
+        Self { turn, earliest_drops: vec![None; rings.len()], turn_began, rings, open: 0 }
     }
 
     /// Adds a record to the turn. Returns its number.
@@ -88,13 +88,13 @@ impl Records {
     }
 
     /// Returns the earliest time of a record that an output has dropped since the last call.
-    pub(super) fn take_lost(&mut self, output: usize) -> Option<UnixTime> {
-        self.lost[output].take()
+    pub(super) fn take_earliest_drop(&mut self, output: usize) -> Option<UnixTime> {
+        self.earliest_drops[output].take()
     }
 
-    fn lose(&mut self, output: usize, time: UnixTime) {
-        let lost = &mut self.lost[output];
-        *lost = Some(lost.map_or(time, |lost| lost.min(time)));
+    fn note_drop(&mut self, output: usize, time: UnixTime) {
+        let earliest = &mut self.earliest_drops[output];
+        *earliest = Some(earliest.map_or(time, |earliest| earliest.min(time)));
     }
 
     /// Notes that an output has dropped a record of the turn, which was logged at `time`.
@@ -106,7 +106,7 @@ impl Records {
         reason: DropReason,
         counters: &Counters,
     ) {
-        self.lose(output, time);
+        self.note_drop(output, time);
         let state = &mut self.turn[number];
         counters.outputs[output].dropped.count(state.level, reason);
         state.drop_by(as_number(output), reason);
@@ -210,7 +210,7 @@ impl Records {
         match outcome {
             Ok(()) => retained.state.written = true,
             Err(reason) => {
-                self.lose(output, retained.time);
+                self.note_drop(output, retained.time);
                 counters.outputs[output].dropped.count(retained.state.level, reason);
                 retained.state.drop_by(as_number(output), reason);
             }

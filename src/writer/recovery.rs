@@ -179,7 +179,7 @@ impl Output {
         let Life::Suspended(suspension) = self.life else { return false };
         let now = turn.now;
         let finished = self.finish_begun(turn);
-        self.unreported.lost(turn.records.take_lost(self.index));
+        self.unreported.note_drop(turn.records.take_earliest_drop(self.index));
         let drops = self.unreported_drops(turn);
         let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
         match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now), turn)) {

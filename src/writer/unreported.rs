@@ -48,13 +48,13 @@ struct Gap {
     since: Option<Now>,
     /// The earliest time of a record that the output itself has dropped: before the turn that has
     /// dropped it, and long before if it was retained.
-    first: Option<UnixTime>,
+    earliest_drop: Option<UnixTime>,
 }
 
 impl Gap {
     /// Everything that was dropped until then is reported.
     fn none_at(complete_at: Now) -> Self {
-        Self { complete_at: Some(complete_at), since: None, first: None }
+        Self { complete_at: Some(complete_at), since: None, earliest_drop: None }
     }
 }
 
@@ -131,10 +131,10 @@ impl Unreported {
         dropped.since(&self.reported)
     }
 
-    /// Takes the earliest time of the records that the output itself has dropped since the last
+    /// Notes the earliest time of the records that the output itself has dropped since the last
     /// call.
-    pub(super) fn lost(&mut self, time: Option<UnixTime>) {
-        self.gap.first = self.gap.first.into_iter().chain(time).min();
+    pub(super) fn note_drop(&mut self, time: Option<UnixTime>) {
+        self.gap.earliest_drop = self.gap.earliest_drop.into_iter().chain(time).min();
     }
 
     /// Checks whether records are missing, while the output is not suspended: a gap line says since
@@ -209,7 +209,7 @@ impl Unreported {
     pub(super) fn gap(&self, suspension: &Suspension, drops: &Drops, retained: usize, now: Now) -> Notice {
         let before = self.gap.since.filter(|since| since.monotonic < suspension.since.monotonic);
         let since = before.unwrap_or(suspension.since);
-        let from = self.gap.first.map_or(since.wall, |first| since.wall.min(first.into()));
+        let from = self.gap.earliest_drop.map_or(since.wall, |time| since.wall.min(time.into()));
         notice::resumed((from, now.wall), suspension.cause, drops, retained, &self.happened)
     }
 
