@@ -179,7 +179,7 @@ impl OutputState {
 
     /// Returns the time of all suspensions. It never goes back: a reader may have read a later
     /// clock than the writer that has ended the suspension since.
-    fn time_suspended(&self, now: Instant) -> Duration {
+    pub(crate) fn time_suspended(&self, now: Instant) -> Duration {
         let nanos = loop {
             let since = self.since.load(SeqCst);
             let nanos = self.nanos.load(SeqCst) + self.lasted(since, now);
