@@ -278,7 +278,7 @@ pub(crate) struct CurrentFilter {
     filter: ArcSwap<Filter>,
     /// Changes with the filter, and after it.
     version: AtomicU64,
-    /// What passes is printed where it is logged, so that its message must be known there.
+    /// Records are printed on the caller's thread, so their messages must be known there.
     prints: bool,
     /// Set when this logger is the one of the `log` macros, whose level it then keeps in step.
     installed: AtomicBool,

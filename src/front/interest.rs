@@ -25,7 +25,7 @@ const AT_MOST: Duration = Duration::from_millis(100);
 const AT_MOST_IF_FREE: Duration = Duration::from_secs(1);
 
 process_wide! {
-    /// How often a filter has changed.
+    /// The number of changes of filters in this process.
     static CHANGES: AtomicU64 = AtomicU64::new(0);
     /// The process in which that lock was free at least once, so that whoever holds it gives it
     /// back: the first process, or a forked child.

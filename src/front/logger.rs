@@ -80,7 +80,7 @@ impl Logger {
     }
 }
 
-/// What a log call puts into its record.
+/// The kind of a log call, with the content of its record.
 #[derive(Clone, Copy)]
 enum Kind<'a> {
     /// A record, and what it has next to its own key-values.

@@ -44,9 +44,9 @@ enum GoAhead {
 /// A thread that looks at the paths of its outputs, then waits for a go-ahead. If this is dropped
 /// first, the thread ends without having touched anything.
 pub(crate) struct Ready {
-    /// What the thread has found at the path of each output, in their order; closed after the last.
+    /// The result of the look at each output's path, in order. Closed after the last.
     looked: mpsc::Receiver<Looked>,
-    /// The result of each attempt to open an output, in their order; closed after the last.
+    /// The result of each attempt to open an output, in order. Closed after the last.
     opened: mpsc::Receiver<Result<(), Unopened>>,
     go_ahead: mpsc::Sender<GoAhead>,
     pipeline: Arc<Pipeline>,
@@ -286,8 +286,8 @@ impl Files {
     /// Deletes empty files, links and empty directories, and nothing that holds a byte.
     fn delete_what_is_new(&self) {
         for Missing { path, owner } in &self.missing {
-            // What cannot be deleted stays. There is no event yet: the `InitError` reports the
-            // failed start.
+            // A file that cannot be deleted stays. No event reports it, because the logger has not
+            // started: the `InitError` reports the failed start.
             let _ = disk::remove_empty(path, *owner);
         }
     }

@@ -1,5 +1,5 @@
-//! What the writer is asked for, with and without waiting for it: a flush, the shutdown, orders,
-//! and the end at the exit of the process. What only tests ask is at the end.
+//! The requests of the program to the writer: a flush, the shutdown, orders, and the end at the
+//! exit of the process. Methods for tests are at the end.
 
 use std::time::Duration;
 

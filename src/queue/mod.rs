@@ -48,7 +48,7 @@ pub(crate) use requests::{Orders, Reply, Request};
 /// A blocked caller checks this often whether the logger has been shut down.
 const BLOCKED_LOOK: Duration = Duration::from_millis(20);
 
-/// What the callers and the writer of one process share.
+/// The state that the callers and the writer of one process share.
 pub(crate) struct Pipeline {
     slots: Slots,
     requests: Requests,

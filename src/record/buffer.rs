@@ -13,7 +13,7 @@ use std::sync::atomic::{
 pub(crate) const POOLED: usize = 512;
 /// The most buffers that the pool has: 256 KiB.
 const MOST: usize = 512;
-// So the places stay in order where the numbers wrap.
+// The numbers of the places wrap, which keeps their order for a power of two alone.
 const _: () = assert!(MOST.is_power_of_two());
 
 /// A thread that gives a buffer back passes over at most this many places that are not free.

@@ -93,7 +93,7 @@ pub(crate) struct FileOptions {
     pub(crate) compress: bool,
 }
 
-/// What the rotation has to know of the start of the logger.
+/// The start of the logger, as far as the rotation depends on it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     /// The zone of the rotation; `None`: UTC.

@@ -19,7 +19,7 @@ pub(super) struct StreamSink<S> {
     /// The stream ends in a part of a line whose rest is gone: the next write begins with a
     /// newline.
     torn: bool,
-    /// How many bytes the reader had not read when there was no room.
+    /// The bytes that the reader had not read when there was no room.
     unread: Option<u64>,
 }
 

@@ -53,8 +53,8 @@ impl Access {
     }
 
     /// Gives all of it to a new file, as far as we may; `mode` replaces the mode. Returns why the
-    /// file could not be given away. What the group may do is left out where the file could not be
-    /// given to the group; so is the whole list.
+    /// file could not be given away. If the file could not be given to the group, the group's
+    /// rights and the whole list are left out.
     pub(super) fn give_to(&self, file: impl AsFd, mode: Option<u32>) -> io::Result<Option<io::Error>> {
         // The group first: it may be given by the owner alone. The user last, for the same reason.
         let not_given = give_group(&file, self.group).err();

@@ -23,8 +23,8 @@ const RANDOM_LEN: usize = 9;
 /// Stands before and after the name of a file that is not finished.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
-/// What the name of an archive says. A greater one is younger; of one archive, the plain form comes
-/// first.
+/// The parts of an archive's name. The greater of two names is the younger archive's; of one
+/// archive, the plain form comes before the compressed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Archive {
     /// Seconds since 1970 as the calendar shows them.

@@ -102,8 +102,8 @@ pub(super) struct MissingLock {
 }
 
 impl MissingLock {
-    /// Notes that the lock is held. What is due stays overdue until it is done, because somebody
-    /// may take the lock away before.
+    /// Notes that the lock is held. A task that is due stays overdue until it is done, because
+    /// somebody may take the lock away before.
     pub(super) fn is_held(&mut self, is_due: bool) {
         if !is_due {
             self.due_since = None;

@@ -217,8 +217,8 @@ impl<D: Disk> FileSink<D> {
         self.tidy_after_rotation(now);
         self.report_not_given();
         self.sync_dir();
-        // What the old file has given back becomes the new one's error reserve before others can
-        // take it.
+        // The new file reserves space for errors at once, before others take the blocks that the
+        // old one has given back.
         let _ = self.preallocate(0);
         Ok(true)
     }

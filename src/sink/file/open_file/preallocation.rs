@@ -17,7 +17,7 @@ pub(in crate::sink::file) struct Preallocated {
     supported: bool,
     /// Up to where they were taken, if that is beyond the end.
     end: u64,
-    /// How many bytes all blocks of the file had then.
+    /// The bytes of all the file's blocks at that time.
     allocated: u64,
     /// The most bytes that were ever preallocated for ERROR lines in this file.
     largest_error_reserve: u64,
