@@ -253,8 +253,9 @@ impl Core {
         let epoch = pipeline.epoch();
         let (mut number, named_in) = origin::origin();
         let is_output = origin::is_output(number);
-        if is_output && !pipeline.admits_own(number, level, wanting) {
-            return;
+        if is_output {
+            let Some(admitted) = pipeline.admit_own(number, level, wanting) else { return };
+            number = admitted;
         }
         let sends_name = (named_in != epoch).then(thread::current);
         if number == 0 {

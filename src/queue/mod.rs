@@ -176,21 +176,23 @@ impl Pipeline {
         !admitted
     }
 
-    /// Returns whether a record that is logged in the code of an output is taken: another output
-    /// has to want it, and the budget for such records must not be used up. Otherwise counts it as
-    /// suppressed. For another logger, the writer's thread is a thread like any other.
+    /// Returns the origin of a record that is logged in the code of an output, if it is taken.
+    /// Another output of this logger has to want it, and the budget for such records must not be
+    /// used up; or the output is one of another logger. Otherwise counts the record as suppressed.
     #[cold]
-    pub(crate) fn admits_own(&self, origin: u32, level: Level, wanting: Wanting) -> bool {
-        if !origin::is_inside(self.address()) {
-            return true;
-        }
-        let mut others =
-            self.counters.outputs.iter().enumerate().filter(|(output, _)| origin::output(origin) != Some(*output));
-        let admits = others.any(|(_, output)| output.wants(level, wanting)) && origin::admit(origin);
-        if !admits {
+    pub(crate) fn admit_own(&self, origin: u32, level: Level, wanting: Wanting) -> Option<u32> {
+        let admitted = if origin::is_inside(self.address()) {
+            let mut others =
+                self.counters.outputs.iter().enumerate().filter(|(output, _)| origin::output(origin) != Some(*output));
+            let is_wanted = others.any(|(_, output)| output.wants(level, wanting));
+            (is_wanted && origin::admit(origin)).then_some(origin)
+        } else {
+            origin::to_other_logger(origin)
+        };
+        if admitted.is_none() {
             self.counters.callers.suppressed.fetch_add(1, Relaxed);
         }
-        admits
+        admitted
     }
 
     /// Returns what distinguishes this pipeline from another one of the process.

@@ -2,7 +2,9 @@
 //! writer's thread. Any thread.
 //!
 //! A format or a sink of the program may log. Such a record goes to the other outputs only, so that
-//! it cannot cause the next one, and a budget limits how many there are.
+//! it cannot cause the next one, and a budget limits how many there are. To another logger it is a
+//! record like any other, but what the outputs there log because of it is not taken by any logger:
+//! two loggers whose outputs log to each other would never end.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -19,6 +21,8 @@ const SILENT: u32 = u32::MAX;
 const FIRST_OUTPUT: u32 = SILENT - 1;
 /// Numbers above this one are no thread's.
 const LAST_THREAD: u32 = u32::MAX - (1 << 16);
+/// The origin of a record from an output of another logger: the number of no output.
+const OTHER_LOGGER: u32 = LAST_THREAD + 1;
 
 thread_local! {
     // None of these has a destructor, so that a log call in the destructor of another thread-local
@@ -49,7 +53,8 @@ pub(crate) fn is_output(origin: u32) -> bool {
     origin > LAST_THREAD
 }
 
-/// Returns the output in whose code a record of this origin was born.
+/// Returns the output in whose code a record of this origin was born. For a record from another
+/// logger, that is a number that no output has.
 pub(crate) fn output(origin: u32) -> Option<usize> {
     (is_output(origin) && origin != SILENT).then(|| (FIRST_OUTPUT - origin) as usize)
 }
@@ -57,6 +62,12 @@ pub(crate) fn output(origin: u32) -> Option<usize> {
 /// Returns true if the code that runs is that of an output of this pipeline.
 pub(crate) fn is_inside(pipeline: usize) -> bool {
     PIPELINE.get() == pipeline
+}
+
+/// Returns the origin of a record for another logger than the one whose output's code runs, if it
+/// is taken.
+pub(crate) fn to_other_logger(origin: u32) -> Option<u32> {
+    (origin != SILENT).then_some(OTHER_LOGGER)
 }
 
 /// Takes one from the number of records that may be born in outputs, if there is one left.
@@ -81,7 +92,7 @@ pub(crate) fn refill(now: Instant) {
 /// what it logs is not taken.
 pub(crate) fn inside<T>(pipeline: usize, output: usize, silent: bool, code: impl FnOnce() -> T) -> T {
     let number = u32::try_from(output).ok().and_then(|output| FIRST_OUTPUT.checked_sub(output));
-    let number = number.filter(|number| is_output(*number) && !silent).unwrap_or(SILENT);
+    let number = number.filter(|number| *number > OTHER_LOGGER && !silent).unwrap_or(SILENT);
     let _restored = Restored(ORIGIN.replace((number, 0)), PIPELINE.replace(pipeline));
     code()
 }
