@@ -7,6 +7,8 @@
 //! few microseconds. If the clock is set or slewed while the record waits in the queue, that may
 //! change the record's time, too.
 
+use std::time::SystemTime;
+
 use crate::unix_time::UnixTime;
 
 /// When a record was logged, as its caller read it. It is one number in either case, so that a
@@ -171,6 +173,11 @@ impl From<ClockSample> for Timeline {
         // There is no pace yet; the first batch begins with a look.
         Self { first, last: first, before_last: first, nanos_per_tick: 0.0, believed: true }
     }
+}
+
+/// Reads the system's clock.
+pub(crate) fn now() -> SystemTime {
+    system::now()
 }
 
 /// The clocks of the machine.

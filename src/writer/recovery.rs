@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use log::LevelFilter;
 
+use crate::clock;
 use crate::event::{Cause, Event, State};
 use crate::os::ProgramSignals;
 use crate::queue::origin;
 use crate::record::Notice;
-use crate::sink::{Batch, Lag, News, WriteError};
+use crate::sink::{Batch, Lag, News, Now, WriteError};
 use crate::stats::{DropReason, Drops};
 
 use super::lines::Lines;
@@ -177,10 +178,12 @@ impl Output {
     /// Writes the gap line, which is also the test: if it is in, the output has resumed.
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
-        let now = turn.now;
         let finished = self.finish_begun(turn);
         self.unreported.note_drop(turn.records.take_earliest_drop(self.index));
         let drops = self.unreported_drops(turn);
+        // Callers met a closed gate until now, and the sinks may have taken long since the turn
+        // began.
+        let now = Now { wall: clock::now(), ..turn.now };
         let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
         match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now), turn)) {
             Ok(begun) => {

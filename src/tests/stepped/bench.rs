@@ -206,7 +206,9 @@ impl Bench {
     }
 
     pub(super) fn step(&mut self) -> Step {
+        system::set(Some(self.now.wall));
         let step = self.writer.step(self.now);
+        system::set(None);
         self.after_step.iter().for_each(|holds| holds());
         step
     }

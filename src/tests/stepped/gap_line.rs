@@ -8,9 +8,11 @@ use std::time::Duration;
 use log::{Level, Record};
 
 use super::bench::{Bench, Setup};
+use crate::clock::system;
 use crate::event::Cause;
+use crate::format::utc_text;
 use crate::front::logger::Core;
-use crate::sink::{Batch, OutputSink, WriteError};
+use crate::sink::{Batch, Now, OutputSink, WriteError};
 use crate::wanted::Wanting;
 
 /// Takes nothing while it is `broken`. While it takes the gap line, another thread logs.
@@ -19,6 +21,8 @@ struct InterruptedSink {
     broken: Arc<AtomicBool>,
     /// After an attempt that works, the cause has gone, as far as the sink knows.
     sees_recovery: bool,
+    /// How long an attempt takes; at its end another thread logs.
+    retry_takes: Option<Duration>,
     kept: Arc<Mutex<String>>,
     core: Arc<OnceLock<Arc<Core>>>,
 }
@@ -36,6 +40,20 @@ impl OutputSink for InterruptedSink {
             return Err(WriteError::new(0, Cause::Io));
         }
         self.kept.lock().unwrap().push_str(text);
+        Ok(())
+    }
+
+    fn retry(&mut self, now: Now) -> Result<(), WriteError> {
+        if let Some(takes) = self.retry_takes {
+            let then = now.wall + takes;
+            system::set(Some(then));
+            let core = self.core.get().unwrap();
+            let log = || {
+                system::set(Some(then));
+                core.log(&Record::builder().args(format_args!("meanwhile")).build(), None);
+            };
+            thread::scope(|scope| scope.spawn(log).join()).unwrap();
+        }
         Ok(())
     }
 
@@ -105,4 +123,18 @@ fn an_attempt_that_is_only_hope_lets_nothing_in() {
     let kept = sink.kept.lock().unwrap();
     assert_eq!(kept.matches("meanwhile").count(), 0, "{kept}");
     assert_eq!(bench.handle.stats().dropped.total(), bench.handle.stats().accepted, "{kept}");
+}
+
+/// The line's time was that of the turn's beginning, before the attempt.
+#[test]
+fn the_gap_line_ends_no_earlier_than_the_last_record_that_it_counts() {
+    let sink = InterruptedSink { retry_takes: Some(Duration::from_secs(3)), ..InterruptedSink::default() };
+    let mut bench = suspended(&sink);
+    sink.broken.store(false, Relaxed);
+    bench.pass(Duration::from_secs(1));
+    let attempt = bench.now.wall;
+    bench.step();
+    let kept = sink.kept.lock().unwrap();
+    let (_, to) = kept.split_once(" to=").unwrap();
+    assert!(to >= &*utc_text(attempt + Duration::from_secs(3)), "{kept}");
 }
