@@ -129,7 +129,8 @@ pub(crate) enum Pace {
     Steady,
     /// As fast as they can.
     Flood,
-    /// The same, while the log is suspended.
+    /// As fast as they can while the log is suspended, with pauses: a suspension lasts for seconds,
+    /// in which others need the processors.
     FloodSuspended,
     /// As `Steady`, while the log is suspended: what is different is the log alone.
     SteadySuspended,
@@ -147,6 +148,8 @@ const FLOOD: u64 = 100_000;
 /// A call that takes longer is looked at.
 const SLOW: Duration = Duration::from_micros(100);
 const BURST: u64 = 100;
+/// A flood of the suspended log pauses after so many bursts.
+const BURSTS: u32 = 20;
 /// Between two bursts: what is measured is spread over more time than a machine is slow for by
 /// chance.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -239,12 +242,19 @@ impl Shared {
         let mut author = Author::new(number);
         let mut calls = Calls::none();
         let mut waited_before = None;
+        let mut bursts = 0;
         loop {
             let pace = PACES[usize::from(self.pace.load(Relaxed))];
-            if pace == Pace::FloodSuspended {
+            let goes_on = pace == Pace::FloodSuspended && bursts < BURSTS;
+            if goes_on {
                 waited_before.get_or_insert_with(times_waited);
+                bursts += 1;
             } else if let Some(before) = waited_before.take() {
                 calls.waits += times_waited() - before;
+            }
+            if !goes_on && std::mem::take(&mut bursts) == BURSTS {
+                thread::sleep(PAUSE);
+                continue;
             }
             match pace {
                 Pace::Stop => break,
