@@ -50,9 +50,9 @@ impl Doorbell {
         self.writer.get().is_some_and(|writer| writer.id() == thread::current().id())
     }
 
-    /// Reads the bell, after the caller has put something in. SeqCst, here and in `nap`: the caller
-    /// writes the queue and reads the bell, the writer writes the bell and reads the queue; at
-    /// least one of them must see the other (the store-buffer pattern).
+    /// Reads the bell, after the caller has put something in. SeqCst, here and in `nap_armed`: the
+    /// caller writes the queue and reads the bell, the writer writes the bell and reads the queue;
+    /// at least one of them must see the other (the store-buffer pattern).
     #[inline]
     pub(super) fn look(&self) -> Found {
         match self.state.load(SeqCst) {
@@ -75,20 +75,21 @@ impl Doorbell {
         }
     }
 
-    /// Sleeps up to `at_most`, unless `has_work` finds something once the bell is `armed`.
-    pub(super) fn nap(&self, at_most: Duration, armed: bool, has_work: impl FnOnce() -> bool) {
-        if armed {
-            // Fails only when the logger has ended.
-            let _ = self.state.compare_exchange(QUIET, ARMED, SeqCst, Relaxed);
-        }
-        // Looks once more, after arming: see `look`.
+    /// Sleeps up to `at_most`, unless `has_work` finds something.
+    pub(super) fn nap(&self, at_most: Duration, has_work: impl FnOnce() -> bool) {
         if !has_work() {
             thread::park_timeout(at_most);
         }
-        if armed {
-            // Fails if a caller has rung.
-            let _ = self.state.compare_exchange(ARMED, QUIET, SeqCst, Relaxed);
-        }
+    }
+
+    /// Sleeps up to `at_most`, unless `has_work` finds something once the bell is armed.
+    pub(super) fn nap_armed(&self, at_most: Duration, has_work: impl FnOnce() -> bool) {
+        // Fails only when the logger has ended.
+        let _ = self.state.compare_exchange(QUIET, ARMED, SeqCst, Relaxed);
+        // Looks once more, after arming: see `look`.
+        self.nap(at_most, has_work);
+        // Fails if a caller has rung.
+        let _ = self.state.compare_exchange(ARMED, QUIET, SeqCst, Relaxed);
     }
 
     /// Says that nobody takes anything out any more.

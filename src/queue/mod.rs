@@ -364,11 +364,20 @@ impl Pipeline {
         self.gate.is_shut()
     }
 
-    /// Sleeps up to `at_most`. An ERROR or a half-full queue ends a nap that is `armed`; a request
-    /// ends every nap. While `may_arm` is false, no nap is armed.
-    pub(crate) fn nap(&self, at_most: Duration, armed: bool) {
-        let armed = armed && self.may_arm();
-        self.bell.nap(at_most, armed, || !self.slots.is_empty() || !self.requests.is_empty());
+    /// Sleeps up to `at_most`, unless records or requests wait. A request ends the nap, while a
+    /// record does not.
+    pub(crate) fn nap(&self, at_most: Duration) {
+        self.bell.nap(at_most, || self.has_work());
+    }
+
+    /// Sleeps up to `at_most`, unless records or requests wait. An ERROR, a half-full queue or a
+    /// request ends the nap; while `may_arm` is false, only a request does.
+    pub(crate) fn nap_armed(&self, at_most: Duration) {
+        if self.may_arm() { self.bell.nap_armed(at_most, || self.has_work()) } else { self.nap(at_most) }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.slots.is_empty() || !self.requests.is_empty()
     }
 
     /// Returns true if naps may be armed. While the gate is not fully open no nap is armed, so that
@@ -384,7 +393,7 @@ impl Pipeline {
 
     /// Sleeps up to `at_most`, although records wait in the queue. A request ends it.
     pub(crate) fn rest(&self, at_most: Duration) {
-        self.bell.nap(at_most, false, || !self.requests.is_empty());
+        self.bell.nap(at_most, || !self.requests.is_empty());
     }
 
     /// Returns true if callers wait for a slot instead of dropping a record.

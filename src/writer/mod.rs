@@ -210,12 +210,12 @@ impl Writer {
                 // A defect of this crate, not of a format or sink. The records in hand are dropped,
                 // and the writer goes on.
                 self.drop_what_is_in_hand(now);
-                self.pipeline.nap(SHORT_NAP, false);
+                self.pipeline.nap(SHORT_NAP);
                 continue;
             };
             if let Some((number, _)) = crash.take_if(|(_, answered)| !answered.is_empty()) {
                 waited_for.answer_crash(number);
-                self.pipeline.nap(CRASH_PAUSE, false);
+                self.pipeline.nap(CRASH_PAUSE);
             }
             if step.ended {
                 return;
@@ -255,8 +255,10 @@ impl Writer {
         let at_most = at_most.min(due.max(SHORT_NAP));
         if step.holds_back {
             self.pipeline.rest(at_most);
+        } else if armed {
+            self.pipeline.nap_armed(at_most);
         } else {
-            self.pipeline.nap(at_most, armed);
+            self.pipeline.nap(at_most);
         }
     }
 

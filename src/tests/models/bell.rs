@@ -17,7 +17,7 @@ use super::{EVER, check, offer, pipeline, take_all};
 fn one_nap(ringers: Vec<fn(&Pipeline)>, must_wake: fn(&Pipeline) -> bool) {
     let pipeline = pipeline(4, Overflow::DropNewest);
     let napping = pipeline.clone();
-    let writer = thread::spawn(move || napping.nap(EVER, true));
+    let writer = thread::spawn(move || napping.nap_armed(EVER));
     pipeline.set_writer(writer.thread().clone());
     let ringers: Vec<_> = ringers
         .into_iter()
@@ -92,7 +92,7 @@ fn loom_every_error_is_taken_however_often_the_writer_naps() {
         let mut taken = 0;
         while taken < 2 {
             match take_all(&pipeline) {
-                0 => pipeline.nap(EVER, true),
+                0 => pipeline.nap_armed(EVER),
                 some => taken += some,
             }
         }
@@ -113,7 +113,7 @@ fn loom_a_blocked_caller_wakes_the_writer() {
         let mut taken = 0;
         while taken < 2 {
             match take_all(&pipeline) {
-                0 => pipeline.nap(EVER, true),
+                0 => pipeline.nap_armed(EVER),
                 some => taken += some,
             }
         }

@@ -80,7 +80,7 @@ fn loom_the_end_of_the_process_waits_for_a_writer_that_naps() {
                     if pipeline.is_leaving() && pipeline.len() == 0 {
                         break;
                     }
-                    pipeline.nap(EVER, true);
+                    pipeline.nap_armed(EVER);
                 }
                 pipeline.end();
                 drop(registration);

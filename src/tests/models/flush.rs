@@ -106,7 +106,7 @@ fn run(mut writer: Writer, pipeline: &Pipeline, mut now: Now) {
         if writer.bytes_retained(0) > 0 {
             now.monotonic += Duration::from_millis(10);
         } else if turn.taken == 0 {
-            pipeline.nap(EVER, true);
+            pipeline.nap_armed(EVER);
         }
     }
     drop(writer);
