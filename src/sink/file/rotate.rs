@@ -5,14 +5,16 @@
 //! the new file takes the active name. Nothing is copied or cut. No name is replaced except the
 //! active one, and that only once its file has another.
 
-use std::ffi::{OsStr, OsString};
+mod exchange;
+
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Dir, Disk, DiskFile, PathState};
+use crate::disk::{Dir as _, Disk, DiskFile, PathState};
 use crate::event::Cause;
 use crate::sink::log_file::Start;
 use crate::sink::rotation::Rotation;
@@ -25,13 +27,12 @@ use super::archives::{Archives, dir_of};
 use super::lock::taken_away;
 use super::open_file::OpenFile;
 use super::schedule::Schedule;
+use exchange::Exchange;
 
 /// After a rotation that failed the next one is tried after this time; each later one after twice
 /// the time.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LAST_BACK_OFF: Duration = Duration::from_secs(60);
-/// The most names that are tried for an archive: more than one second has.
-const MOST_NAMES: usize = 20_000;
 /// The most names that are tried for the next active file.
 const MOST_RANDOM_NAMES: usize = 10;
 
@@ -292,7 +293,6 @@ fn try_to_rotate<D: Disk>(
     old: &mut OpenFile<D::File>,
     first: &Batch<'_>,
 ) -> io::Result<(OpenFile<D::File>, PathBuf)> {
-    let now = first.now();
     let mut dir = dir_of(disk, old)?;
     // This process has the lock: no other process of ours can have rotated the file before, and
     // none can now.
@@ -309,11 +309,12 @@ fn try_to_rotate<D: Disk>(
     }
     // A new name for each attempt would leave one more name each time.
     let second_name = archives.interrupted.second_name.take();
-    let archive = second_name.unwrap_or_else(|| rotator.archive_after(archives.newest, now));
-    let (mut new, unfinished) = archives.create(disk, &mut dir, old, first.bytes(), now)?;
+    let archive = second_name.unwrap_or_else(|| rotator.archive_after(archives.newest, first.now()));
+    let (mut new, unfinished) = archives.create(disk, &mut dir, old, first)?;
     // Before it is an archive: whoever is killed then leaves one that takes no more than it holds.
     old.give_back_blocks();
-    match archives.exchange(&mut dir, old, &mut new, &unfinished, archive) {
+    let exchange = Exchange { archives, dir: &mut dir, old, new: &new, unfinished: &unfinished };
+    match exchange.make(archive) {
         Ok((archive, name)) => {
             let path = dir.path().join(&name);
             archives.add(&mut dir, archive, &name, &old.file);
@@ -343,9 +344,9 @@ impl Archives {
         disk: &mut D,
         dir: &mut D::Dir,
         old: &OpenFile<D::File>,
-        first: &[u8],
-        now: Now,
+        first: &Batch<'_>,
     ) -> io::Result<(OpenFile<D::File>, OsString)> {
+        let now = first.now();
         let mut tries = 0;
         let (file, name) = loop {
             tries += 1;
@@ -356,7 +357,7 @@ impl Archives {
             }
         };
         let mut open = OpenFile::next(file, now.monotonic);
-        let (got, result) = open.write_all(first);
+        let (got, result) = open.write_all(first.bytes());
         if got > 0 {
             open.dirty_since = Some(now.monotonic);
         }
@@ -365,156 +366,8 @@ impl Archives {
         }
         result.map(|()| (open, name))
     }
-
-    /// Gives the open file the archive's name, and the new one the active name. After an error all
-    /// is as it was, as far as that can be seen.
-    fn exchange<D: Dir<File = F>, F: DiskFile>(
-        &mut self,
-        dir: &mut D,
-        old: &OpenFile<F>,
-        new: &mut OpenFile<F>,
-        unfinished: &OsStr,
-        mut archive: Archive,
-    ) -> io::Result<(Archive, OsString)> {
-        for _ in 0..MOST_NAMES {
-            let name = self.names.name(archive);
-            // Whatever is reported, and whoever deletes the file: the name is not given again.
-            self.newest = self.newest.max(Some(archive));
-            match self.set_aside(dir, old, &name) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && archive.next() != archive => {
-                    archive = archive.next();
-                }
-                Err(error) => return Err(error),
-                Ok(by) => {
-                    let result = self.take_over(dir, old, new, unfinished, &name, by);
-                    if result.is_err() {
-                        self.undo(dir, old, &name, by);
-                    }
-                    return result.map(|()| (archive, name));
-                }
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    /// Gives the open file the archive's name: as a second name, or where that is not possible,
-    /// instead of the active one, which is then absent for a moment.
-    fn set_aside<D: Dir<File = F>, F: DiskFile>(
-        &mut self,
-        dir: &mut D,
-        old: &OpenFile<F>,
-        archive: &OsStr,
-    ) -> io::Result<Aside> {
-        if self.links_unrecognised {
-            return self.rename_aside(dir, old, archive);
-        }
-        match dir.link(self.names.active(), archive) {
-            Ok(()) => {}
-            // A network file system may have done it and say that it has not.
-            Err(_) if is_at(dir, archive, old) => return Ok(Aside::Linked),
-            Err(error) if has_no_links(&error) => match self.rename_aside(dir, old, archive) {
-                // The name was free before the link, so the link may have been made, whatever was
-                // reported. If the next names were tried, the file would get each of them.
-                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
-                    self.links_unrecognised = true;
-                    return Err(error);
-                }
-                renamed => return renamed,
-            },
-            Err(error) => return Err(error),
-        }
-        // A file system in user space may make up another inode number for each name. The second
-        // name is given back only if the first one is seen to be there still.
-        let is_other = dir.check_name(archive, &old.file).is_ok_and(|state| state == PathState::Moved);
-        if !is_other || !is_at(dir, self.names.active(), old) {
-            return Ok(Aside::Linked);
-        }
-        self.links_unrecognised = true;
-        dir.remove(archive)?;
-        self.rename_aside(dir, old, archive)
-    }
-
-    /// Gives the open file the archive's name instead of the active one.
-    fn rename_aside<D: Dir<File = F>, F: DiskFile>(
-        &self,
-        dir: &mut D,
-        old: &OpenFile<F>,
-        archive: &OsStr,
-    ) -> io::Result<Aside> {
-        match dir.rename_new(self.names.active(), archive) {
-            // A network file system may have done it and say that it has not.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && is_at(dir, archive, old) => {
-                Ok(Aside::Renamed)
-            }
-            other => other.map(|()| Aside::Renamed),
-        }
-    }
-
-    /// Takes the archive's name back, only if it is seen that this is not the last name of the
-    /// file: what was reported as failed may have been done. Whatever is left is seen at the next
-    /// look: an archive that is the active file loses that name, a file that lost its active name
-    /// is left.
-    fn undo<D: Dir<File = F>, F: DiskFile>(&self, dir: &mut D, old: &OpenFile<F>, archive: &OsStr, by: Aside) {
-        if !is_at(dir, archive, old) {
-            return;
-        }
-        let active = self.names.active();
-        if by == Aside::Renamed {
-            let _ = dir.rename_new(archive, active); // Replaces nothing.
-        } else if is_at(dir, active, old) {
-            let _ = dir.remove(archive);
-        }
-    }
-
-    fn take_over<D: Dir<File = F>, F: DiskFile>(
-        &self,
-        dir: &mut D,
-        old: &OpenFile<F>,
-        new: &mut OpenFile<F>,
-        unfinished: &OsStr,
-        archive: &OsStr,
-        by: Aside,
-    ) -> io::Result<()> {
-        // Another process may have put another file at the active path since it was checked: that
-        // one is not ours to replace.
-        if dir.check_name(archive, &old.file)? != PathState::Same {
-            return Err(not_at_path());
-        }
-        let active = self.names.active();
-        let renamed = match by {
-            Aside::Linked => dir.rename(unfinished, active),
-            Aside::Renamed => dir.rename_new(unfinished, active),
-        };
-        match renamed {
-            // A network file system may have done it and say that it has not.
-            Err(error) => match dir.check_name(active, &new.file) {
-                Ok(PathState::Same) => Ok(()),
-                _ => Err(error),
-            },
-            Ok(()) => Ok(()),
-        }
-    }
-}
-
-/// How the open file got the archive's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aside {
-    /// It has the active name, too.
-    Linked,
-    /// It has no other.
-    Renamed,
-}
-
-/// Returns whether it is seen that this name leads to the file.
-fn is_at<D: Dir<File = F>, F: DiskFile>(dir: &mut D, name: &OsStr, file: &OpenFile<F>) -> bool {
-    dir.check_name(name, &file.file).is_ok_and(|state| state == PathState::Same)
 }
 
 fn not_at_path() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "another file is at the path")
-}
-
-/// Returns whether there are no hard links here, or not for us.
-fn has_no_links(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported | io::ErrorKind::TooManyLinks)
 }
