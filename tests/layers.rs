@@ -84,10 +84,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sink/journald.rs", &["format", "sink", "wanted"], &["log", "rustix"]),
     ("sink/file/space.rs", &["event"], &[]),
     ("sink/file/schedule.rs", &["sink::rotation", "unix_time", "zone"], &["chrono"]),
-    ("sink/file/archive_name.rs", &[], &["chrono"]),
+    ("sink/file/archive_name.rs", &["disk::random_part"], &["chrono"]),
     ("sink/file/retention.rs", &[], &[]),
     ("sink/rotation.rs", &[], &[]),
     ("sink/", &["disk", "error::BadOption", "event", "format", "unix_time", "wanted", "zone"], &["log"]),
+    ("disk/random_part.rs", &[], &[]),
     ("disk/", &["os"], &["fs2", "rustix", "flate2"]),
     ("os/", &["sync"], &["libc", "windows_sys"]),
 ];

@@ -5,6 +5,7 @@
 #[cfg(not(any(unix, windows)))]
 compile_error!("unfazed writes files on Unix and on Windows; this system is neither");
 
+pub(crate) mod random_part;
 mod real;
 #[cfg(unix)]
 mod unix;

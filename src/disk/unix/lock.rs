@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use super::access::id_of;
 use super::between;
 use super::dir::{RealDir, is_ours};
+use crate::disk::random_part::{is_random_part, random_part};
 use crate::disk::real::random;
 use crate::os::Descriptor;
 
@@ -35,8 +36,6 @@ use crate::os::Descriptor;
 const MOST_TRIES: usize = 10;
 /// The parts of a lock file's name before and after that of the log.
 const NAME: (&str, &str) = (".", ".lock");
-/// The hexadecimal digits of a name with a random part, and the dot before them.
-const RANDOM_LEN: usize = 9;
 
 /// Held until it is dropped.
 #[derive(Debug)]
@@ -256,9 +255,9 @@ fn lock_name(active: &OsStr) -> OsString {
     name_between(active, OsStr::new(""))
 }
 
-/// Returns a name with a random part. Nobody can predict it, so nobody can take it first.
+/// Returns a name with a random part.
 fn random_lock_name(active: &OsStr) -> OsString {
-    name_between(active, OsStr::new(&format!(".{:08x}", random())))
+    name_between(active, OsStr::new(&random_part(random())))
 }
 
 fn name_between(active: &OsStr, random: &OsStr) -> OsString {
@@ -268,11 +267,10 @@ fn name_between(active: &OsStr, random: &OsStr) -> OsString {
 fn is_lock_name(active: &OsStr, name: &OsStr) -> bool {
     let inner = name.as_encoded_bytes().strip_prefix(NAME.0.as_bytes());
     let Some(inner) = inner.and_then(|name| name.strip_suffix(NAME.1.as_bytes())) else { return false };
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     match inner.strip_prefix(active.as_encoded_bytes()) {
         Some([]) => true,
-        Some([b'.', digits @ ..]) => digits.len() + 1 == RANDOM_LEN && digits.iter().all(is_digit),
-        _ => false,
+        Some(part) => is_random_part(part),
+        None => false,
     }
 }
 

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _};
 
+use crate::disk::random_part::{RANDOM_LEN, is_random_part, random_part};
+
 const TIME_LEN: usize = "2026-11-21T09-30-00".len();
 const NUMBER_LEN: usize = "-0000".len();
 const MOST_NUMBER: u16 = 9999;
@@ -18,8 +20,6 @@ const FIRST_SECOND: i64 = -62_167_219_200;
 const LAST_SECOND: i64 = 253_402_300_799;
 
 const COMPRESSED: &[u8] = b".gz";
-/// A dot and eight digits.
-const RANDOM_LEN: usize = 9;
 /// Stands before and after the name of a file that is not finished.
 const UNFINISHED: (&str, &str) = (".", ".new");
 
@@ -172,17 +172,15 @@ impl Names {
         let (before, after) = UNFINISHED;
         let name = name.strip_prefix(before.as_bytes())?.strip_suffix(after.as_bytes())?;
         let (finished, random) = name.split_at_checked(name.len().checked_sub(RANDOM_LEN)?)?;
-        let digits = random.strip_prefix(b".")?;
-        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        digits.iter().all(is_digit).then_some(finished)
+        is_random_part(random).then_some(finished)
     }
 }
 
-/// Returns the name of an unfinished file. Nobody can predict it, so nobody can take it first.
+/// Returns the name of an unfinished file, which nobody can predict.
 fn unfinished(name: &OsStr, random: u32) -> OsString {
     let mut unfinished = OsString::from(UNFINISHED.0);
     unfinished.push(name);
-    unfinished.push(format!(".{random:08x}"));
+    unfinished.push(random_part(random));
     unfinished.push(UNFINISHED.1);
     unfinished
 }

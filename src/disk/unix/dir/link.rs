@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::super::between;
 use super::{KnownWay, RealDir, type_of};
+use crate::disk::random_part::random_part;
 
 /// Makes a symbolic link lead to `target`.
 pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mut KnownWay) -> io::Result<()> {
@@ -36,7 +37,8 @@ pub(in crate::disk) fn point(link: &Path, target: &Path, random: u32, known: &mu
     // In one step: nobody finds the link missing.
     let mut new = OsString::from(".");
     new.push(name);
-    new.push(format!(".{random:08x}.new"));
+    new.push(random_part(random));
+    new.push(".new");
     between::steps();
     rustix::fs::symlinkat(target, dir.fd()?, &*new)?;
     between::steps();
