@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use log::Level;
 
-use crate::record::{KeyValues, Record};
+use crate::record::{CUT_MARK, KeyValues, Record};
 
 use super::escape::{Controls, push_text};
 use super::options::Options;
@@ -31,8 +31,6 @@ pub(crate) struct SyslogOptions {
     /// The longest message, in bytes.
     pub(crate) max_len: usize,
 }
-
-const CUT_MARK: &str = "...[cut]";
 
 /// The format with its options, decided once.
 pub(super) struct Syslog {

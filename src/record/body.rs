@@ -12,7 +12,7 @@ use super::text_of;
 /// marked.
 pub(super) const LONGEST_MESSAGE: usize = 64 * 1024;
 /// The end of a text that was cut.
-pub(super) const CUT_MARK: &str = "...[cut]";
+pub(crate) const CUT_MARK: &str = "...[cut]";
 /// The end of a text whose `Display` or `Debug` returned an error.
 const FAILED_MARK: &str = "...[formatting failed]";
 /// What fits into the record itself; the size of the whole slot follows from it.

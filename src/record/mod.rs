@@ -27,8 +27,8 @@ use crate::wanted::Wanting;
 
 pub(crate) use arguments::{ArgumentWriter, Arguments, Deferred, Messages, Show, Values};
 pub use arguments::{Piece, Site};
-pub(crate) use body::TextWriter;
-use body::{Body, CUT_MARK, LONGEST_MESSAGE, Written, cut};
+use body::{Body, LONGEST_MESSAGE, Written, cut};
+pub(crate) use body::{CUT_MARK, TextWriter};
 pub(crate) use buffer::POOLED;
 pub use key_values::KeyValues;
 pub(crate) use key_values::{Fields, KeyValueWriter, Keys, MoreKeyValues, Pairs};
