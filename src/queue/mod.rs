@@ -257,7 +257,9 @@ impl Pipeline {
     }
 
     fn put_waiting(&self, level: Level, spilled: usize, mut record: OwnedRecord, deadline: Option<Instant>) -> bool {
-        if self.on_writer() {
+        // If the code of another logger's output waited for this writer, and this one's for that
+        // writer, neither would ever go on.
+        if self.on_writer() || origin::is_output(record.thread()) {
             return false;
         }
         loop {

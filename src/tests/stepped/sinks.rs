@@ -1,7 +1,8 @@
 //! Outputs of the program's own, several at once, and what they may do wrong.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use log::{Level, LevelFilter};
@@ -12,6 +13,7 @@ use crate::error::FlushError;
 use crate::event::{Cause, State};
 use crate::format::Format;
 use crate::front::logger::Core;
+use crate::queue::Overflow;
 use crate::sink::{Batch, OutputSink, WriteError};
 use crate::tests::fake_disk::FakeDisk;
 use crate::wanted::Wanting;
@@ -518,4 +520,24 @@ fn a_format_that_logs_and_panics_costs_its_record_and_no_other() {
     assert_eq!((stats.accepted, stats.written), (2, 2));
     assert_eq!((stats.outputs[0].dropped.panicked, stats.outputs[0].offered), (1, 1));
     bench.assert_identity("a format that logs");
+}
+
+/// Two loggers under `Block` whose sinks log to each other waited for each other for ever, and the
+/// program with them.
+#[test]
+fn what_a_sink_logs_to_a_full_logger_under_block_does_not_wait() {
+    let (answer, answered) = mpsc::channel();
+    thread::spawn(move || {
+        let sink = LogSink::default();
+        let mut first = Setup::new().sink(sink.clone()).bench();
+        let second = Setup { capacity: 1, overflow: Overflow::Block, ..Setup::new() }.sink(LogSink::default()).bench();
+        sink.core.set(Arc::downgrade(second.logger.core())).unwrap();
+        for _ in 0..3 {
+            first.log(Level::Info);
+            first.step();
+        }
+        let stats = second.handle.stats();
+        answer.send((stats.accepted, stats.dropped.queue_full))
+    });
+    assert_eq!(answered.recv_timeout(Duration::from_secs(20)), Ok((3, 2)), "the call of the sink waits");
 }
