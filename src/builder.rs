@@ -381,12 +381,12 @@ impl Builder {
     ///
     /// A record beyond the limit is not formatted, and counts in `Stats::suppressed`. When the
     /// interval is over, one record of the same level, target and location says "57 similar records
-    /// suppressed" in the outputs that wanted one of them; it goes through the queue, so that it
-    /// waits while the queue is full, and may be dropped there by [`Overflow::DropOldest`].
-    /// Intervals are those of the wall clock. About 4000 locations are limited; those that log
-    /// later are not, and neither are records without a location. The limit costs each call about 7
-    /// ns, and 17 ns more on Linux on x86-64, where a call without a limit need not read the clock
-    /// itself. A target that is not the module path costs about 1 ns more for each byte.
+    /// suppressed" in the outputs that wanted one of them. If that record is dropped, because the
+    /// disk is full, say, a later one includes what it reported. Intervals are those of the wall
+    /// clock. About 4000 locations are limited; those that log later are not, and neither are
+    /// records without a location. The limit costs each call about 7 ns, and 17 ns more on Linux on
+    /// x86-64, where a call without a limit need not read the clock itself. A target that is not
+    /// the module path costs about 1 ns more for each byte.
     ///
     /// `records` is at least 1, `per` from 1 ms to 1 h. Default: no limit.
     ///

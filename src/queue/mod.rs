@@ -250,6 +250,9 @@ impl Pipeline {
     /// Counts a record that is taken out of the full queue for a newer one.
     fn evict(&self, oldest: &OwnedRecord) {
         self.counters.drop_offered(oldest.level(), oldest.wanting(), DropReason::QueueFull);
+        if let (Some(call_site), Some(rate_limit)) = (oldest.reports_on(), &self.rate_limit) {
+            rate_limit.report_again(call_site);
+        }
         if oldest.thread_name().is_some() {
             // The writer has not learnt this name, so every thread sends its name again.
             self.begin_epoch();

@@ -74,6 +74,9 @@ struct CallSite {
     suppressed: AtomicU64,
     /// Callers: the number of the interval in which the first of those was suppressed.
     suppressed_in: AtomicU64,
+    /// The bits of what a record reports that is neither written nor dropped yet. The writer puts
+    /// them in; whoever takes them out knows what became of the record.
+    reported: AtomicU64,
     /// What the writer says of the location: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,
 }
@@ -88,6 +91,11 @@ impl CallSite {
         let add = |before| Some(Suppressed::from_bits(before).and(suppressed).bits());
         // It always has a value to store. Release: the writer sees the interval, too.
         let _ = self.suppressed.fetch_update(Release, Relaxed, add);
+    }
+
+    /// Returns the number of an interval that is over.
+    fn interval_before(&self) -> u32 {
+        unpack(self.interval.load(Relaxed)).0.wrapping_sub(1)
     }
 
     fn take_suppressed(&self) -> Suppressed {
@@ -182,7 +190,7 @@ impl RateLimit {
     pub(crate) fn report(&self, now: UnixTime, all: bool, mut report: impl FnMut(OwnedRecord) -> bool) -> bool {
         let current = self.interval(now);
         let mut refused_none = true;
-        for call_site in &self.call_sites {
+        for (number, call_site) in self.call_sites.iter().enumerate() {
             if call_site.suppressed.load(Acquire) == 0 {
                 continue;
             }
@@ -191,13 +199,34 @@ impl RateLimit {
                 continue;
             }
             let Some(about) = call_site.about.get() else { continue };
+            // One record at a time, so that it is known what is to be reported again.
+            if call_site.reported.load(Relaxed) != 0 {
+                refused_none = false;
+                continue;
+            }
             let suppressed = call_site.take_suppressed();
-            if !report(about.record(now, suppressed)) {
+            let mut record = about.record(now, suppressed);
+            record.set_reports_on(number);
+            call_site.reported.store(suppressed.bits(), Relaxed);
+            if !report(record) {
+                call_site.reported.store(0, Relaxed);
                 call_site.suppress(suppressed, began_in);
                 refused_none = false;
             }
         }
         refused_none
+    }
+
+    /// Notes that the record with the report on a location is written, or as good as.
+    pub(crate) fn note_reported(&self, number: usize) {
+        self.call_sites[number].reported.store(0, Relaxed);
+    }
+
+    /// Has reported again what the record with the report on a location said: it was dropped.
+    pub(crate) fn report_again(&self, number: usize) {
+        let call_site = &self.call_sites[number];
+        let reported = Suppressed::from_bits(call_site.reported.swap(0, Relaxed));
+        call_site.suppress(reported, call_site.interval_before());
     }
 
     fn call_site(&self, key: u64, about: impl FnOnce() -> About) -> Option<&CallSite> {
@@ -315,13 +344,15 @@ mod tests {
     }
 
     fn reported(rate_limit: &RateLimit, second: i64, all: bool) -> Vec<String> {
-        let mut lines = Vec::new();
+        let (mut lines, mut call_sites) = (Vec::new(), Vec::new());
         rate_limit.report(at(second), all, |record| {
+            call_sites.extend(record.reports_on());
             let view = crate::record::Record::new(&record, UnixTime::EPOCH, None);
             let call_site = (view.file().unwrap_or(""), view.line().unwrap_or(0));
             lines.push(format!("{} {} {call_site:?} {}", view.level(), view.target(), view.message()));
             true
         });
+        call_sites.into_iter().for_each(|call_site| rate_limit.note_reported(call_site));
         lines
     }
 
@@ -481,12 +512,14 @@ mod tests {
             rate_limit.admit(&record, Wanting::only(number), at(0))
         };
         let report = |takes| {
-            let mut lines = Vec::new();
+            let (mut lines, mut call_sites) = (Vec::new(), Vec::new());
             rate_limit.report(at(60), true, |record| {
+                call_sites.extend(record.reports_on());
                 let view = crate::record::Record::new(&record, UnixTime::EPOCH, None);
                 lines.push((view.message()[..1].to_owned(), record.wanting()));
                 takes
             });
+            call_sites.into_iter().for_each(|call_site| rate_limit.note_reported(call_site));
             lines
         };
         let both = |one, other| {

@@ -78,6 +78,9 @@ struct Parts {
     truncated: bool,
     /// The message is a whole line that some other crate has laid out.
     is_line: bool,
+    /// Which location this reports on whose records the rate limit has suppressed, counted from 1;
+    /// 0: none.
+    reports_on: u16,
 }
 
 impl Parts {
@@ -302,6 +305,16 @@ impl OwnedRecord {
     #[cfg(feature = "tracing")]
     pub(crate) fn set_line(&mut self) {
         self.parts.is_line = true;
+    }
+
+    /// Marks the record as a report on this location, whose records the rate limit has suppressed.
+    pub(crate) fn set_reports_on(&mut self, call_site: usize) {
+        self.parts.reports_on = call_site as u16 + 1;
+    }
+
+    /// Returns the location on whose suppressed records this one reports.
+    pub(crate) fn reports_on(&self) -> Option<usize> {
+        usize::from(self.parts.reports_on).checked_sub(1)
     }
 
     /// Returns the outputs with filters of their own that want it.

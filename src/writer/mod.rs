@@ -101,6 +101,8 @@ struct Reading {
 /// What the writer has reported of the records that the rate limit suppressed.
 #[derive(Default)]
 struct Suppression {
+    /// The reports among the turn's records: the number of the record, and that of the location.
+    under_way: Vec<(usize, usize)>,
     /// The interval in which everything suppressed before it was reported.
     reported_in: Option<u32>,
     /// The next time at which the writer may ask the rate limit.
@@ -323,10 +325,8 @@ impl Writer {
                 let is_closed = !ending && self.pipeline.closed_to(record.level(), record.wanting()).is_some();
                 !is_closed && self.pipeline.offer_own(record)
             });
-            self.suppression = Suppression {
-                reported_in: is_all_in.then_some(interval),
-                not_before: Some(now.monotonic + RATE_LIMIT_AT_MOST_EVERY),
-            };
+            self.suppression.reported_in = is_all_in.then_some(interval);
+            self.suppression.not_before = Some(now.monotonic + RATE_LIMIT_AT_MOST_EVERY);
         }
     }
 
@@ -378,11 +378,14 @@ impl Writer {
     }
 
     fn lay_out(&mut self, record: &OwnedRecord, now: Now) {
-        let Self { pipeline, outputs, events, reading, records, .. } = self;
+        let Self { pipeline, outputs, events, reading, records, suppression, .. } = self;
         let Reading { threads, timeline, messages } = reading;
         let (level, counters) = (record.level(), &pipeline.counters);
         let (message, is_cut) = messages.of(record);
         let number = records.begin(level, record.truncated() || is_cut);
+        if let Some(call_site) = record.reports_on() {
+            suppression.under_way.push((number, call_site));
+        }
         counters.writer.in_hands.store(records.in_hands(), Relaxed);
         counters.take(level, record.wanting());
         if record.thread_name().is_some_and(|name| threads.learn(record.thread(), name)) {
@@ -412,6 +415,7 @@ impl Writer {
     /// Counts each record of the turn where it belongs. Returns how many there were.
     fn settle(&mut self) -> usize {
         let taken = self.records.len();
+        self.settle_reports();
         self.records.settle(&self.pipeline.counters);
         let drops = self.pipeline.pending_drops().by_outputs;
         if drops > self.last_drop.1 {
@@ -419,6 +423,21 @@ impl Writer {
             self.last_drop = (cause.unwrap_or(Cause::Io), drops);
         }
         taken
+    }
+
+    /// Has reported again what was in a report that no output has taken. At the end of the logger
+    /// there is no later one.
+    fn settle_reports(&mut self) {
+        let Some(rate_limit) = self.pipeline.rate_limit() else { return };
+        let ending = self.is_asked_to_end();
+        for (number, call_site) in self.suppression.under_way.drain(..) {
+            if ending || !self.records.must_come_again(number) {
+                rate_limit.note_reported(call_site);
+            } else {
+                rate_limit.report_again(call_site);
+                self.suppression.reported_in = None;
+            }
+        }
     }
 
     fn drop_what_is_in_hand(&mut self, now: Now) {

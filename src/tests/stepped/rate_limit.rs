@@ -10,6 +10,7 @@ use super::bench::{Bench, PATH, Setup};
 use crate::KIB;
 use crate::event::{Cause, State};
 use crate::format::Format;
+use crate::queue::Overflow;
 use crate::queue::rate_limit::{Limit, RateLimit};
 use crate::sink::file::Target;
 use crate::sink::log_file::{FileOptions, Fsync};
@@ -127,6 +128,50 @@ fn another_interval_from_a_changed_file_tells_at_once_what_the_old_one_suppresse
             "{records} records"
         );
     }
+}
+
+/// The line is the first that meets the full disk. The gap line counted it as one record, and
+/// nothing said what it stood for.
+#[test]
+fn what_a_dropped_line_reported_is_reported_when_the_log_is_back() {
+    let disk = FakeDisk::with_capacity(256 * KIB);
+    let setup = Setup { rate_limit: Some(RateLimit::new(Limit::new(1, HOUR))), ..Setup::new() };
+    let mut bench = setup.file(&disk, Some(0), Fsync::Never).retain(0).bench();
+    crate::clock::system::set(Some(bench.now.wall));
+    log(&bench, 10, 5);
+    crate::clock::system::set(None);
+    bench.step();
+    disk.world().filler = 256 * KIB;
+    bench.pass(HOUR);
+    bench.step();
+    assert_eq!(bench.handle.state(), State::Suspended(Cause::DiskFull));
+    disk.world().filler = 0;
+    bench.live(Duration::from_secs(3));
+    let messages = messages(&disk);
+    let lines = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
+    assert_eq!(lines("logging resumed, 1 record dropped"), 1, "{messages:?}");
+    assert_eq!(lines("db: 4 similar records suppressed"), 1, "{messages:?}");
+    bench.assert_identity("a report that was dropped");
+}
+
+#[test]
+fn what_an_evicted_line_reported_is_reported_later() {
+    let disk = FakeDisk::default();
+    let rate_limit = Some(RateLimit::new(Limit::new(1, HOUR)));
+    let setup = Setup { capacity: 4, overflow: Overflow::DropOldest, rate_limit, ..Setup::new() };
+    let mut bench = setup.file(&disk, None, Fsync::Never).bench();
+    crate::clock::system::set(Some(bench.now.wall));
+    log(&bench, 10, 5);
+    crate::clock::system::set(None);
+    bench.step();
+    bench.pass(HOUR);
+    let rate_limit = bench.pipeline.rate_limit().unwrap();
+    assert!(rate_limit.report(bench.now.wall.into(), false, |record| bench.pipeline.offer_own(record)));
+    // They evict it.
+    bench.log_some(4);
+    bench.live(Duration::from_secs(1));
+    let reports = messages(&disk).iter().filter(|message| message.contains("4 similar")).count();
+    assert_eq!(reports, 1, "{:?}", messages(&disk));
 }
 
 #[test]
