@@ -102,6 +102,7 @@ struct Reading {
 #[derive(Default)]
 struct Suppression {
     /// The reports among the turn's records: the number of the record, and that of the location.
+    /// Allocated once, for the largest turn.
     under_way: Vec<(usize, usize)>,
     /// The interval in which everything suppressed before it was reported.
     reported_in: Option<u32>,
@@ -140,6 +141,7 @@ impl Writer {
     pub(crate) fn new(pipeline: Arc<Pipeline>, mut outputs: Vec<Output>, on_event: Option<EventHook>) -> Self {
         outputs.iter_mut().for_each(|output| output.belongs_to(pipeline.address(), pipeline.callers_wait()));
         let records = Records::new(outputs.len(), BATCH_RECORDS);
+        let reports = if pipeline.rate_limit().is_some() { BATCH_RECORDS } else { 0 };
         Self {
             pipeline,
             outputs,
@@ -150,7 +152,7 @@ impl Writer {
             shutdowns: Vec::new(),
             orders: Vec::new(),
             started: false,
-            suppression: Suppression::default(),
+            suppression: Suppression { under_way: Vec::with_capacity(reports), ..Suppression::default() },
             watch: None,
             last_drop: (Cause::Io, 0),
         }
@@ -425,8 +427,8 @@ impl Writer {
         taken
     }
 
-    /// Has reported again what was in a report that no output has taken. At the end of the logger
-    /// there is no later one.
+    /// Puts back what the turn's reports said, if no output has taken them. At the end of the
+    /// logger there is no later report.
     fn settle_reports(&mut self) {
         let Some(rate_limit) = self.pipeline.rate_limit() else { return };
         let ending = self.is_asked_to_end();

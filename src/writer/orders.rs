@@ -8,8 +8,8 @@ use crate::queue::rate_limit::RateLimit;
 use crate::sink::{News, Now};
 use crate::watch::NotFollowed;
 
+use super::Writer;
 use super::guard::guarded;
-use super::{Suppression, Writer};
 
 impl Writer {
     /// Carries out what the program ordered, once the records before it are written.
@@ -55,7 +55,8 @@ impl Writer {
         let NotFollowed { doing, error } = match followed.unwrap_or_else(panicked) {
             Ok(notice) => {
                 // The interval may be another one: what the old one suppressed is reported now.
-                self.suppression = Suppression::default();
+                self.suppression.reported_in = None;
+                self.suppression.not_before = None;
                 notice.into_iter().for_each(|notice| _ = self.pipeline.offer_own(notice.into()));
                 return;
             }

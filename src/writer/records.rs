@@ -251,8 +251,8 @@ impl Records {
         self.rings[output].release();
     }
 
-    /// Returns true if no output has written or retained a record of the turn, and a later one like
-    /// it would be: a format that panics may do so each time.
+    /// Returns true if no output has written or retained a record of the turn, and another attempt
+    /// may succeed. A format that panics may do so each time.
     pub(super) fn must_come_again(&self, number: usize) -> bool {
         let is_dropped = |state: &RecordState| state.dropped.is_some_and(|(_, reason)| reason != DropReason::Panicked);
         self.turn.get(number).is_some_and(|state| !state.written && state.retained.is_none() && is_dropped(state))
