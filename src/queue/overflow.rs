@@ -40,7 +40,7 @@ pub enum Overflow {
     /// The call waits until there is a slot: no record is dropped by the queue, and a hung disk
     /// hangs the program. So does the slowest reader of a pipe or terminal, until its
     /// [`patience`](crate::Console::patience) ends. A call on the writer's own thread does not
-    /// wait, nor does one in the code of another logger's output, or one after the shutdown: two
+    /// wait, nor does one after the shutdown, or one in the code of another logger's output: two
     /// loggers whose outputs log to each other would wait for each other for ever.
     Block,
     /// Like `Block`, but waits at most this long; then the new record is dropped. Zero does not

@@ -74,8 +74,7 @@ struct CallSite {
     suppressed: AtomicU64,
     /// Callers: the number of the interval in which the first of those was suppressed.
     suppressed_in: AtomicU64,
-    /// The bits of what a record reports that is neither written nor dropped yet. The writer puts
-    /// them in; whoever takes them out knows what became of the record.
+    /// The bits of `Suppressed` in a report whose record is in the queue or in the writer's hands.
     reported: AtomicU64,
     /// What the writer says of the location: set by the caller that claimed it, once.
     about: OnceLock<Box<About>>,
@@ -199,7 +198,7 @@ impl RateLimit {
                 continue;
             }
             let Some(about) = call_site.about.get() else { continue };
-            // One record at a time, so that it is known what is to be reported again.
+            // One report at a time: if its record is dropped, its count is put back.
             if call_site.reported.load(Relaxed) != 0 {
                 refused_none = false;
                 continue;
@@ -217,12 +216,12 @@ impl RateLimit {
         refused_none
     }
 
-    /// Notes that the record with the report on a location is written, or as good as.
+    /// Ends a report on a location: its record is written or retained, or not worth repeating.
     pub(crate) fn note_reported(&self, number: usize) {
         self.call_sites[number].reported.store(0, Relaxed);
     }
 
-    /// Has reported again what the record with the report on a location said: it was dropped.
+    /// Puts back what a dropped record reported on a location, for a later report.
     pub(crate) fn report_again(&self, number: usize) {
         let call_site = &self.call_sites[number];
         let reported = Suppressed::from_bits(call_site.reported.swap(0, Relaxed));

@@ -78,8 +78,7 @@ struct Parts {
     truncated: bool,
     /// The message is a whole line that some other crate has laid out.
     is_line: bool,
-    /// Which location this reports on whose records the rate limit has suppressed, counted from 1;
-    /// 0: none.
+    /// The location of which this is the rate limit's report, counted from 1; 0: it is no report.
     reports_on: u16,
 }
 
@@ -307,12 +306,12 @@ impl OwnedRecord {
         self.parts.is_line = true;
     }
 
-    /// Marks the record as a report on this location, whose records the rate limit has suppressed.
+    /// Marks the record as the rate limit's report on this location.
     pub(crate) fn set_reports_on(&mut self, call_site: usize) {
         self.parts.reports_on = call_site as u16 + 1;
     }
 
-    /// Returns the location on whose suppressed records this one reports.
+    /// Returns the location of which this record is the rate limit's report.
     pub(crate) fn reports_on(&self) -> Option<usize> {
         usize::from(self.parts.reports_on).checked_sub(1)
     }

@@ -14,7 +14,7 @@ use super::not_at_path;
 /// The most names that are tried for an archive: more than one second has.
 const MOST_NAMES: usize = 20_000;
 
-/// What takes part in an exchange.
+/// The two files of an exchange, and the directory of their names.
 pub(super) struct Exchange<'a, D, F> {
     pub(super) archives: &'a mut Archives,
     pub(super) dir: &'a mut D,
