@@ -186,10 +186,15 @@ mod tests {
     /// taken the error out of its socket.
     #[test]
     fn a_number_that_the_program_uses_keeps_its_error_and_is_not_waited_for() {
-        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let programs = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         programs.connect(gone).unwrap();
         programs.send(b"to nobody").unwrap();
+        // The answer may take a moment, and there is none while some other socket has that port.
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        while poll(&mut [PollFd::new(&programs, PollFlags::empty())], Some(&second)) == Ok(0) {
+            programs.send(b"to nobody").unwrap();
+        }
         let stream = socket(AddressFamily::INET, SocketType::STREAM).unwrap();
         let mut connection =
             SystemConnection { is_established: false, ..SystemConnection::of(stream, Framing::OctetCount) };
