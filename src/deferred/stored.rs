@@ -396,16 +396,21 @@ mod tests {
         static LITERAL: Site = Site::new("m", "f", 7, &[], "a literal");
         static SHOWN: Site = Site::new("m", "f", 7, &[Piece { text: "shown: ", show: DISPLAY }], "");
         let stamp = Stamp::at(SystemTime::UNIX_EPOCH);
+        let message = |owned: &OwnedRecord| String::from_utf8_lossy(Messages::default().of(owned).0).into_owned();
         let text = |site: &'static Site, text: &str| {
             let mut owned = OwnedRecord::at_site(log::Level::Info, stamp, 1, site);
             let arguments = (text, ());
             let is_stored = owned.store(Deferred { site, arguments: &arguments, values: &() });
-            is_stored.then(|| String::from_utf8_lossy(Messages::default().of(&owned).0).into_owned())
+            is_stored.then(|| message(&owned))
         };
-        assert_eq!(text(&LITERAL, ""), Some("a literal".to_owned()));
+        assert_eq!(LITERAL.lone_literal(), Some("a literal"));
+        let owned = OwnedRecord::of_literal(log::Level::Info, stamp, 1, &LITERAL, "a literal");
+        assert_eq!((message(&owned), text(&LITERAL, "")), ("a literal".to_owned(), Some("a literal".to_owned())));
         assert_eq!(text(&SHOWN, "a text"), Some("shown: a text".to_owned()));
         assert_eq!(text(&SHOWN, &LONG[..300]), Some(format!("shown: {}", &LONG[..300])));
-        assert_eq!((text(&LONGER, ""), text(&SHOWN, LONG)), (None, None));
+        assert_eq!((LONGER.lone_literal(), text(&SHOWN, LONG)), (None, None), "too long");
+        let cut = text(&LONGER, "").expect("cut where it is laid out");
+        assert!(cut.len() == 64 * 1024 && cut.ends_with("x...[cut]"), "{}", cut.len());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::front::captured::Captured;
 use crate::front::context::{Context, Surroundings};
 use crate::front::filter::CurrentFilter;
 use crate::front::scope;
-use crate::queue::{PerProcessPipeline, Pipeline, Queued, origin};
+use crate::queue::{Draft, PerProcessPipeline, Pipeline, origin};
 use crate::record::{Caller, Deferred, MoreKeyValues, OwnedRecord};
 use crate::wanted::Wanting;
 
@@ -191,12 +191,16 @@ impl Core {
         }
         let Some(stamp) = pipeline.admit(level, Wanting::NOBODY) else { return true };
         // No code of the program runs here, so the process cannot fork in between.
-        let mut record = OwnedRecord::at_site(level, stamp, thread, message.site);
-        if !record.store(message) {
-            return false;
+        let mut draft;
+        if let Some(literal) = message.site.lone_literal() {
+            draft = Draft::new(OwnedRecord::of_literal(level, stamp, thread, message.site, literal));
+        } else {
+            draft = Draft::new(OwnedRecord::at_site(level, stamp, thread, message.site));
+            if !draft.record().is_some_and(|record| record.store(message)) {
+                return false;
+            }
         }
-        let spilled = record.spilled();
-        pipeline.offer(level, Wanting::NOBODY, spilled, Queued::new(record));
+        pipeline.offer(level, Wanting::NOBODY, &mut draft);
         true
     }
 
@@ -276,16 +280,16 @@ impl Core {
     /// Formats the record of a call that was admitted, and offers it.
     #[inline(always)]
     fn offer(&self, call: Call<'_>, admitted_by: &Pipeline, stamp: Stamp, caller: Caller<'_>) -> bool {
-        let mut owned = call.empty_record(stamp, caller.thread);
-        call.fill(&mut owned, caller.name);
+        let mut draft = Draft::new(call.empty_record(stamp, caller.thread));
+        let Some(owned) = draft.record() else { return false };
+        call.fill(owned, caller.name);
         // The program's code has run, and may have forked.
         let pipeline = self.per_process.pipeline();
         if !ptr::eq(pipeline, admitted_by) {
             let Some(stamp) = call.admit_in_child(pipeline) else { return false };
             owned.set_stamp(stamp);
         }
-        let spilled = owned.spilled();
-        pipeline.offer(call.level(), call.wanting, spilled, Queued::new(owned))
+        pipeline.offer(call.level(), call.wanting, &mut draft)
     }
 
     /// Waits until everything accepted before the call is written, for at most
@@ -299,8 +303,9 @@ impl Core {
     #[cold]
     fn offer_late(&self, call: Call<'_>, asked: &Pipeline, stamp: Stamp, caller: Caller<'_>) -> bool {
         let level = call.level();
-        let mut owned = call.empty_record(stamp, caller.thread);
-        call.fill(&mut owned, caller.name);
+        let mut draft = Draft::new(call.empty_record(stamp, caller.thread));
+        let Some(owned) = draft.record() else { return false };
+        call.fill(owned, caller.name);
         let taken = match call.kind {
             Kind::Record(_) | Kind::Deferred(..) => self.filter.load().wanting(owned.message(), level, call.wanting),
             #[cfg(feature = "tracing")]
@@ -316,14 +321,14 @@ impl Core {
             return false;
         }
         if let Some(captured) = &self.captured {
-            captured.print(&owned, wanting);
+            captured.print(owned, wanting);
         }
         // A custom format that has printed the record may have forked, too.
         let pipeline = self.per_process.pipeline();
         match pipeline.closed_to(level, wanting) {
             None => {
                 owned.set_wanting(wanting);
-                pipeline.offer(level, wanting, owned.spilled(), Queued::new(owned))
+                pipeline.offer(level, wanting, &mut draft)
             }
             Some(reason) => {
                 pipeline.refuse(level, wanting, reason);

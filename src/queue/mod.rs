@@ -8,6 +8,7 @@
 
 mod asking;
 mod doorbell;
+mod draft;
 mod gate;
 mod overflow;
 mod requests;
@@ -34,12 +35,12 @@ use crate::unix_time::UnixTime;
 use crate::wanted::{Levels, Wanting};
 
 use doorbell::{Doorbell, Found};
+pub(crate) use draft::Draft;
 use gate::CurrentGate;
 pub(crate) use gate::Gate;
 pub use overflow::Overflow;
-pub(crate) use overflow::Queued;
 pub(crate) use overflow::memory_for;
-use overflow::{NotIn, Slots};
+use overflow::{NotIn, Queued, Slots};
 pub(crate) use per_process::{PerProcessPipeline, Renew};
 use rate_limit::RateLimit;
 use requests::Requests;
@@ -207,18 +208,16 @@ impl Pipeline {
         self.counters.drop_offered(level, wanting, reason);
     }
 
-    /// Puts a record into the queue, or counts it as dropped. Returns true if it is in. `spilled`
-    /// is the number of bytes that it holds on the heap.
+    /// Puts a record into the queue, or counts it as dropped. Returns true if it is in.
     #[inline(never)]
-    pub(crate) fn offer(&self, level: Level, wanting: Wanting, spilled: usize, record: Queued) -> bool {
+    pub(crate) fn offer(&self, level: Level, wanting: Wanting, draft: &mut Draft) -> bool {
+        let Some(spilled) = draft.record().map(|record| record.spilled()) else { return false };
         self.counters.accept(level, wanting);
         let accepted = || self.counters.callers.accepted.total();
-        let has_room = self.slots.has_slot_for(level, accepted) && self.slots.spill_fits(level, spilled);
-        let sent = if has_room { self.slots.send(spilled, record) } else { Err(record) };
-        let is_in = match sent {
-            Ok(()) => true,
-            Err(record) => self.make_room(level, spilled, Queued::into_inner(record)),
-        };
+        let is_in = self.slots.has_slot_for(level, accepted)
+            && self.slots.spill_fits(level, spilled)
+            && self.slots.send(spilled, draft)
+            || draft.take().is_some_and(|record| self.make_room(level, spilled, Queued::into_inner(record)));
         if is_in {
             self.ring(level);
         } else {

@@ -13,6 +13,8 @@ use crate::sync::atomic::{
 };
 use crate::sync::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
+use super::draft::Draft;
+
 /// Decides what happens to a record that finds the queue full.
 ///
 /// Every loss is counted in `Stats::dropped.queue_full` and reported in the log as one merged line,
@@ -251,13 +253,22 @@ impl Slots {
         if !self.spill_fits(level, spilled) {
             return Err(record);
         }
-        self.send(spilled, Queued::new(record)).map_err(Queued::into_inner)
+        self.try_send(spilled, Queued::new(record)).map_err(Queued::into_inner)
     }
 
-    /// Puts a record in whose `spilled` bytes are counted, if the channel has room for it.
+    /// Puts a record in whose `spilled` bytes are counted, if the channel has room for it. Returns
+    /// true if it is in; otherwise it is still in the draft.
+    #[inline(always)]
+    pub(super) fn send(&self, spilled: usize, draft: &mut Draft) -> bool {
+        // Taken where it is used: the compiler copies a record that comes from several places.
+        let Some(record) = draft.take() else { return false };
+        let sent = self.try_send(spilled, record);
+        sent.map_err(|back| draft.put_back(back)).is_ok()
+    }
+
     #[allow(clippy::result_large_err)] // the record itself comes back
     #[inline(always)]
-    pub(super) fn send(&self, spilled: usize, record: Queued) -> Result<(), Queued> {
+    fn try_send(&self, spilled: usize, record: Queued) -> Result<(), Queued> {
         self.channel.0.try_send(record).map_err(|error| {
             self.forget(spilled);
             error.into_inner()
@@ -468,9 +479,7 @@ mod tests {
         let put = |level, length| {
             let record = record(format_args!("{:1$}", "", length));
             let spilled = record.spilled();
-            slots.has_slot(level)
-                && slots.spill_fits(level, spilled)
-                && slots.send(spilled, Queued::new(record)).is_ok()
+            slots.has_slot(level) && slots.spill_fits(level, spilled) && slots.send(spilled, &mut Draft::new(record))
         };
         assert!((0..200).filter(|_| put(Level::Info, 60_000)).count() < 200, "they reach their bound");
         while put(Level::Info, 20) {}

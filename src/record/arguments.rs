@@ -63,6 +63,12 @@ impl Site {
         self.pieces.is_empty().then_some(self.last)
     }
 
+    /// Returns the message, if it is the same for each call, and the record has nothing else.
+    #[inline]
+    pub(crate) fn lone_literal(&self) -> Option<&'static str> {
+        self.literal().filter(|literal| self.keys.is_empty() && literal.len() <= LONGEST_MESSAGE)
+    }
+
     /// Writes the message with these arguments.
     fn lay_out(&self, mut arguments: &[u8], text: &mut TextWriter<'_>) -> fmt::Result {
         for piece in self.pieces {

@@ -159,6 +159,28 @@ impl OwnedRecord {
         owned
     }
 
+    /// Makes the record of a call with this literal for a message, and nothing else.
+    #[inline(always)]
+    pub(crate) fn of_literal(
+        level: Level,
+        stamp: Stamp,
+        thread: u32,
+        site: &'static Site,
+        literal: &'static str,
+    ) -> Self {
+        Self {
+            stamp,
+            module_path: Some(site.module_path),
+            location: Location::File(site.file),
+            body: Body::Literal(literal),
+            line: site.line,
+            thread,
+            level: level as u8,
+            wanting: Wanting::NOBODY,
+            parts: Parts::default(),
+        }
+    }
+
     /// Makes the record of a call that has a site, arguments and values of keys, and nothing else.
     /// `store` adds the arguments and values.
     #[inline(always)]
@@ -180,19 +202,13 @@ impl OwnedRecord {
     /// cannot be stored.
     #[inline(always)]
     pub(crate) fn store(&mut self, message: Deferred<'_>) -> bool {
-        let (literal, has_values) = (message.site.literal(), !message.site.keys.is_empty());
-        if let (Some(literal), false) = (literal, has_values) {
-            self.body = Body::Literal(literal);
-            self.location = Location::File(message.site.file);
-            return literal.len() <= LONGEST_MESSAGE;
-        }
-        if literal.is_none() {
+        if message.site.literal().is_none() {
             if !arguments::store(&mut self.body, message.arguments) {
                 return false;
             }
             self.parts.message_len = self.body.bytes().len() as u32;
         }
-        if has_values {
+        if !message.site.keys.is_empty() {
             let mut writer = KeyValueWriter::new(&mut self.body);
             message.values.store(message.site.keys, 0, &mut writer);
             self.parts.truncated = writer.truncated;

@@ -33,7 +33,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use log::Level;
 
 use crate::clock::Stamp;
-use crate::queue::{Overflow, Pipeline, Queued};
+use crate::queue::{Draft, Overflow, Pipeline};
 use crate::record::{Caller, OwnedRecord};
 use crate::stats::Counters;
 use crate::wanted::Wanting;
@@ -62,7 +62,7 @@ pub(crate) fn pipeline(capacity: usize, overflow: Overflow) -> Arc<Pipeline> {
 }
 
 pub(crate) fn offer(pipeline: &Pipeline, level: Level) -> bool {
-    pipeline.offer(level, Wanting::NOBODY, 0, Queued::new(record(level)))
+    pipeline.offer(level, Wanting::NOBODY, &mut Draft::new(record(level)))
 }
 
 fn record(level: Level) -> OwnedRecord {

@@ -12,7 +12,7 @@ use log::Level;
 use super::bench::{PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
 use crate::clock::Stamp;
-use crate::queue::{Overflow, Pipeline, Queued};
+use crate::queue::{Draft, Overflow, Pipeline};
 use crate::record::{Caller, OwnedRecord};
 use crate::stats::Counters;
 use crate::tests::fake_disk::FakeDisk;
@@ -139,7 +139,7 @@ fn fill_and_end(overflow: Overflow) {
             Stamp::at(UNIX_EPOCH),
             caller,
         );
-        pipeline.offer(Level::Info, Wanting::NOBODY, record.spilled(), Queued::new(record))
+        pipeline.offer(Level::Info, Wanting::NOBODY, &mut Draft::new(record))
     };
     let is_in: Vec<bool> = (0..200).map(|_| offer()).collect();
     let evicts = matches!(overflow, Overflow::DropOldest);

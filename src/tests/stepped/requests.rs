@@ -11,7 +11,7 @@ use crate::KIB;
 use crate::clock::Stamp;
 use crate::error::FlushError;
 use crate::event::{Cause, State};
-use crate::queue::{Overflow, Pipeline, Queued};
+use crate::queue::{Draft, Overflow, Pipeline};
 use crate::record::{Caller, OwnedRecord};
 use crate::sink::file::{FileSink, Target};
 use crate::sink::log_file::{FileOptions, Fsync};
@@ -238,7 +238,7 @@ impl OutputSink for FloodSink {
         for _ in 0..6 {
             let record = log::Record::builder().level(Level::Debug).args(format_args!("later")).build();
             let record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread: 1, name: None });
-            self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, 0, Queued::new(record));
+            self.0.get().unwrap().offer(Level::Debug, Wanting::NOBODY, &mut Draft::new(record));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::bench::{Bench, Setup};
 use super::sinks::KeepSink;
 use crate::clock::Stamp;
 use crate::format::Format;
-use crate::queue::{Overflow, Queued};
+use crate::queue::{Draft, Overflow};
 use crate::record::{Caller, OwnedRecord};
 use crate::wanted::Wanting;
 
@@ -63,7 +63,7 @@ fn a_full_table_of_names_begins_an_epoch() {
         let args = format_args!("a message");
         let record = Record::builder().args(args).level(Level::Error).target("bench").build();
         let record = OwnedRecord::capture(&record, Stamp::at(UNIX_EPOCH), Caller { thread, name });
-        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, record.spilled(), Queued::new(record)));
+        assert!(bench.pipeline.offer(Level::Error, Wanting::NOBODY, &mut Draft::new(record)));
         bench.step();
     };
     let epoch = bench.pipeline.epoch();
