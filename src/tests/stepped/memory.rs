@@ -4,10 +4,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use log::Level;
+use log::{Level, Log as _};
 
 use super::bench::{PATH, Setup};
 use super::invariants::{assert_invariants, assert_recovery, parse};
@@ -164,4 +166,31 @@ fn what_a_record_holds_is_freed_wherever_it_ends() {
         let more = HELD.get() - held;
         assert!(more.abs() < 30_000, "{overflow:?}: {more} bytes, where a record has 60,000");
     }
+}
+
+/// Writes 60 kB, then panics.
+struct Panics;
+
+impl fmt::Display for Panics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:60000}", "")?;
+        panic!("in the middle of a message")
+    }
+}
+
+#[test]
+fn a_message_that_panics_leaves_nothing_allocated() {
+    let (logger, handle) = crate::Builder::new().file("/dev/null").build().unwrap();
+    let log = || {
+        let call = || logger.log(&log::Record::builder().args(format_args!("{Panics}")).build());
+        panic::catch_unwind(AssertUnwindSafe(call)).unwrap_err();
+    };
+    // Once for what a thread has only once.
+    log();
+    let held = HELD.get();
+    (0..20).for_each(|_| log());
+    // The harness keeps what the panic hook prints.
+    let more = (HELD.get() - held) / 20;
+    assert!(more.abs() < 30_000, "{more} bytes for each, where a record has 60,000");
+    assert_eq!(handle.stats().accepted, 0);
 }
