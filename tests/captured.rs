@@ -2,11 +2,13 @@
 //! tests below are run again, by themselves, as the tests of a program.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says by panicking what is wrong
 
+use std::io::Write as _;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use log::LevelFilter;
-use unfazed::{Builder, Console, LogFile};
+use log::{LevelFilter, Log as _};
+use unfazed::{Builder, Console, Format, LogFile, Logger};
 
 /// Set in the process that plays the program's tests.
 const PROGRAM: &str = "UNFAZED_CAPTURED";
@@ -63,10 +65,26 @@ fn the_lines_of_a_failing_test_are_shown_and_no_others() {
 fn what_is_printed_counts_as_written() {
     let (logger, handle) = Builder::new().console(Console::test()).build().unwrap();
     let record = log::Record::builder().level(log::Level::Info).args(format_args!("hello")).build();
-    log::Log::log(&logger, &record);
+    logger.log(&record);
     handle.flush(Duration::from_secs(60)).unwrap();
     let stats = handle.stats();
     assert_eq!((stats.accepted, stats.written, stats.outputs[0].name.as_str()), (1, 1, "test"));
+}
+
+/// It overflowed the stack: each line that it logged asked it for another one.
+#[test]
+fn a_format_that_logs_prints_its_record_once() {
+    static LOGGER: OnceLock<Logger> = OnceLock::new();
+    let hello = log::Record::builder().level(log::Level::Info).args(format_args!("hello")).build();
+    let format = Format::custom(|line, record| {
+        let own = log::Record::builder().level(log::Level::Info).args(format_args!("of the format")).build();
+        LOGGER.get().unwrap().log(&own);
+        writeln!(line, "{}", record.message())
+    });
+    let (logger, handle) = Builder::new().console(Console::test().format(format)).build().unwrap();
+    LOGGER.get_or_init(|| logger).log(&hello);
+    handle.flush(Duration::from_secs(60)).unwrap();
+    assert_eq!(handle.stats().outputs[0].written, 2, "what it logs counts, and is not printed");
 }
 
 #[test]

@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("stats/", &["event", "wanted"], &["log"]),
     ("sync.rs", &["tests::models"], &["arc_swap", "crossbeam_channel"]),
     ("queue/", &["queue", "record", "clock", "stats", "event", "error", "os", "sync", "unix_time", "wanted"], &["log"]),
-    ("front/captured.rs", &["format", "record", "sink", "wanted"], &["log"]),
+    ("front/captured.rs", &["format", "front::program", "record", "sink", "wanted"], &["log"]),
     (
         "front/",
         &["front", "record", "clock", "queue", "stats", "event", "error", "os", "sync", "wanted"],

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use crate::format::{Encoder, Format, LineBuf};
+use crate::front::program::{Question, ask};
 use crate::record::{OwnedRecord, Record};
 use crate::sink::{Batch, Sink, WriteError};
 use crate::wanted::{Offered, Wanting};
@@ -20,7 +21,8 @@ impl Captured {
         Self { offered, format }
     }
 
-    /// Prints one record. What its format cannot lay out is not printed.
+    /// Prints one record. What its format cannot lay out is not printed, nor is what a format of
+    /// the program logs meanwhile.
     #[allow(clippy::print_stderr)] // the harness captures what the macro prints, and nothing else
     pub(crate) fn print(&self, record: &OwnedRecord, wanting: Wanting) {
         if !self.offered.has(record.level(), wanting) {
@@ -29,7 +31,8 @@ impl Captured {
         let thread = thread::current();
         let mut line = LineBuf::default();
         let view = Record::new(record, SystemTime::now(), thread.name());
-        if Encoder::new(self.format.clone()).line(&mut line, &view).is_ok() {
+        let laid_out = ask(Question::Format, || Encoder::new(self.format.clone()).line(&mut line, &view).is_ok());
+        if laid_out == Some(true) {
             eprint!("{}", String::from_utf8_lossy(line.bytes()));
         }
     }

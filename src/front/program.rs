@@ -1,5 +1,5 @@
-//! Asks code of the program in the middle of a log call: filters of outputs, and the context. Runs
-//! on the caller's thread.
+//! Asks code of the program in the middle of a log call: filters of outputs, the context, and the
+//! format of what is printed for a test. Runs on the caller's thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +11,7 @@ use crate::sync::thread_local;
 pub(super) enum Question {
     Filter = 1,
     Context = 2,
+    Format = 4,
 }
 
 thread_local! {
