@@ -21,7 +21,8 @@ pub(super) struct Lines {
     spans: Vec<Span>,
     /// The number of the record in its turn, for each line that is a record's.
     pub(super) records: Vec<usize>,
-    /// True if a record among them was born in the code of another output.
+    /// True if the records were born in the code of another output. Where that makes a difference,
+    /// either all of them were, or none.
     pub(super) born_in_output: bool,
 }
 
@@ -65,6 +66,13 @@ impl Lines {
         self.close(level, time);
         self.records.push(number);
         true
+    }
+
+    /// Returns true if a record of this birth belongs into the next batch: a sink of the program
+    /// may log what it likes for a record of a thread, and nothing for one that was born in the
+    /// code of another output.
+    pub(super) fn are_born_otherwise(&self, in_output: bool) -> bool {
+        !self.records.is_empty() && self.born_in_output != in_output
     }
 
     pub(super) fn is_empty(&self) -> bool {

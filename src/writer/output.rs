@@ -250,6 +250,9 @@ impl Output {
     /// Lays out one record, the `number`th of this turn, or drops it. `born_in_output`: the record
     /// was logged by the code of another output.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, born_in_output: bool, turn: &mut Turn<'_>) {
+        if self.sink.is_programs() && self.lines.are_born_otherwise(born_in_output) {
+            self.write(turn);
+        }
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
             return turn.drop_record(number, self.index, record.unix_time(), cause.into());

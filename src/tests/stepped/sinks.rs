@@ -418,6 +418,10 @@ impl LogSink {
 }
 
 impl OutputSink for LogSink {
+    fn is_programs(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, batch: &Batch<'_>) -> Result<(), WriteError> {
         Self::log(&self.core, "sink");
         self.inner.write(batch)
@@ -446,6 +450,27 @@ fn what_a_sink_logs_to_another_logger_is_written_there_and_has_no_end_of_lines_f
     assert_eq!((of(&first), of(&second)), ((1, 1, 1), (1, 1, 0)));
     first.assert_identity("a sink that logs to another logger");
     second.assert_identity("the other logger");
+}
+
+/// One record from another logger silenced the sink for its whole batch.
+#[test]
+fn a_sink_logs_of_its_own_records_next_to_one_from_another_logger() {
+    let (one, two, last) = (LogSink::default(), LogSink::default(), KeepSink::default());
+    let mut first = Setup::new().sink(one.clone()).bench();
+    let mut second = Setup::new().sink(two.clone()).bench();
+    let mut third = Setup::new().sink(last.clone()).bench();
+    one.core.set(Arc::downgrade(second.logger.core())).unwrap();
+    two.core.set(Arc::downgrade(third.logger.core())).unwrap();
+    second.log(Level::Info);
+    first.log(Level::Info);
+    first.step();
+    second.log(Level::Info);
+    second.step();
+    third.step();
+    assert_eq!((two.inner.records().len(), two.own_lines()), (2, 1));
+    let text = String::from_utf8(last.kept.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("own sink").count(), 2, "for each batch of its own records: {text}");
+    second.assert_identity("the logger in the middle");
 }
 
 /// 90 321 records in two seconds, from a sink whose client logs one line.
