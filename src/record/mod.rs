@@ -159,7 +159,8 @@ impl OwnedRecord {
         owned
     }
 
-    /// Makes the record of a call with this literal for a message, and nothing else.
+    /// Makes the record of a call with this literal for a message, and nothing else. Does not begin
+    /// with `at_site`, because the compiler would make that record first.
     #[inline(always)]
     pub(crate) fn of_literal(
         level: Level,

@@ -68,10 +68,10 @@ impl Lines {
         true
     }
 
-    /// Returns true if a record of this birth belongs into the next batch: a sink of the program
-    /// may log what it likes for a record of a thread, and nothing for one that was born in the
-    /// code of another output.
-    pub(super) fn are_born_otherwise(&self, in_output: bool) -> bool {
+    /// Returns true if the next record must not join these. What a program's sink logs is taken if
+    /// the records that it handles come from threads, and not if they were born in the code of
+    /// another output.
+    pub(super) fn differ_in_birth(&self, in_output: bool) -> bool {
         !self.records.is_empty() && self.born_in_output != in_output
     }
 

@@ -250,7 +250,7 @@ impl Output {
     /// Lays out one record, the `number`th of this turn, or drops it. `born_in_output`: the record
     /// was logged by the code of another output.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, born_in_output: bool, turn: &mut Turn<'_>) {
-        if self.sink.is_programs() && self.lines.are_born_otherwise(born_in_output) {
+        if self.sink.is_programs() && self.lines.differ_in_birth(born_in_output) {
             self.write(turn);
         }
         let level = record.level();
