@@ -88,12 +88,21 @@ pub(crate) fn refill(now: Instant) {
     }
 }
 
+/// Which output's code runs.
+#[derive(Clone, Copy)]
+pub(crate) struct OutputId {
+    /// The address of its pipeline.
+    pub(crate) pipeline: usize,
+    /// Its number among the outputs of the pipeline.
+    pub(crate) index: usize,
+}
+
 /// Runs the code of an output. A `silent` one handles a record that was itself born in an output:
 /// what it logs is not taken.
-pub(crate) fn inside<T>(pipeline: usize, output: usize, silent: bool, code: impl FnOnce() -> T) -> T {
-    let number = u32::try_from(output).ok().and_then(|output| FIRST_OUTPUT.checked_sub(output));
+pub(crate) fn inside<T>(id: OutputId, silent: bool, code: impl FnOnce() -> T) -> T {
+    let number = u32::try_from(id.index).ok().and_then(|output| FIRST_OUTPUT.checked_sub(output));
     let number = number.filter(|number| *number > OTHER_LOGGER && !silent).unwrap_or(SILENT);
-    let _restored = Restored(ORIGIN.replace((number, 0)), PIPELINE.replace(pipeline));
+    let _restored = Restored(ORIGIN.replace((number, 0)), PIPELINE.replace(id.pipeline));
     code()
 }
 

@@ -73,7 +73,7 @@ impl Writer {
             if flush.left == 0 {
                 flush.evicted.get_or_insert(drops.evicted);
                 flush.by_backlogs.get_or_insert(drops.by_backlogs);
-                flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.index)).collect());
+                flush.ends.get_or_insert_with(|| outputs.iter().map(|output| records.end(output.id.index)).collect());
             }
         }
         let is_done = |flush: &Flush| {

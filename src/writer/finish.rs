@@ -41,7 +41,7 @@ impl Output {
             if self.is_lagging() {
                 return LastAttempt::Lags;
             }
-            if turn.records.retained(self.index) > 0 {
+            if turn.records.retained(self.id.index) > 0 {
                 nothing_dropped = Err(cause);
             }
             self.forget(turn);

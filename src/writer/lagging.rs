@@ -30,12 +30,12 @@ impl Output {
     /// Returns true if the output lags and the lines of another turn may not fit into its
     /// backlog.
     pub(super) fn is_full(&self, records: &Records) -> bool {
-        self.is_lagging() && self.waiting.is_full(records.size(self.index))
+        self.is_lagging() && self.waiting.is_full(records.size(self.id.index))
     }
 
     /// Returns true if no line waits before this place of the backlog, or if nothing is written.
     pub(super) fn has_written_up_to(&self, end: u32, records: &Records) -> bool {
-        !self.is_lagging() || records.has_passed(self.index, end)
+        !self.is_lagging() || records.has_passed(self.id.index, end)
     }
 
     /// Returns true if the reader is slow and takes something now and then.
@@ -89,6 +89,6 @@ impl Output {
             self.lead(turn, true);
             self.write(turn);
         }
-        self.is_lagging() || self.has_slow_reader() && turn.records.retained(self.index) > 0
+        self.is_lagging() || self.has_slow_reader() && turn.records.retained(self.id.index) > 0
     }
 }

@@ -21,8 +21,7 @@ pub(super) struct Lines {
     spans: Vec<Span>,
     /// The number of the record in its turn, for each line that is a record's.
     pub(super) records: Vec<usize>,
-    /// True if the records were born in the code of another output. Where that makes a difference,
-    /// either all of them were, or none.
+    /// True if a record among them was born in the code of another output.
     pub(super) born_in_output: bool,
 }
 
@@ -66,13 +65,6 @@ impl Lines {
         self.close(level, time);
         self.records.push(number);
         true
-    }
-
-    /// Returns true if the next record must not join these. What a program's sink logs is taken if
-    /// the records that it handles come from threads, and not if they were born in the code of
-    /// another output.
-    pub(super) fn differ_in_birth(&self, in_output: bool) -> bool {
-        !self.records.is_empty() && self.born_in_output != in_output
     }
 
     pub(super) fn is_empty(&self) -> bool {

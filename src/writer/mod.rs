@@ -400,13 +400,13 @@ impl Writer {
         let mut is_diverted = false;
         for output in outputs.iter_mut() {
             if output.stands_in() && is_diverted && output.counters.offered.levels.has(level) {
-                counters.divert(level, output.index);
+                counters.divert(level, output.id.index);
             } else if !output.counters.wants(level, record.wanting()) {
                 is_diverted = false;
                 continue;
             }
             is_diverted = output.diverts(level);
-            if born_in == Some(output.index) {
+            if born_in == Some(output.id.index) {
                 output.counters.own.fetch_add(1, Relaxed);
             } else {
                 output.lay_out(number, &view, born_in.is_some(), &mut turn);

@@ -12,7 +12,7 @@ use log::Level;
 use crate::event::{Cause, Event, State};
 use crate::format::Encoder;
 use crate::os::ProgramSignals;
-use crate::queue::origin;
+use crate::queue::origin::{self, OutputId};
 use crate::record::{Notice, Record};
 use crate::sink::{Backlog, Command, Health, Lag, News, Now, OutputSink, WriteError};
 use crate::stats::{DropReason, Drops, OutputCounters};
@@ -35,15 +35,16 @@ const CONNECT_WAIT: Duration = Duration::from_millis(10);
 
 /// An output: the way from records to the lines of one sink.
 pub(crate) struct Output {
-    /// The number by which `Records` knows the output.
-    pub(super) index: usize,
-    /// The address of its pipeline.
-    pub(super) pipeline: usize,
+    pub(super) id: OutputId,
     pub(super) counters: Arc<OutputCounters>,
     pub(super) encoder: Encoder,
     pub(super) sink: Box<dyn OutputSink>,
     pub(super) waiting: Waiting,
     pub(super) lines: Lines,
+    /// For a program's sink: the lines of this turn whose records were born in the code of another
+    /// output. They are a batch of their own, because what the sink logs is taken while it handles
+    /// the others, and not while it handles these.
+    pub(super) born_in_outputs: Lines,
     pub(super) life: Life,
     pub(super) schedule: RetrySchedule,
     pub(super) unreported: Unreported,
@@ -105,12 +106,12 @@ impl Output {
         opening: Option<Notice>,
     ) -> Self {
         Self {
-            index,
-            pipeline: 0,
+            id: OutputId { pipeline: 0, index },
             encoder,
             sink,
             waiting: Waiting::new(0, Backlog { bytes: 0, ..Backlog::default() }),
             lines: Lines::for_batches(),
+            born_in_outputs: Lines::default(),
             life: Life::Writing { returned: None },
             schedule: RetrySchedule::new(Jitter::new(index), counters.state.born),
             unreported: Unreported::new(opening),
@@ -129,7 +130,7 @@ impl Output {
 
     /// Says which pipeline the output belongs to, and whether its callers wait for a slot.
     pub(super) fn belongs_to(&mut self, pipeline: usize, callers_wait: bool) {
-        self.pipeline = pipeline;
+        self.id.pipeline = pipeline;
         self.waiting.callers_wait = callers_wait;
     }
 
@@ -203,7 +204,7 @@ impl Output {
 
     /// Returns the number of bytes that wait to be written.
     pub(super) fn buffered(&self) -> usize {
-        self.lines.text.len()
+        self.lines.text.len() + self.born_in_outputs.text.len()
     }
 
     /// Calls the sink, and turns a panic into an error.
@@ -213,7 +214,7 @@ impl Output {
     ) -> Result<T, Refusal> {
         let silent = self.lines.born_in_output;
         let _signals = self.sink.is_programs().then(ProgramSignals::new);
-        match origin::inside(self.pipeline, self.index, silent, || guarded(|| what(&mut *self.sink))) {
+        match origin::inside(self.id, silent, || guarded(|| what(&mut *self.sink))) {
             Ok(answer) => answer.map_err(|error| Refusal { error, panicked: false }),
             Err(Panicked) => Err(Refusal { error: WriteError::new(0, Cause::Io), panicked: true }),
         }
@@ -250,37 +251,39 @@ impl Output {
     /// Lays out one record, the `number`th of this turn, or drops it. `born_in_output`: the record
     /// was logged by the code of another output.
     pub(super) fn lay_out(&mut self, number: usize, record: &Record<'_>, born_in_output: bool, turn: &mut Turn<'_>) {
-        if self.sink.is_programs() && self.lines.differ_in_birth(born_in_output) {
-            self.write(turn);
-        }
         let level = record.level();
         if let Some(cause) = self.suspended().filter(|_| !self.takes(level) && !self.retains(level)) {
-            return turn.drop_record(number, self.index, record.unix_time(), cause.into());
+            return turn.drop_record(number, self.id.index, record.unix_time(), cause.into());
         }
-        if !self.lines.have_memory() {
-            return turn.drop_record(number, self.index, record.unix_time(), DropReason::IoError);
+        let is_apart = born_in_output && self.sink.is_programs();
+        let lines = if is_apart { &mut self.born_in_outputs } else { &mut self.lines };
+        if !lines.have_memory() {
+            return turn.drop_record(number, self.id.index, record.unix_time(), DropReason::IoError);
         }
-        let start = self.lines.text.len();
-        let (encoder, text) = (&mut self.encoder, &mut self.lines.text);
+        let start = lines.text.len();
+        let (encoder, text) = (&mut self.encoder, &mut lines.text);
         let laid_out = match encoder.is_programs() {
-            true => {
-                origin::inside(self.pipeline, self.index, born_in_output, || guarded(|| encoder.line(text, record)))
-            }
+            true => origin::inside(self.id, born_in_output, || guarded(|| encoder.line(text, record))),
             false => guarded(|| encoder.line(text, record)),
         };
         let reason = match laid_out {
             Ok(Ok(())) => {
-                self.lines.born_in_output |= born_in_output;
-                self.lines.close(level, record.unix_time());
-                self.lines.records.push(number);
-                let in_hands = self.lines.records.len() + turn.records.retained(self.index);
-                return self.counters.in_hands.store(in_hands, Relaxed);
+                lines.born_in_output |= born_in_output;
+                lines.close(level, record.unix_time());
+                lines.records.push(number);
+                return self.count_in_hands(turn);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::OutOfMemory => DropReason::IoError,
             Ok(Err(_)) | Err(Panicked) => DropReason::Panicked,
         };
-        self.lines.text.truncate(start);
-        turn.drop_record(number, self.index, record.unix_time(), reason);
+        lines.text.truncate(start);
+        turn.drop_record(number, self.id.index, record.unix_time(), reason);
+    }
+
+    /// Shows how many records are laid out or retained.
+    pub(super) fn count_in_hands(&self, turn: &Turn<'_>) {
+        let laid_out = self.lines.records.len() + self.born_in_outputs.records.len();
+        self.counters.in_hands.store(laid_out + turn.records.retained(self.id.index), Relaxed);
     }
 
     /// Begins a batch: carries out what was ordered meanwhile, asks the sink for its health, and
@@ -301,13 +304,13 @@ impl Output {
         if self.is_suspended() {
             return;
         }
-        self.unreported.note_drop(turn.records.take_earliest_drop(self.index));
+        self.unreported.note_drop(turn.records.take_earliest_drop(self.id.index));
         let dropped = turn.counters.drops_of(&self.counters);
         let (lines, encoder) = (&mut self.lines, &mut self.encoder);
         let (unreported, now) = (&mut self.unreported, turn.now);
         let _signals = encoder.is_programs().then(ProgramSignals::new);
         // Records that the format logs while it lays out the crate's own lines are not taken.
-        origin::inside(self.pipeline, self.index, true, || {
+        origin::inside(self.id, true, || {
             unreported.lead(dropped, now, at_the_end, |notice| lines.push_notice(notice, encoder));
         });
     }
@@ -369,8 +372,18 @@ impl Output {
         }
     }
 
-    /// Hands the batch to the sink, and settles each of its lines.
+    /// Hands what is laid out to the sink, and settles each line.
     pub(super) fn write(&mut self, turn: &mut Turn<'_>) {
+        self.write_batch(turn);
+        if !self.born_in_outputs.is_empty() {
+            std::mem::swap(&mut self.lines, &mut self.born_in_outputs);
+            self.write_batch(turn);
+            std::mem::swap(&mut self.lines, &mut self.born_in_outputs);
+        }
+    }
+
+    /// Hands the batch to the sink, and settles each of its lines.
+    fn write_batch(&mut self, turn: &mut Turn<'_>) {
         if self.lines.is_empty() {
             return;
         }
@@ -439,12 +452,14 @@ impl Output {
     /// Drops what was laid out when the turn broke off.
     pub(super) fn abandon(&mut self, turn: &mut Turn<'_>) {
         self.settle(0, &[], Rest::Dropped(DropReason::Panicked), turn);
+        std::mem::swap(&mut self.lines, &mut self.born_in_outputs);
+        self.settle(0, &[], Rest::Dropped(DropReason::Panicked), turn);
     }
 
     /// Drops what is retained: there is no later attempt.
     pub(super) fn forget(&mut self, turn: &mut Turn<'_>) {
         let reason = self.suspended().map_or(DropReason::Shutdown, DropReason::from);
-        turn.records.drop_retained(self.index, reason, turn.counters);
+        turn.records.drop_retained(self.id.index, reason, turn.counters);
         self.counters.in_hands.store(0, Relaxed);
         // The time of a suspension ends with the logger.
         self.counters.state.resumed(turn.now.monotonic);
@@ -454,7 +469,7 @@ impl Output {
     /// suspended.
     pub(super) fn flush(&mut self, turn: &mut Turn<'_>) -> Result<(), Cause> {
         // A line of which a part is in is finished when it is handed over again.
-        let has_nothing = self.is_suspended() || turn.records.is_begun(self.index);
+        let has_nothing = self.is_suspended() || turn.records.is_begun(self.id.index);
         let flushed = if has_nothing { Ok(()) } else { self.ask(|sink| sink.flush()) };
         if let Err(refusal) = flushed {
             self.refused(refusal, turn);

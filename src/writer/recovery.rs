@@ -56,7 +56,7 @@ impl Output {
     /// slow: the sink has dropped the rest of the line with its stream.
     fn drop_rest_unless(&self, slow_reader: bool, turn: &mut Turn<'_>) {
         if !slow_reader {
-            turn.records.set_begun(self.index, false);
+            turn.records.set_begun(self.id.index, false);
         }
     }
 
@@ -71,7 +71,7 @@ impl Output {
         let mut lines = Lines::default();
         let encoder = &mut self.encoder;
         let signals = encoder.is_programs().then(ProgramSignals::new);
-        origin::inside(self.pipeline, self.index, true, || lines.push_notice(notice, encoder));
+        origin::inside(self.id, true, || lines.push_notice(notice, encoder));
         drop(signals);
         let begun = match self.ask(|sink| sink.write(&batch(&lines))) {
             Err(Refusal { error, .. }) if error.lag.is_some_and(|lag| lag.begun) => true,
@@ -179,12 +179,12 @@ impl Output {
     fn write_gap_line(&mut self, turn: &mut Turn<'_>) -> bool {
         let Life::Suspended(suspension) = self.life else { return false };
         let finished = self.finish_begun(turn);
-        self.unreported.note_drop(turn.records.take_earliest_drop(self.index));
+        self.unreported.note_drop(turn.records.take_earliest_drop(self.id.index));
         let drops = self.unreported_drops(turn);
         // Callers met a closed gate until now, and the sinks may have taken long since the turn
         // began.
         let now = Now { wall: clock::now(), ..turn.now };
-        let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.index), now);
+        let gap = self.unreported.gap(&suspension, &drops, turn.records.retained(self.id.index), now);
         match finished.and_then(|()| self.write_alone(&gap, |lines| lines.batch(now), turn)) {
             Ok(begun) => {
                 self.resume(&suspension, &drops, turn);
@@ -202,11 +202,11 @@ impl Output {
 
     /// Makes the sink finish a line that is partly written, before the gap line.
     fn finish_begun(&mut self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
-        if !turn.records.is_begun(self.index) {
+        if !turn.records.is_begun(self.id.index) {
             return Ok(());
         }
         let mut lines = Lines::default();
-        lay_out_retained(&mut lines, self.index, 1, turn);
+        lay_out_retained(&mut lines, self.id.index, 1, turn);
         let batch = lines.batch(turn.now);
         let sent = match batch.len() {
             // There is no memory for it now.
@@ -219,10 +219,10 @@ impl Output {
             // An error after the line is met again by the next batch.
             Err(refusal) => self.hear_with_suspension(refusal.error.news, false, turn),
         }
-        self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
+        self.counters.bytes.fetch_add(turn.records.begun_bytes(self.id.index) as u64, Relaxed);
         self.counters.written.fetch_add(1, Relaxed);
-        turn.records.let_go(self.index, Ok(()), turn.counters);
-        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
+        turn.records.let_go(self.id.index, Ok(()), turn.counters);
+        self.count_in_hands(turn);
         Ok(())
     }
 
@@ -254,16 +254,16 @@ impl Output {
     /// Writes the lines that wait, the oldest first, before anything newer: after the gap line, or
     /// as the reader of a stream goes on. What cannot be written goes on waiting.
     pub(super) fn write_retained(&mut self, turn: &mut Turn<'_>) {
-        let before = turn.records.retained(self.index);
+        let before = turn.records.retained(self.id.index);
         while !self.is_suspended() {
-            if turn.records.retained(self.index) == 0 && !self.leads_after_the_backlog(turn) {
+            if turn.records.retained(self.id.index) == 0 && !self.leads_after_the_backlog(turn) {
                 break;
             }
             if !self.write_batch_of_retained(before, turn) {
                 break;
             }
         }
-        turn.records.release(self.index);
+        turn.records.release(self.id.index);
     }
 
     /// Lays out the lines that report what was dropped while the output lagged; without any, it has
@@ -289,12 +289,12 @@ impl Output {
         let now = turn.now.monotonic;
         // Nothing leads a line of which a part is in: its rest goes first, and is the first to
         // count as written.
-        let may_lead = self.lines.is_empty() && !turn.records.is_begun(self.index);
+        let may_lead = self.lines.is_empty() && !turn.records.is_begun(self.id.index);
         if may_lead && self.pace().is_some_and(|pace| pace.reports_first(now)) {
             self.lead(turn, false);
         }
         let mut lines = std::mem::take(&mut self.lines);
-        lay_out_retained(&mut lines, self.index, BATCH_RECORDS, turn);
+        lay_out_retained(&mut lines, self.id.index, BATCH_RECORDS, turn);
         let batch = lines.batch(turn.now);
         let result = match batch.len() {
             // There is no memory for one line.
@@ -316,7 +316,7 @@ impl Output {
                 has_room
             }
         };
-        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
+        self.count_in_hands(turn);
         has_room
     }
 
@@ -331,27 +331,27 @@ impl Output {
         self.counters.written.fetch_add(is_in as u64, Relaxed);
         if is_in > 0 {
             // In the batch, a line that was begun is empty: its bytes are counted here.
-            self.counters.bytes.fetch_add(turn.records.begun_bytes(self.index) as u64, Relaxed);
+            self.counters.bytes.fetch_add(turn.records.begun_bytes(self.id.index) as u64, Relaxed);
         }
         let panicked = refusal.is_some_and(|refusal| refusal.panicked);
         let gone = if panicked { batch.len() - leading } else { is_in };
         for line in 0..gone {
             let outcome = if line < is_in { Ok(()) } else { Err(DropReason::Panicked) };
-            turn.records.let_go(self.index, outcome, turn.counters);
+            turn.records.let_go(self.id.index, outcome, turn.counters);
         }
         if begun && written >= leading {
-            turn.records.set_begun(self.index, true);
+            turn.records.set_begun(self.id.index, true);
         }
     }
 
     /// Counts a chance of the first of the lines that wait, if none of them went in, and drops it
     /// after its last one.
     fn count_chance(&mut self, refusal: &Refusal, before: usize, turn: &mut Turn<'_>) {
-        let none_went_in = refusal.error.lag.is_none() && turn.records.retained(self.index) == before;
+        let none_went_in = refusal.error.lag.is_none() && turn.records.retained(self.id.index) == before;
         self.waiting.none_went_in = if none_went_in { self.waiting.none_went_in + 1 } else { 0 };
         if self.waiting.none_went_in == CHANCES {
             self.waiting.none_went_in = 0;
-            turn.records.let_go(self.index, Err(refusal.error.cause().into()), turn.counters);
+            turn.records.let_go(self.id.index, Err(refusal.error.cause().into()), turn.counters);
         }
     }
 

@@ -35,20 +35,20 @@ impl Output {
             let is_begun = begun == Some(number);
             let (when_full, reason) = self.when_full(rest, line.level(), is_begun);
             let Some(when_full) = when_full else {
-                turn.drop_record(*record, self.index, line.unix_time(), reason);
+                turn.drop_record(*record, self.id.index, line.unix_time(), reason);
                 continue;
             };
             let line = (line.bytes(), line.unix_time(), line.level());
             let is_retained = self.retain_line(*record, line, when_full, reason, turn);
             if is_retained && is_begun {
-                turn.records.set_begun(self.index, true);
+                turn.records.set_begun(self.id.index, true);
             }
         }
         self.counters.bytes.fetch_add(bytes, Relaxed);
         self.counters.written.fetch_add(records, Relaxed);
-        self.counters.in_hands.store(turn.records.retained(self.index), Relaxed);
         self.lines = lines;
         self.lines.clear();
+        self.count_in_hands(turn);
     }
 
     /// Marks as reported what the first `written` lines of the batch report. A line of the crate's
@@ -83,7 +83,7 @@ impl Output {
         reason: DropReason,
         turn: &mut Turn<'_>,
     ) -> bool {
-        let is_retained = turn.records.keep(record, self.index, (bytes, time), when_full, reason, turn.counters);
+        let is_retained = turn.records.keep(record, self.id.index, (bytes, time), when_full, reason, turn.counters);
         if !is_retained && self.has_slow_reader() {
             self.waiting.refused(level);
         }

@@ -4,6 +4,8 @@
 
 mod bench;
 #[cfg(test)]
+mod births;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod counter;
