@@ -61,6 +61,17 @@ fn the_lines_of_a_failing_test_are_shown_and_no_others() {
     }
 }
 
+/// The macro that prints panicked out of the log call.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stream_that_takes_nothing_is_not_the_callers_failure() {
+    let this = std::env::current_exe().unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let arguments = ["--exact", "program_passes", "--nocapture"];
+    let program = Command::new(this).args(arguments).env(PROGRAM, "1").stderr(full).status().unwrap();
+    assert!(program.success(), "{program}");
+}
+
 #[test]
 fn what_is_printed_counts_as_written() {
     let (logger, handle) = Builder::new().console(Console::test()).build().unwrap();

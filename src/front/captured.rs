@@ -31,10 +31,12 @@ impl Captured {
         let thread = thread::current();
         let mut line = LineBuf::default();
         let view = Record::new(record, SystemTime::now(), thread.name());
-        let laid_out = ask(Question::Format, || Encoder::new(self.format.clone()).line(&mut line, &view).is_ok());
-        if laid_out == Some(true) {
-            eprint!("{}", String::from_utf8_lossy(line.bytes()));
-        }
+        // What cannot be printed is a panic of the macro.
+        let _ = ask(Question::Format, || {
+            if Encoder::new(self.format.clone()).line(&mut line, &view).is_ok() {
+                eprint!("{}", String::from_utf8_lossy(line.bytes()));
+            }
+        });
     }
 }
 
