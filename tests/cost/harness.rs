@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Plays the program that this process is to play, or runs all cases.
 pub(crate) fn main(cases: Vec<child::Case>, programs: &'static [Program]) -> ExitCode {
-    let Some((name, dir)) = child::role() else { return child::main(cases) };
+    let Some((name, dir)) = child::role() else { return child::main_by(2, cases) };
     let program = programs.iter().find(|program| name == program.name).expect("a program of this name");
     (program.run)(&dir);
     ExitCode::SUCCESS

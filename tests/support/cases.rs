@@ -49,8 +49,8 @@ pub(crate) enum Needs {
 /// Whether a case keeps all processors busy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Voice {
-    /// Its threads log as fast as they can. One at a time, so that the calls it measures are not
-    /// those of a machine that does several other such things.
+    /// Its threads log as fast as they can. Two at a time, because each waits for most of its time,
+    /// so that the calls it measures are not those of a machine that does many such things.
     Loud,
     Soft,
 }
@@ -61,7 +61,7 @@ struct Lane {
     freed: Condvar,
 }
 
-static LOUD: Lane = Lane::new(1);
+static LOUD: Lane = Lane::new(2);
 /// They spend their time in waits.
 static SOFT: Lane = Lane::new(3);
 

@@ -59,9 +59,10 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// Runs the cases that the command line names, or all of them.
+/// Runs the cases that the command line names, or all of them. Most of them wait for a process.
 pub(crate) fn main(cases: Vec<Case>) -> ExitCode {
-    run_all(Arguments::from_args(), cases)
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    main_by(2 * processors, cases)
 }
 
 /// The same by as many threads, unless the command line says another number.
