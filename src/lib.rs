@@ -43,15 +43,14 @@
 //! # What happens on a log call
 //!
 //! On the calling thread: the filter, then the gate (can any output take this level now?), then the
-//! message is formatted into a record on the stack, and the record goes into a bounded queue. There
-//! is no lock and no allocation for a message that fits its slot (176 bytes together with its
-//! key-values), and no system call, except that the first ERROR, or a half-full queue, after 20 ms
-//! without either may wake the writer once. What does not fit goes into a buffer on the
-//! heap, for which nobody waits either. Buffers of up to 512 bytes are used again: the process
-//! keeps about as many as were in use at once, at most 512 of them (256 KiB), and with those no
-//! call allocates. The first call of a thread may allocate, because what the thread remembers is
-//! set up then. An error (`err:err`) and a structured value (`user:serde`) allocate what their own
-//! code allocates.
+//! message is formatted into a record on the stack, and the record goes into a bounded queue. The
+//! call takes no lock, and allocates nothing for a message that fits its slot (176 bytes together
+//! with its key-values). It makes no system call, with one exception: the first ERROR or half-full
+//! queue in 20 ms may wake the writer. What does not fit goes into a buffer on the heap, for which
+//! nobody waits either. Buffers of up to 512 bytes are used again: the process keeps about as many
+//! as were in use at once, at most 512 of them (256 KiB), and with those no call allocates. The
+//! first call of a thread may allocate, because what the thread remembers is set up then. An error
+//! (`err:err`) and a structured value (`user:serde`) allocate what their own code allocates.
 //!
 //! The crate's own macros, [`info!`] and the others, take what the macros of `log` take and log the
 //! same text. They store numbers, texts and a few other types by their bytes, and leave the message
@@ -64,9 +63,9 @@
 //! # What can be dropped
 //!
 //! A record can be dropped if the queue is full, if an output is suspended, if a custom format or
-//! sink fails, or after the end. Each way has its counter in [`Stats`], and each gap is reported in
-//! the log itself, by a WARN record with the target `unfazed`. At every quiet moment `accepted ==
-//! written + dropped.total() + pending`. See [losing records](_docs::losing_records).
+//! sink fails, or after the shutdown. Each way has its counter in [`Stats`], and each gap is
+//! reported in the log itself, by a WARN record with the target `unfazed`. At every quiet moment
+//! `accepted == written + dropped.total() + pending`. See [losing records](_docs::losing_records).
 //!
 //! # Shutdown
 //!
@@ -78,8 +77,9 @@
 //!
 //! Nothing is written that would leave less free space than [`LogFile::min_free_space`]. Below it,
 //! and at any error of the file, the output is suspended: records are counted and dropped, the
-//! newest WARN and ERROR are retained, and no byte is written. It resumes within 2 s of the cause
-//! going away. See [full disk](_docs::full_disk).
+//! newest WARN and ERROR are retained, and nothing is written but ERROR records into the blocks
+//! that are reserved for them. It resumes within 2 s of the cause going away. See [full
+//! disk](_docs::full_disk).
 //!
 //! # Rotation
 //!
@@ -92,7 +92,7 @@
 //! Over a network it sends syslog, and nothing else. It keeps no record in memory while an output
 //! is suspended, beyond what [`LogFile::retain`] and the backlog of an output say. One thread
 //! serves all outputs: a write that hangs in the kernel (a hard NFS mount) stops the others too,
-//! though no caller.
+//! but never a caller.
 //!
 //! # Features
 //!

@@ -35,7 +35,7 @@ use crate::sink::socket::SystemConnection;
 use crate::sink::syslog;
 use crate::sink::{Backlog, OutputSink, Sink};
 use crate::stats::{Counters, OutputCounters};
-use crate::wanted::Offered;
+use crate::wanted::{Levels, Offered};
 use crate::watch::Watch;
 use crate::writer::{Output, Writer};
 
@@ -191,7 +191,8 @@ impl Plan {
         let mut outputs = Vec::new();
         for planned in &self.outputs {
             let Some(sink) = planned.sink(&mut once) else { continue };
-            let opening = once.opening.as_ref().and_then(FilterDoubts::notice);
+            let is_off = planned.offered.levels == Levels::NONE;
+            let opening = once.opening.as_ref().filter(|_| !is_off).and_then(FilterDoubts::notice);
             let counters = pipeline.counters.outputs[outputs.len()].clone();
             let output = Output::new(outputs.len(), counters, planned.encoder(), sink, opening);
             let (bytes, backlog) = planned.retain();

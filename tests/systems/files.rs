@@ -284,8 +284,10 @@ pub(crate) fn a_process_that_is_killed_leaves_all_that_it_has_flushed(dir: &Path
 
 /// Nobody learned why `hyper = warn` changed nothing.
 pub(crate) fn directives_that_match_nothing_are_reported_in_one_line(dir: &Path) -> Outcome {
-    let builder = Builder::new().filter("info,hyper = warn,my-app=debug").file(dir.join("app.log"));
+    let off = LogFile::new(dir.join("off.log")).level(log::LevelFilter::Off);
+    let builder = Builder::new().filter("info,hyper = warn,my-app=debug").file(dir.join("app.log")).file(off);
     drop(builder.build().unwrap());
+    assert_eq!(fs::read_to_string(dir.join("off.log")).unwrap(), "", "off is off");
     let text = fs::read_to_string(dir.join("app.log")).unwrap();
     let [line] = text.lines().collect::<Vec<_>>()[..] else { panic!("one line: {text}") };
     for word in ["WARN", "2 directives of the filter match nothing", "hyper=warn", "my_app=debug"] {

@@ -33,7 +33,8 @@ pub(crate) fn a_pipe_gets_every_line_as_it_is(dir: &Path) -> Outcome {
 }
 
 pub(crate) fn talks_and_writes(dir: &Path) -> ExitCode {
-    let builder = Builder::new().console(Console::stdout()).file(dir.join("app.log"));
+    let console = Console::stdout().patience(Duration::from_secs(1));
+    let builder = Builder::new().console(console).file(dir.join("app.log"));
     let handle = builder.overflow(unfazed::Overflow::Block).shutdown_timeout(Duration::from_secs(1)).init().unwrap();
     lines::log_installed(0, MANY);
     // The console does not take all, and is asked for too.
