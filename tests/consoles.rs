@@ -33,6 +33,8 @@ mod linux {
 
     use log::LevelFilter;
     use rustix::fs::{CWD, Mode, mkfifoat};
+    // Close-on-exec: what the child of another case inherits stays open as long as that one lives.
+    use rustix::pipe::{PipeFlags, pipe_with};
     use unfazed::{Builder, Color, Console, KIB, LogFile, Overflow, State};
 
     use crate::support::child::{self, Outcome, wait_until};
@@ -196,7 +198,7 @@ mod linux {
 
     /// The two ends of each kind of stream: ours, and that of the child.
     fn streams() -> [(&'static str, Box<dyn Read + Send>, OwnedFd); 3] {
-        let (pipe, theirs_of_pipe) = rustix::pipe::pipe().unwrap();
+        let (pipe, theirs_of_pipe) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (socket, theirs_of_socket) = UnixStream::pair().unwrap();
         let (terminal, theirs_of_terminal) = terminal();
         [
@@ -236,17 +238,22 @@ mod linux {
     }
 
     fn a_pipe_whose_reader_stops_or_goes_does_not_stop_the_file_and_kills_nobody(dir: &Path) {
-        for (case, reader_goes) in [("stdout", false), ("stdout", true), ("stderr", false), ("stderr", true)] {
-            let what = format!("{case}, the reader goes: {reader_goes}");
-            child::renew(dir);
-            let (reader, writer) = rustix::pipe::pipe().unwrap();
-            let kept = (!reader_goes).then_some(reader);
-            let mut child = child(case, dir);
-            let child = if case == "stdout" { child.stdout(writer) } else { child.stderr(writer) };
-            assert_ends_well(child.spawn().unwrap(), &what);
-            assert_file_has_all(dir, &what);
-            drop(kept);
-        }
+        thread::scope(|scope| {
+            for (case, reader_goes) in [("stdout", false), ("stdout", true), ("stderr", false), ("stderr", true)] {
+                scope.spawn(move || {
+                    let what = format!("{case}, the reader goes: {reader_goes}");
+                    let dir = &dir.join(&what);
+                    child::renew(dir);
+                    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+                    let kept = (!reader_goes).then_some(reader);
+                    let mut child = child(case, dir);
+                    let child = if case == "stdout" { child.stdout(writer) } else { child.stderr(writer) };
+                    assert_ends_well(child.spawn().unwrap(), &what);
+                    assert_file_has_all(dir, &what);
+                    drop(kept);
+                });
+            }
+        });
     }
 
     /// The reader begins only when the stream is full, and more was logged; then the child ends.
@@ -359,7 +366,7 @@ mod linux {
 
     /// As the pipe to a pager that has not begun to read.
     fn a_stream_that_is_full_at_the_start_gets_every_record(dir: &Path) {
-        let (ours, theirs) = rustix::pipe::pipe().unwrap();
+        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let flags = rustix::fs::fcntl_getfl(&theirs).unwrap();
         rustix::fs::fcntl_setfl(&theirs, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
         let mut filled = 0;

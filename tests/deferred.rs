@@ -727,7 +727,7 @@ programs! {
             ($a:literal $b:literal) => { ten!(one $a $b) };
         }
         macro_rules! one {
-            ($a:literal $b:literal $c:literal) => { unfazed::info!("site {}{}{}", $a, $b, $c) };
+            ($a:literal $b:literal $c:literal) => { unfazed::info!("site {}", concat!($a, $b, $c)) };
         }
         let (handle, lines) = installed(|builder| builder);
         ten!(hundreds);
